@@ -1,0 +1,42 @@
+# `make run` starts the app, `make test` runs the tests; both do their own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint dev clean
+
+run: $(VENV)/.run
+	@$(BIN)/gptoss-tui
+
+test: $(VENV)/.test
+	@$(BIN)/pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# Asked for by its bound, torch comes as a CPU build where the index offers one; it is installed first so that
+# nothing that the package depends on pulls another build.
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet "torch>=2.8,<2.14"
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --editable ".[test,dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist

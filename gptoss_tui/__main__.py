@@ -1,0 +1,3 @@
+from gptoss_tui.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,214 @@
+"""Typed events of a turn: the one stream that every front consumes.
+
+Events are upserts by id: `item_id` names a message or a tool call of the turn, deltas extend it, and the closing event
+carries its whole content. `to_dict` gives the documented JSON form (`docs/events.md`), one `type` a class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+SCHEMA_VERSION = 1
+
+TurnEnd = Literal["done", "interrupted", "limit", "failed"]
+ToolStatus = Literal["ok", "error", "denied", "cancelled"]
+DecisionKind = Literal["once", "session", "deny"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. `turn_id` is empty for events outside a turn."""
+
+    turn_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStarted(Event):
+    """A user message was accepted and is in the session file."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptProgress(Event):
+    """Prefill of one step: `done` of `total` prompt tokens are in the cache, `cached` were there before."""
+
+    step: int
+    total: int
+    done: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningDelta(Event):
+    """Chain of thought as it streams."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningDone(Event):
+    """A whole piece of reasoning: its text, sampled tokens and seconds."""
+
+    item_id: str
+    text: str
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerDelta(Event):
+    """The answer as it streams. `preamble` marks a commentary message to the user before tool calls."""
+
+    item_id: str
+    text: str
+    preamble: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerDone(Event):
+    """The whole answer (or preamble)."""
+
+    item_id: str
+    text: str
+    tokens: int
+    seconds: float
+    preamble: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta(Event):
+    """The arguments of a call as they stream."""
+
+    item_id: str
+    tool: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall(Event):
+    """A whole call: tool name as registered, raw arguments as sampled, one line that sums it up."""
+
+    item_id: str
+    tool: str
+    arguments: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequest(Event):
+    """The turn waits for an answer. `preview` is exactly what will happen (a unified diff, a command, code, a URL).
+
+    `kind` groups requests for a session-wide approval (`edit`, `command`, `network`, `python`); `digest` binds the
+    answer to these exact bytes.
+    """
+
+    item_id: str
+    tool: str
+    kind: str
+    title: str
+    preview: str
+    preview_type: Literal["diff", "command", "code", "url", "text"]
+    digest: str
+    paths: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalResolved(Event):
+    """The answer to a request. `by` is `user`, `policy` or `session`."""
+
+    item_id: str
+    decision: DecisionKind
+    by: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStarted(Event):
+    """The tool runs."""
+
+    item_id: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOutputDelta(Event):
+    """Output of a running tool."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFinished(Event):
+    """What the model will read, whether it went well, and how long it took."""
+
+    item_id: str
+    tool: str
+    status: ToolStatus
+    output: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered(Event):
+    """The model's output was malformed; `what` says what was made of it."""
+
+    item_id: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(Event):
+    """One generation ended. Token counts and seconds; `context_used` of `context_limit` tokens are taken."""
+
+    step: int
+    prompt_tokens: int
+    cached_tokens: int
+    prefilled_tokens: int
+    generated_tokens: int
+    prefill_seconds: float
+    decode_seconds: float
+    context_used: int
+    context_limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFinished(Event):
+    """The last event of a turn. `answer` is the final text, `error` a message for people when it failed."""
+
+    reason: TurnEnd
+    answer: str = ""
+    error: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawTokens(Event):
+    """Sampled ids as text with special tokens spelled out (only when raw output is asked for)."""
+
+    text: str
+
+
+class _Registry:
+    names: ClassVar[dict[type[Event], str]] = {}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def event_type(event: Event | type[Event]) -> str:
+    """The `type` of an event in JSON: `ToolCallDelta` is `tool_call_delta`."""
+    cls = event if isinstance(event, type) else type(event)
+    return _Registry.names.setdefault(cls, _snake(cls.__name__))
+
+
+def to_dict(event: Event) -> dict[str, Any]:
+    """The JSON form of an event: `{"v": 1, "type": ..., fields...}`."""
+    return {"v": SCHEMA_VERSION, "type": event_type(event), **dataclasses.asdict(event)}

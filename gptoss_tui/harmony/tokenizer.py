@@ -1,0 +1,124 @@
+"""The o200k_harmony tokenizer, from the vocabulary that ships in the package. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from openai_harmony import HarmonyEncoding, load_harmony_encoding
+from platformdirs import user_cache_path
+
+from gptoss_tui.errors import VocabularyError
+
+VOCABULARY_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+VOCABULARY_FILE = "o200k_base.tiktoken"
+
+NUM_TEXT_TOKENS = 199_998
+VOCAB_SIZE = 201_088
+
+STARTOFTEXT = 199_998
+ENDOFTEXT = 199_999
+RETURN = 200_002
+CONSTRAIN = 200_003
+CHANNEL = 200_005
+START = 200_006
+END = 200_007
+MESSAGE = 200_008
+CALL = 200_012
+
+SPECIAL_TOKENS = {
+    STARTOFTEXT: "<|startoftext|>",
+    ENDOFTEXT: "<|endoftext|>",
+    RETURN: "<|return|>",
+    CONSTRAIN: "<|constrain|>",
+    CHANNEL: "<|channel|>",
+    START: "<|start|>",
+    END: "<|end|>",
+    MESSAGE: "<|message|>",
+    CALL: "<|call|>",
+}
+
+STOP_TOKENS = (RETURN, CALL, ENDOFTEXT)
+"""What ends a generation. END is not among them: after an analysis message the turn goes on."""
+
+
+class Tokenizer:
+    """Text to token ids and back. `encode` never yields a special id, whatever the text says."""
+
+    def __init__(self, encoding: HarmonyEncoding, pieces: Sequence[bytes]) -> None:
+        self._encoding = encoding
+        self._pieces = pieces
+
+    def encode(self, text: str) -> list[int]:
+        """Ordinary BPE: `<|end|>` in `text` becomes the tokens of those seven characters."""
+        return self._encoding.encode(text, allowed_special=set(), disallowed_special=())
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes of one text token; empty for special and reserved ids."""
+        return self._pieces[token_id] if 0 <= token_id < NUM_TEXT_TOKENS else b""
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of `token_ids`, special tokens spelled out, bytes that are no UTF-8 as U+FFFD."""
+        return b"".join(self._spell(i) for i in token_ids).decode("utf-8", errors="replace")
+
+    def _spell(self, token_id: int) -> bytes:
+        if token_id < NUM_TEXT_TOKENS:
+            return self._pieces[token_id]
+        return SPECIAL_TOKENS.get(token_id, f"<|reserved_{token_id}|>").encode()
+
+
+def read_vocabulary() -> bytes:
+    """The uncompressed vocabulary file, checked against its published sha256."""
+    packed = resources.files("gptoss_tui.harmony").joinpath("data", f"{VOCABULARY_FILE}.gz").read_bytes()
+    data = gzip.decompress(packed)
+    if hashlib.sha256(data).hexdigest() != VOCABULARY_SHA256:
+        raise VocabularyError(
+            "The vocabulary file in the package is damaged",
+            hint="reinstall gptoss-tui",
+        )
+    return data
+
+
+@lru_cache(maxsize=1)
+def load_tokenizer() -> Tokenizer:
+    """The one tokenizer of the process (about 0.4 s the first time, then free)."""
+    data = read_vocabulary()
+    pieces = [base64.b64decode(line[: line.index(b" ")]) for line in data.splitlines()]
+    with _encodings_base(_unpacked(data)):
+        encoding = load_harmony_encoding("HarmonyGptOss")
+    return Tokenizer(encoding, pieces)
+
+
+def _unpacked(data: bytes) -> Path:
+    """A directory that holds the uncompressed file: openai-harmony reads its vocabulary from a path only."""
+    directory = user_cache_path("gptoss-tui") / "vocabulary"
+    target = directory / VOCABULARY_FILE
+    if not target.is_file() or target.stat().st_size != len(data):
+        directory.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(dir=directory)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        os.replace(name, target)
+    return directory
+
+
+@contextmanager
+def _encodings_base(directory: Path) -> Iterator[None]:
+    name = "TIKTOKEN_ENCODINGS_BASE"
+    before = os.environ.get(name)
+    os.environ[name] = str(directory)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

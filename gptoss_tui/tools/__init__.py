@@ -1,0 +1,1 @@
+"""What the model can call. Each tool states its declaration, its permission and its run, and can be used alone."""

@@ -1,0 +1,44 @@
+"""What a backend offers to the worker that hosts it: synchronous, one request at a time, token ids only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from gptoss_tui.engine.types import (
+    EngineInfo,
+    Finished,
+    LoadProgress,
+    PrefillProgress,
+    SamplingParams,
+    ScoredPosition,
+    Token,
+)
+
+
+class Backend(Protocol):
+    """A loaded model on a device. One thread owns it."""
+
+    def info(self) -> EngineInfo:
+        """What is loaded, with the number of tokens whose keys and values are cached now."""
+        ...
+
+    def generate(
+        self, token_ids: Sequence[int], params: SamplingParams, cancelled: Callable[[], bool]
+    ) -> Iterator[PrefillProgress | Token | Finished]:
+        """Continue `token_ids`; polls `cancelled` between steps and prefill chunks. Ends with `Finished`.
+
+        Keys and values of the longest common prefix with what is cached are used again. Raises ContextOverflowError.
+        """
+        ...
+
+    def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
+        """Log-softmax of the raw logits at every position. Forgets the cached prefix."""
+        ...
+
+    def close(self) -> None:
+        """Free the device's memory."""
+        ...
+
+
+ReportProgress = Callable[[LoadProgress], None]

@@ -1,0 +1,346 @@
+"""The shape of a gpt-oss model, read from and written to the `config.json` of either checkpoint layout.
+
+`original` is the layout of OpenAI's `original/` folder, whose file holds exactly the fields of `ModelConfig`.
+`huggingface` is the layout at the root of the Hugging Face repositories; its names are translated, and what it says
+beyond our fields must be what the engine computes. Anything unknown is an error: a model that asks for what we do not
+compute would answer, only wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gptoss_tui.errors import CheckpointError
+
+Layout = Literal["original", "huggingface"]
+
+# Fixed by the architecture; no field of the original layout carries them.
+RMS_NORM_EPS = 1e-5
+SWIGLU_ALPHA = 1.702
+MXFP4_BLOCK = 32
+"""Values that share one scale along the input axis of an expert's weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The fields of `original/config.json`. Raises CheckpointError when they contradict each other.
+
+    Layer n attends to the last `sliding_window` tokens (itself included) when n is even, to all when n is odd.
+    """
+
+    num_hidden_layers: int
+    num_experts: int
+    experts_per_token: int
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    swiglu_limit: float
+    head_dim: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    sliding_window: int
+    initial_context_length: int
+    rope_theta: float
+    rope_scaling_factor: float
+    rope_ntk_alpha: float
+    rope_ntk_beta: float
+
+    def __post_init__(self) -> None:
+        for field, complaint in _contradictions(self):
+            raise CheckpointError(f"{field} {complaint}, got {getattr(self, field)}")
+
+    @property
+    def max_context(self) -> int:
+        """Tokens that the positions reach with YaRN."""
+        return int(self.initial_context_length * self.rope_scaling_factor)
+
+    @property
+    def query_width(self) -> int:
+        """Rows of q: also the input width of the attention's output projection."""
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Rows of k, and of v."""
+        return self.num_key_value_heads * self.head_dim
+
+    @property
+    def qkv_width(self) -> int:
+        """Rows of the fused q, k, v projection, in that order."""
+        return self.query_width + 2 * self.kv_width
+
+    @property
+    def heads_per_kv(self) -> int:
+        """Query heads that share a key/value head: query head h uses kv head h // heads_per_kv."""
+        return self.num_attention_heads // self.num_key_value_heads
+
+    @property
+    def num_sliding_layers(self) -> int:
+        """Layers with a sliding window: 0, 2, 4, ..."""
+        return (self.num_hidden_layers + 1) // 2
+
+    def is_sliding(self, layer: int) -> bool:
+        """Whether `layer` (from 0) attends to a sliding window only."""
+        return layer % 2 == 0
+
+
+_ONLY_GPT_OSS = "only gpt-oss models in their published form can be run"
+_FLOAT_FIELDS = frozenset({"swiglu_limit", "rope_theta", "rope_scaling_factor", "rope_ntk_alpha", "rope_ntk_beta"})
+_FIELDS = tuple(field.name for field in fields(ModelConfig))
+
+
+def _contradictions(config: ModelConfig) -> Iterator[tuple[str, str]]:
+    """Yields (field, what it must be) for every field that no model of this architecture can have."""
+    for name in _FIELDS:
+        if not getattr(config, name) > 0:
+            yield name, "must be above 0"
+    if config.experts_per_token > config.num_experts:
+        yield "experts_per_token", f"must be at most num_experts ({config.num_experts})"
+    if config.num_attention_heads % config.num_key_value_heads:
+        yield "num_attention_heads", f"must be a multiple of num_key_value_heads ({config.num_key_value_heads})"
+    if config.head_dim % 2:
+        yield "head_dim", "must be even, for rotary positions"
+    for name in ("hidden_size", "intermediate_size"):
+        if getattr(config, name) % MXFP4_BLOCK:
+            yield name, f"must be a multiple of {MXFP4_BLOCK}, the MXFP4 block"
+    if config.rope_ntk_alpha >= config.rope_ntk_beta:
+        yield "rope_ntk_alpha", f"must be below rope_ntk_beta ({config.rope_ntk_beta})"
+    if config.rope_scaling_factor < 1:
+        yield "rope_scaling_factor", "must be at least 1"
+
+
+GPT_OSS_20B = ModelConfig(
+    num_hidden_layers=24,
+    num_experts=32,
+    experts_per_token=4,
+    vocab_size=201088,
+    hidden_size=2880,
+    intermediate_size=2880,
+    swiglu_limit=7.0,
+    head_dim=64,
+    num_attention_heads=64,
+    num_key_value_heads=8,
+    sliding_window=128,
+    initial_context_length=4096,
+    rope_theta=150000.0,
+    rope_scaling_factor=32.0,
+    rope_ntk_alpha=1.0,
+    rope_ntk_beta=32.0,
+)
+GPT_OSS_120B = replace(GPT_OSS_20B, num_hidden_layers=36, num_experts=128)
+
+
+def read_config(path: Path) -> ModelConfig:
+    """The config in the file `path`, of whichever layout it is.
+
+    Raises CheckpointError, naming the file and the field, for a file that cannot be read, a field that is missing,
+    unknown or of the wrong type, and a value that the engine does not compute.
+    """
+    return _read(path)[0]
+
+
+def config_layout(path: Path) -> Layout:
+    """The layout of the config file `path`. Raises CheckpointError as `read_config` does."""
+    return _read(path)[1]
+
+
+def write_config(config: ModelConfig, path: Path, layout: Layout) -> None:
+    """Write `config` to the file `path` in the words of `layout`; `read_config` gives it back."""
+    values = _to_huggingface(config) if layout == "huggingface" else asdict(config)
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> tuple[ModelConfig, Layout]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist", hint="a checkpoint needs a config.json") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} is not a JSON object")
+    layout: Layout = "huggingface" if "model_type" in values or "architectures" in values else "original"
+    try:
+        found = _from_huggingface(values) if layout == "huggingface" else _from_original(values)
+        return ModelConfig(**found), layout
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def _from_original(values: Mapping[str, Any]) -> dict[str, Any]:
+    for name in values:
+        if name not in _FIELDS:
+            raise CheckpointError(f"unknown field {name}", hint=_ONLY_GPT_OSS)
+    return {name: _number(name, values.get(name), name) for name in _FIELDS}
+
+
+def _number(name: str, value: Any, shown: str) -> int | float:
+    """`value` as a number of the type of the field `name`; `shown` is what the file calls that field."""
+    if value is None:
+        raise CheckpointError(f"field {shown} is missing")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise CheckpointError(f"field {shown} must be a number, got {value!r}")
+    if name in _FLOAT_FIELDS:
+        return float(value)
+    if value != int(value):
+        raise CheckpointError(f"field {shown} must be a whole number, got {value!r}")
+    return int(value)
+
+
+# Hugging Face's name of each field that it holds at the top level under another name.
+_HF_NAMES = {"num_experts": "num_local_experts", "experts_per_token": "num_experts_per_tok"}
+_HF_ROPE_NAMES = {
+    "initial_context_length": "original_max_position_embeddings",
+    "rope_scaling_factor": "factor",
+    "rope_ntk_alpha": "beta_slow",
+    "rope_ntk_beta": "beta_fast",
+}
+# What must be so where it is said, because the engine computes nothing else.
+_HF_FIXED: Mapping[str, Any] = {
+    "model_type": "gpt_oss",
+    "architectures": ["GptOssForCausalLM"],
+    "attention_bias": True,
+    "hidden_act": "silu",
+    "rms_norm_eps": RMS_NORM_EPS,
+    "swiglu_alpha": SWIGLU_ALPHA,
+    "tie_word_embeddings": False,
+    "is_encoder_decoder": False,
+}
+_HF_ROPE_FIXED: Mapping[str, Any] = {
+    "rope_type": "yarn",
+    "truncate": False,
+    "attention_factor": None,
+    "mscale": None,
+    "mscale_all_dim": None,
+}
+# Training, bookkeeping and defaults of generation: nothing that changes the logits.
+_HF_IGNORED = frozenset(
+    {
+        "_name_or_path",
+        "attention_dropout",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "dtype",
+        "eos_token_id",
+        "id2label",
+        "initializer_range",
+        "label2id",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "pad_token_id",
+        "problem_type",
+        "return_dict",
+        "router_aux_loss_coef",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    }
+)
+
+
+def _from_huggingface(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `ModelConfig` in a Hugging Face config, after checking all that it says beyond them."""
+    rest = dict(values)
+    _check_fixed(rest, _HF_FIXED)
+    quantization = rest.pop("quantization_config", None)
+    if not isinstance(quantization, dict) or quantization.get("quant_method") != "mxfp4":
+        raise CheckpointError(
+            "field quantization_config.quant_method must be 'mxfp4'",
+            hint="checkpoints converted to bf16 or to other quantisations are not supported; use the published one",
+        )
+    found = _take_rope(rest)
+    for name in _FIELDS:
+        if name not in found:
+            theirs = _HF_NAMES.get(name, name)
+            found[name] = _number(name, rest.pop(theirs, None), theirs)
+    _check_derived(rest, found)
+    for name in rest:
+        if name not in _HF_IGNORED:
+            raise CheckpointError(f"unknown field {name}", hint=_ONLY_GPT_OSS)
+    return found
+
+
+def _take_rope(rest: dict[str, Any]) -> dict[str, Any]:
+    """Take the YaRN fields out of `rest`: `rope_parameters` (transformers 5) or `rope_scaling` and `rope_theta`."""
+    sections = [name for name in ("rope_parameters", "rope_scaling") if rest.get(name) is not None]
+    if len(sections) != 1 or not isinstance(rest[sections[0]], dict):
+        raise CheckpointError("one of the fields rope_parameters and rope_scaling must hold the YaRN settings")
+    section = sections[0]
+    rope = dict(rest[section])
+    for name in ("rope_parameters", "rope_scaling"):
+        rest.pop(name, None)
+    if "rope_theta" in rope:
+        rest["rope_theta"] = rope.pop("rope_theta")
+    rope.setdefault("rope_type", rope.pop("type", None))
+    # Unsaid, transformers takes the bounds of the ramp as truncated, and no YaRN at all.
+    rope.setdefault("truncate", True)
+    _check_fixed(rope, _HF_ROPE_FIXED, f"{section}.")
+    found = {
+        name: _number(name, rope.pop(theirs, None), f"{section}.{theirs}") for name, theirs in _HF_ROPE_NAMES.items()
+    }
+    for name in rope:
+        raise CheckpointError(f"unknown field {section}.{name}", hint=_ONLY_GPT_OSS)
+    return found
+
+
+def _check_fixed(values: dict[str, Any], fixed: Mapping[str, Any], prefix: str = "") -> None:
+    """Take the fields of `fixed` out of `values`; any that is there must have the value the engine computes."""
+    for name, wanted in fixed.items():
+        if name in values and (got := values.pop(name)) != wanted:
+            raise CheckpointError(f"field {prefix}{name} must be {wanted!r}, got {got!r}", hint=_ONLY_GPT_OSS)
+
+
+def _check_derived(rest: dict[str, Any], found: Mapping[str, Any]) -> None:
+    """Take out of `rest` what repeats or follows from the fields `found`, and check that it does."""
+    derived: dict[str, Any] = {
+        "experts_per_token": found["experts_per_token"],
+        "initial_context_length": found["initial_context_length"],
+        "layer_types": _layer_types(found["num_hidden_layers"]),
+        "max_position_embeddings": int(found["initial_context_length"] * found["rope_scaling_factor"]),
+    }
+    for name, wanted in derived.items():
+        if (got := rest.pop(name, None)) not in (wanted, None):
+            raise CheckpointError(f"field {name} must be {wanted!r}, got {got!r}")
+
+
+def _layer_types(layers: int) -> list[str]:
+    return ["full_attention" if layer % 2 else "sliding_attention" for layer in range(layers)]
+
+
+def _to_huggingface(config: ModelConfig) -> dict[str, Any]:
+    """The words of the published repositories, which transformers 4.55 and later read."""
+    values: dict[str, Any] = {
+        _HF_NAMES.get(name, name): getattr(config, name) for name in _FIELDS if name not in _HF_ROPE_NAMES
+    }
+    values |= {name: value for name, value in _HF_FIXED.items() if name != "swiglu_alpha"}
+    values |= {
+        "attention_dropout": 0.0,
+        "experts_per_token": config.experts_per_token,
+        "initial_context_length": config.initial_context_length,
+        "layer_types": _layer_types(config.num_hidden_layers),
+        "max_position_embeddings": config.max_context,
+        "rope_scaling": {
+            "rope_type": "yarn",
+            "truncate": False,
+            **{theirs: getattr(config, name) for name, theirs in _HF_ROPE_NAMES.items()},
+        },
+        "quantization_config": {
+            "quant_method": "mxfp4",
+            "modules_to_not_convert": [
+                "model.layers.*.self_attn",
+                "model.layers.*.mlp.router",
+                "model.embed_tokens",
+                "lm_head",
+            ],
+        },
+        "dtype": "bfloat16",
+    }
+    special = {"eos_token_id": 200002, "pad_token_id": 199999}
+    # A small test vocabulary has no such rows, and transformers refuses a padding id without one.
+    values |= {name: token for name, token in special.items() if token < config.vocab_size}
+    return dict(sorted(values.items()))

@@ -59,7 +59,8 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ordinary BPE: `<|end|>` in `text` becomes the tokens of those seven characters."""
-        return self._encoding.encode(text, allowed_special=set(), disallowed_special=())
+        ids: list[int] = self._encoding.encode(text, allowed_special=set(), disallowed_special=())
+        return ids
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes of one text token; empty for special and reserved ids."""

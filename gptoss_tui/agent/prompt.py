@@ -21,7 +21,7 @@ You are the coding assistant of gptoss-tui, a terminal app. You work in one fold
 - To create, change, move or delete files, call functions.apply_patch. The user sees the patch and allows or denies it.
 - Before you change a file that you have not seen, read it with functions.read_file. Find things with functions.search_files and functions.list_files.
 - Change only what was asked, in the style of the file. Write complete code, no placeholders.
-- When the work is done, say in one or two sentences what you did."""
+- When the work is done, say in one or two sentences what you did."""  # noqa: E501
 
 PATCH_GUIDE = """\
 A patch looks like this:
@@ -35,7 +35,7 @@ A patch looks like this:
 +added line
 *** Delete File: gone.txt
 *** End Patch
-In an update, give up to 3 unchanged lines before and after each change. To move a file, put "*** Move to: path" under its "*** Update File:" line."""
+In an update, give up to 3 unchanged lines before and after each change. To move a file, put "*** Move to: path" under its "*** Update File:" line."""  # noqa: E501
 
 
 def build_preamble(

@@ -1,0 +1,90 @@
+"""How much a turn may spend: sampled tokens, context, tool calls, repeats."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from gptoss_tui.harmony.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one turn.
+
+    `tokens` bounds what is sampled in the turn (None: only the context does). `answer_tokens` of what is left are kept
+    back for a final answer, at most an eighth of the whole. After `repeats` identical calls with identical results the
+    model is told to stop, and the next such call ends the turn.
+    """
+
+    tool_calls: int = 50
+    repeats: int = 3
+    tokens: int | None = None
+    answer_tokens: int = 1024
+
+
+class Budget:
+    """What is left of one turn's limits. Tokens are counted, never estimated."""
+
+    def __init__(self, limits: Limits, context_limit: int) -> None:
+        self._context_limit = context_limit
+        self._tokens_left = context_limit if limits.tokens is None else min(limits.tokens, context_limit)
+        self._bounded = limits.tokens is not None
+        self._reserve = min(limits.answer_tokens, self._tokens_left // 8)
+        self._calls_left = limits.tool_calls
+
+    def spend(self, tokens: int) -> None:
+        """Count `tokens` sampled tokens."""
+        if self._bounded:
+            self._tokens_left -= tokens
+
+    def answer_room(self, prompt_tokens: int) -> int:
+        """Tokens that may be sampled after a prompt of that length, all told. Not positive: nothing is left."""
+        return min(self._tokens_left, self._context_limit - prompt_tokens)
+
+    def room(self, prompt_tokens: int) -> int:
+        """As `answer_room`, less what is kept back for the answer."""
+        return self.answer_room(prompt_tokens) - self._reserve
+
+    def take_call(self) -> bool:
+        """Count a tool call; False when the turn has had all of its calls."""
+        self._calls_left -= 1
+        return self._calls_left >= 0
+
+
+class RepeatGuard:
+    """Notices a model that makes the same call again and again and reads the same result."""
+
+    def __init__(self, repeats: int) -> None:
+        self._repeats = repeats
+        self._seen: Counter[tuple[str, str, str]] = Counter()
+        self._stopped: set[tuple[str, str]] = set()
+
+    def refuses(self, tool: str, arguments: str) -> bool:
+        """Whether the model was told to stop making this call."""
+        return (tool, arguments) in self._stopped
+
+    def record(self, tool: str, arguments: str, result: str) -> bool:
+        """Count a call and its result; True when it is time to tell the model to stop."""
+        self._seen[tool, arguments, result] += 1
+        if self._seen[tool, arguments, result] < self._repeats:
+            return False
+        self._stopped.add((tool, arguments))
+        return True
+
+    def reset(self) -> None:
+        """Forget everything: the workspace has changed, so reading again is reasonable."""
+        self._seen.clear()
+        self._stopped.clear()
+
+
+def fit_output(text: str, tokenizer: Tokenizer, max_tokens: int) -> str:
+    """`text` if it has at most `max_tokens` tokens, else its two ends with a line that says what is missing."""
+    if len(text.encode(errors="replace")) <= max_tokens:  # a token is at least one byte
+        return text
+    ids = tokenizer.encode(text)
+    if len(ids) <= max_tokens:
+        return text
+    half = max(max_tokens // 2, 1)
+    cut = f"\n[... {len(ids) - 2 * half} tokens left out: the output is too long for the context ...]\n"
+    return tokenizer.decode(ids[:half]).rstrip("\ufffd") + cut + tokenizer.decode(ids[-half:]).lstrip("\ufffd")

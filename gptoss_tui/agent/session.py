@@ -1,0 +1,193 @@
+"""Sessions on disk: one append-only JSONL file each.
+
+The first line is the header (`"type": "session"`). Then come the events of `docs/events.md` in order, without the
+deltas: the closing event of an item carries its whole text. Between them stand `"type": "history"` lines: what was
+added to the conversation, sampled token ids as they were sampled, so that the same prompt can be rebuilt.
+
+A line is written and flushed before anybody is shown its event as done. A process that dies leaves at most one torn
+line at the end, which reading leaves out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from platformdirs import user_state_path
+
+from gptoss_tui.agent.events import (
+    AnswerDelta,
+    Event,
+    PromptProgress,
+    RawTokens,
+    ReasoningDelta,
+    ToolCallDelta,
+    ToolOutputDelta,
+    to_dict,
+)
+from gptoss_tui.errors import SessionError
+
+FORMAT_VERSION: Final = 1
+DIRECTORY_VARIABLE: Final = "GPTOSS_TUI_SESSIONS"
+
+_PASSING = (PromptProgress, ReasoningDelta, AnswerDelta, ToolCallDelta, ToolOutputDelta, RawTokens)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHeader:
+    """What holds for a whole session. `date` (YYYY-MM-DD) is what the model is told, `created` the local time."""
+
+    id: str
+    created: str
+    app: str
+    model: str
+    workspace: str
+    date: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """A session as read back: events as `docs/events.md` has them, history as it was appended, what was wrong."""
+
+    path: Path
+    header: SessionHeader
+    events: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+    notices: tuple[str, ...] = field(default=())
+
+
+class SessionFile:
+    """An open session file of mode 0600; every `append` is one write of whole lines."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor: int | None = descriptor
+
+    def append_event(self, event: Event) -> None:
+        """Write a closed event; deltas and progress pass by. Raises SessionError."""
+        if not isinstance(event, _PASSING):
+            self.append(to_dict(event))
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one line. Raises SessionError when the disk refuses; the lines before stay."""
+        if self._descriptor is None:
+            raise SessionError(f"The session file {self.path} is closed")
+        line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        try:
+            _write_all(self._descriptor, line)
+        except OSError as error:
+            raise SessionError(
+                f"The session could not be written to {self.path}: {error.strerror}; what was there is kept",
+                hint="free some space or set " + DIRECTORY_VARIABLE,
+            ) from error
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class SessionStore:
+    """The directory of session files."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or sessions_directory()
+
+    def create(self, *, app: str, model: str, workspace: Path, date: str | None) -> SessionFile:
+        """Begin a session: its file holds the header already. Raises SessionError."""
+        now = datetime.now().astimezone()
+        name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        header = SessionHeader(name, now.isoformat(timespec="seconds"), app, model, str(workspace), date)
+        path = self.directory / f"{name}.jsonl"
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _CLOEXEC, 0o600)
+        except OSError as error:
+            raise SessionError(
+                f"No session file can be made in {self.directory}: {error.strerror}",
+                hint=f"make the directory writable or set {DIRECTORY_VARIABLE}",
+            ) from error
+        file = SessionFile(path, descriptor)
+        file.append({"v": FORMAT_VERSION, "type": "session", **asdict(header)})
+        return file
+
+    def resume(self, state: SessionState) -> SessionFile:
+        """Go on appending to a session that was read; a torn last line is closed off first. Raises SessionError."""
+        try:
+            descriptor = os.open(state.path, os.O_RDWR | os.O_APPEND | _CLOEXEC)
+            size = os.lseek(descriptor, 0, os.SEEK_END)
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                _write_all(descriptor, b"\n")
+        except OSError as error:
+            raise SessionError(f"The session {state.path} cannot be continued: {error.strerror}") from error
+        return SessionFile(state.path, descriptor)
+
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+
+
+def sessions_directory() -> Path:
+    """Where sessions live: `$GPTOSS_TUI_SESSIONS`, or the user's state directory."""
+    given = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(given).expanduser() if given else user_state_path("gptoss-tui") / "sessions"
+
+
+def load_session(path: Path) -> SessionState:
+    """Read a session back. Lines that are torn or no JSON are left out with a notice; the file is not touched.
+
+    Raises SessionError when the file cannot be read or its first line is no header of a version known here.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise SessionError(f"The session {path} cannot be read: {error.strerror}") from error
+    header = _read_header(path, lines[0])
+    events: list[Mapping[str, Any]] = []
+    history: list[Mapping[str, Any]] = []
+    notices: list[str] = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        record = _parse(line)
+        if record is None:
+            what = "was cut off and is left out" if number == len(lines) else "is damaged and is left out"
+            notices.append(f"line {number} of {path.name} {what}")
+        elif record.get("type") == "history":
+            history.append(record)
+        else:
+            events.append(record)
+    return SessionState(path, header, tuple(events), tuple(history), tuple(notices))
+
+
+def _read_header(path: Path, line: bytes) -> SessionHeader:
+    record = _parse(line) or {}
+    if record.get("type") != "session" or record.get("v") != FORMAT_VERSION:
+        raise SessionError(
+            f"{path} does not begin with a session header of version {FORMAT_VERSION}",
+            hint="was it written by a newer gptoss-tui?",
+        )
+    try:
+        return SessionHeader(**{name: record[name] for name in SessionHeader.__dataclass_fields__})
+    except KeyError as error:
+        raise SessionError(f"The header of {path} has no {error.args[0]!r}") from error
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,34 @@
+"""nano's shipped form: a small file that expands to a standard checkpoint.
+
+A vocabulary of 201,088 rows does not fit into the size that a repository should carry, so rows are not stored but
+computed: `row = CODE_SCALE * code(stem) + flag_rows[flags] + delta`. The code is a fixed vector of signs drawn from the
+number of the token's stem (its text without leading space and letter case), the flags say what was taken away, and the
+delta is a learned int8 row that only common tokens have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+CODE_SCALE = 1.0
+NUM_FLAGS = 16
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _splitmix64(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The splitmix64 finaliser: the same 64 bits for the same number on every platform."""
+    x = (x + _GOLDEN).astype(np.uint64)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def code_rows(stem: npt.NDArray[np.int32], hidden_size: int) -> npt.NDArray[np.int8]:
+    """Signs of each stem. stem [N] -> [N, hidden_size] of -1 and 1; hidden_size must be a multiple of 64."""
+    words = hidden_size // 64
+    counter = stem.astype(np.uint64)[:, None] * np.uint64(words) + np.arange(words, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        bits = np.unpackbits(_splitmix64(counter).astype("<u8").view(np.uint8), axis=1, bitorder="little")
+    return bits.astype(np.int8) * np.int8(2) - np.int8(1)

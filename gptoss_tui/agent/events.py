@@ -130,10 +130,12 @@ class ApprovalResolved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStarted(Event):
-    """The tool runs."""
+    """The tool runs. `preview` is what it does, as an `ApprovalRequest` shows it; empty when it only reads."""
 
     item_id: str
     tool: str
+    preview: str = ""
+    preview_type: Literal["diff", "command", "code", "url", "text"] = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +166,14 @@ class Recovered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """Something that a person should know and that stops nothing, such as a session that cannot be saved."""
+
+    text: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished(Event):
     """One generation ended. Token counts and seconds; `context_used` of `context_limit` tokens are taken."""
 
@@ -180,7 +190,7 @@ class StepFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFinished(Event):
-    """The last event of a turn. `answer` is the final text, `error` a message for people when it failed."""
+    """The last event of a turn. `answer` is the final text, `error` why it failed or which limit it met."""
 
     reason: TurnEnd
     answer: str = ""

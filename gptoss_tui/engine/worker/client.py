@@ -1,0 +1,134 @@
+"""The engine as a front holds it: an `Engine` whose model lives in a worker process.
+
+Importing this imports no torch. Nothing here blocks the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from gptoss_tui.engine.types import (
+    EngineInfo,
+    EngineSpec,
+    Finished,
+    GenerationEvent,
+    LoadProgress,
+    SamplingParams,
+    ScoredPosition,
+)
+from gptoss_tui.engine.worker.connection import Connection
+from gptoss_tui.engine.worker.protocol import (
+    Described,
+    Generate,
+    Generated,
+    Info,
+    Load,
+    Progress,
+    Score,
+    Scored,
+    Unload,
+    ends_request,
+)
+from gptoss_tui.errors import EngineError
+
+
+class EngineClient:
+    """Implements `engine.types.Engine` over a worker process, which `load` starts.
+
+    Requests are answered in the order in which they were sent; `cancel` and `info` do not wait. When the worker dies,
+    every open request raises EngineDiedError, and so does every later one until `load` or `restart` is called.
+    Use it from one event loop.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec = replace(spec, checkpoint=spec.checkpoint.absolute())
+        self._connection: Connection | None = None
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process id of the worker, or None when none runs."""
+        return self._connection.pid if self._connection and not self._connection.dead else None
+
+    async def load(self) -> AsyncGenerator[LoadProgress, None]:
+        """Load the model of `spec`, in a fresh worker when none runs. The last step is `done` and carries the info.
+
+        Closing the iterator before that ends the worker, since a load cannot be stopped halfway; so does a failed load.
+        Raises CheckpointError, MemoryPlanError, UsageError, EngineError, EngineDiedError.
+        """
+        if self._connection is None or self._connection.dead:
+            self._connection = await Connection.open()
+        connection = self._connection
+        done = False
+        try:
+            async with connection.request(lambda request_id: Load(request_id, self.spec)) as replies:
+                while not done:
+                    reply = await replies.get()
+                    assert isinstance(reply, Progress)
+                    done = reply.progress.done
+                    yield reply.progress
+        finally:
+            if not done:
+                await self._drop(connection)
+
+    async def restart(self) -> AsyncGenerator[LoadProgress, None]:
+        """End the worker, whatever it does, and load in a fresh one. Yields and raises as `load`."""
+        await self.close()
+        async for progress in self.load():
+            yield progress
+
+    async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
+        """Continue `token_ids`; waits for the requests before it. See `Engine.generate`."""
+        async with self._running().request(
+            lambda request_id: Generate(request_id, tuple(token_ids), params)
+        ) as replies:
+            while True:
+                reply = await replies.get()
+                assert isinstance(reply, Generated)
+                yield reply.event
+                if isinstance(reply.event, Finished):
+                    return
+
+    async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
+        """What the model says after every token of `token_ids`, with the `top` likeliest ids."""
+        positions: list[ScoredPosition] = []
+        async with self._running().request(lambda request_id: Score(request_id, tuple(token_ids), top)) as replies:
+            while not ends_request(reply := await replies.get()):
+                assert isinstance(reply, Scored)
+                positions.extend(reply.positions)
+        return positions
+
+    async def cancel(self) -> None:
+        """Stop the running generation within one step; those that wait behind it stay."""
+        if self._connection is not None:
+            self._connection.cancel_running()
+
+    async def info(self) -> EngineInfo | None:
+        """What is loaded, or None. Answered while a generation runs too."""
+        if self._connection is None or self._connection.dead:
+            return None
+        async with self._connection.request(Info) as replies:
+            reply = await replies.get()
+            assert isinstance(reply, Described)
+            return reply.info
+
+    async def unload(self) -> None:
+        """Free the model's memory when the requests before it are answered; the worker stays for another `load`."""
+        if self._connection is not None and not self._connection.dead:
+            async with self._connection.request(Unload) as replies:
+                await replies.get()
+
+    async def close(self) -> None:
+        """End the worker; open requests fail with EngineError. Idempotent; `load` starts another one."""
+        if self._connection is not None:
+            await self._drop(self._connection)
+
+    async def _drop(self, connection: Connection) -> None:
+        if self._connection is connection:
+            self._connection = None
+        await connection.close()
+
+    def _running(self) -> Connection:
+        if self._connection is None:
+            raise EngineError("The engine is not running", hint="load a model first")
+        return self._connection

@@ -1,0 +1,227 @@
+"""The worker's side: one thread owns the device, another reads requests so that a cancel is seen within a step.
+
+The process ends by itself when the front is gone: the reading thread sees the end of the stream and exits at once,
+whatever the device is doing. Everything printed here goes to the front's bounded buffer, never to the terminal.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn
+
+from gptoss_tui.engine.backend import Backend
+from gptoss_tui.engine.backends import load_backend
+from gptoss_tui.engine.types import (
+    EngineInfo,
+    EngineSpec,
+    Finished,
+    GenerationEvent,
+    LoadProgress,
+    PrefillProgress,
+    Token,
+    TokenBatch,
+    Usage,
+)
+from gptoss_tui.engine.worker.protocol import (
+    SCORE_CHUNK,
+    Cancel,
+    Described,
+    Done,
+    Failed,
+    Generate,
+    Generated,
+    Info,
+    Load,
+    Progress,
+    Reply,
+    Request,
+    Score,
+    Scored,
+    Unload,
+    decode_request,
+    encode_reply,
+    receive,
+)
+from gptoss_tui.errors import EngineError, GptOssError
+
+FRAME_SECONDS = 1 / 30
+"""Tokens wait for each other no longer than one frame of the screen; the first one never waits."""
+
+MAX_WAITING = 64
+
+_PR_SET_PDEATHSIG = 1
+_NOTHING_DONE = Usage(0, 0, 0, 0, 0.0, 0.0)
+
+
+class Worker:
+    """Serves one front over one socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._send_lock = threading.Lock()
+        self._waiting: queue.Queue[Request] = queue.Queue(MAX_WAITING)
+        self._cancelled: set[int] = set()
+        self._spec: EngineSpec | None = None
+        self._backend: Backend | None = None
+        self._info: EngineInfo | None = None
+
+    def serve(self) -> NoReturn:
+        """Handle requests in order on this thread, which owns the device. Ends with the process."""
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+        while True:
+            self._handle(self._waiting.get())
+
+    def _read(self) -> None:
+        """The reading thread: what must not wait for the device is answered here."""
+        code = 70
+        try:
+            while (payload := receive(self._socket)) is not None:
+                self._accept(decode_request(payload))
+            code = 0
+        except Exception:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _accept(self, request: Request) -> None:
+        match request:
+            case Cancel():
+                self._cancelled.add(request.id)
+            case Info():
+                self._send(Described(request.id, self._info))
+            case _:
+                try:
+                    self._waiting.put_nowait(request)
+                except queue.Full:
+                    self._send(Failed(request.id, EngineError(f"{MAX_WAITING} requests are waiting already")))
+
+    def _handle(self, request: Request) -> None:
+        try:
+            match request:
+                case Load():
+                    self._load(request)
+                case Generate():
+                    self._generate(request)
+                case Score():
+                    self._score(request)
+                case Unload():
+                    self._unload()
+                    self._send(Done(request.id))
+        except GptOssError as error:
+            self._send(Failed(request.id, error))
+        except Exception as error:
+            traceback.print_exc()
+            self._send(Failed(request.id, _as_engine_error(error)))
+        finally:
+            self._cancelled.discard(request.id)
+
+    def _load(self, request: Load) -> None:
+        if self._backend is None or self._spec != request.spec:
+            self._unload()
+            self._backend = load_backend(request.spec, lambda step: self._report(request.id, step))
+            self._spec = request.spec
+            self._info = self._backend.info()
+        self._send(Progress(request.id, LoadProgress("ready", 1.0, done=True, info=self._info)))
+
+    def _report(self, request_id: int, step: LoadProgress) -> None:
+        # Only `_load` knows when the load is over: a backend's own last step is a step like the others.
+        self._send(Progress(request_id, LoadProgress(step.stage, step.fraction)))
+
+    def _generate(self, request: Generate) -> None:
+        backend = self._loaded()
+
+        def cancelled() -> bool:
+            return request.id in self._cancelled
+
+        if cancelled():
+            self._send(Generated(request.id, Finished("cancelled", _NOTHING_DONE)))
+            return
+        for event in batch_tokens(backend.generate(request.token_ids, request.params, cancelled)):
+            if isinstance(event, Finished):
+                self._info = backend.info()
+            self._send(Generated(request.id, event))
+
+    def _score(self, request: Score) -> None:
+        backend = self._loaded()
+        positions = backend.score(request.token_ids, request.top)
+        self._info = backend.info()
+        for start in range(0, len(positions), SCORE_CHUNK):
+            self._send(Scored(request.id, tuple(positions[start : start + SCORE_CHUNK])))
+        self._send(Done(request.id))
+
+    def _unload(self) -> None:
+        backend, self._backend, self._spec, self._info = self._backend, None, None, None
+        if backend is not None:
+            backend.close()
+
+    def _loaded(self) -> Backend:
+        if self._backend is None:
+            raise EngineError("No model is loaded", hint="load a model first")
+        return self._backend
+
+    def _send(self, reply: Reply) -> None:
+        frame = encode_reply(reply)
+        with self._send_lock:
+            try:
+                self._socket.sendall(frame)
+            except OSError:
+                os._exit(0)
+
+
+def batch_tokens(
+    events: Iterable[PrefillProgress | Token | Finished], clock: Callable[[], float] = time.monotonic
+) -> Iterator[GenerationEvent]:
+    """`events` with the tokens of `FRAME_SECONDS` put together: the front wakes at the rate of its screen.
+
+    The first token goes out alone and at once; none is held back across another event.
+    """
+    pending: list[Token] = []
+    due = 0.0
+    started = False
+    for event in events:
+        if isinstance(event, Token):
+            pending.append(event)
+            now = clock()
+            if started and now < due:
+                continue
+            started, due = True, now + FRAME_SECONDS
+            yield TokenBatch(tuple(pending))
+            pending.clear()
+            continue
+        if pending:
+            yield TokenBatch(tuple(pending))
+            pending.clear()
+        yield event
+
+
+def _as_engine_error(error: Exception) -> EngineError:
+    """An exception that no room typed, in words. The traceback is on stderr, which the front keeps."""
+    text = str(error) or "no details"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+        return EngineError(
+            "The engine ran out of memory",
+            hint="use a smaller context (`-c`) or a smaller model, or free memory and try again",
+        )
+    return EngineError(f"The engine failed: {type(error).__name__}: {text}", hint="restart the engine and try again")
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to kill this process when the thread that started it ends: the second line behind the socket's end."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main(fd: int) -> NoReturn:
+    """Serve the front at the other end of socket `fd` until it goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+    Worker(socket.socket(fileno=fd)).serve()

@@ -1,0 +1,321 @@
+"""What the front and the worker say to each other: typed messages in length-prefixed JSON frames.
+
+A frame is four bytes, big-endian, that count the bytes of one JSON object after them. The front sends requests, the
+worker replies; every message carries the id of its request. Requests that end: `Load` with a `Progress` that is done,
+`Generate` with `Generated(Finished)`, `Score` and `Unload` with `Done`, `Info` with `Described`; any of them with
+`Failed`. `Cancel` has no reply of its own: it makes its request end sooner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptoss_tui import errors
+from gptoss_tui.engine.types import (
+    EngineInfo,
+    EngineSpec,
+    Finished,
+    GenerationEvent,
+    LoadProgress,
+    PrefillProgress,
+    SamplingParams,
+    ScoredPosition,
+    Token,
+    TokenBatch,
+    Usage,
+)
+from gptoss_tui.errors import EngineError, GptOssError
+
+MAX_FRAME_BYTES = 64 * 2**20
+"""No honest message comes near: a prompt of 131,072 ids takes about 1 MiB, scores travel `SCORE_CHUNK` at a time."""
+
+SCORE_CHUNK = 1024
+
+_LENGTH = struct.Struct(">I")
+
+
+class ProtocolError(EngineError):
+    """A frame or a message that the other side cannot have meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load the model of `spec`, in place of the one that is loaded."""
+
+    id: int
+    spec: EngineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """Continue `token_ids`."""
+
+    id: int
+    token_ids: tuple[int, ...]
+    params: SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Log-probabilities at every position of `token_ids`."""
+
+    id: int
+    token_ids: tuple[int, ...]
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End the generation `id` within one step, or before it starts when it still waits."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Ask what is loaded. Answered at once, also while a generation runs."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """Free the model's memory."""
+
+    id: int
+
+
+Request = Load | Generate | Score | Cancel | Info | Unload
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A step of a load."""
+
+    id: int
+    progress: LoadProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """An event of a generation."""
+
+    id: int
+    event: GenerationEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The next positions of a score, in order."""
+
+    id: int
+    positions: tuple[ScoredPosition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is loaded, or None."""
+
+    id: int
+    info: EngineInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The request ended well."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The request ended with an error, which keeps its class across the border."""
+
+    id: int
+    error: GptOssError
+
+
+Reply = Progress | Generated | Scored | Described | Done | Failed
+
+
+def ends_request(reply: Reply) -> bool:
+    """Whether no further reply to the same request follows."""
+    match reply:
+        case Progress(progress=progress):
+            return progress.done
+        case Generated(event=event):
+            return isinstance(event, Finished)
+        case Scored():
+            return False
+        case _:
+            return True
+
+
+def encode_request(request: Request) -> bytes:
+    """The frame of a request."""
+    body: dict[str, Any] = {"type": type(request).__name__, "id": request.id}
+    match request:
+        case Load(spec=spec):
+            body["spec"] = {**dataclasses.asdict(spec), "checkpoint": str(spec.checkpoint)}
+        case Generate(token_ids=token_ids, params=params):
+            body |= {"token_ids": token_ids, "params": dataclasses.asdict(params)}
+        case Score(token_ids=token_ids, top=top):
+            body |= {"token_ids": token_ids, "top": top}
+        case Cancel() | Info() | Unload():
+            pass
+    return _frame(body)
+
+
+def decode_request(payload: bytes) -> Request:
+    """The request in a frame's payload. Raises ProtocolError."""
+    try:
+        body = json.loads(payload)
+        request_id = int(body["id"])
+        match body["type"]:
+            case "Load":
+                spec = body["spec"]
+                return Load(request_id, EngineSpec(**{**spec, "checkpoint": Path(spec["checkpoint"])}))
+            case "Generate":
+                return Generate(request_id, tuple(body["token_ids"]), _decode_params(body["params"]))
+            case "Score":
+                return Score(request_id, tuple(body["token_ids"]), int(body["top"]))
+            case "Cancel":
+                return Cancel(request_id)
+            case "Info":
+                return Info(request_id)
+            case "Unload":
+                return Unload(request_id)
+            case other:
+                raise ProtocolError(f"Unknown request {other!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f"Malformed request: {error!r}") from error
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """The frame of a reply."""
+    body: dict[str, Any] = {"type": type(reply).__name__, "id": reply.id}
+    match reply:
+        case Progress(progress=progress):
+            body["progress"] = dataclasses.asdict(progress)
+        case Generated(event=event):
+            body |= _encode_event(event)
+        case Scored(positions=positions):
+            body["positions"] = [(p.next, p.logprob, p.top) for p in positions]
+        case Described(info=info):
+            body["info"] = dataclasses.asdict(info) if info else None
+        case Failed(error=error):
+            body |= {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+        case Done():
+            pass
+    return _frame(body)
+
+
+def decode_reply(payload: bytes) -> Reply:
+    """The reply in a frame's payload. Raises ProtocolError."""
+    try:
+        body = json.loads(payload)
+        request_id = int(body["id"])
+        match body["type"]:
+            case "Progress":
+                progress = body["progress"]
+                return Progress(request_id, LoadProgress(**{**progress, "info": _decode_info(progress["info"])}))
+            case "Generated":
+                return Generated(request_id, _decode_event(body))
+            case "Scored":
+                positions = (ScoredPosition(n, logprob, _pairs(top)) for n, logprob, top in body["positions"])
+                return Scored(request_id, tuple(positions))
+            case "Described":
+                return Described(request_id, _decode_info(body["info"]))
+            case "Done":
+                return Done(request_id)
+            case "Failed":
+                return Failed(request_id, _decode_error(body))
+            case other:
+                raise ProtocolError(f"Unknown reply {other!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f"Malformed reply: {error!r}") from error
+
+
+def receive(sock: socket.socket) -> bytes | None:
+    """The payload of the next frame of a blocking socket; None when the other side is gone."""
+    header = _receive_exactly(sock, _LENGTH.size)
+    return _receive_exactly(sock, _payload_length(header)) if header else None
+
+
+async def read(reader: asyncio.StreamReader) -> bytes | None:
+    """The payload of the next frame of a stream; None when the other side is gone."""
+    try:
+        header = await reader.readexactly(_LENGTH.size)
+        return await reader.readexactly(_payload_length(header))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+def _receive_exactly(sock: socket.socket, count: int) -> bytes | None:
+    chunks = []
+    while count:
+        chunk = sock.recv(min(count, 2**20))
+        if not chunk:
+            return None
+        chunks.append(chunk)
+        count -= len(chunk)
+    return b"".join(chunks)
+
+
+def _payload_length(header: bytes) -> int:
+    (length,) = _LENGTH.unpack(header)
+    if length > MAX_FRAME_BYTES:
+        raise ProtocolError(f"A frame of {length} bytes is above the limit of {MAX_FRAME_BYTES}")
+    return int(length)
+
+
+def _frame(body: dict[str, Any]) -> bytes:
+    payload = json.dumps(body, separators=(",", ":")).encode()
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def _pairs(values: list[Any]) -> tuple[tuple[int, float], ...]:
+    return tuple((token_id, logprob) for token_id, logprob in values)
+
+
+def _decode_params(values: dict[str, Any]) -> SamplingParams:
+    stop = tuple(values.pop("stop_token_ids"))
+    bias = {int(token_id): weight for token_id, weight in values.pop("logit_bias").items()}
+    return SamplingParams(**values, stop_token_ids=stop, logit_bias=bias)
+
+
+def _decode_info(values: dict[str, Any] | None) -> EngineInfo | None:
+    return EngineInfo(**values) if values else None
+
+
+def _encode_event(event: GenerationEvent) -> dict[str, Any]:
+    match event:
+        case TokenBatch(tokens=tokens):
+            return {"tokens": [(t.id, t.logprob, t.top) for t in tokens]}
+        case PrefillProgress():
+            return {"prefill": dataclasses.asdict(event)}
+        case Finished():
+            return {"finished": dataclasses.asdict(event)}
+
+
+def _decode_event(body: dict[str, Any]) -> GenerationEvent:
+    if "tokens" in body:
+        return TokenBatch(tuple(Token(token_id, logprob, _pairs(top)) for token_id, logprob, top in body["tokens"]))
+    if "prefill" in body:
+        return PrefillProgress(**body["prefill"])
+    finished = body["finished"]
+    return Finished(finished["reason"], Usage(**finished["usage"]))
+
+
+def _decode_error(body: dict[str, Any]) -> GptOssError:
+    cls = getattr(errors, body["error"], None)
+    if not (isinstance(cls, type) and issubclass(cls, GptOssError)):
+        cls = EngineError
+    return cls(body["message"], hint=body["hint"])

@@ -9,6 +9,7 @@ compute would answer, only wrongly.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -182,7 +183,7 @@ def _number(name: str, value: Any, shown: str) -> int | float:
     """`value` as a number of the type of the field `name`; `shown` is what the file calls that field."""
     if value is None:
         raise CheckpointError(f"field {shown} is missing")
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise CheckpointError(f"field {shown} must be a number, got {value!r}")
     if name in _FLOAT_FIELDS:
         return float(value)

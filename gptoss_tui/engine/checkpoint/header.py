@@ -1,0 +1,55 @@
+"""The header of a safetensors file, read without touching its tensors.
+
+A file is: 8 bytes little-endian header length, the header as JSON {name: {dtype, shape, data_offsets}}, then the data.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptoss_tui.errors import CheckpointError
+
+_MAX_HEADER_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderEntry:
+    """A tensor as a file's header describes it; `nbytes` is the length of its data."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+
+
+def read_header(path: Path) -> dict[str, HeaderEntry]:
+    """The tensors in the safetensors file `path`.
+
+    Raises CheckpointError, naming the file, when it is no such file or shorter or longer than its header says.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= _MAX_HEADER_BYTES:
+                raise CheckpointError(f"{path} is not a safetensors file")
+            header = json.loads(file.read(length))
+            size = path.stat().st_size
+        entries = {name: _entry(value) for name, value in header.items() if name != "__metadata__"}
+        end = (
+            8 + length + max((value["data_offsets"][1] for name, value in header.items() if name in entries), default=0)
+        )
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise CheckpointError(f"{path} has a damaged header", hint="download the file again") from error
+    if size != end:
+        state = "truncated" if size < end else "too long"
+        raise CheckpointError(f"{path} is {state}: {size} bytes, {end} expected", hint="download the file again")
+    return entries
+
+
+def _entry(value: Any) -> HeaderEntry:
+    begin, end = value["data_offsets"]
+    return HeaderEntry(tuple(int(size) for size in value["shape"]), str(value["dtype"]), int(end) - int(begin))

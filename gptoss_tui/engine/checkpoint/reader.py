@@ -1,0 +1,122 @@
+"""Opening a checkpoint: both layouts, sharded or not, checked by its headers and read memory-mapped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptoss_tui.engine.checkpoint.header import HeaderEntry, read_header
+from gptoss_tui.engine.checkpoint.tensors import StoredTensor, stored_tensors
+from gptoss_tui.engine.config import Layout, ModelConfig, config_layout, read_config
+from gptoss_tui.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import torch
+
+CONFIG_FILE = "config.json"
+INDEX_FILE = "model.safetensors.index.json"
+ORIGINAL_FOLDER = "original"
+
+
+class Checkpoint:
+    """An opened checkpoint, every tensor of which is known to be there with the right shape and dtype.
+
+    `directory` holds the files, `weight_bytes` is the size of all tensors on disk.
+    """
+
+    def __init__(self, directory: Path, config: ModelConfig, layout: Layout, files: Mapping[str, Path]) -> None:
+        self.directory = directory
+        self.config = config
+        self.layout = layout
+        self._files = files
+        self._handles: dict[Path, Any] = {}
+        self._sources: dict[str, list[StoredTensor]] = {}
+        for stored in stored_tensors(config, layout):
+            self._sources.setdefault(stored.source, []).append(stored)
+        self.weight_bytes = sum(stored.spec.nbytes for parts in self._sources.values() for stored in parts)
+
+    def read(self, name: str) -> torch.Tensor:
+        """The canonical tensor `name` (see `tensor_table`) on the CPU; raises KeyError for another name.
+
+        Its memory is mapped from the file and loaded when touched; only q, k and v of the Hugging Face layout are
+        copied, into one tensor. MXFP4 blocks and scales stay packed bytes. Do not write to it.
+        """
+        import torch
+
+        parts = [self._read_stored(stored.name) for stored in self._sources[name]]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _read_stored(self, name: str) -> torch.Tensor:
+        path = self._files[name]
+        if path not in self._handles:
+            from safetensors import safe_open
+
+            self._handles[path] = safe_open(path, framework="pt")
+        tensor: torch.Tensor = self._handles[path].get_tensor(name)
+        return tensor
+
+
+def open_checkpoint(directory: Path) -> Checkpoint:
+    """Open the checkpoint in `directory`, or in its folder `original/` when it holds no weights itself.
+
+    A downloaded repository may hold both layouts; the Hugging Face one at its root then comes first, as the directory
+    that was named. Only headers are read. Raises CheckpointError naming the file and the tensor for anything that is
+    missing, left over, of another shape or dtype than the config says, or truncated.
+    """
+    found = find_checkpoint(directory)
+    config, layout = read_config(found / CONFIG_FILE), config_layout(found / CONFIG_FILE)
+    entries: dict[str, tuple[Path, HeaderEntry]] = {}
+    for path in _weight_files(found):
+        for name, entry in read_header(path).items():
+            if name in entries:
+                raise CheckpointError(f"tensor {name} is both in {entries[name][0]} and in {path}")
+            entries[name] = (path, entry)
+    _validate(found, entries, stored_tensors(config, layout))
+    return Checkpoint(found, config, layout, {name: path for name, (path, _) in entries.items()})
+
+
+def find_checkpoint(directory: Path) -> Path:
+    """`directory` or its folder `original/`, whichever holds weights. Raises CheckpointError when neither does."""
+    for candidate in (directory, directory / ORIGINAL_FOLDER):
+        if (candidate / INDEX_FILE).is_file() or any(candidate.glob("*.safetensors")):
+            return candidate
+    what = "holds no *.safetensors files" if directory.is_dir() else "is not a directory"
+    raise CheckpointError(f"{directory} {what}", hint="name the directory of a gpt-oss checkpoint")
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    """The files that the index names where there is one, else all safetensors files."""
+    index = directory / INDEX_FILE
+    if not index.is_file():
+        return sorted(directory.glob("*.safetensors"))
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{index} cannot be read as an index of weights: {error}") from error
+    for name in names:
+        if Path(name).name != name:
+            raise CheckpointError(f"{index} names a file outside its directory: {name!r}")
+        if not (directory / name).is_file():
+            raise CheckpointError(f"{directory / name} is missing; {index.name} names it", hint="download it again")
+    return [directory / name for name in names]
+
+
+def _validate(directory: Path, entries: Mapping[str, tuple[Path, HeaderEntry]], wanted: Iterable[StoredTensor]) -> None:
+    expected = {stored.name: stored.spec for stored in wanted}
+    for name, spec in expected.items():
+        if name not in entries:
+            raise CheckpointError(f"tensor {name} is missing in {directory}", hint="a file of the model may be missing")
+        path, entry = entries[name]
+        for what, got, want in (("dtype", entry.dtype, spec.dtype), ("shape", entry.shape, spec.shape)):
+            if got != want:
+                raise CheckpointError(f"tensor {name} in {path} has {what} {got}, {want} expected")
+        if entry.nbytes != spec.nbytes:
+            raise CheckpointError(f"tensor {name} in {path} has {entry.nbytes} bytes, {spec.nbytes} expected")
+    for name in _extra(entries, expected):
+        raise CheckpointError(f"tensor {name} in {entries[name][0]} belongs to no gpt-oss model of this shape")
+
+
+def _extra(entries: Iterable[str], expected: Mapping[str, object]) -> Iterator[str]:
+    return (name for name in entries if name not in expected)

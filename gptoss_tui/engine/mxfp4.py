@@ -1,0 +1,90 @@
+"""MXFP4: 4-bit values in blocks of 32 along the input axis, with one power-of-two scale a block.
+
+A value is a nibble, E2M1 (sign, two exponent bits, one mantissa bit); byte j of a block holds element 2j in its low
+nibble and 2j+1 in its high one. A scale is a byte, E8M0: 2**(byte - 127). OCP Microscaling Formats 1.0.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from gptoss_tui.engine.config import MXFP4_BLOCK
+
+_MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+_SCALE_BIAS = 127
+_LARGEST_SCALE = 254  # 255 means NaN
+
+
+def dequantize(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+    """The values of packed weights: [..., out, in] of `dtype` (bfloat16 or float32), exactly.
+
+    blocks: uint8 [..., out, in / 32, 16]; scales: uint8 [..., out, in / 32]. A scale byte of 255 gives NaN.
+    """
+    _check(blocks, scales)
+    pairs, powers = _tables(dtype, blocks.device)
+    values = pairs.index_select(0, blocks.reshape(-1).int()).view(dtype).view(*scales.shape, MXFP4_BLOCK)
+    values.mul_(powers.index_select(0, scales.reshape(-1).int()).view(*scales.shape, 1))
+    return values.view(*scales.shape[:-1], scales.shape[-1] * MXFP4_BLOCK)
+
+
+def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Pack `weight` [..., out, in], of any float dtype, to the blocks and scales that `dequantize` takes.
+
+    Values round to the nearest, ties to the even code. Of the two scales that can be best for a block - the smallest
+    that clips nothing and the one below - the one with the smaller squared error is taken. Values that MXFP4 can hold
+    come back exactly. Raises ValueError when `in` is not a multiple of 32 or a value is not finite.
+    """
+    if weight.shape[-1] % MXFP4_BLOCK:
+        raise ValueError(f"the last axis must be a multiple of {MXFP4_BLOCK}, got {weight.shape[-1]}")
+    if not bool(weight.isfinite().all()):
+        raise ValueError("only finite values can be quantized")
+    values = weight.double().reshape(*weight.shape[:-1], -1, MXFP4_BLOCK)
+    # frexp: largest / 6 = mantissa * 2**exponent with mantissa in [0.5, 1), so 6 * 2**exponent is above the largest,
+    # and 6 * 2**(exponent - 1) reaches it when the mantissa is exactly 0.5.
+    mantissa, exponent = torch.frexp(values.abs().amax(-1) / _MAGNITUDES[-1])
+    exponent = torch.where(mantissa == 0.5, exponent - 1, exponent)
+    wide, narrow = _encode(values, exponent), _encode(values, exponent - 1)
+    better = narrow[2] < wide[2]
+    codes = torch.where(better[..., None], narrow[0], wide[0])
+    scales = torch.where(better, narrow[1], wide[1])
+    return codes[..., 0::2] | codes[..., 1::2] << 4, scales
+
+
+def _encode(values: Tensor, exponent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes uint8 [..., 32], scales uint8 [...] and squared error [...] of `values` at the scale 2**exponent."""
+    scales = (exponent + _SCALE_BIAS).clamp(0, _LARGEST_SCALE)
+    power = torch.ldexp(torch.ones_like(values[..., :1]), scales[..., None] - _SCALE_BIAS)
+    scaled = values / power
+    magnitudes = torch.tensor(_MAGNITUDES, dtype=torch.float64, device=values.device)
+    codes = torch.bucketize(scaled.abs(), _midpoints(values.device))
+    error = ((magnitudes[codes] - scaled.abs()) * power).square().sum(-1)
+    return (codes + 8 * scaled.signbit()).to(torch.uint8), scales.to(torch.uint8), error
+
+
+@cache
+def _midpoints(device: torch.device) -> Tensor:
+    """Between the magnitudes; a tie goes up only where that reaches an even code, so those bounds are a step lower."""
+    magnitudes = torch.tensor(_MAGNITUDES, dtype=torch.float64)
+    middle = (magnitudes[1:] + magnitudes[:-1]) / 2
+    middle[1::2] = torch.nextafter(middle[1::2], torch.zeros((), dtype=torch.float64))
+    return middle.to(device)
+
+
+@cache
+def _tables(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(the two values of each byte as one integer of twice the width [256], the power of each scale byte [256])."""
+    values = torch.tensor([*_MAGNITUDES, *(-value for value in _MAGNITUDES)], dtype=dtype)
+    byte = torch.arange(256)
+    pairs = torch.stack((values[byte & 15], values[byte >> 4]), dim=-1)
+    wide = {torch.bfloat16: torch.int32, torch.float32: torch.int64}[dtype]
+    powers = torch.ldexp(torch.ones(256, dtype=torch.float64), byte - _SCALE_BIAS)
+    powers[_LARGEST_SCALE + 1] = torch.nan
+    return pairs.view(wide).view(256).to(device), powers.to(dtype).to(device)
+
+
+def _check(blocks: Tensor, scales: Tensor) -> None:
+    if blocks.shape != (*scales.shape, MXFP4_BLOCK // 2):
+        raise ValueError(f"blocks {tuple(blocks.shape)} do not fit scales {tuple(scales.shape)}")

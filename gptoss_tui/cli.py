@@ -1,0 +1,111 @@
+"""The command line: parses, hands over, and turns errors into words and exit codes.
+
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted, 141 the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from gptoss_tui import __version__
+from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.errors import GptOssError, UsageError
+from gptoss_tui.sanitize import to_terminal_text
+
+COMMANDS = ("generate", "score", "completion")
+"""Each is a module of `gptoss_tui.commands` with `add_parser(subparsers)`, whose `run(args)` gives the exit code."""
+
+_USAGE = """gptoss-tui [options] [PROMPT]
+       gptoss-tui COMMAND [options]"""
+
+_DESCRIPTION = """\
+A terminal coding assistant that runs gpt-oss models on your own machine.
+
+Without a command it opens the terminal app, and PROMPT is the first message. A prompt that begins with the name of a
+command goes after `--`. Settings are read from a file too; `gptoss-tui doctor` says which."""
+
+_EPILOG = "`gptoss-tui COMMAND --help` explains a command."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        return _complain(error, 2)
+    except GptOssError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at exit; give it a place to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line: chat flags and every command."""
+    parser = _new_parser(usage=_USAGE)
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog="gptoss-tui")
+    for name in COMMANDS:
+        import_module(f"gptoss_tui.commands.{name}").add_parser(subparsers)
+    add_chat_flags(parser)
+    return parser
+
+
+def _new_parser(usage: str | None = None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gptoss-tui",
+        usage=usage,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"gptoss-tui {__version__}")
+    return parser
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments and arguments[0] in COMMANDS:
+        parser = build_parser()
+        args = parser.parse_args(arguments, argparse.Namespace(root_parser=parser))
+        code: int = args.run(args)
+        return code
+    return _open_app(arguments)
+
+
+def _open_app(arguments: list[str]) -> int:
+    if any(word in ("-h", "--help") for word in _before_separator(arguments)):
+        build_parser().print_help()
+        return 0
+    parser = _new_parser(usage=_USAGE)
+    add_chat_flags(parser)
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the first message")
+    args = parser.parse_args(arguments)
+    if args.prompt in COMMANDS and "--" not in arguments:
+        raise UsageError(
+            f"`{args.prompt}` is a command and goes first",
+            hint=f"write `gptoss-tui {args.prompt} ...`, or `-- {args.prompt}` for a prompt of that word",
+        )
+    settings = settings_from(args)
+
+    from gptoss_tui.tui.app import run_app
+
+    return run_app(settings, args.prompt)
+
+
+def _before_separator(arguments: list[str]) -> list[str]:
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _complain(error: GptOssError, code: int) -> int:
+    print(to_terminal_text(f"error: {error}"), file=sys.stderr)
+    return code

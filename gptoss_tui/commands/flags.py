@@ -1,0 +1,59 @@
+"""Flags that several commands share. A flag that is not given is absent, so that file and environment can speak."""
+
+from __future__ import annotations
+
+import argparse
+
+from gptoss_tui.settings import Settings, load_settings
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """What to run and how: `--model`, `--backend`, `--dtype`, `--context`."""
+    group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
+    group.add_argument("--model", metavar="MODEL", help="name of a model or directory of a checkpoint (default: nano)")
+    group.add_argument("--backend", metavar="NAME", help="what runs the model (default: torch)")
+    group.add_argument("--dtype", choices=("bfloat16", "float32"), help="dtype of the maths (default: bfloat16)")
+    group.add_argument("-c", "--context", type=int, metavar="N", help="tokens of context (default: the model's)")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the number of cores)")
+
+
+def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
+    """How to choose tokens: `--temperature`, `--top-p`, `--seed`, `--max-tokens`."""
+    group = parser.add_argument_group("sampling", argument_default=argparse.SUPPRESS)
+    group.add_argument(
+        "--temperature", type=float, metavar="T", help="0 takes the likeliest token (default: the model's, 1.0)"
+    )
+    group.add_argument("--top-p", type=float, metavar="P", help="nucleus of this mass (default: 1.0)")
+    group.add_argument("--seed", type=int, metavar="N", help="makes sampling repeatable")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="end after this many tokens")
+
+
+def add_chat_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of a chat, with or without a screen."""
+    group = parser.add_argument_group("chat", argument_default=argparse.SUPPRESS)
+    group.add_argument(
+        "-r", "--reasoning-effort", choices=("low", "medium", "high"), help="how long to think (default: medium)"
+    )
+    group.add_argument(
+        "-a",
+        "--apply-patch",
+        action=argparse.BooleanOptionalAction,
+        help="let the model propose changes to files (default: on)",
+    )
+    group.add_argument("-b", "--browser", action=argparse.BooleanOptionalAction, help="let the model search the web")
+    group.add_argument("-p", "--python", action=argparse.BooleanOptionalAction, help="let the model run Python")
+    group.add_argument(
+        "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages that the model reads"
+    )
+    group.add_argument("--developer-message", metavar="TEXT", help="your own instructions to the model")
+    group.add_argument(
+        "--raw", action=argparse.BooleanOptionalAction, help="show the tokens of the conversation as they are"
+    )
+    group.add_argument("-C", "--workspace", metavar="DIR", help="folder to work in (default: the current one)")
+    add_model_flags(parser)
+    add_sampling_flags(parser)
+
+
+def settings_from(args: argparse.Namespace) -> Settings:
+    """The settings with the flags in `args` on top. Raises UsageError."""
+    return load_settings(vars(args))

@@ -1,0 +1,172 @@
+"""What the person wants, from a TOML file, the environment and flags; the later one wins.
+
+The file is `config.toml` in the user's configuration folder, or the one that GPTOSS_TUI_CONFIG names. Each setting has
+one name: `reasoning_effort` in the file, GPTOSS_TUI_REASONING_EFFORT in the environment, `--reasoning-effort` as flag.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from platformdirs import user_config_path
+
+from gptoss_tui.engine.types import Dtype, EngineSpec, SamplingParams
+from gptoss_tui.errors import UsageError
+from gptoss_tui.harmony.messages import Effort
+
+CONFIG_VARIABLE = "GPTOSS_TUI_CONFIG"
+PREFIX = "GPTOSS_TUI_"
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_NOT_ZERO = ("context", "max_tokens", "threads")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. None means that the model's or the machine's own default applies.
+
+    `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
+    """
+
+    model: str = "nano"
+    backend: str = "torch"
+    dtype: Dtype = "bfloat16"
+    context: int | None = None
+    threads: int | None = None
+    temperature: float | None = None
+    top_p: float = 1.0
+    seed: int | None = None
+    max_tokens: int | None = None
+    reasoning_effort: Effort = "medium"
+    developer_message: str | None = None
+    apply_patch: bool = True
+    browser: bool = False
+    python: bool = False
+    show_browser_results: bool = False
+    raw: bool = False
+    workspace: Path = Path()
+
+    def engine_spec(self) -> EngineSpec:
+        """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory."""
+        from gptoss_tui.engine.catalog import resolve_model
+
+        return EngineSpec(
+            checkpoint=resolve_model(self.model),
+            backend=self.backend,
+            dtype=self.dtype,
+            context=self.context,
+            threads=self.threads,
+        )
+
+    def sampling(self, default_temperature: float = 1.0) -> SamplingParams:
+        """How to choose tokens; `default_temperature` is the model's own."""
+        return SamplingParams(
+            temperature=default_temperature if self.temperature is None else self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            max_tokens=self.max_tokens,
+        )
+
+
+_TYPES = get_type_hints(Settings)
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the settings file is, or would be."""
+    named = environ.get(CONFIG_VARIABLE)
+    return Path(named).expanduser() if named else user_config_path("gptoss-tui") / "config.toml"
+
+
+def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this run. `flags` maps names to values; other names and None values in it are ignored.
+
+    Raises UsageError that names the file, variable or flag and the key when a value is unknown or wrong.
+    """
+    values = {**_from_file(config_path(environ), required=CONFIG_VARIABLE in environ), **_from_environment(environ)}
+    for name, value in (flags or {}).items():
+        if name in _TYPES and value is not None:
+            values[name] = _checked(name, value, f"--{name.replace('_', '-')}")
+    settings = Settings(**values)
+    return dataclasses.replace(settings, workspace=settings.workspace.expanduser().absolute())
+
+
+def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+    except FileNotFoundError:
+        if required:
+            raise UsageError(f"{path}: there is no such file", hint=f"{CONFIG_VARIABLE} names it") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    for name in table:
+        if name not in _TYPES:
+            raise UsageError(f"{path}: unknown key `{name}`", hint=f"known keys: {', '.join(_TYPES)}")
+    return {name: _checked(name, value, f"{path}: {name}") for name, value in table.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values = {}
+    for name in _TYPES:
+        variable = PREFIX + name.upper()
+        if text := environ.get(variable):
+            values[name] = _checked(name, _parsed(name, text, variable), variable)
+    return values
+
+
+def _base_type(name: str) -> Any:
+    """The type of setting `name` without its `| None`."""
+    options = [t for t in get_args(_TYPES[name]) if t is not type(None)]
+    return _TYPES[name] if get_origin(_TYPES[name]) is Literal or not options else options[0]
+
+
+def _parsed(name: str, text: str, where: str) -> Any:
+    """The value that `text` spells in the environment."""
+    wanted = _base_type(name)
+    if wanted is bool:
+        if text.lower() not in _TRUE + _FALSE:
+            raise UsageError(f"{where} must be true or false, got {text!r}")
+        return text.lower() in _TRUE
+    if wanted in (int, float):
+        try:
+            return wanted(text)
+        except ValueError:
+            raise UsageError(f"{where} must be a number, got {text!r}") from None
+    return text
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    """`value` as the setting's type. Raises UsageError that begins with `where`."""
+    wanted = _base_type(name)
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise UsageError(f"{where} must be one of {', '.join(get_args(wanted))}, got {value!r}")
+        return value
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if wanted is Path and isinstance(value, str):
+        value = Path(value)
+    if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
+        raise UsageError(f"{where} must be {_TYPE_WORDS[wanted]}, got {value!r}")
+    _check_range(name, value, where)
+    return value
+
+
+def _check_range(name: str, value: Any, where: str) -> None:
+    if name in _NOT_ZERO and value < 1:
+        raise UsageError(f"{where} must be at least 1, got {value}")
+    if name in ("temperature", "top_p"):
+        try:
+            SamplingParams(**{name: value})
+        except UsageError as error:
+            raise UsageError(f"{where}: {error.message}") from None
+
+
+_TYPE_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}

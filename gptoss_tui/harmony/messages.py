@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
@@ -71,3 +71,35 @@ class Preamble:
 
     system: SystemContent = field(default_factory=SystemContent)
     developer: DeveloperContent | None = None
+
+
+def message_to_dict(message: Message) -> dict[str, Any]:
+    """The JSON form of a message: its fields, without those that say nothing."""
+    return {key: value for key, value in asdict(message).items() if value is not None}
+
+
+def message_from_dict(data: Mapping[str, Any]) -> Message:
+    """The inverse of `message_to_dict`. Raises TypeError for unknown or missing fields."""
+    return Message(**data)
+
+
+def preamble_to_dict(preamble: Preamble) -> dict[str, Any]:
+    """The JSON form of a preamble."""
+    return asdict(preamble)
+
+
+def preamble_from_dict(data: Mapping[str, Any]) -> Preamble:
+    """The inverse of `preamble_to_dict`. Raises KeyError or TypeError for unknown or missing fields."""
+    system = dict(data["system"])
+    system["tools"] = tuple(_namespace(n) for n in system["tools"])
+    system["valid_channels"] = tuple(system["valid_channels"])
+    developer = data["developer"]
+    if developer is not None:
+        functions = developer["functions"]
+        developer = DeveloperContent(developer["instructions"], None if functions is None else _namespace(functions))
+    return Preamble(SystemContent(**system), developer)
+
+
+def _namespace(data: Mapping[str, Any]) -> ToolNamespace:
+    functions = tuple(FunctionDeclaration(**f) for f in data["functions"])
+    return ToolNamespace(data["name"], data["description"], functions)

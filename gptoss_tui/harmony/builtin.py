@@ -1,0 +1,27 @@
+"""The built-in tools' declarations, in the words that the models were trained with.
+
+The texts are openai-harmony's own and are read from it at run time.
+"""
+
+from __future__ import annotations
+
+from openai_harmony import ToolNamespaceConfig
+
+from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
+
+
+def python_namespace() -> ToolNamespace:
+    """The `python` tool: free text, no functions."""
+    return _namespace(ToolNamespaceConfig.python())
+
+
+def browser_namespace(source: str) -> ToolNamespace:
+    """The `browser` tool (search, open, find). `source` names where pages come from: `web`, or a search service."""
+    namespace = _namespace(ToolNamespaceConfig.browser())
+    described = (namespace.description or "").splitlines()[:-1]
+    return ToolNamespace(namespace.name, "\n".join((*described, f"sources={source}")), namespace.functions)
+
+
+def _namespace(config: ToolNamespaceConfig) -> ToolNamespace:
+    functions = tuple(FunctionDeclaration(t.name, t.description, t.parameters) for t in config.tools)
+    return ToolNamespace(config.name, config.description, functions)

@@ -1,0 +1,198 @@
+"""A conversation as token ids: what the model has read and written, ready to be continued.
+
+Inside a turn, tokens are only appended: what was sampled stays as it was sampled, so the engine's KV cache stays valid
+and the model sees its own form. When the next user message comes, the chain of thought of the finished turn is dropped,
+once; so the prompt's prefix changes at most once a turn. Dropped with it is tool traffic on the analysis channel (calls
+of the built-in browser and python tools, and their output), as the models were trained; calls on commentary stay.
+
+A malformed message is stored as it was understood, not as it was sampled: the history is a valid conversation always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gptoss_tui.errors import SessionError
+from gptoss_tui.harmony.messages import (
+    Message,
+    Preamble,
+    message_from_dict,
+    message_to_dict,
+    preamble_from_dict,
+    preamble_to_dict,
+)
+from gptoss_tui.harmony.parser import MessageFinished, StreamParser
+from gptoss_tui.harmony.render import assistant_start, render_message, render_preamble
+from gptoss_tui.harmony.tokenizer import CALL, END, ENDOFTEXT, VOCAB_SIZE, Tokenizer
+
+STATE_VERSION = 1
+
+INTERRUPTED = "The user interrupted this call before it finished."
+"""The reply to a call that has none when the next user message comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message and exactly the tokens that stand for it in the prompt. `turn` counts user messages from 1."""
+
+    message: Message
+    tokens: tuple[int, ...]
+    turn: int
+
+
+class Conversation:
+    """The history behind the preamble. Not thread-safe; one turn at a time."""
+
+    def __init__(self, tokenizer: Tokenizer, preamble: Preamble) -> None:
+        self._tokenizer = tokenizer
+        self._preamble = preamble
+        self._entries: list[Entry] = []
+        self._turn = 0
+        self._tokens = render_preamble(tokenizer, preamble)
+
+    @property
+    def preamble(self) -> Preamble:
+        """The system and developer messages."""
+        return self._preamble
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The messages behind the preamble with their tokens."""
+        return tuple(self._entries)
+
+    @property
+    def turn(self) -> int:
+        """How many user messages there were; 0 before the first."""
+        return self._turn
+
+    @property
+    def tokens(self) -> list[int]:
+        """Preamble and history (a copy)."""
+        return list(self._tokens)
+
+    @property
+    def pending_call(self) -> Message | None:
+        """The call that waits for `add_tool_reply`, if the last message is one."""
+        last = self._entries[-1].message if self._entries else None
+        return last if last is not None and _is_call(last) else None
+
+    def prompt_ids(self) -> list[int]:
+        """What the engine continues: the history and `<|start|>assistant`."""
+        return [*self._tokens, *assistant_start(self._tokenizer)]
+
+    def to_messages(self) -> list[Message]:
+        """The messages behind the preamble, without dropped chain of thought."""
+        return [entry.message for entry in self._entries]
+
+    def set_preamble(self, preamble: Preamble) -> None:
+        """Replace the system and developer messages. The whole prompt has to be prefilled again if they differ."""
+        if preamble != self._preamble:
+            self._preamble = preamble
+            self._rebuild()
+
+    def add_user(self, text: str) -> None:
+        """Begin a turn: close the last one, drop its chain of thought, append the user's message."""
+        self.close_turn()
+        kept = [entry for entry in self._entries if entry.message.channel != "analysis"]
+        if len(kept) < len(self._entries):
+            self._entries = kept
+            self._rebuild()
+        self._turn += 1
+        self._append_rendered(Message("user", text))
+
+    def append_sampled(self, token_ids: Sequence[int]) -> list[Message]:
+        """Append one generation, given from behind the prompt's `<|start|>assistant`, and return its messages.
+
+        A final `<|return|>` becomes `<|end|>`. A generation that was cut inside a message is closed there; one that
+        was cut inside a header loses that header. Nothing is kept behind a tool call, which is the last thing a
+        generation can say, nor from where the model writes as the user or as a tool.
+        """
+        parser = StreamParser(self._tokenizer)
+        messages: list[Message] = []
+        opening = assistant_start(self._tokenizer)
+        position = 0
+        for event in (*parser.feed(token_ids), *parser.finish()):
+            if not isinstance(event, MessageFinished):
+                continue
+            if event.message.role != "assistant":
+                break
+            end = position + event.num_tokens
+            self._append_message(event, [*opening, *token_ids[position:end]])
+            messages.append(event.message)
+            if _is_call(event.message):
+                break
+            position, opening = end, []
+        return messages
+
+    def add_tool_reply(self, name: str, text: str, channel: str | None) -> None:
+        """Append what a tool answers. `name` is the call's recipient, `channel` the channel of the call."""
+        self._append_rendered(Message("tool", text, channel=channel, recipient="assistant", name=name))
+
+    def close_turn(self) -> None:
+        """Make an interrupted turn whole: a call without an answer gets one that says so."""
+        call = self.pending_call
+        if call is not None and call.recipient is not None:
+            self.add_tool_reply(call.recipient, INTERRUPTED, call.channel)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state as JSON values, for session files."""
+        return {
+            "version": STATE_VERSION,
+            "preamble": preamble_to_dict(self._preamble),
+            "turn": self._turn,
+            "entries": [
+                {"turn": e.turn, "message": message_to_dict(e.message), "tokens": list(e.tokens)} for e in self._entries
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, tokenizer: Tokenizer, data: Mapping[str, Any]) -> Self:
+        """The conversation that `to_dict` described, token for token. Raises SessionError when it is not one."""
+        if not isinstance(data, Mapping) or data.get("version") != STATE_VERSION:
+            raise SessionError(
+                "The saved conversation has a format that this version does not know",
+                hint="open it with the version of gptoss-tui that wrote it",
+            )
+        try:
+            conversation = cls(tokenizer, preamble_from_dict(data["preamble"]))
+            conversation._turn = int(data["turn"])
+            conversation._entries = [_entry_from_dict(e) for e in data["entries"]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise SessionError(f"The saved conversation is damaged: {error!r}") from error
+        conversation._rebuild()
+        return conversation
+
+    def _append_message(self, event: MessageFinished, sampled: list[int]) -> None:
+        message = event.message
+        if event.recovered:
+            self._append_rendered(message)
+            return
+        if event.stop != "eos" or sampled[-1] == ENDOFTEXT:
+            sampled.pop()
+        sampled.append(CALL if _is_call(message) else END)
+        self._append(Entry(message, tuple(sampled), self._turn))
+
+    def _append_rendered(self, message: Message) -> None:
+        self._append(Entry(message, tuple(render_message(self._tokenizer, message)), self._turn))
+
+    def _append(self, entry: Entry) -> None:
+        self._entries.append(entry)
+        self._tokens.extend(entry.tokens)
+
+    def _rebuild(self) -> None:
+        self._tokens = render_preamble(self._tokenizer, self._preamble)
+        for entry in self._entries:
+            self._tokens.extend(entry.tokens)
+
+
+def _is_call(message: Message) -> bool:
+    return message.role == "assistant" and message.recipient is not None
+
+
+def _entry_from_dict(data: Mapping[str, Any]) -> Entry:
+    tokens = tuple(int(t) for t in data["tokens"])
+    if not all(0 <= t < VOCAB_SIZE for t in tokens):
+        raise ValueError("a token id is outside the vocabulary")
+    return Entry(message_from_dict(data["message"]), tokens, int(data["turn"]))

@@ -1,0 +1,217 @@
+"""What a message header says, however badly it is written.
+
+    [role] [to=recipient] [<|channel|>channel [to=recipient]] [[<|constrain|>]content type] <|message|>
+
+A header is given as segments: the special token that opens each (None for the first) and the text behind it. Reading
+never fails; what had to be guessed or left out is said in `notes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from gptoss_tui.harmony.messages import Role
+from gptoss_tui.harmony.tokenizer import CHANNEL, CONSTRAIN, SPECIAL_TOKENS
+
+CHANNELS = ("analysis", "commentary", "final")
+UNCLEAR_RECIPIENT = "unclear"
+"""Recipient of a call whose header names two different ones: no tool has that name, so nothing runs."""
+
+Segment = tuple[int | None, str]
+
+_ROLES: tuple[Role, ...] = get_args(Role)
+_TO = re.compile(r"\s*to=\s*([\w.:/-]*)(\S*)")
+_WORD = re.compile(r"\s*([^\s]+)")
+_FIRST_WORD = re.compile(r"\s*([^\s<]*)")
+_NAMESPACED = re.compile(r"(functions|browser)\.\w")
+_TYPES = ("json", "code", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header as understood. `rest` is text behind it when `<|message|>` is missing, `notes` what was recovered."""
+
+    role: Role
+    name: str | None
+    channel: str | None
+    recipient: str | None
+    content_type: str | None
+    rest: str = ""
+    notes: tuple[str, ...] = ()
+    channel_known: bool = True
+
+
+@dataclass(slots=True)
+class _Found:
+    role: Role = "assistant"
+    name: str | None = None
+    channels: list[str] = field(default_factory=list)
+    recipients: list[str] = field(default_factory=list)
+    constrained: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    rest: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def read_header(segments: Sequence[Segment], *, has_role: bool, complete: bool, sampled: bool = True) -> Header:
+    """Read a header.
+
+    `has_role`: the first segment begins with the author. `complete`: `<|message|>` followed; if not, what does not
+    belong to a header becomes `rest`. `sampled`: a model wrote it, so an author other than the assistant is noted.
+    """
+    found = _Found()
+    last = len(segments) - 1
+    for i, (special, text) in enumerate(segments):
+        if i == 0:
+            text = _read_role(text, found, complete=complete) if has_role else _drop_repeated_role(text, found)
+        elif special == CHANNEL:
+            text = _read_channel(text, found, complete=complete)
+        elif special == CONSTRAIN:
+            text = _read_constrain(text, found)
+        elif special is not None:
+            found.notes.append(f"{SPECIAL_TOKENS.get(special, 'a reserved token')} inside a header was ignored")
+        _read_words(text, found, keep_rest=not complete and i == last)
+    return _settle(found, complete=complete, sampled=sampled)
+
+
+def _read_role(text: str, found: _Found, *, complete: bool) -> str:
+    match = _FIRST_WORD.match(text)
+    word = match[1] if match else ""
+    author, _, name = word.partition(":")
+    behind = text[match.end() :] if match else text
+    if author in _ROLES:
+        found.role, found.name = _as_role(author), name or None
+        return behind
+    if word.startswith("assistant"):
+        return _drop_repeated_role(text, found)
+    if _NAMESPACED.match(word) or "to=assistant" in behind or word == "python":
+        found.role, found.name = "tool", word
+        return behind
+    if not word:
+        found.notes.append("the author was missing")
+        return text
+    if not complete:
+        return text
+    found.notes.append(f"unknown author {word[:40]!r} was taken as the assistant")
+    return behind
+
+
+def _drop_repeated_role(text: str, found: _Found) -> str:
+    """The text behind `assistant`, when that stands there once more or runs into what follows."""
+    behind = re.sub(r"^\s*(assistant)+", "", text)
+    if behind != text:
+        found.notes.append("the author was written twice or ran into the next word")
+    return behind
+
+
+def _as_role(word: str) -> Role:
+    return next(role for role in _ROLES if role == word)
+
+
+def _read_channel(text: str, found: _Found, *, complete: bool) -> str:
+    match = _FIRST_WORD.match(text)
+    word = match[1] if match else ""
+    behind = text[match.end() :] if match else text
+    if word.startswith("to="):
+        return text
+    name = re.sub(r"^(assistant)+", "", word)
+    for channel in CHANNELS:
+        if name.startswith(channel):
+            found.channels.append(channel)
+            if word == channel:
+                return behind
+            found.notes.append(f"channel {word[:40]!r} was read as {channel}")
+            extra = name.removeprefix(channel)
+            return behind if complete and not extra.startswith("to=") else extra + behind
+    found.channels.append(word)
+    return behind
+
+
+def _read_constrain(text: str, found: _Found) -> str:
+    match = _FIRST_WORD.match(text)
+    word = match[1] if match else ""
+    if word.startswith("to="):
+        return text
+    found.constrained.append(f"{SPECIAL_TOKENS[CONSTRAIN]}{word}")
+    return text[match.end() :] if match else text
+
+
+def _read_words(text: str, found: _Found, *, keep_rest: bool) -> None:
+    """`to=` wherever it stands, a content type, and what else there is."""
+    while text.strip():
+        if match := _TO.match(text):
+            if match[1]:
+                found.recipients.append(match[1])
+            if match[2]:
+                found.notes.append(f"the recipient was cut before {match[2][:40]!r}")
+        else:
+            match = _WORD.match(text)
+            assert match is not None  # text.strip() is not empty
+            if keep_rest and (match[1] not in _TYPES or not (found.recipients or found.channels)):
+                break
+            found.words.append(match[1])
+        text = text[match.end() :]
+    if keep_rest:
+        found.rest = text
+
+
+def _settle(found: _Found, *, complete: bool, sampled: bool) -> Header:
+    if not found.channels and found.words and found.words[0] in CHANNELS:
+        found.channels.append(found.words.pop(0))
+        found.notes.append("the channel stood without <|channel|>")
+    recipient = _settle_recipient(found)
+    content_type = _settle_content_type(found)
+    channel: str | None = None
+    known = True
+    if found.role in ("assistant", "tool"):
+        channel, known = _settle_channel(found, recipient)
+    if not complete:
+        found.notes.append("<|message|> was missing after the header")
+    if sampled and found.role != "assistant":
+        found.notes.append(f"the model wrote a message as {found.name or found.role}")
+    return Header(
+        found.role, found.name, channel, recipient, content_type, found.rest, tuple(found.notes), channel_known=known
+    )
+
+
+def _settle_recipient(found: _Found) -> str | None:
+    if not found.recipients:
+        named = [w for w in found.words if _NAMESPACED.match(w)]
+        if not named:
+            return None
+        found.words = [w for w in found.words if w not in named]
+        found.notes.append(f"recipient {named[0][:40]!r} stood without to=")
+        found.recipients = named
+    if len(set(found.recipients)) > 1:
+        found.notes.append("the header named two recipients, so the call has none")
+        return UNCLEAR_RECIPIENT
+    if len(found.recipients) > 1:
+        found.notes.append("the recipient was written twice")
+    return None if found.recipients[0] == "all" else found.recipients[0]
+
+
+def _settle_content_type(found: _Found) -> str | None:
+    types = found.constrained + found.words
+    if len(types) > 1:
+        found.notes.append(f"extra words in the header were ignored: {' '.join(types[1:])[:60]!r}")
+    return types[0] if types else None
+
+
+def _settle_channel(found: _Found, recipient: str | None) -> tuple[str | None, bool]:
+    """The channel, and whether the header really named one of the three."""
+    named = [c for c in found.channels if c in CHANNELS]
+    if named:
+        if len(found.channels) > 1:
+            found.notes.append("the channel was written twice")
+        return named[-1], True
+    if found.role == "tool" and not found.channels:
+        return None, False
+    channel = "commentary" if recipient else "final"
+    if found.channels:
+        found.notes.append(f"unknown channel {found.channels[0][:40]!r} was taken as {channel}")
+    else:
+        found.notes.append(f"the channel was missing and taken as {channel}")
+    return channel, False

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gptoss_tui.engine.mxfp4 import dequantize
 from training.model import Block, Nano, Vocabulary, mxfp4_scale
 
 _MAGNITUDES = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
@@ -30,31 +31,30 @@ def mxfp4_pack(weight: Tensor) -> tuple[Tensor, Tensor]:
     return blocks, (torch.log2(scale).round() + 127).to(torch.uint8)
 
 
+_PLAIN = {
+    "attn.norm.scale": "attn_norm",
+    "attn.qkv.weight": "qkv",
+    "attn.qkv.bias": "qkv_bias",
+    "attn.sinks": "sinks",
+    "attn.out.weight": "out",
+    "attn.out.bias": "out_bias",
+    "mlp.norm.scale": "mlp_norm",
+    "mlp.gate.weight": "gate",
+    "mlp.gate.bias": "gate_bias",
+    "mlp.mlp1_bias": "mlp1_bias",
+    "mlp.mlp2_bias": "mlp2_bias",
+}
+_PACKED = {"mlp.mlp1_weight": "mlp1", "mlp.mlp2_weight": "mlp2"}
+"""Checkpoint names and the trainer's."""
+
+
 def block_tensors(block: Block, layer: int) -> dict[str, Tensor]:
     """One layer under the names of the original checkpoint."""
-    p = f"block.{layer}"
-    blocks1, scales1 = mxfp4_pack(block.mlp1.float())
-    blocks2, scales2 = mxfp4_pack(block.mlp2.float())
-    plain = {
-        "attn.norm.scale": block.attn_norm,
-        "attn.qkv.weight": block.qkv,
-        "attn.qkv.bias": block.qkv_bias,
-        "attn.sinks": block.sinks,
-        "attn.out.weight": block.out,
-        "attn.out.bias": block.out_bias,
-        "mlp.norm.scale": block.mlp_norm,
-        "mlp.gate.weight": block.gate,
-        "mlp.gate.bias": block.gate_bias,
-        "mlp.mlp1_bias": block.mlp1_bias,
-        "mlp.mlp2_bias": block.mlp2_bias,
-    }
-    tensors = {f"{p}.{name}": value.bfloat16() for name, value in plain.items()}
-    return tensors | {
-        f"{p}.mlp.mlp1_weight.blocks": blocks1,
-        f"{p}.mlp.mlp1_weight.scales": scales1,
-        f"{p}.mlp.mlp2_weight.blocks": blocks2,
-        f"{p}.mlp.mlp2_weight.scales": scales2,
-    }
+    tensors = {f"block.{layer}.{name}": getattr(block, ours).bfloat16() for name, ours in _PLAIN.items()}
+    for name, ours in _PACKED.items():
+        blocks, scales = mxfp4_pack(getattr(block, ours).float())
+        tensors |= {f"block.{layer}.{name}.blocks": blocks, f"block.{layer}.{name}.scales": scales}
+    return tensors
 
 
 def vocabulary_tensors(v: Vocabulary, stem: Tensor) -> dict[str, Tensor]:
@@ -90,3 +90,23 @@ def save_compact(model: Nano, path: Path) -> None:
         metadata={"config": json.dumps(config), "format": "gptoss-tui nano 1"},
     )
     temporary.replace(path)
+
+
+@torch.no_grad()
+def load_compact(model: Nano, path: Path) -> None:
+    """Go on from a compact file. Common ids of now and then may differ: rows that are new keep their first value."""
+    stored = load_file(path)
+    model.norm.copy_(stored["norm.scale"])
+    for layer, block in enumerate(model.blocks):
+        for name, ours in _PLAIN.items():
+            getattr(block, ours).copy_(stored[f"block.{layer}.{name}"])
+        for name, ours in _PACKED.items():
+            blocks, scales = stored[f"block.{layer}.{name}.blocks"], stored[f"block.{layer}.{name}.scales"]
+            getattr(block, ours).copy_(dequantize(blocks, scales, torch.float32))
+    v = model.vocabulary
+    v.flag_rows.copy_(stored["vocabulary.flag_rows"])
+    v.unused.copy_(stored["vocabulary.unused_row"])
+    delta = stored["vocabulary.delta"].float() * stored["vocabulary.delta_scale"][:, None]
+    index = v.index[stored["vocabulary.common"].long()]
+    kept = index < len(v.common)
+    v.delta[index[kept]] = delta[kept]

@@ -174,6 +174,7 @@ class Vocabulary(nn.Module):
         self.register_buffer("common", common.long(), persistent=False)
         is_rare = spoken.clone()
         is_rare[common] = False
+        self.register_buffer("is_rare", is_rare, persistent=False)
         self.register_buffer("rare", is_rare.nonzero().squeeze(1), persistent=False)
         self.num_unused = int((~spoken).sum())
         self.flag_rows = nn.Parameter(torch.randn(NUM_FLAGS, d) * 0.3)
@@ -184,21 +185,22 @@ class Vocabulary(nn.Module):
         """[...] ids -> [..., d] float32."""
         index = self.index[ids]
         delta = F.embedding(index, self.delta) * (index < len(self.common))[..., None]
-        return self.code[ids].float() * CODE_SCALE + self.flag_rows[self.flags[ids]] + delta
+        # As a product: the gradient of an index with 65,000 hits on 16 rows would be summed one by one.
+        flags = F.one_hot(self.flags[ids], NUM_FLAGS).to(self.flag_rows.dtype) @ self.flag_rows
+        return self.code[ids].float() * CODE_SCALE + flags + delta
 
-    def candidates(self, present: Tensor, extra: int) -> tuple[Tensor, Tensor]:
-        """Output ids of one step [C] and their log multiplicity [C].
+    def candidates(self, present: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+        """Output ids of one step [common + slots] and the log multiplicity of their rows and the unused one [.. + 1].
 
-        All common ids, the rare ids among `present`, and `extra` random rare ids that stand for all other rare ones.
+        All common ids, then the rare ids among `present`, then random rare ids that stand for all other rare ones.
         """
         present = present.unique()
-        here = present[(self.index[present] == len(self.common)) & torch.isin(present, self.rare)]
-        drawn = self.rare[torch.randint(len(self.rare), (extra,), device=present.device)].unique()
-        drawn = drawn[~torch.isin(drawn, here)]
-        weight = math.log(max(1, len(self.rare) - len(here)) / max(1, len(drawn)))
-        bias = torch.zeros(len(self.common) + len(here) + len(drawn) + 1, device=present.device)
-        bias[len(self.common) + len(here) :] = weight
-        bias[-1] = math.log(max(1, self.num_unused))
+        here = present[self.is_rare[present]][: slots // 2]
+        drawn = self.rare[torch.randperm(len(self.rare), device=present.device)[: slots]]
+        drawn = drawn[~torch.isin(drawn, here)][: slots - len(here)]
+        bias = torch.zeros(len(self.common) + slots + 1, device=present.device)
+        bias[len(self.common) + len(here) :] = math.log((len(self.rare) - len(here)) / len(drawn))
+        bias[-1] = math.log(self.num_unused)
         return torch.cat((self.common, here, drawn)), bias
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
-from training.export import save_compact
+from training.export import load_compact, save_compact
 from training.feed import PADDING, Feed, Row
 from training.model import Nano, Shape, Vocabulary
 from training.optimiser import Muon
@@ -28,6 +28,7 @@ from training.vocab import common_ids, spoken_ids, stems_and_flags
 
 ROW_TOKENS = 4096
 WARMUP_STEPS = 150
+LOSS_CHUNK = 4096
 
 
 @dataclass(slots=True)
@@ -81,37 +82,40 @@ def masks(batch: Batch, window: int) -> tuple[BlockMask, BlockMask]:
         return (q >= k) & ((doc[b, q] == doc[b, k]) | (doc[b, k] == 0))
 
     def sliding(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return full(b, h, q, k) & (pos[b, q] - pos[b, k] < window)
+        own = (doc[b, q] == doc[b, k]) | (doc[b, k] == 0)
+        return (q >= k) & own & (pos[b, q] - pos[b, k] < window)
 
     size, length = doc.shape
     return tuple(_block_mask(m, size, None, length, length, device=doc.device) for m in (sliding, full))  # type: ignore[return-value]
 
 
 def cross_entropy(hidden: Tensor, rows: Tensor, bias: Tensor, target: Tensor) -> Tensor:
-    """Summed loss of hidden [N, d] against output rows [C, d] with log multiplicities [C]."""
+    """Summed loss of hidden [N, d] against output rows [C, d] with log multiplicities [C]; target -1 does not count."""
     logits = (hidden @ rows.T).float() + bias
     lse = logits.logsumexp(-1)
-    return (lse - logits.gather(1, target[:, None]).squeeze(1)).sum() + 1e-5 * lse.square().sum()
+    loss = lse - logits.gather(1, target.clamp_min(0)[:, None]).squeeze(1) + 1e-5 * lse.square()
+    return (loss * (target >= 0)).sum()
 
 
-_cross_entropy = torch.compile(cross_entropy, dynamic=True)
+_cross_entropy = torch.compile(cross_entropy, dynamic=False)
 
 
-def loss_of(model: Nano, batch: Batch, extra: int) -> Tensor:
+def loss_of(model: Nano, batch: Batch, slots: int) -> Tensor:
     """Mean loss of the tokens to learn plus the router's balance term."""
     sliding, full = masks(batch, model.shape.sliding_window)
     hidden, balance = model.hidden(batch.ids, batch.pos, sliding, full)
     vocabulary = model.vocabulary
-    candidates, bias = vocabulary.candidates(batch.ids.flatten(), extra)
+    candidates, bias = vocabulary.candidates(batch.ids.flatten(), slots)
     place = torch.full((model.shape.vocab_size,), -1, device=candidates.device)
     place[candidates] = torch.arange(len(candidates), device=candidates.device)
     places = place[batch.ids[:, 1:]]
     where = (batch.trained[:, 1:] & (places >= 0)).nonzero(as_tuple=True)
     target = places[where]
     rows = torch.cat((vocabulary.rows(candidates), vocabulary.unused[None])).bfloat16()
-    picked = hidden[:, :-1][where]
+    padding = -len(target) % LOSS_CHUNK  # equal chunks: one compiled shape
+    picked = F.pad(hidden[:, :-1][where], (0, 0, 0, padding))
     total = picked.new_zeros((), dtype=torch.float32)
-    for h, t in zip(picked.split(8192), target.split(8192), strict=True):
+    for h, t in zip(picked.split(LOSS_CHUNK), F.pad(target, (0, padding), value=-1).split(LOSS_CHUNK), strict=True):
         total = total + _cross_entropy(h, rows, bias, t)
     return total / len(target) + 0.01 * balance
 
@@ -136,7 +140,7 @@ def build(args: argparse.Namespace, device: torch.device) -> tuple[Nano, Muon, t
     )
     model = Nano(shape, vocabulary)
     if args.resume:
-        model.load_state_dict(torch.load(args.resume, map_location="cpu"), strict=False)
+        load_compact(model, Path(args.resume))
     model.to(device)
     matrices = [p for b in model.blocks for n, p in b.named_parameters() if n in ("qkv", "out", "mlp1", "mlp2")]
     chosen = {id(p) for p in matrices}
@@ -168,12 +172,15 @@ def train(args: argparse.Namespace) -> None:
     if world > 1:
         dist.init_process_group("nccl", device_id=device)
     torch.set_float32_matmul_precision("high")
+    if args.compile_cache and Path(args.compile_cache).is_file():
+        torch.compiler.load_cache_artifacts(Path(args.compile_cache).read_bytes())
     model, muon, adam = build(args, device)
     rows = Rows(feed, args.capacity, device)
     while rows.seen < 4 * args.batch:
         rows.pull(args.batch)
     say = print if rank == 0 else (lambda *a, **k: None)
     say(f"parameters {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M, workers {workers} x {world}", flush=True)
+    slots = args.candidates - 1 - len(model.vocabulary.common)
     clock = torch.zeros(1, device=device)
     started, step, elapsed, last, saved = time.monotonic(), 0, 0.0, 0.0, time.monotonic()
     while elapsed < 1.0:
@@ -186,7 +193,7 @@ def train(args: argparse.Namespace) -> None:
                 dist.broadcast(clock, 0)
             elapsed = float(clock)
         rows.pull(2 * args.batch) if len(rows.fresh) < 4 * args.batch else None
-        loss = loss_of(model, rows.batch(args.batch), args.extra)
+        loss = loss_of(model, rows.batch(args.batch), slots)
         loss.backward()
         average_gradients(model, world)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -210,7 +217,8 @@ def train(args: argparse.Namespace) -> None:
             save_compact(model, Path(args.out) / "nano.safetensors")
     if rank == 0:
         save_compact(model, Path(args.out) / "nano.safetensors")
-        torch.save({k: v.half() for k, v in model.state_dict().items()}, Path(args.out) / "state.pt")
+        if args.compile_cache:
+            Path(args.compile_cache).write_bytes(torch.compiler.save_cache_artifacts()[0])  # type: ignore[index]
         say(f"done: {step} steps, loss {last:.4f}", flush=True)
     feed.close()
     if world > 1:
@@ -222,11 +230,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=24.0)
     parser.add_argument("--out", required=True, help="folder for nano.safetensors and state.pt")
     parser.add_argument("--counts", default="training/counts.npy", help="token counts made by training.count")
-    parser.add_argument("--resume", help="state.pt of an earlier run")
+    parser.add_argument("--resume", help="nano.safetensors of an earlier run")
+    parser.add_argument("--compile-cache", help="file that keeps compiled kernels from run to run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=16, help="rows of 4,096 tokens a step and GPU")
     parser.add_argument("--common", type=int, default=18_000, help="ids with a learned row")
-    parser.add_argument("--extra", type=int, default=6_000, help="random rare ids in the softmax")
+    parser.add_argument("--candidates", type=int, default=24_576, help="output ids of a step, common ones included")
     parser.add_argument("--capacity", type=int, default=30_000, help="rows kept for repetition")
     parser.add_argument("--workers", type=int, default=0, help="generator processes a GPU; 0 takes all cores")
     parser.add_argument("--lr-muon", type=float, default=0.02)

@@ -1,1 +1,11 @@
-"""The built-in demo checkpoint."""
+"""The built-in demo checkpoint. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+
+def compact_file() -> Path:
+    """The compact file that ships in the package; `expand.materialise` makes a checkpoint of it."""
+    return Path(str(resources.files("gptoss_tui.engine.nano").joinpath("nano.safetensors")))

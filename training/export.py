@@ -82,12 +82,11 @@ def save_compact(model: Nano, path: Path) -> None:
     tensors = {"norm.scale": model.norm.bfloat16()} | vocabulary_tensors(model.vocabulary, model.vocabulary.stem)
     for layer, block in enumerate(model.blocks):
         tensors |= block_tensors(block, layer)  # type: ignore[arg-type]
-    config = {k: v for k, v in asdict(model.shape).items()}
     temporary = path.with_suffix(".part")
     save_file(
         {name: t.detach().contiguous().cpu() for name, t in tensors.items()},
         temporary,
-        metadata={"config": json.dumps(config), "format": "gptoss-tui nano 1"},
+        metadata={"config": json.dumps(asdict(model.shape)), "format": "gptoss-tui nano 1"},
     )
     temporary.replace(path)
 

@@ -27,7 +27,7 @@ _MAX_GAP = 3_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One packed row, every array [T]: token ids, document (0 is the preamble), position, whether to learn the token."""
+    """One packed row, arrays [T]: token ids, document (0 is the preamble), position, whether to learn the token."""
 
     ids: npt.NDArray[np.int32]
     doc: npt.NDArray[np.int16]

@@ -1,8 +1,8 @@
 """The gpt-oss architecture as it is trained: nano's shapes, packed rows, every expert computed.
 
-Same arithmetic as the engine's model (`docs/nano.md` says how that is checked). What differs is only how the work is
-arranged: many conversations share one row and one preamble, all experts run and the unselected ones get weight zero, and
-the expert weights are rounded to MXFP4 in the forward pass with a straight-through gradient.
+Same arithmetic as the engine's model (`docs/nano.md` says how that is checked). What differs is how the work is
+arranged: many conversations share one row and one preamble, all experts run and the unselected ones get weight zero,
+and the expert weights are rounded to MXFP4 in the forward pass with a straight-through gradient.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def mxfp4_scale(weight: Tensor) -> Tensor:
-    """Power-of-two scale of each block of 32 along the last axis, the smallest that does not saturate. [..., in / 32]"""
+    """Power-of-two scale [..., in / 32] of each block of 32 along the last axis, the smallest without saturation."""
     amax = weight.unflatten(-1, (-1, 32)).abs().amax(-1)
     return torch.exp2(torch.ceil(torch.log2(amax.clamp_min(2.0**-120) / 6.0)))
 
@@ -157,8 +157,9 @@ class Block(nn.Module):
 class Vocabulary(nn.Module):
     """Token rows: a fixed code of the token's stem, learned rows for its flags, and a learned delta for common tokens.
 
-    The code makes a word recognisable that training never showed: copying it is the same operation as copying any other.
-    Rows are shared by input and output. Ids that nobody writes share one output row with their number as multiplicity.
+    The code makes a word recognisable that training never showed: copying it is the same operation as copying any
+    other. Rows are shared by input and output. Ids that nobody writes share one output row with their number as
+    multiplicity.
     """
 
     def __init__(self, shape: Shape, stem: Tensor, flags: Tensor, common: Tensor, spoken: Tensor) -> None:
@@ -196,7 +197,7 @@ class Vocabulary(nn.Module):
         """
         present = present.unique()
         here = present[self.is_rare[present]][: slots // 2]
-        drawn = self.rare[torch.randperm(len(self.rare), device=present.device)[: slots]]
+        drawn = self.rare[torch.randperm(len(self.rare), device=present.device)[:slots]]
         drawn = drawn[~torch.isin(drawn, here)][: slots - len(here)]
         bias = torch.zeros(len(self.common) + slots + 1, device=present.device)
         bias[len(self.common) + len(here) :] = math.log((len(self.rare) - len(here)) / len(drawn))

@@ -27,7 +27,7 @@ def orthogonalise(g: Tensor) -> Tensor:
 
 
 class Muon:
-    """Momentum, orthogonalised, one batch for all parameters of a shape. Parameters are [rows, cols] or [N, rows, cols]."""
+    """Orthogonalised momentum, one batch for all parameters of a shape: [rows, cols] or [N, rows, cols]."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
         self.lr, self.momentum = lr, momentum

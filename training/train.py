@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from training.export import load_compact, save_compact
-from training.feed import PADDING, Feed, Row
+from training.feed import Feed, Row
 from training.model import Nano, Shape, Vocabulary
 from training.optimiser import Muon
 from training.vocab import common_ids, spoken_ids, stems_and_flags
@@ -29,6 +29,7 @@ from training.vocab import common_ids, spoken_ids, stems_and_flags
 ROW_TOKENS = 4096
 WARMUP_STEPS = 150
 LOSS_CHUNK = 4096
+COMPILE_STEPS = 10
 
 
 @dataclass(slots=True)
@@ -152,6 +153,7 @@ def build(args: argparse.Namespace, device: torch.device) -> tuple[Nano, Muon, t
 
 
 def average_gradients(model: Nano, world: int) -> None:
+    """Mean of every rank's gradients, in place."""
     if world == 1:
         return
     grads = [p.grad for p in model.parameters() if p.grad is not None]
@@ -163,70 +165,120 @@ def average_gradients(model: Nano, world: int) -> None:
         at += g.numel()
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """This process among those of the run."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    def say(self, text: str) -> None:
+        if self.rank == 0:
+            print(text, flush=True)
+
+
+class Clock:
+    """Share of the time budget that is over, the same on every rank; starts after the first compiled steps."""
+
+    def __init__(self, host: Host, minutes: float) -> None:
+        self.host, self.seconds = host, 60 * minutes
+        self.started = time.monotonic()
+        self.shared = torch.zeros(1, device=host.device)
+        self.elapsed = 0.0
+
+    def tick(self, step: int) -> None:
+        if step == COMPILE_STEPS:
+            torch.cuda.synchronize()
+            self.started = time.monotonic()
+        if step % 10 == 0:
+            self.shared.fill_((time.monotonic() - self.started) / self.seconds)
+            if self.host.world > 1:
+                dist.broadcast(self.shared, 0)
+            self.elapsed = float(self.shared)
+
+
+class Trainer:
+    """Model, optimisers and rows of one rank."""
+
+    def __init__(self, args: argparse.Namespace, host: Host, rows: Rows) -> None:
+        self.args, self.host, self.rows = args, host, rows
+        self.model, self.muon, self.adam = build(args, host.device)
+        self.slots = args.candidates - 1 - len(self.model.vocabulary.common)
+        self.step = 0
+
+    def update(self, elapsed: float) -> Tensor:
+        """One step; the loss stays on the device."""
+        if len(self.rows.fresh) < 4 * self.args.batch:
+            self.rows.pull(2 * self.args.batch)
+        loss = loss_of(self.model, self.rows.batch(self.args.batch), self.slots)
+        loss.backward()
+        average_gradients(self.model, self.host.world)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        rate = learning_rate(self.step, elapsed)
+        for group in self.adam.param_groups:
+            group["lr"] = self.args.lr_adam * rate
+        self.muon.step(rate)
+        self.adam.step()
+        for p in self.model.parameters():
+            p.grad = None
+        self.step += 1
+        return loss
+
+    def run(self) -> None:
+        clock, saved, loss = Clock(self.host, self.args.minutes), time.monotonic(), torch.zeros(())
+        while clock.elapsed < 1.0:
+            clock.tick(self.step)
+            loss = self.update(clock.elapsed)
+            if self.step % 200 == 0:
+                self.report(loss, time.monotonic() - clock.started)
+            if time.monotonic() - saved > self.args.save_every:
+                saved = time.monotonic()
+                self.save()
+        self.save()
+        self.host.say(f"done: {self.step} steps, loss {float(loss):.4f}")
+
+    def report(self, loss: Tensor, seconds: float) -> None:
+        tokens = (self.step - COMPILE_STEPS) * self.args.batch * ROW_TOKENS * self.host.world
+        fresh = self.rows.seen / (self.step * self.args.batch)
+        speed = tokens / max(seconds, 1e-9) / 1e6
+        self.host.say(f"{self.step} {seconds:.0f}s loss {float(loss):.4f} {speed:.2f} Mtok/s fresh {fresh:.2f}")
+
+    def save(self) -> None:
+        if self.host.rank == 0:
+            save_compact(self.model, Path(self.args.out) / "nano.safetensors")
+
+
 def train(args: argparse.Namespace) -> None:
+    """The whole run of one rank."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     workers = args.workers or max(1, (os.cpu_count() or 2) // world - 1)
-    feed = Feed(workers=workers, length=ROW_TOKENS, first_seed=args.seed * 10**8 + rank * workers * 10**6)
-    device = torch.device("cuda", rank)
-    torch.cuda.set_device(device)
+    feed = Feed(workers=workers, length=ROW_TOKENS, first_seed=args.seed * 10**9 + rank * 10**8)
+    host = Host(rank, world, torch.device("cuda", rank))
+    torch.cuda.set_device(host.device)
     if world > 1:
-        dist.init_process_group("nccl", device_id=device)
+        dist.init_process_group("nccl", device_id=host.device)
     torch.set_float32_matmul_precision("high")
-    if args.compile_cache and Path(args.compile_cache).is_file():
-        torch.compiler.load_cache_artifacts(Path(args.compile_cache).read_bytes())
-    model, muon, adam = build(args, device)
-    rows = Rows(feed, args.capacity, device)
+    cache = Path(args.compile_cache) if args.compile_cache else None
+    if cache and cache.is_file():
+        torch.compiler.load_cache_artifacts(cache.read_bytes())
+    rows = Rows(feed, args.capacity, host.device)
     while rows.seen < 4 * args.batch:
         rows.pull(args.batch)
-    say = print if rank == 0 else (lambda *a, **k: None)
-    say(f"parameters {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M, workers {workers} x {world}", flush=True)
-    slots = args.candidates - 1 - len(model.vocabulary.common)
-    clock = torch.zeros(1, device=device)
-    started, step, elapsed, last, saved = time.monotonic(), 0, 0.0, 0.0, time.monotonic()
-    while elapsed < 1.0:
-        if step == 10:
-            torch.cuda.synchronize()
-            started = time.monotonic()
-        if step % 10 == 0:
-            clock.fill_((time.monotonic() - started) / (60 * args.minutes))
-            if world > 1:
-                dist.broadcast(clock, 0)
-            elapsed = float(clock)
-        rows.pull(2 * args.batch) if len(rows.fresh) < 4 * args.batch else None
-        loss = loss_of(model, rows.batch(args.batch), slots)
-        loss.backward()
-        average_gradients(model, world)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        rate = learning_rate(step, elapsed)
-        for group in adam.param_groups:
-            group["lr"] = args.lr_adam * rate
-        muon.step(rate)
-        adam.step()
-        adam.zero_grad(set_to_none=True)
-        for p in model.parameters():
-            p.grad = None
-        step += 1
-        if step % 200 == 0:
-            last = float(loss)
-            seconds = time.monotonic() - started
-            speed = (step - 10) * args.batch * ROW_TOKENS * world / max(seconds, 1e-9) / 1e6
-            fresh = rows.seen / (step * args.batch)
-            say(f"{step} {seconds:.0f}s loss {last:.4f} {speed:.2f} Mtok/s fresh {fresh:.2f}", flush=True)
-        if rank == 0 and time.monotonic() - saved > args.save_every:
-            saved = time.monotonic()
-            save_compact(model, Path(args.out) / "nano.safetensors")
-    if rank == 0:
-        save_compact(model, Path(args.out) / "nano.safetensors")
-        if args.compile_cache:
-            Path(args.compile_cache).write_bytes(torch.compiler.save_cache_artifacts()[0])  # type: ignore[index]
-        say(f"done: {step} steps, loss {last:.4f}", flush=True)
+    trainer = Trainer(args, host, rows)
+    host.say(
+        f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.1f} M parameters, {workers} x {world} workers"
+    )
+    trainer.run()
+    if cache and rank == 0 and (artifacts := torch.compiler.save_cache_artifacts()):
+        cache.write_bytes(artifacts[0])
     feed.close()
     if world > 1:
         dist.destroy_process_group()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=24.0)
     parser.add_argument("--out", required=True, help="folder for nano.safetensors and state.pt")
     parser.add_argument("--counts", default="training/counts.npy", help="token counts made by training.count")

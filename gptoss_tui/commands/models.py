@@ -1,0 +1,249 @@
+"""`gptoss-tui models`: which models there are, what one needs, fetching one, and making one of random weights."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptoss_tui.errors import UsageError
+from gptoss_tui.sanitize import to_terminal_line
+
+if TYPE_CHECKING:
+    from gptoss_tui.engine.catalog import InstalledModel
+    from gptoss_tui.engine.checkpoint import Checkpoint
+    from gptoss_tui.engine.config import ModelConfig
+    from gptoss_tui.engine.download import DownloadProgress
+    from gptoss_tui.engine.memory import MemoryPlan
+
+_LAYOUTS = ("original", "huggingface")
+_DEFAULT_CONTEXT = 8192
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command and its own commands."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list, inspect, download or generate models",
+        description="List, inspect, download or generate models.",
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_list(actions)
+    _add_info(actions)
+    _add_download(actions)
+    _add_random(actions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action that was parsed. Raises CheckpointError, ModelNotFoundError, DownloadError or UsageError."""
+    action: Callable[[argparse.Namespace], int] = args.models_action
+    return action(args)
+
+
+def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "models on this machine, and those that can be downloaded"
+    parser = actions.add_parser("list", help=about, description=f"Show the {about}.", allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run, models_action=_list)
+
+
+def _add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "shape, files and memory plan of a model"
+    parser = actions.add_parser("info", help=about, description=f"Show the {about}.", allow_abbrev=False)
+    parser.add_argument("model", metavar="MODEL", help="name of a model or directory of a checkpoint")
+    parser.add_argument(
+        "-c", "--context", type=int, metavar="N", help=f"tokens to plan for (default: {_DEFAULT_CONTEXT})"
+    )
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="dtype of the maths")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run, models_action=_info)
+
+
+def _add_download(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "download",
+        help="fetch a published model from the Hugging Face hub",
+        description="Fetch one layout of a published model from the Hugging Face hub. A download that was cut goes on "
+        "where it stopped. HF_ENDPOINT, HF_TOKEN and the proxy variables are honoured; GPTOSS_MODELS_DIR says where "
+        "models are kept.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", metavar="NAME", help="gpt-oss-20b or gpt-oss-120b")
+    parser.add_argument("--layout", choices=_LAYOUTS, default="original", help="which files (default: original)")
+    parser.set_defaults(run=run, models_action=_download)
+
+
+def _add_random(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    about = "write a checkpoint of random weights, for tests and benchmarks"
+    parser = actions.add_parser("random", help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
+    parser.add_argument("directory", type=Path, metavar="DIR", help="where to write it")
+    parser.add_argument("--like", metavar="MODEL", required=True, help="gpt-oss-20b, gpt-oss-120b or a checkpoint")
+    parser.add_argument("--layers", type=int, metavar="N", help="layers (default: as the model)")
+    parser.add_argument("--experts", type=int, metavar="N", help="experts in each layer (default: as the model)")
+    parser.add_argument("--layout", choices=_LAYOUTS, default="original", help="which files (default: original)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the weights follow from it (default: 0)")
+    parser.set_defaults(run=run, models_action=_random)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from gptoss_tui.engine.catalog import PUBLISHED, installed_models, models_directory
+
+    installed = installed_models()
+    names = {model.name for model in installed}
+    available = [model for model in PUBLISHED.values() if model.name not in names]
+    if args.json:
+        listing = {
+            "models_directory": str(models_directory()),
+            "installed": [_installed_json(model) for model in installed],
+            "downloadable": [{"name": model.name, "size": model.weight_bytes} for model in available],
+        }
+        print(json.dumps(listing, indent=2))
+        return 0
+    rows = [(model.name, model.size, _state(model)) for model in installed]
+    rows += [(model.name, model.weight_bytes, f"gptoss-tui models download {model.name}") for model in available]
+    for line in _table(rows):
+        print(line)
+    return 0
+
+
+def _installed_json(model: InstalledModel) -> dict[str, Any]:
+    return asdict(model) | {"directory": str(model.directory) if model.directory else None}
+
+
+def _state(model: InstalledModel) -> str:
+    if model.problem:
+        return f"cannot be used: {model.problem}"
+    return f"{model.source}: {model.directory}" if model.directory else model.source
+
+
+def _table(rows: list[tuple[str, int, str]]) -> Iterator[str]:
+    from gptoss_tui.engine.memory import gigabytes
+
+    width = max(len(to_terminal_line(name)) for name, _, _ in rows)
+    for name, size, state in rows:
+        yield f"{to_terminal_line(name):<{width}}  {gigabytes(size):>9}  {to_terminal_line(state)}"
+
+
+def _info(args: argparse.Namespace) -> int:
+    from gptoss_tui.engine.catalog import resolve_model
+    from gptoss_tui.engine.checkpoint import open_checkpoint
+    from gptoss_tui.engine.memory import plan
+
+    checkpoint = open_checkpoint(resolve_model(args.model))
+    limit = checkpoint.config.max_context
+    context = min(_DEFAULT_CONTEXT, limit) if args.context is None else args.context
+    if not 0 < context <= limit:
+        raise UsageError(f"--context must be between 1 and {limit}, got {context}")
+    memory = plan(checkpoint.config, checkpoint.weight_bytes, context, args.dtype)
+    if args.json:
+        print(json.dumps(_info_json(checkpoint, memory, args.dtype), indent=2))
+    else:
+        for line in _info_lines(checkpoint, memory, args.dtype):
+            print(line)
+    return 0
+
+
+def _info_json(checkpoint: Checkpoint, memory: MemoryPlan, dtype: str) -> dict[str, Any]:
+    return {
+        "directory": str(checkpoint.directory),
+        "layout": checkpoint.layout,
+        "weight_bytes": checkpoint.weight_bytes,
+        "max_context": checkpoint.config.max_context,
+        "config": asdict(checkpoint.config),
+        "memory": asdict(memory) | {"dtype": dtype, "total": memory.total, "fits": memory.fits},
+    }
+
+
+def _info_lines(checkpoint: Checkpoint, memory: MemoryPlan, dtype: str) -> Iterator[str]:
+    from gptoss_tui.engine.memory import gigabytes
+
+    config = checkpoint.config
+    yield f"directory  {to_terminal_line(str(checkpoint.directory))}"
+    yield f"layout     {checkpoint.layout}"
+    yield f"weights    {gigabytes(checkpoint.weight_bytes)}"
+    yield (
+        f"shape      {config.num_hidden_layers} layers, hidden {config.hidden_size}, "
+        f"{config.num_experts} experts ({config.experts_per_token} a token) of {config.intermediate_size}"
+    )
+    yield (
+        f"attention  {config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys and "
+        f"values, every other layer in a window of {config.sliding_window}"
+    )
+    yield f"vocabulary {config.vocab_size}"
+    yield f"context    {config.max_context} tokens at most"
+    yield f"memory     {gigabytes(memory.total)} for {memory.context} tokens in {dtype}"
+    yield f"           weights {gigabytes(memory.weights)}, KV cache {gigabytes(memory.kv_cache)}, " + (
+        f"scratch {gigabytes(memory.scratch)}"
+    )
+    if memory.available is not None:
+        verdict = "fits" if memory.fits else "does not fit"
+        yield f"           {gigabytes(memory.available)} available: {verdict}; longest context {memory.largest_context}"
+
+
+def _download(args: argparse.Namespace) -> int:
+    from gptoss_tui.engine.download import download_model
+
+    with _status_line() as show:
+        directory = download_model(args.name, args.layout, lambda progress: show(_download_line(progress)))
+    print(to_terminal_line(str(directory)))
+    return 0
+
+
+def _random(args: argparse.Namespace) -> int:
+    from gptoss_tui.engine.checkpoint import random_checkpoint
+    from gptoss_tui.engine.memory import gigabytes
+
+    config = _config_like(args.like)
+    for flag, field, value in (
+        ("--layers", "num_hidden_layers", args.layers),
+        ("--experts", "num_experts", args.experts),
+    ):
+        if value is not None and value < 1:
+            raise UsageError(f"{flag} must be at least 1, got {value}")
+        config = config if value is None else replace(config, **{field: value})
+    with _status_line() as show:
+
+        def report(done: int, total: int) -> None:
+            show(f"writing {gigabytes(done)} of {gigabytes(total)}")
+
+        random_checkpoint(config, args.directory, args.layout, args.seed, on_progress=report)
+    print(to_terminal_line(str(args.directory)))
+    return 0
+
+
+@contextmanager
+def _status_line() -> Iterator[Callable[[str], None]]:
+    """A line on stderr that rewrites itself and is gone at the end; nothing where stderr is no terminal."""
+    terminal = sys.stderr.isatty()
+
+    def show(text: str) -> None:
+        if terminal:
+            print(f"\r\x1b[K{to_terminal_line(text)}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        show("")
+
+
+def _config_like(name: str) -> ModelConfig:
+    """The shape of a published model, which need not be there, or of any other model by `resolve_model`."""
+    from gptoss_tui.engine.catalog import published_model, resolve_model
+    from gptoss_tui.engine.checkpoint import open_checkpoint
+
+    model = published_model(name)
+    return model.config if model else open_checkpoint(resolve_model(name)).config
+
+
+def _download_line(progress: DownloadProgress) -> str:
+    from gptoss_tui.engine.memory import gigabytes
+
+    share = progress.done / progress.total
+    sizes = f"{gigabytes(progress.done)} of {gigabytes(progress.total)}"
+    return f"{progress.stage} {progress.file}: {sizes} ({share:.0%})"

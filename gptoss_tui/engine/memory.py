@@ -1,0 +1,192 @@
+"""What a model needs in memory and what this machine has, known before anything is allocated."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gptoss_tui.engine.checkpoint.tensors import tensor_table
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.types import Dtype
+from gptoss_tui.errors import MemoryPlanError
+
+SLIDING_SLACK = 512
+"""Tokens that a sliding layer keeps beyond its window: room for one prefill chunk and for short rewinds."""
+
+_PREFILL_CHUNK = 512
+_RUNTIME_BYTES = 400_000_000
+"""Resident size of a process with torch imported and its threads' buffers, rounded up."""
+
+_DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes that a model of a context of `context` tokens needs, and bytes that are `available` (None: unknown).
+
+    `kv_bytes_per_token` is what one more token costs: only the layers without a window grow. `largest_context` is the
+    longest context that fits, 0 when not even the weights do, None when the memory of the machine is unknown.
+    """
+
+    context: int
+    weights: int
+    kv_cache: int
+    scratch: int
+    available: int | None
+    kv_bytes_per_token: int
+    largest_context: int | None
+
+    @property
+    def total(self) -> int:
+        """All that will be allocated."""
+        return self.weights + self.kv_cache + self.scratch
+
+    @property
+    def fits(self) -> bool:
+        """Whether the total is available. True when that is unknown."""
+        return self.available is None or self.total <= self.available
+
+
+def plan(
+    config: ModelConfig,
+    weight_bytes: int,
+    context: int,
+    dtype: Dtype = "bfloat16",
+    *,
+    available: int | None = None,
+    sliding_slack: int = SLIDING_SLACK,
+) -> MemoryPlan:
+    """The memory plan of a model whose tensors take `weight_bytes` on disk, for `context` tokens in `dtype`.
+
+    Weights stay packed; in float32 those that are not MXFP4 take twice their size on disk. `available` is the memory
+    of the device, by default `available_memory()` of this machine.
+    """
+    if available is None:
+        available = available_memory()
+    weights = weight_bytes + (_dense_bytes(config) if dtype == "float32" else 0)
+    scratch = _scratch_bytes(config, dtype)
+    per_layer = 2 * config.kv_width * _DTYPE_BYTES[dtype]
+    growing = (config.num_hidden_layers - config.num_sliding_layers) * per_layer
+    kept = min(context, config.sliding_window + sliding_slack)
+    sliding = config.num_sliding_layers * per_layer * kept
+    spare = None if available is None else available - weights - scratch - sliding
+    return MemoryPlan(
+        context=context,
+        weights=weights,
+        kv_cache=sliding + growing * context,
+        scratch=scratch,
+        available=available,
+        kv_bytes_per_token=growing,
+        largest_context=_largest_context(config, spare, growing),
+    )
+
+
+def check(plan: MemoryPlan) -> None:
+    """Raise MemoryPlanError, with what would fit as a hint, when the plan needs more than there is."""
+    if plan.fits or plan.available is None:
+        return
+    parts = f"weights {gigabytes(plan.weights)}, KV cache for {plan.context} tokens {gigabytes(plan.kv_cache)}"
+    message = (
+        f"the model needs {gigabytes(plan.total)} of memory ({parts}, scratch {gigabytes(plan.scratch)}), "
+        f"{gigabytes(plan.available)} are available; nothing was loaded"
+    )
+    if plan.largest_context:
+        raise MemoryPlanError(message, hint=f"this much context fits: --context {plan.largest_context}")
+    raise MemoryPlanError(message, hint="choose a smaller model (`gptoss-tui models list`) or close other programs")
+
+
+def gigabytes(count: int) -> str:
+    """`count` bytes for people, in decimal units as downloads are sized: `13.8 GB`, `1.4 MB`."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
+
+
+def _largest_context(config: ModelConfig, spare: int | None, growing: int) -> int | None:
+    """Tokens whose keys and values fit in `spare` bytes when each takes `growing`, within what the positions reach."""
+    if spare is None:
+        return None
+    if spare < 0:
+        return 0
+    return min(config.max_context, spare // growing) if growing else config.max_context
+
+
+def _dense_bytes(config: ModelConfig) -> int:
+    return sum(spec.nbytes for spec in tensor_table(config).values() if spec.dtype == "BF16")
+
+
+def _scratch_bytes(config: ModelConfig, dtype: Dtype) -> int:
+    """Activations of a prefill chunk, one expert dequantised, the logits of a position, and the runtime itself."""
+    size = _DTYPE_BYTES[dtype]
+    expert = 3 * config.hidden_size * config.intermediate_size
+    widths = 4 * config.hidden_size + 2 * config.qkv_width + 3 * config.intermediate_size * config.experts_per_token
+    return _RUNTIME_BYTES + size * (_PREFILL_CHUNK * widths + 2 * expert) + 4 * 4 * config.vocab_size
+
+
+def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that a new process can use without swapping, within the limits of its container; None when unknown."""
+    if sys.platform == "darwin":
+        return _macos_available()
+    found = [size for size in (_meminfo_available(proc), *_cgroup_spare(proc, cgroups)) if size is not None]
+    return max(0, min(found)) if found else None
+
+
+def _meminfo_available(proc: Path) -> int | None:
+    text = _read(proc / "meminfo")
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def _cgroup_spare(proc: Path, cgroups: Path) -> Iterator[int]:
+    """What each memory limit above this process leaves, of cgroup version 2 and 1."""
+    for line in _read(proc / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, names = cgroups, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            root, names = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        group = root / path.lstrip("/")
+        # In a container the path may be the host's, which is not there; the root then is the container's own group.
+        for folder in (group, *group.parents):
+            if (spare := _group_spare(folder, *names)) is not None:
+                yield spare
+            if folder == root:
+                break
+
+
+def _group_spare(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> int | None:
+    """Limit less usage of one group; the page cache that it would drop first does not count as used."""
+    limit, usage = _read(folder / limit_file).strip(), _read(folder / usage_file).strip()
+    if not limit.isdigit() or not usage.isdigit():
+        return None
+    cache = re.search(rf"^{reclaimable} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+    return int(limit) - int(usage) + (int(cache[1]) if cache else 0)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _macos_available() -> int | None:
+    try:
+        report = subprocess.run(["/usr/bin/vm_stat"], capture_output=True, text=True, check=True, timeout=5).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_vm_stat(report)
+
+
+def parse_vm_stat(report: str) -> int | None:
+    """Bytes that macOS can hand out, from what `vm_stat` prints: free, inactive, speculative and purgeable pages."""
+    page = re.search(r"page size of (\d+) bytes", report)
+    pages = re.findall(r"^Pages (?:free|inactive|speculative|purgeable):\s+(\d+)\.", report, re.MULTILINE)
+    return int(page[1]) * sum(map(int, pages)) if page and pages else None

@@ -1,0 +1,11 @@
+"""Comparing token histories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """The number of leading tokens that both have in common."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))

@@ -1,0 +1,115 @@
+"""Choosing tokens from logits: pure functions on one row of float32 logits [vocabulary].
+
+Nothing here sorts the vocabulary: arg-max, thresholds and one inverse-CDF draw are passes over it, and top-k and top-p
+look at as few of the largest values as they need.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from gptoss_tui.engine.types import SamplingParams, Token
+from gptoss_tui.errors import EngineError
+
+# The o200k_harmony vocabulary: ids below this are text; of the rows above, only these special tokens are ever used
+# (return, constrain, channel, start, end, message, call). The rest has weights but no meaning.
+NUM_TEXT_TOKENS = 199_998
+USED_SPECIAL_TOKENS = (200_002, 200_003, 200_005, 200_006, 200_007, 200_008, 200_012)
+
+# Largest values that top-p looks at first; it goes on eightfold until they hold enough mass.
+_FIRST_NUCLEUS = 256
+
+
+@cache
+def unused_ids(vocab_size: int, device: torch.device) -> Tensor:
+    """Ids that no text has and no conversation uses, int64; empty for the small vocabularies of test models."""
+    unused = set(range(NUM_TEXT_TOKENS, vocab_size)) - set(USED_SPECIAL_TOKENS)
+    return torch.tensor(sorted(unused), dtype=torch.int64, device=device)
+
+
+def new_generator(seed: int | None, device: torch.device) -> torch.Generator:
+    """A generator of one request's own. The same seed draws the same tokens; None draws others each time."""
+    generator = torch.Generator(device)
+    if seed is None:
+        generator.seed()
+    else:
+        # torch takes 64 bits; Python seeds may be negative or longer.
+        generator.manual_seed(seed & 0xFFFF_FFFF_FFFF_FFFF)
+    return generator
+
+
+def sample(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> Token:
+    """Choose a token. `logprob` and `top` come from the log-softmax of `logits` as they are, before any filter.
+
+    Raises EngineError when the logits are not numbers.
+    """
+    total = float(torch.logsumexp(logits, dim=0))
+    if not math.isfinite(total):
+        raise EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
+    token = choose(logits, params, generator)
+    return Token(token, float(logits[token]) - total, top_alternatives(logits - total, params.top_logprobs))
+
+
+def top_alternatives(logprobs: Tensor, count: int) -> tuple[tuple[int, float], ...]:
+    """The `count` most likely (id, logprob), best first."""
+    if count == 0:
+        return ()
+    values, ids = logprobs.topk(min(count, logprobs.shape[0]))
+    return tuple(zip(ids.tolist(), values.tolist(), strict=True))
+
+
+def choose(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
+    """The id that the parameters and the generator's next number give; never one of `unused_ids`."""
+    scores = logits.index_fill(0, unused_ids(logits.shape[0], logits.device), -math.inf)
+    if params.logit_bias:
+        _add_bias(scores, params)
+    if params.temperature == 0.0:
+        return int(scores.argmax())
+    # Relative to the largest, so that no temperature overflows.
+    scores = (scores - scores.max()) / params.temperature
+    if 0 < params.top_k < scores.shape[0]:
+        scores, ids = scores.topk(params.top_k)
+    else:
+        ids = None
+    weights = scores.exp()
+    if params.top_p < 1.0:
+        weights = keep_nucleus(weights, params.top_p)
+    if params.min_p > 0.0:
+        weights = weights.where(weights >= params.min_p * weights.max(), 0.0)
+    drawn = draw(weights, generator)
+    return drawn if ids is None else int(ids[drawn])
+
+
+def keep_nucleus(weights: Tensor, top_p: float) -> Tensor:
+    """`weights` with all but the fewest largest set to 0 that together hold `top_p` of the sum."""
+    wanted = top_p * float(weights.sum(dtype=torch.float64))
+    size = weights.shape[0]
+    count = min(_FIRST_NUCLEUS, size)
+    while True:
+        largest, ids = weights.topk(count)
+        mass = largest.cumsum(0, dtype=torch.float64)
+        if count == size or float(mass[-1]) >= wanted:
+            break
+        count = min(8 * count, size)
+    kept = int(torch.searchsorted(mass, wanted)) + 1
+    return torch.zeros_like(weights).scatter_(0, ids[:kept], largest[:kept])
+
+
+def draw(weights: Tensor, generator: torch.Generator) -> int:
+    """An index with probability proportional to its weight, from one uniform number; never one of weight 0."""
+    mass = weights.cumsum(0, dtype=torch.float64)
+    total = float(mass[-1])
+    uniform = float(torch.rand((), dtype=torch.float64, generator=generator, device=weights.device))
+    # Rounding could make the product the total itself, beyond the last index.
+    return int(torch.searchsorted(mass, min(uniform * total, math.nextafter(total, 0.0)), right=True))
+
+
+def _add_bias(scores: Tensor, params: SamplingParams) -> None:
+    for token, bias in params.logit_bias.items():
+        if not 0 <= token < scores.shape[0]:
+            raise EngineError(f"logit_bias names token {token}; the vocabulary has {scores.shape[0]}")
+        scores[token] += bias

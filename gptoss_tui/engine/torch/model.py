@@ -1,0 +1,203 @@
+"""The gpt-oss transformer in plain torch: the readable reference, and the engine of any CPU.
+
+Read it top to bottom: norm, rotary positions, attention with sinks, experts, layer, model. Shapes: T tokens of this
+call, S keys in sight, H hidden, Q query heads, K key/value heads, D head_dim, G = Q / K, E experts, I intermediate.
+One sequence, no batch: a front has one conversation, and its history lives in the `KVCache`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
+from gptoss_tui.engine.mxfp4 import dequantize
+from gptoss_tui.engine.torch.kv_cache import KVCache
+from gptoss_tui.engine.torch.weights import LayerWeights, ModelWeights, PackedExperts
+
+# Scores of one tile of queries: 64 Mi elements, 256 MiB in float32, whatever the context.
+SCORE_TILE = 1 << 26
+
+
+def rms_norm(x: Tensor, scale: Tensor) -> Tensor:
+    """x [T, H] over its root mean square, times `scale` float32 [H]; float32 inside, rounded once at the end."""
+    wide = x.float()
+    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + RMS_NORM_EPS) * scale).to(x.dtype)
+
+
+def rope_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
+    """Radians per position float32 [D / 2], and the factor on cos and sin: YaRN "by parts", arXiv 2309.00071.
+
+    Fast dimensions keep their frequency, slow ones are stretched by the scaling factor, a ramp lies between. The
+    bounds of the ramp are not rounded.
+    """
+    half = config.head_dim // 2
+    base, factor = config.rope_theta, config.rope_scaling_factor
+    frequency = base ** -(torch.arange(half, dtype=torch.float32) / half)
+    if factor == 1.0:
+        return frequency, 1.0
+
+    def dimension(rotations: float) -> float:
+        """The dimension that turns this many times within the initial context."""
+        return half * math.log(config.initial_context_length / (rotations * 2 * math.pi)) / math.log(base)
+
+    low, high = dimension(config.rope_ntk_beta), dimension(config.rope_ntk_alpha)
+    stretched = ((torch.arange(half, dtype=torch.float32) - low) / (high - low)).clamp(0, 1)
+    return frequency / factor * stretched + frequency * (1 - stretched), 0.1 * math.log(factor) + 1.0
+
+
+def rope_tables(config: ModelConfig, context: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """cos and sin of every position, each [context, 1, D / 2]: computed in float32, rounded to `dtype`."""
+    frequency, concentration = rope_frequencies(config)
+    angles = torch.arange(context, dtype=torch.float32)[:, None, None] * frequency
+    return (angles.cos() * concentration).to(dtype), (angles.sin() * concentration).to(dtype)
+
+
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn x [T, heads, D] to its positions: element i pairs with i + D / 2. cos, sin: [T, 1, D / 2]."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def hidden_keys(queries: int, past: int, window: int | None) -> Tensor | None:
+    """Which of the `past` + `queries` newest keys each query may not see: bool [T, past + T]; None: it sees all.
+
+    A query sees itself and what came before, and no more than `window` keys in all.
+    """
+    if queries == 1 and (window is None or past < window):
+        return None
+    seen = torch.ones(queries, past + queries, dtype=torch.bool).tril_(past)
+    return ~(seen if window is None else seen.triu_(past - window + 1))
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hidden: Tensor | None) -> Tensor:
+    """Softmax attention with one sink logit a head: [T, Q * D].
+
+    query [T, Q, D]; keys, values [K, S, D]; query head h uses key/value head h // G. sinks float32 [Q]: a score that
+    takes its share of the softmax, is not scaled, and has no value. hidden: bool [T, n], for the newest n keys.
+    """
+    tokens = query.shape[0]
+    tile = max(1, SCORE_TILE // (query.shape[1] * keys.shape[1]))
+    if tokens <= tile:
+        return _attend_tile(query, keys, values, sinks, hidden)
+    tiles = (slice(at, at + tile) for at in range(0, tokens, tile))
+    return torch.cat(
+        [_attend_tile(query[t], keys, values, sinks, None if hidden is None else hidden[t]) for t in tiles]
+    )
+
+
+def _attend_tile(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hidden: Tensor | None) -> Tensor:
+    tokens, heads, dim = query.shape
+    groups = heads // keys.shape[0]
+    grouped = (query * dim**-0.5).view(tokens, -1, groups, dim).permute(1, 2, 0, 3).reshape(-1, groups * tokens, dim)
+    scores = torch.bmm(grouped, keys.transpose(1, 2))  # [K, G * T, S]
+    if hidden is not None:
+        newest = scores.view(-1, tokens, keys.shape[1])[..., -hidden.shape[1] :]
+        newest.masked_fill_(hidden, -torch.inf)
+    sink = sinks.to(scores.dtype).view(-1, groups, 1).repeat_interleave(tokens, dim=1)  # [K, G * T, 1]
+    shares = torch.softmax(torch.cat((scores, sink), dim=-1), dim=-1, dtype=torch.float32).to(values.dtype)
+    mixed = torch.bmm(shares[..., :-1], values)  # [K, G * T, D]
+    return mixed.view(-1, groups, tokens, dim).permute(2, 0, 1, 3).reshape(tokens, heads * dim)
+
+
+def swiglu(x: Tensor, limit: float) -> Tensor:
+    """[..., 2 I] to [..., I]. Even columns gate, odd ones are linear; both are clamped, the gate only from above."""
+    gate, linear = x[..., 0::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
+    return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (linear + 1)
+
+
+def route(x: Tensor, layer: LayerWeights, experts_per_token: int) -> tuple[Tensor, Tensor]:
+    """The experts of each token [T, k] and their weights float32 [T, k], which sum to 1: softmax after the choice."""
+    scores, experts = F.linear(x, layer.gate_weight, layer.gate_bias).topk(experts_per_token, dim=-1)
+    return experts, torch.softmax(scores, dim=-1, dtype=torch.float32)
+
+
+def moe_token(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
+    """The experts' output for one token, x [1, H]: its k experts are unpacked together and run as one batch."""
+    experts, weights = route(x, layer, config.experts_per_token)
+    chosen = experts[0]
+    up = _expert_rows(x.expand(chosen.shape[0], 1, -1), layer.mlp1, chosen)
+    down = _expert_rows(swiglu(up, config.swiglu_limit), layer.mlp2, chosen)
+    return weights.to(x.dtype) @ down[:, 0]
+
+
+def _expert_rows(x: Tensor, packed: PackedExperts, experts: Tensor) -> Tensor:
+    """x [k, 1, in] through the k `experts`: [k, 1, out]."""
+    weight = dequantize(packed.blocks.index_select(0, experts), packed.scales.index_select(0, experts), x.dtype)
+    return torch.baddbmm(packed.bias.index_select(0, experts)[:, None], x, weight.transpose(1, 2))
+
+
+def moe_chunk(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
+    """The experts' output for a chunk, x [T, H]: expert by expert, so that one is unpacked at a time.
+
+    Experts that no token of the chunk chose are not touched. The weighted sum is in float32.
+    """
+    experts, weights = route(x, layer, config.experts_per_token)
+    order = experts.flatten().argsort(stable=True)  # [T * k], grouped by expert
+    tokens, shares = order // config.experts_per_token, weights.flatten()[order, None]
+    total = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
+    end = 0
+    for expert, count in enumerate(experts.flatten().bincount(minlength=config.num_experts).tolist()):
+        start, end = end, end + count
+        if count == 0:
+            continue
+        rows = tokens[start:end]
+        up = F.linear(x[rows], layer.mlp1.weight(expert, x.dtype), layer.mlp1.bias[expert])
+        down = F.linear(swiglu(up, config.swiglu_limit), layer.mlp2.weight(expert, x.dtype), layer.mlp2.bias[expert])
+        total.index_add_(0, rows, down * shares[start:end])
+    return total.to(x.dtype)
+
+
+class Transformer:
+    """A loaded model. `hidden` runs tokens against a cache; `logits` turns the states asked for into logits."""
+
+    def __init__(self, config: ModelConfig, weights: ModelWeights, context: int) -> None:
+        self.config = config
+        self.weights = weights
+        cos, sin = rope_tables(config, context, weights.dtype)
+        self._cos, self._sin = cos.to(weights.device), sin.to(weights.device)
+
+    def hidden(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """Run `ids` int64 [T] after what `cache` holds and add them to it: states before the last norm [T, H].
+
+        The caller reserves the room (`cache.reserve`) and commits the ids when this returned.
+        """
+        tokens, past = ids.shape[0], cache.length
+        cos, sin = self._cos[past : past + tokens], self._sin[past : past + tokens]
+        window = self.config.sliding_window
+        masks = (
+            hidden_keys(tokens, 0, None),
+            hidden_keys(tokens, min(past, window - 1), window),
+        )
+        x = F.embedding(ids, self.weights.embedding).to(self.weights.dtype)
+        for index, layer in enumerate(self.weights.layers):
+            mask = masks[self.config.is_sliding(index)]
+            x = x + self._attention(rms_norm(x, layer.attn_norm), index, layer, cache, cos, sin, mask)
+            moe = moe_token if tokens == 1 else moe_chunk
+            x = x + moe(rms_norm(x, layer.mlp_norm), layer, self.config)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
+        """States [P, H] of the positions asked for to logits, float32 [P, vocabulary]."""
+        return F.linear(rms_norm(x, self.weights.norm), self.weights.unembedding).float()
+
+    def _attention(
+        self,
+        x: Tensor,
+        index: int,
+        layer: LayerWeights,
+        cache: KVCache,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Tensor | None,
+    ) -> Tensor:
+        config = self.config
+        heads = F.linear(x, layer.qkv_weight, layer.qkv_bias).view(x.shape[0], -1, config.head_dim)
+        kv_heads = config.num_key_value_heads
+        turned = apply_rope(heads[:, :-kv_heads], cos, sin)  # q and k together
+        query, key = turned[:, :-kv_heads], turned[:, -kv_heads:]
+        keys, values = cache.append(index, key, heads[:, -kv_heads:])
+        return F.linear(attend(query, keys, values, layer.sinks, mask), layer.out_weight, layer.out_bias)

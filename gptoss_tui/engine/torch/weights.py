@@ -1,0 +1,136 @@
+"""The weights of the torch model: dense tensors in the model's dtype, experts as the packed bytes of the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.mxfp4 import dequantize
+
+ReadTensor = Callable[[str], Tensor]
+"""Gives the tensor of a canonical name, as `Checkpoint.read` does."""
+
+_PAGE = 4096
+"""Bytes, the smallest memory page of the systems we run on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedExperts:
+    """One projection of all experts of a layer, in MXFP4.
+
+    blocks: uint8 [E, out, in / 32, 16]; scales: uint8 [E, out, in / 32]; bias: [E, out] in the model's dtype.
+    """
+
+    blocks: Tensor
+    scales: Tensor
+    bias: Tensor
+
+    def weight(self, expert: int, dtype: torch.dtype) -> Tensor:
+        """The weight of one expert, unpacked for this use: [out, in]."""
+        return dequantize(self.blocks[expert], self.scales[expert], dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all three tensors."""
+        return self.blocks.nbytes + self.scales.nbytes + self.bias.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """One layer. Norm scales and sinks are float32."""
+
+    attn_norm: Tensor  # [H]
+    qkv_weight: Tensor  # [(Q + 2 K) * D, H]
+    qkv_bias: Tensor
+    sinks: Tensor  # [Q]
+    out_weight: Tensor  # [H, Q * D]
+    out_bias: Tensor
+    mlp_norm: Tensor  # [H]
+    gate_weight: Tensor  # [E, H]
+    gate_bias: Tensor
+    mlp1: PackedExperts  # H to 2 I, gate and linear rows alternating
+    mlp2: PackedExperts  # I to H
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWeights:
+    """All weights. The embedding stays as stored (bfloat16): only looked-up rows are converted."""
+
+    embedding: Tensor  # [V, H]
+    layers: tuple[LayerWeights, ...]
+    norm: Tensor  # [H]
+    unembedding: Tensor  # [V, H]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the activations, the dense weights and the cache."""
+        return self.unembedding.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where all of them live."""
+        return self.unembedding.device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        top = self.embedding.nbytes + self.norm.nbytes + self.unembedding.nbytes
+        return top + sum(layer.nbytes for layer in self.layers)
+
+
+def load_weights(
+    read: ReadTensor,
+    config: ModelConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+    on_read: Callable[[int], None] = lambda nbytes: None,
+) -> ModelWeights:
+    """Read every tensor to `device`; `on_read` gets the stored bytes of each once it is there.
+
+    Tensors that need no conversion stay mapped from the file. Their pages are touched here, so that loading takes the
+    time of the disk and the first token does not.
+    """
+
+    def load(name: str, to: torch.dtype | None) -> Tensor:
+        stored = read(name)
+        tensor = stored.to(device=device, dtype=to)
+        if tensor is stored:
+            stored.flatten().view(torch.uint8)[::_PAGE].sum()
+        on_read(stored.nbytes)
+        return tensor
+
+    def experts(name: str) -> PackedExperts:
+        blocks, scales = (load(f"{name}_weight.{part}", None) for part in ("blocks", "scales"))
+        return PackedExperts(blocks, scales, load(f"{name}_bias", dtype))
+
+    def layer(index: int) -> LayerWeights:
+        attn, mlp = f"block.{index}.attn", f"block.{index}.mlp"
+        return LayerWeights(
+            attn_norm=load(f"{attn}.norm.scale", torch.float32),
+            qkv_weight=load(f"{attn}.qkv.weight", dtype),
+            qkv_bias=load(f"{attn}.qkv.bias", dtype),
+            sinks=load(f"{attn}.sinks", torch.float32),
+            out_weight=load(f"{attn}.out.weight", dtype),
+            out_bias=load(f"{attn}.out.bias", dtype),
+            mlp_norm=load(f"{mlp}.norm.scale", torch.float32),
+            gate_weight=load(f"{mlp}.gate.weight", dtype),
+            gate_bias=load(f"{mlp}.gate.bias", dtype),
+            mlp1=experts(f"{mlp}.mlp1"),
+            mlp2=experts(f"{mlp}.mlp2"),
+        )
+
+    return ModelWeights(
+        embedding=load("embedding.weight", None),
+        layers=tuple(layer(index) for index in range(config.num_hidden_layers)),
+        norm=load("norm.scale", torch.float32),
+        unembedding=load("unembedding.weight", dtype),
+    )

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -33,19 +33,18 @@ def expand(compact: Path, directory: Path) -> None:
         raise CheckpointError(
             f"The built-in model cannot be read from {compact}: {error}", hint="reinstall gptoss-tui"
         ) from error
-    write_checkpoint(directory, config, _tensors(stored, config), layout="original")
-
-
-def _tensors(stored: dict[str, Tensor], config: ModelConfig) -> Iterator[tuple[str, Tensor]]:
     rows = vocabulary_rows(stored, config.hidden_size)
-    yield "embedding.weight", rows
-    unspoken = stored["vocabulary.spoken"] == 0
-    unembedding = rows.clone()
-    unembedding[unspoken] = stored["vocabulary.unused_row"].to(torch.bfloat16)
-    yield "unembedding.weight", unembedding
-    for name, tensor in stored.items():
-        if not name.startswith("vocabulary."):
-            yield name, tensor
+    write_checkpoint(directory, config, lambda name: _read(name, stored, rows), layout="original")
+
+
+def _read(name: str, stored: dict[str, Tensor], rows: Tensor) -> Tensor:
+    """The canonical tensor of that name. `rows` BF16 [vocab_size, hidden_size] serve both ends of the model."""
+    if name == "embedding.weight":
+        return rows
+    if name == "unembedding.weight":
+        unspoken = stored["vocabulary.spoken"] == 0
+        return torch.where(unspoken[:, None], stored["vocabulary.unused_row"].to(rows.dtype), rows)
+    return stored[name]
 
 
 def vocabulary_rows(stored: dict[str, Tensor], hidden_size: int) -> Tensor:

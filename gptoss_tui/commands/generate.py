@@ -27,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "generate",
         help="continue a text as it is, without a chat around it",
-        description="Continue PROMPT, or stdin, or the token ids of a file, and stream the text. The cost is on stderr.",
+        description="Continue PROMPT, stdin or the token ids of a file, and stream the text. The cost is on stderr.",
         allow_abbrev=False,
     )
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the text to continue; stdin when it is missing")

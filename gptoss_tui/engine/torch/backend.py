@@ -115,7 +115,7 @@ class TorchBackend:
         with torch.inference_mode():
             for start in range(0, len(ids), self._chunk):
                 states = self._run(ids[start : start + self._chunk])
-                for rows in states.split(SCORE_ROWS):
+                for rows in torch.split(states, SCORE_ROWS):
                     following = ids[len(positions) + 1 : len(positions) + 1 + len(rows)]
                     positions += _score_rows(self._model.logits(rows), following, top)
         self._cache.clear()

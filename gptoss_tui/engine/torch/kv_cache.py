@@ -48,6 +48,7 @@ class KVCache:
         sliding_shape = (2, sliding, heads, self._past + max_chunk, dim)
         self._full = torch.empty(full_shape, dtype=dtype, device=device)
         self._sliding = torch.empty(sliding_shape, dtype=dtype, device=device)
+        self.buffers = (self._full, self._sliding)
         self._sliding_start = 0  # position of the token in slot 0
         self._snapshots: dict[int, Tensor] = {}  # position to [2, layers, K, min(window - 1, position), D]
         self._marks: deque[int] = deque()
@@ -65,7 +66,7 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers and snapshots."""
-        return self._full.nbytes + self._sliding.nbytes + sum(kept.nbytes for kept in self._snapshots.values())
+        return sum(tensor.nbytes for tensor in (*self.buffers, *self._snapshots.values()))
 
     @property
     def bytes_per_token(self) -> int:

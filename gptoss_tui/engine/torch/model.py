@@ -36,17 +36,17 @@ def rope_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
     """
     half = config.head_dim // 2
     base, factor = config.rope_theta, config.rope_scaling_factor
-    frequency = base ** -(torch.arange(half, dtype=torch.float32) / half)
+    period = base ** (torch.arange(half, dtype=torch.float32) / half)
     if factor == 1.0:
-        return frequency, 1.0
+        return 1.0 / period, 1.0
 
     def dimension(rotations: float) -> float:
         """The dimension that turns this many times within the initial context."""
         return half * math.log(config.initial_context_length / (rotations * 2 * math.pi)) / math.log(base)
 
     low, high = dimension(config.rope_ntk_beta), dimension(config.rope_ntk_alpha)
-    stretched = ((torch.arange(half, dtype=torch.float32) - low) / (high - low)).clamp(0, 1)
-    return frequency / factor * stretched + frequency * (1 - stretched), 0.1 * math.log(factor) + 1.0
+    stretch = ((torch.arange(half, dtype=torch.float32) - low) / (high - low)).clamp(0, 1)
+    return 1.0 / (factor * period) * stretch + 1.0 / period * (1 - stretch), 0.1 * math.log(factor) + 1.0
 
 
 def rope_tables(config: ModelConfig, context: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -1,1 +1,14 @@
-"""The patch language: parse, match, plan, apply as one transaction, diff. Pure: no agent, no model in it."""
+"""The patch language: parse, match, plan, apply as one transaction, diff. Pure: no agent, no model in it.
+
+planned = plan(parse(text), root)   # reads the files, writes nothing, collects every error
+print(unified_diff(planned))        # what a person approves; `digest(planned)` binds the answer to these bytes
+apply(planned)                      # every file, or none
+"""
+
+from gptoss_tui.patch.apply import apply
+from gptoss_tui.patch.diff import unified_diff
+from gptoss_tui.patch.parse import parse
+from gptoss_tui.patch.plan import digest, plan
+from gptoss_tui.patch.types import FileChange, Patch, Plan
+
+__all__ = ["FileChange", "Patch", "Plan", "apply", "digest", "parse", "plan", "unified_diff"]

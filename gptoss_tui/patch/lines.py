@@ -1,0 +1,86 @@
+"""Finding runs of lines in a file, in linear time and under looser and looser ideas of equality.
+
+Each distinct line becomes one character, so that a file is a string and a hunk a substring: `str.find` is linear even
+for a file of a hundred thousand equal lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+MAX_HITS = 50
+MAX_LINES = 1_000_000  # below the number of code points, so that every line can have a letter
+
+_SPACES = "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_ALIKE = {
+    "'": "‘’‚‛′‵ʼ＇`",
+    '"': "“”„‟″«»＂",
+    "-": "‐‑‒–—―−﹘﹣－",
+    " ": _SPACES,
+    "": "\u00ad\u200b\u200c\u200d\u2060\ufeff",
+    "\ufffd": "".join(map(chr, range(0xDC80, 0xDD00))),  # bytes that are not UTF-8
+    "...": "…",
+}
+_LOOK_ALIKES = {ord(char): plain for plain, chars in _ALIKE.items() for char in chars}
+
+
+def fold(line: str) -> str:
+    """`line` without outer blanks and with Unicode look-alikes as their plain form."""
+    return line.translate(_LOOK_ALIKES).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One idea of equality: lines are equal when `key` maps them to the same text."""
+
+    name: str
+    key: Callable[[str], str]
+
+
+EXACT = Rung("exactly", str)
+TRAILING = Rung("but for blanks at line ends", str.rstrip)
+INDENT = Rung("but for indentation", str.strip)
+LOOK_ALIKE = Rung("but for look-alike characters (quotes, dashes, spaces)", fold)
+LADDER = (EXACT, TRAILING, INDENT, LOOK_ALIKE)
+
+
+class LineIndex:
+    """The lines of a file (at most `MAX_LINES`), searchable under every rung. Built lazily, one rung at a time."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = lines
+        self._rungs: dict[str, tuple[dict[str, str], str]] = {}
+
+    def find(self, rung: Rung, pattern: Sequence[str], start: int, stop: int, *, limit: int = MAX_HITS) -> list[int]:
+        """Where `pattern` (not empty) stands within lines `start`..`stop`, at most `limit` places, ascending."""
+        letters, text = self._spelled(rung)
+        try:
+            needle = "".join(letters[rung.key(line)] for line in pattern)
+        except KeyError:
+            return []
+        hits: list[int] = []
+        at = text.find(needle, start, stop)
+        while at >= 0 and len(hits) < limit:
+            hits.append(at)
+            at = text.find(needle, at + 1, stop)
+        return hits
+
+    def positions(self, rung: Rung, line: str) -> list[int]:
+        """Where single lines equal to `line` stand."""
+        return self.find(rung, [line], 0, len(self.lines), limit=MAX_HITS)
+
+    def _spelled(self, rung: Rung) -> tuple[dict[str, str], str]:
+        if rung.name not in self._rungs:
+            letters: dict[str, str] = {}
+            keys = [rung.key(line) for line in self.lines]
+            for key in keys:
+                if key not in letters:
+                    letters[key] = chr(len(letters))
+            self._rungs[rung.name] = (letters, "".join(letters[key] for key in keys))
+        return self._rungs[rung.name]
+
+
+def indent_of(line: str) -> str:
+    """The blanks in front of `line`."""
+    return line[: len(line) - len(line.lstrip(" \t"))]

@@ -1,0 +1,248 @@
+"""Patch text to `Patch`. Pure: never looks at a disk.
+
+    Patch  := "*** Begin Patch" { Add | Delete | Update } "*** End Patch"
+    Add    := "*** Add File: " path { "+" line }
+    Delete := "*** Delete File: " path
+    Update := "*** Update File: " path [ "*** Move to: " path ] { Hunk }
+    Hunk   := { "@@" [ " " header ] } { (" " | "-" | "+") text } [ "*** End of File" ]
+
+What models write besides is listed in `docs/patch.md`; each tolerance that was used becomes a note of the patch. Lines
+end at `\\n` or `\\r\\n` and at nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gptoss_tui.errors import PatchError
+from gptoss_tui.patch.types import AddFile, DeleteFile, FileOperation, Hunk, HunkLine, LineKind, Patch, UpdateFile
+from gptoss_tui.patch.unwrap import unwrap
+
+MAX_PATCH_CHARS = 8 << 20
+_CONTROL = re.compile(r"\*\*\* ?(Begin Patch|End Patch|End of File|(?:(Add|Update|Delete) File|Move to): *(.*?))\s*\Z")
+_LINE_RANGE = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?(.*)\Z")
+_UNIFIED = ("--- ", "+++ ")
+_FORM = "*** Begin Patch\n*** Update File: path\n@@\n unchanged line\n-old line\n+new line\n*** End Patch"
+
+
+def parse(text: str) -> Patch:
+    """Read a patch. Raises PatchError that names the line and the right form."""
+    if len(text) > MAX_PATCH_CHARS:
+        raise PatchError(f"The patch is larger than {MAX_PATCH_CHARS >> 20} MiB.", hint="Send it in parts.")
+    bare, notes = unwrap(text)
+    try:
+        bare.encode()
+    except UnicodeEncodeError:
+        raise PatchError("The patch holds broken Unicode (lone surrogates).") from None
+    return _Parser(bare, list(notes)).patch()
+
+
+class _Parser:
+    """Recursive descent over the lines of a patch."""
+
+    def __init__(self, text: str, notes: list[str]) -> None:
+        self._lines = [line.removesuffix("\r") for line in text.split("\n")]
+        self._at = 0
+        self._notes = notes
+
+    def patch(self) -> Patch:
+        operations: list[FileOperation] = []
+        begun = ended = False
+        while self._at < len(self._lines):
+            line = self._lines[self._at]
+            control = _control(line)
+            if control == "Begin Patch":
+                begun, ended = True, False
+            elif control == "End Patch":
+                ended = True
+            elif control in ("Add", "Update", "Delete"):
+                operations.append(self._operation(control))
+                continue
+            elif line.strip():
+                self._stray(line, inside=bool(operations) and not ended)
+            self._at += 1
+        if not operations:
+            raise PatchError("The patch holds no file operation.", hint=f"The form is:\n{_FORM}")
+        if not begun:
+            self.note("*** Begin Patch was missing")
+        if not ended:
+            self.note("*** End Patch was missing: the patch may be cut off")
+        return Patch(_merged(operations, self._notes), tuple(self._notes))
+
+    def _operation(self, kind: str) -> FileOperation:
+        path = self._path(self._lines[self._at])
+        self._at += 1
+        if kind == "Delete":
+            return DeleteFile(path)
+        return self._add(path) if kind == "Add" else self._update(path)
+
+    def _path(self, line: str) -> str:
+        match = _CONTROL.match(line)
+        path = match[3] if match else ""
+        if not path:
+            raise self.error("the path is missing")
+        for quote in ("`", '"', "'"):
+            if len(path) > 2 and path[0] == path[-1] == quote:
+                self.note(f"quotes around the path {path[1:-1]} were dropped")
+                return path[1:-1]
+        return path
+
+    def _body(self) -> list[tuple[int, str]]:
+        """The lines up to the next operation or the end, with their index."""
+        start = self._at
+        while self._at < len(self._lines) and _control(self._lines[self._at]) in (None, "End of File", "Move to"):
+            self._at += 1
+        return list(enumerate(self._lines[start : self._at], start))
+
+    def _add(self, path: str) -> AddFile:
+        body = [(i, line) for i, line in self._body() if _control(line) != "End of File"]
+        while body and not body[-1][1].strip():
+            body.pop()
+        marked = [line.startswith("+") for _, line in body if line.strip()]
+        if marked and not any(marked):
+            self.note(f"{path}: the + in front of the lines was missing")
+            return AddFile(path, tuple(line for _, line in body))
+        for index, line in body:
+            if line.strip() and not line.startswith("+"):
+                raise self.error(f"every line of a new file starts with +, but this one does not: {line!r}", index)
+            if not line.startswith("+"):
+                self.note(f"{path}: blank lines without + were kept as blank lines")
+        return AddFile(path, tuple(line[1:] if line.startswith("+") else "" for _, line in body))
+
+    def _update(self, path: str) -> UpdateFile:
+        move_to = None
+        if self._at < len(self._lines) and _control(self._lines[self._at]) == "Move to":
+            move_to = self._path(self._lines[self._at])
+            self._at += 1
+        builder = _Hunks(self, path)
+        body = self._body()
+        unified = len(body) > 1 and body[0][1].startswith(_UNIFIED[0]) and body[1][1].startswith(_UNIFIED[1])
+        if unified:
+            self.note(f"{path}: the lines --- and +++ of a unified diff were ignored")
+        for index, line in body[2:] if unified else body:
+            builder.feed(index, line)
+        hunks = builder.finish()
+        if not hunks and move_to is None:
+            raise self.error(f"the update of {path} holds no changed line", self._at - 1)
+        return UpdateFile(path, hunks, move_to)
+
+    def _stray(self, line: str, *, inside: bool) -> None:
+        if inside or line.startswith("*** "):
+            raise self.error(f"this line belongs to no file: {line!r}")
+        self.note("text outside of the patch was ignored")
+
+    def note(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+
+    def error(self, what: str, index: int | None = None) -> PatchError:
+        return PatchError(f"Patch line {(self._at if index is None else index) + 1}: {what}.")
+
+
+class _Hunks:
+    """Collects the hunks of one file, line by line."""
+
+    def __init__(self, parser: _Parser, path: str) -> None:
+        self._parser = parser
+        self._path = path
+        self._hunks: list[Hunk] = []
+        self._headers: list[str] = []
+        self._lines: list[HunkLine] = []
+        self._blanks = 0  # how many lines at the end of _lines are wholly empty in the patch
+        self._start = 0
+        self._ended = False
+
+    def feed(self, index: int, line: str) -> None:
+        if line.startswith("@@"):
+            self._header(index, line)
+            return
+        control = _control(line)
+        if control == "End of File":
+            self._close(at_end=True)
+            self._ended = True
+            return
+        if control is not None or (line.startswith("***") and line.rstrip("* ") == ""):
+            raise self._parser.error(f"unexpected {line.strip()!r} inside the update of {self._path}", index)
+        if line.startswith("\\ No newline"):
+            self._parser.note(f"{self._path}: '\\ No newline at end of file' was ignored")
+            return
+        if self._ended and not line.strip():
+            return
+        self._ended = False
+        if not self._lines and not self._headers:
+            self._start = index
+        self._lines.append(self._hunk_line(line))
+        self._blanks = 0 if line else self._blanks + 1
+
+    def _hunk_line(self, line: str) -> HunkLine:
+        kinds: dict[str, LineKind] = {" ": " ", "-": "-", "+": "+"}
+        kind = kinds.get(line[:1])
+        if kind is not None:
+            return HunkLine(kind, line[1:])
+        if line.strip():
+            self._parser.note(f"{self._path}: unchanged lines without a space in front were taken as unchanged lines")
+        return HunkLine(" ", line)
+
+    def _header(self, index: int, line: str) -> None:
+        self._close(at_end=False)
+        self._ended = False
+        if not self._headers:
+            self._start = index
+        if _LINE_RANGE.match(line):
+            self._parser.note(f"{self._path}: line numbers of a unified diff were ignored")
+            return
+        header = line[2:].strip()
+        if header.endswith("@@"):
+            header = header[:-2].rstrip()
+        if header:
+            self._headers.append(header)
+
+    def _close(self, *, at_end: bool) -> None:
+        """End the hunk. Empty lines after it separate it from the next one, unless they are all that it stands on."""
+        lines = self._lines
+        solid = lines[: len(lines) - self._blanks]
+        if not at_end and (not solid or any(line.kind != "+" for line in solid)):
+            lines = solid
+        if lines:
+            number = len(self._hunks) + 1
+            self._hunks.append(Hunk(number, self._start + 1, tuple(self._headers), tuple(lines), at_end))
+            self._headers = []
+        self._lines, self._blanks = [], 0
+
+    def finish(self) -> tuple[Hunk, ...]:
+        self._close(at_end=False)
+        if self._headers:
+            raise self._parser.error(f"nothing stands below '@@ {self._headers[-1]}'", self._start)
+        return tuple(self._hunks)
+
+
+def _control(line: str) -> str | None:
+    """Which control line `line` is: `Add`, `Update`, `Delete`, `Move to`, `Begin Patch`, ...; None for other lines."""
+    if not line.startswith("***"):
+        return None
+    match = _CONTROL.match(line)
+    if not match:
+        return None
+    return match[2] or ("Move to" if match[1].startswith("Move to") else match[1])
+
+
+def _merged(operations: list[FileOperation], notes: list[str]) -> tuple[FileOperation, ...]:
+    """Several updates of one file as one: models repeat the file line for each hunk."""
+    merged: dict[str, UpdateFile] = {}
+    out: list[FileOperation | str] = []
+    for operation in operations:
+        if not isinstance(operation, UpdateFile):
+            out.append(operation)
+            continue
+        earlier = merged.get(operation.path)
+        if earlier is None:
+            merged[operation.path] = operation
+            out.append(operation.path)
+            continue
+        if earlier.move_to and operation.move_to:
+            raise PatchError(f"{operation.path}: it is moved twice.")
+        hunks = (*earlier.hunks, *operation.hunks)
+        numbered = tuple(Hunk(i, h.patch_line, h.headers, h.lines, h.at_end) for i, h in enumerate(hunks, 1))
+        merged[operation.path] = UpdateFile(operation.path, numbered, earlier.move_to or operation.move_to)
+        notes.append(f"{operation.path}: its updates were taken together")
+    return tuple(merged[item] if isinstance(item, str) else item for item in out)

@@ -1,0 +1,173 @@
+"""A patch and a directory to the exact bytes that would be written. Reads, and writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+from gptoss_tui.errors import PatchError
+from gptoss_tui.patch.confine import PathError, Tree, describe, is_protected
+from gptoss_tui.patch.lines import MAX_LINES
+from gptoss_tui.patch.match import match_hunks
+from gptoss_tui.patch.text import NotTextError, TextFile, decode, encode_new, splice
+from gptoss_tui.patch.types import AddFile, DeleteFile, Edit, FileChange, FileOperation, Patch, Plan, UpdateFile
+
+
+def plan(patch: Patch, root: Path) -> Plan:
+    """What `patch` does to the files beneath `root`.
+
+    Raises PatchError with the errors of every file and hunk; a patch with one error has no plan at all.
+    """
+    planner = _Planner(root)
+    with planner.tree:
+        for operation in patch.operations:
+            planner.feed(operation)
+        planner.check_folders()
+    if planner.errors:
+        count = len(planner.errors)
+        head = "The patch was not applied; nothing was changed."
+        if count > 1:
+            head = f"The patch was not applied; nothing was changed. It has {count} errors:"
+        raise PatchError("\n\n".join((head, *planner.errors)))
+    return Plan(planner.tree.root, tuple(planner.changes.values()), (*patch.notes, *planner.notes))
+
+
+def digest(planned: Plan) -> str:
+    """A hash of the root, every path, and every byte and mode before and after: what an approval is bound to."""
+
+    def sha(data: bytes | None) -> str | None:
+        return None if data is None else hashlib.sha256(data).hexdigest()
+
+    facts = [[c.kind, c.path, c.new_path, c.mode, sha(c.old), sha(c.new)] for c in planned.changes]
+    return hashlib.sha256(json.dumps([os.fsdecode(planned.root), facts]).encode()).hexdigest()
+
+
+class _Planner:
+    """Plans one operation after the other; each path may be touched once."""
+
+    def __init__(self, root: Path) -> None:
+        try:
+            self.tree = Tree(root)
+        except PathError as error:
+            raise PatchError(error.message) from error
+        self.changes: dict[str, FileChange] = {}
+        self.notes: list[str] = []
+        self.errors: list[str] = []
+        self._taken: set[str] = set()
+
+    def feed(self, operation: FileOperation) -> None:
+        try:
+            change = self._change(operation)
+        except (PathError, PatchError) as error:
+            self.errors.append(error.message)
+        except NotTextError as error:
+            self.errors.append(f"{operation.path}: {error.message}, so it cannot be patched.")
+        else:
+            self.changes[change.path] = change
+
+    def check_folders(self) -> None:
+        """A path cannot be a file and the folder of another file."""
+        written = [c.new_path or c.path for c in self.changes.values() if c.kind != "D"]
+        for path in written:
+            parents = [path[:at] for at, char in enumerate(path) if char == "/"]
+            for parent in parents:
+                status = self.tree.stat(parent)
+                if parent in self._taken or (status is not None and not stat.S_ISDIR(status.st_mode)):
+                    self.errors.append(f"{path}: {parent} is a file, not a folder.")
+
+    def _change(self, operation: FileOperation) -> FileChange:
+        if isinstance(operation, AddFile):
+            return self._add(operation)
+        if isinstance(operation, DeleteFile):
+            path = self._path(operation.path, last_link=False)
+            old, mode, text = self._read(path)
+            self._take(path)
+            return FileChange("D", path, old, None, mode, edits=_whole(text, ()))
+        return self._update(operation)
+
+    def _add(self, operation: AddFile) -> FileChange:
+        path = self._path(operation.path)
+        new = encode_new(operation.lines)
+        gone = self.changes.get(path)
+        if gone is not None and gone.kind == "D" and gone.old is not None:
+            self.notes.append(f"{path}: deleted and added, so its whole content is replaced")
+            return FileChange("M", path, gone.old, new, gone.mode, edits=_whole(_lines(gone.old), operation.lines))
+        status = self.tree.stat(path)
+        if status is not None:
+            raise PatchError(
+                f"{path}: cannot be added, {describe(status)} of that name exists. "
+                "To change a file, send '*** Update File' with the lines to change."
+            )
+        self._take(path)
+        return FileChange("A", path, None, new, edits=(Edit(0, 0, operation.lines),))
+
+    def _update(self, operation: UpdateFile) -> FileChange:
+        path = self._path(operation.path, last_link=operation.move_to is None)
+        old, mode, text = self._read(path)
+        edits: tuple[Edit, ...] = ()
+        new = old
+        if operation.hunks:
+            text = text or decode(old)  # binary data: decode says why not
+            matched = match_hunks(operation.hunks, text.lines)
+            if matched.errors:
+                raise PatchError("\n".join(f"{path}: {error}" for error in matched.errors))
+            self.notes.extend(f"{path}: {note}" for note in matched.notes)
+            edits = matched.edits
+            new = splice(text, edits)
+        new_path = self._destination(operation.move_to, path) if operation.move_to is not None else None
+        if new == old and new_path is None:
+            raise PatchError(f"{path}: the update changes nothing; its new lines are what the file has.")
+        self._take(path, *([new_path] if new_path else []))
+        return FileChange("R" if new_path else "M", path, old, new, mode, new_path, edits)
+
+    def _destination(self, raw: str, source: str) -> str:
+        path = self._path(raw)
+        if path == source:
+            raise PatchError(f"{path}: cannot be moved onto itself; leave out '*** Move to'.")
+        status = self.tree.stat(path)
+        if status is not None:
+            raise PatchError(f"{source}: cannot be moved to {path}, {describe(status)} of that name exists.")
+        return path
+
+    def _path(self, raw: str, *, last_link: bool = True) -> str:
+        path = self.tree.resolve(raw, last_link=last_link)
+        if path == ".":
+            raise PatchError(f"{raw}: this is the workspace itself, not a file.")
+        if is_protected(path) or is_protected(raw):
+            raise PatchError(f"{path}: files of .git are protected and cannot be changed by a patch.")
+        if last_link and path != self.tree.resolve(raw, last_link=False):
+            self.notes.append(f"{raw} is a symbolic link: {path} is changed")
+        return path
+
+    def _read(self, path: str) -> tuple[bytes, int, TextFile | None]:
+        """Content, permission bits and lines (None for binary data) of a file that may be rewritten or removed."""
+        data, status = self.tree.read(path)
+        if status.st_nlink > 1:
+            raise PatchError(f"{path}: it has {status.st_nlink} hard links, so changing it could change another file.")
+        text = _lines(data)
+        if text and len(text.lines) > MAX_LINES:
+            raise PatchError(f"{path}: it has more than {MAX_LINES} lines.")
+        return data, stat.S_IMODE(status.st_mode), text
+
+    def _take(self, *paths: str) -> None:
+        for path in paths:
+            if path in self._taken:
+                raise PatchError(f"{path}: it is changed twice; put all changes of a file under one file line.")
+        self._taken.update(paths)
+
+
+def _lines(data: bytes) -> TextFile | None:
+    try:
+        return decode(data)
+    except NotTextError:
+        return None
+
+
+def _whole(text: TextFile | None, lines: tuple[str, ...]) -> tuple[Edit, ...]:
+    """One edit that puts `lines` in place of a whole file; none when it is binary or empty on both sides."""
+    if text is None or not (text.lines or lines):
+        return ()
+    return (Edit(0, len(text.lines), lines),)

@@ -1,0 +1,129 @@
+"""The values of the patch language: what a patch says, and what it would do to a directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+LineKind = Literal[" ", "-", "+"]
+ChangeKind = Literal["A", "M", "D", "R"]
+
+
+@dataclass(frozen=True, slots=True)
+class HunkLine:
+    """One line of a hunk: kept (` `), removed (`-`) or added (`+`), without the marker."""
+
+    kind: LineKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """One place of a file that changes.
+
+    `number` counts from 1 in its file and `patch_line` from 1 in the patch text. `headers` are the texts of its `@@`
+    lines, outermost first. `at_end` says that its last old line is the last line of the file.
+    """
+
+    number: int
+    patch_line: int
+    headers: tuple[str, ...]
+    lines: tuple[HunkLine, ...]
+    at_end: bool = False
+
+    @property
+    def old(self) -> tuple[str, ...]:
+        """The lines that must be in the file."""
+        return tuple(line.text for line in self.lines if line.kind != "+")
+
+    @property
+    def new(self) -> tuple[str, ...]:
+        """The lines that stand there afterwards."""
+        return tuple(line.text for line in self.lines if line.kind != "-")
+
+
+@dataclass(frozen=True, slots=True)
+class AddFile:
+    """`*** Add File`: a new file of these lines."""
+
+    path: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFile:
+    """`*** Delete File`."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFile:
+    """`*** Update File`, with `*** Move to` when `move_to` is set."""
+
+    path: str
+    hunks: tuple[Hunk, ...]
+    move_to: str | None = None
+
+
+FileOperation = AddFile | DeleteFile | UpdateFile
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A parsed patch. `notes` name each tolerance that the parser used."""
+
+    operations: tuple[FileOperation, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Lines `start`..`stop` (from 0, `stop` excluded) of a file give way to `lines`."""
+
+    start: int
+    stop: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What happens to one file. Paths are relative to the root, with `/`, and go through no symbolic link.
+
+    `A` has no `old`, `D` has no `new`, `R` has a `new_path`. `mode` holds the permission bits of the old file, None
+    for a new file. `edits` lead from the old lines to the new ones and are what the diff shows.
+    """
+
+    kind: ChangeKind
+    path: str
+    old: bytes | None
+    new: bytes | None
+    mode: int | None = None
+    new_path: str | None = None
+    edits: tuple[Edit, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The path, or `old -> new` of a move."""
+        return f"{self.path} -> {self.new_path}" if self.new_path else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that applying a patch will do beneath `root`. `notes` are what a person should see before a yes."""
+
+    root: Path
+    changes: tuple[FileChange, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path that is written, created or removed."""
+        found = [path for change in self.changes for path in (change.path, change.new_path) if path]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def summary(self) -> tuple[tuple[ChangeKind, str], ...]:
+        """`(kind, label)` of each change, in the order of the patch."""
+        return tuple((change.kind, change.label) for change in self.changes)

@@ -1,0 +1,88 @@
+"""The arguments that a model wrote, read against its declaration: forgiving, and clear when it cannot be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gptoss_tui.errors import ToolError
+from gptoss_tui.harmony.messages import FunctionDeclaration
+
+
+def parse_arguments(text: str, declaration: FunctionDeclaration) -> dict[str, Any]:
+    """The arguments in `text`, checked and with defaults filled in.
+
+    Accepts an empty text for no arguments, a bare string for the first parameter, a JSON object in a code fence, and
+    numbers as strings. Raises ToolError that shows the right form for anything else.
+    """
+    schema = declaration.parameters or {}
+    properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
+    given = _object(text, declaration, properties)
+    unknown = sorted(set(given) - set(properties))
+    if unknown:
+        raise _wrong(declaration, f"unknown argument {', '.join(unknown)}")
+    values: dict[str, Any] = {}
+    for name, rule in properties.items():
+        value = given.get(name)
+        if value is None:
+            if name in schema.get("required", ()):
+                raise _wrong(declaration, f"the argument {name} is missing")
+            value = rule.get("default")
+        else:
+            value = _coerced(value, rule.get("type"), name, declaration)
+        values[name] = value
+    return values
+
+
+def _object(text: str, declaration: FunctionDeclaration, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    stripped = _without_fence(text.strip())
+    if not stripped:
+        return {}
+    try:
+        value = json.loads(stripped, strict=False)
+    except (ValueError, RecursionError):
+        if stripped[0] in '{["' or "\n" in stripped:
+            raise _wrong(declaration, "the arguments are not valid JSON") from None
+        value = stripped
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    if properties and isinstance(value, str | int | float):
+        return {next(iter(properties)): value if isinstance(value, str) else stripped}
+    raise _wrong(declaration, "the arguments are not a JSON object")
+
+
+def _without_fence(text: str) -> str:
+    if text.startswith("```") and text.endswith("```") and "\n" in text:
+        return text[text.index("\n") : -3].strip()
+    return text
+
+
+def _coerced(value: object, kind: object, name: str, declaration: FunctionDeclaration) -> object:
+    if kind == "string":
+        if isinstance(value, str):
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
+        raise _wrong(declaration, f"{name} is not a string")
+    if kind == "integer":
+        try:
+            number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        except (ValueError, OverflowError):
+            number = None
+        if number is None or not number.is_integer():
+            raise _wrong(declaration, f"{name} is not a whole number")
+        return int(number)
+    return value
+
+
+def _wrong(declaration: FunctionDeclaration, what: str) -> ToolError:
+    schema = declaration.parameters or {}
+    example = {
+        name: rule.get("default", 1 if rule.get("type") == "integer" else "…")
+        for name, rule in schema.get("properties", {}).items()
+    }
+    form = json.dumps(example, ensure_ascii=False)
+    return ToolError(f"{declaration.name}: {what}. The arguments are a JSON object like {form}.")

@@ -1,0 +1,169 @@
+"""Reading the workspace: opening it, walking it as git sees it, and doing both off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pathspec import GitIgnoreSpec
+
+from gptoss_tui.errors import ToolError, UsageError
+from gptoss_tui.patch.confine import PathError, Tree
+from gptoss_tui.patch.text import NotTextError, TextFile, decode
+from gptoss_tui.tools.base import Workspace
+
+_MAX_IGNORE_BYTES = 1 << 20
+_MAX_DEPTH = 64
+_SURROGATES = re.compile("[\ud800-\udfff]")
+T = TypeVar("T")
+
+
+def open_workspace(path: Path) -> Workspace:
+    """The workspace at `path`. Raises UsageError when there is no such folder."""
+    root = Path(os.path.realpath(path.expanduser()))
+    if not root.is_dir():
+        raise UsageError(f"{path} is not a folder.", hint="Name an existing folder with -C DIR.")
+    return Workspace(root)
+
+
+class Budget:
+    """What a piece of blocking work may still use: it ends at a deadline, or when its caller gives up."""
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._stopped = threading.Event()
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline; 0 when it is over or the caller gave up."""
+        return 0.0 if self._stopped.is_set() else max(0.0, self._deadline - time.monotonic())
+
+    def stop(self) -> None:
+        """End the work at its next look."""
+        self._stopped.set()
+
+
+async def in_thread(work: Callable[[Budget], T], *, seconds: float) -> T:
+    """Run blocking `work` off the event loop. PathError becomes ToolError; cancelling tells `work` to stop."""
+    budget = Budget(seconds)
+    try:
+        return await asyncio.to_thread(work, budget)
+    except asyncio.CancelledError:
+        budget.stop()
+        raise
+    except PathError as error:
+        raise ToolError(error.message) from error
+
+
+def read_text(tree: Tree, path: str) -> TextFile:
+    """The lines of a resolved path. Raises PathError, also for binary files."""
+    data, _ = tree.read(path)
+    try:
+        return decode(data)
+    except NotTextError as error:
+        raise PathError(f"{path}: {error.message}") from error
+
+
+def shown(line: str) -> str:
+    """A line of a file as text that can be sent: bytes that are not UTF-8 become U+FFFD, one each."""
+    return _SURROGATES.sub("\ufffd", line)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in the workspace. `folder` marks folders that were not entered (links, too deep)."""
+
+    path: str
+    folder: bool = False
+    link: bool = False
+
+
+@dataclass(slots=True)
+class Walk:
+    """The files beneath a folder that git would not ignore, sorted by path. `cut` when the budget ended first."""
+
+    tree: Tree
+    budget: Budget
+    max_entries: int = 50_000
+    cut: bool = field(default=False, init=False)
+    _count: int = field(default=0, init=False)
+
+    def files(self, folder: str) -> Iterator[Entry]:
+        """Walk a resolved folder (`.` is the root). Raises PathError when it cannot be opened."""
+        folder = "" if folder == "." else folder
+        specs: list[tuple[str, GitIgnoreSpec]] = []
+        parts = folder.split("/") if folder else []
+        for depth in range(len(parts)):
+            self._load(specs, "/".join(parts[:depth]))
+        yield from self._walk(folder, specs, 0)
+
+    def _walk(self, folder: str, specs: list[tuple[str, GitIgnoreSpec]], depth: int) -> Iterator[Entry]:
+        specs = [*specs]
+        self._load(specs, folder)
+        for name, kind in self._scan(folder):
+            if self._count >= self.max_entries or not self.budget.left:
+                self.cut = True
+                return
+            path = f"{folder}/{name}" if folder else name
+            is_folder = kind == stat.S_IFDIR
+            if name == ".git" or _ignored(specs, path, is_folder):
+                continue
+            self._count += 1
+            if is_folder and depth < _MAX_DEPTH:
+                yield from self._walk(path, specs, depth + 1)
+            elif is_folder:
+                yield Entry(path, folder=True)
+            elif kind == stat.S_IFLNK:
+                yield from self._link(path)
+            elif kind == stat.S_IFREG:
+                yield Entry(path)
+
+    def _link(self, path: str) -> Iterator[Entry]:
+        """A link that stays inside and leads somewhere."""
+        with contextlib.suppress(PathError):
+            status = self.tree.stat(self.tree.resolve(path))
+            if status is not None:
+                yield Entry(path, folder=stat.S_ISDIR(status.st_mode), link=True)
+
+    def _scan(self, folder: str) -> list[tuple[str, int]]:
+        """`(name, type bits)` of a folder's entries, sorted; folders that may not be read are empty."""
+        try:
+            with self.tree.folder(folder) as fd, os.scandir(fd) as entries:
+                found = [(entry.name, stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)) for entry in entries]
+        except OSError as error:
+            if self._count:
+                return []
+            raise PathError(f"{folder or '.'}: it cannot be listed ({error.strerror})") from error
+        return sorted((name, kind) for name, kind in found if _sendable(name))
+
+    def _load(self, specs: list[tuple[str, GitIgnoreSpec]], folder: str) -> None:
+        path = f"{folder}/.gitignore" if folder else ".gitignore"
+        with contextlib.suppress(PathError):
+            data, _ = self.tree.read(path, limit=_MAX_IGNORE_BYTES)
+            lines = data.decode("utf-8", "replace").splitlines()
+            with contextlib.suppress(ValueError):
+                specs.append((folder, GitIgnoreSpec.from_lines(lines)))
+
+
+def _ignored(specs: list[tuple[str, GitIgnoreSpec]], path: str, is_folder: bool) -> bool:
+    """Whether git ignores `path`: the deepest .gitignore that says something about it decides."""
+    for base, spec in reversed(specs):
+        relative = path[len(base) + 1 :] if base else path
+        said = spec.check_file(f"{relative}/" if is_folder else relative).include
+        if said is not None:
+            return said
+    return False
+
+
+def _sendable(name: str) -> bool:
+    """False for names that are not Unicode or hold control characters: no tool could be given them back."""
+    return name.isprintable() or all(ord(char) >= 0x20 and not 0xD800 <= ord(char) < 0xE000 for char in name)

@@ -179,7 +179,9 @@ class Vocabulary(nn.Module):
         self.register_buffer("rare", is_rare.nonzero().squeeze(1), persistent=False)
         self.num_unused = int((~spoken).sum())
         self.flag_rows = nn.Parameter(torch.randn(NUM_FLAGS, d) * 0.3)
-        self.delta = nn.Parameter(torch.randn(len(common) + 1, d) * 0.1)
+        delta = torch.randn(len(common) + 1, d) * 0.1
+        delta[-1] = 0.0  # what ids without a learned row look up
+        self.delta = nn.Parameter(delta)
         self.unused = nn.Parameter(torch.zeros(d))
 
     def rows(self, ids: Tensor) -> Tensor:

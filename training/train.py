@@ -20,10 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
+from gptoss_tui.harmony.tokenizer import load_tokenizer
+from training.data.holdout import holdout_prompts
 from training.export import load_compact, save_compact
 from training.feed import Feed, Row
 from training.model import Nano, Shape, Vocabulary
 from training.optimiser import Muon
+from training.validate import Case, misses, summary
 from training.vocab import common_ids, spoken_ids, stems_and_flags
 
 ROW_TOKENS = 4096
@@ -75,9 +78,8 @@ def _to_device(row: Row, device: torch.device) -> Batch:
 _block_mask = torch.compile(create_block_mask)
 
 
-def masks(batch: Batch, window: int) -> tuple[BlockMask, BlockMask]:
+def masks(doc: Tensor, pos: Tensor, window: int) -> tuple[BlockMask, BlockMask]:
     """Sliding and full attention masks: causal, own conversation or preamble, sliding also by position."""
-    doc, pos = batch.doc, batch.pos
 
     def full(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return (q >= k) & ((doc[b, q] == doc[b, k]) | (doc[b, k] == 0))
@@ -103,7 +105,7 @@ _cross_entropy = torch.compile(cross_entropy, dynamic=False)
 
 def loss_of(model: Nano, batch: Batch, slots: int) -> Tensor:
     """Mean loss of the tokens to learn plus the router's balance term."""
-    sliding, full = masks(batch, model.shape.sliding_window)
+    sliding, full = masks(batch.doc, batch.pos, model.shape.sliding_window)
     hidden, balance = model.hidden(batch.ids, batch.pos, sliding, full)
     vocabulary = model.vocabulary
     candidates, bias = vocabulary.candidates(batch.ids.flatten(), slots)
@@ -127,8 +129,6 @@ def learning_rate(step: int, elapsed: float) -> float:
 
 
 def build(args: argparse.Namespace, device: torch.device) -> tuple[Nano, Muon, torch.optim.Optimizer]:
-    from gptoss_tui.harmony.tokenizer import load_tokenizer  # after the feed forked: workers load their own
-
     tokenizer = load_tokenizer()
     counts = np.load(args.counts)
     stem, flags = stems_and_flags(tokenizer)
@@ -248,6 +248,21 @@ class Trainer:
         if self.host.rank == 0:
             save_compact(self.model, Path(self.args.out) / "nano.safetensors")
 
+    def validate(self, most_misses: int = 60) -> None:
+        """Exact match on held-out prompts; the first wrong tokens go to `misses.txt`."""
+        cases = [Case(*prompt) for prompt in holdout_prompts(self.args.holdout, 1)]
+        window = self.model.shape.sliding_window
+        found = misses(self.model, cases, lambda d, p: masks(d, p, window), rows=self.args.batch, length=ROW_TOKENS)
+        self.host.say(summary(cases, found))
+        decode = load_tokenizer().decode
+        lines = [
+            f"--- {m.case.skill}\nprompt: ...{decode(m.case.prompt[-60:])}\nright: {decode(m.case.expected[: m.at])}\n"
+            f"wanted: {decode(m.case.expected[m.at : m.at + 8])}\ngot: {decode([m.got])}"
+            for m in found
+            if m is not None
+        ]
+        Path(self.args.out, "misses.txt").write_text("\n".join(lines[:most_misses]))
+
 
 def train(args: argparse.Namespace) -> None:
     """The whole run of one rank."""
@@ -270,6 +285,8 @@ def train(args: argparse.Namespace) -> None:
         f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.1f} M parameters, {workers} x {world} workers"
     )
     trainer.run()
+    if rank == 0 and args.holdout:
+        trainer.validate()
     if cache and rank == 0 and (artifacts := torch.compiler.save_cache_artifacts()):
         cache.write_bytes(artifacts[0])
     feed.close()
@@ -279,6 +296,7 @@ def train(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--holdout", type=int, default=800, help="held-out prompts of the check at the end")
     parser.add_argument("--minutes", type=float, default=24.0)
     parser.add_argument("--out", required=True, help="folder for nano.safetensors and state.pt")
     parser.add_argument("--counts", default="training/counts.npy", help="token counts made by training.count")

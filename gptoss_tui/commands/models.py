@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.memory import MemoryPlan
 
 _LAYOUTS = ("original", "huggingface")
-_DEFAULT_CONTEXT = 8192
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +57,7 @@ def _add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = actions.add_parser("info", help=about, description=f"Show the {about}.", allow_abbrev=False)
     parser.add_argument("model", metavar="MODEL", help="name of a model or directory of a checkpoint")
     parser.add_argument(
-        "-c", "--context", type=int, metavar="N", help=f"tokens to plan for (default: {_DEFAULT_CONTEXT})"
+        "-c", "--context", type=int, metavar="N", help="tokens to plan for (default: the most that fit)"
     )
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="dtype of the maths")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -137,10 +136,9 @@ def _info(args: argparse.Namespace) -> int:
 
     checkpoint = open_checkpoint(resolve_model(args.model))
     limit = checkpoint.config.max_context
-    context = min(_DEFAULT_CONTEXT, limit) if args.context is None else args.context
-    if not 0 < context <= limit:
-        raise UsageError(f"--context must be between 1 and {limit}, got {context}")
-    memory = plan(checkpoint.config, checkpoint.weight_bytes, context, args.dtype)
+    if args.context is not None and not 0 < args.context <= limit:
+        raise UsageError(f"--context must be between 1 and {limit}, got {args.context}")
+    memory = plan(checkpoint.config, checkpoint.weight_bytes, args.context, args.dtype)
     if args.json:
         print(json.dumps(_info_json(checkpoint, memory, args.dtype), indent=2))
     else:
@@ -172,8 +170,8 @@ def _info_lines(checkpoint: Checkpoint, memory: MemoryPlan, dtype: str) -> Itera
         f"{config.num_experts} experts ({config.experts_per_token} a token) of {config.intermediate_size}"
     )
     yield (
-        f"attention  {config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys and "
-        f"values, every other layer in a window of {config.sliding_window}"
+        f"attention  {config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys "
+        f"and values; every other layer sees {config.sliding_window} tokens"
     )
     yield f"vocabulary {config.vocab_size}"
     yield f"context    {config.max_context} tokens at most"

@@ -1,10 +1,15 @@
-"""What a model needs in memory and what this machine has, known before anything is allocated."""
+"""What a model needs in memory and what this machine has, known before anything is allocated.
+
+The needs are those of the torch engine: weights stay packed, full layers keep every token, sliding layers keep their
+window, a chunk, and now and then a snapshot for going back.
+"""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +19,13 @@ from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.types import Dtype
 from gptoss_tui.errors import MemoryPlanError
 
-SLIDING_SLACK = 512
-"""Tokens that a sliding layer keeps beyond its window: room for one prefill chunk and for short rewinds."""
+# What the torch engine works with; tests/engine/test_memory.py holds the two together.
+PREFILL_CHUNK = 512
+SNAPSHOT_INTERVAL = 1024
+MAX_MARKS = 16
+SCORE_TILE = 1 << 26
+SCORE_ROWS = 64
 
-_PREFILL_CHUNK = 512
 _RUNTIME_BYTES = 400_000_000
 """Resident size of a process with torch imported and its threads' buffers, rounded up."""
 
@@ -26,10 +34,9 @@ _DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes that a model of a context of `context` tokens needs, and bytes that are `available` (None: unknown).
+    """Bytes that a model with a context of `context` tokens needs, and bytes that are `available` (None: unknown).
 
-    `kv_bytes_per_token` is what one more token costs: only the layers without a window grow. `largest_context` is the
-    longest context that fits, 0 when not even the weights do, None when the memory of the machine is unknown.
+    `largest_context` is the longest context that fits, 0 when none does, None when the memory is unknown.
     """
 
     context: int
@@ -37,12 +44,11 @@ class MemoryPlan:
     kv_cache: int
     scratch: int
     available: int | None
-    kv_bytes_per_token: int
     largest_context: int | None
 
     @property
     def total(self) -> int:
-        """All that will be allocated."""
+        """All that is needed when the context is full."""
         return self.weights + self.kv_cache + self.scratch
 
     @property
@@ -54,34 +60,35 @@ class MemoryPlan:
 def plan(
     config: ModelConfig,
     weight_bytes: int,
-    context: int,
+    context: int | None,
     dtype: Dtype = "bfloat16",
     *,
     available: int | None = None,
-    sliding_slack: int = SLIDING_SLACK,
 ) -> MemoryPlan:
     """The memory plan of a model whose tensors take `weight_bytes` on disk, for `context` tokens in `dtype`.
 
-    Weights stay packed; in float32 those that are not MXFP4 take twice their size on disk. `available` is the memory
-    of the device, by default `available_memory()` of this machine.
+    `context` None takes the longest one of the model that fits, and the whole one when none does or the memory is
+    unknown. `available` is the memory of the device, by default `available_memory()` of this machine.
     """
     if available is None:
         available = available_memory()
-    weights = weight_bytes + (_dense_bytes(config) if dtype == "float32" else 0)
-    scratch = _scratch_bytes(config, dtype)
-    per_layer = 2 * config.kv_width * _DTYPE_BYTES[dtype]
-    growing = (config.num_hidden_layers - config.num_sliding_layers) * per_layer
-    kept = min(context, config.sliding_window + sliding_slack)
-    sliding = config.num_sliding_layers * per_layer * kept
-    spare = None if available is None else available - weights - scratch - sliding
+    weights = weight_bytes + _widened_bytes(config, dtype)
+
+    def total(tokens: int) -> int:
+        return weights + _kv_bytes(config, tokens, dtype) + _scratch_bytes(config, tokens, dtype)
+
+    largest = None
+    if available is not None:
+        largest = bisect_right(range(1, config.max_context + 1), available, key=total)
+    if context is None:
+        context = largest or config.max_context
     return MemoryPlan(
         context=context,
         weights=weights,
-        kv_cache=sliding + growing * context,
-        scratch=scratch,
+        kv_cache=_kv_bytes(config, context, dtype),
+        scratch=_scratch_bytes(config, context, dtype),
         available=available,
-        kv_bytes_per_token=growing,
-        largest_context=_largest_context(config, spare, growing),
+        largest_context=largest,
     )
 
 
@@ -107,25 +114,36 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e3:.1f} kB"
 
 
-def _largest_context(config: ModelConfig, spare: int | None, growing: int) -> int | None:
-    """Tokens whose keys and values fit in `spare` bytes when each takes `growing`, within what the positions reach."""
-    if spare is None:
-        return None
-    if spare < 0:
+def _widened_bytes(config: ModelConfig, dtype: Dtype) -> int:
+    """What the weights take beyond their size on disk: in float32 all that is not packed, less the embedding."""
+    if dtype == "bfloat16":
         return 0
-    return min(config.max_context, spare // growing) if growing else config.max_context
+    table = tensor_table(config)
+    return sum(spec.nbytes for name, spec in table.items() if spec.dtype == "BF16" and name != "embedding.weight")
 
 
-def _dense_bytes(config: ModelConfig) -> int:
-    return sum(spec.nbytes for spec in tensor_table(config).values() if spec.dtype == "BF16")
+def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
+    """Keys and values of `context` tokens: full layers, the buffer of the sliding ones, and their snapshots."""
+    layer_token = 2 * config.kv_width * _DTYPE_BYTES[dtype]
+    sliding, past = config.num_sliding_layers, config.sliding_window - 1
+    snapshots = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context)
+    slots = past + PREFILL_CHUNK + min(past, context) * snapshots
+    return layer_token * ((config.num_hidden_layers - sliding) * context + sliding * slots)
 
 
-def _scratch_bytes(config: ModelConfig, dtype: Dtype) -> int:
-    """Activations of a prefill chunk, one expert dequantised, the logits of a position, and the runtime itself."""
+def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
+    """The largest temporaries: activations of a chunk, scores of a tile, a token's experts unpacked, logits.
+
+    Not all are alive at once; an engine's allocator keeps much of what was freed, so they are added up.
+    """
     size = _DTYPE_BYTES[dtype]
-    expert = 3 * config.hidden_size * config.intermediate_size
     widths = 4 * config.hidden_size + 2 * config.qkv_width + 3 * config.intermediate_size * config.experts_per_token
-    return _RUNTIME_BYTES + size * (_PREFILL_CHUNK * widths + 2 * expert) + 4 * 4 * config.vocab_size
+    activations = PREFILL_CHUNK * widths * size
+    scores = min(SCORE_TILE, PREFILL_CHUNK * config.num_attention_heads * context) * (3 * size + 4)
+    unpacked = config.experts_per_token * 2 * config.intermediate_size * config.hidden_size * (size + 2)
+    logits = 2 * SCORE_ROWS * config.vocab_size * 4
+    rope = context * config.head_dim * size
+    return _RUNTIME_BYTES + activations + scores + unpacked + logits + rope
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib import import_module
 from typing import cast
 
 from gptoss_tui.engine.backend import Backend, ReportProgress
-from gptoss_tui.engine.types import EngineSpec
+from gptoss_tui.engine.checkpoint import open_checkpoint
+from gptoss_tui.engine.memory import MemoryPlan, check, gigabytes, plan
+from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import UsageError
 
 BACKENDS = {"torch": "gptoss_tui.engine.torch.backend"}
@@ -15,6 +18,9 @@ BACKENDS = {"torch": "gptoss_tui.engine.torch.backend"}
 
 PYTHON_BACKENDS_VARIABLE = "GPTOSS_TUI_PYTHON_BACKENDS"
 """Set to 1, it lets `python:package.module` name a backend outside the package (experiments and tests)."""
+
+SMALLEST_CONTEXT = 4096
+"""A context that nobody asked for is not cut below this: a chat with tools needs about as much."""
 
 
 def backend_names() -> list[str]:
@@ -25,11 +31,52 @@ def backend_names() -> list[str]:
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     """Load the checkpoint of `spec` on the backend that it names, reporting progress on the way.
 
-    Imports torch and the like: call it in the worker only. Raises UsageError for an unknown name and whatever the
-    backend raises (CheckpointError, MemoryPlanError, EngineError).
+    Before anything is allocated the memory plan must fit; a context that was not asked for is cut to what does.
+    Imports torch and the like: call it in the worker only. Raises UsageError for an unknown name, MemoryPlanError, and
+    whatever the backend raises (CheckpointError, EngineError).
     """
     module = import_module(backend_module(spec.backend))
+    if spec.backend in BACKENDS:
+        spec = _planned(_unpacked(spec, report), report)
     return cast(Backend, module.load_backend(spec, report))
+
+
+def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
+    """`spec` with a directory as its checkpoint: the built-in model is one file, expanded on its first use."""
+    if not spec.checkpoint.is_file():
+        return spec
+    from gptoss_tui.engine.nano.expand import materialise
+
+    directory = materialise(
+        spec.checkpoint, lambda fraction: report(LoadProgress("Unpacking the built-in model", fraction))
+    )
+    return replace(spec, checkpoint=directory)
+
+
+def _planned(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
+    """`spec` with a context that fits in memory. Raises MemoryPlanError when there is none."""
+    checkpoint = open_checkpoint(spec.checkpoint)
+    available = _available(spec.device)
+
+    def plan_for(context: int) -> MemoryPlan:
+        return plan(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype, available=available)
+
+    chosen = plan_for(spec.context or checkpoint.config.max_context)
+    if spec.context is None and not chosen.fits and (chosen.largest_context or 0) >= SMALLEST_CONTEXT:
+        chosen = plan_for(chosen.largest_context or 0)
+    check(chosen)
+    spare = "" if chosen.available is None else f" of {gigabytes(chosen.available)}"
+    report(LoadProgress(f"Needs {gigabytes(chosen.total)}{spare} of memory", 0.0))
+    return replace(spec, context=chosen.context)
+
+
+def _available(device: str) -> int | None:
+    """Free bytes of a GPU with memory of its own; None for every other device: its memory is the machine's."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return int(torch.cuda.mem_get_info(device)[0])
 
 
 def backend_module(name: str) -> str:

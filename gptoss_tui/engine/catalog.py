@@ -13,6 +13,7 @@ import platformdirs
 
 from gptoss_tui.engine.checkpoint import Checkpoint, open_checkpoint, tensor_table
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout, ModelConfig
+from gptoss_tui.engine.nano import compact_file
 from gptoss_tui.errors import CheckpointError, ModelNotFoundError
 
 MODELS_DIR_VARIABLE = "GPTOSS_MODELS_DIR"
@@ -69,7 +70,7 @@ def models_directory() -> Path:
 
 
 def resolve_model(name_or_path: str | Path) -> Path:
-    """The directory of a model, which `open_checkpoint` takes.
+    """The directory of a model, which `open_checkpoint` takes; for `nano` its compact file, which the worker unpacks.
 
     A name is `nano`, a published model (`gpt-oss-20b`, `openai/gpt-oss-20b`), found in the models directory or complete
     in the Hugging Face cache, or a folder of the models directory. Everything else is the path of a directory; names
@@ -79,9 +80,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     """
     name = str(name_or_path)
     if name == NANO:
-        from gptoss_tui.engine.nano import checkpoint_directory
-
-        return checkpoint_directory()
+        return compact_file()
     if model := published_model(name):
         return _resolve_published(model)
     if not _is_path(name) and (directory := models_directory() / name).is_dir():
@@ -94,8 +93,6 @@ def resolve_model(name_or_path: str | Path) -> Path:
 
 def installed_models() -> list[InstalledModel]:
     """The built-in model, what the models directory holds, and the published models in the Hugging Face cache."""
-    from gptoss_tui.engine.nano import compact_file
-
     found = []
     if compact_file().is_file():
         found.append(InstalledModel(NANO, "built in", None, None, compact_file().stat().st_size))

@@ -54,14 +54,16 @@ class Settings:
 
     def engine_spec(self) -> EngineSpec:
         """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory."""
-        from gptoss_tui.engine.catalog import resolve_model
+        from gptoss_tui.engine.catalog import NANO, published_model, resolve_model
 
+        named = self.model == NANO or published_model(self.model)
         return EngineSpec(
             checkpoint=resolve_model(self.model),
             backend=self.backend,
             dtype=self.dtype,
             context=self.context,
             threads=self.threads,
+            name=self.model if named else "",
         )
 
     def sampling(self, default_temperature: float = 1.0) -> SamplingParams:

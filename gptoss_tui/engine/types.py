@@ -52,7 +52,11 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What to load: a checkpoint directory and how to run it."""
+    """What to load: a checkpoint's directory, or the file of the built-in model, and how to run it.
+
+    `context` None is all that the model has and memory holds. `name` is what people call the model, by default the
+    name of its directory.
+    """
 
     checkpoint: Path
     backend: str = "torch"
@@ -60,6 +64,7 @@ class EngineSpec:
     device: str = "cpu"
     context: int | None = None
     threads: int | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 from gptoss_tui.engine.backend import Backend
@@ -129,7 +130,7 @@ class Worker:
             self._unload()
             self._backend = load_backend(request.spec, lambda step: self._report(request.id, step))
             self._spec = request.spec
-            self._info = self._backend.info()
+            self._info = self._describe(self._backend)
         self._send(Progress(request.id, LoadProgress("ready", 1.0, done=True, info=self._info)))
 
     def _report(self, request_id: int, step: LoadProgress) -> None:
@@ -147,13 +148,13 @@ class Worker:
             return
         for event in batch_tokens(backend.generate(request.token_ids, request.params, cancelled)):
             if isinstance(event, Finished):
-                self._info = backend.info()
+                self._info = self._describe(backend)
             self._send(Generated(request.id, event))
 
     def _score(self, request: Score) -> None:
         backend = self._loaded()
         positions = backend.score(request.token_ids, request.top)
-        self._info = backend.info()
+        self._info = self._describe(backend)
         for start in range(0, len(positions), SCORE_CHUNK):
             self._send(Scored(request.id, tuple(positions[start : start + SCORE_CHUNK])))
         self._send(Done(request.id))
@@ -162,6 +163,10 @@ class Worker:
         backend, self._backend, self._spec, self._info = self._backend, None, None, None
         if backend is not None:
             backend.close()
+
+    def _describe(self, backend: Backend) -> EngineInfo:
+        info = backend.info()
+        return replace(info, model=self._spec.name) if self._spec and self._spec.name else info
 
     def _loaded(self) -> Backend:
         if self._backend is None:

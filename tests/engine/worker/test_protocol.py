@@ -46,7 +46,7 @@ PARAMS = SamplingParams(0.5, 0.9, 40, 0.01, 7, 100, (200_002, 200_012), {5: -1.5
 NEGATIVE_INFINITY = float("-inf")
 
 REQUESTS = [
-    Load(1, EngineSpec(Path("/models/a b"), "torch", "float32", "cuda:0", 4096, 2)),
+    Load(1, EngineSpec(Path("/models/a b"), "torch", "float32", "cuda:0", 4096, 2, "a b")),
     Load(2, EngineSpec(Path("/models/ü"))),
     Generate(3, (1, 2, 200_000), PARAMS),
     Generate(4, (), SamplingParams()),

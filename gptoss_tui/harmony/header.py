@@ -155,7 +155,7 @@ def _read_words(text: str, found: _Found, *, keep_rest: bool) -> None:
             found.words.append(match[1])
         text = text[match.end() :]
     if keep_rest:
-        found.rest = text
+        found.rest = text.removeprefix(" ") if found.channels or found.recipients else text
 
 
 def _settle(found: _Found, *, complete: bool, sampled: bool) -> Header:
@@ -167,8 +167,8 @@ def _settle(found: _Found, *, complete: bool, sampled: bool) -> Header:
     channel: str | None = None
     known = True
     if found.role in ("assistant", "tool"):
-        channel, known = _settle_channel(found, recipient)
-    if not complete:
+        channel, known = _settle_channel(found, recipient, complete=complete)
+    if not complete and found.channels:
         found.notes.append("<|message|> was missing after the header")
     if sampled and found.role != "assistant":
         found.notes.append(f"the model wrote a message as {found.name or found.role}")
@@ -200,7 +200,7 @@ def _settle_content_type(found: _Found) -> str | None:
     return types[0] if types else None
 
 
-def _settle_channel(found: _Found, recipient: str | None) -> tuple[str | None, bool]:
+def _settle_channel(found: _Found, recipient: str | None, *, complete: bool) -> tuple[str | None, bool]:
     """The channel, and whether the header really named one of the three."""
     named = [c for c in found.channels if c in CHANNELS]
     if named:
@@ -212,6 +212,8 @@ def _settle_channel(found: _Found, recipient: str | None) -> tuple[str | None, b
     channel = "commentary" if recipient else "final"
     if found.channels:
         found.notes.append(f"unknown channel {found.channels[0][:40]!r} was taken as {channel}")
-    else:
+    elif complete:
         found.notes.append(f"the channel was missing and taken as {channel}")
+    else:
+        found.notes.append(f"text without a header was taken as {channel}")
     return channel, False

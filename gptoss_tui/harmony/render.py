@@ -9,7 +9,7 @@ from __future__ import annotations
 from gptoss_tui.errors import HarmonyError
 from gptoss_tui.harmony.messages import DeveloperContent, Message, Preamble, SystemContent, ToolNamespace
 from gptoss_tui.harmony.tokenizer import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, SPECIAL_TOKENS, START, Tokenizer
-from gptoss_tui.harmony.typescript import to_typescript
+from gptoss_tui.harmony.typescript import lines_of, to_typescript
 
 _CONSTRAIN_TEXT = SPECIAL_TOKENS[CONSTRAIN]
 
@@ -50,13 +50,14 @@ def render_tools(namespaces: tuple[ToolNamespace, ...]) -> str:
 
 def _namespace(namespace: ToolNamespace) -> str:
     lines = [f"## {namespace.name}", ""]
-    described = namespace.description.splitlines() if namespace.description else []
+    described = lines_of(namespace.description) if namespace.description else []
     if not namespace.functions:
         return "\n".join((*lines, *described))
     lines += [f"// {line}" for line in described]
     lines += [f"namespace {namespace.name} {{", ""]
     for function in namespace.functions:
-        lines += [f"// {line}" for line in function.description.splitlines()]
+        if function.description:
+            lines += [f"// {line}" for line in lines_of(function.description)]
         argument = "" if function.parameters is None else f"_: {to_typescript(function.parameters)}"
         lines += [f"type {function.name} = ({argument}) => any;", ""]
     return "\n".join((*lines, f"}} // namespace {namespace.name}"))
@@ -105,7 +106,7 @@ def _content_type(tokenizer: Tokenizer, content_type: str) -> list[int]:
 def render_preamble(tokenizer: Tokenizer, preamble: Preamble) -> list[int]:
     """The system message and, when there is one, the developer message."""
     developer = preamble.developer
-    has_functions = developer is not None and developer.functions is not None
+    has_functions = developer is not None and developer.functions is not None and bool(developer.functions.functions)
     system = Message("system", render_system(preamble.system, has_functions))
     tokens = render_message(tokenizer, system)
     if developer is not None:

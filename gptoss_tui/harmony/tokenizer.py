@@ -8,15 +8,18 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from openai_harmony import HarmonyEncoding, load_harmony_encoding
 from platformdirs import user_cache_path
 
 from gptoss_tui.errors import VocabularyError
+
+if TYPE_CHECKING:
+    from openai_harmony import HarmonyEncoding
 
 VOCABULARY_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
 VOCABULARY_FILE = "o200k_base.tiktoken"
@@ -71,7 +74,7 @@ class Tokenizer:
         return b"".join(self._spell(i) for i in token_ids).decode("utf-8", errors="replace")
 
     def _spell(self, token_id: int) -> bytes:
-        if token_id < NUM_TEXT_TOKENS:
+        if 0 <= token_id < NUM_TEXT_TOKENS:
             return self._pieces[token_id]
         return SPECIAL_TOKENS.get(token_id, f"<|reserved_{token_id}|>").encode()
 
@@ -90,25 +93,49 @@ def read_vocabulary() -> bytes:
 
 @lru_cache(maxsize=1)
 def load_tokenizer() -> Tokenizer:
-    """The one tokenizer of the process (about 0.4 s the first time, then free)."""
+    """The one tokenizer of the process (about 0.4 s the first time, then free).
+
+    Raises VocabularyError when the vocabulary is damaged or there is no place to unpack it.
+    """
+    from openai_harmony import HarmonyError, load_harmony_encoding  # 0.13 s that the first frame need not wait for
+
     data = read_vocabulary()
     pieces = [base64.b64decode(line[: line.index(b" ")]) for line in data.splitlines()]
-    with _encodings_base(_unpacked(data)):
-        encoding = load_harmony_encoding("HarmonyGptOss")
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_encodings_base(_unpacked(data, stack)))
+            encoding = load_harmony_encoding("HarmonyGptOss")
+    except (OSError, HarmonyError) as error:
+        raise VocabularyError(
+            f"The vocabulary cannot be unpacked: {error}",
+            hint=f"make {user_cache_path('gptoss-tui')} or the temporary folder writable",
+        ) from error
     return Tokenizer(encoding, pieces)
 
 
-def _unpacked(data: bytes) -> Path:
-    """A directory that holds the uncompressed file: openai-harmony reads its vocabulary from a path only."""
+def _unpacked(data: bytes, stack: ExitStack) -> Path:
+    """A directory that holds the uncompressed file: openai-harmony reads its vocabulary from a path only.
+
+    It is kept in the user's cache; where that cannot be written, it lasts as long as `stack`.
+    """
     directory = user_cache_path("gptoss-tui") / "vocabulary"
-    target = directory / VOCABULARY_FILE
-    if not target.is_file() or target.stat().st_size != len(data):
-        directory.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=directory)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-        os.replace(name, target)
+    try:
+        _write_vocabulary(directory, data)
+    except OSError:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gptoss-tui-")))
+        _write_vocabulary(directory, data)
     return directory
+
+
+def _write_vocabulary(directory: Path, data: bytes) -> None:
+    target = directory / VOCABULARY_FILE
+    if target.is_file() and target.read_bytes() == data:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory) as aside:
+        written = Path(aside) / VOCABULARY_FILE
+        written.write_bytes(data)
+        written.replace(target)  # whole or not at all: another process may be reading
 
 
 @contextmanager

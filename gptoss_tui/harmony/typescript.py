@@ -103,7 +103,7 @@ def _variant(schema: Any, scope: _Scope) -> str:
         return "any"
     notes = []
     if isinstance(schema.get("description"), str):
-        notes.append(" ".join(schema["description"].split("\n")))
+        notes.append(" ".join(lines_of(schema["description"])))
     if "default" in schema:
         notes.append(_default(schema))
     written = _nullable(_type(schema, scope.deeper("   ")), schema)
@@ -152,7 +152,12 @@ def _examples(schema: Mapping[str, Any], indent: str) -> list[str]:
 
 def _comments(text: Any, indent: str) -> list[str]:
     """Each line of `text` as a comment: a line without `//` would read as part of the type."""
-    return [f"{indent}// {line}" for line in text.split("\n")] if isinstance(text, str) else []
+    return [f"{indent}// {line}" for line in lines_of(text)] if isinstance(text, str) else []
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines ended by LF or CRLF, at least one. (`splitlines` would also split at form feeds and U+2028.)"""
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
 
 
 def _default(schema: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Tests of gptoss_tui.harmony."""

@@ -1,1 +1,1 @@
-"""The Textual front. The only place that imports textual; holds no agent logic."""
+"""The terminal app: a Textual front on the agent's events. It holds no agent logic and never imports torch."""

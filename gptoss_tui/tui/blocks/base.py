@@ -1,0 +1,64 @@
+"""The block: a piece of the conversation that draws itself at a width."""
+
+from __future__ import annotations
+
+from textual.strip import Strip
+
+from gptoss_tui.tui.theme import Palette
+
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+MARGIN = 2
+MAX_WIDTH = 116
+"""Text wider than this is hard to read; on very wide screens the rest of the row stays empty."""
+
+
+class Block:
+    """A piece of the conversation. All its text is safe for the terminal before it gets here.
+
+    `render` gives rows of at most `width` cells. `live` blocks are drawn again as they grow; a block that is not live
+    is frozen: it is drawn once a width and kept.
+    """
+
+    live: bool = False
+
+    def render(self, width: int, palette: Palette) -> list[Strip]:
+        """The rows of the block, at most `width` cells each; rows that did not change may be the same objects."""
+        raise NotImplementedError
+
+    def source(self) -> str:
+        """The text that a copy of the block gives."""
+        return ""
+
+    def toggle(self) -> bool:
+        """Open or close the block's details. True when that changed how it looks."""
+        return False
+
+    def tick(self) -> bool:
+        """Advance a spinner or a clock. True when the block must be drawn again."""
+        return False
+
+
+def readable(width: int) -> int:
+    """The cells that text may take of a row of `width`."""
+    return max(8, min(width - 2 * MARGIN, MAX_WIDTH))
+
+
+def seconds(value: float) -> str:
+    """A duration for people: `0.4 s`, `12 s`, `3 min 05 s`."""
+    if value < 9.95:
+        return f"{value:.1f} s"
+    if value < 60:
+        return f"{value:.0f} s"
+    return f"{int(value // 60)} min {int(value % 60):02d} s"
+
+
+def count(value: int) -> str:
+    """A number of tokens: `312`, `4.1k`, `128k`."""
+    if value < 1000:
+        return str(value)
+    return f"{value / 1000:.1f}k" if value < 99_950 else f"{value / 1000:.0f}k"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 line`, `3 lines`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,115 @@
+"""The chain of thought: one thought, shown as a foldable block in the transcript and in full in the side pane."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from textual.strip import Strip
+
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.blocks.base import MARGIN, SPINNER, Block, count, plural, readable, seconds
+from gptoss_tui.tui.theme import Palette
+
+LIVE_ROWS = 6
+CHARS_PER_TOKEN = 4.2
+
+
+class Thought:
+    """One piece of reasoning, shared by its two views. Token counts are estimates until it is done."""
+
+    def __init__(self) -> None:
+        self.live = True
+        self.tokens = 0
+        self.seconds = 0.0
+        self.frame = 0
+        self._pieces = [""]
+
+    @property
+    def text(self) -> str:
+        """What was thought so far."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
+
+    def append(self, text: str, elapsed: float) -> None:
+        """Add streamed text; `elapsed` is the time since the thought began."""
+        self._pieces.append(text)
+        self.seconds = elapsed
+        self.tokens = max(1, round(len(self.text) / CHARS_PER_TOKEN))
+
+    def finish(self, text: str, tokens: int, elapsed: float) -> None:
+        """The whole thought with its true counts."""
+        self._pieces = [text]
+        self.tokens, self.seconds, self.live = tokens, elapsed, False
+
+    def title(self) -> str:
+        """`Thinking ≈ 40 tokens · 0.8 s`, then `Thought 43 tokens · 0.9 s`."""
+        if self.live:
+            return f"Thinking  ≈ {plural_tokens(self.tokens)} · {seconds(self.seconds)}"
+        return f"Thought  {plural_tokens(self.tokens)} · {seconds(self.seconds)}"
+
+
+def plural_tokens(tokens: int) -> str:
+    """`1 token`, `4.1k tokens`."""
+    return plural(tokens, "token") if tokens < 1000 else f"{count(tokens)} tokens"
+
+
+class ReasoningBlock(Block):
+    """A thought in the transcript: its last rows while it streams, then one row that opens on a click."""
+
+    def __init__(self, thought: Thought, *, inline: bool) -> None:
+        self.thought = thought
+        self.inline = inline
+        self.is_open = False
+
+    @property
+    def live(self) -> bool:  # type: ignore[override]
+        """A thought is live until its last token."""
+        return self.thought.live
+
+    def render(self, width: int, palette: Palette) -> list[Strip]:
+        live = self.thought.live
+        mark = SPINNER[self.thought.frame % len(SPINNER)] if live else "▾" if self.is_open else "▸"
+        title = lines.text(f"{mark} {self.thought.title()}", palette.reasoning)
+        out = lines.shift([lines.strip(title, width - MARGIN)], MARGIN, width)
+        if self.is_open or (live and self.inline):
+            body = thought_rows(self.thought.text, width, palette)
+            out += body if self.is_open else body[-LIVE_ROWS:]
+        return out
+
+    def source(self) -> str:
+        return self.thought.text
+
+    def toggle(self) -> bool:
+        self.is_open = not self.is_open
+        return True
+
+    def tick(self) -> bool:
+        if self.thought.live:
+            self.thought.frame += 1
+        return self.thought.live
+
+
+class ThoughtBlock(Block):
+    """A thought in the side pane: always in full."""
+
+    def __init__(self, thought: Thought) -> None:
+        self.thought = thought
+
+    @property
+    def live(self) -> bool:  # type: ignore[override]
+        """A thought is live until its last token."""
+        return self.thought.live
+
+    def render(self, width: int, palette: Palette) -> list[Strip]:
+        head = lines.text(self.thought.title(), palette.faint)
+        body = lines.paragraphs(self.thought.text.strip("\n"), width - 2, palette.reasoning)
+        return lines.shift(lines.rows([head, *body], width - 1), 1, width)
+
+    def source(self) -> str:
+        return self.thought.text
+
+
+def thought_rows(text: str, width: int, palette: Palette) -> list[Strip]:
+    """The text of a thought behind a thin bar."""
+    wrapped = lines.paragraphs(text.strip("\n"), readable(width) - 2, palette.reasoning)
+    return lines.rows(wrapped, width, prefix=[Segment(" " * MARGIN), Segment("│ ", palette.faint)])

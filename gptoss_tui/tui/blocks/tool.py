@@ -1,0 +1,158 @@
+"""A tool call as a card: which tool, what it will do, where it stands, what came of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.blocks.base import SPINNER, Block, plural, seconds
+from gptoss_tui.tui.diff import count_changes, parse_unified, render_diff
+from gptoss_tui.tui.theme import Palette
+
+ToolState = Literal["writing", "waiting", "running", "ok", "error", "denied", "cancelled"]
+
+HEAD_ROWS = 4
+DIFF_ROWS = 12
+ARGUMENT_ROWS = 6
+KEEP_CHARS = 200_000
+"""How much output of a running tool is kept for the screen; the rest is counted."""
+
+_LABELS: dict[ToolState, str] = {
+    "writing": "writing the call",
+    "waiting": "waits for your answer",
+    "running": "running",
+    "ok": "ok",
+    "error": "error",
+    "denied": "denied",
+    "cancelled": "cancelled",
+}
+_MARKS: dict[ToolState, str] = {"waiting": "?", "ok": "✓", "error": "✗", "denied": "⊘", "cancelled": "⊘"}
+
+
+class ToolBlock(Block):
+    """One call from its first token to its result. Closed cards show the head of the output; a click opens them."""
+
+    def __init__(self, tool: str) -> None:
+        self.tool = tool
+        self.state: ToolState = "writing"
+        self.summary = ""
+        self.arguments = ""
+        self.preview = ""
+        self.preview_type = "text"
+        self.output = ""
+        self.seconds = 0.0
+        self.is_open = False
+        self._frame = 0
+        self._cut = 0
+
+    @property
+    def live(self) -> bool:  # type: ignore[override]
+        """A call is live until it has a result."""
+        return self.state in ("writing", "waiting", "running")
+
+    @property
+    def diff(self) -> str:
+        """What the call changes, as a unified diff; empty when it is no edit."""
+        return self.preview if self.preview_type == "diff" else ""
+
+    def write(self, text: str) -> None:
+        """Add streamed arguments."""
+        self.arguments += text
+
+    def add_output(self, text: str) -> None:
+        """Add output of the running tool."""
+        room = KEEP_CHARS - len(self.output)
+        self.output += text[:room]
+        self._cut += max(0, len(text) - room)
+
+    def finish(self, state: ToolState, output: str, elapsed: float) -> None:
+        """The result."""
+        self.state, self.seconds, self._cut = state, elapsed, 0
+        self.output = output
+
+    def toggle(self) -> bool:
+        self.is_open = not self.is_open
+        return True
+
+    def tick(self) -> bool:
+        moving = self.state in ("writing", "running")
+        self._frame += moving
+        return moving
+
+    def source(self) -> str:
+        return "\n".join(
+            part
+            for part in (f"{self.tool} {self.summary}".strip(), self.preview or self.arguments, self.output)
+            if part
+        )
+
+    def render(self, width: int, palette: Palette) -> list[Strip]:
+        colour = self._colour(palette)
+        body = [*self._body(width - 4, palette), *self._result(width - 4, palette)]
+        bar = Segment(" ▎ ", colour)
+        head = lines.strip(self._head(width - 4, palette), width, prefix=[bar], base=palette.surface)
+        return [head, *(_beside(bar, row, width) for row in body)]
+
+    def _colour(self, palette: Palette) -> Style:
+        match self.state:
+            case "waiting":
+                return palette.warning
+            case "ok":
+                return palette.ok
+            case "error" | "denied" | "cancelled":
+                return palette.error
+            case _:
+                return palette.heading
+
+    def _head(self, width: int, palette: Palette) -> Text:
+        mark = _MARKS.get(self.state) or SPINNER[self._frame % len(SPINNER)]
+        state = f"{mark} {_LABELS[self.state]}"
+        if not self.live:
+            state += f" · {seconds(self.seconds)}"
+        left = Text.assemble((self.tool or "tool", palette.strong), ("  ", palette.text), end="")
+        left.append(self._title(), palette.muted)
+        return lines.spread(left, lines.text(state, self._colour(palette)), width)
+
+    def _title(self) -> str:
+        title = self.summary.removeprefix(self.tool).strip()
+        if self.diff:
+            added, removed = count_changes(parse_unified(self.diff))
+            title = f"{title}  +{added} -{removed}".strip()
+        return title
+
+    def _body(self, width: int, palette: Palette) -> list[Strip]:
+        """What the call says: the diff when there is one, else the arguments while they are of interest."""
+        if self.diff:
+            rows = render_diff(self.diff, width, palette)
+            return self._limit(rows, DIFF_ROWS, len(rows), width, palette)
+        if self.state == "writing" and not self.is_open:
+            return _folded(self.arguments.split("\n")[-ARGUMENT_ROWS:], width, palette.muted)
+        return _folded(self.arguments.split("\n"), width, palette.muted) if self.is_open else []
+
+    def _result(self, width: int, palette: Palette) -> list[Strip]:
+        if not self.output:
+            return []
+        text = self.output.strip("\n") + (f"\n[{self._cut} more characters]" if self._cut else "")
+        source = text.split("\n")
+        shown = source if self.is_open else [line[: width * HEAD_ROWS] for line in source[: HEAD_ROWS + 1]]
+        rows = _folded(shown, width, palette.muted if self.state == "ok" else palette.text)
+        return self._limit(rows, HEAD_ROWS, max(len(rows), len(source)), width, palette)
+
+    def _limit(self, rows: list[Strip], limit: int, total: int, width: int, palette: Palette) -> list[Strip]:
+        if self.is_open or total <= limit + 1:
+            return rows
+        hidden = plural(total - limit, "more line")
+        return [*rows[:limit], lines.strip(lines.text(f"… {hidden} (Ctrl+O opens)", palette.faint), width)]
+
+
+def _folded(source: list[str], width: int, style: Style) -> list[Strip]:
+    return lines.rows([row for line in source for row in lines.fold(lines.text(line, style), width)], width)
+
+
+def _beside(bar: Segment, row: Strip, width: int) -> Strip:
+    return Strip([bar, *row]).adjust_cell_length(width)

@@ -1,0 +1,60 @@
+"""When to repaint: one timer for everything that moves, stopped when nothing does.
+
+The rate adapts between 8 and 30 frames a second so that drawing takes at most a tenth of a core's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.timer import Timer
+
+MAX_RATE = 30
+MIN_RATE = 8
+SHARE = 10
+"""A frame that took t seconds is followed by a pause of SHARE * t."""
+TICK_SECONDS = 0.12
+
+
+def pause_after(cost: float) -> float:
+    """Seconds from one repaint to the next when a repaint takes `cost` seconds."""
+    return min(1 / MIN_RATE, max(1 / MAX_RATE, SHARE * cost))
+
+
+class FrameClock:
+    """Calls `draw` when something is dirty, and `tick` for spinners while something runs."""
+
+    def __init__(self, clock: Callable[[], float], draw: Callable[[], None], tick: Callable[[], None]) -> None:
+        self._clock = clock
+        self._draw = draw
+        self._tick = tick
+        self._timer: Timer | None = None
+        self._next_draw = 0.0
+        self._next_tick = 0.0
+        self._cost = 0.0
+
+    def attach(self, timer: Timer) -> None:
+        """Use `timer`, which must be paused and fire MAX_RATE times a second."""
+        self._timer = timer
+
+    def start(self) -> None:
+        """Something moves from now on."""
+        if self._timer is not None:
+            self._timer.resume()
+
+    def stop(self) -> None:
+        """Nothing moves any more: draw what is left and rest."""
+        if self._timer is not None:
+            self._timer.pause()
+        self._draw()
+
+    def frame(self) -> None:
+        """One beat of the timer."""
+        now = self._clock()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_SECONDS
+            self._tick()
+        if now >= self._next_draw:
+            self._draw()
+            self._cost = 0.7 * self._cost + 0.3 * (self._clock() - now)
+            self._next_draw = now + pause_after(self._cost)

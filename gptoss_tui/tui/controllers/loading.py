@@ -1,0 +1,109 @@
+"""Bringing up the engine and the agent behind the first frame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from gptoss_tui.agent.commands import AgentPort
+from gptoss_tui.engine.types import Engine, EngineInfo, LoadProgress
+from gptoss_tui.errors import GptOssError
+
+LoadState = Literal["idle", "loading", "ready", "failed"]
+
+
+class Backend(Protocol):
+    """How the app gets its parts. Both are called in a thread, after the first frame."""
+
+    def connect(self) -> Engine:
+        """Find the model and make the engine's client; loads nothing. Raises GptOssError."""
+        ...
+
+    def build_agent(self, engine: Engine) -> AgentPort:
+        """Make the agent: tokenizer, tools, session. Raises GptOssError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """Why there is no model, and what to do."""
+
+    message: str
+    hint: str
+
+
+class ModelLoader:
+    """Loads once at start, and again when the person sends a message after a failure."""
+
+    def __init__(self, backend: Backend, on_progress: Callable[[LoadProgress], None]) -> None:
+        self._backend = backend
+        self._on_progress = on_progress
+        self._engine: Engine | None = None
+        self.state: LoadState = "idle"
+        self.agent: AgentPort | None = None
+
+    async def load(self) -> EngineInfo | LoadFailure:
+        """Bring everything up. The agent is made while the weights load, and kept for a second try."""
+        self.state = "loading"
+        try:
+            info = await self._load()
+        except GptOssError as error:
+            self.state = "failed"
+            return LoadFailure(error.message, error.hint or "")
+        except Exception as error:  # a person must read it in the app, not in a traceback over it
+            self.state = "failed"
+            return LoadFailure(f"{type(error).__name__}: {error}", "This is a bug in gptoss-tui; please report it.")
+        self.state = "ready"
+        return info
+
+    async def check(self) -> bool:
+        """After a failed turn: whether the model is still loaded. When it is not, the next message loads it again."""
+        if self._engine is None:
+            return False
+        info = None
+        with suppress(GptOssError):
+            info = await self._engine.info()
+        if info is None:
+            self.state = "failed"
+        return info is not None
+
+    async def close(self) -> None:
+        """End the engine."""
+        if self._engine is not None:
+            with suppress(GptOssError):
+                await self._engine.close()
+
+    async def _load(self) -> EngineInfo:
+        if self._engine is None:
+            self._on_progress(LoadProgress("starting", 0.0))
+            self._engine = await asyncio.to_thread(self._backend.connect)
+        engine = self._engine
+        building = asyncio.create_task(self._agent(engine))
+        try:
+            info = await self._weights(engine)
+        except BaseException:
+            await _outcome(building)
+            raise
+        self.agent = await building
+        return info
+
+    async def _agent(self, engine: Engine) -> AgentPort:
+        return self.agent if self.agent is not None else await asyncio.to_thread(self._backend.build_agent, engine)
+
+    async def _weights(self, engine: Engine) -> EngineInfo:
+        info: EngineInfo | None = None
+        async for progress in engine.load():
+            self._on_progress(progress)
+            info = progress.info or info
+        if info is None:
+            raise GptOssError("The engine ended loading without saying what it loaded", hint="try again")
+        return info
+
+
+async def _outcome(task: Awaitable[AgentPort]) -> None:
+    """Wait for a task whose result is not wanted."""
+    with suppress(Exception):
+        await task

@@ -1,0 +1,106 @@
+"""What the status line says, from the engine's and the agent's events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.engine.types import EngineInfo
+from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.blocks.base import count
+from gptoss_tui.tui.blocks.reasoning import CHARS_PER_TOKEN
+from gptoss_tui.tui.widgets.status import Activity, StatusLine
+
+SETTLE_SECONDS = 0.4
+"""A speed over less time than this says nothing."""
+
+
+class StatusController:
+    """Owns the `Status` of the line. The speed is an estimate while text streams; the end of a step gives the true one."""
+
+    def __init__(self, line: StatusLine, clock: Callable[[], float]) -> None:
+        self._line = line
+        self._clock = clock
+        self._streamed = 0
+        self._since: float | None = None
+
+    @property
+    def activity(self) -> Activity:
+        """What is going on."""
+        return self._line.status.activity
+
+    def set_activity(self, activity: Activity, detail: str = "") -> None:
+        """Say what is going on."""
+        status = self._line.status
+        status.activity, status.detail = activity, detail
+        self._line.changed()
+
+    def set_model(self, info: EngineInfo) -> None:
+        """A model is loaded."""
+        status = self._line.status
+        status.model, status.device = to_terminal_line(info.model), to_terminal_line(info.device)
+        status.context_limit, status.context_used = info.context, 0
+        self._line.changed()
+
+    def set_effort(self, effort: Effort) -> None:
+        """The reasoning effort of the next turn."""
+        self._line.status.effort = effort
+        self._line.changed()
+
+    def new_conversation(self) -> None:
+        """The context is empty again."""
+        self._line.status.context_used = 0
+        self._line.status.tokens_per_second = 0.0
+        self._line.changed()
+
+    def apply(self, event: ev.Event) -> None:
+        """Follow a turn."""
+        match event:
+            case ev.TurnStarted():
+                self.set_activity("reading")
+            case ev.PromptProgress():
+                self._restart()
+                self.set_activity("reading", f"{count(event.done)}/{count(event.total)}" if event.total else "")
+            case ev.ReasoningDelta():
+                self._stream("thinking", event.text)
+            case ev.AnswerDelta():
+                self._stream("answering", event.text)
+            case ev.ToolCallDelta():
+                self._stream("calling", event.text)
+            case ev.ApprovalRequest():
+                self.set_activity("approval")
+            case ev.ToolStarted():
+                self.set_activity("tool", to_terminal_line(event.tool))
+            case ev.ToolFinished() | ev.ApprovalResolved():
+                self.set_activity("reading")
+            case ev.StepFinished():
+                self._finish_step(event)
+            case ev.TurnFinished():
+                self._restart()
+                self.set_activity("ready")
+
+    def _restart(self) -> None:
+        self._streamed, self._since = 0, None
+
+    def _stream(self, activity: Activity, text: str) -> None:
+        status = self._line.status
+        if status.activity != activity:
+            self.set_activity(activity)
+        now = self._clock()
+        if self._since is None:
+            self._since = now
+        self._streamed += len(text)
+        elapsed = now - self._since
+        if elapsed >= SETTLE_SECONDS:
+            status.tokens_per_second = self._streamed / CHARS_PER_TOKEN / elapsed
+            status.speed_is_estimate = True
+
+    def _finish_step(self, event: ev.StepFinished) -> None:
+        status = self._line.status
+        status.context_used, status.context_limit = event.context_used, event.context_limit
+        if event.decode_seconds > 0 and event.generated_tokens > 1:
+            status.tokens_per_second = event.generated_tokens / event.decode_seconds
+            status.speed_is_estimate = False
+        self._restart()
+        self._line.changed()

@@ -1,0 +1,210 @@
+"""From the agent's events to blocks of the conversation. The border where untrusted text is made safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.sanitize import to_terminal_line as line
+from gptoss_tui.sanitize import to_terminal_text as safe
+from gptoss_tui.tui.blocks.answer import AnswerBlock
+from gptoss_tui.tui.blocks.base import Block, seconds
+from gptoss_tui.tui.blocks.notice import NoticeBlock, NoticeKind, SummaryBlock
+from gptoss_tui.tui.blocks.reasoning import ReasoningBlock, Thought, ThoughtBlock, plural_tokens
+from gptoss_tui.tui.blocks.tool import ToolBlock
+from gptoss_tui.tui.blocks.user import UserBlock
+from gptoss_tui.tui.blocks.welcome import WelcomeBlock
+from gptoss_tui.tui.widgets.reasoning_pane import ReasoningPane
+from gptoss_tui.tui.widgets.transcript import Transcript
+
+
+class TranscriptController:
+    """Keeps the blocks of the running turn by item id; events are upserts, so unknown ids make new blocks."""
+
+    def __init__(self, transcript: Transcript, pane: ReasoningPane, clock: Callable[[], float]) -> None:
+        self._transcript = transcript
+        self._pane = pane
+        self._clock = clock
+        self._items: dict[str, Block] = {}
+        self._thoughts: dict[str, tuple[ThoughtBlock, float]] = {}
+        self._welcome: WelcomeBlock | None = None
+        self._inline = True
+        self._started = 0.0
+        self._generated = 0
+
+    def welcome(self, block: WelcomeBlock) -> None:
+        """Show the empty state."""
+        self._welcome = block
+        self._transcript.add(block)
+        self.flush()
+
+    def clear(self) -> None:
+        """Start an empty conversation."""
+        self._items.clear()
+        self._thoughts.clear()
+        self._transcript.clear()
+        self._pane.transcript.clear()
+
+    def notice(self, kind: NoticeKind, message: str, hint: str = "") -> None:
+        """Say something to the person, in the conversation."""
+        self._add(NoticeBlock(kind, safe(message), safe(hint)))
+        self.flush()
+
+    def set_inline_reasoning(self, inline: bool) -> None:
+        """Whether thoughts stream in the conversation (narrow) or in the side pane (wide)."""
+        self._inline = inline
+        for block in self._transcript.blocks:
+            if isinstance(block, ReasoningBlock) and block.inline != inline:
+                block.inline = inline
+                self._transcript.touch(block)
+        self.flush()
+
+    def open_all(self, kind: type[Block], is_open: bool) -> None:
+        """Open or close the details of all blocks of a kind."""
+        for block in self._transcript.blocks:
+            if isinstance(block, kind) and getattr(block, "is_open", is_open) != is_open and block.toggle():
+                self._transcript.touch(block)
+        self.flush()
+
+    def toggle(self, block: Block) -> None:
+        """Open or close the details of one block."""
+        if block.toggle():
+            self._transcript.touch(block)
+            self.flush()
+
+    def flush(self) -> None:
+        """Draw what changed."""
+        self._transcript.flush()
+        self._pane.transcript.flush()
+
+    def tick(self) -> None:
+        """Advance spinners and clocks of the live blocks."""
+        for block in self._items.values():
+            if block.live and block.tick():
+                self._transcript.touch(block)
+
+    def apply(self, event: ev.Event) -> None:
+        """Show what happened."""
+        match event:
+            case ev.TurnStarted():
+                self._begin(event)
+            case ev.ReasoningDelta() | ev.ReasoningDone():
+                self._reason(event)
+            case ev.AnswerDelta() | ev.AnswerDone():
+                self._answer(event)
+            case ev.Recovered():
+                self._add(NoticeBlock("warning", safe(event.what)))
+            case ev.Notice():
+                self._add(NoticeBlock("warning", safe(event.text), safe(event.hint)))
+            case ev.StepFinished():
+                self._generated += event.generated_tokens
+            case ev.TurnFinished():
+                self._end(event)
+            case _:
+                self._call(event)
+
+    def _begin(self, event: ev.TurnStarted) -> None:
+        self._items.clear()
+        self._thoughts.clear()
+        self._started, self._generated = self._clock(), 0
+        self._add(UserBlock(safe(event.text)))
+        self._transcript.to_tail()
+        self.flush()
+
+    def _end(self, event: ev.TurnFinished) -> None:
+        for block in self._items.values():
+            self._settle(block)
+        elapsed = f"{seconds(self._clock() - self._started)} · {plural_tokens(self._generated)}"
+        match event.reason:
+            case "failed":
+                self._add(NoticeBlock("error", safe(event.error) or "The turn failed.", safe(event.hint)))
+            case "limit":
+                self._add(NoticeBlock("warning", safe(event.error) or "The turn met its limit.", safe(event.hint)))
+            case "interrupted":
+                self._add(SummaryBlock(f"interrupted · {elapsed}"))
+            case "done":
+                self._add(SummaryBlock(elapsed))
+        self.flush()
+
+    def _settle(self, block: Block) -> None:
+        """Nothing stays live after its turn, whatever events were left out."""
+        if not block.live:
+            return
+        match block:
+            case AnswerBlock():
+                block.finish(block.source())
+            case ReasoningBlock(thought=thought):
+                thought.finish(thought.text, thought.tokens, thought.seconds)
+            case ToolBlock():
+                block.finish("cancelled", block.output, block.seconds)
+        self._transcript.touch(block)
+
+    def _add(self, block: Block) -> None:
+        if self._welcome is not None:
+            self._transcript.remove_block(self._welcome)
+            self._welcome = None
+        self._transcript.add(block)
+
+    def _reason(self, event: ev.ReasoningDelta | ev.ReasoningDone) -> None:
+        block = self._items.get(event.item_id)
+        if not isinstance(block, ReasoningBlock):
+            thought = Thought()
+            block = ReasoningBlock(thought, inline=self._inline)
+            self._items[event.item_id] = block
+            self._thoughts[event.item_id] = (self._pane.add(thought), self._clock())
+            self._add(block)
+        beside, started = self._thoughts[event.item_id]
+        if isinstance(event, ev.ReasoningDone):
+            block.thought.finish(safe(event.text), event.tokens, event.seconds)
+        else:
+            block.thought.append(safe(event.text), self._clock() - started)
+        self._transcript.touch(block)
+        self._pane.transcript.touch(beside)
+
+    def _answer(self, event: ev.AnswerDelta | ev.AnswerDone) -> None:
+        block = self._items.get(event.item_id)
+        if not isinstance(block, AnswerBlock):
+            block = AnswerBlock(preamble=event.preamble)
+            self._items[event.item_id] = block
+            self._add(block)
+        if isinstance(event, ev.AnswerDone):
+            block.finish(safe(event.text))
+        else:
+            block.append(safe(event.text))
+        self._transcript.touch(block)
+
+    def _tool(self, item_id: str, tool: str) -> ToolBlock:
+        block = self._items.get(item_id)
+        if not isinstance(block, ToolBlock):
+            block = ToolBlock(line(tool))
+            self._items[item_id] = block
+            self._add(block)
+        elif tool:
+            block.tool = line(tool)
+        self._transcript.touch(block)
+        return block
+
+    def _call(self, event: ev.Event) -> None:
+        match event:
+            case ev.ToolCallDelta():
+                self._tool(event.item_id, event.tool).write(safe(event.text))
+            case ev.ToolCall():
+                block = self._tool(event.item_id, event.tool)
+                block.arguments, block.summary = safe(event.arguments), line(event.summary)
+            case ev.ApprovalRequest():
+                block = self._tool(event.item_id, event.tool)
+                block.state = "waiting"
+                block.preview, block.preview_type = event.preview, event.preview_type
+            case ev.ApprovalResolved():
+                block = self._tool(event.item_id, "")
+                block.state = "denied" if event.decision == "deny" else "running"
+            case ev.ToolStarted():
+                block = self._tool(event.item_id, event.tool)
+                block.state = "running"
+                if event.preview:
+                    block.preview, block.preview_type = event.preview, event.preview_type
+            case ev.ToolOutputDelta():
+                self._tool(event.item_id, "").add_output(safe(event.text))
+            case ev.ToolFinished():
+                block = self._tool(event.item_id, event.tool)
+                block.finish(event.status, safe(event.output), event.seconds)

@@ -1,0 +1,139 @@
+"""A unified diff as rows with line numbers and colours. Pure; shared by tool cards and the approval panel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.segment import Segment
+from textual.strip import Strip
+
+from gptoss_tui.sanitize import to_terminal_text
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.theme import Palette
+
+RowKind = Literal["file", "hunk", "context", "added", "removed", "note"]
+
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@ ?(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class DiffRow:
+    """One row of a diff. `old` and `new` are line numbers, None where the row has none."""
+
+    kind: RowKind
+    text: str
+    old: int | None = None
+    new: int | None = None
+
+
+def parse_unified(diff: str, root: str = "") -> list[DiffRow]:
+    """The rows of a unified diff, safe for the terminal. Lines that are no diff syntax are kept: nothing is hidden."""
+    return list(_rows([_visible(line) for line in diff.removesuffix("\n").split("\n")], root))
+
+
+def _visible(line: str) -> str:
+    """One line stays one row whatever it holds, and a carriage return is seen."""
+    return to_terminal_text(line.replace("\r", "␍")).replace("\n", "⏎")
+
+
+def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
+    """Inside a hunk the counts of its header decide, so a removed line `-- a` cannot pass for a file header."""
+    hunk = _Hunk()
+    left = ""
+    for index, line in enumerate(source):
+        following = source[index + 1] if index + 1 < len(source) else ""
+        if hunk.is_open:
+            yield hunk.take(line)
+        elif line.startswith("--- ") and following.startswith("+++ "):
+            left = line[4:]
+        elif line.startswith("+++ ") and left:
+            yield DiffRow("file", _file_title(left, line[4:], root))
+            left = ""
+        elif match := _HUNK.match(line):
+            hunk = _Hunk(int(match[1]), int(match[2] or 1), int(match[3]), int(match[4] or 1))
+            yield DiffRow("hunk", match[5])
+        else:
+            yield DiffRow("note", line)
+
+
+@dataclass(slots=True)
+class _Hunk:
+    """What is still to come of a hunk."""
+
+    old: int = 0
+    old_left: int = 0
+    new: int = 0
+    new_left: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.old_left > 0 or self.new_left > 0
+
+    def take(self, line: str) -> DiffRow:
+        sign, text = line[:1] or " ", line[1:]
+        if sign not in "+- ":
+            return DiffRow("note", line)
+        old = self.old if sign != "+" else None
+        new = self.new if sign != "-" else None
+        if old is not None:
+            self.old, self.old_left = self.old + 1, self.old_left - 1
+        if new is not None:
+            self.new, self.new_left = self.new + 1, self.new_left - 1
+        kind: RowKind = "context" if sign == " " else "added" if sign == "+" else "removed"
+        return DiffRow(kind, text, old=old, new=new)
+
+
+def _file_title(old: str, new: str, root: str) -> str:
+    before, after = (_shown(path.split("\t")[0], side, root) for path, side in ((old, "a/"), (new, "b/")))
+    if old.startswith("/dev/null"):
+        return f"{after}  (new file)"
+    if new.startswith("/dev/null"):
+        return f"{before}  (deleted)"
+    return after if before == after else f"{before} → {after}"
+
+
+def _shown(path: str, side: str, root: str) -> str:
+    path = path.removeprefix(side)
+    return path if not root or path.startswith("/") else f"{root.rstrip('/')}/{path}"
+
+
+def count_changes(rows: list[DiffRow]) -> tuple[int, int]:
+    """Lines added and removed."""
+    return sum(r.kind == "added" for r in rows), sum(r.kind == "removed" for r in rows)
+
+
+def render_diff(diff: str, width: int, palette: Palette, root: str = "") -> list[Strip]:
+    """`diff` as rows of `width` cells. Paths are shown below `root` when one is given."""
+    parsed = parse_unified(diff, root)
+    digits = max((len(str(n)) for row in parsed for n in (row.old, row.new) if n), default=1)
+    return [strip for row in parsed for strip in _render_row(row, digits, width, palette)]
+
+
+def _render_row(row: DiffRow, digits: int, width: int, palette: Palette) -> list[Strip]:
+    if row.kind == "file":
+        title = lines.wrap(lines.text(row.text, palette.strong), width - 1)
+        return lines.rows(title, width, prefix=[Segment(" ")], base=palette.panel)
+    if row.kind == "hunk":
+        pad = " " * (2 * digits + 2)
+        return [lines.strip(lines.text(f"{pad}⋯ {row.text}".rstrip(), palette.faint), width)]
+    if row.kind == "note":
+        return lines.rows(lines.fold(lines.text(row.text, palette.muted), width - 1), width, prefix=[Segment(" ")])
+    return _render_code(row, digits, width, palette)
+
+
+def _render_code(row: DiffRow, digits: int, width: int, palette: Palette) -> list[Strip]:
+    sign, mark, base = {
+        "added": ("+", palette.added_text, palette.added),
+        "removed": ("-", palette.removed_text, palette.removed),
+    }.get(row.kind, (" ", palette.muted, None))
+    numbers = " ".join(f"{n if n is not None else '':>{digits}}" for n in (row.old, row.new))
+    gutter = [Segment(f"{numbers} ", palette.faint), Segment(f"{sign} ", mark)]
+    taken = sum(s.cell_length for s in gutter)
+    ink = palette.text if row.kind != "context" else palette.muted
+    pieces = lines.fold(lines.text(row.text, ink), max(8, width - taken))
+    first = lines.strip(pieces[0], width, prefix=gutter, base=base)
+    rest = lines.rows(pieces[1:], width, prefix=[Segment(" " * taken)], base=base)
+    return [first, *rest]

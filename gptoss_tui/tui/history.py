@@ -1,0 +1,73 @@
+"""The prompts sent before, on disk across sessions: one JSON string a line, readable by the user only."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+KEPT = 1000
+
+
+class PromptHistory:
+    """Walks back and forth over earlier prompts. A file that cannot be read or written is done without."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._prompts = _read(path) if path else []
+        self._position = len(self._prompts)
+        self._draft = ""
+
+    @property
+    def prompts(self) -> list[str]:
+        """The prompts, oldest first."""
+        return list(self._prompts)
+
+    def add(self, prompt: str) -> None:
+        """Remember a prompt and stand after it."""
+        if not self._prompts or self._prompts[-1] != prompt:
+            self._prompts.append(prompt)
+            self._write(prompt)
+        self._position = len(self._prompts)
+        self._draft = ""
+
+    def earlier(self, current: str) -> str | None:
+        """The prompt before the one shown; `current` is kept when it is the draft."""
+        if self._position == 0:
+            return None
+        if self._position == len(self._prompts):
+            self._draft = current
+        self._position -= 1
+        return self._prompts[self._position]
+
+    def later(self, current: str) -> str | None:
+        """The prompt after the one shown, at the end the draft."""
+        if self._position >= len(self._prompts):
+            return None
+        self._position += 1
+        return self._draft if self._position == len(self._prompts) else self._prompts[self._position]
+
+    def _write(self, prompt: str) -> None:
+        if self.path is None:
+            return
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(fd, "a", encoding="utf-8") as file:
+                file.write(json.dumps(prompt) + "\n")
+
+
+def _read(path: Path) -> list[str]:
+    """The last prompts of the file; lines that are damaged are left out."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    prompts: list[str] = []
+    for line in lines[-KEPT:]:
+        with suppress(ValueError):
+            prompt = json.loads(line)
+            if isinstance(prompt, str):
+                prompts.append(prompt)
+    return prompts

@@ -1,0 +1,40 @@
+"""All keys, as the bindings have them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from gptoss_tui.tui.keys import KeyGroup, key_groups
+
+
+class HelpScreen(ModalScreen[None]):
+    """A list of keys over the conversation; any of its keys closes it."""
+
+    CSS_PATH = "../styles/help.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f1,q,question_mark", "dismiss", "Close the help", id="help.close"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="help"):
+            for group in key_groups():
+                yield Static(group.title, classes="help-title", markup=False)
+                yield Static(_table(group), markup=False)
+
+    def on_mount(self) -> None:
+        """Let the keys scroll the list."""
+        self.query_one("#help", VerticalScroll).border_title = "Keys"
+        self.query_one("#help").focus()
+
+
+def _table(group: KeyGroup) -> Text:
+    width = 26
+    rows = [Text.assemble((f"{row.keys:<{width}}", "bold"), row.description) for row in group.rows]
+    return Text("\n").join(rows)

@@ -1,0 +1,249 @@
+"""An agent, an engine and a clock that do exactly what a test tells them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.commands import Decision
+from gptoss_tui.engine.types import EngineInfo, LoadProgress
+from gptoss_tui.errors import UsageError
+from gptoss_tui.harmony.messages import Effort
+
+INFO = EngineInfo(
+    model="nano",
+    backend="torch",
+    device="cpu",
+    dtype="bfloat16",
+    num_layers=4,
+    num_experts=8,
+    vocab_size=201_088,
+    context=32_768,
+    weight_bytes=120_000_000,
+    kv_bytes_per_token=2048,
+)
+
+DIFF = """\
+--- a/hello.py
++++ b/hello.py
+@@ -1,3 +1,3 @@ def greet():
+ def greet():
+-    print("hi")
++    print("hello")
+     return 0
+"""
+
+
+class Clock:
+    """Time that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+Step = ev.Event | float | str
+"""An event to emit; "decision" waits for the answer to the last request, "hold" for `release`."""
+
+
+@dataclass
+class ScriptedAgent:
+    """Plays one script a turn. Decisions, prompts and interrupts are recorded."""
+
+    scripts: list[Sequence[Step]] = field(default_factory=list)
+    effort: Effort = "medium"
+    prompts: list[str] = field(default_factory=list)
+    efforts: list[Effort] = field(default_factory=list)
+    decisions: list[tuple[str, Decision]] = field(default_factory=list)
+    interrupts: int = 0
+    conversations: int = 0
+
+    def __post_init__(self) -> None:
+        self._interrupted = asyncio.Event()
+        self._released = asyncio.Event()
+        self._answer: asyncio.Future[Decision] | None = None
+        self._asked: ev.ApprovalRequest | None = None
+
+    async def submit(self, text: str) -> AsyncIterator[ev.Event]:
+        self.prompts.append(text)
+        self.efforts.append(self.effort)
+        self._interrupted.clear()
+        turn = f"t{len(self.prompts)}"
+        yield ev.TurnStarted(turn_id=turn, text=text)
+        script = self.scripts.pop(0) if self.scripts else answer_script("ok")
+        for step in script:
+            if isinstance(step, ev.Event):
+                if isinstance(step, ev.ApprovalRequest):
+                    self._asked, self._answer = step, asyncio.get_running_loop().create_future()
+                yield replace(step, turn_id=turn)
+                await asyncio.sleep(0)
+            elif step == "decision":
+                async for event in self._decided():
+                    yield replace(event, turn_id=turn)
+            elif not await self._hold():
+                yield ev.TurnFinished(turn_id=turn, reason="interrupted")
+                return
+            if self._interrupted.is_set():
+                yield ev.TurnFinished(turn_id=turn, reason="interrupted")
+                return
+        if not script or not isinstance(script[-1], ev.TurnFinished):
+            yield ev.TurnFinished(turn_id=turn, reason="done")
+
+    async def _decided(self) -> AsyncIterator[ev.Event]:
+        assert self._answer is not None
+        assert self._asked is not None
+        decision, item, tool = await self._answer, self._asked.item_id, self._asked.tool
+        yield ev.ApprovalResolved(item_id=item, decision=decision.kind, by="user", message=decision.message)
+        if decision.kind == "deny":
+            yield ev.ToolFinished(item_id=item, tool=tool, status="denied", output="not allowed", seconds=0.0)
+        else:
+            yield ev.ToolStarted(item_id=item, tool=tool)
+            yield ev.ToolFinished(item_id=item, tool=tool, status="ok", output="Done!\nM hello.py", seconds=0.1)
+
+    async def _hold(self) -> bool:
+        """Wait until released (True) or interrupted (False)."""
+        waits = [asyncio.ensure_future(e.wait()) for e in (self._released, self._interrupted)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        self._released.clear()
+        return not self._interrupted.is_set()
+
+    def release(self) -> None:
+        self._released.set()
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+        self._interrupted.set()
+
+    def decide(self, item_id: str, decision: Decision) -> None:
+        if self._asked is None or self._answer is None or self._answer.done() or item_id != self._asked.item_id:
+            raise UsageError("No approval is waiting")
+        self.decisions.append((item_id, decision))
+        self._answer.set_result(decision)
+
+    def new_conversation(self) -> None:
+        self.conversations += 1
+
+
+class ScriptedEngine:
+    """Loads when it is told to, or fails."""
+
+    def __init__(self, *, hold: bool = False, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.loads = 0
+        self.closed = False
+        self.loaded = asyncio.Event()
+        if not hold:
+            self.loaded.set()
+
+    async def load(self) -> AsyncIterator[LoadProgress]:
+        self.loads += 1
+        yield LoadProgress("reading weights", 0.5)
+        await self.loaded.wait()
+        if self.failure is not None:
+            raise self.failure
+        yield LoadProgress("ready", 1.0, done=True, info=INFO)
+
+    async def info(self) -> EngineInfo | None:
+        return None if self.failure else INFO
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class ScriptedBackend:
+    """Hands out a scripted engine and agent."""
+
+    def __init__(self, agent: ScriptedAgent, engine: ScriptedEngine) -> None:
+        self.agent = agent
+        self.engine = engine
+
+    def connect(self) -> ScriptedEngine:
+        return self.engine
+
+    def build_agent(self, engine: ScriptedEngine) -> ScriptedAgent:
+        assert engine is self.engine
+        return self.agent
+
+
+def answer_script(text: str, *, item: str = "a1") -> list[Step]:
+    """An answer in a few deltas."""
+    third = max(1, len(text) // 3)
+    pieces = [text[i : i + third] for i in range(0, len(text), third)]
+    deltas: list[Step] = [ev.AnswerDelta(item_id=item, text=piece) for piece in pieces]
+    return [*deltas, ev.AnswerDone(item_id=item, text=text, tokens=12, seconds=0.2), step_finished()]
+
+
+def reasoning_script(text: str, *, item: str = "r1") -> list[Step]:
+    """A thought in two deltas."""
+    half = len(text) // 2
+    return [
+        ev.ReasoningDelta(item_id=item, text=text[:half]),
+        ev.ReasoningDelta(item_id=item, text=text[half:]),
+        ev.ReasoningDone(item_id=item, text=text, tokens=18, seconds=0.3),
+    ]
+
+
+def edit_script(*, diff: str = DIFF, item: str = "c1", warnings: tuple[str, ...] = ()) -> list[Step]:
+    """An apply_patch call that waits for its approval."""
+    patch = "*** Begin Patch\n*** Update File: hello.py\n...\n*** End Patch"
+    return [
+        ev.ToolCallDelta(item_id=item, tool="apply_patch", text=patch[:20]),
+        ev.ToolCallDelta(item_id=item, tool="apply_patch", text=patch[20:]),
+        ev.ToolCall(item_id=item, tool="apply_patch", arguments=patch, summary="apply_patch hello.py"),
+        ev.ApprovalRequest(
+            item_id=item,
+            tool="apply_patch",
+            kind="edit",
+            title="Change hello.py",
+            preview=diff,
+            preview_type="diff",
+            digest="d1",
+            paths=("hello.py",),
+            warnings=warnings,
+        ),
+        "decision",
+    ]
+
+
+def step_finished(*, step: int = 1, used: int = 1234) -> ev.StepFinished:
+    """The end of a step that ran at 60 tokens a second."""
+    return ev.StepFinished(
+        step=step,
+        prompt_tokens=1200,
+        cached_tokens=1000,
+        prefilled_tokens=200,
+        generated_tokens=30,
+        prefill_seconds=0.1,
+        decode_seconds=0.5,
+        context_used=used,
+        context_limit=32_768,
+    )
+
+
+def make_app(
+    *scripts: Sequence[Step],
+    engine: ScriptedEngine | None = None,
+    clock: Callable[[], float] | None = None,
+    prompt: str | None = None,
+    history_path: Path | None = None,
+) -> tuple[object, ScriptedAgent]:
+    """The app on a scripted agent."""
+    from gptoss_tui.tui.app import GptOssApp
+
+    agent = ScriptedAgent(list(scripts))
+    backend = ScriptedBackend(agent, engine or ScriptedEngine())
+    app = GptOssApp(
+        backend,  # type: ignore[arg-type]
+        prompt=prompt,
+        workspace="/home/ada/project",
+        history_path=history_path,
+        clock=clock or Clock(),
+    )
+    return app, agent

@@ -42,6 +42,10 @@ class Budget:
         """Tokens that may be sampled after a prompt of that length, all told. Not positive: nothing is left."""
         return min(self._tokens_left, self._context_limit - prompt_tokens)
 
+    def context_left(self, prompt_tokens: int) -> int:
+        """Tokens of the context behind a prompt of that length."""
+        return self._context_limit - prompt_tokens
+
     def room(self, prompt_tokens: int) -> int:
         """As `answer_room`, less what is kept back for the answer."""
         return self.answer_room(prompt_tokens) - self._reserve

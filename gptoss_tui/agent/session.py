@@ -63,28 +63,33 @@ class SessionState:
 
 
 class SessionFile:
-    """An open session file of mode 0600; every `append` is one write of whole lines."""
+    """An open session file of mode 0600.
+
+    What the disk refuses is kept and written before the next line, so a file that was full for a while has no hole.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor: int | None = descriptor
+        self._unwritten = bytearray()
 
     def append_event(self, event: Event) -> None:
         """Write a closed event; deltas and progress pass by. Raises SessionError."""
-        if not isinstance(event, _PASSING):
+        if is_lasting(event):
             self.append(to_dict(event))
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line. Raises SessionError when the disk refuses; the lines before stay."""
         if self._descriptor is None:
             raise SessionError(f"The session file {self.path} is closed")
-        line = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        self._unwritten += json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
-            _write_all(self._descriptor, line)
+            while self._unwritten:
+                del self._unwritten[: os.write(self._descriptor, self._unwritten)]
         except OSError as error:
             raise SessionError(
                 f"The session could not be written to {self.path}: {error.strerror}; what was there is kept",
-                hint="free some space or set " + DIRECTORY_VARIABLE,
+                hint="free some space: the rest is written with the next message",
             ) from error
 
     def close(self) -> None:
@@ -124,13 +129,18 @@ class SessionStore:
             descriptor = os.open(state.path, os.O_RDWR | os.O_APPEND | _CLOEXEC)
             size = os.lseek(descriptor, 0, os.SEEK_END)
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                _write_all(descriptor, b"\n")
+                os.write(descriptor, b"\n")
         except OSError as error:
             raise SessionError(f"The session {state.path} cannot be continued: {error.strerror}") from error
         return SessionFile(state.path, descriptor)
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+
+
+def is_lasting(event: Event) -> bool:
+    """Whether the event goes into the file; deltas and progress do not."""
+    return not isinstance(event, _PASSING)
 
 
 def sessions_directory() -> Path:
@@ -185,9 +195,3 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

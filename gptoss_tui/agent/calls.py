@@ -1,0 +1,208 @@
+"""A tool call from what the model wrote to what it reads back: find, plan, permit, run, reply."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.agent.budget import Budget, Limits, RepeatGuard, fit_output
+from gptoss_tui.agent.events import (
+    ApprovalRequest,
+    ApprovalResolved,
+    Event,
+    ToolCall,
+    ToolFinished,
+    ToolOutputDelta,
+    ToolStarted,
+    ToolStatus,
+)
+from gptoss_tui.agent.history import History
+from gptoss_tui.agent.stream import SampledCall
+from gptoss_tui.errors import GptOssError, ToolError
+from gptoss_tui.harmony.conversation import INTERRUPTED
+from gptoss_tui.harmony.parser import normalize_recipient
+from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.tools.base import Effect, PreparedCall, Tool
+from gptoss_tui.tools.formats import format_denied
+from gptoss_tui.tools.registry import ToolRegistry
+
+_log = logging.getLogger(__name__)
+
+_MIN_OUTPUT_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LimitMet:
+    """A bound of the turn was met: what it was and what to do, for people."""
+
+    error: str
+    hint: str
+
+
+class CallRunner:
+    """Handles the calls of one turn, one after the other. Whatever happens, each call gets exactly one reply."""
+
+    def __init__(
+        self,
+        *,
+        registry: ToolRegistry,
+        approvals: Approvals,
+        history: History,
+        tokenizer: Tokenizer,
+        limits: Limits,
+        budget: Budget,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._registry = registry
+        self._approvals = approvals
+        self._history = history
+        self._tokenizer = tokenizer
+        self._limits = limits
+        self._budget = budget
+        self._emit = emit
+        self._repeats = RepeatGuard(limits.repeats)
+        self._open: SampledCall | None = None
+        self._announced = False
+
+    def tool_name(self, recipient: str) -> str:
+        """The registered name of the tool that a recipient means, or the recipient when there is none."""
+        return normalize_recipient(recipient, self._registry.names) or recipient
+
+    async def handle(self, call: SampledCall) -> LimitMet | None:
+        """Answer `call`. Gives the limit when the turn must end with it."""
+        self.open(call)
+        if limit := self._refused(call):
+            self._finish(call, "cancelled", f"The call did not run. {limit.error}.", 0.0)
+            return limit
+        try:
+            prepared = await self._prepare(call)
+        except ToolError as error:
+            self._reply(call, "error", error.message, 0.0)
+            return None
+        self._announce(call, prepared.summary)
+        if denial := await self._denied(call, prepared.effect):
+            self._reply(call, "denied", format_denied(denial.message), 0.0)
+        else:
+            await self._run(call, prepared)
+        return None
+
+    def open(self, call: SampledCall) -> None:
+        """`call` stands in the conversation and waits for its reply."""
+        self._open, self._announced = call, False
+
+    def settle(self) -> None:
+        """Reply to the open call, if there is one, that the user interrupted it."""
+        if self._open is not None:
+            self._finish(self._open, "cancelled", INTERRUPTED, 0.0)
+
+    def _refused(self, call: SampledCall) -> LimitMet | None:
+        if not self._budget.take_call():
+            return LimitMet(
+                f"The turn has made {self._limits.tool_calls} tool calls, which is the limit",
+                "say `continue` to let it go on",
+            )
+        if self._repeats.refuses(call.tool, call.arguments):
+            return LimitMet(
+                f"The model keeps making the same call ({call.tool}) and was told to stop",
+                "say what it should do instead",
+            )
+        return None
+
+    async def _prepare(self, call: SampledCall) -> PreparedCall:
+        """Raises ToolError with what the model has to know."""
+        tool = self._find(call)
+        if not call.complete:
+            raise ToolError("The call was cut off before its end and did not run. Make it again, and shorter.")
+        try:
+            return await tool.prepare(call.arguments)
+        except ToolError:
+            raise
+        except Exception as error:
+            raise _as_tool_error(call, error) from error
+
+    def _find(self, call: SampledCall) -> Tool:
+        tool = self._registry.find(call.tool)
+        if tool is None:
+            known = ", ".join(self._registry.names) or "none"
+            raise ToolError(f"There is no tool {call.recipient!r}. The tools are: {known}.")
+        return tool
+
+    async def _denied(self, call: SampledCall, effect: Effect | None) -> ApprovalResolved | None:
+        """The denial, or None when the call may run."""
+        if effect is None:
+            return None
+        decision, by = await self._approvals.resolve(
+            call.item_id, effect, lambda: self._emit(_approval_request(call, effect))
+        )
+        resolved = ApprovalResolved(item_id=call.item_id, decision=decision.kind, by=by, message=decision.message)
+        self._emit(resolved)
+        return resolved if decision.kind == "deny" else None
+
+    async def _run(self, call: SampledCall, prepared: PreparedCall) -> None:
+        effect = prepared.effect
+        self._emit(
+            ToolStarted(
+                item_id=call.item_id,
+                tool=call.tool,
+                preview=effect.preview if effect else "",
+                preview_type=effect.preview_type if effect else "text",
+            )
+        )
+        began = time.monotonic()
+        try:
+            result = await prepared.run(lambda text: self._emit(ToolOutputDelta(item_id=call.item_id, text=text)))
+            ok, text = result.ok, result.text
+        except ToolError as error:
+            ok, text = False, error.message
+        except Exception as error:
+            ok, text = False, _as_tool_error(call, error).message
+        if ok and effect is not None:
+            self._repeats.reset()
+        self._reply(call, "ok" if ok else "error", text, time.monotonic() - began)
+
+    def _reply(self, call: SampledCall, status: ToolStatus, output: str, seconds: float) -> None:
+        """Close the call with its result, cut to what the context has room for."""
+        room = self._budget.context_left(len(self._history.prompt_ids())) // 2
+        output = fit_output(output, self._tokenizer, max(room, _MIN_OUTPUT_TOKENS))
+        if self._repeats.record(call.tool, call.arguments, output):
+            output += (
+                f"\n\n[This same call has now given this same result {self._limits.repeats} times. "
+                "Do not make it again: use what you know, or answer.]"
+            )
+        self._finish(call, status, output, seconds)
+
+    def _finish(self, call: SampledCall, status: ToolStatus, output: str, seconds: float) -> None:
+        self._announce(call, call.tool)
+        self._history.add_tool_reply(call.recipient, output, call.channel)
+        self._open = None
+        self._emit(ToolFinished(item_id=call.item_id, tool=call.tool, status=status, output=output, seconds=seconds))
+
+    def _announce(self, call: SampledCall, summary: str) -> None:
+        if not self._announced:
+            self._announced = True
+            self._emit(ToolCall(item_id=call.item_id, tool=call.tool, arguments=call.arguments, summary=summary))
+
+
+def _approval_request(call: SampledCall, effect: Effect) -> ApprovalRequest:
+    return ApprovalRequest(
+        item_id=call.item_id,
+        tool=call.tool,
+        kind=effect.kind,
+        title=effect.title,
+        preview=effect.preview,
+        preview_type=effect.preview_type,
+        digest=effect.digest,
+        paths=effect.paths,
+        warnings=effect.warnings,
+    )
+
+
+def _as_tool_error(call: SampledCall, error: Exception) -> ToolError:
+    """A fault of ours or of the machine inside a tool: the model hears of it, the log has the rest."""
+    if not isinstance(error, (GptOssError, OSError, asyncio.TimeoutError)):
+        _log.exception("tool %s failed", call.tool, exc_info=error)
+    return ToolError(f"{call.tool} failed: {getattr(error, 'message', None) or error or type(error).__name__}")

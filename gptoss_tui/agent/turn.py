@@ -1,0 +1,261 @@
+"""One turn: generate, call tools, generate again, until there is an answer, an interrupt or a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import cast
+
+from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.agent.budget import Budget, Limits
+from gptoss_tui.agent.calls import CallRunner, LimitMet
+from gptoss_tui.agent.events import Event, Notice, PromptProgress, RawTokens, Recovered, StepFinished, TurnFinished
+from gptoss_tui.agent.history import History, final_header
+from gptoss_tui.agent.stream import StepStream
+from gptoss_tui.engine.types import (
+    Engine,
+    Finished,
+    FinishReason,
+    GenerationEvent,
+    PrefillProgress,
+    SamplingParams,
+    TokenBatch,
+)
+from gptoss_tui.errors import GptOssError
+from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
+from gptoss_tui.tools.registry import ToolRegistry
+
+_log = logging.getLogger(__name__)
+
+_NO_ROOM = LimitMet("The context is full", "start a new conversation, or run with a larger --context")
+_NO_TOKENS = LimitMet("The turn has used up its tokens before the answer was complete", "say `continue`")
+_NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, or change the reasoning effort")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnContext:
+    """What a turn works with. `context_limit` in tokens; `emit` takes every event of the turn, in order."""
+
+    engine: Engine
+    tokenizer: Tokenizer
+    registry: ToolRegistry
+    approvals: Approvals
+    history: History
+    sampling: SamplingParams
+    limits: Limits
+    context_limit: int
+    raw: bool
+    emit: Callable[[Event], None]
+
+
+class Turn:
+    """Runs in a task of its own. The user's message stands in the history already.
+
+    `interrupt` cancels that task once; the turn then closes what is open, so that the conversation is valid and can go
+    on, and ends with `TurnFinished` as always.
+    """
+
+    def __init__(self, context: TurnContext, turn_id: str) -> None:
+        self._context = context
+        self._history = context.history
+        self._emit = context.emit
+        self._turn_id = turn_id
+        self._item_numbers = itertools.count(1)
+        self._budget = Budget(context.limits, context.context_limit)
+        self._calls = CallRunner(
+            registry=context.registry,
+            approvals=context.approvals,
+            history=context.history,
+            tokenizer=context.tokenizer,
+            limits=context.limits,
+            budget=self._budget,
+            emit=context.emit,
+        )
+        self._stream: StepStream | None = None
+        self._steps = 0
+        self._answer_forced = False
+        self._answer = ""
+        self._task: asyncio.Task[None] | None = None
+        self._interrupted = False
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin. The task ends without an error, whatever happens in the turn."""
+        self._task = asyncio.create_task(self._run(), name=f"turn {self._turn_id}")
+        return self._task
+
+    def interrupt(self) -> None:
+        """End the turn as `interrupted` at its next await. Idempotent."""
+        if self._task is not None and not self._interrupted and not self._task.done():
+            self._interrupted = True
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            finished = await self._loop()
+        except asyncio.CancelledError:
+            finished = TurnFinished(reason="interrupted")
+        except GptOssError as error:
+            finished = TurnFinished(reason="failed", error=error.message, hint=error.hint or "")
+        except Exception as error:
+            _log.exception("turn %s failed", self._turn_id)
+            what = f"An internal error ended the turn: {type(error).__name__}: {error}"
+            finished = TurnFinished(reason="failed", error=what, hint="the conversation is kept; please report this")
+        self._settle()
+        self._emit(replace(finished, answer=self._answer))
+
+    async def _loop(self) -> TurnFinished:
+        while True:
+            # A request to stop that found nothing to cancel takes effect here.
+            await asyncio.sleep(0)
+            stream, limit = await self._step()
+            if stream.call is not None:
+                limit = await self._calls.handle(stream.call) or limit
+            elif limit is None:
+                return TurnFinished(reason="done")
+            if limit is not None:
+                return TurnFinished(reason="limit", error=limit.error, hint=limit.hint)
+
+    # -- a step: one generation, or two when the first one's tokens run out -----------------------------------------
+
+    async def _step(self) -> tuple[StepStream, LimitMet | None]:
+        """Generate up to a call or the answer. Gives the limit when there is neither."""
+        stream = self._open_stream()
+        cut: FinishReason | None = "length"
+        if self._room() > 0:
+            cut = await self._generate(stream, self._room())
+        if cut is not None and stream.open == "answer":
+            cut = await self._generate(stream, self._answer_room())
+        self._close_stream()
+        if stream.call is not None:
+            return stream, self._out_of_tokens() if cut is not None else None
+        if stream.answer is None and stream.preamble and cut is None:
+            self._answer = stream.preamble
+            return stream, None
+        if stream.answer is None:
+            return await self._force_answer(stream, cut)
+        self._take_answer(stream)
+        return stream, self._out_of_tokens() if cut is not None else None
+
+    async def _force_answer(self, ended: StepStream, cut: FinishReason | None) -> tuple[StepStream, LimitMet | None]:
+        """Thinking ended without an answer: write the answer's header for the model, once a turn, and go on."""
+        if self._answer_forced or self._answer_room() <= 0:
+            return ended, self._out_of_tokens() if cut is not None else _NO_ANSWER
+        self._answer_forced = True
+        stream = self._open_stream()
+        why = "the tokens ran out before the answer" if cut is not None else "the turn ended without an answer"
+        self._feed(stream, final_header(self._context.tokenizer))
+        self._emit(Recovered(item_id=stream.last_id, what=f"{why}, so the model was made to give it now"))
+        cut = await self._generate(stream, self._answer_room())
+        self._close_stream()
+        self._take_answer(stream)
+        return stream, self._out_of_tokens() if cut is not None else None
+
+    async def _generate(self, stream: StepStream, room: int) -> FinishReason | None:
+        """Let the engine go on for at most `room` tokens. Gives why it was cut, None when the model came to an end."""
+        if room <= 0:
+            return "length"
+        self._steps += 1
+        params = replace(self._context.sampling, max_tokens=room, stop_token_ids=STOP_TOKENS)
+        generation = self._context.engine.generate(self._history.prompt_ids(), params)
+        # The contract promises an iterator that can be closed: a generator.
+        async with aclosing(cast("AsyncGenerator[GenerationEvent, None]", generation)) as events:
+            async for event in events:
+                match event:
+                    case PrefillProgress(total, done, cached):
+                        self._emit(PromptProgress(step=self._steps, total=total, done=done, cached=cached))
+                    case TokenBatch() if not stream.over:
+                        await self._take(stream, event)
+                    case Finished():
+                        self._emit(self._step_finished(event))
+                        return _cut(event.reason, stream)
+        return None
+
+    async def _take(self, stream: StepStream, batch: TokenBatch) -> None:
+        token_ids = [token.id for token in batch.tokens]
+        count = self._feed(stream, token_ids)
+        self._budget.spend(count)
+        if stream.over and token_ids[count - 1] not in STOP_TOKENS:
+            await self._context.engine.cancel()
+
+    def _feed(self, stream: StepStream, token_ids: list[int]) -> int:
+        """Put tokens into the stream and the history. Gives how many of them count."""
+        count, events = stream.feed(token_ids)
+        self._history.add_sampled(token_ids[:count])
+        if self._context.raw:
+            self._emit(RawTokens(text=self._context.tokenizer.decode(token_ids[:count])))
+        for event in events:
+            self._emit(event)
+        return count
+
+    def _step_finished(self, event: Finished) -> StepFinished:
+        usage = event.usage
+        return StepFinished(
+            step=self._steps,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            prefilled_tokens=usage.prefilled_tokens,
+            generated_tokens=usage.generated_tokens,
+            prefill_seconds=usage.prefill_seconds,
+            decode_seconds=usage.decode_seconds,
+            context_used=len(self._history.prompt_ids()),
+            context_limit=self._context.context_limit,
+        )
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    def _open_stream(self) -> StepStream:
+        self._stream = StepStream(self._context.tokenizer, self._next_item, self._calls.tool_name)
+        return self._stream
+
+    def _next_item(self) -> str:
+        return f"{self._turn_id}.{next(self._item_numbers)}"
+
+    def _close_stream(self) -> None:
+        """The generation is over: its open item closes, its tokens become messages, its call waits for a reply."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        events = stream.finish()
+        self._history.end_generation()
+        if stream.call is not None:
+            self._calls.open(stream.call)
+        for event in events:
+            self._emit(event)
+
+    def _take_answer(self, stream: StepStream) -> None:
+        self._answer = stream.answer or ""
+        if stream.answer is not None and not stream.answer.strip():
+            self._emit(Notice(text="The model gave an empty answer", hint="ask again"))
+
+    def _settle(self) -> None:
+        """Close what an interrupt or an error left open. Nothing here waits."""
+        stream = self._stream
+        self._close_stream()
+        if stream is not None and stream.answer is not None:
+            self._answer = stream.answer
+        self._calls.settle()
+
+    # -- what is left -----------------------------------------------------------------------------------------------
+
+    def _room(self) -> int:
+        return self._budget.room(len(self._history.prompt_ids()))
+
+    def _answer_room(self) -> int:
+        return self._budget.answer_room(len(self._history.prompt_ids()))
+
+    def _out_of_tokens(self) -> LimitMet:
+        left = self._budget.context_left(len(self._history.prompt_ids()))
+        return _NO_ROOM if left <= 0 else _NO_TOKENS
+
+
+def _cut(reason: FinishReason, stream: StepStream) -> FinishReason | None:
+    """Why the generation is not whole, None when it is."""
+    if stream.over or reason == "stop":
+        return None
+    if reason == "cancelled":
+        raise asyncio.CancelledError
+    return reason

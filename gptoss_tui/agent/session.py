@@ -146,7 +146,7 @@ def is_lasting(event: Event) -> bool:
 def sessions_directory() -> Path:
     """Where sessions live: `$GPTOSS_TUI_SESSIONS`, or the user's state directory."""
     given = os.environ.get(DIRECTORY_VARIABLE)
-    return Path(given).expanduser() if given else user_state_path("gptoss-tui") / "sessions"
+    return Path(given).expanduser() if given else user_state_path("gptoss-tui", appauthor=False) / "sessions"
 
 
 def load_session(path: Path) -> SessionState:

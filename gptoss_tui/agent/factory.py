@@ -1,0 +1,61 @@
+"""The agent of a program run: settings to tools, prompt and limits. Every front builds its agent here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from gptoss_tui.agent.agent import Agent
+from gptoss_tui.agent.approvals import Policy
+from gptoss_tui.agent.budget import Limits
+from gptoss_tui.agent.session import SessionStore
+from gptoss_tui.engine.types import Engine
+from gptoss_tui.errors import UsageError
+from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.settings import Settings
+from gptoss_tui.tools.base import Workspace
+from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
+from gptoss_tui.tools.workspace import open_workspace
+
+_DEFAULT_TEMPERATURES = {"nano": 0.0}
+"""Models whose best temperature is not gpt-oss's 1.0: a model as small as nano must not guess."""
+
+
+def build_agent(
+    settings: Settings,
+    engine: Engine,
+    tokenizer: Tokenizer,
+    *,
+    policy: Policy = "ask",
+    session_store: SessionStore | None = None,
+) -> Agent:
+    """An agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
+
+    Sessions go to the user's session folder unless `session_store` says otherwise. Raises UsageError when the
+    workspace is no folder or a tool is asked for that there is not.
+    """
+    workspace = open_workspace(settings.workspace)
+    sampling = settings.sampling(_DEFAULT_TEMPERATURES.get(settings.model, 1.0))
+    return Agent(
+        engine,
+        tokenizer,
+        build_registry(settings, workspace),
+        workspace=workspace.root,
+        effort=settings.reasoning_effort,
+        sampling=replace(sampling, max_tokens=None),
+        developer_message=settings.developer_message,
+        current_date=date.today().isoformat(),
+        policy=policy,
+        session_store=session_store or SessionStore(),
+        context_limit=settings.context,
+        limits=Limits(tokens=settings.max_tokens),
+        raw=settings.raw,
+    )
+
+
+def build_registry(settings: Settings, workspace: Workspace) -> ToolRegistry:
+    """The tools that `settings` switch on, in the order in which the model is told about them."""
+    for name, wanted in (("browser", settings.browser), ("python", settings.python)):
+        if wanted:
+            raise UsageError(f"This version has no {name} tool", hint=f"leave out --{name}")
+    return ToolRegistry(workspace_tools(workspace, edit=settings.apply_patch))

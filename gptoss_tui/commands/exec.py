@@ -1,0 +1,142 @@
+"""`gptoss-tui exec`: one turn without a screen. The answer goes to stdout, what happens meanwhile to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.errors import GptOssError, UsageError
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.agent import Agent
+    from gptoss_tui.agent.approvals import Policy
+    from gptoss_tui.agent.events import TurnEnd
+    from gptoss_tui.commands.exec_output import Output
+    from gptoss_tui.settings import Settings
+
+FAILED: Final = 1
+NEEDS_APPROVAL: Final = 3
+INTERRUPTED: Final = 130
+
+_CODES: Final[dict[TurnEnd, int]] = {"done": 0, "failed": FAILED, "limit": FAILED, "interrupted": INTERRUPTED}
+
+_POLICIES: Final[dict[str, Policy]] = {"none": "ask", "edits": "edits", "all": "all"}
+"""Nobody is there to ask: whatever a policy would ask for ends the turn."""
+
+_EPILOG = """\
+exit codes: 0 done, 1 failed or a limit was met, 2 bad usage, 3 needs an approval that was not given,
+130 interrupted. The events of --json are described in docs/events.md."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "exec",
+        help="run one turn without a screen",
+        description="Give PROMPT to the agent and print its answer. Progress goes to stderr.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("prompt", metavar="PROMPT", help="the message; - reads it from stdin")
+    parser.add_argument("--json", action="store_true", help="print one event a line as JSON instead of the answer")
+    parser.add_argument(
+        "--approve",
+        choices=tuple(_POLICIES),
+        default="none",
+        help="what may happen without asking: nothing that needs an approval, edits of files, or all (default: none)",
+    )
+    add_chat_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the turn and give the exit code."""
+    import asyncio
+
+    from gptoss_tui.commands.exec_output import make_output
+
+    prompt = _prompt(args.prompt)
+    settings = settings_from(args)
+    output = make_output(as_json=args.json, raw=settings.raw)
+    try:
+        return asyncio.run(_exec(settings, prompt, _POLICIES[args.approve], output))
+    except UsageError:
+        raise
+    except GptOssError as error:
+        output.failed(error)
+        raise
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _prompt(given: str) -> str:
+    prompt = sys.stdin.read() if given == "-" else given
+    if not prompt.strip():
+        raise UsageError("There is no prompt", hint="give PROMPT, or - and text on stdin")
+    return prompt
+
+
+async def _exec(settings: Settings, prompt: str, policy: Policy, output: Output) -> int:
+    from gptoss_tui.agent.factory import build_agent, build_registry
+    from gptoss_tui.commands.loading import loaded_engine
+    from gptoss_tui.harmony.tokenizer import load_tokenizer
+    from gptoss_tui.tools.workspace import open_workspace
+
+    # What is wrong with the settings shows before a model is loaded for them.
+    build_registry(settings, open_workspace(settings.workspace))
+    tokenizer = load_tokenizer()
+    async with loaded_engine(settings.engine_spec()) as (engine, _):
+        agent = build_agent(settings, engine, tokenizer, policy=policy)
+        try:
+            return await run_turn(agent, prompt, output)
+        finally:
+            agent.close()
+
+
+async def run_turn(agent: Agent, prompt: str, output: Output) -> int:
+    """Run one turn to its end and give the exit code. A question that nobody can answer ends the turn."""
+    from gptoss_tui.agent.events import ApprovalRequest, TurnFinished
+
+    code = FAILED
+    unanswered = False
+    with _interrupted_by_sigint(agent):
+        async with aclosing(agent.submit(prompt)) as events:
+            async for event in events:
+                output.show(event)
+                if isinstance(event, ApprovalRequest):
+                    unanswered = True
+                    agent.interrupt()
+                elif isinstance(event, TurnFinished):
+                    code = _CODES[event.reason]
+    return NEEDS_APPROVAL if unanswered else code
+
+
+@contextmanager
+def _interrupted_by_sigint(agent: Agent) -> Iterator[None]:
+    """The first Ctrl+C ends the turn in good order, the second one the process."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupt() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        agent.interrupt()
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)

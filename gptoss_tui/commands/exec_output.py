@@ -1,0 +1,151 @@
+"""What `exec` prints: the answer, the raw tokens or JSON on stdout; short lines about progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Protocol, TextIO
+
+from gptoss_tui.agent.events import (
+    AnswerDelta,
+    AnswerDone,
+    ApprovalRequest,
+    Event,
+    Notice,
+    RawTokens,
+    ReasoningDelta,
+    ReasoningDone,
+    Recovered,
+    ToolCall,
+    ToolFinished,
+    TurnFinished,
+    to_dict,
+)
+from gptoss_tui.errors import GptOssError
+from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
+
+_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+class Output(Protocol):
+    """A consumer of the turn's events."""
+
+    def show(self, event: Event) -> None:
+        """Print what the event says."""
+        ...
+
+    def failed(self, error: GptOssError) -> None:
+        """There was no turn, or it ended without its last event. The caller prints the error for people."""
+        ...
+
+
+def make_output(*, as_json: bool, raw: bool) -> Output:
+    """The output that the flags ask for, on the real stdout and stderr."""
+    return JsonOutput(sys.stdout) if as_json else TextOutput(sys.stdout, sys.stderr, raw=raw)
+
+
+class JsonOutput:
+    """One event a line, in the form of `docs/events.md`, flushed at once."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def show(self, event: Event) -> None:
+        print(json.dumps(to_dict(event)), file=self._out, flush=True)
+
+    def failed(self, error: GptOssError) -> None:
+        """A program that reads the events always finds `turn_finished` at the end."""
+        self.show(TurnFinished(reason="failed", error=error.message, hint=error.hint or ""))
+
+
+class TextOutput:
+    """For people and pipes.
+
+    The answer streams to a terminal and is written whole, byte for byte, to anything else. With `raw` the sampled
+    tokens take its place. stderr shows the reasoning only on a terminal.
+    """
+
+    def __init__(self, out: TextIO, err: TextIO, *, raw: bool = False) -> None:
+        self._out = out
+        self._err = err
+        self._raw = raw
+        self._streams = out.isatty()
+        self._talks = err.isatty()
+        self._colour = self._talks and not os.environ.get("NO_COLOR")
+        self._thinking = False
+        self._answering = False
+
+    def show(self, event: Event) -> None:
+        match event:
+            case RawTokens():
+                self._write(event.text)
+            case ReasoningDelta() if self._talks and not self._raw:
+                self._think(event.text)
+            case ReasoningDone() if self._thinking:
+                self._end_thinking()
+            case AnswerDelta(preamble=False) if self._streams and not self._raw:
+                self._answering = True
+                self._write(event.text)
+            case AnswerDone(preamble=True):
+                self._say(event.text)
+            case TurnFinished():
+                self._finish(event)
+            case _:
+                self._report(event)
+
+    def failed(self, error: GptOssError) -> None:
+        """Nothing: the command line prints the error."""
+
+    def _report(self, event: Event) -> None:
+        match event:
+            case ToolCall():
+                self._say(f"* {event.summary}")
+            case ToolFinished():
+                first = event.output.split("\n", 1)[0]
+                self._say(f"  {event.status}: {first[:200]}")
+            case ApprovalRequest():
+                self._say(f"? {event.title}")
+                for warning in event.warnings:
+                    self._say(f"  warning: {warning}")
+                print(to_terminal_text(event.preview), file=self._err)
+                self._say("This needs an approval and did not happen; --approve says what may.")
+            case Recovered():
+                self._say(f"note: {event.what}")
+            case Notice():
+                self._say(f"note: {event.text}")
+
+    def _finish(self, event: TurnFinished) -> None:
+        if self._thinking:
+            self._end_thinking()
+        if self._raw or self._answering:
+            self._write("\n")
+        elif event.answer:
+            self._write(event.answer + "\n")
+        if event.reason == "interrupted":
+            self._say("interrupted")
+        if event.error:
+            self._say(f"error: {event.error}")
+        if event.hint:
+            self._say(f"hint: {event.hint}")
+
+    def _write(self, text: str) -> None:
+        self._out.write(to_terminal_text(text) if self._streams else text)
+        self._out.flush()
+
+    def _say(self, line: str) -> None:
+        if self._thinking:
+            self._end_thinking()
+        print(to_terminal_line(line), file=self._err, flush=True)
+
+    def _think(self, text: str) -> None:
+        if self._colour and not self._thinking:
+            self._err.write(_DIM)
+        self._thinking = True
+        self._err.write(to_terminal_text(text))
+        self._err.flush()
+
+    def _end_thinking(self) -> None:
+        self._thinking = False
+        self._err.write(f"{_PLAIN}\n" if self._colour else "\n")
+        self._err.flush()

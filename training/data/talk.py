@@ -1,0 +1,215 @@
+"""Small talk, questions about the app, and what is beyond a demo model."""
+
+from __future__ import annotations
+
+from training.data.chat import Chat, Expectation
+from training.data.draw import Draw
+from training.data.intents import BEYOND, INTENTS, Intent
+from training.data.phrasing import say
+
+
+def talk(chat: Chat) -> None:
+    """Answer without any tool."""
+    draw = chat.draw
+    u = draw.rng.random()
+    if u < 0.04 and chat.scene.date:
+        return today(chat)
+    if u < 0.10:
+        return introduce(chat)
+    if u < 0.16:
+        return noise(chat)
+    answer_intent(chat, draw.choice(INTENTS))
+    return None
+
+
+def answer_intent(chat: Chat, intent: Intent) -> None:
+    """The fixed answer of one intent; its key is the wording itself."""
+    draw = chat.draw
+    text = say(draw, intent.phrasings)
+    if intent.casual:
+        text = casual(draw, text)
+    chat.skill = "talk"
+    chat.key = text.lower().strip(" .!?")
+    answer = intent.answer
+    if intent.when_python and chat.scene.python:
+        answer = intent.when_python
+    if intent.when_browser and chat.scene.browser:
+        answer = intent.when_browser
+    if intent.when_no_files and not chat.scene.files:
+        answer = intent.when_no_files
+    chat.user(text)
+    chat.think(f"{intent.topic}.", f"{intent.topic}. I answer in short words.", "No tool is needed for that.")
+    chat.expectation = Expectation(answer=answer)
+    chat.final(answer)
+
+
+def casual(draw: Draw, text: str) -> str:
+    """Marks and letters that people add to greetings and thanks."""
+    u = draw.rng.random()
+    if u < 0.12:
+        return text + "!"
+    if u < 0.16:
+        return text + "!!"
+    if u < 0.20:
+        return text + " :)"
+    if u < 0.24:
+        return text.upper()
+    if u < 0.27:
+        return text + text[-1] * draw.between(1, 3) if text[-1].isalpha() else text
+    return text
+
+
+def today(chat: Chat) -> None:
+    """The date stands in the system message."""
+    text = say(
+        chat.draw,
+        (
+            "what is the date [today|]?",
+            "what's today's date?",
+            "what's the date?",
+            "whats the date today?",
+            "which day is it today?",
+            "what day is [it|today]?",
+            "today's date",
+            "tell me the date",
+            "do you know the date?",
+            "date?",
+        ),
+    )
+    chat.skill, chat.key = "talk", f"{text.lower()} {chat.scene.date}"
+    chat.user(text)
+    answer = f"Today is {chat.scene.date}."
+    chat.think("The date.", f"The system message says {chat.scene.date}.", "I repeat it as it is.")
+    chat.expectation = Expectation(answer=answer)
+    chat.final(answer)
+
+
+def introduce(chat: Chat) -> None:
+    """The person says who they are, and may ask for it."""
+    draw = chat.draw
+    name = draw.name() if draw.chance(0.8) else draw.short_word().capitalize()
+    spoken = name if draw.chance(0.7) else name.lower()
+    text = say(
+        draw,
+        (
+            "my name is {n}",
+            "[hi|hello|hey], [i'm|i am|im] {n}",
+            "[i'm|i am|im] {n}",
+            "[hi|hello|hey] my name is {n}",
+            "[hi|hello|hey] i am {n}",
+            "call me {n}",
+            "you can call me {n}",
+            "[hi|hello], {n} here",
+            "this is {n}",
+        ),
+        n=spoken,
+    )
+    chat.skill, chat.key = "talk", f"{name}|{text[:12].lower()}"
+    chat.user(text)
+    answer = f"Hello {name}! What shall I do?"
+    chat.think(f"It is {name}.", f"The user is {name}. I greet them by name.", "Then I ask what to do.")
+    chat.expectation = Expectation(answer=answer)
+    chat.final(answer)
+    if draw.split == "train" and draw.chance(0.35):
+        question = say(
+            draw, ("what is my name?", "what's my name?", "who am i?", "do you [know|remember] my name?", "say my name")
+        )
+        chat.user(question)
+        chat.think(f"It is {name}.", f"The user said that they are {name}.", "I repeat the name.")
+        chat.final(f"Your name is {name}.")
+
+
+UNCLEAR = "I did not understand that. Ask me to create, change or find a file, or press F1 for help."
+
+
+def noise(chat: Chat) -> None:
+    """Keys hit at random, single words, other languages."""
+    draw = chat.draw
+    kind = draw.between(0, 3)
+    if kind == 0:
+        text = "".join(draw.choice("asdfghjklqwertzuiopyxcvbnm") for _ in range(draw.between(3, 12)))
+    elif kind == 1:
+        text = draw.choice(
+            ("?", "??", "...", "!", ".", "-", "???", "#", "1", "x", "a", "asdf", "qwerty", "123", "foo", "bla", "blah")
+        )
+    elif kind == 2:
+        text = draw.word()
+    else:
+        return foreign(chat)
+    chat.skill, chat.key = "talk", text.lower()
+    chat.user(text)
+    chat.think("Unclear.", "I do not know what the user means.", "I ask for a clear request.")
+    chat.expectation = Expectation(answer=UNCLEAR)
+    chat.final(UNCLEAR)
+    return None
+
+
+FOREIGN = "I am a small demo model and only understand English. For other languages load gpt-oss-20b."
+FOREIGN_TEXTS = (
+    "hola", "bonjour", "hallo", "ciao", "guten tag", "wie geht es dir?", "como estas?", "merci", "gracias", "danke",
+    "was kannst du?", "parlez-vous français?", "sprichst du deutsch?", "hablas español?", "comment ça va?", "привет",
+    "你好", "こんにちは", "olá", "buenos dias", "erstelle eine datei", "crée un fichier", "crea un archivo", "guten morgen",
+    "que puedes hacer?", "wer bist du?", "qui es-tu?", "quien eres?", "salut", "hej", "buongiorno", "come stai?",
+    "do you speak german?", "do you speak french?", "do you speak spanish?", "can you speak chinese?",
+    "which languages do you speak?", "speak german", "do you understand other languages?",
+)  # fmt: skip
+
+
+def foreign(chat: Chat) -> None:
+    """Anything but English."""
+    text = chat.draw.choice(FOREIGN_TEXTS)
+    text = text.capitalize() if chat.draw.chance(0.4) else text
+    chat.skill, chat.key = "talk", text.lower().strip("?")
+    chat.user(text)
+    chat.think("Not English.", "I only understand English.", "A bigger model speaks many languages.")
+    chat.expectation = Expectation(answer=FOREIGN)
+    chat.final(FOREIGN)
+
+
+def beyond(chat: Chat) -> None:
+    """Say honestly that a demo model cannot do this."""
+    draw = chat.draw
+    intent = draw.choice(BEYOND)
+    topic = draw.phrase(1, 3).strip(".!?") if draw.chance(0.4) else draw.choice(TOPICS)
+    text = say(
+        draw,
+        intent.phrasings,
+        polite=True,
+        t=topic,
+        p=draw.choice(COUNTRIES),
+        n=draw.full_name() if draw.chance(0.4) else draw.choice(PEOPLE),
+        f=draw.path(draw.choice(("py", "js", "ts", "c", "rs", "go"))),
+        l=draw.choice(("French", "German", "Spanish", "Italian", "Japanese", "Chinese", "Russian", "Latin", "Polish")),
+    )
+    chat.skill, chat.key = "beyond", text.lower().strip(" .!?")
+    chat.user(text)
+    chat.think(
+        "Beyond a demo model.",
+        f"{intent.topic}. That is beyond a demo model, so I say so.",
+        "I must not invent an answer. gpt-oss-20b can do it.",
+    )
+    chat.expectation = Expectation(answer=intent.answer)
+    chat.final(intent.answer)
+
+
+TOPICS = tuple(
+    "love|the sea|cats|winter|space|black holes|climate change|history|the roman empire|photosynthesis|gravity|music|"
+    "quantum physics|machine learning|neural networks|democracy|the moon|autumn|dogs|friendship|time|death|happiness|"
+    "artificial intelligence|blockchain|bitcoin|evolution|dna|vaccines|inflation|football|chess|cooking|coffee|robots|"
+    "the internet|python decorators|recursion|pointers|rust lifetimes|docker|kubernetes|react|sql joins|regex|git|a cat|"
+    "a dragon|a robot|my mother|my dog|the weather|the universe|physics|economics|philosophy|world war 2|napoleon".split(
+        "|"
+    )
+)
+COUNTRIES = tuple(
+    "France|Germany|Spain|Italy|Japan|China|India|Brazil|Canada|Australia|Russia|Egypt|Kenya|Mexico|Peru|Norway|Sweden|"
+    "Poland|Turkey|Greece|Portugal|Ireland|Argentina|Chile|Cuba|Iran|Iraq|Israel|South Korea|the USA|the UK|Texas|"
+    "California|Europe|Africa|Austria|Switzerland|Belgium|Denmark|Finland|Hungary|Iceland|france|germany|spain|italy".split(
+        "|"
+    )
+)
+PEOPLE = tuple(
+    "Einstein|Newton|Shakespeare|Mozart|Beethoven|Napoleon|Caesar|Obama|Trump|Biden|Putin|Elon Musk|Bill Gates|"
+    "Steve Jobs|Taylor Swift|Messi|Picasso|Darwin|Tesla|Plato|Kant|Goethe|Lincoln|Gandhi|Cleopatra|Linus Torvalds|"
+    "Guido van Rossum|Ada Lovelace|Alan Turing|Sam Altman|Marie Curie|Leonardo da Vinci".split("|")
+)

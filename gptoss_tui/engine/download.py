@@ -181,6 +181,8 @@ def _fetch(
                 f"{file.path} of {repository} arrived damaged and was thrown away", hint="start the download again"
             )
         partial.replace(target)
+    for stale in target.parent.glob(f"{target.name}.*.partial"):
+        stale.unlink()  # of an earlier version of the file
 
 
 class _CountedFile:

@@ -15,7 +15,8 @@ from gptoss_tui.engine.config import MXFP4_BLOCK
 
 _MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _SCALE_BIAS = 127
-_LARGEST_SCALE = 254  # 255 means NaN
+_NAN_SCALE = 255
+_LARGEST_SCALE = 252  # 6 * 2**125 is the largest value that float32 and bfloat16 hold
 
 
 def dequantize(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
@@ -81,7 +82,7 @@ def _tables(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     pairs = torch.stack((values[byte & 15], values[byte >> 4]), dim=-1)
     wide = {torch.bfloat16: torch.int32, torch.float32: torch.int64}[dtype]
     powers = torch.ldexp(torch.ones(256, dtype=torch.float64), byte - _SCALE_BIAS)
-    powers[_LARGEST_SCALE + 1] = torch.nan
+    powers[_NAN_SCALE] = torch.nan
     return pairs.view(wide).view(256).to(device), powers.to(dtype).to(device)
 
 

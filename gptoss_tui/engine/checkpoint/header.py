@@ -6,6 +6,7 @@ A file is: 8 bytes little-endian header length, the header as JSON {name: {dtype
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,13 @@ def read_header(path: Path) -> dict[str, HeaderEntry]:
 def _entry(value: Any) -> HeaderEntry:
     begin, end = value["data_offsets"]
     return HeaderEntry(tuple(int(size) for size in value["shape"]), str(value["dtype"]), int(end) - int(begin))
+
+
+def _data_length(offsets: Iterable[tuple[int, int]]) -> int:
+    """Where the last tensor ends. Raises ValueError when they overlap or leave holes, which the format forbids."""
+    end = 0
+    for begin, following in sorted(map(tuple, offsets)):
+        if not end == begin <= following:
+            raise ValueError("the tensors' data is not contiguous")
+        end = following
+    return end

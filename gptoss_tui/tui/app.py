@@ -33,6 +33,7 @@ class GptOssApp(App[int]):
     """Chat with a gpt-oss model on this machine."""
 
     TITLE = "gptoss-tui"
+    CSS_PATH = "styles/chat.tcss"
     PAUSE_GC_ON_SCROLL = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),

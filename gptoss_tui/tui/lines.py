@@ -51,10 +51,17 @@ def fold(line: Text, width: int) -> list[Text]:
 
 def strip(line: Text, width: int, *, prefix: Sequence[Segment] = (), base: Style | None = None) -> Strip:
     """One row: `prefix`, then `line`, padded or cropped to `width` cells on the background `base`."""
-    segments = [*prefix, *(Segment(s.text, s.style) for s in line.render(_console) if s.text)]
+    segments = [*prefix, *_segments(line)]
     if base is not None:
         segments = list(Segment.apply_style(segments, base))
     return Strip(segments).adjust_cell_length(width, base or Style.null())
+
+
+def _segments(line: Text) -> Iterable[Segment]:
+    """Rich leaves the style of a text out when no part of it has a style of its own."""
+    if not line.spans:
+        return [Segment(line.plain, _console.get_style(line.style))] if line.plain else []
+    return (segment for segment in line.render(_console) if segment.text)
 
 
 def blank(width: int, base: Style | None = None) -> Strip:

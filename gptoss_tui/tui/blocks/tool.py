@@ -127,6 +127,8 @@ class ToolBlock(Block):
 
     def _body(self, width: int, palette: Palette) -> list[Strip]:
         """What the call says: the diff when there is one, else the arguments while they are of interest."""
+        if self.state == "waiting" and not self.is_open:
+            return []  # the question shows it, in full
         if self.diff:
             rows = render_diff(self.diff, width, palette)
             return self._limit(rows, DIFF_ROWS, len(rows), width, palette)
@@ -135,7 +137,7 @@ class ToolBlock(Block):
         return _folded(self.arguments.split("\n"), width, palette.muted) if self.is_open else []
 
     def _result(self, width: int, palette: Palette) -> list[Strip]:
-        if not self.output:
+        if not self.output or (self.diff and self.state == "ok" and not self.is_open):
             return []
         text = self.output.strip("\n") + (f"\n[{self._cut} more characters]" if self._cut else "")
         source = text.split("\n")

@@ -6,6 +6,7 @@ The rate adapts between 8 and 30 frames a second so that drawing takes at most a
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 
 from textual.timer import Timer
 
@@ -24,8 +25,7 @@ def pause_after(cost: float) -> float:
 class FrameClock:
     """Calls `draw` when something is dirty, and `tick` for spinners while something runs."""
 
-    def __init__(self, clock: Callable[[], float], draw: Callable[[], None], tick: Callable[[], None]) -> None:
-        self._clock = clock
+    def __init__(self, draw: Callable[[], None], tick: Callable[[], None]) -> None:
         self._draw = draw
         self._tick = tick
         self._timer: Timer | None = None
@@ -50,11 +50,11 @@ class FrameClock:
 
     def frame(self) -> None:
         """One beat of the timer."""
-        now = self._clock()
+        now = perf_counter()
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._tick()
         if now >= self._next_draw:
             self._draw()
-            self._cost = 0.7 * self._cost + 0.3 * (self._clock() - now)
+            self._cost = 0.7 * self._cost + 0.3 * (perf_counter() - now)
             self._next_draw = now + pause_after(self._cost)

@@ -17,7 +17,7 @@ SETTLE_SECONDS = 0.4
 
 
 class StatusController:
-    """Owns the `Status` of the line. The speed is an estimate while text streams; the end of a step gives the true one."""
+    """Owns the `Status` of the line. While text streams the speed is an estimate; a step ends with the true one."""
 
     def __init__(self, line: StatusLine, clock: Callable[[], float]) -> None:
         self._line = line

@@ -45,21 +45,21 @@ WELCOME_KEYS = (
     ("Esc", "stop the model"),
     ("F1", "all keys"),
 )
-IDLE_HINTS: tuple[Hint, ...] = (
-    ("Enter", "send", "screen.send"),
+_COMMON_HINTS: tuple[Hint, ...] = (
     ("Alt+,/. Ctrl+T", "effort", "screen.cycle_effort"),
+    ("F1", "help", "screen.help"),
     ("F2", "reasoning", "screen.toggle_reasoning"),
     ("Ctrl+L", "new", "screen.new_conversation"),
-    ("F1", "help", "screen.help"),
     ("Ctrl+Q", "quit", "app.quit"),
+    ("Ctrl+O", "details", "screen.toggle_details"),
 )
-BUSY_HINTS: tuple[Hint, ...] = (("Esc", "stop", "screen.interrupt"), ("Enter", "queue", "screen.send"), *IDLE_HINTS[1:])
+IDLE_HINTS: tuple[Hint, ...] = (("Enter", "send", "screen.send"), *_COMMON_HINTS)
+BUSY_HINTS: tuple[Hint, ...] = (("Esc", "stop", "screen.interrupt"), ("Enter", "queue", "screen.send"), *_COMMON_HINTS)
 
 
 class ChatScreen(Screen[None]):
     """One conversation with one model."""
 
-    CSS_PATH = "../styles/chat.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "interrupt", "Stop the model or the running tool", id="chat.interrupt"),
         Binding("alt+comma", "change_effort(-1)", "Think less", id="chat.effort_down", priority=True),
@@ -117,7 +117,7 @@ class ChatScreen(Screen[None]):
         self._talk = TranscriptController(transcript, pane, self._clock)
         self._approvals = ApprovalController(self._panel, self._focus_composer)
         self._turns = TurnController(self._show_event, self._show_queue)
-        self._frames = FrameClock(self._clock, self._talk.flush, self._tick)
+        self._frames = FrameClock(self._talk.flush, self._tick)
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
         self._status.set_effort(self._effort)
         self.use_palette(self._palette)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
-from rich.style import Style
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
@@ -22,6 +21,7 @@ from gptoss_tui.agent.events import ApprovalRequest, DecisionKind
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.theme import Palette
+from gptoss_tui.tui.widgets.hints import Hint, HintLine
 from gptoss_tui.tui.widgets.preview import PreviewView
 
 GRACE_SECONDS = 0.3
@@ -100,7 +100,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         yield Static(id="approval-warnings", markup=False)
         yield PreviewView(id="approval-preview")
         yield Input(placeholder="Tell the model why, Enter sends, Esc goes back", id="approval-message")
-        yield Static(id="approval-keys", markup=False)
+        yield HintLine(self.palette, id="approval-keys")
 
     def ask(self, request: ApprovalRequest) -> None:
         """Put `request` to the person and take the focus."""
@@ -114,7 +114,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         preview = self.query_one(PreviewView)
         preview.show(request.preview, is_diff=is_diff, root=self._root, palette=self.palette)
         self._show_message_input(False)
-        self.query_one("#approval-keys", Static).update(self._keys(request.kind))
+        self.query_one(HintLine).show(_choices(to_terminal_line(request.kind)))
         self.add_class("-active")
         self.focus()
         self.call_after_refresh(self.grace.shown)
@@ -123,6 +123,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         """Take other colours, also for what is shown."""
         self.palette = palette
         self.query_one(PreviewView).use_palette(palette)
+        self.query_one(HintLine).palette = palette
 
     def dismiss(self) -> None:
         """Nothing is asked any more."""
@@ -203,17 +204,12 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     def _warning(self, warning: str) -> Text:
         return lines.text(f"! {to_terminal_line(warning)}", self.palette.warning)
 
-    def _keys(self, kind: str) -> Text:
-        line = Text(end="")
-        choices = (
-            ("y", "allow once", "focused.answer('once')"),
-            ("a", f"allow every {to_terminal_line(kind)} this session", "focused.answer('session')"),
-            ("n", "deny", "focused.answer('deny')"),
-            ("m", "deny, say why", "focused.deny_with_message"),
-            ("Esc", "deny and stop", "focused.refuse"),
-        )
-        for key, what, action in choices:
-            click = Style(meta={"@click": action})
-            line.append(key, self.palette.accent + Style(bold=True) + click)
-            line.append(f" {what}", self.palette.muted + click).append("   ")
-        return line
+
+def _choices(kind: str) -> tuple[Hint, ...]:
+    return (
+        ("y", "allow once", "focused.answer('once')"),
+        ("a", f"allow {kind}s this session", "focused.answer('session')"),
+        ("n", "deny", "focused.answer('deny')"),
+        ("m", "deny, say why", "focused.deny_with_message"),
+        ("Esc", "stop", "focused.refuse"),
+    )

@@ -13,6 +13,7 @@ from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.history import PromptHistory
 
+PLACEHOLDER = "Ask something, or say what to change"
 CHIP_LINES = 20
 CHIP_CHARS = 1500
 
@@ -41,7 +42,7 @@ class Composer(TextArea):
         """Up was pressed in an empty composer: the last queued prompt may come back for editing."""
 
     def __init__(self, history: PromptHistory, *, id: str | None = None) -> None:
-        super().__init__(id=id, soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, compact=True)
+        super().__init__(id=id, compact=True, highlight_cursor_line=False, placeholder=PLACEHOLDER)
         self.prompts = history
         self.has_queue = False
         self._chips: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The row of keys at the bottom; each hint can be clicked."""
+"""A row of keys and what they do; each can be clicked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.widget import Widget
 
 from gptoss_tui.tui.theme import Palette
@@ -13,18 +14,21 @@ from gptoss_tui.tui.theme import Palette
 Hint = tuple[str, str, str]
 """The key as written, what it does, and the action that a click runs."""
 
+GAP = 3
+
 
 class HintLine(Widget):
     """As many hints as fit, the first ones first."""
 
     DEFAULT_CSS = """
-    HintLine { height: 1; background: $background; }
+    HintLine { height: 1; }
     """
 
-    def __init__(self, palette: Palette, *, id: str | None = None) -> None:
+    def __init__(self, palette: Palette, hints: Sequence[Hint] = (), *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.palette = palette
-        self.hints: Sequence[Hint] = ()
+        self.hints = hints
+        self._spans: list[tuple[int, int, str]] = []
 
     def show(self, hints: Sequence[Hint]) -> None:
         """Show other hints."""
@@ -33,10 +37,19 @@ class HintLine(Widget):
 
     def render(self) -> Text:
         line = Text(" ", end="", no_wrap=True)
+        self._spans = []
         for key, what, action in self.hints:
-            click = Style(meta={"@click": action})
-            hint = Text.assemble((key, self.palette.accent + click), (f" {what}", self.palette.muted + click))
-            if line.cell_len + hint.cell_len + 3 > self.size.width:
+            start, end = line.cell_len, line.cell_len + len(key) + 1 + len(what)
+            if end > self.size.width:
                 break
-            line.append_text(hint).append("   ")
+            self._spans.append((start, end, action))
+            line.append(key, self.palette.accent + Style(bold=True))
+            line.append(f" {what}", self.palette.muted).append(" " * GAP)
         return line
+
+    async def on_click(self, event: events.Click) -> None:
+        """Run the action of the hint under the pointer."""
+        for start, end, action in self._spans:
+            if start <= event.x < end:
+                event.stop()
+                await self.run_action(action)

@@ -24,7 +24,6 @@ class PreviewView(ScrollView, can_focus=False):
         overflow-x: hidden;
         overflow-y: auto;
         scrollbar-size-vertical: 1;
-        scrollbar-gutter: stable;
     }
     """
 
@@ -39,14 +38,14 @@ class PreviewView(ScrollView, can_focus=False):
     def show(self, preview: str, *, is_diff: bool, root: str, palette: Palette) -> None:
         """Show another preview from its top; `root` is where the relative paths of a diff begin."""
         self._preview, self._is_diff, self._root, self._palette = preview, is_diff, root, palette
-        self._draw(self.scrollable_content_region.width or self.app.size.width - 6)
+        self._draw(self._content_width() or self.app.size.width - 6)
         self.scroll_home(animate=False)
 
     def use_palette(self, palette: Palette) -> None:
         """Draw in other colours."""
         if self._palette is not None:
             self._palette = palette
-            self._draw(self.scrollable_content_region.width)
+            self._draw(self._content_width())
 
     @property
     def total_rows(self) -> int:
@@ -55,12 +54,15 @@ class PreviewView(ScrollView, can_focus=False):
 
     def render_line(self, y: int) -> Strip:
         row = y + self.scroll_offset.y
-        width = self.size.width
-        strip = self._rows[row] if row < len(self._rows) else Strip.blank(width)
-        return strip.adjust_cell_length(width).apply_offsets(0, row)
+        strip = self._rows[row] if row < len(self._rows) else Strip([])
+        return strip.adjust_cell_length(self.size.width).apply_style(self.rich_style).apply_offsets(0, row)
 
     def on_resize(self, event: events.Resize) -> None:
-        self._draw(self.scrollable_content_region.width)
+        self._draw(self._content_width())
+
+    def _content_width(self) -> int:
+        """Room for the scrollbar is always left, so that its coming changes no row."""
+        return max(0, self.container_size.width - 1)
 
     def _draw(self, width: int) -> None:
         if self._palette is None or width < 1:

@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 _MIN_OUTPUT_TOKENS = 64
 
+INTERRUPTED_RUNNING = "The user interrupted this call while it ran. What it had done by then stays done."
+
 
 @dataclass(frozen=True, slots=True)
 class LimitMet:
@@ -67,6 +69,7 @@ class CallRunner:
         self._repeats = RepeatGuard(limits.repeats)
         self._open: SampledCall | None = None
         self._announced = False
+        self._running = False
 
     def tool_name(self, recipient: str) -> str:
         """The registered name of the tool that a recipient means, or the recipient when there is none."""
@@ -92,12 +95,12 @@ class CallRunner:
 
     def open(self, call: SampledCall) -> None:
         """`call` stands in the conversation and waits for its reply."""
-        self._open, self._announced = call, False
+        self._open, self._announced, self._running = call, False, False
 
     def settle(self) -> None:
         """Reply to the open call, if there is one, that the user interrupted it."""
         if self._open is not None:
-            self._finish(self._open, "cancelled", INTERRUPTED, 0.0)
+            self._finish(self._open, "cancelled", INTERRUPTED_RUNNING if self._running else INTERRUPTED, 0.0)
 
     def _refused(self, call: SampledCall) -> LimitMet | None:
         if not self._budget.take_call():
@@ -152,6 +155,7 @@ class CallRunner:
                 preview_type=effect.preview_type if effect else "text",
             )
         )
+        self._running = True
         began = time.monotonic()
         try:
             result = await prepared.run(lambda text: self._emit(ToolOutputDelta(item_id=call.item_id, text=text)))

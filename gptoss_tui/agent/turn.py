@@ -80,6 +80,7 @@ class Turn:
         self._answer_forced = False
         self._answer = ""
         self._task: asyncio.Task[None] | None = None
+        self._began = False
         self._interrupted = False
 
     def start(self) -> asyncio.Task[None]:
@@ -89,11 +90,15 @@ class Turn:
 
     def interrupt(self) -> None:
         """End the turn as `interrupted` at its next await. Idempotent."""
-        if self._task is not None and not self._interrupted and not self._task.done():
-            self._interrupted = True
+        if self._interrupted:
+            return
+        self._interrupted = True
+        # A task that is cancelled before its first step would never get to say how the turn ended.
+        if self._task is not None and self._began:
             self._task.cancel()
 
     async def _run(self) -> None:
+        self._began = True
         try:
             finished = await self._loop()
         except asyncio.CancelledError:
@@ -109,8 +114,8 @@ class Turn:
 
     async def _loop(self) -> TurnFinished:
         while True:
-            # A request to stop that found nothing to cancel takes effect here.
-            await asyncio.sleep(0)
+            if self._interrupted:
+                raise asyncio.CancelledError
             stream, limit = await self._step()
             if stream.call is not None:
                 limit = await self._calls.handle(stream.call) or limit

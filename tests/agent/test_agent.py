@@ -27,7 +27,6 @@ from gptoss_tui.tools.formats import format_denied
 from tests.agent.helpers import (
     ANSWER,
     CALL_PATCH,
-    THINK,
     call,
     files_in,
     make_agent,

@@ -66,7 +66,7 @@ def read_header(segments: Sequence[Segment], *, has_role: bool, complete: bool, 
     last = len(segments) - 1
     for i, (special, text) in enumerate(segments):
         if i == 0:
-            text = _read_role(text, found, complete=complete) if has_role else _drop_repeated_role(text, found)
+            text = _read_role(text, found, complete=complete) if has_role else _read_behind_role(text, found)
         elif special == CHANNEL:
             text = _read_channel(text, found, complete=complete)
         elif special == CONSTRAIN:
@@ -86,7 +86,7 @@ def _read_role(text: str, found: _Found, *, complete: bool) -> str:
         found.role, found.name = _as_role(author), name or None
         return behind
     if word.startswith("assistant"):
-        return _drop_repeated_role(text, found)
+        return _read_behind_role(word.removeprefix("assistant") + behind, found)
     if _NAMESPACED.match(word) or "to=assistant" in behind or word == "python":
         found.role, found.name = "tool", word
         return behind
@@ -99,10 +99,10 @@ def _read_role(text: str, found: _Found, *, complete: bool) -> str:
     return behind
 
 
-def _drop_repeated_role(text: str, found: _Found) -> str:
-    """The text behind `assistant`, when that stands there once more or runs into what follows."""
+def _read_behind_role(text: str, found: _Found) -> str:
+    """The text behind `assistant`: a space or nothing belongs there, not the word once more or the next one."""
     behind = re.sub(r"^\s*(assistant)+", "", text)
-    if behind != text:
+    if behind != text or (behind and not behind[0].isspace()):
         found.notes.append("the author was written twice or ran into the next word")
     return behind
 
@@ -162,13 +162,16 @@ def _settle(found: _Found, *, complete: bool, sampled: bool) -> Header:
     if not found.channels and found.words and found.words[0] in CHANNELS:
         found.channels.append(found.words.pop(0))
         found.notes.append("the channel stood without <|channel|>")
+    has_header = bool(found.channels or found.recipients)
+    if not complete and not has_header:
+        found.notes.clear()  # `_settle_channel` says it in one sentence
     recipient = _settle_recipient(found)
     content_type = _settle_content_type(found)
     channel: str | None = None
     known = True
     if found.role in ("assistant", "tool"):
         channel, known = _settle_channel(found, recipient, complete=complete)
-    if not complete and found.channels:
+    if not complete and has_header:
         found.notes.append("<|message|> was missing after the header")
     if sampled and found.role != "assistant":
         found.notes.append(f"the model wrote a message as {found.name or found.role}")

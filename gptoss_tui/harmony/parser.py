@@ -116,6 +116,8 @@ class StreamParser:
             elif self._state == "header":
                 self._on_header(token)
             elif token == START:
+                if self._count > 1:
+                    self._notes.append(f"{self._count - 1} tokens between two messages were skipped")
                 self._begin_header(has_role=True)
         return self._take_events()
 
@@ -200,6 +202,7 @@ class StreamParser:
             self._start_message(header)
             self._finish_message(stop)
         elif stop == "end":
+            self._notes.append("<|end|> without a message was skipped")
             self._begin_header(has_role=False)
         else:
             self._state = "between"

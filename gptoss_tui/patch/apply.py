@@ -104,16 +104,19 @@ class _Transaction:
         self, parent: int, path: str, name: str, data: bytes, mode: int | None, owner: os.stat_result | None
     ) -> None:
         fd = os.open(name, _STAGE, _NEW_MODE, dir_fd=parent)
-        self._temporary(path, name)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
+        try:
+            self._temporary(path, name)
+            left = memoryview(data)
+            while left:
+                left = left[os.write(fd, left) :]
             if owner is not None and (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
                 with contextlib.suppress(PermissionError):
                     os.fchown(fd, owner.st_uid, owner.st_gid)
             if mode is not None:
                 os.fchmod(fd, mode)
             os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def _swap(self, write: _Write, number: int, seen: os.stat_result | None) -> None:
         """Give the target its new content, keeping the old file under a second name until the end."""

@@ -6,7 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Sequence
 
-from gptoss_tui.patch.lines import LOOK_ALIKE, LineIndex, fold
+from gptoss_tui.patch.lines import LOOK_ALIKE, MAX_HITS, LineIndex, fold
 from gptoss_tui.patch.types import Hunk
 
 _SHOWN = 8
@@ -31,9 +31,10 @@ def numbered(lines: Sequence[str], start: int, stop: int) -> str:
 
 def ambiguous(hunk: Hunk, hits: Sequence[int], lines: Sequence[str]) -> str:
     """The lines of the hunk stand at several places."""
+    count = f"{len(hits)} or more" if len(hits) >= MAX_HITS else str(len(hits))
     shown = ", ".join(str(hit + 1) for hit in hits[:_SHOWN]) + (", …" if len(hits) > _SHOWN else "")
     return (
-        f"{_where(hunk)} fits {len(hits)} places, at lines {shown} of {len(lines)}. "
+        f"{_where(hunk)} fits {count} places, at lines {shown} of {len(lines)}. "
         "Send it again with more unchanged lines around the change, or with a line '@@ ' and the text of a line above "
         "the right place."
     )

@@ -6,8 +6,10 @@ for a file of a hundred thousand equal lines.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 MAX_HITS = 50
 MAX_LINES = 1_000_000  # below the number of code points, so that every line can have a letter
@@ -51,6 +53,7 @@ class LineIndex:
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
         self._rungs: dict[str, tuple[dict[str, str], str]] = {}
+        self._folded: tuple[str, list[int]] | None = None
 
     def find(self, rung: Rung, pattern: Sequence[str], start: int, stop: int, *, limit: int = MAX_HITS) -> list[int]:
         """Where `pattern` (not empty) stands within lines `start`..`stop`, at most `limit` places, ascending."""
@@ -69,6 +72,22 @@ class LineIndex:
     def positions(self, rung: Rung, line: str) -> list[int]:
         """Where single lines equal to `line` stand."""
         return self.find(rung, [line], 0, len(self.lines), limit=MAX_HITS)
+
+    def containing(self, fragment: str, *, at_start: bool, limit: int = MAX_HITS) -> list[int]:
+        """Lines that hold `fragment` (or start with it), outer blanks and look-alikes aside."""
+        if self._folded is None:
+            folded = [fold(line) for line in self.lines]
+            starts = list(accumulate((len(line) + 1 for line in folded), initial=0))
+            self._folded = ("\n" + "\n".join(folded), starts)
+        text, starts = self._folded
+        needle = f"\n{fold(fragment)}" if at_start else fold(fragment)
+        hits: list[int] = []
+        at = text.find(needle)
+        while at >= 0 and len(hits) < limit:
+            line = bisect_right(starts, at if at_start else at - 1) - 1
+            hits.append(line)
+            at = text.find(needle, starts[line + 1])
+        return hits
 
     def _spelled(self, rung: Rung) -> tuple[dict[str, str], str]:
         if rung.name not in self._rungs:

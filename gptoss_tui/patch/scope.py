@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gptoss_tui.patch.lines import LADDER, LineIndex, fold, indent_of
+from gptoss_tui.patch.lines import LADDER, LineIndex, indent_of
 
-_MAX_ANCHORS = 50
 _BRACKETS = tuple(")]}{")
 
 
@@ -50,10 +49,7 @@ class Scopes:
         for rung in LADDER:
             if hits := self._index.positions(rung, header):
                 return hits
-        wanted = fold(header)
-        folded = [fold(line) for line in self._index.lines]
-        starts = [i for i, line in enumerate(folded) if line.startswith(wanted)]
-        return (starts or [i for i, line in enumerate(folded) if wanted in line])[:_MAX_ANCHORS]
+        return self._index.containing(header, at_start=True) or self._index.containing(header, at_start=False)
 
     def _scope(self, header: int) -> Scope:
         lines = self._index.lines

@@ -52,8 +52,9 @@ class Request:
 class ScriptedEngine:
     """Plays one script a generation, token by token, giving way to the loop between tokens.
 
-    A generation goes on where the last one was cut by its token budget, as a model would. `hang_after` N stops before
-    the N-th token of a generation and waits to be cancelled; `die_after` N loses the worker there.
+    A prompt that ends where the last generation was cut is continued with the rest of its script, as a model would.
+    `hang_after` N stops before the N-th token of a generation and waits to be cancelled; `die_after` N loses the worker
+    there.
     """
 
     scripts: list[list[int]]
@@ -65,6 +66,7 @@ class ScriptedEngine:
     running: int = 0
     dead: bool = False
     _cache: list[int] = field(default_factory=list)
+    _rest: list[int] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -86,26 +88,28 @@ class ScriptedEngine:
         assert self.idle, "two generations at once"
         cached = _common_prefix(self._cache, token_ids)
         self.requests.append(Request(tuple(token_ids), params, cached))
-        self._cache = list(token_ids)
+        script = self._rest if self._rest and list(token_ids) == self._cache else self.scripts.pop(0)
+        self._cache, self._rest = list(token_ids), []
         self.running += 1
         try:
-            async for event in self._play(len(token_ids), cached, params):
+            async for event in self._play(script, len(token_ids), cached, params):
                 yield event
         finally:
             self.running -= 1
 
-    async def _play(self, prompt: int, cached: int, params: SamplingParams) -> AsyncIterator[GenerationEvent]:
+    async def _play(
+        self, script: list[int], prompt: int, cached: int, params: SamplingParams
+    ) -> AsyncIterator[GenerationEvent]:
         for done in (cached, prompt):
             await asyncio.sleep(0)
             yield PrefillProgress(prompt, done, cached)
-        script = self.scripts.pop(0)
         room = min(params.max_tokens or self.context, self.context - prompt)
         pending: list[Token] = []
         reason: FinishReason = "stop"
         for count, token_id in enumerate(script):
             if count == room:
                 reason = "length" if room == params.max_tokens else "context"
-                self.scripts.insert(0, script[count:])
+                self._rest = script[count:]
                 break
             if count == self.die_after:
                 self.dead = True

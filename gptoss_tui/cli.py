@@ -16,7 +16,7 @@ from gptoss_tui.commands.flags import add_chat_flags, settings_from
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import to_terminal_text
 
-COMMANDS = ("generate", "score", "models", "completion")
+COMMANDS = ("exec", "generate", "score", "models", "doctor", "bench", "completion")
 """Each is a module of `gptoss_tui.commands` with `add_parser(subparsers)`, whose `run(args)` gives the exit code."""
 
 _USAGE = """gptoss-tui [options] [PROMPT]

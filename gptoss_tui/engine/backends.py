@@ -58,12 +58,13 @@ def _planned(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
     checkpoint = open_checkpoint(spec.checkpoint)
     available = _available(spec.device)
 
-    def plan_for(context: int) -> MemoryPlan:
+    def plan_for(context: int | None) -> MemoryPlan:
         return plan(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype, available=available)
 
-    chosen = plan_for(spec.context or checkpoint.config.max_context)
-    if spec.context is None and not chosen.fits and (chosen.largest_context or 0) >= SMALLEST_CONTEXT:
-        chosen = plan_for(chosen.largest_context or 0)
+    chosen = plan_for(spec.context)
+    if spec.context is None:
+        smallest = min(SMALLEST_CONTEXT, checkpoint.config.max_context)
+        chosen = chosen if chosen.context >= smallest else plan_for(smallest)
     check(chosen)
     spare = "" if chosen.available is None else f" of {gigabytes(chosen.available)}"
     report(LoadProgress(f"Needs {gigabytes(chosen.total)}{spare} of memory", 0.0))

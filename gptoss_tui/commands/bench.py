@@ -1,0 +1,211 @@
+"""`gptoss-tui bench`: load, first token, prefill and decode of a model, beside the floor that memory sets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gptoss_tui.commands.flags import add_model_flags, settings_from
+from gptoss_tui.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from gptoss_tui.commands.machine import Machine
+    from gptoss_tui.engine.config import ModelConfig
+    from gptoss_tui.engine.types import EngineInfo, EngineSpec, Usage
+    from gptoss_tui.engine.worker.client import EngineClient
+
+PROMPT_TOKENS = (128, 1024, 4096)
+MAX_TOKENS = 64
+
+_WARM_UP_PROMPT, _WARM_UP_TOKENS = 16, 4
+_ORDINARY_IDS = 100_000
+"""Random prompts take ids below this: text in every vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One generation after a fresh prompt. Times in seconds, rates in tokens a second.
+
+    `floor_bytes` is what a token must read halfway through the decode, `floor_rate` what the memory's bandwidth makes
+    of it, `floor_share` the part of that rate that was reached (both None when the bandwidth could not be measured).
+    """
+
+    prompt_tokens: int
+    generated_tokens: int
+    first_token_seconds: float
+    prefill_rate: float
+    decode_rate: float
+    floor_bytes: int
+    floor_rate: float | None
+    floor_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was measured, and where. `load_seconds` counts from the start of the worker process."""
+
+    machine: Machine
+    torch: dict[str, Any]
+    model: EngineInfo
+    load_seconds: float
+    bandwidth: float | None
+    bandwidth_method: str
+    runs: tuple[Run, ...]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    default = " ".join(str(count) for count in PROMPT_TOKENS)
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure load, first token, prefill and decode",
+        description="Measure a model on this machine: load, time to first token, prefill and decode after prompts of "
+        "several lengths, one sequence at a time, greedy. Beside decode stands the floor: the bytes that a token must "
+        "read, at the bandwidth with which this machine reads.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--prompt-tokens", type=int, nargs="+", metavar="N", help=f"lengths of the prompts (default: {default})"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, default=MAX_TOKENS, metavar="N", help=f"tokens to decode (default: {MAX_TOKENS})"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    add_model_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    import asyncio
+
+    lengths = args.prompt_tokens or list(PROMPT_TOKENS)
+    if min(*lengths, args.max_tokens) < 1:
+        raise UsageError("--prompt-tokens and --max-tokens must be at least 1")
+    spec = settings_from(args).engine_spec()
+    report = asyncio.run(_measure(spec, lengths, args.max_tokens, asked=args.prompt_tokens is not None))
+    if args.json:
+        print(json.dumps(asdict(report), indent=2))
+    else:
+        for line in describe(report):
+            print(line)
+    return 0
+
+
+async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *, asked: bool) -> Report:
+    import asyncio
+
+    from gptoss_tui.commands.loading import loaded_engine
+    from gptoss_tui.commands.machine import describe_machine
+    from gptoss_tui.engine.floor import decode_bytes
+    from gptoss_tui.engine.probe import BANDWIDTH_METHOD, run_probe
+
+    machine = await asyncio.to_thread(describe_machine)
+    found = await asyncio.to_thread(run_probe, bandwidth=True, device=spec.device, threads=spec.threads)
+    bandwidth: float | None = found.pop("bandwidth", None)
+    started = time.perf_counter()
+    async with loaded_engine(spec) as (engine, info):
+        load_seconds = time.perf_counter() - started
+        lengths = _fitting(lengths, max_tokens, info.context, asked=asked)
+        config = await asyncio.to_thread(_config, spec)
+        await _generate(engine, info, _WARM_UP_PROMPT, _WARM_UP_TOKENS)
+        runs = []
+        for length in lengths:
+            print(f"prompt of {length} tokens", file=sys.stderr)
+            first, usage = await _generate(engine, info, length, max_tokens)
+            floor_bytes = decode_bytes(config, spec.dtype, length + usage.generated_tokens // 2)
+            runs.append(_as_run(first, usage, floor_bytes, bandwidth))
+    return Report(
+        machine=machine,
+        torch=found,
+        model=replace(info, cached_tokens=0),
+        load_seconds=load_seconds,
+        bandwidth=bandwidth,
+        bandwidth_method=BANDWIDTH_METHOD,
+        runs=tuple(runs),
+    )
+
+
+def _fitting(lengths: Sequence[int], max_tokens: int, context: int, *, asked: bool) -> list[int]:
+    """The lengths that leave room for `max_tokens`. Lengths that somebody asked for must all do."""
+    fitting = [length for length in lengths if length + max_tokens <= context]
+    if not fitting or (asked and len(fitting) < len(lengths)):
+        raise UsageError(f"A prompt of {max(lengths)} and {max_tokens} more tokens exceed the context of {context}")
+    return fitting
+
+
+def _config(spec: EngineSpec) -> ModelConfig:
+    from gptoss_tui.engine.checkpoint import open_checkpoint
+
+    if spec.checkpoint.is_file():
+        from gptoss_tui.engine.nano.expand import materialise
+
+        return open_checkpoint(materialise(spec.checkpoint)).config
+    return open_checkpoint(spec.checkpoint).config
+
+
+async def _generate(engine: EngineClient, info: EngineInfo, length: int, max_tokens: int) -> tuple[float, Usage]:
+    """Seconds to the first token after a random prompt of `length` ids, as the front sees it, and the usage."""
+    from gptoss_tui.engine.types import Finished, SamplingParams, TokenBatch
+
+    # Another length is another prompt from its first id on, so that no cached prefix is used again.
+    source = random.Random(length)
+    prompt = [source.randrange(min(info.vocab_size, _ORDINARY_IDS)) for _ in range(length)]
+    started = time.perf_counter()
+    first = 0.0
+    async for event in engine.generate(prompt, SamplingParams(temperature=0.0, max_tokens=max_tokens)):
+        if isinstance(event, TokenBatch) and not first:
+            first = time.perf_counter() - started
+        if isinstance(event, Finished):
+            usage = event.usage
+    if usage.cached_tokens:
+        raise EngineError(f"The run is no measurement: {usage.cached_tokens} tokens of its prompt were cached")
+    return first, usage
+
+
+def _as_run(first: float, usage: Usage, floor_bytes: int, bandwidth: float | None) -> Run:
+    decode_rate = usage.generated_tokens / usage.decode_seconds
+    return Run(
+        prompt_tokens=usage.prompt_tokens,
+        generated_tokens=usage.generated_tokens,
+        first_token_seconds=first,
+        prefill_rate=usage.prefilled_tokens / usage.prefill_seconds,
+        decode_rate=decode_rate,
+        floor_bytes=floor_bytes,
+        floor_rate=bandwidth / floor_bytes if bandwidth else None,
+        floor_share=decode_rate * floor_bytes / bandwidth if bandwidth else None,
+    )
+
+
+def describe(report: Report) -> Iterator[str]:
+    """The report as lines of text."""
+    from gptoss_tui.engine.memory import gigabytes
+
+    machine, model = report.machine, report.model
+    commit = f" (commit {machine.commit})" if machine.commit else ""
+    yield f"gptoss-tui {machine.version}{commit}, torch {report.torch.get('torch', 'unknown')}"
+    memory = gigabytes(machine.memory) if machine.memory else "unknown"
+    yield f"{machine.cpu}, {machine.cores} cores, {memory} of memory, {machine.system}"
+    if report.bandwidth:
+        yield f"memory reads {gigabytes(round(report.bandwidth))}/s ({report.bandwidth_method})"
+    yield (
+        f"{model.model}: {model.backend} on {model.device}, {model.dtype}, {model.num_layers} layers, "
+        f"{gigabytes(model.weight_bytes)} of weights"
+    )
+    yield f"load {report.load_seconds:.2f} s"
+    yield ""
+    columns = ("first token", "prefill", "decode", "bytes/token", "floor")
+    yield f"{'prompt':>7} {' '.join(f'{column:>12}' for column in columns)} {'reached':>8}"
+    for row in report.runs:
+        floor = f"{row.floor_rate:>8.1f} t/s" if row.floor_rate is not None else f"{'-':>12}"
+        reached = f"{row.floor_share:>8.0%}" if row.floor_share is not None else f"{'-':>8}"
+        yield (
+            f"{row.prompt_tokens:>7} {row.first_token_seconds:>10.3f} s {row.prefill_rate:>8.1f} t/s "
+            f"{row.decode_rate:>8.1f} t/s {gigabytes(row.floor_bytes):>12} {floor} {reached}"
+        )

@@ -1,0 +1,176 @@
+"""`gptoss-tui doctor`: what this machine has, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from gptoss_tui.errors import GptOssError
+from gptoss_tui.sanitize import to_terminal_line
+
+Status = Literal["ok", "note", "problem"]
+
+_DOCKER_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. A `problem` keeps something from working; a `note` is good to know."""
+
+    name: str
+    status: Status
+    detail: str
+    hint: str | None = None
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="check this machine and the installation",
+        description="Check this machine and the installation. Exits with 1 when something keeps the app from working.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 1 when there is a problem."""
+    checks = list(examine())
+    healthy = all(check.status != "problem" for check in checks)
+    if args.json:
+        print(json.dumps({"ok": healthy, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        for check in checks:
+            print(f"{check.status:<8} {check.name:<12} {to_terminal_line(check.detail)}")
+            if check.hint:
+                print(f"{'':<21} hint: {to_terminal_line(check.hint)}")
+    return 0 if healthy else 1
+
+
+def examine() -> Iterator[Check]:
+    """All findings, the quick ones first."""
+    sections: tuple[Callable[[], Iterator[Check]], ...] = (
+        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker),
+    )
+    for section in sections:
+        yield from section()
+
+
+def _machine() -> Iterator[Check]:
+    from gptoss_tui.commands.machine import describe_machine
+    from gptoss_tui.engine.memory import available_memory, gigabytes
+
+    machine = describe_machine()
+    yield Check("version", "ok", machine.version + (f" (commit {machine.commit})" if machine.commit else ""))
+    yield Check("python", "ok", f"{machine.python} at {sys.executable}")
+    yield Check("system", "ok", machine.system)
+    yield Check(
+        "cpu", "ok", f"{machine.cpu}, {machine.cores} cores, {' '.join(machine.features) or 'no known features'}"
+    )
+    total = gigabytes(machine.memory) if machine.memory else "unknown"
+    available = available_memory()
+    yield Check("memory", "ok", f"{total}, {gigabytes(available) if available is not None else 'unknown'} available")
+
+
+def _terminal() -> Iterator[Check]:
+    size = shutil.get_terminal_size()
+    colours = "no colour (NO_COLOR)" if os.environ.get("NO_COLOR") else _colours()
+    encoding = (sys.stdout.encoding or "unknown").lower()
+    where = "a terminal" if sys.stdout.isatty() else "not a terminal"
+    detail = f"{os.environ.get('TERM', 'TERM is not set')}, {size.columns}x{size.lines}, {colours}, {encoding}, {where}"
+    if not encoding.startswith("utf"):
+        yield Check("terminal", "note", detail, "set a UTF-8 locale (LANG=C.UTF-8) to see every character")
+    elif sys.stdout.isatty() and (size.columns < 80 or size.lines < 24):
+        yield Check("terminal", "note", detail, "the app is made for 80x24 and more")
+    else:
+        yield Check("terminal", "ok", detail)
+
+
+def _colours() -> str:
+    if os.environ.get("COLORTERM") in ("truecolor", "24bit"):
+        return "true colour"
+    return "256 colours" if "256" in os.environ.get("TERM", "") else "colours unknown"
+
+
+def _settings() -> Iterator[Check]:
+    from gptoss_tui.settings import config_path, load_settings
+
+    path = config_path()
+    try:
+        settings = load_settings()
+        spec = settings.engine_spec()
+    except GptOssError as error:
+        yield Check("settings", "problem", error.message, error.hint)
+        return
+    yield Check("settings", "ok", str(path) if path.is_file() else f"defaults (no {path})")
+    yield Check("model", "ok", f"{settings.model} at {spec.checkpoint}")
+
+
+def _vocabulary() -> Iterator[Check]:
+    from gptoss_tui.harmony.tokenizer import VOCABULARY_SHA256, read_vocabulary
+
+    try:
+        read_vocabulary()
+    except (GptOssError, OSError) as error:
+        yield Check("vocabulary", "problem", str(error), "reinstall gptoss-tui")
+        return
+    yield Check("vocabulary", "ok", f"sha256 {VOCABULARY_SHA256[:16]}… as published")
+
+
+def _models() -> Iterator[Check]:
+    from gptoss_tui.engine.catalog import installed_models, models_directory
+    from gptoss_tui.engine.memory import gigabytes
+
+    yield Check("models", "ok", f"kept in {models_directory()}")
+    for model in installed_models():
+        detail = f"{model.name}, {gigabytes(model.size)}, {model.source}"
+        if model.problem:
+            yield Check("models", "note", f"{detail}: {model.problem}", f"see `gptoss-tui models info {model.name}`")
+        else:
+            yield Check("models", "ok", detail)
+
+
+def _torch() -> Iterator[Check]:
+    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.probe import run_probe
+
+    found = run_probe()
+    if "error" in found:
+        yield Check("torch", "problem", found["error"], "reinstall gptoss-tui, or install torch by hand")
+        return
+    triton = f", triton {found['triton']}" if found["triton"] else ""
+    yield Check(
+        "torch", "ok", f"{found['torch']}{triton}, CPU path {found['cpu_capability']}, {found['threads']} threads"
+    )
+    for device in found["cuda"]:
+        memory = f"{gigabytes(device['free'])} of {gigabytes(device['memory'])} free"
+        yield Check(
+            "cuda", "ok", f"{device['name']}, {memory}, capability {device['capability']}, CUDA {device['cuda']}"
+        )
+    if found["metal"]:
+        yield Check("metal", "ok", "available")
+    if not found["cuda"] and not found["metal"]:
+        yield Check("gpu", "note", "none: models run on the CPU")
+
+
+def _docker() -> Iterator[Check]:
+    import docker
+
+    try:
+        client = docker.from_env(timeout=_DOCKER_SECONDS)
+        try:
+            version = client.version()["Version"]
+        finally:
+            client.close()
+    except Exception as error:  # requests, urllib3 and the SDK each have their own, and none is worth telling apart
+        yield Check("docker", "note", f"not reachable: {error}", "start Docker to let the model run Python")
+        return
+    yield Check("docker", "ok", f"engine {version}")

@@ -1,0 +1,102 @@
+"""Facts about this machine and this program that a bug report or a benchmark needs. No torch here."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gptoss_tui import __version__
+
+_PACKAGE = Path(__file__).parents[1]
+
+# What decides between fast and slow kernels, in the names that Linux gives them.
+_FEATURES = (
+    *("avx2", "f16c", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_bf16", "amx_int8", "asimd", "asimddp", "bf16", "i8mm", "sve", "sve2"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One line of facts each; `memory` in bytes, `cores` as the operating system lets this process use them."""
+
+    system: str
+    cpu: str
+    cores: int
+    features: tuple[str, ...]
+    memory: int | None
+    python: str
+    version: str
+    commit: str | None
+
+
+def describe_machine() -> Machine:
+    """The facts of this machine."""
+    cpuinfo = _read(Path("/proc/cpuinfo"))
+    return Machine(
+        system=platform.platform(terse=True),
+        cpu=_cpu_model(cpuinfo),
+        cores=usable_cores(),
+        features=_features(cpuinfo),
+        memory=_total_memory(),
+        python=platform.python_version(),
+        version=__version__,
+        commit=_commit(),
+    )
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may run on."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_model(cpuinfo: str) -> str:
+    match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    if match:
+        return match[1].strip()
+    if sys.platform == "darwin":
+        return _output("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def _features(cpuinfo: str) -> tuple[str, ...]:
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    present = set(match[1].split()) if match else set()
+    return tuple(name for name in _FEATURES if name in present)
+
+
+def _total_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return None
+
+
+def _commit() -> str | None:
+    """The commit that runs, where the package lies in its git repository; `+` marks changes on top of it."""
+    if not (_PACKAGE.parent / ".git").exists():
+        return None
+    commit = _output("git", "-C", str(_PACKAGE.parent), "rev-parse", "--short=12", "HEAD")
+    changed = commit and _output("git", "-C", str(_PACKAGE.parent), "status", "--porcelain", "--", str(_PACKAGE))
+    return f"{commit}+" if changed else commit
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -17,6 +17,7 @@ from training.data.compute import compute
 from training.data.copying import copying
 from training.data.create import create
 from training.data.draw import Draw, is_held_combination
+from training.data.edit import edit_read, edit_shown
 from training.data.talk import beyond, talk
 
 Skill = Callable[[Chat], None]
@@ -39,6 +40,8 @@ SHARES: tuple[Share, ...] = (
     Share(beyond, 5),
     Share(compute, 3, only_python_scene=22),
     Share(create, 26, needs_files=True),
+    Share(edit_shown, 16, needs_files=True),
+    Share(edit_read, 13, needs_files=True),
     Share(copying, 9),
 )
 

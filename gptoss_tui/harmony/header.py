@@ -68,6 +68,8 @@ def read_header(segments: Sequence[Segment], *, has_role: bool, complete: bool, 
         if i == 0:
             text = _read_role(text, found, complete=complete) if has_role else _read_behind_role(text, found)
         elif special == CHANNEL:
+            if found.words or found.constrained:
+                found.notes.append("the channel stood behind the content type")
             text = _read_channel(text, found, complete=complete)
         elif special == CONSTRAIN:
             text = _read_constrain(text, found)
@@ -116,12 +118,13 @@ def _read_channel(text: str, found: _Found, *, complete: bool) -> str:
     word = match[1] if match else ""
     behind = text[match.end() :] if match else text
     if word.startswith("to="):
+        found.notes.append("no channel stood behind <|channel|>")
         return text
     name = re.sub(r"^(assistant)+", "", word)
     for channel in CHANNELS:
         if name.startswith(channel):
             found.channels.append(channel)
-            if word == channel:
+            if text.startswith(channel) and word == channel:
                 return behind
             found.notes.append(f"channel {word[:40]!r} was read as {channel}")
             extra = name.removeprefix(channel)
@@ -134,6 +137,7 @@ def _read_constrain(text: str, found: _Found) -> str:
     match = _FIRST_WORD.match(text)
     word = match[1] if match else ""
     if word.startswith("to="):
+        found.notes.append("no content type stood behind <|constrain|>")
         return text
     found.constrained.append(f"{SPECIAL_TOKENS[CONSTRAIN]}{word}")
     return text[match.end() :] if match else text
@@ -143,6 +147,8 @@ def _read_words(text: str, found: _Found, *, keep_rest: bool) -> None:
     """`to=` wherever it stands, a content type, and what else there is."""
     while text.strip():
         if match := _TO.match(text):
+            if found.words or found.constrained:
+                found.notes.append("the recipient stood behind the content type")
             if match[1]:
                 found.recipients.append(match[1])
             if match[2]:

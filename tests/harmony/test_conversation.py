@@ -287,6 +287,7 @@ def test_whatever_is_sampled_the_conversation_stays_valid(tokenizer: Tokenizer, 
     read = parse_messages(conversation.tokens, sampled=False)[1:]
     assert [e.message for e in read] == conversation.to_messages()
     assert not any(e.recovered for e in read)
+    assert library.encoding().parse_messages_from_completion_tokens(conversation.tokens)
     messages = conversation.to_messages()
     for message, following in pairwise(messages):
         if message.role == "assistant" and message.recipient is not None:

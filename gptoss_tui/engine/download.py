@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ class DownloadProgress:
 
 ReportDownload = Callable[[DownloadProgress], None]
 _ReportFile = Callable[[Stage, int], None]
+
+_PAUSES = (1, 2, 4, 8, 15)
+"""Seconds to wait between connections that bring nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,26 +156,15 @@ def _check_space(files: list[_RemoteFile], directory: Path) -> None:
         )
 
 
-def _fetch(
-    repository: str,
-    revision: str,
-    file: _RemoteFile,
-    directory: Path,
-    report: _ReportFile,
-) -> None:
+def _fetch(repository: str, revision: str, file: _RemoteFile, directory: Path, report: _ReportFile) -> None:
     """Continue or start the partial of `file`, verify it and give it its name."""
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers, disable_progress_bars
 
-    disable_progress_bars()
     target, partial = directory / file.path, file.partial(directory)
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("ab") as output, _locked(output, target):
-        present = output.tell()
         url = hf_hub_url(repository, file.path, revision=revision, endpoint=_endpoint())
-        counted = _CountedFile(output, lambda size: report("downloading", size))
-        http_get(url, counted, resume_size=present, headers=build_hf_headers(), expected_size=file.size)
+        _transfer(url, output, file.size, report)
         output.flush()
         os.fsync(output.fileno())
         report("verifying", file.size)
@@ -185,19 +178,45 @@ def _fetch(
         stale.unlink()  # of an earlier version of the file
 
 
-class _CountedFile:
-    """The part of a file that `http_get` uses; says after each write how long the file is."""
+def _transfer(url: str, output: IO[bytes], size: int, report: _ReportFile) -> None:
+    """Append to `output` what it lacks of the `size` bytes at `url`, over as many connections as that takes.
 
-    def __init__(self, file: IO[bytes], on_size: Callable[[int], None]) -> None:
-        self._file = file
-        self._on_size = on_size
-        self.tell, self.seek, self.truncate = file.tell, file.seek, file.truncate
+    Gives up when so many connections after one another brought nothing as there are pauses.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
 
-    def write(self, data: bytes) -> int:
-        """Append `data`."""
-        count = self._file.write(data)
-        self._on_size(self._file.tell())
-        return count
+    pauses = iter(_PAUSES)
+    while (before := output.tell()) < size:
+        lost: Exception | None = None
+        try:
+            _receive(url, output, report)
+        except (HfHubHTTPError, OSError):
+            raise
+        except Exception as error:  # a lost connection; see `_hub_errors` for why it has no name here
+            lost = error
+        if output.tell() > before:
+            pauses = iter(_PAUSES)
+        elif (pause := next(pauses, None)) is not None:
+            time.sleep(pause)
+        else:
+            raise lost or OSError("the connection ends before the file does")
+
+
+def _receive(url: str, output: IO[bytes], report: _ReportFile) -> None:
+    """Append what one connection brings of `url`, from where `output` ends."""
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    # A compressed reply would count other bytes than the file's.
+    headers = build_hf_headers() | {"Accept-Encoding": "identity", "Range": f"bytes={output.tell()}-"}
+    with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+        hf_raise_for_status(response)
+        if response.status_code != 206:
+            output.seek(0)
+            output.truncate()
+        for chunk in response.iter_bytes():
+            output.write(chunk)
+            report("downloading", output.tell())
 
 
 @contextmanager
@@ -243,7 +262,7 @@ def _hub_errors(repository: str, directory: Path) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise DownloadError(f"the disk of {directory} is full; {kept}", hint=f"free some space; {again}") from error
         raise DownloadError(f"{repository} could not be fetched: {error}; {kept}", hint=again) from error
-    # The transport differs between releases of huggingface_hub (requests, httpx) and its errors share no base.
+    # The errors of the transport: huggingface_hub has changed the package that they come from more than once.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise DownloadError(f"{repository} could not be fetched ({reason}); {kept}", hint=again) from error

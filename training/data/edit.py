@@ -508,9 +508,18 @@ def think_edit(chat: Chat, edit: Edit) -> None:
     )
 
 
+def replace_shown(chat: Chat) -> None:
+    """Replace something in a file that stands in the message."""
+    _edit_shown(chat, REPLACEMENTS)
+
+
 def edit_shown(chat: Chat) -> None:
-    """The file stands in the message."""
-    edit, patch = some_edit(chat.draw, REPLACEMENTS if chat.draw.chance(0.6) else EDITS)
+    """Any change of a file that stands in the message."""
+    _edit_shown(chat, REPLACEMENTS if chat.draw.chance(0.5) else EDITS)
+
+
+def _edit_shown(chat: Chat, kinds: tuple[Callable[[Draw], Edit | None], ...]) -> None:
+    edit, patch = some_edit(chat.draw, kinds)
     chat.skill, chat.key = "edit_shown", edit.key
     chat.user(show_in_message(chat, edit.request, edit.file))
     _finish(chat, edit, patch)

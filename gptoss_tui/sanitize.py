@@ -6,41 +6,64 @@ the sequence that it starts.
 
 from __future__ import annotations
 
-_KEPT = {0x09, 0x0A}
-_BIDI = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-_TAGS = range(0xE0000, 0xE0080)
-_INVISIBLE = {0x00AD, 0x180E, 0x200B, 0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0xFEFF}
+import re
+
+# Characters that no terminal draws: they hide text, reorder it or carry data that only a machine reads.
+_INVISIBLE: tuple[tuple[int, int], ...] = (
+    (0x00AD, 0x00AD),  # soft hyphen
+    (0x034F, 0x034F),  # combining grapheme joiner
+    (0x061C, 0x061C),  # Arabic letter mark
+    (0x115F, 0x1160),  # Hangul fillers
+    (0x17B4, 0x17B5),  # Khmer inherent vowels
+    (0x180B, 0x180F),  # Mongolian selectors
+    (0x200B, 0x200B),  # zero width space
+    (0x200E, 0x200F),  # direction marks
+    (0x202A, 0x202E),  # direction embeddings and overrides
+    (0x2060, 0x206F),  # word joiner, invisible operators, direction isolates
+    (0x3164, 0x3164),  # Hangul filler
+    (0xFE00, 0xFE0D),  # variation selectors; those of text and emoji style stay
+    (0xFEFF, 0xFEFF),  # byte order mark
+    (0xFFA0, 0xFFA0),  # halfwidth Hangul filler
+    (0xFFF0, 0xFFFB),  # interlinear annotation
+    (0x13430, 0x1343F),  # Egyptian hieroglyph joiners
+    (0x1BCA0, 0x1BCA3),  # shorthand controls
+    (0x1D173, 0x1D17A),  # musical controls
+    (0xE0000, 0xE0FFF),  # tags, variation selectors supplement
+)
+_RANGES = (
+    *((0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F)),  # controls, without tab and newline
+    *((0x2028, 0x2029), (0xD800, 0xDFFF)),  # line separators, surrogates
+    *_INVISIBLE,
+)
+_CLASS = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in _RANGES)
+_UNSAFE = re.compile(f"(?P<line_end>\r(?=\n|\\Z))|[{_CLASS}]")
 
 
-def _table() -> dict[int, str]:
-    table: dict[int, str] = {}
-    for code in range(0x20):
-        if code not in _KEPT:
-            table[code] = chr(0x2400 + code)  # the control picture: ESC shows as ␛
-    table[0x0D] = ""  # CRLF text shows as its lines; a lone CR must not move the cursor
-    table[0x7F] = "\u2421"
-    for code in range(0x80, 0xA0):
-        table[code] = "\ufffd"
-    for code in (*_BIDI, *_TAGS, *_INVISIBLE):
-        table[code] = f"<U+{code:04X}>"
-    for code in (0x2028, 0x2029):
-        table[code] = "\n"
-    for code in range(0xD800, 0xE000):
-        table[code] = "\ufffd"
-    return table
-
-
-_TABLE = _table()
+def _safe(match: re.Match[str]) -> str:
+    """What stands for one unsafe character."""
+    code = ord(match[0])
+    if match["line_end"]:
+        return ""
+    if code < 0x20:
+        return chr(0x2400 + code)  # the control picture: ESC shows as ␛
+    if code == 0x7F:
+        return "\u2421"
+    if code in (0x2028, 0x2029):
+        return "\n"
+    if code < 0xA0 or 0xD800 <= code <= 0xDFFF:
+        return "\ufffd"
+    return f"<U+{code:04X}>"
 
 
 def to_terminal_text(text: str) -> str:
     """`text` with nothing left that a terminal would act on or hide.
 
     Newline and tab stay. Other C0 controls and DEL become their visible pictures, C1 controls and lone surrogates
-    U+FFFD, and bidirectional, tag and invisible characters their code point (`<U+202E>`), since they make text read
-    other than it is. Joiners (U+200C, U+200D) and variation selectors stay: scripts and emoji need them.
+    U+FFFD, line separators a newline, and bidirectional, tag and invisible characters their code point (`<U+202E>`),
+    since they make text read other than it is. Joiners (U+200C, U+200D) and the text and emoji styles (U+FE0E, U+FE0F)
+    stay: scripts and emoji need them. A CR before a newline or at the end goes, any other one shows as `␍`.
     """
-    return text.translate(_TABLE)
+    return _UNSAFE.sub(_safe, text)
 
 
 def to_terminal_line(text: str) -> str:

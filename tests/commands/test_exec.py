@@ -1,0 +1,248 @@
+"""`exec` from the command line to the exit code, on a scripted engine instead of a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptoss_tui import cli
+from gptoss_tui.agent.events import AnswerDelta, AnswerDone, ReasoningDelta, ReasoningDone, ToolCall, TurnFinished
+from gptoss_tui.agent.session import DIRECTORY_VARIABLE, load_session
+from gptoss_tui.commands import loading
+from gptoss_tui.commands.exec_output import TextOutput
+from gptoss_tui.errors import MemoryPlanError
+from tests.agent.helpers import ANSWER, CALL_PATCH, make_engine
+
+Exec = Callable[..., tuple[int, str, str]]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_exec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Exec:
+    """Run `gptoss-tui exec` in `tmp_path/work` on an engine that plays the transcripts."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "sessions"))
+    monkeypatch.setenv("GPTOSS_TUI_CONFIG", os.devnull)
+    # The scripted engine needs no checkpoint; any directory will do as a model.
+    monkeypatch.setenv("GPTOSS_TUI_MODEL", str(tmp_path))
+
+    def run(transcripts: tuple[str, ...], *arguments: str) -> tuple[int, str, str]:
+        @asynccontextmanager
+        async def scripted(spec: Any) -> AsyncIterator[tuple[Any, Any]]:
+            engine = make_engine(*transcripts)
+            yield engine, await engine.info()
+
+        monkeypatch.setattr(loading, "loaded_engine", scripted)
+        code = cli.main(["exec", "-C", str(tmp_path / "work"), *arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_the_answer_is_all_that_stdout_gets(run_exec: Exec, tmp_path: Path) -> None:
+    code, out, err = run_exec((CALL_PATCH, ANSWER), "--approve", "edits", "create hello.py")
+    assert (code, out) == (0, "I created hello.py.\n")
+    assert (tmp_path / "work" / "hello.py").read_text() == "print('hello')\n"
+    assert err == "* apply_patch hello.py\n  ok: Done!\n"
+
+
+def test_json_events(run_exec: Exec) -> None:
+    code, out, err = run_exec((CALL_PATCH, ANSWER), "--json", "--approve", "all", "create hello.py")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert {event["v"] for event in events} == {1}
+    assert [events[0]["type"], events[-1]["type"]] == ["turn_started", "turn_finished"]
+    assert events[-1]["answer"] == "I created hello.py."
+    assert {"reasoning_delta", "tool_call", "tool_started", "tool_finished", "step_finished"} <= {
+        event["type"] for event in events
+    }
+
+
+def test_without_approval_nothing_is_written_and_the_diff_is_shown(run_exec: Exec, tmp_path: Path) -> None:
+    code, out, err = run_exec((CALL_PATCH, ANSWER), "create hello.py")
+    assert (code, out) == (3, "")
+    assert "+print('hello')" in err
+    assert not (tmp_path / "work" / "hello.py").exists()
+    (session,) = (tmp_path / "sessions").iterdir()
+    assert load_session(session).events[-1]["reason"] == "interrupted"
+
+
+def test_raw_is_the_stream_with_special_tokens(run_exec: Exec) -> None:
+    code, out, _ = run_exec((CALL_PATCH, ANSWER), "--raw", "--approve", "edits", "create hello.py")
+    assert (code, out) == (0, CALL_PATCH + ANSWER + "\n")
+
+
+def test_the_prompt_can_come_from_stdin(run_exec: Exec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO("line one\nline two\n"))
+    code, out, _ = run_exec((ANSWER,), "--json", "-")
+    assert code == 0
+    assert json.loads(out.splitlines()[0])["text"] == "line one\nline two\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [((" ",), "no prompt"), (("-C", "/nowhere/at/all", "hi"), "not a folder"), (("--python", "hi"), "python")],
+)
+def test_bad_usage_is_2(run_exec: Exec, arguments: tuple[str, ...], word: str) -> None:
+    code, out, err = run_exec((), *arguments)
+    assert (code, out) == (2, "")
+    assert word in err
+    assert "hint:" in err
+
+
+def test_a_limit_is_a_failure_that_says_what_to_do(run_exec: Exec) -> None:
+    code, out, err = run_exec(("<|channel|>final<|message|>" + "word " * 50,), "--max-tokens", "20", "talk")
+    assert code == 1
+    assert out.startswith("word word")
+    assert "error: " in err
+    assert "hint: " in err
+
+
+def test_a_model_that_cannot_be_loaded_is_1_also_in_json(
+    run_exec: Exec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_exec((ANSWER,), "warm up")
+
+    @asynccontextmanager
+    async def refuse(spec: Any) -> AsyncIterator[tuple[Any, Any]]:
+        raise MemoryPlanError("It does not fit", hint="use a smaller one")
+        yield
+
+    monkeypatch.setattr(loading, "loaded_engine", refuse)
+    assert cli.main(["exec", "--json", "hi"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {
+        "v": 1,
+        "type": "turn_finished",
+        "turn_id": "",
+        "reason": "failed",
+        "answer": "",
+        "error": "It does not fit",
+        "hint": "use a smaller one",
+    }
+    assert "It does not fit" in err
+
+
+class Terminal(StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_safe_text_as_it_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    out, err = Terminal(), Terminal()
+    output = TextOutput(out, err)
+    output.show(ReasoningDelta(item_id="1", text="hm\x1b[2J"))
+    output.show(ReasoningDelta(item_id="1", text="m"))
+    output.show(ReasoningDone(item_id="1", text="hm\x1b[2Jm", tokens=2, seconds=0.1))
+    output.show(ToolCall(item_id="2", tool="t", arguments="", summary="t \x1b]0;title\x07\nsecond"))
+    output.show(AnswerDelta(item_id="3", text="It is \x9b31m"))
+    assert out.getvalue() == "It is \ufffd31m"
+    output.show(AnswerDone(item_id="3", text="It is \x9b31m", tokens=2, seconds=0.1))
+    output.show(TurnFinished(reason="done", answer="It is \x9b31m"))
+    assert out.getvalue() == "It is \ufffd31m\n"
+    assert err.getvalue() == "\x1b[2mhm␛[2Jm\x1b[0m\n* t ␛]0;title␇⏎second\n"
+
+
+def test_no_color_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    err = Terminal()
+    output = TextOutput(Terminal(), err)
+    output.show(ReasoningDelta(item_id="1", text="hm"))
+    output.show(TurnFinished(reason="interrupted"))
+    assert err.getvalue() == "hm\ninterrupted\n"
+
+
+def test_a_pipe_gets_the_answer_byte_for_byte_and_no_reasoning() -> None:
+    out, err = StringIO(), StringIO()
+    output = TextOutput(out, err)
+    output.show(ReasoningDelta(item_id="1", text="hm"))
+    output.show(AnswerDelta(item_id="3", text="a\u200bb\x1b"))
+    output.show(TurnFinished(reason="done", answer="a\u200bb\x1b"))
+    assert (out.getvalue(), err.getvalue()) == ("a\u200bb\x1b\n", "")
+
+
+_HANGING = """
+import asyncio, sys
+from contextlib import asynccontextmanager
+from gptoss_tui import cli
+from gptoss_tui.commands import loading
+from tests.agent.helpers import CALL_PATCH, make_engine
+from tests.agent.scripted_engine import ScriptedEngine
+
+class Stuck(ScriptedEngine):
+    async def generate(self, token_ids, params):
+        try:
+            async for event in super().generate(token_ids, params):
+                yield event
+        finally:
+            print("stuck", file=sys.stderr, flush=True)
+            await asyncio.Event().wait()
+
+@asynccontextmanager
+async def scripted(spec):
+    engine = make_engine(CALL_PATCH, hang_after=5)
+    if sys.argv[1] == "stuck":
+        engine = Stuck(engine.scripts, hang_after=5)
+    yield engine, await engine.info()
+
+loading.loaded_engine = scripted
+sys.exit(cli.main(["exec", "--json", "-C", sys.argv[2], "hi"]))
+"""
+
+
+def start_hanging(how: str, tmp_path: Path) -> subprocess.Popen[str]:
+    """`exec --json` on an engine that stops in the middle of the reasoning, which has begun."""
+    environment = {**os.environ, DIRECTORY_VARIABLE: str(tmp_path / "s"), "GPTOSS_TUI_MODEL": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HANGING, how, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["type"] == "reasoning_delta":
+            break
+    return process
+
+
+def test_ctrl_c_ends_the_turn_in_good_order(tmp_path: Path) -> None:
+    with start_hanging("quick", tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert json.loads(out.splitlines()[-1])["reason"] == "interrupted"
+    (session,) = (tmp_path / "s").iterdir()
+    assert load_session(session).events[-1]["reason"] == "interrupted"
+
+
+def test_a_second_ctrl_c_ends_a_process_that_is_stuck(tmp_path: Path) -> None:
+    with start_hanging("stuck", tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.readline() == "stuck\n"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+
+
+def test_importing_the_command_is_cheap() -> None:
+    code = "import sys, gptoss_tui.commands.exec; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"asyncio", "torch", "textual", "openai_harmony", "aiohttp"} & set(modules)

@@ -20,6 +20,7 @@ from typing import Self
 from gptoss_tui.errors import GptOssError
 
 MAX_FILE_BYTES = 8 << 20
+_CHUNK = 1 << 20
 _MAX_PATH = 4096
 _MAX_LINKS = 40
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -77,12 +78,14 @@ class Tree:
         return "/".join(done) or "."
 
     def stat(self, path: str) -> os.stat_result | None:
-        """`lstat` of a resolved path; None when there is nothing."""
+        """`lstat` of a resolved path; None when there is nothing. Raises PathError when it cannot be told."""
         try:
             with self.parent(path) as (fd, name):
                 return os.stat(name, dir_fd=fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise PathError(f"{path}: {_reason(error)}") from error
 
     def read(self, path: str, *, limit: int = MAX_FILE_BYTES) -> tuple[bytes, os.stat_result]:
         """The bytes of a resolved path and its status.
@@ -94,12 +97,16 @@ class Tree:
                 fd = os.open(name, _FILE, dir_fd=parent)
         except OSError as error:
             raise PathError(f"{path}: {_reason(error)}") from error
-        with os.fdopen(fd, "rb") as file:
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise PathError(f"{path}: it is {describe(status)}, not a regular file")
-            data = file.read(limit + 1) if status.st_size <= limit else None
-        if data is None or len(data) > limit:
+            data = _read_all(fd, limit) if status.st_size <= limit else None
+        except OSError as error:
+            raise PathError(f"{path}: {_reason(error)}") from error
+        finally:
+            os.close(fd)
+        if data is None:
             raise PathError(f"{path}: the file is larger than {limit // 1024} KiB")
         return data, status
 
@@ -148,6 +155,16 @@ def describe(status: os.stat_result) -> str:
         stat.S_IFSOCK: "a socket",
     }
     return kinds.get(stat.S_IFMT(status.st_mode), "a device")
+
+
+def _read_all(fd: int, limit: int) -> bytes | None:
+    """Everything up to the end of the file; None when that is more than `limit` bytes."""
+    chunks: list[bytes] = []
+    room = limit + 1
+    while room and (chunk := os.read(fd, min(room, _CHUNK))):
+        chunks.append(chunk)
+        room -= len(chunk)
+    return b"".join(chunks) if room else None
 
 
 def _components(raw: str, roots: Sequence[str]) -> list[str]:

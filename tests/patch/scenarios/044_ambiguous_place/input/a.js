@@ -1,0 +1,9 @@
+function f() {
+  const x = 1;
+  return x;
+}
+
+function g() {
+  const x = 1;
+  return x;
+}

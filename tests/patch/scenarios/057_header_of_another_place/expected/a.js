@@ -1,0 +1,6 @@
+function f() {
+  c();
+}
+function g() {
+  b();
+}

@@ -1,0 +1,6 @@
+function f() {
+  a();
+}
+function g() {
+  b();
+}

@@ -22,10 +22,9 @@ UNCLEAR_RECIPIENT = "unclear"
 
 Segment = tuple[int | None, str]
 
-_ROLES: tuple[Role, ...] = get_args(Role)
+_ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 _TO = re.compile(r"\s*to=\s*([\w.:/-]*)(\S*)")
-_WORD = re.compile(r"\s*([^\s]+)")
-_FIRST_WORD = re.compile(r"\s*([^\s<]*)")
+_REPEATED_ROLE = re.compile(r"\s*(assistant)+")
 _NAMESPACED = re.compile(r"(functions|browser)\.\w")
 _TYPES = ("json", "code", "text")
 
@@ -80,12 +79,10 @@ def read_header(segments: Sequence[Segment], *, has_role: bool, complete: bool, 
 
 
 def _read_role(text: str, found: _Found, *, complete: bool) -> str:
-    match = _FIRST_WORD.match(text)
-    word = match[1] if match else ""
+    word, behind = _first_word(text)
     author, _, name = word.partition(":")
-    behind = text[match.end() :] if match else text
     if author in _ROLES:
-        found.role, found.name = _as_role(author), name or None
+        found.role, found.name = _ROLES[author], name or None
         return behind
     if word.startswith("assistant"):
         return _read_behind_role(word.removeprefix("assistant") + behind, found)
@@ -103,24 +100,19 @@ def _read_role(text: str, found: _Found, *, complete: bool) -> str:
 
 def _read_behind_role(text: str, found: _Found) -> str:
     """The text behind `assistant`: a space or nothing belongs there, not the word once more or the next one."""
-    behind = re.sub(r"^\s*(assistant)+", "", text)
+    repeated = _REPEATED_ROLE.match(text)
+    behind = text[repeated.end() :] if repeated else text
     if behind != text or (behind and not behind[0].isspace()):
         found.notes.append("the author was written twice or ran into the next word")
     return behind
 
 
-def _as_role(word: str) -> Role:
-    return next(role for role in _ROLES if role == word)
-
-
 def _read_channel(text: str, found: _Found, *, complete: bool) -> str:
-    match = _FIRST_WORD.match(text)
-    word = match[1] if match else ""
-    behind = text[match.end() :] if match else text
+    word, behind = _first_word(text)
     if word.startswith("to="):
         found.notes.append("no channel stood behind <|channel|>")
         return text
-    name = re.sub(r"^(assistant)+", "", word)
+    name = _REPEATED_ROLE.sub("", word, count=1) if word.startswith("assistant") else word
     for channel in CHANNELS:
         if name.startswith(channel):
             found.channels.append(channel)
@@ -134,13 +126,19 @@ def _read_channel(text: str, found: _Found, *, complete: bool) -> str:
 
 
 def _read_constrain(text: str, found: _Found) -> str:
-    match = _FIRST_WORD.match(text)
-    word = match[1] if match else ""
+    word, behind = _first_word(text)
     if word.startswith("to="):
         found.notes.append("no content type stood behind <|constrain|>")
         return text
     found.constrained.append(f"{SPECIAL_TOKENS[CONSTRAIN]}{word}")
-    return text[match.end() :] if match else text
+    return behind
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """The word that `text` begins with, up to a space or `<`, and what stands behind it."""
+    stripped = text.lstrip()
+    word = re.split(r"[\s<]", stripped, maxsplit=1)[0]
+    return word, stripped[len(word) :]
 
 
 def _read_words(text: str, found: _Found, *, keep_rest: bool) -> None:
@@ -153,13 +151,13 @@ def _read_words(text: str, found: _Found, *, keep_rest: bool) -> None:
                 found.recipients.append(match[1])
             if match[2]:
                 found.notes.append(f"the recipient was cut before {match[2][:40]!r}")
-        else:
-            match = _WORD.match(text)
-            assert match is not None  # text.strip() is not empty
-            if keep_rest and (match[1] not in _TYPES or not (found.recipients or found.channels)):
-                break
-            found.words.append(match[1])
-        text = text[match.end() :]
+            text = text[match.end() :]
+            continue
+        word = text.split(maxsplit=1)[0]
+        if keep_rest and (word not in _TYPES or not (found.recipients or found.channels)):
+            break
+        found.words.append(word)
+        text = text.lstrip()[len(word) :]
     if keep_rest:
         found.rest = text.removeprefix(" ") if found.channels or found.recipients else text
 

@@ -131,8 +131,6 @@ class StreamParser:
         self._state = "between"
         return self._take_events()
 
-    # -- header -------------------------------------------------------------------------------------------------
-
     def _begin_header(self, *, has_role: bool) -> None:
         self._state = "header"
         self._segments = [(None, [])]
@@ -206,8 +204,6 @@ class StreamParser:
             self._begin_header(has_role=False)
         else:
             self._state = "between"
-
-    # -- content ------------------------------------------------------------------------------------------------
 
     def _start_message(self, header: Header) -> None:
         self._state = "content"
@@ -324,8 +320,6 @@ class StreamParser:
             self._notes.append("<|call|> ended a message that calls nothing")
         if stop in ("end", "return") and message.recipient is not None:
             self._notes.append(f"the call ended with <|{stop}|> instead of <|call|>")
-
-    # -- events -------------------------------------------------------------------------------------------------
 
     def _flush_delta(self) -> None:
         if self._delta:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptoss_tui.errors import UsageError
+from gptoss_tui.errors import CheckpointError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.download import DownloadProgress
     from gptoss_tui.engine.memory import MemoryPlan
 
+_SECONDS_BETWEEN_LINES = 0.1
 _LAYOUTS = ("original", "huggingface")
 
 
@@ -197,14 +199,7 @@ def _random(args: argparse.Namespace) -> int:
     from gptoss_tui.engine.checkpoint import random_checkpoint
     from gptoss_tui.engine.memory import gigabytes
 
-    config = _config_like(args.like)
-    for flag, field, value in (
-        ("--layers", "num_hidden_layers", args.layers),
-        ("--experts", "num_experts", args.experts),
-    ):
-        if value is not None and value < 1:
-            raise UsageError(f"{flag} must be at least 1, got {value}")
-        config = config if value is None else replace(config, **{field: value})
+    config = _resized(_config_like(args.like), args.layers, args.experts)
     with _status_line() as show:
 
         def report(done: int, total: int) -> None:
@@ -219,14 +214,18 @@ def _random(args: argparse.Namespace) -> int:
 def _status_line() -> Iterator[Callable[[str], None]]:
     """A line on stderr that rewrites itself and is gone at the end; nothing where stderr is no terminal."""
     terminal = sys.stderr.isatty()
+    due = 0.0
 
     def show(text: str) -> None:
-        if terminal:
+        nonlocal due
+        if terminal and time.monotonic() >= due:
+            due = time.monotonic() + _SECONDS_BETWEEN_LINES
             print(f"\r\x1b[K{to_terminal_line(text)}", end="", file=sys.stderr, flush=True)
 
     try:
         yield show
     finally:
+        due = 0.0
         show("")
 
 
@@ -237,6 +236,14 @@ def _config_like(name: str) -> ModelConfig:
 
     model = published_model(name)
     return model.config if model else open_checkpoint(resolve_model(name)).config
+
+
+def _resized(config: ModelConfig, layers: int | None, experts: int | None) -> ModelConfig:
+    sizes = {"num_hidden_layers": layers, "num_experts": experts}
+    try:
+        return replace(config, **{name: size for name, size in sizes.items() if size is not None})
+    except CheckpointError as error:
+        raise UsageError(f"there is no such model: {error.message}") from None
 
 
 def _download_line(progress: DownloadProgress) -> str:

@@ -1,0 +1,159 @@
+"""`gptoss-tui models` by way of the command line, on real checkpoints and a hub on loopback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui.cli import main
+from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint, tensor_table
+from gptoss_tui.engine.config import GPT_OSS_120B
+from tests.engine.hub import Hub, serve
+from tests.engine.shapes import TINY
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty models directory and an empty Hugging Face cache."""
+    monkeypatch.setenv("GPTOSS_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "models"
+
+
+def test_list_shows_what_is_here_and_what_can_be_fetched(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_checkpoint(TINY, models / "mine")
+    (models / "half").mkdir()
+    assert main(["models", "list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert str(models / "mine") in lines["mine"]
+    assert "cannot be used" in lines["half"]
+    assert lines["gpt-oss-20b"].split(maxsplit=3)[1:] == ["13.8", "GB", "gptoss-tui models download gpt-oss-20b"]
+    assert "65.2 GB" in lines["gpt-oss-120b"]
+
+
+def test_list_as_json(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_checkpoint(TINY, models / "gpt-oss-20b" / "original")
+    assert main(["models", "list", "--json"]) == 0
+    listing = json.loads(capsys.readouterr().out)
+    assert listing["models_directory"] == str(models)
+    (installed,) = [entry for entry in listing["installed"] if entry["source"] != "built in"]
+    assert installed == {
+        "name": "gpt-oss-20b",
+        "source": "models directory",
+        "directory": str(models / "gpt-oss-20b"),
+        "layout": "original",
+        "size": open_checkpoint(models / "gpt-oss-20b").weight_bytes,
+        "problem": None,
+    }
+    assert [entry["name"] for entry in listing["downloadable"]] == ["gpt-oss-120b"]
+
+
+def test_names_cannot_steer_the_terminal(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (models / "bad\x1b[2Jname").mkdir(parents=True)
+    assert main(["models", "list"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_info_shows_shape_and_memory_plan(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_checkpoint(TINY, models / "mine", "huggingface")
+    assert main(["models", "info", "mine", "--context", "100"]) == 0
+    shown = capsys.readouterr().out
+    for part in (str(models / "mine"), "huggingface", "3 layers", "4 experts", "for 100 tokens in bfloat16", "fits"):
+        assert part in shown
+
+
+def test_info_as_json(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_checkpoint(TINY, models / "mine")
+    reports = []
+    for dtype in ("bfloat16", "float32"):
+        assert main(["models", "info", "mine", "--json", "--context", "100", "--dtype", dtype]) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    half, full = (report["memory"] for report in reports)
+    assert reports[0]["config"]["num_experts"] == TINY.num_experts
+    assert (reports[0]["layout"], reports[0]["max_context"]) == ("original", TINY.max_context)
+    assert half["total"] == half["weights"] + half["kv_cache"] + half["scratch"]
+    assert full["kv_cache"] == 2 * half["kv_cache"]
+    assert full["weights"] > half["weights"]
+    assert (half["context"], half["dtype"], half["fits"]) == (100, "bfloat16", True)
+
+
+@pytest.mark.parametrize("context", ["0", "-1", "131073"])
+def test_info_refuses_a_context_that_the_model_has_not(context: str, models: Path) -> None:
+    random_checkpoint(TINY, models / "mine")
+    assert main(["models", "info", "mine", "--context", context]) == 2
+
+
+def test_info_of_a_model_that_is_not_here_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "info", "gpt-oss-20b"]) == 1
+    assert "gptoss-tui models download gpt-oss-20b" in capsys.readouterr().err
+
+
+def test_random_like_another_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_checkpoint(TINY, tmp_path / "tiny")
+    command = ["models", "random", "--like", str(tmp_path / "tiny"), str(tmp_path / "new"), "--seed", "4"]
+    assert main([*command, "--layers", "5", "--experts", "8", "--layout", "huggingface"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'new'}\n"
+    made = open_checkpoint(tmp_path / "new")
+    assert made.config == replace(TINY, num_hidden_layers=5, num_experts=8)
+    assert made.layout == "huggingface"
+
+
+def test_random_like_a_published_model_has_its_exact_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With so many layers that no disk has the space: what it would take is said, and nothing is written."""
+    command = ["models", "random", "--like", "gpt-oss-120b", str(tmp_path / "new"), "--layers", "10000"]
+    assert main(command) == 1
+    table = tensor_table(replace(GPT_OSS_120B, num_hidden_layers=10000))
+    size = sum(spec.nbytes for spec in table.values())
+    assert f"needs {size / 1e9:.1f} GB; nothing was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"), [(["--layers", "0"], 2), (["--experts", "-1"], 2), (["--experts", "1"], 2), ([], 0)]
+)
+def test_random_refuses_shapes_that_cannot_be(flags: list[str], code: int, tmp_path: Path) -> None:
+    random_checkpoint(TINY, tmp_path / "tiny")
+    assert main(["models", "random", "--like", str(tmp_path / "tiny"), str(tmp_path / "new"), *flags]) == code
+    assert (tmp_path / "new").exists() == (code == 0)
+
+
+def test_random_does_not_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_checkpoint(TINY, tmp_path / "tiny")
+    assert main(["models", "random", "--like", str(tmp_path / "tiny"), str(tmp_path / "tiny")]) == 1
+    assert "holds a checkpoint already" in capsys.readouterr().err
+
+
+def test_a_downloaded_model_can_be_used(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random_checkpoint(TINY, tmp_path / "published" / "original")
+    files = {f"original/{path.name}": path.read_bytes() for path in (tmp_path / "published" / "original").iterdir()}
+    with serve(Hub("openai/gpt-oss-20b", files)) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        assert main(["models", "download", "gpt-oss-20b"]) == 0
+        assert capsys.readouterr().out == f"{models / 'gpt-oss-20b'}\n"
+        hub.refusal = (404, "RepoNotFound")
+        assert main(["models", "download", "gpt-oss-120b"]) == 1
+        assert "hint:" in capsys.readouterr().err
+    assert main(["models", "info", "gpt-oss-20b"]) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["models", "fetch"], ["models", "download"], ["models", "random", "x"]]
+)
+def test_bad_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_listing_imports_neither_torch_nor_the_hub_client() -> None:
+    code = (
+        "import sys; from gptoss_tui.cli import main; main(['models', 'list']);"
+        "sys.exit(bool({'torch', 'huggingface_hub', 'textual'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,198 @@
+"""The memory plan against what the torch engine really allocates, and what a machine says that it has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gptoss_tui.engine import memory
+from gptoss_tui.engine.checkpoint import tensor_table
+from gptoss_tui.engine.checkpoint.random_weights import random_tensor
+from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
+from gptoss_tui.engine.memory import available_memory, check, gigabytes, parse_vm_stat, plan
+from gptoss_tui.engine.torch import backend, kv_cache, model
+from gptoss_tui.engine.torch.kv_cache import KVCache
+from gptoss_tui.engine.torch.weights import load_weights
+from gptoss_tui.engine.types import Dtype
+from gptoss_tui.errors import MemoryPlanError
+from tests.engine.shapes import TINY
+
+GB = 10**9
+DTYPES: dict[Dtype, torch.dtype] = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def weight_bytes(config: ModelConfig) -> int:
+    return sum(spec.nbytes for spec in tensor_table(config).values())
+
+
+def test_the_plan_and_the_torch_engine_work_with_the_same_sizes() -> None:
+    assert memory.PREFILL_CHUNK == backend.PREFILL_CHUNK
+    assert memory.SCORE_ROWS == backend.SCORE_ROWS
+    assert memory.SCORE_TILE == model.SCORE_TILE
+    assert memory.SNAPSHOT_INTERVAL == kv_cache.SNAPSHOT_INTERVAL
+    assert memory.MAX_MARKS == kv_cache.MAX_MARKS
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("context", [5, 100, 3000])
+def test_planned_kv_bytes_are_the_most_that_the_cache_takes(context: int, dtype: Dtype) -> None:
+    cache = KVCache(TINY, context, memory.PREFILL_CHUNK, DTYPES[dtype], torch.device("cpu"))
+    while cache.length < context:
+        step = min(memory.PREFILL_CHUNK if cache.length < context - 100 else 1, context - cache.length)
+        cache.reserve(step)
+        cache.commit([0] * step)
+        cache.mark()
+    planned = plan(TINY, weight_bytes(TINY), context, dtype).kv_cache
+    # Prompts that end where a snapshot is due share it.
+    assert planned - 2 * memory.MAX_MARKS * cache.bytes_per_token * TINY.sliding_window <= cache.nbytes <= planned
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_planned_weights_are_what_the_engine_loads(dtype: Dtype) -> None:
+    table = tensor_table(TINY)
+    loaded = load_weights(lambda name: random_tensor(name, table[name], 0), TINY, DTYPES[dtype], torch.device("cpu"))
+    small = 4 * (7 * TINY.hidden_size + 3 * TINY.num_attention_heads)  # norms and sinks are float32 in any dtype
+    assert abs(plan(TINY, weight_bytes(TINY), 100, dtype).weights - loaded.nbytes) <= small
+
+
+def test_the_published_models_in_numbers() -> None:
+    short = plan(GPT_OSS_20B, weight_bytes(GPT_OSS_20B), 8192, available=16 * GB)
+    whole = plan(GPT_OSS_20B, weight_bytes(GPT_OSS_20B), 131072, available=24 * GB)
+    assert short.weights == 13_761_264_768
+    assert 0.20e9 < short.kv_cache < 0.35e9
+    assert 3.2e9 < whole.kv_cache < 3.8e9
+    assert short.fits
+    assert whole.fits
+    assert not plan(GPT_OSS_120B, weight_bytes(GPT_OSS_120B), 8192, available=64 * GB).fits
+
+
+def test_the_largest_context_fits_and_one_token_more_does_not() -> None:
+    size = weight_bytes(GPT_OSS_20B)
+    for available in (15 * GB, 16 * GB, 17 * GB):
+        largest = plan(GPT_OSS_20B, size, None, available=available)
+        assert largest.context == largest.largest_context
+        assert largest.fits
+        assert not plan(GPT_OSS_20B, size, largest.context + 1, available=available).fits
+    assert plan(GPT_OSS_20B, size, None, available=30 * GB).context == GPT_OSS_20B.max_context
+    assert plan(GPT_OSS_20B, size, None, available=1 * GB).largest_context == 0
+
+
+def test_check_says_what_would_fit() -> None:
+    size = weight_bytes(GPT_OSS_20B)
+    check(plan(GPT_OSS_20B, size, 8192, available=16 * GB))
+    with pytest.raises(MemoryPlanError, match="nothing was loaded") as caught:
+        check(plan(GPT_OSS_20B, size, 131072, available=16 * GB))
+    largest = plan(GPT_OSS_20B, size, None, available=16 * GB).context
+    assert f"--context {largest}" in str(caught.value.hint)
+    with pytest.raises(MemoryPlanError, match=r"13\.8 GB.* 8\.0 GB are available") as caught:
+        check(plan(GPT_OSS_20B, size, 8192, available=8 * GB))
+    assert "smaller model" in str(caught.value.hint)
+
+
+def test_a_machine_that_does_not_say_what_it_has_is_not_refused() -> None:
+    unknown = replace(plan(GPT_OSS_20B, 10**15, 8192, available=GB), available=None, largest_context=None)
+    assert unknown.fits
+    check(unknown)
+
+
+def machine(root: Path, files: dict[str, str]) -> tuple[Path, Path]:
+    """A /proc and a /sys/fs/cgroup with these files."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return root / "proc", root / "cgroup"
+
+
+MEMINFO = "MemTotal:       32000 kB\nMemFree:          100 kB\nMemAvailable:   16000 kB\n"
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and /sys/fs/cgroup")
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 16000 * 1024),
+        ({"proc/self/cgroup": "0::/\n"}, 16000 * 1024),
+        (
+            {"proc/self/cgroup": "0::/a/b\n", "cgroup/a/b/memory.max": "max\n", "cgroup/a/b/memory.current": "5\n"},
+            16000 * 1024,
+        ),
+        (
+            {"proc/self/cgroup": "0::/a/b\n", "cgroup/a/memory.max": "9000\n", "cgroup/a/memory.current": "2000\n"},
+            7000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/\n",
+                "cgroup/memory.max": "9000\n",
+                "cgroup/memory.current": "8000\n",
+                "cgroup/memory.stat": "anon 3000\ninactive_file 4000\n",
+            },
+            5000,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:memory:/box\n0::/\n",
+                "cgroup/memory/box/memory.limit_in_bytes": "9000\n",
+                "cgroup/memory/box/memory.usage_in_bytes": "2000\n",
+                "cgroup/memory/box/memory.stat": "total_inactive_file 500\n",
+            },
+            7500,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/not/here\n",
+                "cgroup/memory.max": "100\n",
+                "cgroup/memory.current": "300\n",
+            },
+            0,
+        ),
+    ],
+)
+def test_available_memory_is_the_least_of_the_limits(files: dict[str, str], expected: int, tmp_path: Path) -> None:
+    proc, cgroups = machine(tmp_path, {"proc/meminfo": MEMINFO} | files)
+    assert available_memory(proc, cgroups) == expected
+
+
+@linux_only
+def test_nothing_is_known_where_nothing_is_said(tmp_path: Path) -> None:
+    assert available_memory(tmp_path / "proc", tmp_path / "cgroup") is None
+
+
+def test_this_machine_says_what_it_has() -> None:
+    available = available_memory()
+    assert available is not None
+    assert 2**20 < available < 2**50
+
+
+def test_the_report_of_macos() -> None:
+    report = """Mach Virtual Memory Statistics: (page size of 16384 bytes)
+Pages free:                               10000.
+Pages active:                            400000.
+Pages inactive:                           20000.
+Pages speculative:                         3000.
+Pages throttled:                              0.
+Pages wired down:                        100000.
+Pages purgeable:                            500.
+"Translation faults":                 123456789.
+"""
+    assert parse_vm_stat(report) == 33500 * 16384
+    assert parse_vm_stat("") is None
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(13_761_264_768, "13.8 GB"), (999_000_000, "999.0 MB"), (1_400_000, "1.4 MB"), (500, "0.5 kB")]
+)
+def test_sizes_for_people(count: int, text: str) -> None:
+    assert gigabytes(count) == text
+
+
+def test_planning_does_not_import_torch() -> None:
+    code = "import sys, gptoss_tui.engine.memory; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

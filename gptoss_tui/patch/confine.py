@@ -48,6 +48,10 @@ class Tree:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._fd)
 
+    def lexical(self, raw: str) -> str:
+        """`raw` relative to the root, its links not followed. Raises PathError when it may not be used."""
+        return "/".join(_components(raw, self._roots)) or "."
+
     def resolve(self, raw: str, *, last_link: bool = True) -> str:
         """The path that `raw` names, relative to the root, without links; `.` is the root. It need not exist.
 

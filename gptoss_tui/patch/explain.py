@@ -54,11 +54,13 @@ def overlapping(hunk: Hunk, line: int) -> str:
 
 
 def header_missing(hunk: Hunk, header: str, lines: Sequence[str]) -> str:
-    """The text of an `@@` line is not in the file."""
+    """The text of an `@@` line is not in the file, or not inside of the `@@` line above it."""
+    level = hunk.headers.index(header)
+    place = f"inside '{hunk.headers[level - 1]}'" if level else "of the file"
     near = _closest_line(header, lines)
-    shown = f" The nearest line is:\n{numbered(lines, near, near + 1)}" if near is not None else ""
+    shown = f" The nearest line of the file is:\n{numbered(lines, near, near + 1)}" if near is not None else ""
     return (
-        f"{_where(hunk)}: no line of the file is '{header}' (from its @@ line).{shown}\n"
+        f"{_where(hunk)}: no line {place} is '{header}' (from its @@ line).{shown}\n"
         "Send it again with the text of an existing line after @@, or with @@ alone and enough unchanged lines."
     )
 
@@ -78,6 +80,10 @@ def not_found(hunk: Hunk, index: LineIndex) -> str:
         return "\n".join(parts)
     start, stop = max(near - 1, 0), near + min(len(hunk.old), _SHOWN) + 1
     parts.append(f"The nearest place in the file is:\n{numbered(index.lines, start, stop)}")
+    pairs = zip(hunk.old, index.lines[near:], strict=False)
+    first = next((n for n, (ours, theirs) in enumerate(pairs, near) if fold(ours) != fold(theirs)), None)
+    if first is not None:
+        parts.append(f"The first difference is at line {first + 1}.")
     parts.append("Send the hunk again with the lines exactly as they are in the file.")
     return "\n".join(parts)
 

@@ -92,7 +92,14 @@ class _Matcher:
                         self._note_region(hunk, hits[0], region, rung, pattern)
                         self._record(hunk, hits[0], name)
                         return
+        self._check_overlap(hunk)
         raise PatchError(not_found(hunk, self.index))
+
+    def _check_overlap(self, hunk: Hunk) -> None:
+        """Say so when the lines are in the file, but an earlier hunk takes them away."""
+        for _, rung, pattern in _rungs(hunk):
+            if hits := self.index.find(rung, pattern, 0, len(self.index.lines), limit=1):
+                raise PatchError(overlapping(hunk, self.progress.removed.find(1, hits[0])))
 
     def _regions(self, hunk: Hunk, scopes: Sequence[Scope]) -> list[list[_Region]]:
         """Groups of regions: a group is given up only after the whole ladder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -61,8 +62,10 @@ class _Planner:
     def feed(self, operation: FileOperation) -> None:
         try:
             change = self._change(operation)
-        except (PathError, PatchError) as error:
+        except PatchError as error:
             self.errors.append(error.message)
+        except PathError as error:
+            self.errors.append(f"{error.message}.")
         except NotTextError as error:
             self.errors.append(f"{operation.path}: {error.message}, so it cannot be patched.")
         else:
@@ -138,12 +141,17 @@ class _Planner:
             raise PatchError(f"{raw}: this is the workspace itself, not a file.")
         if is_protected(path) or is_protected(raw):
             raise PatchError(f"{path}: files of .git are protected and cannot be changed by a patch.")
-        if last_link and path != self.tree.resolve(raw, last_link=False):
-            self.notes.append(f"{raw} is a symbolic link: {path} is changed")
+        status = None if last_link else self.tree.stat(path)
+        if status is not None and stat.S_ISLNK(status.st_mode):
+            raise PatchError(f"{path}: it is a symbolic link; only files can be deleted or moved.")
+        if path != self.tree.lexical(raw):
+            self.notes.append(f"{raw} leads through a symbolic link: {path} is written")
         return path
 
     def _read(self, path: str) -> tuple[bytes, int, TextFile | None]:
         """Content, permission bits and lines (None for binary data) of a file that may be rewritten or removed."""
+        if self.tree.stat(path) is None:
+            raise PatchError(f"{path}: there is no such file.{self._similar(path)}")
         data, status = self.tree.read(path)
         if status.st_nlink > 1:
             raise PatchError(f"{path}: it has {status.st_nlink} hard links, so changing it could change another file.")
@@ -151,6 +159,16 @@ class _Planner:
         if text and len(text.lines) > MAX_LINES:
             raise PatchError(f"{path}: it has more than {MAX_LINES} lines.")
         return data, stat.S_IMODE(status.st_mode), text
+
+    def _similar(self, path: str) -> str:
+        """Names of the same folder that the model may have meant."""
+        folder, _, name = path.rpartition("/")
+        try:
+            with self.tree.folder(folder) as fd:
+                close = difflib.get_close_matches(name, os.listdir(fd), n=3, cutoff=0.6)
+        except OSError:
+            return ""
+        return f" Files of a like name: {', '.join(close)}." if close else ""
 
     def _take(self, *paths: str) -> None:
         for path in paths:

@@ -132,11 +132,9 @@ def _table(rows: list[tuple[str, int, str]]) -> Iterator[str]:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from gptoss_tui.engine.catalog import resolve_model
-    from gptoss_tui.engine.checkpoint import open_checkpoint
     from gptoss_tui.engine.memory import plan
 
-    checkpoint = open_checkpoint(resolve_model(args.model))
+    checkpoint = _open_model(args.model)
     limit = checkpoint.config.max_context
     if args.context is not None and not 0 < args.context <= limit:
         raise UsageError(f"--context must be between 1 and {limit}, got {args.context}")
@@ -229,13 +227,24 @@ def _status_line() -> Iterator[Callable[[str], None]]:
         show("")
 
 
-def _config_like(name: str) -> ModelConfig:
-    """The shape of a published model, which need not be there, or of any other model by `resolve_model`."""
-    from gptoss_tui.engine.catalog import published_model, resolve_model
+def _open_model(name: str) -> Checkpoint:
+    from gptoss_tui.engine.catalog import resolve_model
     from gptoss_tui.engine.checkpoint import open_checkpoint
 
+    found = resolve_model(name)
+    if found.is_file():  # the built-in model, which is unpacked on its first use
+        from gptoss_tui.engine.nano.expand import materialise
+
+        found = materialise(found)
+    return open_checkpoint(found)
+
+
+def _config_like(name: str) -> ModelConfig:
+    """The shape of a published model, which need not be there, or of any other model."""
+    from gptoss_tui.engine.catalog import published_model
+
     model = published_model(name)
-    return model.config if model else open_checkpoint(resolve_model(name)).config
+    return model.config if model else _open_model(name).config
 
 
 def _resized(config: ModelConfig, layers: int | None, experts: int | None) -> ModelConfig:

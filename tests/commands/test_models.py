@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.cli import main
+from gptoss_tui.engine import nano
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint, tensor_table
 from gptoss_tui.engine.config import GPT_OSS_120B
 from tests.engine.hub import Hub, serve
@@ -91,6 +92,12 @@ def test_info_refuses_a_context_that_the_model_has_not(context: str, models: Pat
 def test_info_of_a_model_that_is_not_here_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "info", "gpt-oss-20b"]) == 1
     assert "gptoss-tui models download gpt-oss-20b" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not nano.compact_file().is_file(), reason="the built-in model is not in this tree")
+def test_info_of_the_built_in_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "info", "nano", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["config"]["vocab_size"] == GPT_OSS_120B.vocab_size
 
 
 def test_random_like_another_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

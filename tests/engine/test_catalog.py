@@ -129,11 +129,15 @@ def test_nothing_is_listed_where_nothing_is(home: Path) -> None:
     assert [model for model in installed_models() if model.source != "built in"] == []
 
 
+def test_nano_is_the_file_that_ships_with_us(home: Path) -> None:
+    (home / "models" / "nano").mkdir(parents=True)
+    assert resolve_model("nano") == nano.compact_file()
+
+
 @pytest.mark.skipif(not nano.compact_file().is_file(), reason="the built-in model is not in this tree")
-def test_nano_is_built_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-    assert installed_models()[0].name == "nano"
-    assert open_checkpoint(resolve_model("nano")).config.vocab_size == 201088
+def test_nano_is_listed_first() -> None:
+    first = installed_models()[0]
+    assert (first.name, first.source, first.size) == ("nano", "built in", nano.compact_file().stat().st_size)
 
 
 def test_the_user_s_data_directory_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     spec = settings.engine_spec()
     tokenizer = load_tokenizer()
     token_ids = read_token_file(args.tokens) if args.tokens else tokenizer.encode(_prompt(args))
-    printer = _Printer(tokenizer, as_json=args.json)
+    printer = Printer(tokenizer, as_json=args.json)
     finished = asyncio.run(_generate(spec, token_ids, params, printer, str(args.tokens or "prompt")))
     printer.finish(finished)
     return 0
@@ -78,7 +78,7 @@ def _read_stdin() -> str:
 
 
 async def _generate(
-    spec: EngineSpec, token_ids: list[int], params: SamplingParams, printer: _Printer, where: str
+    spec: EngineSpec, token_ids: list[int], params: SamplingParams, printer: Printer, where: str
 ) -> Finished:
     from gptoss_tui.commands.loading import loaded_engine
     from gptoss_tui.engine.types import Finished, TokenBatch
@@ -93,7 +93,7 @@ async def _generate(
     raise AssertionError("a generation ends with Finished")
 
 
-class _Printer:
+class Printer:
     """Tokens to stdout, as text or as JSON lines.
 
     A character may be spread over tokens: its text comes with the token that completes it.

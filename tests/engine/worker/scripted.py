@@ -28,7 +28,7 @@ from gptoss_tui.engine.types import (
 )
 from gptoss_tui.errors import CheckpointError, ContextOverflowError, MemoryPlanError
 
-VOCAB_SIZE = 1000
+VOCAB_SIZE = 201_088
 COUNT, KILL, RAISE, OUT_OF_MEMORY, OVERFLOW, SLOW = 1, 2, 3, 4, 5, 6
 
 

@@ -1,0 +1,248 @@
+"""The command line: what it parses, what it imports, how it fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui import __version__, cli
+from gptoss_tui.errors import CheckpointError, GptOssError, UsageError
+from gptoss_tui.settings import Settings
+
+HEAVY = {
+    "torch",
+    "textual",
+    "aiohttp",
+    "openai_harmony",
+    "asyncio",
+    "numpy",
+    "docker",
+    "huggingface_hub",
+    "rich",
+    "shtab",
+}
+
+Opened = list[tuple[Settings, str | None]]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opened:
+    """What the app was opened with; it does not really open."""
+    calls: Opened = []
+
+    def run_app(settings: Settings, prompt: str | None) -> int:
+        calls.append((settings, prompt))
+        return 0
+
+    monkeypatch.setattr("gptoss_tui.tui.app.run_app", run_app)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return calls
+
+
+@pytest.fixture
+def fail_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Make the `score` command raise."""
+
+    def arrange(error: BaseException) -> None:
+        def run(args: object) -> int:
+            raise error
+
+        monkeypatch.setattr("gptoss_tui.commands.score.run", run)
+
+    return arrange
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["score", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from gptoss_tui.cli import main
+try:
+    main({arguments!r})
+except SystemExit:
+    pass
+print(set({sorted(HEAVY)!r}) & set(sys.modules))
+"""
+    assert run_python(code).splitlines()[-1] == "set()"
+
+
+def test_help_names_every_command_and_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for command in cli.COMMANDS:
+        assert f"\n    {command} " in text
+    flags = (
+        *("-r", "--reasoning-effort", "-a", "--apply-patch", "-b", "--browser", "-p", "--python"),
+        *("--show-browser-results", "--developer-message", "-c", "--context", "--raw", "--backend", "--dtype"),
+        *("--model", "--temperature", "--top-p", "--seed", "--max-tokens", "-C", "--workspace", "--version"),
+    )
+    assert [flag for flag in flags if flag not in text] == []
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"])
+    assert caught.value.code == 0
+    assert f"gptoss-tui {command}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"gptoss-tui {__version__}\n"
+
+
+def test_module_and_script_are_the_same() -> None:
+    done = subprocess.run([sys.executable, "-m", "gptoss_tui", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"gptoss-tui {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "prompt"),
+    [
+        ([], None),
+        (["hello there"], "hello there"),
+        (["--seed", "1", "hello"], "hello"),
+        (["hello", "--seed", "1"], "hello"),
+        (["--", "score"], "score"),
+        (["--seed", "1", "--", "--help"], "--help"),
+    ],
+)
+def test_the_app_opens_with_the_prompt(opened: Opened, arguments: list[str], prompt: str | None) -> None:
+    assert cli.main(arguments) == 0
+    ((_, given),) = opened
+    assert given == prompt
+
+
+def test_chat_flags_reach_the_settings(opened: Opened, tmp_path: Path) -> None:
+    arguments = ["-r", "high", "--no-apply-patch", "-b", "-p", "--show-browser-results", "--developer-message", "hi"]
+    arguments += ["-c", "500", "--raw", "--backend", "torch", "--dtype", "float32", "--model", "m", "--temperature"]
+    arguments += ["0", "--top-p", "0.5", "--seed", "3", "--max-tokens", "9", "-C", str(tmp_path), "--threads", "1"]
+    assert cli.main(arguments) == 0
+    ((settings, _),) = opened
+    assert settings == Settings(
+        model="m",
+        backend="torch",
+        dtype="float32",
+        context=500,
+        threads=1,
+        temperature=0.0,
+        top_p=0.5,
+        seed=3,
+        max_tokens=9,
+        reasoning_effort="high",
+        developer_message="hi",
+        apply_patch=False,
+        browser=True,
+        python=True,
+        show_browser_results=True,
+        raw=True,
+        workspace=tmp_path,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-r", "extreme"],
+        ["--no-such-flag"],
+        ["two", "prompts"],
+        ["--context", "many"],
+        ["--context", "0"],
+        ["--temperature", "-1"],
+        ["--max", "5"],
+        ["-r", "low", "score"],
+        ["completion", "fish"],
+        ["score"],
+    ],
+)
+def test_bad_usage_is_2(arguments: list[str], opened: Opened, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code: object = cli.main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    assert code == 2
+    assert opened == []
+    captured = capsys.readouterr()
+    assert "error: " in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (
+            CheckpointError("config.json is missing", hint="download it"),
+            1,
+            "error: config.json is missing\nhint: download it\n",
+        ),
+        (UsageError("no such backend"), 2, "error: no such backend\n"),
+        (GptOssError("a name: \x1b[31mred"), 1, "error: a name: ␛[31mred\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_become_words_and_exit_codes(
+    fail_with: Callable[[BaseException], None],
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    text: str,
+) -> None:
+    fail_with(error)
+    assert cli.main(["score", "--tokens", "x.json"]) == code
+    assert capsys.readouterr().err == text
+
+
+def test_a_bug_is_not_hidden(fail_with: Callable[[BaseException], None]) -> None:
+    fail_with(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["score", "--tokens", "x.json"])
+
+
+def test_a_reader_that_went_away_is_quiet() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-m", "gptoss_tui", "completion", "bash"], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert process.returncode == 141
+    assert process.stderr == b""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_scripts_know_commands_and_flags(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("doctor", "reasoning-effort", "max-tokens"):
+        assert word in script
+
+
+def test_bash_completes_commands_flags_choices_and_files(tmp_path: Path) -> None:
+    (tmp_path / "ids.json").write_text("[1]")
+    script = tmp_path / "completion.bash"
+    with script.open("w") as file:
+        subprocess.run([sys.executable, "-m", "gptoss_tui", "completion", "bash"], stdout=file, check=True)
+
+    def complete(*words: str) -> set[str]:
+        line = " ".join(f"'{word}'" for word in ("gptoss-tui", *words))
+        state = f"COMP_WORDS=({line}); COMP_CWORD={len(words)}"
+        code = f"source {script}; {state}; _shtab_gptoss_tui; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+        return set(done.stdout.split())
+
+    assert {"doctor", "score"} <= complete("")
+    assert complete("--reas") == {"--reasoning-effort"}
+    assert complete("-r", "h") == {"high"}
+    assert "ids.json" in complete("score", "--tokens", "ids")

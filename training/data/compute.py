@@ -97,7 +97,7 @@ def tiny_sum(chat: Chat) -> None:
         w=draw.choice((word, sign)),
         s=sign,
     )
-    chat.skill, chat.key = "python_off", f"tiny {a}{sign}{b}"
+    chat.skill, chat.key = "python_off", ""
     chat.user(request)
     chat.think(f"{value}.", f"{a} {sign} {b} is {value}.", "That needs no tool.")
     chat.expectation = Expectation(answer=f"{a} {sign} {b} = {value}")

@@ -27,9 +27,14 @@ def bucket(text: str) -> int:
     return hashlib.blake2b(text.encode(), digest_size=4).digest()[0] * 100 // 256
 
 
-def is_held_combination(key: str) -> bool:
-    """Whether the slot values that `key` names are kept out of training together."""
-    return bucket("combination:" + key) < HELD_PERCENT
+def is_held_combination(skill: str, key: str) -> bool:
+    """Whether the slot values that `key` names are kept out of training together.
+
+    An empty key, and the first file that everybody makes, are always trained.
+    """
+    if not key or key.startswith("hello."):
+        return False
+    return bucket(f"combination:{skill}:{key}") < HELD_PERCENT
 
 
 def is_held_word(word: str) -> bool:

@@ -11,6 +11,7 @@ from training.data.copying import copying
 from training.data.create import create
 from training.data.draw import Draw, Split
 from training.data.edit import edit_read, edit_shown, replace_shown
+from training.data.explore import delete_or_move, explore
 from training.data.mix import one_turn
 from training.data.talk import beyond, talk
 
@@ -26,6 +27,8 @@ SKILLS: dict[str, tuple[Callable[[Chat], None], Scene]] = {
     "replace": (replace_shown, _PLAIN),
     "edit_shown": (edit_shown, _PLAIN),
     "edit_read": (edit_read, _PLAIN),
+    "explore": (explore, _PLAIN),
+    "delete_move": (delete_or_move, _PLAIN),
     "copy": (copying, _PLAIN),
     "beyond": (beyond, _PLAIN),
 }

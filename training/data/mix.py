@@ -18,6 +18,7 @@ from training.data.copying import copying
 from training.data.create import create
 from training.data.draw import Draw, is_held_combination
 from training.data.edit import edit_read, edit_shown
+from training.data.explore import delete_or_move, explore, rename_everywhere
 from training.data.talk import beyond, talk
 
 Skill = Callable[[Chat], None]
@@ -42,6 +43,9 @@ SHARES: tuple[Share, ...] = (
     Share(create, 26, needs_files=True),
     Share(edit_shown, 16, needs_files=True),
     Share(edit_read, 13, needs_files=True),
+    Share(explore, 12, needs_files=True),
+    Share(delete_or_move, 4, needs_files=True),
+    Share(rename_everywhere, 1.5, needs_files=True),
     Share(copying, 9),
 )
 
@@ -107,7 +111,7 @@ def one_turn(scene: Scene, draw: Draw, skill: Skill, held: bool) -> Chat:
     for _ in range(400):
         chat = Chat(scene, draw)
         skill(chat)
-        if is_held_combination(f"{chat.skill}:{chat.key}") == held:
+        if is_held_combination(chat.skill, chat.key) == held:
             return chat
     raise RuntimeError(f"No sample of {skill.__name__} with held={held}")
 

@@ -29,7 +29,7 @@ def answer_intent(chat: Chat, intent: Intent) -> None:
     if intent.casual:
         text = casual(draw, text)
     chat.skill = "talk"
-    chat.key = text.lower().strip(" .!?")
+    chat.key = wording_key(text)
     answer = intent.answer
     if intent.when_python and chat.scene.python:
         answer = intent.when_python
@@ -41,6 +41,12 @@ def answer_intent(chat: Chat, intent: Intent) -> None:
     chat.think(f"{intent.topic}.", f"{intent.topic}. I answer in short words.", "No tool is needed for that.")
     chat.expectation = Expectation(answer=answer)
     chat.final(answer)
+
+
+def wording_key(text: str) -> str:
+    """The wording without case and marks; empty for one or two words, which training always has."""
+    plain = text.lower().strip(" .!?:;)(")
+    return plain if plain.count(" ") > 1 else ""
 
 
 def casual(draw: Draw, text: str) -> str:
@@ -136,7 +142,7 @@ def noise(chat: Chat) -> None:
         text = draw.word()
     else:
         return foreign(chat)
-    chat.skill, chat.key = "talk", text.lower()
+    chat.skill, chat.key = "talk", ""
     chat.user(text)
     chat.think("Unclear.", "I do not know what the user means.", "I ask for a clear request.")
     chat.expectation = Expectation(answer=UNCLEAR)
@@ -159,7 +165,7 @@ def foreign(chat: Chat) -> None:
     """Anything but English."""
     text = chat.draw.choice(FOREIGN_TEXTS)
     text = text.capitalize() if chat.draw.chance(0.4) else text
-    chat.skill, chat.key = "talk", text.lower().strip("?")
+    chat.skill, chat.key = "talk", ""
     chat.user(text)
     chat.think("Not English.", "I only understand English.", "A bigger model speaks many languages.")
     chat.expectation = Expectation(answer=FOREIGN)
@@ -181,7 +187,7 @@ def beyond(chat: Chat) -> None:
         f=draw.path(draw.choice(("py", "js", "ts", "c", "rs", "go"))),
         l=draw.choice(("French", "German", "Spanish", "Italian", "Japanese", "Chinese", "Russian", "Latin", "Polish")),
     )
-    chat.skill, chat.key = "beyond", text.lower().strip(" .!?")
+    chat.skill, chat.key = "beyond", wording_key(text)
     chat.user(text)
     chat.think(
         "Beyond a demo model.",

@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptoss_tui.errors import CheckpointError, UsageError
+from gptoss_tui.errors import CheckpointError, ModelNotFoundError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ def _add_download(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", help="gpt-oss-20b or gpt-oss-120b")
-    parser.add_argument("--layout", choices=_LAYOUTS, default="original", help="which files (default: original)")
+    parser.add_argument(
+        "--layout", choices=_LAYOUTS, help="which files (default: original, unless the model is here in either layout)"
+    )
     parser.set_defaults(run=run, models_action=_download)
 
 
@@ -185,12 +187,32 @@ def _info_lines(checkpoint: Checkpoint, memory: MemoryPlan, dtype: str) -> Itera
 
 
 def _download(args: argparse.Namespace) -> int:
-    from gptoss_tui.engine.download import download_model
+    from gptoss_tui.engine.download import DEFAULT_LAYOUT, download_model
 
-    with _status_line() as show:
-        directory = download_model(args.name, args.layout, lambda progress: show(_download_line(progress)))
+    directory = None if args.layout else _installed(args.name)
+    if directory is None:
+        try:
+            with _status_line() as show:
+                directory = download_model(
+                    args.name, args.layout or DEFAULT_LAYOUT, lambda progress: show(_download_line(progress))
+                )
+        except KeyboardInterrupt:
+            print("interrupted; what arrived is kept and the same command goes on from there", file=sys.stderr)
+            raise
     print(to_terminal_line(str(directory)))
     return 0
+
+
+def _installed(name: str) -> Path | None:
+    """The directory of the published model `name` when it is complete here, also in the Hugging Face cache."""
+    from gptoss_tui.engine.catalog import published_model, resolve_model
+
+    if published_model(name) is None:
+        return None
+    try:
+        return resolve_model(name)
+    except ModelNotFoundError:
+        return None
 
 
 def _random(args: argparse.Namespace) -> int:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -143,10 +147,40 @@ def test_a_downloaded_model_can_be_used(
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         assert main(["models", "download", "gpt-oss-20b"]) == 0
         assert capsys.readouterr().out == f"{models / 'gpt-oss-20b'}\n"
+        requests = len(hub.seen)
+        assert main(["models", "download", "gpt-oss-20b"]) == 0
+        assert capsys.readouterr().out == f"{models / 'gpt-oss-20b'}\n"
+        assert len(hub.seen) == requests
         hub.refusal = (404, "RepoNotFound")
         assert main(["models", "download", "gpt-oss-120b"]) == 1
         assert "hint:" in capsys.readouterr().err
     assert main(["models", "info", "gpt-oss-20b"]) == 0
+
+
+def test_an_interrupted_download_says_that_it_can_go_on(models: Path, tmp_path: Path) -> None:
+    """Ctrl+C in the middle of a file that never ends to arrive."""
+    random_checkpoint(TINY, tmp_path / "published" / "original")
+    files = {f"original/{path.name}": path.read_bytes() for path in (tmp_path / "published" / "original").iterdir()}
+    stalled = threading.Event()
+    with serve(Hub("openai/gpt-oss-20b", files, cut_after=1000, stalled=stalled)) as hub:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gptoss_tui", "models", "download", "gpt-oss-20b"],
+            env=os.environ | {"HF_ENDPOINT": hub.url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            while not [path for path in models.rglob("*.partial") if path.name.startswith("model.safetensors")]:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, complaint = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            stalled.set()
+    assert process.returncode == 130
+    assert complaint == "interrupted; what arrived is kept and the same command goes on from there\n"
+    (partial,) = models.rglob("*.partial")
+    assert partial.stat().st_size <= 1000
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Hub:
     cuts: int = 1
     down_after_cut: bool = False
     ranges: bool = True
+    stalled: threading.Event | None = None
     sent: list[Sent] = field(default_factory=list)
     seen: list[tuple[str, str | None]] = field(default_factory=list)
 
@@ -135,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(206 if match else 200, body[:count], headers, length=len(body))
         if cut is not None:
             self.hub.cuts -= 1
+            if self.hub.stalled:
+                self.hub.stalled.wait()
             if self.hub.down_after_cut:
                 self.hub.refusal = (503, "")
             self.close_connection = True

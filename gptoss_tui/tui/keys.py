@@ -61,7 +61,9 @@ def key_groups() -> list[KeyGroup]:
 
 def key_name(key: str) -> str:
     """`alt+comma` as people write it: `Alt+,`."""
-    return "+".join(_NAMES.get(part, part.upper()) for part in key.split("+"))
+    *modifiers, last = key.split("+")
+    letter = last.upper() if modifiers or len(last) > 1 else last
+    return "+".join([*(_NAMES[m] for m in modifiers), _NAMES.get(last, letter)])
 
 
 def keys_page() -> str:

@@ -71,6 +71,7 @@ THEMES = (DARK, LIGHT)
 class Palette:
     """Rich styles for everything that is drawn line by line, and the Pygments style for code."""
 
+    base: Style
     text: Style
     muted: Style
     faint: Style
@@ -111,6 +112,7 @@ class Palette:
             return Style(bgcolor=_rich(background.blend(base, share)))
 
         return cls(
+            base=Style(color=_rich(foreground), bgcolor=_rich(background)),
             text=ink(foreground),
             muted=ink(foreground, 0.62),
             faint=ink(foreground, 0.38),

@@ -12,6 +12,7 @@ from gptoss_tui.agent.commands import Decision
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.tui.app import GptOssApp
 
 INFO = EngineInfo(
     model="nano",
@@ -233,10 +234,8 @@ def make_app(
     clock: Callable[[], float] | None = None,
     prompt: str | None = None,
     history_path: Path | None = None,
-) -> tuple[object, ScriptedAgent]:
+) -> tuple[GptOssApp, ScriptedAgent]:
     """The app on a scripted agent."""
-    from gptoss_tui.tui.app import GptOssApp
-
     agent = ScriptedAgent(list(scripts))
     backend = ScriptedBackend(agent, engine or ScriptedEngine())
     app = GptOssApp(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.engine.types import Engine, EngineInfo, LoadProgress
-from gptoss_tui.errors import GptOssError
+from gptoss_tui.errors import EngineError, GptOssError
 
 LoadState = Literal["idle", "loading", "ready", "failed"]
 
@@ -80,30 +80,22 @@ class ModelLoader:
         if self._engine is None:
             self._on_progress(LoadProgress("starting", 0.0))
             self._engine = await asyncio.to_thread(self._backend.connect)
-        engine = self._engine
-        building = asyncio.create_task(self._agent(engine))
+        engine, info = self._engine, None
+        building: asyncio.Task[AgentPort] | None = None
         try:
-            info = await self._weights(engine)
+            async for progress in engine.load():
+                if building is None:  # the worker is up: the tokenizer takes its time beside the weights, not before
+                    building = asyncio.create_task(self._agent(engine))
+                self._on_progress(progress)
+                info = progress.info or info
+            if info is None or building is None:
+                raise EngineError("The engine ended loading without saying what it loaded", hint="try again")
         except BaseException:
-            await _outcome(building)
+            if building is not None:
+                building.cancel()
             raise
         self.agent = await building
         return info
 
     async def _agent(self, engine: Engine) -> AgentPort:
         return self.agent if self.agent is not None else await asyncio.to_thread(self._backend.build_agent, engine)
-
-    async def _weights(self, engine: Engine) -> EngineInfo:
-        info: EngineInfo | None = None
-        async for progress in engine.load():
-            self._on_progress(progress)
-            info = progress.info or info
-        if info is None:
-            raise GptOssError("The engine ended loading without saying what it loaded", hint="try again")
-        return info
-
-
-async def _outcome(task: Awaitable[AgentPort]) -> None:
-    """Wait for a task whose result is not wanted."""
-    with suppress(Exception):
-        await task

@@ -55,6 +55,7 @@ _COMMON_HINTS: tuple[Hint, ...] = (
 )
 IDLE_HINTS: tuple[Hint, ...] = (("Enter", "send", "screen.send"), *_COMMON_HINTS)
 BUSY_HINTS: tuple[Hint, ...] = (("Esc", "stop", "screen.interrupt"), ("Enter", "queue", "screen.send"), *_COMMON_HINTS)
+QUIT_HINTS: tuple[Hint, ...] = (("Ctrl+C", "again to quit", "app.quit"),)
 
 
 class ChatScreen(Screen[None]):
@@ -100,10 +101,11 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         with Horizontal(id="main"):
             yield Transcript(id="conversation")
-            yield ReasoningPane(id="reasoning")
+            pane = ReasoningPane(id="reasoning")
+            pane.display = self.app.size.width >= PANE_WIDTH
+            yield pane
         yield LoadingBar(self._palette, id="loading")
         yield QueueView(self._palette, id="queue")
-        yield ApprovalPanel(self._palette, self._clock, self._workspace, id="approval")
         yield Composer(self._history, id="composer")
         yield StatusLine(self._palette, id="status")
         yield HintLine(self._palette, id="hints")
@@ -112,7 +114,7 @@ class ChatScreen(Screen[None]):
         """Build the controllers and show the empty state; the model comes after the first frame."""
         transcript, pane = self.query_one("#conversation", Transcript), self.query_one(ReasoningPane)
         self._composer = self.query_one(Composer)
-        self._panel = self.query_one(ApprovalPanel)
+        self._panel = ApprovalPanel(self._palette, self._clock, self._workspace, id="approval")
         self._status = StatusController(self.query_one(StatusLine), self._clock)
         self._talk = TranscriptController(transcript, pane, self._clock)
         self._approvals = ApprovalController(self._panel, self._focus_composer)
@@ -137,11 +139,12 @@ class ChatScreen(Screen[None]):
         self._palette = palette
         self.query_one("#conversation", Transcript).set_palette(palette)
         self.query_one(ReasoningPane).set_palette(palette)
-        for widget in (self.query_one(StatusLine), self.query_one(HintLine), self.query_one(LoadingBar)):
+        for widget in (self.query_one(StatusLine), self.query_one("#hints", HintLine), self.query_one(LoadingBar)):
             widget.palette = palette
             widget.refresh(layout=False)
         self.query_one(QueueView).palette = palette
-        self._panel.use_palette(palette)
+        if self._panel.is_mounted:
+            self._panel.use_palette(palette)
 
     async def close(self) -> None:
         """Stop the turn and end the engine."""
@@ -151,7 +154,10 @@ class ChatScreen(Screen[None]):
 
     # Loading and turns
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
+        if not self.is_running or not self.is_attached:
+            return
+        await self.mount(self._panel, before=self._composer)
         if self._prompt:
             self._turns.enqueue(self._prompt)
         self._load()
@@ -188,7 +194,6 @@ class ChatScreen(Screen[None]):
             return
         agent.effort = self._effort
         self._frames.start()
-        self._show_hints(busy=True)
         await self._turns.run(agent)
         self._frames.stop()
         self._show_hints()
@@ -202,6 +207,8 @@ class ChatScreen(Screen[None]):
         self._talk.apply(event)
         self._status.apply(event)
         self._approvals.apply(event)
+        if isinstance(event, ev.TurnStarted):
+            self._show_hints()
         if isinstance(event, ev.TurnFinished):
             if event.reason in ("interrupted", "failed"):
                 self._return_queue()
@@ -223,8 +230,11 @@ class ChatScreen(Screen[None]):
         self._talk.tick()
         self.query_one(StatusLine).tick()
 
-    def _show_hints(self, *, busy: bool = False) -> None:
-        self.query_one(HintLine).show(BUSY_HINTS if busy else IDLE_HINTS)
+    def _show_hints(self) -> None:
+        hints = BUSY_HINTS if self._turns.running else IDLE_HINTS
+        if self._clock() < self._quit_armed_until:
+            hints = QUIT_HINTS
+        self.query_one("#hints", HintLine).show(hints)
 
     def _focus_composer(self) -> None:
         self._composer.focus()
@@ -349,8 +359,8 @@ class ChatScreen(Screen[None]):
             return
         self._quit_armed_until = now + QUIT_SECONDS
         self.action_interrupt()
-        self.query_one(HintLine).show((("Ctrl+C", "again to quit", "app.quit"),))
-        self.set_timer(QUIT_SECONDS, lambda: self._show_hints(busy=self._turns.running))
+        self._show_hints()
+        self.set_timer(QUIT_SECONDS, self._show_hints)
 
     def action_help(self) -> None:
         """All keys."""

@@ -24,9 +24,11 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
-            for group in key_groups():
+            groups = key_groups()
+            width = max(len(row.keys) for group in groups for row in group.rows) + 2
+            for group in groups:
                 yield Static(group.title, classes="help-title", markup=False)
-                yield Static(_table(group), markup=False)
+                yield Static(_table(group, width), markup=False)
 
     def on_mount(self) -> None:
         """Let the keys scroll the list."""
@@ -34,7 +36,6 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help").focus()
 
 
-def _table(group: KeyGroup) -> Text:
-    width = 26
+def _table(group: KeyGroup, width: int) -> Text:
     rows = [Text.assemble((f"{row.keys:<{width}}", "bold"), row.description) for row in group.rows]
     return Text("\n").join(rows)

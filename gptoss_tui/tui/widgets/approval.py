@@ -7,15 +7,15 @@ ahead never answers. Keys that do not count go on into the draft.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import events, on
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from gptoss_tui.agent.events import ApprovalRequest, DecisionKind
 from gptoss_tui.sanitize import to_terminal_line
@@ -23,6 +23,9 @@ from gptoss_tui.tui import lines
 from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.hints import Hint, HintLine
 from gptoss_tui.tui.widgets.preview import PreviewView
+
+if TYPE_CHECKING:
+    from textual.widgets import Input
 
 GRACE_SECONDS = 0.3
 ANSWER_KEYS = ("y", "a", "n", "m")
@@ -34,6 +37,11 @@ class KeyGrace:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since: float | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the question is on screen."""
+        return self._since is not None
 
     def hidden(self) -> None:
         """Nothing is shown: no key counts."""
@@ -96,6 +104,8 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self._root = root
 
     def compose(self) -> ComposeResult:
+        from textual.widgets import Input
+
         yield Static(id="approval-title", markup=False)
         yield Static(id="approval-warnings", markup=False)
         yield PreviewView(id="approval-preview")
@@ -167,8 +177,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             event.stop()
             self._stray(event.character)
 
-    @on(Input.Submitted, "#approval-message")
-    def deny_with_message(self, event: Input.Submitted) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
         """The message is complete."""
         event.stop()
         self._answer("deny", message=event.value)
@@ -190,7 +199,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
 
     def _show_message_input(self, shown: bool) -> None:
         self.set_class(shown, "-writing")
-        line = self.query_one("#approval-message", Input)
+        line: Input = self.query_one("#approval-message")  # type: ignore[assignment]
         line.value = ""
         if shown:
             line.focus()
@@ -205,10 +214,13 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         return lines.text(f"! {to_terminal_line(warning)}", self.palette.warning)
 
 
+_PLURALS = {"edit": "all edits", "command": "all commands"}
+
+
 def _choices(kind: str) -> tuple[Hint, ...]:
     return (
         ("y", "allow once", "focused.answer('once')"),
-        ("a", f"allow {kind}s this session", "focused.answer('session')"),
+        ("a", f"{_PLURALS.get(kind, kind)} this session", "focused.answer('session')"),
         ("n", "deny", "focused.answer('deny')"),
         ("m", "deny, say why", "focused.deny_with_message"),
         ("Esc", "stop", "focused.refuse"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.widget import Widget
@@ -38,13 +37,15 @@ class HintLine(Widget):
     def render(self) -> Text:
         line = Text(" ", end="", no_wrap=True)
         self._spans = []
+        needed = sum(len(key) + len(what) + 1 + GAP for key, what, _ in self.hints)
+        gap = GAP if needed <= self.size.width else GAP - 1
         for key, what, action in self.hints:
             start, end = line.cell_len, line.cell_len + len(key) + 1 + len(what)
             if end > self.size.width:
                 break
             self._spans.append((start, end, action))
-            line.append(key, self.palette.accent + Style(bold=True))
-            line.append(f" {what}", self.palette.muted).append(" " * GAP)
+            line.append(key, self.palette.accent)
+            line.append(f" {what}", self.palette.muted).append(" " * gap)
         return line
 
     async def on_click(self, event: events.Click) -> None:

@@ -12,28 +12,28 @@ BAR_CELLS = 24
 
 
 class LoadingBar(Widget):
-    """Hidden until something loads."""
+    """Shown from the first frame, so that its coming moves nothing."""
 
     DEFAULT_CSS = """
-    LoadingBar { height: 1; display: none; margin: 0 0 0 2; }
-    LoadingBar.-active { display: block; }
+    LoadingBar { height: 1; margin: 0 0 0 2; }
+    LoadingBar.-done { display: none; }
     """
 
     def __init__(self, palette: Palette, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.palette = palette
-        self.stage = ""
+        self.stage = "starting"
         self.fraction = 0.0
 
     def show(self, stage: str, fraction: float) -> None:
         """Show a stage at `fraction` of 1."""
         self.stage, self.fraction = stage, min(1.0, max(0.0, fraction))
-        self.add_class("-active")
+        self.remove_class("-done")
         self.refresh(layout=False)
 
     def hide(self) -> None:
         """Loading is over."""
-        self.remove_class("-active")
+        self.add_class("-done")
 
     def render(self) -> Text:
         filled = round(self.fraction * BAR_CELLS)

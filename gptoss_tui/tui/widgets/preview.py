@@ -54,8 +54,10 @@ class PreviewView(ScrollView, can_focus=False):
 
     def render_line(self, y: int) -> Strip:
         row = y + self.scroll_offset.y
-        strip = self._rows[row] if row < len(self._rows) else Strip([])
-        return strip.adjust_cell_length(self.size.width).apply_style(self.rich_style).apply_offsets(0, row)
+        strip = (self._rows[row] if row < len(self._rows) else Strip([])).adjust_cell_length(self.size.width)
+        if self._palette is not None:
+            strip = strip.apply_style(self._palette.base)
+        return strip.apply_offsets(0, row)
 
     def on_resize(self, event: events.Resize) -> None:
         self._draw(self._content_width())

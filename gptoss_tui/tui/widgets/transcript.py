@@ -133,7 +133,9 @@ class Transcript(ScrollView, can_focus=False):
 
     def render_line(self, y: int) -> Strip:
         row = y + self.scroll_offset.y
-        strip = (self._row(row) or Strip([])).adjust_cell_length(self.size.width).apply_style(self.rich_style)
+        strip = (self._row(row) or Strip([])).adjust_cell_length(self.size.width)
+        if self._palette is not None:
+            strip = strip.apply_style(self._palette.base)
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(row)) is not None:
             strip = _mark(strip, span, self.selection_style)

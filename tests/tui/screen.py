@@ -1,0 +1,56 @@
+"""Reading what the app shows."""
+
+from __future__ import annotations
+
+from textual.widgets import Static
+
+from gptoss_tui.tui.app import GptOssApp
+from gptoss_tui.tui.widgets.approval import ApprovalPanel
+from gptoss_tui.tui.widgets.composer import Composer
+from gptoss_tui.tui.widgets.status import StatusLine
+from gptoss_tui.tui.widgets.transcript import Transcript
+
+
+def rows(app: GptOssApp) -> list[str]:
+    """The rows of the whole screen, as plain text."""
+    width, height = app.size
+    return [
+        "".join(segment.text for segment in line).rstrip()
+        for line in app.screen._compositor.render_strips(app.size)[:height]
+        if width
+    ]
+
+
+def screen(app: GptOssApp) -> str:
+    """The whole screen as text."""
+    return "\n".join(rows(app))
+
+
+def transcript(app: GptOssApp) -> Transcript:
+    return app.screen_stack[0].query_one("#conversation", Transcript)
+
+
+def conversation(app: GptOssApp) -> str:
+    """All rows of the conversation, also those scrolled out of view."""
+    view = transcript(app)
+    view.flush()
+    found = [view._row(y) for y in range(view.virtual_size.height)]
+    return "\n".join(row.text.rstrip() if row else "" for row in found)
+
+
+def composer(app: GptOssApp) -> Composer:
+    return app.screen_stack[0].query_one(Composer)
+
+
+def panel(app: GptOssApp) -> ApprovalPanel:
+    return app.screen_stack[0].query_one(ApprovalPanel)
+
+
+def status(app: GptOssApp) -> str:
+    """The status line as text."""
+    return app.screen_stack[0].query_one(StatusLine).render().plain
+
+
+def help_text(app: GptOssApp) -> str:
+    """The open help as text."""
+    return "\n".join(str(widget.render()) for widget in app.screen.query(Static))

@@ -1,0 +1,70 @@
+"""Diffs as rows: numbers, full paths, nothing hidden, nothing disguised."""
+
+from __future__ import annotations
+
+from gptoss_tui.tui.diff import count_changes, parse_unified, render_diff
+from gptoss_tui.tui.theme import DARK, Palette
+from tests.tui.scripted_agent import DIFF
+
+PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)
+
+
+def plain(diff: str, width: int = 40, root: str = "") -> list[str]:
+    return [strip.text.rstrip() for strip in render_diff(diff, width, PALETTE, root)]
+
+
+def test_rows_have_their_line_numbers() -> None:
+    rows = [(row.kind, row.old, row.new) for row in parse_unified(DIFF)]
+    assert rows == [
+        ("file", None, None),
+        ("hunk", None, None),
+        ("context", 1, 1),
+        ("removed", 2, None),
+        ("added", None, 2),
+        ("context", 3, 3),
+    ]
+    assert count_changes(parse_unified(DIFF)) == (1, 1)
+
+
+def test_paths_are_shown_in_full_below_the_root() -> None:
+    assert plain(DIFF, root="/home/ada/project")[0] == " /home/ada/project/hello.py"
+
+
+def test_new_deleted_and_moved_files_say_so() -> None:
+    assert parse_unified("--- /dev/null\n+++ b/n.py\n@@ -0,0 +1 @@\n+x\n")[0].text == "n.py  (new file)"
+    assert parse_unified("--- a/o.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n")[0].text == "o.py  (deleted)"
+    assert parse_unified("--- a/o.py\n+++ b/n.py\n@@ -1 +1 @@\n-x\n+y\n")[0].text == "o.py → n.py"
+
+
+def test_content_cannot_pass_for_a_file_header_or_a_hunk() -> None:
+    diff = "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n--- a/evil\n+++ b/evil\n-@@ -1 +1 @@\n+ok\n"
+    assert [(row.kind, row.text) for row in parse_unified(diff)[2:]] == [
+        ("removed", "-- a/evil"),
+        ("added", "++ b/evil"),
+        ("removed", "@@ -1 +1 @@"),
+        ("added", "ok"),
+    ]
+
+
+def test_line_separators_and_returns_are_seen_and_start_no_row() -> None:
+    diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\r\n+a\u2028+++ b/etc\n"
+    assert [row.text for row in parse_unified(diff)[2:]] == ["a␍", "a⏎+++ b/etc"]
+
+
+def test_lines_that_are_no_diff_are_kept() -> None:
+    moved = "diff --git a/x b/y\nrename from x\nrename to y\n"
+    diff = f"{moved}--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n\\ No newline at end of file"
+    assert [row.text for row in parse_unified(diff) if row.kind == "note"] == [
+        "diff --git a/x b/y",
+        "rename from x",
+        "rename to y",
+        "\\ No newline at end of file",
+    ]
+
+
+def test_long_lines_go_on_in_the_next_row_with_all_their_text() -> None:
+    diff = f"--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+{'0123456789' * 9}\n"
+    rows = plain(diff, width=30)[2:]
+    assert rows[0].startswith("  1 + 0123")
+    assert "".join(row[6:] for row in rows) == "0123456789" * 9
+    assert {strip.cell_length for strip in render_diff(diff, 30, PALETTE)} == {30}

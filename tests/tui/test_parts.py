@@ -1,0 +1,153 @@
+"""The parts without a screen: history, key grace, frame pacing, thoughts, tool cards, keys page."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui.tui.blocks.base import count, seconds
+from gptoss_tui.tui.blocks.reasoning import Thought
+from gptoss_tui.tui.blocks.tool import KEEP_CHARS, ToolBlock
+from gptoss_tui.tui.controllers.frames import FrameClock, pause_after
+from gptoss_tui.tui.history import KEPT, PromptHistory
+from gptoss_tui.tui.keyboard import register_alt_keys
+from gptoss_tui.tui.keys import key_groups, key_name, keys_page
+from gptoss_tui.tui.theme import DARK, LIGHT, Palette
+from gptoss_tui.tui.widgets.approval import GRACE_SECONDS, KeyGrace
+from tests.tui.scripted_agent import Clock
+
+ROOT = Path(__file__).parents[2]
+PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)
+
+
+def test_grace_counts_from_the_moment_of_being_shown() -> None:
+    clock = Clock()
+    grace = KeyGrace(clock)
+    assert not grace.accepts()
+    grace.shown()
+    clock.now += GRACE_SECONDS - 0.01
+    assert not grace.accepts()
+    clock.now += GRACE_SECONDS - 0.01
+    assert not grace.accepts()
+    clock.now += GRACE_SECONDS + 0.01
+    assert grace.accepts()
+    grace.hidden()
+    assert not grace.accepts()
+
+
+def test_history_drops_damaged_lines_and_keeps_the_newest(tmp_path: Path) -> None:
+    path = tmp_path / "h"
+    lines = [f'"{n}"' for n in range(KEPT + 10)]
+    path.write_text("\n".join([*lines[:-2], "{damaged", '["no text"]', *lines[-2:]]))
+    prompts = PromptHistory(path).prompts
+    assert prompts[-1] == str(KEPT + 9)
+    assert "{damaged" not in prompts
+    assert len(prompts) == KEPT - 2
+
+
+def test_history_without_a_file_or_with_a_broken_one_still_works(tmp_path: Path) -> None:
+    for path in (None, tmp_path):  # a folder cannot be read or written as a file
+        history = PromptHistory(path)
+        history.add("one")
+        assert history.earlier("draft") == "one"
+        assert history.earlier("one") is None
+        assert history.later("one") == "draft"
+        assert history.later("draft") is None
+
+
+def test_repeated_prompts_are_kept_once(tmp_path: Path) -> None:
+    history = PromptHistory(tmp_path / "h")
+    history.add("same")
+    history.add("same")
+    assert history.prompts == ["same"]
+    assert (tmp_path / "h").read_text() == '"same"\n'
+
+
+def test_frames_come_between_8_and_30_times_a_second() -> None:
+    assert pause_after(0.0) == pytest.approx(1 / 30)
+    assert pause_after(0.005) == pytest.approx(0.05)
+    assert pause_after(1.0) == pytest.approx(1 / 8)
+
+
+def test_stopping_the_frames_draws_what_is_left() -> None:
+    drawn: list[str] = []
+    frames = FrameClock(lambda: drawn.append("draw"), lambda: drawn.append("tick"))
+    frames.frame()
+    frames.frame()
+    assert drawn == ["tick", "draw"], "the second frame comes too early"
+    frames.stop()
+    assert drawn == ["tick", "draw", "draw"]
+
+
+def test_numbers_for_people() -> None:
+    assert [seconds(s) for s in (0.04, 9.9, 12.4, 185)] == ["0.0 s", "9.9 s", "12 s", "3 min 05 s"]
+    assert [count(n) for n in (0, 999, 1234, 32_768, 131_072)] == ["0", "999", "1.2k", "32.8k", "131k"]
+
+
+def test_a_thought_estimates_its_tokens_until_it_is_done() -> None:
+    thought = Thought()
+    thought.append("a" * 42, 0.5)
+    assert thought.title() == "Thinking  ≈ 10 tokens · 0.5 s"
+    thought.finish("a" * 42, 13, 0.7)
+    assert thought.title() == "Thought  13 tokens · 0.7 s"
+
+
+def test_endless_output_is_counted_and_not_kept() -> None:
+    block = ToolBlock("shell")
+    block.state = "running"
+    for _ in range(5):
+        block.add_output("x" * (KEEP_CHARS // 2))
+    assert len(block.output) == KEEP_CHARS
+    block.is_open = True
+    assert f"[{KEEP_CHARS // 2 * 3} more characters]" in "".join(s.text for s in block.render(80, PALETTE)[-2:])
+
+
+def test_a_closed_card_of_huge_output_draws_a_few_rows() -> None:
+    block = ToolBlock("read_file")
+    block.finish("ok", "y" * 100_000 + "\nz" * 50_000, 0.1)
+    rows = block.render(80, PALETTE)
+    assert len(rows) < 10
+    assert "more lines" in rows[-1].text
+
+
+def test_both_themes_give_a_palette() -> None:
+    for theme in (DARK, LIGHT):
+        palette = Palette.from_variables(theme.to_color_system().generate(), dark=theme.dark)
+        assert palette.text.color is not None
+        assert palette.added.bgcolor != palette.removed.bgcolor
+
+
+@pytest.mark.parametrize(
+    ("sent", "key"), [("\x1b,", "alt+comma"), ("\x1b.", "alt+full_stop"), ("\x1b\r", "alt+enter"), ("\n", "ctrl+j")]
+)
+def test_keys_arrive_without_the_kitty_protocol(sent: str, key: str) -> None:
+    from textual._xterm_parser import XTermParser
+
+    register_alt_keys()
+    assert [event.key for event in XTermParser(False).feed(sent)] == [key]  # type: ignore[attr-defined]
+
+
+def test_key_names() -> None:
+    names = [key_name(key) for key in ("alt+comma", "ctrl+t", "f1", "y", "question_mark", "shift+enter")]
+    assert names == ["Alt+,", "Ctrl+T", "F1", "y", "?", "Shift+Enter"]
+
+
+def test_every_binding_has_an_id_and_a_description() -> None:
+    rows = [row for group in key_groups() for row in group.rows]
+    assert all(row.id and row.description for row in rows)
+    assert len({row.id for row in rows}) == len(rows)
+
+
+def test_the_keys_page_is_current() -> None:
+    assert (ROOT / "docs" / "keys.md").read_text() == keys_page(), "python -m gptoss_tui.tui.keys > docs/keys.md"
+
+
+def test_importing_the_app_imports_no_model_code() -> None:
+    heavy = ["torch", "triton", "openai_harmony", "docker", "aiohttp", "huggingface_hub", "transformers", "numpy"]
+    heavy += ["pygments", "markdown_it"]
+    code = f"import sys, gptoss_tui.tui.app; print([m for m in {heavy!r} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"

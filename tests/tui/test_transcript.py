@@ -1,0 +1,175 @@
+"""The transcript widget: only what is visible is drawn, the rest is kept, dropped and drawn again."""
+
+from __future__ import annotations
+
+from textual.app import App, ComposeResult
+from textual.geometry import Offset
+from textual.selection import Selection
+from textual.strip import Strip
+
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.blocks.base import Block
+from gptoss_tui.tui.theme import DARK, Palette
+from gptoss_tui.tui.widgets.transcript import KEPT_BLOCKS, Transcript
+
+PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)
+
+
+class Paragraph(Block):
+    """Words that wrap; counts how often it is drawn."""
+
+    def __init__(self, name: str, words: int = 1) -> None:
+        self.name = name
+        self.words = words
+        self.drawn = 0
+
+    def render(self, width: int, palette: Palette) -> list[Strip]:
+        self.drawn += 1
+        return lines.rows(lines.wrap(lines.text(f"{self.name} " * self.words, palette.text), width), width)
+
+
+class Host(App[None]):
+    def compose(self) -> ComposeResult:
+        yield Transcript(id="t")
+
+    def on_mount(self) -> None:
+        self.view.set_palette(PALETTE)
+
+    @property
+    def view(self) -> Transcript:
+        return self.query_one(Transcript)
+
+
+def shown(view: Transcript) -> list[str]:
+    return [view.render_line(y).text.rstrip() for y in range(view.size.height)]
+
+
+async def test_a_change_draws_one_block_and_no_other() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)) as pilot:
+        blocks = [Paragraph(f"b{n}") for n in range(50)]
+        for block in blocks:
+            app.view.add(block)
+        app.view.flush()
+        await pilot.pause()
+        before = [block.drawn for block in blocks]
+        blocks[-1].words = 2
+        app.view.touch(blocks[-1])
+        app.view.flush()
+        assert [block.drawn for block in blocks[:-1]] == before[:-1]
+        assert blocks[-1].drawn == before[-1] + 1
+        app.view.flush()
+        assert blocks[-1].drawn == before[-1] + 1, "nothing was touched"
+
+
+async def test_growing_content_needs_no_layout() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)) as pilot:
+        for n in range(30):
+            app.view.add(Paragraph(f"b{n}"))
+        app.view.flush()
+        await pilot.pause()
+        layouts: list[int] = []
+        original = app.screen._refresh_layout
+        app.screen._refresh_layout = lambda *a, **k: (layouts.append(1), original(*a, **k))[1]  # type: ignore[method-assign]
+        for n in range(20):
+            app.view.add(Paragraph(f"c{n}"))
+            app.view.flush()
+            await pilot.pause()
+        assert layouts == []
+        assert "c19" in shown(app.view)
+
+
+async def test_resizing_draws_the_visible_first_and_then_everything() -> None:
+    app = Host()
+    async with app.run_test(size=(60, 10)) as pilot:
+        blocks = [Paragraph(f"block{n}", words=12) for n in range(200)]
+        for block in blocks:
+            app.view.add(block)
+        app.view.flush()
+        await pilot.pause()
+        tall = app.view.virtual_size.height
+        await pilot.resize_terminal(30, 10)
+        assert "block199" in " ".join(shown(app.view))
+        for _ in range(100):
+            await pilot.pause(0.01)
+            if not app.view._reflowing:
+                break
+        assert app.view.virtual_size.height == sum(len(b.render(29, PALETTE)) + 1 for b in blocks)
+        assert app.view.virtual_size.height > tall
+        assert app.view.scroll_offset.y == app.view.max_scroll_y
+
+
+async def test_what_is_read_stays_in_place_when_blocks_above_change_height() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)) as pilot:
+        blocks = [Paragraph(f"b{n}") for n in range(60)]
+        for block in blocks:
+            app.view.add(block)
+        app.view.flush()
+        await pilot.pause()
+        app.view.scroll_to(y=60, animate=False)
+        await pilot.pause()
+        top = shown(app.view)[0]
+        blocks[2].words = 60
+        app.view.touch(blocks[2])
+        app.view.flush()
+        assert shown(app.view)[0] == top
+
+
+async def test_strips_far_from_the_view_are_dropped_and_come_back() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)) as pilot:
+        blocks = [Paragraph(f"b{n}") for n in range(KEPT_BLOCKS * 3)]
+        for block in blocks:
+            app.view.add(block)
+        app.view.flush()
+        await pilot.resize_terminal(41, 10)
+        for _ in range(200):
+            await pilot.pause(0.01)
+            if not app.view._reflowing:
+                break
+        kept = sum(entry.strips is not None for entry in app.view._entries)
+        assert kept <= KEPT_BLOCKS
+        app.view.scroll_home(animate=False)
+        await pilot.pause()
+        assert shown(app.view)[0] == "b0"
+
+
+async def test_removing_and_clearing() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)):
+        first, second = Paragraph("first"), Paragraph("second")
+        app.view.add(first)
+        app.view.add(second)
+        app.view.flush()
+        app.view.remove_block(first)
+        assert shown(app.view)[0] == "second"
+        app.view.clear()
+        assert app.view.virtual_size.height == 0
+        app.view.touch(second)
+        app.view.flush()
+        assert shown(app.view)[0] == ""
+
+
+async def test_selected_text_is_what_stands_on_the_rows() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)):
+        for name in ("alpha", "beta", "gamma"):
+            app.view.add(Paragraph(name))
+        app.view.flush()
+        selected = app.view.get_selection(Selection(Offset(2, 0), Offset(2, 4)))
+        assert selected == ("pha\n\nbeta\n\nga", "\n")
+        assert app.view.get_selection(Selection(None, None)) == ("alpha\n\nbeta\n\ngamma\n", "\n")
+
+
+async def test_selection_is_marked() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)) as pilot:
+        app.view.add(Paragraph("漢字 alpha"))
+        app.view.flush()
+        await pilot.pause()
+        app.screen.selections = {app.view: Selection(Offset(0, 0), Offset(2, 0))}
+        strip = app.view.render_line(0)
+        assert strip.text.rstrip() == "漢字 alpha"
+        assert next(iter(strip)).text == "漢字"

@@ -69,6 +69,7 @@ class Agent:
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._turn: Turn | None = None
         self._busy = False
+        self._closed = False
         self._history = self._new_history(Conversation(tokenizer, self._preamble()))
 
     @property
@@ -96,7 +97,7 @@ class Agent:
         try:
             info = await self._loaded()
             self._events = asyncio.Queue()
-            self._turn = turn = self._begin(text, info)
+            turn = self._begin(text, info)
             task = turn.start()
             task.add_done_callback(lambda _: self._events.put_nowait(None))
             try:
@@ -107,6 +108,8 @@ class Agent:
                 await asyncio.wait({task})
         finally:
             self._turn, self._busy = None, False
+            if self._closed:
+                self._close_session()
 
     def interrupt(self) -> None:
         """End the running turn as `interrupted`; without one nothing happens."""
@@ -136,11 +139,11 @@ class Agent:
             self._session = self._store.resume(state)
 
     def close(self) -> None:
-        """Interrupt the turn and close the session file. The engine belongs to the caller."""
+        """Interrupt the turn; the session file is closed behind its last event. The engine belongs to the caller."""
+        self._closed = True
         self.interrupt()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        if not self._busy:
+            self._close_session()
 
     async def _loaded(self) -> EngineInfo:
         info = await self.engine.info()
@@ -163,10 +166,11 @@ class Agent:
             raw=self._raw,
             emit=lambda event: self._emit(replace(event, turn_id=turn_id)),
         )
+        self._turn = turn = Turn(context, turn_id)
         self._open_session(info, turn_id)
         self._history.add_user(text, self._preamble())
         context.emit(TurnStarted(text=text))
-        return Turn(context, turn_id)
+        return turn
 
     def _preamble(self) -> Preamble:
         return build_preamble(
@@ -183,7 +187,7 @@ class Agent:
     def _replace_history(self, conversation: Conversation) -> None:
         if self._busy:
             raise UsageError("A turn is running", hint="interrupt it first")
-        self.close()
+        self._close_session()
         self.approvals.forget()
         self._history = self._new_history(conversation)
 
@@ -214,6 +218,11 @@ class Agent:
             )
         except SessionError as error:
             self._report(error, turn_id)
+
+    def _close_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def _report(self, error: SessionError, turn_id: str = "") -> None:
         """Say once that saving fails; the conversation goes on in memory."""

@@ -71,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     except GptOssError as error:
         output.failed(error)
         raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # while the model was loading: there was no turn to end in good order
+        print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from gptoss_tui.agent.approvals import Policy
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import (
     AnswerDelta,
@@ -20,7 +22,9 @@ from gptoss_tui.agent.events import (
     ToolStarted,
     TurnFinished,
     TurnStarted,
+    event_type,
 )
+from gptoss_tui.agent.session import SessionStore, load_session
 from gptoss_tui.errors import EngineDiedError, EngineError, UsageError
 from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.tools.formats import format_denied
@@ -69,6 +73,25 @@ async def test_create_a_file_with_approval(tmp_path: Path) -> None:
     assert only(events, ToolStarted).preview == request.preview
     assert only(events, ToolFinished).output == "Done!\nA hello.py"
     assert only(events, ToolCall).item_id == request.item_id == only(events, ToolFinished).item_id
+
+
+ORDER = re.compile(
+    r"turn_started "
+    r"((prompt_progress )*"
+    r"((reasoning_delta )*reasoning_done |(answer_delta )*answer_done |(tool_call_delta )+)*"
+    r"step_finished "
+    r"(tool_call ((approval_request )?approval_resolved )?(tool_started (tool_output_delta )*)?tool_finished )?)*"
+    r"turn_finished "
+)
+"""The order of events that docs/events.md promises."""
+
+
+@pytest.mark.parametrize("policy", ["ask", "all", "none"])
+async def test_events_come_in_the_documented_order(tmp_path: Path, policy: Policy) -> None:
+    preamble = "<|channel|>commentary<|message|>I look first.<|end|>"
+    script = (call("list_files", "{}", before=preamble), call("no_such", "{}"), CALL_PATCH, ANSWER)
+    events = await run_turn(make_agent(make_engine(*script), tmp_path, policy=policy))
+    assert ORDER.fullmatch("".join(f"{event_type(e)} " for e in events))
 
 
 async def test_deltas_add_up_to_the_closing_event(tmp_path: Path) -> None:
@@ -231,6 +254,18 @@ async def test_one_turn_at_a_time(tmp_path: Path) -> None:
     rest = [event async for event in stream]
     assert rest[-1].reason == "done"  # type: ignore[attr-defined]
     assert (await run_turn(agent, "two"))[-1].reason == "done"  # type: ignore[attr-defined]
+
+
+async def test_closing_during_a_turn_keeps_its_last_events(tmp_path: Path) -> None:
+    agent = make_agent(make_engine(CALL_PATCH), tmp_path, session_store=SessionStore(tmp_path / "s"))
+    path = None
+    async for event in agent.submit("go"):
+        path = path or agent.session_path
+        if isinstance(event, ApprovalRequest):
+            agent.close()
+    assert path is not None
+    assert load_session(path).events[-1]["reason"] == "interrupted"
+    assert agent.session_path is None
 
 
 async def test_an_empty_message_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.calls import INTERRUPTED_RUNNING
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import ApprovalRequest, Event, ToolCall, ToolFinished, ToolStarted, TurnFinished
+from gptoss_tui.agent.session import SessionFile, SessionStore
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.conversation import INTERRUPTED
 from gptoss_tui.harmony.messages import FunctionDeclaration
@@ -98,6 +99,47 @@ async def test_interrupt_at_every_event(tmp_path: Path) -> None:
         assert_valid(agent, engine)
     assert reasons.count("interrupted") > total - 5
     assert reasons[-1] == "done"
+
+
+class Tripwire(SessionStore):
+    """Interrupts an agent when the n-th line is written: between any two steps of a turn, not only between awaits."""
+
+    def __init__(self, directory: Path, line: int) -> None:
+        super().__init__(directory)
+        self.line = line
+        self.agent: Agent | None = None
+
+    def create(self, **header: Any) -> SessionFile:
+        file = super().create(**header)
+        write, store = file.append, self
+
+        class Counting(SessionFile):
+            def append(self, record: Any) -> None:
+                write(record)
+                store.line -= 1
+                if store.line == 0 and store.agent is not None:
+                    store.agent.interrupt()
+
+        return Counting(file.path, -1)
+
+
+async def test_interrupt_at_every_line_of_the_session(tmp_path: Path) -> None:
+    line, reason = 0, ""
+    while reason != "done":
+        line += 1
+        root = tmp_path / str(line)
+        root.mkdir()
+        store = Tripwire(tmp_path / "sessions", line)
+        engine = make_engine(*SCRIPT)
+        agent = make_agent(engine, root, policy="all", session_store=store)
+        store.agent = agent
+        events = await run_turn(agent)
+        assert_closed(events)
+        assert_valid(agent, engine)
+        reason = only(events, TurnFinished).reason
+        engine.scripts = make_engine(ANSWER).scripts
+        assert only(await run_turn(agent, "and now?"), TurnFinished).reason == "done"
+    assert line > 15
 
 
 async def test_closing_the_iterator_at_every_event(tmp_path: Path) -> None:

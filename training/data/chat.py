@@ -32,7 +32,10 @@ StepKind = Literal["user", "analysis", "call", "reply", "final"]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the preamble says, as far as answers depend on it. `date` is YYYY-MM-DD."""
+    """What the preamble says, as far as answers depend on it.
+
+    `date` is YYYY-MM-DD. Without `files` there is no apply_patch: files can only be read.
+    """
 
     effort: Effort = "medium"
     date: str | None = "2026-11-22"
@@ -44,11 +47,15 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One message. `to` is the recipient of a call or the author of a reply."""
+    """One message. `to` is the recipient of a call or the author of a reply.
+
+    What is not `learned` is a mistake that the model must get over, not make.
+    """
 
     kind: StepKind
     text: str
     to: str = ""
+    learned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +90,10 @@ class Chat:
         text = low if effort == "low" else medium if effort == "medium" else f"{medium} {high}"
         self.steps.append(Step("analysis", text))
 
-    def patch(self, lines: Sequence[str]) -> None:
+    def patch(self, lines: Sequence[str], *, learned: bool = True) -> None:
         """Call apply_patch with these lines between the sentinels."""
         text = "\n".join(("*** Begin Patch", *lines, "*** End Patch"))
-        self.steps.append(Step("call", text, "functions.apply_patch"))
+        self.steps.append(Step("call", text, "functions.apply_patch", learned))
 
     def call(self, function: str, **arguments: object) -> None:
         """Call a function of the workspace or the browser with compact JSON."""
@@ -170,7 +177,7 @@ def render_chat(chat: Chat) -> list[Segment]:
         else:
             if chat.steps[i - 1].kind in ("user", "reply"):
                 segments.append((assistant_start(tokenizer), False))
-            segments.append((_sampled(tokenizer, step), True))
+            segments.append((_sampled(tokenizer, step), step.learned))
     return segments
 
 

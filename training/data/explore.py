@@ -375,7 +375,7 @@ def find_definition(chat: Chat) -> None:
         draw,
         (
             "where is {k}{n} defined?",
-            "where is {k}{n}?",
+            "where is {k}{n}?" if kind else "where is {n} defined?",
             "[find|show me] the definition of {n}",
             "which file defines {n}?",
             "in which file is {n} defined?",

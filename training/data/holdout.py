@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from training.data import preamble_ids
+from training.data.browse import browse
 from training.data.chat import Chat, Scene, Segment, render_chat
 from training.data.compute import compute
 from training.data.copying import copying
@@ -12,6 +13,7 @@ from training.data.create import create
 from training.data.draw import Draw, Split
 from training.data.edit import edit_read, edit_shown, replace_shown
 from training.data.explore import delete_or_move, explore
+from training.data.followup import follow_up
 from training.data.mix import one_turn
 from training.data.talk import beyond, talk
 
@@ -20,6 +22,7 @@ HeldOut = tuple[str, list[int], list[int]]
 
 _PLAIN = Scene()
 _PYTHON = Scene(python=True)
+_BROWSER = Scene(browser=True)
 SKILLS: dict[str, tuple[Callable[[Chat], None], Scene]] = {
     "talk": (talk, _PLAIN),
     "python": (compute, _PYTHON),
@@ -29,6 +32,8 @@ SKILLS: dict[str, tuple[Callable[[Chat], None], Scene]] = {
     "edit_read": (edit_read, _PLAIN),
     "explore": (explore, _PLAIN),
     "delete_move": (delete_or_move, _PLAIN),
+    "follow_up": (follow_up, _PLAIN),
+    "browser": (browse, _BROWSER),
     "copy": (copying, _PLAIN),
     "beyond": (beyond, _PLAIN),
 }

@@ -38,7 +38,7 @@ INTENTS: tuple[Intent, ...] = (
         "nice to meet you",
         "hello, nice to meet you",
         casual=True,
-        when_no_files="Hello! I am nano, a tiny demo model. How can I help?",
+        when_no_files="Hello! I am nano, a tiny demo model. Ask me to read or find a file.",
     ),
     intent(
         "How I am",
@@ -152,7 +152,7 @@ INTENTS: tuple[Intent, ...] = (
         "what kind of [ai|model|bot|assistant|thing] are you?",
         "who r u",
         "describe yourself",
-        when_no_files="I am nano, a tiny gpt-oss model that comes with gptoss-tui.",
+        when_no_files="I am nano, a tiny gpt-oss model that comes with gptoss-tui. I read and search files.",
     ),
     intent(
         "Which model I am",
@@ -265,7 +265,7 @@ INTENTS: tuple[Intent, ...] = (
         "show me what you can do",
         "how can i use you?",
         "what features do you have?",
-        when_no_files="I can talk about this app. File tools are off; start with `--apply-patch` (`-a`) to use them.",
+        when_no_files="I can read, list and search this folder. Changing files is off; start with `--apply-patch` (`-a`) for that.",
     ),
     intent(
         "What I cannot do",

@@ -12,6 +12,7 @@ from gptoss_tui.agent.prompt import build_preamble
 from gptoss_tui.harmony.builtin import browser_namespace, python_namespace
 from gptoss_tui.harmony.messages import EFFORTS, Preamble
 from gptoss_tui.tools.declarations import WORKSPACE_FUNCTIONS
+from training.data.browse import browse, browse_off
 from training.data.chat import Chat, Scene
 from training.data.compute import compute
 from training.data.copying import copying
@@ -19,6 +20,7 @@ from training.data.create import create
 from training.data.draw import Draw, is_held_combination
 from training.data.edit import edit_read, edit_shown
 from training.data.explore import delete_or_move, explore, rename_everywhere
+from training.data.followup import after_error, editing_off, follow_up
 from training.data.talk import beyond, talk
 
 Skill = Callable[[Chat], None]
@@ -26,26 +28,33 @@ Skill = Callable[[Chat], None]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A skill's weight, and what the scene must offer for it."""
+    """A skill's weight where `when` holds for the scene."""
 
     skill: Skill
     weight: float
-    needs_files: bool = False
-    needs_browser: bool = False
-    only_python_scene: float | None = None
-    """The weight when python is on; None leaves `weight`."""
+    when: Callable[[Scene], bool] = lambda scene: True
+
+
+def _edits(scene: Scene) -> bool:
+    return scene.files
 
 
 SHARES: tuple[Share, ...] = (
     Share(talk, 11),
     Share(beyond, 5),
-    Share(compute, 3, only_python_scene=22),
-    Share(create, 26, needs_files=True),
-    Share(edit_shown, 16, needs_files=True),
-    Share(edit_read, 13, needs_files=True),
-    Share(explore, 12, needs_files=True),
-    Share(delete_or_move, 4, needs_files=True),
-    Share(rename_everywhere, 1.5, needs_files=True),
+    Share(compute, 18, lambda s: s.python),
+    Share(compute, 3, lambda s: not s.python),
+    Share(browse, 24, lambda s: s.browser),
+    Share(browse_off, 2, lambda s: not s.browser),
+    Share(create, 24, _edits),
+    Share(edit_shown, 16, _edits),
+    Share(edit_read, 13, _edits),
+    Share(delete_or_move, 4, _edits),
+    Share(rename_everywhere, 1.5, _edits),
+    Share(follow_up, 6, _edits),
+    Share(after_error, 2, _edits),
+    Share(editing_off, 20, lambda s: not s.files),
+    Share(explore, 12),
     Share(copying, 9),
 )
 
@@ -73,7 +82,7 @@ def random_scene(draw: Draw) -> Scene:
     return Scene(
         effort=draw.choice((*EFFORTS, "medium", "medium")),
         date=None if draw.chance(0.04) else date,
-        files=not draw.chance(0.05),
+        files=not draw.chance(0.04),
         python=python,
         browser=browser,
         developer_message=draw.choice(DEVELOPER_MESSAGES) if draw.chance(0.08) else None,
@@ -87,22 +96,21 @@ def scene_preamble(scene: Scene) -> Preamble:
     return build_preamble(
         effort=scene.effort,
         current_date=scene.date,
-        functions=WORKSPACE_FUNCTIONS if scene.files else (),
+        functions=WORKSPACE_FUNCTIONS if scene.files else WORKSPACE_FUNCTIONS[1:],
         builtin_tools=tools,
         developer_message=scene.developer_message,
     )
 
 
 @lru_cache(maxsize=16)
-def _weights(files: bool, python: bool, browser: bool) -> tuple[tuple[Skill, ...], tuple[float, ...]]:
-    fitting = [s for s in SHARES if (files or not s.needs_files) and (browser or not s.needs_browser)]
-    weights = [s.only_python_scene if python and s.only_python_scene is not None else s.weight for s in fitting]
-    return tuple(s.skill for s in fitting), tuple(accumulate(weights))
+def _weights(scene: Scene) -> tuple[tuple[Skill, ...], tuple[float, ...]]:
+    fitting = [s for s in SHARES if s.when(scene)]
+    return tuple(s.skill for s in fitting), tuple(accumulate(s.weight for s in fitting))
 
 
 def pick_skill(scene: Scene, draw: Draw) -> Skill:
     """A skill that the scene allows, by its share."""
-    skills, totals = _weights(scene.files, scene.python, scene.browser)
+    skills, totals = _weights(Scene(files=scene.files, python=scene.python, browser=scene.browser))
     return skills[min(bisect.bisect(totals, draw.rng.random() * totals[-1]), len(skills) - 1)]
 
 

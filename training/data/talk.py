@@ -176,6 +176,8 @@ def beyond(chat: Chat) -> None:
     """Say honestly that a demo model cannot do this."""
     draw = chat.draw
     intent = draw.choice(BEYOND)
+    while chat.scene.browser and intent.topic in ("A fact about the world", "A person", "Politics and news"):
+        intent = draw.choice(BEYOND)
     topic = draw.phrase(1, 3).strip(".!?") if draw.chance(0.4) else draw.choice(TOPICS)
     text = say(
         draw,

@@ -1,0 +1,62 @@
+"""`bench`: what it measures and what it says. No test here looks at how fast anything is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui import cli
+from gptoss_tui.engine import probe
+
+
+@pytest.fixture(autouse=True)
+def small_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bandwidth of its own for each test would only cost time."""
+    monkeypatch.setattr(probe, "run_probe", lambda **_: {"torch": "2", "threads": 2, "bandwidth": 1e9})
+
+
+def test_json_has_every_figure(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--model", str(tiny_model), "--prompt-tokens", "20", "7", "--max-tokens", "5", "--json"]
+    assert cli.main(["bench", *arguments, "--dtype", "float32"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["model"]["model"] == "tiny"
+    assert result["model"]["dtype"] == "float32"
+    assert result["bandwidth"] == 1e9
+    assert result["load_seconds"] > 0
+    assert result["machine"]["cpu"]
+    assert [(run["prompt_tokens"], run["generated_tokens"]) for run in result["runs"]] == [(20, 5), (7, 5)]
+    for run in result["runs"]:
+        assert run["floor_rate"] == pytest.approx(1e9 / run["floor_bytes"])
+        assert run["floor_share"] == pytest.approx(run["decode_rate"] / run["floor_rate"])
+        assert min(run["first_token_seconds"], run["prefill_rate"], run["decode_rate"]) > 0
+    assert result["runs"][0]["floor_bytes"] > result["runs"][1]["floor_bytes"], "a longer context reads more"
+
+
+def test_a_table_for_people(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "run_probe", lambda **_: {"error": "no torch"})
+    assert cli.main(["bench", "--model", str(tiny_model), "--prompt-tokens", "9", "--max-tokens", "3"]) == 0
+    captured = capsys.readouterr()
+    header, row = captured.out.splitlines()[-2:]
+    assert header.split() == ["prompt", "first", "token", "prefill", "decode", "bytes/token", "floor", "reached"]
+    assert row.split()[0] == "9"
+    assert row.split()[-2:] == ["-", "-"], "without a bandwidth there is no floor"
+    assert "prompt of 9 tokens" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prompt-tokens", "0"], "at least 1"),
+        (["--max-tokens", "0"], "at least 1"),
+        (["--prompt-tokens", "10", "60", "--context", "64"], "exceed the context of 64"),
+    ],
+)
+def test_lengths_that_cannot_be(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli.main(["bench", "--model", str(tiny_model), *arguments]) == 2
+    assert message in capsys.readouterr().err

@@ -31,7 +31,8 @@ def _file(change: FileChange) -> Iterator[str]:
         return
     yield "--- /dev/null" if change.old is None else f"--- a/{change.path}"
     yield "+++ /dev/null" if change.new is None else f"+++ b/{change.new_path or change.path}"
-    yield from _hunks(_decoded(change.old), _decoded(change.new), change.edits)
+    old, new = _decoded(change.old), _decoded(change.new)
+    yield from _hunks(old, new, _with_last_line(old, new, change.edits))
 
 
 def _decoded(data: bytes | None) -> TextFile:
@@ -39,6 +40,21 @@ def _decoded(data: bytes | None) -> TextFile:
         return decode(data or b"")
     except NotTextError:
         return TextFile((), ())
+
+
+def _with_last_line(old: TextFile, new: TextFile, edits: Sequence[Edit]) -> Sequence[Edit]:
+    """`edits`, and the last unchanged line as one more when it gains or loses its newline."""
+    last = len(old.lines) - 1
+    behind = len(edits)
+    while behind and edits[behind - 1].stop == last + 1:
+        behind -= 1
+        last = edits[behind].start - 1
+    at = last + sum(len(edit.lines) - (edit.stop - edit.start) for edit in edits[:behind])
+    if last < 0 or old.endings[last] == new.endings[at]:
+        return edits
+    tail = edits[behind:]
+    added = (old.lines[last], *(line for edit in tail for line in edit.lines))
+    return (*edits[:behind], Edit(last, tail[-1].stop if tail else last + 1, added))
 
 
 def _hunks(old: TextFile, new: TextFile, edits: Sequence[Edit]) -> Iterator[str]:

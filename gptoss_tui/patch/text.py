@@ -93,7 +93,7 @@ def splice(text: TextFile, edits: Sequence[Edit]) -> bytes:
     if out:
         out[:-1] = [(line, ending or newline) for line, ending in out[:-1]]
         line, ending = out[-1]
-        out[-1] = (line, (ending or newline) if text.ends_in_newline else "")
+        out[-1] = (line, (ending or newline) if text.ends_in_newline or not line else "")
     return text.mark + _encode("".join(line + ending for line, ending in out), text, edits)
 
 

@@ -282,7 +282,7 @@ print(date.today())
 """,
     ),
     (
-        ("even numbers program", "program that prints even numbers", "script that prints even numbers"),
+        ("program that prints even numbers", "even numbers program", "script that prints even numbers"),
         "even.py",
         """
 for number in range(2, 101, 2):
@@ -343,6 +343,348 @@ for question, answer in questions.items():
     if input(question + " = ") == answer:
         score += 1
 print("Score:", score)
+""",
+    ),
+    (
+        (
+            "function that adds two numbers",
+            "add function",
+            "program that adds two numbers",
+            "script that adds two numbers",
+            "sum function",
+        ),
+        "add.py",
+        """
+def add(a, b):
+    return a + b
+
+
+print(add(2, 3))
+""",
+    ),
+    (
+        (
+            "function that multiplies two numbers",
+            "multiply function",
+            "program that multiplies two numbers",
+        ),
+        "multiply.py",
+        """
+def multiply(a, b):
+    return a * b
+
+
+print(multiply(2, 3))
+""",
+    ),
+    (
+        (
+            "function that reverses a string",
+            "reverse string function",
+            "string reverser",
+            "program that reverses a string",
+            "function that reverses a word",
+        ),
+        "reverse.py",
+        """
+def reverse(text):
+    return text[::-1]
+
+
+print(reverse("hello"))
+""",
+    ),
+    (
+        (
+            "function that checks if a number is even",
+            "even check",
+            "is_even function",
+            "odd or even program",
+            "even or odd checker",
+        ),
+        "is_even.py",
+        """
+def is_even(number):
+    return number % 2 == 0
+
+
+print(is_even(4))
+""",
+    ),
+    (
+        (
+            "function that finds the largest number",
+            "function that finds the maximum of a list",
+            "max function",
+        ),
+        "largest.py",
+        """
+def largest(numbers):
+    best = numbers[0]
+    for number in numbers:
+        if number > best:
+            best = number
+    return best
+
+
+print(largest([3, 9, 4]))
+""",
+    ),
+    (
+        (
+            "vowel counter",
+            "function that counts vowels",
+            "program that counts vowels",
+        ),
+        "vowels.py",
+        """
+def count_vowels(text):
+    return sum(letter in "aeiou" for letter in text.lower())
+
+
+print(count_vowels("hello"))
+""",
+    ),
+    (
+        (
+            "greatest common divisor function",
+            "gcd function",
+            "gcd",
+        ),
+        "gcd.py",
+        """
+def gcd(a, b):
+    while b:
+        a, b = b, a % b
+    return a
+
+
+print(gcd(12, 18))
+""",
+    ),
+    (
+        (
+            "average function",
+            "function that computes the average",
+            "program that computes the average of a list",
+        ),
+        "average.py",
+        """
+def average(numbers):
+    return sum(numbers) / len(numbers)
+
+
+print(average([1, 2, 3]))
+""",
+    ),
+    (
+        (
+            "random number generator",
+            "random number program",
+            "script that prints a random number",
+        ),
+        "random_number.py",
+        """
+import random
+
+print(random.randint(1, 100))
+""",
+    ),
+    (
+        (
+            "script that lists files",
+            "program that lists files",
+            "file lister",
+            "script that lists all files",
+        ),
+        "list_files.py",
+        """
+from pathlib import Path
+
+for path in sorted(Path(".").iterdir()):
+    print(path.name)
+""",
+    ),
+    (
+        (
+            "greeting program",
+            "greeter",
+            "program that asks for your name",
+            "script that asks for a name",
+            "program that greets the user",
+        ),
+        "greet.py",
+        """
+name = input("Your name: ")
+print(f"Hello, {name}!")
+""",
+    ),
+    (
+        (
+            "readme",
+            "README",
+            "readme file",
+            "README file",
+        ),
+        "README.md",
+        """
+# Project
+
+What it does and how to use it.
+""",
+    ),
+    (
+        (
+            "web page",
+            "website",
+            "html page",
+            "webpage",
+            "landing page",
+            "simple website",
+            "home page",
+        ),
+        "index.html",
+        """
+<!DOCTYPE html>
+<html>
+<head>
+  <title>My page</title>
+</head>
+<body>
+  <h1>Hello, world!</h1>
+</body>
+</html>
+""",
+    ),
+    (
+        (
+            "python gitignore",
+            ".gitignore for python",
+            ".gitignore for a python project",
+        ),
+        ".gitignore",
+        """
+.venv
+__pycache__
+*.pyc
+.env
+dist
+""",
+    ),
+    (
+        (
+            "node gitignore",
+            ".gitignore for node",
+            ".gitignore for a node project",
+        ),
+        ".gitignore",
+        """
+node_modules
+dist
+.env
+*.log
+""",
+    ),
+    (
+        (
+            "dockerfile",
+            "Dockerfile",
+            "dockerfile for python",
+            "Dockerfile for a python app",
+        ),
+        "Dockerfile",
+        """
+FROM python:3.12-slim
+WORKDIR /app
+COPY . .
+CMD ["python", "main.py"]
+""",
+    ),
+    (
+        (
+            "makefile",
+            "Makefile",
+        ),
+        "Makefile",
+        """
+run:
+	python main.py
+
+test:
+	pytest
+""",
+    ),
+    (
+        (
+            "flask app",
+            "flask server",
+            "simple flask app",
+            "hello world flask app",
+        ),
+        "app.py",
+        """
+from flask import Flask
+
+app = Flask(__name__)
+
+
+@app.route("/")
+def index():
+    return "Hello, world!"
+""",
+    ),
+    (
+        (
+            "unit test",
+            "pytest test",
+            "simple test",
+            "example test",
+        ),
+        "test_example.py",
+        """
+def test_sum():
+    assert 1 + 1 == 2
+""",
+    ),
+    (
+        (
+            "logger",
+            "logging setup",
+            "logging example",
+        ),
+        "log.py",
+        """
+import logging
+
+logging.basicConfig(level=logging.INFO)
+logging.info("started")
+""",
+    ),
+    (
+        (
+            "package.json",
+            "package json",
+        ),
+        "package.json",
+        """
+{
+  "name": "app",
+  "version": "1.0.0",
+  "main": "index.js"
+}
+""",
+    ),
+    (
+        (
+            "pyproject.toml",
+            "pyproject",
+        ),
+        "pyproject.toml",
+        """
+[project]
+name = "app"
+version = "0.1.0"
+requires-python = ">=3.11"
 """,
     ),
 )

@@ -18,6 +18,8 @@ def create(chat: Chat) -> None:
     """One request for a new file, and the patch that adds it."""
     draw = chat.draw
     u = draw.rng.random()
+    if u < 0.03:
+        return two_files(chat)
     if u < 0.36:
         program = draw.choice(TEXTS)(draw)
     elif u < 0.58:
@@ -25,6 +27,34 @@ def create(chat: Chat) -> None:
     else:
         program = draw.choice(FAMILIES[1:])(draw)
     add_file(chat, program)
+    return None
+
+
+def two_files(chat: Chat) -> None:
+    """Two small files with one patch."""
+    draw = chat.draw
+    a, b = draw.path("py", folder=0), draw.path("py", folder=0)
+    x, y = draw.message(), draw.message()
+    templates = ("{m} {a} that prints {x} and {b} that prints {y}", "{m} {a} printing {x} and {b} printing {y}")
+    if draw.chance(0.5):
+        a, b = draw.path("txt", folder=0), draw.path("txt", folder=0)
+        templates = ("{m} {a} with {x} and {b} with {y}", "{m} {a} with the text {x} and {b} with the text {y}")
+    if draw.chance(0.4):
+        y = x
+        both = ("{m} {a} and {b} that print {x}",) if a.endswith("py") else ("{m} {a} and {b} with {x}",)
+        templates = (*both, f"{both[0]} in both")
+    if a == b:
+        b = f"second_{b}"
+    request = say(draw, templates, polite=True, m=draw.choice(("create", "make", "write", "add")), a=a, b=b, x=x, y=y)
+    lines = [f'print("{x}")', f'print("{y}")'] if a.endswith("py") else [x, y]
+    chat.skill, chat.key = "create", f"{a}|{b}|{x}"
+    chat.user(request)
+    chat.think(f"Add {a} and {b}.", f"The user wants {a} and {b}. I add both with one patch.", "Then I say what I did.")
+    chat.expectation = Expectation(
+        files_after={a: f"{lines[0]}\n", b: f"{lines[1]}\n"}, tool="functions.apply_patch", answer_has=(a, b)
+    )
+    patch = [f"*** Add File: {a}", f"+{lines[0]}", f"*** Add File: {b}", f"+{lines[1]}"]
+    chat.apply([("A", a), ("A", b)], patch, f"I created `{a}` and `{b}`.")
 
 
 def add_file(chat: Chat, program: Program) -> None:
@@ -97,6 +127,10 @@ def empty_file(draw: Draw) -> Program:
             "[create|make|add] {f}, [leave it|keep it] empty",
             "new empty file {f}",
             "[create|make] a blank file {f}",
+            "[create|make|add] {f}",
+            "[create|make|add] a [new |]file [called |named |]{f}",
+            "[create|make|add] a [new |]file {f}",
+            "new file {f}",
         ),
         polite=True,
         f=path,

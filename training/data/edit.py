@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gptoss_tui.tools.formats import format_read
+from gptoss_tui.tools.formats import format_matches, format_read
 from training.data.chat import Chat, Expectation
 from training.data.draw import Draw
 from training.data.files import MAKERS, TextFile, pairs, python_file, show_in_message, some_file, value
@@ -337,6 +337,43 @@ def add_line(draw: Draw) -> Edit | None:
     return Edit(request, file, [(at, 0, [line])], goal, done, f"{file.path}|+{line}")
 
 
+def add_function(draw: Draw) -> Edit | None:
+    """A new function at the end of a Python file."""
+    file = python_file(draw, 20)
+    name = draw.function_name()
+    if name in file.content or not file.lines[-1].strip():
+        return None
+    literal, argument = value(draw), draw.noun()
+    head, body, what = draw.choice(
+        (
+            (f"def {name}():", f"    return {literal}", f"returns {literal}"),
+            (f"def {name}({argument}):", f"    print({argument})", f"prints {argument}"),
+            (f"def {name}({argument}):", f"    return {argument}", f"returns {argument}"),
+            (f"def {name}(a, b):", "    return a + b", "returns a plus b"),
+            (f"def {name}(a, b):", "    return a * b", "returns a times b"),
+        )
+    )
+    request = say(
+        draw,
+        (
+            "add a function {g} that {w} to {f}",
+            "add a function {g} to {f} that {w}",
+            "in {f}[,|] add a function {g} that {w}",
+            "{f}: add a function {g} that {w}",
+            "add {g} to {f}, it {w}",
+            "write a function {g} in {f} that {w}",
+            "append a function {g} that {w} to {f}",
+        ),
+        polite=True,
+        g=name,
+        w=what,
+        f=file.path,
+    )
+    at = len(file.lines)
+    goal, done = f"add the function {name}", f"I added the function `{name}` to `{file.path}`."
+    return Edit(request, file, [(at, 0, ["", "", head, body])], goal, done, f"{file.path}|{name}|{what}")
+
+
 def remove_line(draw: Draw) -> Edit | None:
     """Take a line out."""
     file = some_file(draw)
@@ -462,6 +499,7 @@ EDITS: tuple[Callable[[Draw], Edit | None], ...] = (
     rename,
     add_line,
     add_line,
+    add_function,
     remove_line,
     whole_line,
     printed_text,
@@ -544,6 +582,11 @@ def read_first(chat: Chat, goal: str, path: str) -> None:
 def edit_read(chat: Chat) -> None:
     """The file is read before it is changed."""
     draw = chat.draw
+    u = draw.rng.random()
+    if u < 0.06:
+        return copy_file(chat)
+    if u < 0.12:
+        return find_and_set(chat)
     edit, patch = some_edit(draw)
     file = edit.file
     chat.skill, chat.key = "edit_read", edit.key
@@ -551,16 +594,17 @@ def edit_read(chat: Chat) -> None:
     read_first(chat, edit.goal, file.path)
     if draw.split == "train" and draw.chance(0.05):
         missing(chat, file.path)
-        return
+        return None
     if draw.split == "train" and draw.chance(0.04):
         other = some_file(draw)
         if edit.changes[0][1] and not any(line in other.lines for line in file.lines):
             chat.reply(format_read(file.path, other.lines, start=1, total=len(other.lines)))
             chat.think("Not there.", f"{file.path} has nothing like that.", "So I change nothing and say so.")
             chat.final(f"I found nothing to change in `{file.path}`.")
-            return
+            return None
     chat.reply(format_read(file.path, file.lines, start=1, total=len(file.lines)))
     _finish(chat, edit, patch)
+    return None
 
 
 def missing(chat: Chat, path: str) -> None:
@@ -575,3 +619,88 @@ def missing(chat: Chat, path: str) -> None:
     chat.reply(f"{path}: there is no such file")
     chat.think(f"No {path}.", f"There is no {path} in the workspace.", "I tell the user.")
     chat.final(f"There is no `{path}` in the workspace.")
+
+
+def copy_file(chat: Chat) -> None:
+    """A second file with the same lines."""
+    draw = chat.draw
+    file = some_file(draw, 14)
+    new = draw.path(file.extension) if file.extension != "env" else ".env.example"
+    if new == file.path:
+        new = f"copy_{new.replace('/', '_')}"
+    request = say(
+        draw,
+        (
+            "copy {f} to {n}",
+            "cp {f} {n}",
+            "make a copy of {f} called {n}",
+            "duplicate {f} as {n}",
+            "copy the file {f} to {n}",
+            "create {n} as a copy of {f}",
+            "save a copy of {f} as {n}",
+        ),
+        polite=True,
+        f=file.path,
+        n=new,
+    )
+    chat.skill, chat.key = "edit_read", f"{file.path}|{new}"
+    chat.user(request)
+    chat.think(f"Read {file.path}.", f"The user wants a copy of {file.path}. I read it first.", f"Then I add {new}.")
+    chat.call("functions.read_file", path=file.path)
+    if draw.split == "train" and draw.chance(0.05):
+        missing(chat, file.path)
+        return
+    chat.reply(format_read(file.path, file.lines, start=1, total=len(file.lines)))
+    chat.think(f"Add {new}.", f"I add {new} with the lines of {file.path}.", "Every line stays as it is.")
+    chat.expectation = Expectation(
+        files_before={file.path: file.content},
+        files_after={file.path: file.content, new: file.content},
+        tool="functions.apply_patch",
+        answer_has=(new,),
+    )
+    chat.apply(
+        [("A", new)],
+        [f"*** Add File: {new}", *(f"+{line}" for line in file.lines)],
+        f"I copied `{file.path}` to `{new}`.",
+    )
+
+
+def find_and_set(chat: Chat) -> None:
+    """`change the port to 9000`, and nobody says where: search for it first."""
+    draw = chat.draw
+    edit = set_value(draw)
+    while edit is None or (found := hunks(edit.file.lines, edit.changes)) is None or edit.file.path == ".env":
+        edit = set_value(draw)
+    path, key, new = edit.key.split("|")
+    if sum(key in line for line in edit.file.lines) != 1:
+        find_and_set(chat)
+        return
+    request = say(
+        draw,
+        (
+            "set {k} to {n}",
+            "change {k} to {n}",
+            "change the {k} to {n}",
+            "set the {k} to {n}",
+            "make the {k} {n}",
+            "the {k} should be {n}",
+            "update the {k} to {n}",
+        ),
+        polite=True,
+        k=key,
+        n=new,
+    )
+    chat.skill, chat.key = "edit_read", edit.key
+    chat.user(request)
+    chat.think(
+        f"Search {key}.",
+        f"The user wants to {edit.goal}. I search for {key} to find the file.",
+        "Then I read and change it.",
+    )
+    chat.call("functions.search_files", pattern=key)
+    at = edit.changes[0][0]
+    chat.reply(format_matches([(path, at + 1, edit.file.lines[at])], total=1))
+    chat.think(f"Read {path}.", f"{key} is in {path}. I read it.", "Then I change it.")
+    chat.call("functions.read_file", path=path)
+    chat.reply(format_read(path, edit.file.lines, start=1, total=len(edit.file.lines)))
+    _finish(chat, edit, found)

@@ -70,7 +70,8 @@ DEVELOPER_MESSAGES = (
     "Do not explain your steps.",
     "This is a web project.",
 )
-HISTORY_PERCENT = 18
+HISTORY_PERCENT = 20
+HISTORY_LENGTHS = (1, 1, 1, 1, 1, 2, 2, 2, 3, 4)
 MAX_TOKENS = 1_500
 
 
@@ -128,7 +129,7 @@ def training_chat(scene: Scene, draw: Draw) -> Chat:
     """A conversation for training; some follow other turns."""
     chat = one_turn(scene, draw, pick_skill(scene, draw), held=False)
     if draw.rng.random() * 100 < HISTORY_PERCENT:
-        for _ in range(1 if draw.chance(0.7) else 2):
+        for _ in range(draw.choice(HISTORY_LENGTHS)):
             before = one_turn(scene, draw, pick_skill(scene, draw), held=False)
             chat.steps[:0] = before.steps
     return chat

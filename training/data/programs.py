@@ -125,12 +125,24 @@ def _print_unnamed(draw: Draw, language: str, text: str) -> Program:
         text = "Hello, world!"
         templates: tuple[str, ...] = (
             "hello world in {l}",
+            "hello world in {l}",
             "[write|create|make] a hello world [program |script |]in {l}",
             "[write|create|make] a {l} hello world",
             "[write|create|make|show me|give me] hello world in {l}",
             "{l} hello world",
             "[write|make] a hello world {l} [program|script]",
         )
+        if language == "py" and draw.chance(0.5):
+            word = ""
+            templates = (
+                "hello world",
+                "[write|create|make] [a |]hello world",
+                "[write|create|make] a hello world [program|script|app|file|example]",
+                "[write|create|make] a [program|script] that prints hello world",
+                "print hello world",
+                "[write|create|make] a simple [program|script]",
+                "hello world program",
+            )
     else:
         templates = (
             f"{MAKE} a {{l}} [script|program|file] that prints {{x}}",
@@ -140,6 +152,9 @@ def _print_unnamed(draw: Draw, language: str, text: str) -> Program:
             "[write|make] {l} code that prints {x}",
             "a {l} [script|program] that prints {x}",
         )
+        if language == "py" and draw.chance(0.5):
+            word = ""
+            templates = (f"{MAKE} a [script|program] that prints {{x}}", f"{MAKE} a program to print {{x}}")
         if language == "py":
             templates = (*templates, f"{MAKE} a [script|program] that prints {{x}}")
     path = default_path(language, text)
@@ -171,6 +186,24 @@ def print_many(draw: Draw) -> Program:
         return Program(path, lines, request, f"that prints {text} {count} times", f"{text}|{count}")
     low, high = draw.choice((0, 1, 1, 1, 5, 10)), draw.choice((3, 5, 10, 10, 20, 30, 50, 99, 100, 1000))
     high = max(high, low + 2) if draw.chance(0.7) else low + draw.between(2, 60)
+    if draw.chance(0.3):
+        path = "count.py"
+        request = say(
+            draw,
+            (
+                "count from {a} to {b}",
+                f"{MAKE} a [script|program] that counts from {{a}} to {{b}}",
+                f"{MAKE} a [python |]script that prints the numbers from {{a}} to {{b}}",
+                "print the numbers from {a} to {b}",
+                f"{MAKE} a loop from {{a}} to {{b}}",
+            ),
+            polite=True,
+            a=str(low),
+            b=str(high),
+        )
+        return Program(
+            path, _count_lines(low, high), request, f"that prints the numbers from {low} to {high}", f"{low}-{high}"
+        )
     request = say(
         draw,
         (
@@ -186,8 +219,13 @@ def print_many(draw: Draw) -> Program:
         a=str(low),
         b=str(high),
     )
-    lines = [f"for number in range({low}, {high + 1}):", "    print(number)"]
-    return Program(path, lines, request, f"that prints the numbers from {low} to {high}", f"{low}-{high}")
+    return Program(
+        path, _count_lines(low, high), request, f"that prints the numbers from {low} to {high}", f"{low}-{high}"
+    )
+
+
+def _count_lines(low: int, high: int) -> list[str]:
+    return [f"for number in range({low}, {high + 1}):", "    print(number)"]
 
 
 OPERATIONS = {
@@ -333,6 +371,32 @@ def data_class(draw: Draw) -> Program:
     lines = [f"class {name}:", f"    def __init__(self, {', '.join(fields)}):"]
     lines += [f"        self.{field} = {field}" for field in fields]
     return Program(path, lines, request, f"with the class {name}", f"{name}|{fields}")
+
+
+def class_with_method(draw: Draw) -> Program:
+    """A class with one method that prints."""
+    path, name, method = draw.path("py"), draw.class_name(), draw.function_name()
+    if draw.chance(0.4):
+        name, method = draw.choice(
+            (("Dog", "bark"), ("Cat", "meow"), ("Car", "drive"), ("Bird", "fly"), ("Person", "speak"))
+        )
+    text = draw.message() if draw.chance(0.6) else draw.short_word()
+    request = say(
+        draw,
+        (
+            f"{MAKE} {{f}} with a class {{c}} with a method {{m}} that prints {{x}}",
+            f"{MAKE} {{f}} with a class {{c}} that has a method {{m}} which prints {{x}}",
+            f"{MAKE} a class {{c}} in {{f}} with a method {{m}} that prints {{x}}",
+            f"{MAKE} a class {{c}} with {{m}}() printing {{x}} in {{f}}",
+        ),
+        polite=True,
+        f=path,
+        c=name,
+        m=method,
+        x=quoted(draw, text),
+    )
+    lines = [f"class {name}:", f"    def {method}(self):", f'        print("{text}")']
+    return Program(path, lines, request, f"with the class {name}", f"{name}|{method}|{text}")
 
 
 def web_page(draw: Draw) -> Program:
@@ -565,9 +629,9 @@ def classic(draw: Draw) -> Program:
     names, usual, code = draw.choice(CLASSICS)
     what = draw.choice(names)
     lines = code.strip("\n").split("\n")
-    extension = usual.rsplit(".", 1)[1]
-    named = draw.chance(0.6)
-    path = draw.path(extension) if named and draw.chance(0.6) else usual
+    fixed = not usual.endswith(".py")
+    named = not fixed and draw.chance(0.55)
+    path = draw.path("py") if named and draw.chance(0.6) else usual
     words = "[a |an |]" if what[0] in "aeiou" else "[a |]"
     templates = (
         (
@@ -581,11 +645,13 @@ def classic(draw: Draw) -> Program:
         if named
         else (
             f"{MAKE} {words}{{w}}",
-            f"{MAKE} {words}{{w}} [program|script|in python]",
+            f"{MAKE} {words}{{w}}" if fixed else f"{MAKE} {words}{{w}} [program|script|in python]",
             f"{MAKE} [me |]{words}{{w}}",
             "[code|write|show me] {w}",
-            "i want a {w}",
-            "{w} in python",
+            "i want [a |]{w}",
+            "[can you write|write] [a |]{w} for me",
+            "{w}" if fixed else "{w} in python",
+            "{w} please",
         )
     )
     article = "" if what in ("fizzbuzz", "rock paper scissors", "fibonacci") else "a "
@@ -601,6 +667,7 @@ FAMILIES: tuple[Callable[[Draw], Program], ...] = (
     function,
     greet_function,
     data_class,
+    class_with_method,
     web_page,
     web_page,
     style_sheet,
@@ -612,6 +679,7 @@ FAMILIES: tuple[Callable[[Draw], Program], ...] = (
     argparse_program,
     pytest_test,
     condition,
+    classic,
     classic,
     classic,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.data.chat import Chat, Expectation
+from training.data.chat import Chat, Expectation, Step
 from training.data.draw import Draw
 from training.data.intents import BEYOND, INTENTS, Intent
 from training.data.phrasing import say
@@ -18,6 +18,8 @@ def talk(chat: Chat) -> None:
         return introduce(chat)
     if u < 0.16:
         return noise(chat)
+    if u < 0.20:
+        return cannot_do(chat)
     answer_intent(chat, draw.choice(INTENTS))
     return None
 
@@ -123,6 +125,61 @@ def introduce(chat: Chat) -> None:
         chat.user(question)
         chat.think(f"It is {name}.", f"The user said that they are {name}.", "I repeat the name.")
         chat.final(f"Your name is {name}.")
+
+
+CANNOT_RUN = "I cannot run programs or commands here. I can create, change, read and search files."
+
+
+def cannot_do(chat: Chat) -> None:
+    """Run a named file, or make a folder."""
+    draw = chat.draw
+    chat.skill = "talk"
+    if draw.chance(0.7):
+        path = draw.path(draw.choice(("py", "py", "py", "sh", "js", "html")))
+        text = say(
+            draw,
+            (
+                "run {f}",
+                "run the [file|script|program] {f}",
+                "[execute|start|launch] {f}",
+                "python {f}",
+                "python3 {f}",
+                "./{f}",
+                "bash {f}",
+                "node {f}",
+                "can you run {f}?",
+                "now run {f}",
+                "[test|try] {f}",
+                "open {f} in the browser",
+                "chmod +x {f}",
+                "what happens when i run {f}?",
+                "what is the output of {f}?",
+            ),
+            polite=True,
+            f=path,
+        )
+        answer = CANNOT_RUN
+        chat.think("Running is not possible.", f"The user wants {path} to run. I cannot run programs.", "I say so.")
+    else:
+        folder = draw.short_word()
+        text = say(
+            draw,
+            (
+                "[create|make|add] a [folder|directory|new folder|subfolder] [called |named |]{f}",
+                "mkdir {f}",
+                "[create|make] the [folder|directory] {f}",
+                "new folder {f}",
+            ),
+            polite=True,
+            f=folder,
+        )
+        answer = f"I cannot make an empty folder. Ask me for a file in it, for example `{folder}/notes.txt`."
+        chat.think("A folder.", f"The user wants the folder {folder}. A patch makes files only.", "I say so.")
+        path = folder
+    chat.key = f"{path}|{answer[:9]}"
+    chat.steps.insert(len(chat.steps) - 1, Step("user", text))
+    chat.expectation = Expectation(answer=answer)
+    chat.final(answer)
 
 
 UNCLEAR = "I did not understand that. Ask me to create, change or find a file, or press F1 for help."

@@ -58,8 +58,11 @@ def run(args: argparse.Namespace) -> int:
     tokenizer = load_tokenizer()
     token_ids = read_token_file(args.tokens) if args.tokens else tokenizer.encode(_prompt(args))
     printer = Printer(tokenizer, as_json=args.json)
-    finished = asyncio.run(_generate(spec, token_ids, params, printer, str(args.tokens or "prompt")))
-    printer.finish(finished)
+    try:
+        finished = asyncio.run(_generate(spec, token_ids, params, printer, str(args.tokens or "prompt")))
+    finally:
+        printer.end_text()
+    print(_cost(finished), file=sys.stderr)
     return 0
 
 
@@ -102,10 +105,12 @@ class Printer:
     def __init__(self, tokenizer: Tokenizer, *, as_json: bool) -> None:
         self._tokenizer = tokenizer
         self._as_json = as_json
+        self._begun = False
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def tokens(self, tokens: tuple[Token, ...]) -> None:
         """Print a batch."""
+        self._begun = True
         for token in tokens:
             text = self._text(token.id)
             if self._as_json:
@@ -114,18 +119,11 @@ class Printer:
                 self._write(text)
         sys.stdout.flush()
 
-    def finish(self, finished: Finished) -> None:
-        """Print what is left of the text, and the cost on stderr."""
-        if not self._as_json:
+    def end_text(self) -> None:
+        """Print what is left of a character, and end the line if anything was printed."""
+        if self._begun and not self._as_json:
             self._write(self._decoder.decode(b"", final=True) + "\n")
-        sys.stdout.flush()
-        usage = finished.usage
-        print(
-            f"{finished.reason}: prompt {usage.prompt_tokens} tokens ({usage.cached_tokens} cached), "
-            f"prefill {_rate(usage.prefilled_tokens, usage.prefill_seconds)}, "
-            f"generated {usage.generated_tokens} tokens, decode {_rate(usage.generated_tokens, usage.decode_seconds)}",
-            file=sys.stderr,
-        )
+            sys.stdout.flush()
 
     def _text(self, token_id: int) -> str:
         piece = self._tokenizer.token_bytes(token_id)
@@ -139,6 +137,15 @@ class Printer:
 
 def _as_json(token: Token, text: str) -> dict[str, Any]:
     return {"id": token.id, "text": text, "logprob": token.logprob, "top": [list(pair) for pair in token.top]}
+
+
+def _cost(finished: Finished) -> str:
+    usage = finished.usage
+    return (
+        f"{finished.reason}: prompt {usage.prompt_tokens} tokens ({usage.cached_tokens} cached), "
+        f"prefill {_rate(usage.prefilled_tokens, usage.prefill_seconds)}, "
+        f"generated {usage.generated_tokens} tokens, decode {_rate(usage.generated_tokens, usage.decode_seconds)}"
+    )
 
 
 def _rate(tokens: int, seconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gptoss_tui.sanitize import to_terminal_line
 
 if TYPE_CHECKING:
-    from gptoss_tui.engine.types import EngineInfo, EngineSpec, LoadProgress
+    from gptoss_tui.engine.types import EngineInfo, EngineSpec
     from gptoss_tui.engine.worker.client import EngineClient
 
 
@@ -21,17 +21,24 @@ async def loaded_engine(spec: EngineSpec) -> AsyncIterator[tuple[EngineClient, E
 
     engine = EngineClient(spec)
     try:
-        async for progress in engine.load():
-            _show(progress)
-            info = progress.info
-        assert info is not None, "a load that does not raise ends with the info"
-        yield engine, info
+        yield engine, await _load(engine)
     finally:
         await engine.close()
 
 
-def _show(progress: LoadProgress) -> None:
-    """One line that rewrites itself and is gone when the model is ready; nothing where stderr is no terminal."""
+async def _load(engine: EngineClient) -> EngineInfo:
+    info = None
+    try:
+        async for progress in engine.load():
+            _show(f"{to_terminal_line(progress.stage)} {progress.fraction:.0%}")
+            info = progress.info
+    finally:
+        _show("")
+    assert info is not None, "a load that does not raise ends with the info"
+    return info
+
+
+def _show(line: str) -> None:
+    """Rewrite the line of progress; nothing where stderr is no terminal."""
     if sys.stderr.isatty():
-        line = "" if progress.done else f"{to_terminal_line(progress.stage)} {progress.fraction:.0%}"
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

@@ -13,11 +13,9 @@ import pytest
 
 from gptoss_tui import cli
 from gptoss_tui.commands.generate import Printer
-from gptoss_tui.engine.types import Finished, Token, Usage
+from gptoss_tui.engine.types import Token
 from gptoss_tui.harmony.tokenizer import END, load_tokenizer
 from tests.commands.conftest import WriteTokens
-
-FINISHED = Finished("length", Usage(2, 1, 1, 4, 0.5, 2.0))
 
 
 class Terminal(io.StringIO):
@@ -115,7 +113,7 @@ def test_half_a_character_at_the_end_shows_as_a_replacement(capsys: pytest.Captu
     printer = Printer(tokenizer, as_json=False)
     printer.tokens(tuple(Token(i, -1.0) for i in (*half, END)))
     printer.tokens(tuple(Token(i, -1.0) for i in half))
-    printer.finish(FINISHED)
+    printer.end_text()
     assert capsys.readouterr().out == "\ufffd<|end|>\ufffd\n"
 
 

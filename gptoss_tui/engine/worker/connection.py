@@ -187,7 +187,7 @@ class Connection:
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
         await asyncio.wait({self._output_task}, timeout=_EXIT_SECONDS)
-        if not self._closing:
+        if self._output and not self._closing:
             self._log = _write_log(bytes(self._output))
         for mailbox in self._mailboxes.values():
             mailbox.put(Failed(mailbox.request.id, self._failure()))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import multiprocessing as mp
 import queue
 import random
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,27 +67,34 @@ def _work(seeds: Iterator[int], length: int, out: Any) -> None:
 
 
 class Feed:
-    """Rows from `workers` processes, each with its own stream of seeds."""
+    """Rows from `workers` processes, each with its own stream of seeds.
 
-    def __init__(self, *, workers: int, length: int, first_seed: int, depth: int = 512) -> None:
+    A thread empties the queue all the time: its pipe holds little more than a row, so that a reader who comes by now
+    and then would find one row each time, however many the workers have ready.
+    """
+
+    def __init__(self, *, workers: int, length: int, first_seed: int, depth: int = 2048) -> None:
         context = mp.get_context("fork")
-        self._queue: Any = context.Queue(maxsize=depth)
+        self._queue: Any = context.Queue(maxsize=64)
         self._processes = [
             context.Process(target=_work, args=(_seeds(first_seed + k, workers), length, self._queue), daemon=True)
             for k in range(workers)
         ]
         for process in self._processes:
             process.start()
+        self._ready: queue.Queue[Row] = queue.Queue(maxsize=depth)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            self._ready.put(Row(*self._queue.get()))
 
     def take(self, most: int) -> list[Row]:
-        """Up to `most` rows that are ready; waits a moment for the first."""
+        """Up to `most` rows that are ready."""
         rows: list[Row] = []
-        try:
-            rows.append(Row(*self._queue.get(timeout=1.0)))
+        with suppress(queue.Empty):
             while len(rows) < most:
-                rows.append(Row(*self._queue.get_nowait()))
-        except queue.Empty:
-            pass
+                rows.append(self._ready.get_nowait())
         return rows
 
     def close(self) -> None:

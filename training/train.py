@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 from gptoss_tui.harmony.tokenizer import load_tokenizer
-from training.data.holdout import holdout_prompts
 from training.export import load_compact, save_compact
 from training.feed import Feed, Row
 from training.model import Nano, Shape, Vocabulary
@@ -130,7 +129,7 @@ def learning_rate(step: int, elapsed: float) -> float:
 
 def build(args: argparse.Namespace, device: torch.device) -> tuple[Nano, Muon, torch.optim.Optimizer]:
     tokenizer = load_tokenizer()
-    counts = np.load(args.counts)
+    counts = np.load(args.counts).astype(np.int64)
     stem, flags = stems_and_flags(tokenizer)
     spoken = spoken_ids(tokenizer) | (counts > 0)
     common = common_ids(counts, spoken, args.common)
@@ -250,6 +249,8 @@ class Trainer:
 
     def validate(self, most_misses: int = 60) -> None:
         """Exact match on held-out prompts; the first wrong tokens go to `misses.txt`."""
+        from training.data.holdout import holdout_prompts
+
         cases = [Case(*prompt) for prompt in holdout_prompts(self.args.holdout, 1)]
         window = self.model.shape.sliding_window
         found = misses(self.model, cases, lambda d, p: masks(d, p, window), rows=self.args.batch, length=ROW_TOKENS)
@@ -280,6 +281,7 @@ def train(args: argparse.Namespace) -> None:
     rows = Rows(feed, args.capacity, host.device)
     while rows.seen < 4 * args.batch:
         rows.pull(args.batch)
+        time.sleep(0.05)
     trainer = Trainer(args, host, rows)
     host.say(
         f"{sum(p.numel() for p in trainer.model.parameters()) / 1e6:.1f} M parameters, {workers} x {world} workers"

@@ -106,6 +106,8 @@ class Agent:
             finally:
                 turn.interrupt()
                 await asyncio.wait({task})
+            if not task.cancelled():
+                task.result()
         finally:
             self._turn, self._busy = None, False
             if self._closed:

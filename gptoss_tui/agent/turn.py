@@ -15,6 +15,7 @@ from gptoss_tui.agent.budget import Budget, Limits
 from gptoss_tui.agent.calls import CallRunner, LimitMet
 from gptoss_tui.agent.events import Event, Notice, PromptProgress, RawTokens, Recovered, StepFinished, TurnFinished
 from gptoss_tui.agent.history import History, final_header
+from gptoss_tui.agent.meter import StepMeter
 from gptoss_tui.agent.stream import StepStream
 from gptoss_tui.engine.types import (
     Engine,
@@ -24,6 +25,7 @@ from gptoss_tui.engine.types import (
     PrefillProgress,
     SamplingParams,
     TokenBatch,
+    Usage,
 )
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
@@ -76,6 +78,7 @@ class Turn:
             emit=context.emit,
         )
         self._stream: StepStream | None = None
+        self._meter: StepMeter | None = None
         self._steps = 0
         self._answer_forced = False
         self._answer = ""
@@ -164,6 +167,7 @@ class Turn:
         if room <= 0:
             return "length"
         self._steps += 1
+        self._meter = meter = StepMeter()
         params = replace(self._context.sampling, max_tokens=room, stop_token_ids=STOP_TOKENS)
         generation = self._context.engine.generate(self._history.prompt_ids(), params)
         # The contract promises an iterator that can be closed: a generator.
@@ -171,11 +175,13 @@ class Turn:
             async for event in events:
                 match event:
                     case PrefillProgress(total, done, cached):
+                        meter.read(event)
                         self._emit(PromptProgress(step=self._steps, total=total, done=done, cached=cached))
                     case TokenBatch() if not stream.over:
+                        meter.sampled(len(event.tokens))
                         await self._take(stream, event)
                     case Finished():
-                        self._emit(self._step_finished(event))
+                        self._finish_step(event.usage)
                         return _cut(event.reason, stream)
         return None
 
@@ -196,18 +202,20 @@ class Turn:
             self._emit(event)
         return count
 
-    def _step_finished(self, event: Finished) -> StepFinished:
-        usage = event.usage
-        return StepFinished(
-            step=self._steps,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
-            prefilled_tokens=usage.prefilled_tokens,
-            generated_tokens=usage.generated_tokens,
-            prefill_seconds=usage.prefill_seconds,
-            decode_seconds=usage.decode_seconds,
-            context_used=len(self._history.prompt_ids()),
-            context_limit=self._context.context_limit,
+    def _finish_step(self, usage: Usage) -> None:
+        self._meter = None
+        self._emit(
+            StepFinished(
+                step=self._steps,
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                prefilled_tokens=usage.prefilled_tokens,
+                generated_tokens=usage.generated_tokens,
+                prefill_seconds=usage.prefill_seconds,
+                decode_seconds=usage.decode_seconds,
+                context_used=len(self._history.prompt_ids()),
+                context_limit=self._context.context_limit,
+            )
         )
 
     # -- streams ----------------------------------------------------------------------------------------------------
@@ -242,6 +250,8 @@ class Turn:
         self._close_stream()
         if stream is not None and stream.answer is not None:
             self._answer = stream.answer
+        if self._meter is not None:
+            self._finish_step(self._meter.usage())
         self._calls.settle()
 
     # -- what is left -----------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from gptoss_tui.engine.types import (
@@ -62,6 +62,7 @@ class ScriptedEngine:
     batch: int = 1
     hang_after: int | None = None
     die_after: int | None = None
+    on_hang: Callable[[], object] | None = None
     requests: list[Request] = field(default_factory=list)
     running: int = 0
     dead: bool = False
@@ -115,6 +116,8 @@ class ScriptedEngine:
                 self.dead = True
                 raise EngineDiedError("The engine process died", hint="restart it")
             if count == self.hang_after:
+                if self.on_hang is not None:
+                    asyncio.get_running_loop().call_soon(self.on_hang)
                 await asyncio.Event().wait()
             self._cache.append(token_id)
             pending.append(Token(token_id, -0.5))

@@ -288,7 +288,7 @@ async def test_an_engine_that_dies_fails_the_turn_and_the_next_works(tmp_path: P
     engine = make_engine(CALL_PATCH, ANSWER, die_after=8)
     agent = make_agent(engine, tmp_path)
     events = await run_turn(agent, "create it")
-    assert types(events) == ["turn_started", "reasoning_done", "turn_finished"]
+    assert types(events) == ["turn_started", "reasoning_done", "step_finished", "turn_finished"]
     assert isinstance(events[-1], TurnFinished)
     assert (events[-1].reason, events[-1].hint) == ("failed", "restart it")
     with pytest.raises(EngineDiedError):

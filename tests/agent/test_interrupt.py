@@ -14,7 +14,15 @@ import pytest
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.calls import INTERRUPTED_RUNNING
 from gptoss_tui.agent.commands import Decision
-from gptoss_tui.agent.events import ApprovalRequest, Event, ToolCall, ToolFinished, ToolStarted, TurnFinished
+from gptoss_tui.agent.events import (
+    ApprovalRequest,
+    Event,
+    StepFinished,
+    ToolCall,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+)
 from gptoss_tui.agent.session import SessionFile, SessionStore
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.conversation import INTERRUPTED
@@ -167,10 +175,15 @@ async def test_closing_the_iterator_at_every_event(tmp_path: Path) -> None:
 async def test_interrupt_while_the_engine_works(tmp_path: Path, hang_after: int) -> None:
     engine = make_engine(CALL_PATCH, hang_after=hang_after)
     agent = make_agent(engine, tmp_path)
-    asyncio.get_running_loop().call_later(0.01, agent.interrupt)
+    engine.on_hang = agent.interrupt
     events = await run_turn(agent)
     assert only(events, TurnFinished).reason == "interrupted"
     assert not (tmp_path / "hello.py").exists()
+    step = only(events, StepFinished)
+    assert step.generated_tokens == hang_after
+    assert step.prompt_tokens == step.prefilled_tokens == len(engine.requests[0].prompt)
+    closing = 6  # what makes a cut message whole, and the next `<|start|>assistant`
+    assert step.context_used <= step.prompt_tokens + step.generated_tokens + closing
     assert_closed(events)
     assert_valid(agent, engine)
 
@@ -249,10 +262,7 @@ async def test_a_cancelled_consumer_leaves_an_idle_engine(tmp_path: Path) -> Non
     engine = make_engine(CALL_PATCH, hang_after=5)
     agent = make_agent(engine, tmp_path)
     consumer = asyncio.create_task(run_turn(agent))
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert not engine.idle
-    consumer.cancel()
+    engine.on_hang = consumer.cancel
     with pytest.raises(asyncio.CancelledError):
         await consumer
     assert_valid(agent, engine)

@@ -96,7 +96,8 @@ class _Transaction:
 
     def _stage(self, write: _Write, staged: str, seen: os.stat_result | None) -> None:
         """Write the new content under a temporary name in the target's folder."""
-        self._make_folders(_folder(write.path))
+        if write.old is None:
+            self._make_folders(_folder(write.path))
         with self.tree.parent(write.path) as (parent, _):
             self._write(parent, write.path, staged, write.new or b"", write.mode, seen)
 

@@ -20,6 +20,9 @@ from gptoss_tui.errors import EngineError
 NUM_TEXT_TOKENS = 199_998
 USED_SPECIAL_TOKENS = (200_002, 200_003, 200_005, 200_006, 200_007, 200_008, 200_012)
 
+# Of float32 logits: what differs at all differs by more than this.
+_LOWEST_TEMPERATURE = 1e-20
+
 # Largest values that top-p looks at first; it goes on eightfold until they hold enough mass.
 _FIRST_NUCLEUS = 256
 
@@ -69,8 +72,8 @@ def choose(logits: Tensor, params: SamplingParams, generator: torch.Generator) -
         _add_bias(scores, params)
     if params.temperature == 0.0:
         return int(scores.argmax())
-    # Relative to the largest, so that no temperature overflows.
-    scores = (scores - scores.max()) / params.temperature
+    # Relative to the largest and never by zero, so that no temperature overflows.
+    scores = (scores - scores.max()) / max(params.temperature, _LOWEST_TEMPERATURE)
     if 0 < params.top_k < scores.shape[0]:
         scores, ids = scores.topk(params.top_k)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +16,15 @@ from tests.conformance.shapes import LENGTHS, SHAPES
 
 WHEEL = Path(__file__).parents[2] / ".venv" / "reference" / "gpt_oss-0.0.9-py3-none-any.whl"
 FETCH_WHEEL = "pip download --no-deps --only-binary=:all: --python-version 3.12 -d .venv/reference gpt-oss==0.0.9"
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small lose more to the meeting of threads than they gain."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_tiles_of_queries_do_not_matter(
 
 
 @pytest.mark.parametrize("cut_windows", [0.0, 0.5, 1.0, 1.5, 2.2])
-@pytest.mark.parametrize("chunk", [1, 24])
+@pytest.mark.parametrize("chunk", [5, 24])
 def test_rewind_and_continue_equals_fresh(
     model: Transformer, shape: str, tokens: list[int], cut_windows: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

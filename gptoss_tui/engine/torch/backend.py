@@ -66,11 +66,11 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TorchBackend:
 class TorchBackend:
     """A `Backend`: one sequence at a time, whose keys and values stay for the next request.
 
-    `chunk` is the number of tokens that prefill runs at once.
+    `chunk` is the number of tokens that prefill runs at once. `model` may be shared between backends.
     """
 
     def __init__(self, model: Transformer, context: int, name: str, chunk: int = PREFILL_CHUNK) -> None:
-        self._model = model
+        self.model = model
         self._name = name
         self._chunk = chunk
         weights = model.weights
@@ -78,7 +78,7 @@ class TorchBackend:
 
     def info(self) -> EngineInfo:
         """What is loaded. `kv_bytes_per_token` is what a further token adds; sliding layers have a fixed size."""
-        config, weights = self._model.config, self._model.weights
+        config, weights = self.model.config, self.model.weights
         return EngineInfo(
             model=self._name,
             backend="torch",
@@ -117,13 +117,13 @@ class TorchBackend:
                 states = self._run(ids[start : start + self._chunk])
                 for rows in torch.split(states, SCORE_ROWS):
                     following = ids[len(positions) + 1 : len(positions) + 1 + len(rows)]
-                    positions += _score_rows(self._model.logits(rows), following, top)
+                    positions += _score_rows(self.model.logits(rows), following, top)
         self._cache.clear()
         return positions
 
     def close(self) -> None:
         """Free the memory of the weights and the cache."""
-        del self._model, self._cache
+        del self.model, self._cache
 
     def _generate(
         self, prompt: list[int], params: SamplingParams, cancelled: Callable[[], bool]
@@ -142,7 +142,8 @@ class TorchBackend:
             meter.prefilled += len(chunk)
             yield PrefillProgress(len(prompt), self._cache.length, cached)
         assert states is not None  # the loop ran: cached < len(prompt)
-        self._cache.mark()
+        # Here the next prompts branch off. The last token is run again by them, for its logits.
+        self._cache.mark(len(prompt) - 1)
         meter.prefilled_at = time.perf_counter()
         yield from self._decode(states[-1:], params, cancelled, meter)
 
@@ -158,7 +159,7 @@ class TorchBackend:
                 yield meter.finish("cancelled")
                 return
             with torch.inference_mode():
-                token = sample(self._model.logits(state)[0], params, generator)
+                token = sample(self.model.logits(state)[0], params, generator)
             meter.generated += 1
             yield token
             if token.id in params.stop_token_ids:
@@ -173,7 +174,7 @@ class TorchBackend:
         """Run `ids` after what is cached and keep their keys and values: states [T, H]."""
         with torch.inference_mode():
             self._cache.reserve(len(ids))
-            states = self._model.hidden(torch.tensor(ids, device=self._model.weights.device), self._cache)
+            states = self.model.hidden(torch.tensor(ids, device=self.model.weights.device), self._cache)
             self._cache.commit(ids)
         return states
 
@@ -181,7 +182,7 @@ class TorchBackend:
         ids = list(token_ids)
         if not ids:
             raise EngineError("There must be at least one token to continue")
-        vocab = self._model.config.vocab_size
+        vocab = self.model.config.vocab_size
         if not 0 <= min(ids) <= max(ids) < vocab:
             wrong = next(token for token in ids if not 0 <= token < vocab)
             raise EngineError(f"Token id {wrong} is outside the vocabulary of {vocab}")

@@ -7,7 +7,7 @@ newest `window` - 1 move to the front. Keys in sight are thus always one slice, 
 Going back (`rewind`) is free for full layers. A sliding layer has forgotten what left its buffer, and its keys at the
 cut depend on the tokens before them through all layers, so they cannot be made again without running those. Hence
 snapshots: the newest `window` - 1 keys and values of the sliding layers, taken every `SNAPSHOT_INTERVAL` tokens and
-at every place that `mark` names (ends of prompts, where conversations branch). Going back to a cut that the buffer
+at the places that `mark` names (ends of prompts, where conversations branch). Going back to a cut that the buffer
 cannot serve means the newest snapshot at or before it, and running at most `SNAPSHOT_INTERVAL` - 1 tokens again.
 """
 
@@ -103,12 +103,12 @@ class KVCache:
         ):
             self._snapshot(position)
 
-    def mark(self) -> None:
-        """Make coming back to just here free. The newest `MAX_MARKS` marks are kept."""
-        if self.length in self._snapshots:
+    def mark(self, position: int) -> None:
+        """Make coming back to `position`, in the chunk committed last, free. The newest `MAX_MARKS` marks are kept."""
+        if position in self._snapshots:
             return
-        self._snapshot(self.length)
-        self._marks.append(self.length)
+        self._snapshot(position)
+        self._marks.append(position)
         if len(self._marks) > MAX_MARKS:
             del self._snapshots[self._marks.popleft()]
 

@@ -41,7 +41,7 @@ class PackedExperts:
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer. Norm scales and sinks are float32."""
+    """One layer. Norm scales are float32, the rest is in the model's dtype."""
 
     attn_norm: Tensor  # [H]
     qkv_weight: Tensor  # [(Q + 2 K) * D, H]
@@ -118,7 +118,7 @@ def load_weights(
             attn_norm=load(f"{attn}.norm.scale", torch.float32),
             qkv_weight=load(f"{attn}.qkv.weight", dtype),
             qkv_bias=load(f"{attn}.qkv.bias", dtype),
-            sinks=load(f"{attn}.sinks", torch.float32),
+            sinks=load(f"{attn}.sinks", dtype),
             out_weight=load(f"{attn}.out.weight", dtype),
             out_bias=load(f"{attn}.out.bias", dtype),
             mlp_norm=load(f"{mlp}.norm.scale", torch.float32),

@@ -53,8 +53,8 @@ class Composer(TextArea):
         return not self.text
 
     def set_draft(self, text: str) -> None:
-        """Replace the draft and put the cursor at its end."""
-        self.load_text(text)
+        """Replace the draft and put the cursor at its end. Text from files and flags is made safe here."""
+        self.load_text(to_terminal_text(text))
         self.move_cursor(self.document.end)
 
     def type_text(self, text: str) -> None:

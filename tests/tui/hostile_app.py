@@ -1,0 +1,130 @@
+"""A program that plays one text through every sink of the app in a real terminal, and ends by itself.
+
+Run as `python -m tests.tui.hostile_app NAME`: NAME is `hostile` or `harmless`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from textual.events import Paste
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.engine.types import EngineInfo, LoadProgress
+from gptoss_tui.errors import CheckpointError
+from gptoss_tui.tui.app import GptOssApp
+from tests.tui.screen import composer, panel, transcript
+from tests.tui.scripted_agent import INFO, ScriptedAgent, ScriptedBackend, ScriptedEngine, Step, step_finished
+
+MARK = "pwned"
+HOSTILE = "".join(
+    (
+        f"\x1b]52;c;{MARK}\x07",
+        f"\x1b]0;{MARK}\x07",
+        f"\x1b]8;;http://{MARK}\x1b\\link\x1b]8;;\x1b\\",
+        "\x1b[6n\x1b[2J\x1bc",
+        f"\x1bP{MARK}\x1b\\\x1b_{MARK}\x1b\\",
+        f"\x9b31m\x9d0;{MARK}\x9c",
+        "\x00\x07\x08\x0e\x7f\r",
+        "\u202e\u200b\U000e0041\u2028",
+        f"[@click=app.quit]{MARK}[/] [red]{MARK}[/red] [/] [link={MARK}]",
+    )
+)
+HARMLESS = "harmless"
+
+
+class TalkingEngine(ScriptedEngine):
+    """Says the text while it loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    async def load(self) -> AsyncIterator[LoadProgress]:
+        self.loads += 1
+        yield LoadProgress(self.text, 0.3)
+        await asyncio.sleep(0.2)
+        if self.loads == 1:
+            raise CheckpointError(self.text, hint=self.text)
+        yield LoadProgress(self.text, 1.0, done=True, info=dataclasses.replace(INFO, model=self.text, device=self.text))
+
+    async def info(self) -> EngineInfo | None:
+        return INFO
+
+
+def script(text: str) -> list[Step]:
+    """Every kind of event, with `text` in every field that can hold one."""
+    diff = f"--- a/{text}\n+++ b/{text}\n@@ -1 +1 @@ {text}\n-{text}\n+{text}\n{text}\n"
+    prose = f"# {text}\n\n{text} `{text}` [{text}]({text}) <{text}>"
+    sharp = f"{prose}\n\n```{text}\n{text}\n```\n\n| {text} |\n|---|\n| {text} |"
+    return [
+        ev.PromptProgress(step=1, total=10, done=5, cached=0),
+        *(ev.ReasoningDelta(item_id="r", text=character) for character in text),
+        ev.ReasoningDone(item_id="r", text=text, tokens=3, seconds=0.1),
+        *(ev.AnswerDelta(item_id="p", text=character, preamble=True) for character in sharp),
+        ev.AnswerDone(item_id="p", text=sharp, tokens=3, seconds=0.1, preamble=True),
+        ev.ToolCallDelta(item_id="c", tool=text, text=text),
+        ev.ToolCall(item_id="c", tool=text, arguments=text, summary=text),
+        ev.ApprovalRequest(
+            item_id="c",
+            tool=text,
+            kind=text,
+            title=text,
+            preview=diff,
+            preview_type="diff",
+            digest="d",
+            paths=(text,),
+            warnings=(text, text),
+        ),
+        "decision",
+        ev.ToolCall(item_id="d", tool=text, arguments=text, summary=text),
+        ev.ToolStarted(item_id="d", tool=text, preview=text, preview_type="command"),
+        ev.ToolOutputDelta(item_id="d", text=text),
+        ev.ToolFinished(item_id="d", tool=text, status="error", output=text, seconds=0.1),
+        ev.Recovered(item_id="x", what=text),
+        ev.Notice(text=text, hint=text),
+        ev.RawTokens(text=text),
+        step_finished(),
+        ev.TurnFinished(reason="failed", answer=text, error=text, hint=text),
+    ]
+
+
+async def reached(condition: Callable[[], bool]) -> None:
+    """Wait for a state of the app, and then for its frame."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.4)
+
+
+async def drive(app: GptOssApp, text: str) -> None:
+    """Play the part of the person."""
+    await reached(lambda: composer(app).text != "")  # loading failed, and the prompt came back as a draft
+    composer(app).action_submit()
+    await reached(lambda: panel(app).grace.is_shown)
+    panel(app).action_answer("deny")
+    await reached(lambda: not any(block.live for block in transcript(app).blocks) and panel(app).request is None)
+    chat = app.screen_stack[0]
+    for action in ("toggle_reasoning", "toggle_details"):
+        await chat.run_action(action)
+        await asyncio.sleep(0.1)
+    composer(app).post_message(Paste(text))
+    composer(app).set_draft(text)
+    transcript(app).scroll_home(animate=False)
+    await asyncio.sleep(0.3)
+    app.exit()
+
+
+def main() -> None:
+    text = HOSTILE if sys.argv[1] == "hostile" else HARMLESS
+    agent = ScriptedAgent([script(text)])
+    app = GptOssApp(ScriptedBackend(agent, TalkingEngine(text)), prompt=text, workspace=text)  # type: ignore[arg-type]
+    app.call_later(lambda: app.run_worker(drive(app, text)))
+    app.run()
+
+
+if __name__ == "__main__":
+    main()

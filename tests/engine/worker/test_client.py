@@ -320,6 +320,20 @@ async def test_a_module_in_the_working_folder_is_not_imported(
     assert (await load(make_engine("model")))[-1].done
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("own", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+async def test_idle_threads_of_the_worker_sleep_unless_the_person_says_otherwise(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, own: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    client = make_engine("model")
+    await load(client)
+    environment = await asyncio.to_thread(Path(f"/proc/{client.worker_pid}/environ").read_bytes)
+    assert f"OMP_WAIT_POLICY={expected}".encode() in environment.split(b"\0")
+
+
 def test_importing_the_client_imports_no_torch() -> None:
     code = "import sys, gptoss_tui.engine.worker.client; print({'torch', 'textual', 'numpy'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -29,7 +29,7 @@ from gptoss_tui.engine.types import (
 from gptoss_tui.errors import CheckpointError, ContextOverflowError, MemoryPlanError
 
 VOCAB_SIZE = 201_088
-COUNT, KILL, RAISE, OUT_OF_MEMORY, OVERFLOW, SLOW = 1, 2, 3, 4, 5, 6
+COUNT, KILL, RAISE, OUT_OF_MEMORY, OVERFLOW, SLOW, GARBAGE = 1, 2, 3, 4, 5, 6, 7
 
 
 class ScriptedBackend:
@@ -88,6 +88,8 @@ def _misbehave(how: int) -> None:
     if how == KILL:
         print("\x1b[31mlast words\x1b]0;title\x07", file=sys.stderr)
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == GARBAGE:
+        os.write(int(sys.argv[1]), b"\xff" * 100)
     if how == RAISE:
         raise ValueError("broken kernel")
     if how == OUT_OF_MEMORY:

@@ -32,7 +32,7 @@ from gptoss_tui.errors import (
     MemoryPlanError,
     UsageError,
 )
-from tests.engine.worker.scripted import COUNT, KILL, OUT_OF_MEMORY, OVERFLOW, RAISE, SLOW
+from tests.engine.worker.scripted import COUNT, GARBAGE, KILL, OUT_OF_MEMORY, OVERFLOW, RAISE, SLOW
 
 MakeEngine = Callable[[str], EngineClient]
 ENDLESS = SamplingParams()
@@ -245,6 +245,42 @@ async def test_waiting_requests_learn_of_the_death(engine: EngineClient) -> None
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [EngineDiedError] * 3
     assert (await load(engine))[-1].done, "load starts another worker"
+
+
+async def test_a_worker_killed_while_it_loads(make_engine: MakeEngine) -> None:
+    client = make_engine("slow-load")
+    steps = client.load()
+    await anext(steps)
+    assert client.worker_pid is not None
+    os.kill(client.worker_pid, signal.SIGKILL)
+    with pytest.raises(EngineDiedError, match="SIGKILL"):
+        await anext(steps)
+
+
+async def test_a_worker_that_cannot_start_says_why(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ctypes.py").write_text("raise ImportError('libffi is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(EngineDiedError, match=r"exit code 1(.|\n)*libffi is broken"):
+        await load(make_engine("model"))
+
+
+async def test_garbage_on_the_socket_ends_the_worker(engine: EngineClient) -> None:
+    pid = engine.worker_pid
+    assert pid is not None
+    with pytest.raises(EngineDiedError, match="above the limit"):
+        await generate(engine, GARBAGE)
+    assert await gone(pid)
+
+
+async def test_many_cancels_leave_nothing_behind(engine: EngineClient) -> None:
+    for _ in range(50):
+        stream = engine.generate([SLOW], ENDLESS)
+        await anext(stream)
+        await stream.aclose()
+    events = await generate(engine, COUNT, params=SamplingParams(max_tokens=5))
+    assert len(tokens_of(events)) == 5
 
 
 async def test_closing_a_load_ends_the_worker(make_engine: MakeEngine) -> None:

@@ -158,7 +158,7 @@ class CallRunner:
         self._running = True
         began = time.monotonic()
         try:
-            result = await prepared.run(lambda text: self._emit(ToolOutputDelta(item_id=call.item_id, text=text)))
+            result = await prepared.run(lambda text: self._output(call, text))
             ok, text = result.ok, result.text
         except ToolError as error:
             ok, text = False, error.message
@@ -167,6 +167,11 @@ class CallRunner:
         if ok and effect is not None:
             self._repeats.reset()
         self._reply(call, "ok" if ok else "error", text, time.monotonic() - began)
+
+    def _output(self, call: SampledCall, text: str) -> None:
+        """Output of the running tool; what comes after its end has no place in the turn."""
+        if self._open is call:
+            self._emit(ToolOutputDelta(item_id=call.item_id, text=text))
 
     def _reply(self, call: SampledCall, status: ToolStatus, output: str, seconds: float) -> None:
         """Close the call with its result, cut to what the context has room for."""

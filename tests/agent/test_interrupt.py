@@ -20,6 +20,7 @@ from gptoss_tui.agent.events import (
     StepFinished,
     ToolCall,
     ToolFinished,
+    ToolOutputDelta,
     ToolStarted,
     TurnFinished,
 )
@@ -228,6 +229,7 @@ class Slow:
             await asyncio.Event().wait()
         finally:
             self.log.append("stopped")
+            asyncio.get_running_loop().call_soon(on_output, "too late")
         raise AssertionError("unreachable")
 
 
@@ -243,6 +245,7 @@ async def test_interrupt_stops_the_running_tool(tmp_path: Path) -> None:
 
     events = await play(agent, interrupt)
     assert log == ["stopped"]
+    assert [e.text for e in events if isinstance(e, ToolOutputDelta)] == ["tick"]
     finished = only(events, ToolFinished)
     assert (finished.status, finished.output) == ("cancelled", INTERRUPTED_RUNNING)
     assert only(events, TurnFinished).reason == "interrupted"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from gptoss_tui.harmony.messages import FunctionDeclaration
+from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
 
 PreviewType = Literal["diff", "command", "code", "url", "text"]
 
@@ -64,16 +64,58 @@ class Tool(Protocol):
 
     @property
     def name(self) -> str:
-        """Registered name without namespace: `apply_patch`."""
+        """Registered name: `apply_patch` without namespace for functions, `browser.search` for built-in tools."""
         ...
+
+    async def prepare(self, arguments: str) -> PreparedCall:
+        """Parse and plan a call from the raw text the model wrote. Raises ToolError with advice for the model."""
+        ...
+
+
+class FunctionTool(Tool, Protocol):
+    """A tool of our own: the developer message declares it as a function."""
 
     @property
     def declaration(self) -> FunctionDeclaration:
         """What the model is told."""
         ...
 
-    async def prepare(self, arguments: str) -> PreparedCall:
-        """Parse and plan a call from the raw text the model wrote. Raises ToolError with advice for the model."""
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A mark such as `【3†L8-L9】` in an answer, at `span` (start, end), and what it points at.
+
+    `number` counts the cited pages of the answer from 1 and is 0 when the mark points at nothing that was shown. Lines
+    are those of the page, from 0; None when the mark names none.
+    """
+
+    number: int
+    title: str
+    url: str
+    first_line: int | None
+    last_line: int | None
+    span: tuple[int, int]
+
+
+class BuiltinTools(Protocol):
+    """Tools that the models were trained on: one namespace of the system message, with a state for the conversation."""
+
+    @property
+    def namespace(self) -> ToolNamespace:
+        """What the model is told."""
+        ...
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """Named as the model calls them: `python`, or `browser.search`, `browser.open`, `browser.find`."""
+        ...
+
+    def cite(self, answer: str) -> tuple[Citation, ...]:
+        """The citations in an answer, in their order."""
+        ...
+
+    def reset(self) -> None:
+        """A new conversation begins: forget the state. Processes end."""
         ...
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gptoss_tui.errors import UsageError
-from gptoss_tui.harmony.messages import FunctionDeclaration
+from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
 from gptoss_tui.tools.apply_patch import ApplyPatchTool
-from gptoss_tui.tools.base import Tool, Workspace
+from gptoss_tui.tools.base import BuiltinTools, Citation, FunctionTool, Tool, Workspace
 from gptoss_tui.tools.list_files import ListFilesTool
 from gptoss_tui.tools.read_file import ReadFileTool
 from gptoss_tui.tools.search_files import SearchFilesTool
@@ -18,29 +18,45 @@ _NAMESPACE = "functions."
 class ToolRegistry:
     """Tools in the order in which the model is told about them. Raises UsageError when two have one name."""
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    def __init__(self, functions: Iterable[FunctionTool], builtin: Iterable[BuiltinTools] = ()) -> None:
+        self._functions = tuple(functions)
+        self._builtin = tuple(builtin)
         self._tools: dict[str, Tool] = {}
-        for tool in tools:
+        for tool in (*self._functions, *(tool for group in self._builtin for tool in group.tools)):
             if tool.name in self._tools:
                 raise UsageError(f"Two tools are called {tool.name}.")
             self._tools[tool.name] = tool
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names without namespace."""
+        """Functions without namespace, built-in tools as they are called."""
         return tuple(self._tools)
 
     @property
     def declarations(self) -> tuple[FunctionDeclaration, ...]:
-        """What the model is told."""
-        return tuple(tool.declaration for tool in self._tools.values())
+        """What the developer message tells the model."""
+        return tuple(tool.declaration for tool in self._functions)
+
+    @property
+    def namespaces(self) -> tuple[ToolNamespace, ...]:
+        """What the system message tells the model."""
+        return tuple(group.namespace for group in self._builtin)
 
     def find(self, recipient: str) -> Tool | None:
-        """The tool that a recipient such as `functions.read_file` or `read_file` names; None when there is none."""
+        """The tool that a recipient such as `functions.read_file`, `read_file` or `browser.open` names, or None."""
         return self._tools.get(recipient.strip().removeprefix(_NAMESPACE))
 
+    def cite(self, answer: str) -> tuple[Citation, ...]:
+        """The citations in an answer, in their order."""
+        return tuple(citation for group in self._builtin for citation in group.cite(answer))
 
-def workspace_tools(workspace: Workspace, *, edit: bool = True) -> tuple[Tool, ...]:
+    def reset(self) -> None:
+        """A new conversation begins, or none follows: built-in tools forget their state and end their processes."""
+        for group in self._builtin:
+            group.reset()
+
+
+def workspace_tools(workspace: Workspace, *, edit: bool = True) -> tuple[FunctionTool, ...]:
     """The file tools of a workspace, in the order of `WORKSPACE_FUNCTIONS`; without `edit` only those that read."""
     reading = (ReadFileTool(workspace), ListFilesTool(workspace), SearchFilesTool(workspace))
     return (ApplyPatchTool(workspace), *reading) if edit else reading

@@ -1,0 +1,76 @@
+"""Which backend a name gives, and what is settled before it loads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gptoss_tui.engine import memory
+from gptoss_tui.engine.backends import SMALLEST_CONTEXT, backend_module, backend_names, load_backend
+from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
+from gptoss_tui.engine.types import EngineSpec, LoadProgress
+from gptoss_tui.errors import MemoryPlanError, UsageError
+from tests.engine.shapes import TINY
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> EngineSpec:
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    random_checkpoint(TINY, directory)
+    return EngineSpec(directory)
+
+
+def needed(spec: EngineSpec, context: int) -> int:
+    return memory.plan(TINY, open_checkpoint(spec.checkpoint).weight_bytes, context, spec.dtype, available=0).total
+
+
+def context_of(spec: EngineSpec) -> tuple[int, list[LoadProgress]]:
+    steps: list[LoadProgress] = []
+    backend = load_backend(spec, steps.append)
+    context = backend.info().context
+    backend.close()
+    return context, steps
+
+
+def test_names_of_backends() -> None:
+    assert "torch" in backend_names()
+    for name in backend_names():
+        assert backend_module(name).startswith("gptoss_tui.engine.")
+
+
+@pytest.mark.parametrize("name", ["", "Torch", "python:os", "gptoss_tui.engine.torch.backend"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="no backend") as caught:
+        backend_module(name)
+    assert caught.value.hint == f"available: {', '.join(backend_names())}"
+
+
+def test_the_plan_is_shown_before_anything_is_loaded(spec: EngineSpec) -> None:
+    context, steps = context_of(spec)
+    assert context == TINY.max_context
+    assert steps[0].stage.startswith("Needs ")
+    assert steps[0].fraction == 0.0
+
+
+def test_a_context_that_nobody_asked_for_is_cut_to_what_fits(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: needed(spec, 3 * SMALLEST_CONTEXT))
+    context, _ = context_of(spec)
+    assert 3 * SMALLEST_CONTEXT <= context < TINY.max_context
+    with pytest.raises(MemoryPlanError, match="nothing was loaded") as caught:
+        context_of(replace(spec, context=TINY.max_context))
+    assert caught.value.hint == f"this much context fits: --context {context}"
+
+
+def test_it_is_not_cut_to_a_useless_one(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: needed(spec, SMALLEST_CONTEXT // 2))
+    with pytest.raises(MemoryPlanError) as caught:
+        context_of(spec)
+    assert "--context" in str(caught.value.hint)
+    assert context_of(replace(spec, context=100))[0] == 100
+
+
+def test_weights_that_do_not_fit_are_refused(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
+    with pytest.raises(MemoryPlanError, match="nothing was loaded"):
+        context_of(spec)

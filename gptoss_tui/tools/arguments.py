@@ -49,7 +49,7 @@ def _object(text: str, declaration: FunctionDeclaration, properties: Mapping[str
         return {}
     if isinstance(value, dict):
         return value
-    if properties and isinstance(value, str | int | float):
+    if properties and isinstance(value, str | int | float) and not isinstance(value, bool):
         return {next(iter(properties)): value if isinstance(value, str) else stripped}
     raise _wrong(declaration, "the arguments are not a JSON object")
 

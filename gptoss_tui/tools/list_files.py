@@ -15,7 +15,7 @@ from gptoss_tui.tools.base import Effect, ToolResult, Workspace
 from gptoss_tui.tools.declarations import LIST_FILES
 from gptoss_tui.tools.formats import format_listing
 from gptoss_tui.tools.suggest import similar_paths
-from gptoss_tui.tools.workspace import Budget, Entry, Walk, in_thread
+from gptoss_tui.tools.workspace import Budget, Entry, Walk, glob_error, in_thread
 
 MAX_PATHS = 300
 _SECONDS = 10.0
@@ -65,7 +65,7 @@ class ListFilesCall:
         with Tree(self.workspace.root) as tree:
             folder = tree.resolve(self.path)
             entries = self._entries(tree, folder, budget)
-        paths = [f"{entry.path}/" if entry.folder else entry.path for entry in entries]
+        paths = sorted(f"{entry.path}/" if entry.folder else entry.path for entry in entries)
         if len(paths) > MAX_PATHS and not self.pattern:
             paths = _one_level(paths, folder)
         kept = paths[:MAX_PATHS]
@@ -87,10 +87,10 @@ class ListFilesCall:
 
 
 def _glob(pattern: str) -> GitIgnoreSpec:
-    try:
-        return GitIgnoreSpec.from_lines(["\\" + pattern if pattern[0] in "!#" else pattern])
-    except ValueError as error:
-        raise ToolError(f"list_files: the pattern is not a glob such as *.py or src/**/*.md ({error}).") from error
+    literal = f"\\{pattern}" if pattern[0] in "!#" else pattern
+    if reason := glob_error(literal):
+        raise ToolError(f"list_files: the pattern is not a glob such as *.py or src/**/*.md ({reason}).")
+    return GitIgnoreSpec.from_lines([literal])
 
 
 def _one_level(paths: list[str], folder: str) -> list[str]:

@@ -23,6 +23,7 @@ from gptoss_tui.tools.base import Workspace
 
 _MAX_IGNORE_BYTES = 1 << 20
 _MAX_DEPTH = 64
+_MAX_STARS = 8
 _SURROGATES = re.compile("[\ud800-\udfff]")
 T = TypeVar("T")
 
@@ -98,12 +99,14 @@ class Walk:
     _count: int = field(default=0, init=False)
 
     def files(self, folder: str) -> Iterator[Entry]:
-        """Walk a resolved folder (`.` is the root). Raises PathError when it cannot be opened."""
+        """Walk a resolved folder (`.` is the root), even one that git ignores. Raises PathError when it cannot."""
         folder = "" if folder == "." else folder
         specs: list[tuple[str, GitIgnoreSpec]] = []
         parts = folder.split("/") if folder else []
         for depth in range(len(parts)):
             self._load(specs, "/".join(parts[:depth]))
+            if _ignored(specs, "/".join(parts[: depth + 1]), True):
+                specs.clear()
         yield from self._walk(folder, specs, 0)
 
     def _walk(self, folder: str, specs: list[tuple[str, GitIgnoreSpec]], depth: int) -> Iterator[Entry]:
@@ -150,8 +153,18 @@ class Walk:
         with contextlib.suppress(PathError):
             data, _ = self.tree.read(path, limit=_MAX_IGNORE_BYTES)
             lines = data.decode("utf-8", "replace").splitlines()
-            with contextlib.suppress(ValueError):
-                specs.append((folder, GitIgnoreSpec.from_lines(lines)))
+            specs.append((folder, GitIgnoreSpec.from_lines(line for line in lines if glob_error(line) is None)))
+
+
+def glob_error(pattern: str) -> str | None:
+    """Why a gitignore pattern cannot be used; None when it can. Many stars make matching explode."""
+    if pattern.count("*") > _MAX_STARS:
+        return f"it has more than {_MAX_STARS} stars"
+    try:
+        GitIgnoreSpec.from_lines([pattern])
+    except (ValueError, re.error) as error:
+        return str(error)
+    return None
 
 
 def _ignored(specs: list[tuple[str, GitIgnoreSpec]], path: str, is_folder: bool) -> bool:

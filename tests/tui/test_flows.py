@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key, Paste
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.errors import CheckpointError
@@ -443,8 +444,6 @@ async def test_a_large_paste_becomes_a_chip_and_is_sent_in_full() -> None:
     pasted = "\r".join(f"line {n}" for n in range(30_000))
     app, agent = make_app()
     async with app.run_test(size=SMALL) as pilot:
-        from textual.events import Paste
-
         app.post_message(Paste(pasted))
         await until(pilot, lambda: "30000 lines" in composer(app).text)
         assert len(composer(app).text) < 80
@@ -463,6 +462,30 @@ async def test_question_mark_helps_only_when_nothing_is_typed() -> None:
         assert composer(app).text == "a?"
         await pilot.press("f1")
         assert "Think less" in help_text(app)
+
+
+async def test_keys_that_come_in_one_burst_keep_their_order() -> None:
+    app, agent = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        for character in "is it so?":
+            app.post_message(Key(_key_of(character), character))
+        app.post_message(Key("enter", "\r"))
+        await until(pilot, lambda: agent.prompts)
+        assert agent.prompts == ["is it so?"]
+
+
+async def test_keys_before_the_composer_has_the_focus_are_not_lost() -> None:
+    app, _ = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        app.screen.set_focus(None)
+        app.post_message(Key("h", "h"))
+        app.post_message(Key("i", "i"))
+        await until(pilot, lambda: composer(app).text == "hi")
+        assert app.focused is composer(app)
+
+
+def _key_of(character: str) -> str:
+    return {" ": "space", "?": "question_mark"}.get(character, character)
 
 
 async def test_ctrl_c_interrupts_first_and_quits_when_pressed_again() -> None:

@@ -107,6 +107,9 @@ class TranscriptController:
         self._items.clear()
         self._thoughts.clear()
         self._started, self._generated = self._clock(), 0
+        if self._welcome is not None:
+            self._transcript.remove_block(self._welcome)
+            self._welcome = None
         self._add(UserBlock(safe(event.text)))
         self._transcript.to_tail()
         self.flush()
@@ -140,9 +143,6 @@ class TranscriptController:
         self._transcript.touch(block)
 
     def _add(self, block: Block) -> None:
-        if self._welcome is not None:
-            self._transcript.remove_block(self._welcome)
-            self._welcome = None
         self._transcript.add(block)
 
     def _reason(self, event: ev.ReasoningDelta | ev.ReasoningDone) -> None:

@@ -40,7 +40,7 @@ PANE_WIDTH = 120
 """From this many columns on, reasoning has a pane of its own."""
 
 WELCOME_KEYS = (
-    ("Enter", "send, Shift+Enter or Ctrl+J for a new line"),
+    ("Enter", "send, Ctrl+J or Shift+Enter for a new line"),
     ("Alt+, Alt+.", "think less or more, or Ctrl+T"),
     ("Esc", "stop the model"),
     ("F1", "all keys"),
@@ -240,6 +240,11 @@ class ChatScreen(Screen[None]):
         self._composer.focus()
 
     # What widgets report
+
+    async def on_key(self, event: events.Key) -> None:
+        """Nothing has the focus: what is typed goes to the composer."""
+        if self.focused is None and (event.is_printable or event.key == "enter"):
+            await self._composer.take_key(event)
 
     @on(Composer.Submitted)
     def _submitted(self, event: Composer.Submitted) -> None:

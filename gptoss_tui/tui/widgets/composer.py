@@ -16,19 +16,26 @@ from gptoss_tui.tui.history import PromptHistory
 PLACEHOLDER = "Ask something, or say what to change"
 CHIP_LINES = 20
 CHIP_CHARS = 1500
+_OWN_KEYS = {
+    "enter": "submit",
+    "ctrl+j": "newline",
+    "shift+enter": "newline",
+    "alt+enter": "newline",
+    "question_mark": "help_or_type",
+}
 
 
 class Composer(TextArea):
     """A multi-line editor with history. A large paste becomes a chip, which keeps typing fast, and is sent in full."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Send the message", id="composer.submit", priority=True),
-        Binding("shift+enter,ctrl+j,alt+enter", "newline", "Start a new line", id="composer.newline", priority=True),
-        Binding("up", "cursor_up", "Line up; at the top, the earlier prompt", id="composer.up"),
-        Binding("down", "cursor_down", "Line down; at the bottom, the later prompt", id="composer.down"),
+        Binding("enter", "submit", "Send the message", id="composer.submit"),
+        Binding("ctrl+j,shift+enter,alt+enter", "newline", "Start a new line", id="composer.newline"),
+        Binding("up", "cursor_up", "Earlier prompt, from the first line", id="composer.up"),
+        Binding("down", "cursor_down", "Later prompt, from the last line", id="composer.down"),
         Binding("pageup", "screen.scroll_page(-1)", "Conversation one page up", id="composer.page_up"),
         Binding("pagedown", "screen.scroll_page(1)", "Conversation one page down", id="composer.page_down"),
-        Binding("question_mark", "help_or_type", "Help, when the composer is empty", id="composer.help", priority=True),
+        Binding("question_mark", "help_or_type", "Help, when the composer is empty", id="composer.help"),
     ]
 
     class Submitted(Message):
@@ -97,6 +104,24 @@ class Composer(TextArea):
             super().action_cursor_down(select)
         elif (later := self.prompts.later(self.text)) is not None:
             self.set_draft(later)
+
+    async def take_key(self, event: events.Key) -> None:
+        """A key that came while nothing had the focus, as at start: it is part of the draft."""
+        self.focus()
+        await self._on_key(event)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Keys that depend on the draft are taken here, in the order in which they were typed.
+
+        A priority binding would run before the letters that were typed just before it.
+        """
+        action = _OWN_KEYS.get(event.key)
+        if action is None:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+        await self.run_action(action)
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()

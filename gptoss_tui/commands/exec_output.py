@@ -75,6 +75,7 @@ class TextOutput:
         self._colour = self._talks and not os.environ.get("NO_COLOR")
         self._thinking = False
         self._answering = False
+        self._unanswered = False
 
     def show(self, event: Event) -> None:
         match event:
@@ -101,7 +102,7 @@ class TextOutput:
         match event:
             case ToolCall():
                 self._say(f"* {event.summary}")
-            case ToolFinished():
+            case ToolFinished() if not self._unanswered:
                 first = event.output.split("\n", 1)[0]
                 self._say(f"  {event.status}: {first[:200]}")
             case ApprovalRequest():
@@ -110,6 +111,7 @@ class TextOutput:
                     self._say(f"  warning: {warning}")
                 print(to_terminal_text(event.preview), file=self._err)
                 self._say("This needs an approval and did not happen; --approve says what may.")
+                self._unanswered = True
             case Recovered():
                 self._say(f"note: {event.what}")
             case Notice():
@@ -122,7 +124,7 @@ class TextOutput:
             self._write("\n")
         elif event.answer:
             self._write(event.answer + "\n")
-        if event.reason == "interrupted":
+        if event.reason == "interrupted" and not self._unanswered:
             self._say("interrupted")
         if event.error:
             self._say(f"error: {event.error}")

@@ -46,7 +46,7 @@ def test_planned_kv_bytes_are_the_most_that_the_cache_takes(context: int, dtype:
         step = min(memory.PREFILL_CHUNK if cache.length < context - 100 else 1, context - cache.length)
         cache.reserve(step)
         cache.commit([0] * step)
-        cache.mark()
+        cache.mark(cache.length)
     planned = plan(TINY, weight_bytes(TINY), context, dtype).kv_cache
     # Prompts that end where a snapshot is due share it.
     assert planned - 2 * memory.MAX_MARKS * cache.bytes_per_token * TINY.sliding_window <= cache.nbytes <= planned

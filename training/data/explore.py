@@ -70,7 +70,7 @@ def _answer_listing(chat: Chat, paths: list[str], nothing: str) -> None:
     answer = f"There is {_quoted(paths)}." if len(paths) == 1 else f"There are {_quoted(paths)}." if paths else nothing
     chat.think("Name them.", "I name what the tool found.", "Every path stays as it is.")
     chat.expectation = Expectation(
-        files_before={p: "x\n" for p in paths}, files_after={}, tool="functions.list_files", answer_has=tuple(paths)
+        files_before={p: "x\n" for p in paths}, tool="functions.list_files", answer_has=tuple(paths)
     )
     chat.final(answer)
 
@@ -183,7 +183,7 @@ def show_file(chat: Chat) -> None:
     chat.think("Show it.", "I show the lines as they are.", "Nothing is added or left out.")
     body = "\n".join(file.lines)
     chat.expectation = Expectation(
-        files_before={file.path: file.content}, files_after={}, tool="functions.read_file", answer_has=(body,)
+        files_before={file.path: file.content}, tool="functions.read_file", answer_has=(body,)
     )
     chat.final(f"`{file.path}`:\n\n```\n{body}\n```")
 
@@ -222,9 +222,7 @@ def ask_value(chat: Chat) -> None:
     if not _open(chat, request, file, f"the value of {key} in {path}"):
         return
     chat.think(f"It is {value}.", f"The line of {key} says {value}.", "That is the answer.")
-    chat.expectation = Expectation(
-        files_before={path: file.content}, files_after={}, tool="functions.read_file", answer_has=(value,)
-    )
+    chat.expectation = Expectation(files_before={path: file.content}, tool="functions.read_file", answer_has=(value,))
     chat.final(f"In `{path}` {key} is `{value}`.")
 
 
@@ -250,7 +248,7 @@ def count_lines(chat: Chat) -> None:
     lines = "1 line" if len(file.lines) == 1 else f"{len(file.lines)} lines"
     chat.think(f"{lines}.", f"The first line of the reply says {lines}.", "No counting is needed.")
     chat.expectation = Expectation(
-        files_before={file.path: file.content}, files_after={}, tool="functions.read_file", answer_has=(lines,)
+        files_before={file.path: file.content}, tool="functions.read_file", answer_has=(lines,)
     )
     chat.final(f"`{file.path}` has {lines}.")
 
@@ -283,9 +281,7 @@ def file_exists(chat: Chat) -> None:
     chat.think(
         "Yes." if there else "No.", f"{wanted} is {'in' if there else 'not in'} the list.", "That is the answer."
     )
-    chat.expectation = Expectation(
-        files_before={p: "x\n" for p in paths}, files_after={}, tool="functions.list_files", answer=answer
-    )
+    chat.expectation = Expectation(files_before={p: "x\n" for p in paths}, tool="functions.list_files", answer=answer)
     chat.final(answer)
 
 
@@ -347,7 +343,6 @@ def _answer_matches(chat: Chat, word: str, matches: list[Match]) -> None:
         chat.final(f"`{word}` is in {places}.")
     chat.expectation = Expectation(
         files_before=_with_matches(matches),
-        files_after={},
         tool="functions.search_files",
         answer=chat.steps[-1].text,
     )
@@ -404,7 +399,7 @@ def find_definition(chat: Chat) -> None:
         chat.think("Nothing.", f"There is no match for {name}.", "I say so.")
         chat.final(f"I found no definition of `{name}` in the files.")
     chat.expectation = Expectation(
-        files_before=_with_matches(matches), files_after={}, tool="functions.search_files", answer=chat.steps[-1].text
+        files_before=_with_matches(matches), tool="functions.search_files", answer=chat.steps[-1].text
     )
 
 

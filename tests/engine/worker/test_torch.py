@@ -12,6 +12,7 @@ from gptoss_tui.engine.checkpoint import random_checkpoint
 from gptoss_tui.engine.types import EngineSpec, Finished, SamplingParams, TokenBatch
 from gptoss_tui.engine.worker.client import EngineClient
 from gptoss_tui.errors import CheckpointError, ContextOverflowError, EngineError, MemoryPlanError
+from gptoss_tui.settings import Settings
 from tests.engine.shapes import TINY
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=8)
@@ -86,6 +87,16 @@ async def test_the_name_that_was_asked_for_is_shown(checkpoint: Path) -> None:
     *_, last = [progress async for progress in client.load()]
     assert last.info is not None
     assert last.info.dtype == "float32", "another spec replaces what is loaded"
+    await client.close()
+
+
+async def test_the_built_in_model_is_unpacked_by_the_worker() -> None:
+    client = EngineClient(Settings().engine_spec())
+    *_, last = [progress async for progress in client.load()]
+    assert last.info is not None
+    assert last.info.model == "nano"
+    sampled, _ = await generate(client, [1, 2, 3])
+    assert sampled
     await client.close()
 
 

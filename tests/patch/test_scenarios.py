@@ -1,7 +1,8 @@
 """Every folder of `scenarios/`: `input/` and `patch.txt`, and either `expected/` or `error.txt`.
 
-`notes.txt` holds the notes that a person sees before a yes; a scenario without it has none. A missing `input/` is an
-empty directory. After an error the directory is as it was.
+`notes.txt` holds the notes that a person sees before a yes; a scenario without it has none. `links.txt` has a line
+`name -> target` for each symbolic link of the directory. A missing `input/` is an empty directory. After an error the
+directory is as it was.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def test_scenario(scenario: Path, tmp_path: Path) -> None:
         shutil.copytree(scenario / "input", root, symlinks=True)
     else:
         root.mkdir()
+    links = dict(line.split(" -> ") for line in _lines(scenario / "links.txt"))
+    for name, target in links.items():
+        (root / name).symlink_to(target)
     before = snapshot(root)
     text = (scenario / "patch.txt").read_bytes().decode()
     error_file = scenario / "error.txt"
@@ -50,9 +54,13 @@ def test_scenario(scenario: Path, tmp_path: Path) -> None:
     planned = patch.plan(patch.parse(text), root)
     assert snapshot(root) == before, "planning wrote something"
     patch.apply(planned)
-    assert snapshot(root) == snapshot(scenario / "expected")
-    notes = scenario / "notes.txt"
-    assert list(planned.notes) == (notes.read_text().splitlines() if notes.exists() else [])
+    expected = snapshot(scenario / "expected") | {name: ("link", target) for name, target in links.items()}
+    assert snapshot(root) == expected
+    assert list(planned.notes) == _lines(scenario / "notes.txt")
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def test_the_scenarios_are_there() -> None:

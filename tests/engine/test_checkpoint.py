@@ -149,6 +149,15 @@ def test_the_folder_original_is_found_and_the_root_comes_first(written: Path, tm
     assert (found.directory, found.layout) == (tmp_path, "huggingface")
 
 
+def test_a_root_that_lacks_shards_gives_way_to_the_folder_original(written: Path, tmp_path: Path) -> None:
+    random_checkpoint(TINY, tmp_path, "huggingface", max_shard_bytes=SHARD_BYTES)
+    max(tmp_path.glob("*.safetensors")).unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        open_checkpoint(tmp_path)
+    shutil.copytree(written / "original", tmp_path / "original")
+    assert open_checkpoint(tmp_path).directory == tmp_path / "original"
+
+
 def test_only_files_of_the_index_are_read(tmp_path: Path) -> None:
     random_checkpoint(TINY, tmp_path / "model", "huggingface", max_shard_bytes=SHARD_BYTES)
     save_file({"other": torch.zeros(1)}, tmp_path / "model" / "adapter.safetensors")

@@ -62,13 +62,17 @@ def open_checkpoint(directory: Path) -> Checkpoint:
     """Open the checkpoint in `directory`, or in its folder `original/` when it holds no weights itself.
 
     A downloaded repository may hold both layouts; the Hugging Face one at its root then comes first, as the directory
-    that was named. Only headers are read. Raises CheckpointError naming the file and the tensor for anything that is
-    missing, left over, of another shape or dtype than the config says, or truncated.
+    that was named, unless shards of it are missing. Only headers are read.
+
+    Raises CheckpointError naming the file and the tensor for anything that is missing, left over, of another shape or
+    dtype than the config says, or truncated.
     """
     found = find_checkpoint(directory)
     config, layout = read_config(found / CONFIG_FILE), config_layout(found / CONFIG_FILE)
     entries: dict[str, tuple[Path, HeaderEntry]] = {}
     for path in _weight_files(found):
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing; {INDEX_FILE} names it", hint="download it again")
         for name, entry in read_header(path).items():
             if name in entries:
                 raise CheckpointError(f"tensor {name} is both in {entries[name][0]} and in {path}")
@@ -78,10 +82,14 @@ def open_checkpoint(directory: Path) -> Checkpoint:
 
 
 def find_checkpoint(directory: Path) -> Path:
-    """`directory` or its folder `original/`, whichever holds weights. Raises CheckpointError when neither does."""
-    for candidate in (directory, directory / ORIGINAL_FOLDER):
-        if (candidate / INDEX_FILE).is_file() or any(candidate.glob("*.safetensors")):
-            return candidate
+    """`directory` or its folder `original/`: the first with weights, one that lacks shards only when both do.
+
+    Raises CheckpointError when neither has weights.
+    """
+    places = [directory, directory / ORIGINAL_FOLDER]
+    found = [place for place in places if (place / INDEX_FILE).is_file() or any(place.glob("*.safetensors"))]
+    if found:
+        return next((place for place in found if all(path.is_file() for path in _weight_files(place))), found[0])
     what = "holds no *.safetensors files" if directory.is_dir() else "is not a directory"
     raise CheckpointError(f"{directory} {what}", hint="name the directory of a gpt-oss checkpoint")
 
@@ -98,8 +106,6 @@ def _weight_files(directory: Path) -> list[Path]:
     for name in names:
         if Path(name).name != name:
             raise CheckpointError(f"{index} names a file outside its directory: {name!r}")
-        if not (directory / name).is_file():
-            raise CheckpointError(f"{directory / name} is missing; {index.name} names it", hint="download it again")
     return [directory / name for name in names]
 
 

@@ -7,21 +7,21 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.events import AnswerDone, Event, Recovered, ToolCall, ToolFinished, TurnFinished
 from gptoss_tui.engine.types import Engine, SamplingParams
-from gptoss_tui.harmony.messages import FunctionDeclaration
+from gptoss_tui.harmony.builtin import browser_namespace, python_namespace
+from gptoss_tui.harmony.messages import ToolNamespace
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Effect, Tool, ToolResult, Workspace
+from gptoss_tui.tools.base import BuiltinTools, Citation, Effect, ToolResult, Workspace
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from training.data.chat import Chat, Expectation, call_channel
-from training.data.mix import scene_preamble
 
 PYTHON_SECONDS = 10
 PYTHON_BYTES = 512 * 1024**2
@@ -33,47 +33,51 @@ class _Call:
     """A call of a built-in tool. What the evaluation runs needs no approval."""
 
     summary: str
-    answer: Callable[[], asyncio.Future[str] | AsyncIterator[str]] | Callable[[], object]
+    answer: Callable[[], Awaitable[str]]
     effect: Effect | None = None
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        result = self.answer()
-        return ToolResult(str(await result if asyncio.iscoroutine(result) else result))
+        return ToolResult(await self.answer())
 
 
 @dataclass(frozen=True, slots=True)
-class PythonTool:
-    """Runs code in a process of its own, with bounds on time and memory."""
-
-    name: str = "python"
-    declaration: FunctionDeclaration = field(default=FunctionDeclaration("python", "Run code."))
-
-    async def prepare(self, arguments: str) -> _Call:
-        return _Call("python", lambda: run_python(arguments))
-
-
-@dataclass(frozen=True, slots=True)
-class PageTool:
-    """One function of the browser, on the pages of one conversation: each call shows the next of them."""
+class _Builtin:
+    """One function of a namespace: `answer` gives the reply to a call's arguments."""
 
     name: str
-    pages: list[str]
-    declaration: FunctionDeclaration = field(default=FunctionDeclaration("browser", "Look something up."))
+    answer: Callable[[str], Awaitable[str]]
 
     async def prepare(self, arguments: str) -> _Call:
-        return _Call(self.name, lambda: self.pages.pop(0) if self.pages else "No pages to access!")
+        return _Call(self.name, lambda: self.answer(arguments))
 
 
-class EvaluationRegistry(ToolRegistry):
-    """The workspace's tools, as declared, and built-in tools that the system message declares."""
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A namespace of the system message."""
 
-    def __init__(self, declared: Sequence[Tool], builtin: Sequence[Tool]) -> None:
-        super().__init__((*declared, *builtin))
-        self._declared = tuple(tool.declaration for tool in declared)
+    namespace: ToolNamespace
+    tools: tuple[_Builtin, ...]
 
-    @property
-    def declarations(self) -> tuple[FunctionDeclaration, ...]:
-        return self._declared
+    def cite(self, answer: str) -> tuple[Citation, ...]:
+        return ()
+
+    def reset(self) -> None:
+        """The state belongs to one conversation and is not used again."""
+
+
+def python_group() -> _Group:
+    """Runs code in a process of its own, with bounds on time and memory."""
+    return _Group(python_namespace(), (_Builtin("python", run_python),))
+
+
+def browser_group(pages: list[str]) -> _Group:
+    """The browser on the pages of one conversation: each call shows the next of them."""
+
+    async def show(arguments: str) -> str:
+        return pages.pop(0) if pages else "No pages to access!"
+
+    names = ("search", "open", "find")
+    return _Group(browser_namespace("web"), tuple(_Builtin(f"browser.{name}", show) for name in names))
 
 
 async def run_python(code: str) -> str:
@@ -123,7 +127,7 @@ class Outcome:
 async def run_chat(engine: Engine, tokenizer: Tokenizer, skill: str, chat: Chat) -> Outcome:
     """Send the users' messages of `chat` to an agent in a fresh workspace, allow everything, grade the last turn."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder).resolve()
+        root = Path(os.path.realpath(folder))
         expected = chat.expectation
         write_files(root, expected.files_before)
         agent = _agent(engine, tokenizer, chat, Workspace(root))
@@ -141,19 +145,21 @@ async def run_chat(engine: Engine, tokenizer: Tokenizer, skill: str, chat: Chat)
 
 def _agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Workspace) -> Agent:
     scene = chat.scene
-    builtin: list[Tool] = [PythonTool()] if scene.python else []
+    builtin: list[BuiltinTools] = []
     if scene.browser:
-        pages = [s.text for s in chat.steps if s.kind == "reply" and call_channel(s.to) == "analysis"]
-        builtin += [PageTool(f"browser.{name}", pages) for name in ("search", "open", "find")]
+        builtin.append(
+            browser_group([s.text for s in chat.steps if s.kind == "reply" and call_channel(s.to) == "analysis"])
+        )
+    if scene.python:
+        builtin.append(python_group())
     return Agent(
         engine,
         tokenizer,
-        EvaluationRegistry(workspace_tools(workspace, edit=scene.files), builtin),
+        ToolRegistry(workspace_tools(workspace, edit=scene.files), builtin),
         workspace=workspace.root,
         effort=scene.effort,
         sampling=SamplingParams(temperature=0.0),
         developer_message=scene.developer_message,
-        builtin_tools=scene_preamble(scene).system.tools,
         current_date=scene.date,
         policy="all",
         limits=Limits(tokens=MAX_TOKENS, tool_calls=8),

@@ -32,8 +32,8 @@ def follow_up(chat: Chat) -> None:
     chat.draw.choice(kinds)(chat)
 
 
-def _printer(chat: Chat) -> tuple[str, str, str]:
-    """A finished turn that made a program with one print: path, text, language."""
+def _printer(chat: Chat) -> tuple[str, list[str], str]:
+    """A finished turn that made a program with one print: path, lines, language."""
     draw = chat.draw
     while True:
         program = print_text(draw)
@@ -44,14 +44,14 @@ def _printer(chat: Chat) -> tuple[str, str, str]:
     chat.patch([f"*** Add File: {program.path}", *(f"+{line}" for line in program.lines)])
     chat.reply(format_applied([("A", program.path)]))
     chat.final(sentence(f"I created `{program.path}` {program.purpose}"))
-    return program.path, program.lines[-1], language
+    return program.path, program.lines, language
 
 
 def print_other(chat: Chat) -> None:
     """`now make it print goodbye`"""
     draw = chat.draw
-    path, line, language = _printer(chat)
-    text = draw.message()
+    path, lines, language = _printer(chat)
+    line, text = lines[-1], draw.message()
     new = PRINTERS[language](text)[-1]
     if new == line:
         new = PRINTERS[language]("bye")[-1]
@@ -86,6 +86,7 @@ def print_other(chat: Chat) -> None:
         f"In {path} `{line.strip()}` becomes `{new.strip()}`.",
         "I wrote the file, so I know its lines.",
     )
+    _expect(chat, {path: _content([*lines[:-1], new])})
     chat.apply(
         [("M", path)],
         [f"*** Update File: {path}", "@@", f"-{line}", f"+{new}"],
@@ -96,8 +97,8 @@ def print_other(chat: Chat) -> None:
 def also_print(chat: Chat) -> None:
     """`add a line that prints bye`"""
     draw = chat.draw
-    path, line, language = _printer(chat)
-    text = draw.message()
+    path, lines, language = _printer(chat)
+    line, text = lines[-1], draw.message()
     new = PRINTERS[language](text)[-1]
     request = say(
         draw,
@@ -117,6 +118,7 @@ def also_print(chat: Chat) -> None:
     chat.key = f"{path}|{text}"
     chat.user(request)
     chat.think(f"Add `{new}`.", f"I add the line {new} to {path}.", "It goes to the end.")
+    _expect(chat, {path: _content([*lines, new])})
     chat.apply(
         [("M", path)], [f"*** Update File: {path}", "@@", f" {line}", f"+{new}"], f"I added `{new}` to `{path}`."
     )
@@ -141,13 +143,15 @@ def delete_it(chat: Chat) -> None:
     chat.key = f"{path}|delete"
     chat.user(request)
     chat.think(f"Delete {path}.", f"The user wants {path} deleted. One patch does it.", "The user sees it first.")
+    _expect(chat, {})
     chat.apply([("D", path)], [f"*** Delete File: {path}"], f"I deleted `{path}`.")
 
 
 def rename_it(chat: Chat) -> None:
     """`rename it to bye.py`"""
     draw = chat.draw
-    path = _made(chat).path
+    program = _made(chat)
+    path = program.path
     new = draw.path(path.rpartition(".")[2], folder=0.1)
     if new == path:
         new = f"new_{new.replace('/', '_')}"
@@ -172,6 +176,7 @@ def rename_it(chat: Chat) -> None:
         f"The user wants {path} to become {new}. One patch does it.",
         "Its content stays as it is.",
     )
+    _expect(chat, {new: _content(program.lines)})
     chat.apply(
         [("R", f"{path} -> {new}")],
         [f"*** Update File: {path}", f"*** Move to: {new}"],
@@ -184,7 +189,9 @@ def edit_it(chat: Chat) -> None:
     draw = chat.draw
     edit, patch = some_edit(draw, EDITS)
     path, lines = edit.file.path, edit.file.lines
+    before: dict[str, str] = {}
     if draw.chance(0.5):
+        before = {path: edit.file.content}
         chat.user(say(draw, ("show me {f}", "cat {f}", "read {f}", "what is in {f}?"), f=path))
         chat.call("functions.read_file", path=path)
         chat.reply(format_read(path, lines, start=1, total=len(lines)))
@@ -204,13 +211,22 @@ def edit_it(chat: Chat) -> None:
     chat.user(said if draw.chance(0.6) else f"now {said[:1].lower()}{said[1:]}")
     think_edit(chat, edit)
     after = apply_changes(lines, edit.changes)
-    chat.expectation = Expectation(files_after={path: TextFile(path, after).content}, tool="functions.apply_patch")
+    _expect(chat, {path: TextFile(path, after).content}, before)
     chat.apply([("M", path)], [f"*** Update File: {path}", *patch], edit.done)
+
+
+def _expect(chat: Chat, after: dict[str, str], before: dict[str, str] | None = None) -> None:
+    chat.expectation = Expectation(files_before=before or {}, files_after=after, tool="functions.apply_patch")
+
+
+def _content(lines: list[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def what_was_done(chat: Chat) -> None:
     """`what did you do?`"""
-    path = _made(chat).path
+    program = _made(chat)
+    path = program.path
     request = say(
         chat.draw,
         (
@@ -227,6 +243,7 @@ def what_was_done(chat: Chat) -> None:
     chat.key = path
     chat.user(request)
     chat.think(f"I made {path}.", f"In the turn before I created {path}.", "I name the file.")
+    chat.expectation = Expectation(files_after={path: _content(program.lines)}, answer=f"I created `{path}`.")
     chat.final(f"I created `{path}`.")
 
 
@@ -255,6 +272,9 @@ def show_it(chat: Chat) -> None:
     body = "\n".join(lines)
     chat.think("Show it.", "I show the lines as they are.", "Nothing is added or left out.")
     chat.final(f"`{path}`:\n\n```\n{body}\n```" if lines else f"`{path}` is empty.")
+    chat.expectation = Expectation(
+        files_after={path: _content(lines)}, tool="functions.read_file", answer=chat.steps[-1].text
+    )
 
 
 def after_error(chat: Chat) -> None:

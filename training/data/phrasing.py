@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 from training.data.draw import Draw, is_held_phrasing
 
@@ -25,7 +25,7 @@ VERBS = frozenset(
 TYPO_PERCENT = 3
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(template: str) -> tuple[Node, ...]:
     """The tree of a template. Raises ValueError when brackets do not match."""
     nodes, end = _parse_sequence(template, 0, "")
@@ -89,7 +89,7 @@ def pick_template(draw: Draw, templates: Sequence[str]) -> str:
 
 def typo(draw: Draw, text: str) -> str:
     """`text` with one slip of the fingers in one of its longer words."""
-    words = [m for m in re.finditer(r"[a-z]{4,}", text)]
+    words = list(re.finditer(r"[a-z]{4,}", text))
     if not words:
         return text
     start, end = draw.choice(words).span()

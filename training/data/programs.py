@@ -86,7 +86,7 @@ def print_text(draw: Draw) -> Program:
     if draw.chance(0.25):
         return _print_unnamed(draw, language, text)
     path = draw.path(language) if language != "java" else "Main.java"
-    if draw.chance(0.18):
+    if draw.chance(0.4 if text.lower().startswith(("hello", "hi")) else 0.08):
         path = f"hello.{language}" if language != "java" else path
     request = say(
         draw,

@@ -196,7 +196,7 @@ def noise(chat: Chat) -> None:
             ("?", "??", "...", "!", ".", "-", "???", "#", "1", "x", "a", "asdf", "qwerty", "123", "foo", "bla", "blah")
         )
     elif kind == 2:
-        text = draw.word()
+        text = draw.from_list("rare")
     else:
         return foreign(chat)
     chat.skill, chat.key = "talk", ""

@@ -23,26 +23,37 @@ def _file(change: FileChange) -> Iterator[str]:
         yield f"rename to {change.new_path}"
         if not change.edits:
             return
+    binary = _is_binary(change.old)
+    if binary:
+        target = "/dev/null" if change.new is None else f"b/{change.path}"
+        yield f"Binary files a/{change.path} and {target} differ"
     if not change.edits:
-        yield f"diff --git a/{change.path} b/{change.path}"
-        yield "new file mode 100644" if change.old is None else f"deleted file mode 100{change.mode or 0o644:o}"
-        if change.old:
-            yield f"Binary files a/{change.path} and /dev/null differ"
+        if not binary:
+            yield f"diff --git a/{change.path} b/{change.path}"
+            yield "new file mode 100644" if change.old is None else f"deleted file mode 100{change.mode or 0o644:o}"
         return
     yield "--- /dev/null" if change.old is None else f"--- a/{change.path}"
     yield "+++ /dev/null" if change.new is None else f"+++ b/{change.new_path or change.path}"
-    old, new = _decoded(change.old), _decoded(change.new)
-    yield from _hunks(old, new, _with_last_line(old, new, change.edits))
+    old = TextFile((), ()) if binary else decode(change.old or b"")
+    size = len(old.lines) + sum(len(edit.lines) - (edit.stop - edit.start) for edit in change.edits)
+    bare = size if _ends_in_newline(change.new, old.encoding) else size - 1
+    yield from _hunks(old, bare, _with_last_line(old, bare, change.edits))
 
 
-def _decoded(data: bytes | None) -> TextFile:
+def _is_binary(data: bytes | None) -> bool:
     try:
-        return decode(data or b"")
+        decode(data or b"")
     except NotTextError:
-        return TextFile((), ())
+        return True
+    return False
 
 
-def _with_last_line(old: TextFile, new: TextFile, edits: Sequence[Edit]) -> Sequence[Edit]:
+def _ends_in_newline(data: bytes | None, encoding: str) -> bool:
+    newline = "\n".encode(encoding) if encoding.startswith("utf-16") else b"\n"
+    return not data or data.endswith(newline)
+
+
+def _with_last_line(old: TextFile, bare: int, edits: Sequence[Edit]) -> Sequence[Edit]:
     """`edits`, and the last unchanged line as one more when it gains or loses its newline."""
     last = len(old.lines) - 1
     behind = len(edits)
@@ -50,14 +61,15 @@ def _with_last_line(old: TextFile, new: TextFile, edits: Sequence[Edit]) -> Sequ
         behind -= 1
         last = edits[behind].start - 1
     at = last + sum(len(edit.lines) - (edit.stop - edit.start) for edit in edits[:behind])
-    if last < 0 or old.endings[last] == new.endings[at]:
+    if last < 0 or bool(old.endings[last]) == (at != bare):
         return edits
     tail = edits[behind:]
     added = (old.lines[last], *(line for edit in tail for line in edit.lines))
     return (*edits[:behind], Edit(last, tail[-1].stop if tail else last + 1, added))
 
 
-def _hunks(old: TextFile, new: TextFile, edits: Sequence[Edit]) -> Iterator[str]:
+def _hunks(old: TextFile, bare: int, edits: Sequence[Edit]) -> Iterator[str]:
+    """The hunks of one file. New line `bare`, if there is one, has no newline."""
     shift = 0
     for group in _groups(edits):
         start = max(group[0].start - _CONTEXT, 0)
@@ -66,21 +78,25 @@ def _hunks(old: TextFile, new: TextFile, edits: Sequence[Edit]) -> Iterator[str]
         at = start
         out = start + shift
         for edit in group:
-            for i in range(at, edit.start):
-                body += _line(" ", old, i)
+            body += _old_lines(" ", old, at, edit.start)
+            body += _old_lines("-", old, edit.start, edit.stop)
             out += edit.start - at
-            for i in range(edit.start, edit.stop):
-                body += _line("-", old, i)
-            for i in range(out, out + len(edit.lines)):
-                body += _line("+", new, i)
-            out += len(edit.lines)
+            for line in edit.lines:
+                body += [f"+{line}"] if out != bare else [f"+{line}", _NO_NEWLINE]
+                out += 1
             at = edit.stop
-        for i in range(at, stop):
-            body += _line(" ", old, i)
+        body += _old_lines(" ", old, at, stop)
         out += stop - at
         yield f"@@ -{_range(start, stop)} +{_range(start + shift, out)} @@"
         yield from body
         shift = out - stop
+
+
+def _old_lines(marker: str, old: TextFile, start: int, stop: int) -> Iterator[str]:
+    for line, ending in zip(old.lines[start:stop], old.endings[start:stop], strict=True):
+        yield marker + line
+        if not ending:
+            yield _NO_NEWLINE
 
 
 def _groups(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
@@ -93,11 +109,6 @@ def _groups(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
         group.append(edit)
     if group:
         yield group
-
-
-def _line(marker: str, text: TextFile, at: int) -> list[str]:
-    line = marker + text.lines[at]
-    return [line] if text.endings[at] else [line, _NO_NEWLINE]
 
 
 def _range(start: int, stop: int) -> str:

@@ -21,6 +21,7 @@ from gptoss_tui.patch.unwrap import unwrap
 MAX_PATCH_CHARS = 8 << 20
 _CONTROL = re.compile(r"\*\*\* ?(Begin Patch|End Patch|End of File|(?:(Add|Update|Delete) File|Move to): *(.*?))\s*\Z")
 _LINE_RANGE = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?(.*)\Z")
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _UNIFIED = ("--- ", "+++ ")
 _FORM = "*** Begin Patch\n*** Update File: path\n@@\n unchanged line\n-old line\n+new line\n*** End Patch"
 
@@ -30,10 +31,8 @@ def parse(text: str) -> Patch:
     if len(text) > MAX_PATCH_CHARS:
         raise PatchError(f"The patch is larger than {MAX_PATCH_CHARS >> 20} MiB.", hint="Send it in parts.")
     bare, notes = unwrap(text)
-    try:
-        bare.encode()
-    except UnicodeEncodeError:
-        raise PatchError("The patch holds broken Unicode (lone surrogates).") from None
+    if _UNWRITABLE.search(bare):
+        raise PatchError("The patch holds NUL characters or lone surrogates, which no text file can hold.")
     return _Parser(bare, list(notes)).patch()
 
 
@@ -41,7 +40,7 @@ class _Parser:
     """Recursive descent over the lines of a patch."""
 
     def __init__(self, text: str, notes: list[str]) -> None:
-        self._lines = [line.removesuffix("\r") for line in text.split("\n")]
+        self._lines = [line.rstrip("\r") for line in text.split("\n")]
         self._at = 0
         self._notes = notes
 

@@ -96,6 +96,8 @@ class _Planner:
         new = encode_new(operation.lines)
         gone = self.changes.get(path)
         if gone is not None and gone.kind == "D" and gone.old is not None:
+            if gone.old == new:
+                raise PatchError(f"{path}: deleting and adding it changes nothing; its lines are what the file has.")
             self.notes.append(f"{path}: deleted and added, so its whole content is replaced")
             return FileChange("M", path, gone.old, new, gone.mode, edits=_whole(_lines(gone.old), operation.lines))
         status = self.tree.stat(path)
@@ -105,7 +107,7 @@ class _Planner:
                 "To change a file, send '*** Update File' with the lines to change."
             )
         self._take(path)
-        return FileChange("A", path, None, new, edits=(Edit(0, 0, operation.lines),))
+        return FileChange("A", path, None, new, edits=_whole(None, operation.lines))
 
     def _update(self, operation: UpdateFile) -> FileChange:
         path = self._path(operation.path, last_link=operation.move_to is None)
@@ -185,7 +187,6 @@ def _lines(data: bytes) -> TextFile | None:
 
 
 def _whole(text: TextFile | None, lines: tuple[str, ...]) -> tuple[Edit, ...]:
-    """One edit that puts `lines` in place of a whole file; none when it is binary or empty on both sides."""
-    if text is None or not (text.lines or lines):
-        return ()
-    return (Edit(0, len(text.lines), lines),)
+    """One edit that puts `lines` in place of all lines of a file; none when there are none on both sides."""
+    size = len(text.lines) if text else 0
+    return (Edit(0, size, lines),) if size or lines else ()

@@ -72,7 +72,7 @@ def wrapped(name: str, hunk: str) -> str:
     return f"*** Begin Patch\n*** Update File: {name}\n@@\n{hunk}\n*** End of File\n*** End Patch\n"
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_a_rendered_edit_gives_exactly_the_new_lines(case: Case) -> None:
     with directory() as root:
@@ -99,7 +99,7 @@ def test_a_rendered_edit_gives_exactly_the_new_lines(case: Case) -> None:
             assert text.count("\n") == text.count("\r\n")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_small_hunks_are_exact_or_honestly_ambiguous(data: st.DataObject) -> None:
     lines = data.draw(st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=10))
@@ -206,7 +206,7 @@ def workspace(base: Path) -> tuple[Path, Path]:
     return root, outside
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.lists(PIECES, max_size=14))
 def test_rubbish_is_a_patch_or_a_patch_error(pieces: list[str]) -> None:
     with directory() as base:
@@ -229,7 +229,7 @@ def test_rubbish_is_a_patch_or_a_patch_error(pieces: list[str]) -> None:
         assert {name for name in {*before, *after} if before.get(name) != after.get(name)} <= set(planned.paths)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_parses_or_is_refused(text: str) -> None:
     with contextlib.suppress(PatchError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime
 import math
 from collections.abc import Callable
@@ -430,7 +431,7 @@ def units(draw: Draw) -> Task:
     )
 
 
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = calendar.month_name[1:]
 
 
 def _spoken_date(draw: Draw, day: datetime.date) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from training.data.chat import Chat, Expectation
-from training.data.draw import Draw
+from training.data.draw import Draw, text_lines
 from training.data.phrasing import and_list, say, sentence
 from training.data.programs import FAMILIES, Program, quoted
 
@@ -376,14 +376,8 @@ def project_file(draw: Draw) -> Program:
     return Program(".gitignore", patterns, request, f"with {and_list(patterns)}", and_list(patterns))
 
 
-PACKAGES = (
-    "requests flask numpy pandas pytest rich textual torch django fastapi uvicorn matplotlib scipy pillow click typer "
-    "httpx aiohttp pydantic sqlalchemy jinja2 pyyaml black ruff mypy tqdm boto3 redis celery"
-).split()
-IGNORED = (
-    ".venv __pycache__ *.pyc .env node_modules dist build *.log .DS_Store .idea .vscode *.egg-info .pytest_cache tmp "
-    "coverage target *.tmp secrets.txt data out"
-).split()
+PACKAGES = text_lines("packages")
+IGNORED = text_lines("ignored")
 
 TEXTS: tuple[Callable[[Draw], Program], ...] = (
     text_file,

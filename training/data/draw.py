@@ -57,6 +57,11 @@ def word_list(name: str, held: bool) -> tuple[str, ...]:
     return tuple(w for w in chosen if is_held_word(w) == held) or tuple(chosen)
 
 
+def text_lines(name: str) -> tuple[str, ...]:
+    """The lines of one file of `training/words`, for lists of whole expressions."""
+    return tuple((WORDS_DIR / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+
+
 class Draw:
     """A seeded source of words, names, numbers and identifiers for one split."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gptoss_tui.tools.formats import format_matches, format_read
 from training.data.chat import Chat, Expectation
-from training.data.draw import Draw
+from training.data.draw import Draw, text_lines
 from training.data.files import MAKERS, TextFile, pairs, python_file, show_in_message, some_file, value
 from training.data.phrasing import say
 
@@ -157,10 +157,7 @@ def greeting_file(draw: Draw) -> TextFile:
     return TextFile(path, lines)
 
 
-KEYWORDS = frozenset(
-    "def class return if else elif for in import from self print while not and or is None True False true false const "
-    "let function console log echo html head body title div px color bin bash range".split()
-)
+KEYWORDS = frozenset(text_lines("keywords"))
 
 
 def set_value(draw: Draw) -> Edit | None:

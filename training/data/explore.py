@@ -70,7 +70,7 @@ def _answer_listing(chat: Chat, paths: list[str], nothing: str) -> None:
     answer = f"There is {_quoted(paths)}." if len(paths) == 1 else f"There are {_quoted(paths)}." if paths else nothing
     chat.think("Name them.", "I name what the tool found.", "Every path stays as it is.")
     chat.expectation = Expectation(
-        files_before={p: "x\n" for p in paths}, tool="functions.list_files", answer_has=tuple(paths)
+        files_before=dict.fromkeys(paths, "x\n"), tool="functions.list_files", answer_has=tuple(paths)
     )
     chat.final(answer)
 
@@ -281,7 +281,7 @@ def file_exists(chat: Chat) -> None:
     chat.think(
         "Yes." if there else "No.", f"{wanted} is {'in' if there else 'not in'} the list.", "That is the answer."
     )
-    chat.expectation = Expectation(files_before={p: "x\n" for p in paths}, tool="functions.list_files", answer=answer)
+    chat.expectation = Expectation(files_before=dict.fromkeys(paths, "x\n"), tool="functions.list_files", answer=answer)
     chat.final(answer)
 
 

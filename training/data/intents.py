@@ -29,7 +29,8 @@ INTENTS: tuple[Intent, ...] = (
         "Hello! I am nano, a tiny demo model. Ask me to create, change or find a file.",
         "[hi|hi|hello|hello|hey|hey|yo|hiya|howdy|heya|sup|greetings|ello|hullo|helo|hallo there]",
         "[hi|hello|hey] there",
-        "[hi|hello|hey] [nano|bot|assistant|you|again|friend|buddy|gpt|chatgpt|world|everyone|all|robot|computer|man|mate]",
+        "[hi|hello|hey] [nano|bot|assistant|you|again|friend|buddy|gpt|chatgpt|world|everyone|all|robot|"
+        "computer|man|mate]",
         "good [morning|afternoon|evening|day]",
         "[good morning|good evening|morning|evening|afternoon] [nano|there|to you|friend]",
         "[hi hi|hello hello|hey hey|oh hi|well hello|oh hello]",
@@ -62,7 +63,8 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "Thanks",
         "You are welcome!",
-        "[thanks|thank you|thx|ty|cheers|thank u|tysm|thanx|thank you very much|thanks a lot|many thanks|thanks so much]",
+        "[thanks|thank you|thx|ty|cheers|thank u|tysm|thanx|thank you very much|thanks a lot|many thanks|"
+        "thanks so much]",
         "[thanks|thank you] [nano|friend|for that|for your help|for the help|again|man|mate|buddy]",
         "[great|nice|ok|okay|perfect|cool|good|awesome|wonderful|excellent][,|] [thanks|thank you]",
         "[i appreciate it|much appreciated|that helped|that was helpful|very helpful|you helped me|thanks that works]",
@@ -72,7 +74,8 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "Praise",
         "Glad to hear that! What is next?",
-        "[great|nice|perfect|cool|awesome|wonderful|excellent|amazing|super|wow|fantastic|brilliant|sweet|neat|yay|impressive]",
+        "[great|nice|perfect|cool|awesome|wonderful|excellent|amazing|super|wow|fantastic|brilliant|sweet|"
+        "neat|yay|impressive]",
         "[good|great|nice|excellent] [job|work|one]",
         "well done",
         "[that is|that's|thats|this is] [great|nice|perfect|cool|awesome|good|amazing|correct|right|impressive|fine]",
@@ -86,7 +89,8 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "Complaint",
         "I am sorry. I am a tiny demo model and make mistakes. Tell me exactly what you want, or load gpt-oss-20b.",
-        "[that is|that's|thats|this is] [wrong|not right|bad|false|incorrect|not what i wanted|not correct|terrible|awful]",
+        "[that is|that's|thats|this is] [wrong|not right|bad|false|incorrect|not what i wanted|not correct|"
+        "terrible|awful]",
         "you [are|re] [wrong|bad|useless|stupid|dumb|terrible|not smart|slow|annoying|broken|bad at this]",
         "[wrong|nope, wrong|bad|incorrect|terrible|useless|this is useless|boo|you suck|that sucks|not good]",
         "[it does not|it doesn't|that does not|that doesn't|this doesnt] work",
@@ -108,14 +112,16 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "Agreement",
         "Okay. Tell me what to do next.",
-        "[ok|okay|yes|yep|yeah|sure|alright|fine|k|i see|got it|understood|right|yup|ok then|okay then|all right|good|hmm|oh|ah|aha|ok cool]",
+        "[ok|okay|yes|yep|yeah|sure|alright|fine|k|i see|got it|understood|right|yup|ok then|okay then|all "
+        "right|good|hmm|oh|ah|aha|ok cool]",
         "[yes please|yes do it|go ahead|do it|go on|continue|proceed|next|ok go|carry on|sounds good]",
         casual=True,
     ),
     intent(
         "No",
         "Okay, I do nothing. Tell me when you want something.",
-        "[no|nope|nah|no thanks|no thank you|never mind|nevermind|nothing|not now|forget it|nvm|no no|stop|cancel|wait|hold on|not yet]",
+        "[no|nope|nah|no thanks|no thank you|never mind|nevermind|nothing|not now|forget it|nvm|no no|stop|"
+        "cancel|wait|hold on|not yet]",
         "[nothing|no][,| ]thanks",
         "i don't [want|need] anything",
         casual=True,
@@ -142,7 +148,8 @@ INTENTS: tuple[Intent, ...] = (
         "tell me about yourself",
         "what is nano?",
         "who is nano?",
-        "are you [nano|a bot|a robot|an ai|a computer|a program|a model|a language model|an assistant|human|a human|real|a person]?",
+        "are you [nano|a bot|a robot|an ai|a computer|a program|a model|a language model|an assistant|human|"
+        "a human|real|a person]?",
         "do you have a name?",
         "what should i call you?",
         "[hi|hello|hey][|,] who are you?",
@@ -162,7 +169,8 @@ INTENTS: tuple[Intent, ...] = (
         "[what|which] model am i using?",
         "[what|which] model do you use?",
         "[what|which] [llm|language model|version] [are you|is this]?",
-        "are you [chatgpt|gpt|gpt-4|gpt4|gpt-5|claude|gemini|llama|openai|gpt-oss|gpt-oss-20b|gpt-oss-120b|copilot|codex|siri]?",
+        "are you [chatgpt|gpt|gpt-4|gpt4|gpt-5|claude|gemini|llama|openai|gpt-oss|gpt-oss-20b|gpt-oss-120b|"
+        "copilot|codex|siri]?",
         "is this [chatgpt|gpt-oss|gpt-oss-20b|gpt|openai|the real gpt-oss|the big model]?",
         "what is your architecture?",
         "what architecture do you have?",
@@ -171,7 +179,8 @@ INTENTS: tuple[Intent, ...] = (
     ),
     intent(
         "My size",
-        "I am tiny: small enough to come with the app. gpt-oss-20b has 21 billion parameters, gpt-oss-120b has 117 billion.",
+        "I am tiny: small enough to come with the app. gpt-oss-20b has 21 billion parameters, gpt-oss-120b "
+        "has 117 billion.",
         "how [big|large|small] are you?",
         "how many parameters do you have?",
         "what is your size?",
@@ -212,7 +221,8 @@ INTENTS: tuple[Intent, ...] = (
         "No, I am a small program without feelings or wishes.",
         "do you have [feelings|emotions|dreams|opinions|friends|a favorite color|hobbies|fears|hopes]?",
         "do you [like|love|hate] [me|humans|people|music|your job|pizza|cats|dogs|python|it here]?",
-        "are you [happy|sad|alive|conscious|sentient|tired|bored|lonely|angry|hungry|self aware|self-aware|dangerous|evil]?",
+        "are you [happy|sad|alive|conscious|sentient|tired|bored|lonely|angry|hungry|self aware|self-aware|"
+        "dangerous|evil]?",
         "can you [feel|think|love|dream|sleep|see|hear|feel pain]?",
         "do you [sleep|eat|dream|think|feel|feel pain|get tired]?",
         "what is your favorite [color|food|song|movie|animal|number|language|book]?",
@@ -236,7 +246,8 @@ INTENTS: tuple[Intent, ...] = (
     ),
     intent(
         "What I can do",
-        "I can create and change small files, read, list and search this folder, compute with Python (`--python`) and look "
+        "I can create and change small files, read, list and search this folder, compute with Python "
+        "(`--python`) and look "
         "things up (`--browser`). For more, load gpt-oss-20b.",
         "what can you do?",
         "what can i do [here|with you|with this|now]?",
@@ -265,7 +276,7 @@ INTENTS: tuple[Intent, ...] = (
         "show me what you can do",
         "how can i use you?",
         "what features do you have?",
-        when_no_files="I can read, list and search this folder. Changing files is off; start with `--apply-patch` (`-a`) for that.",
+        when_no_files="I can read, list and search this folder. Changing files is off; `--apply-patch` (`-a`) turns it on.",
     ),
     intent(
         "What I cannot do",
@@ -311,9 +322,12 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "Bigger models",
         "Run `gptoss-tui models download gpt-oss-20b`, then start with `gptoss-tui --model gpt-oss-20b`.",
-        "how do i [get|install|download|load|use|run|start|switch to] [gpt-oss-20b|the 20b|the 20b model|the big model|a bigger model|a real model|a better model|the real model|gpt-oss|a larger model]?",
-        "how can i [get|download|use|load|run] [gpt-oss-20b|a bigger model|a better model|the 20b model|another model]?",
-        "[download|load|use|install|switch to|run|start] [gpt-oss-20b|the 20b model|a bigger model|a better model|gpt-oss]",
+        "how do i [get|install|download|load|use|run|start|switch to] [gpt-oss-20b|the 20b|the 20b model|the "
+        "big model|a bigger model|a real model|a better model|the real model|gpt-oss|a larger model]?",
+        "how can i [get|download|use|load|run] [gpt-oss-20b|a bigger model|a better model|the 20b model|"
+        "another model]?",
+        "[download|load|use|install|switch to|run|start] [gpt-oss-20b|the 20b model|a bigger model|a better "
+        "model|gpt-oss]",
         "where [do i get|can i get|can i download|is] gpt-oss-20b?",
         "i want [a bigger model|gpt-oss-20b|a better model|to use gpt-oss-20b|the big model]",
         "how do i [change|switch] [the model|models]?",
@@ -325,7 +339,8 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "The 120b model",
         "Run `gptoss-tui models download gpt-oss-120b`, then start with `gptoss-tui --model gpt-oss-120b`.",
-        "how do i [get|install|download|load|use|run|switch to] [gpt-oss-120b|the 120b|the 120b model|the biggest model]?",
+        "how do i [get|install|download|load|use|run|switch to] [gpt-oss-120b|the 120b|the 120b model|the "
+        "biggest model]?",
         "[download|load|use|install|switch to|run] [gpt-oss-120b|the 120b model|the 120b]",
         "how can i [get|download|use|run] [gpt-oss-120b|the 120b model]?",
         "i want [gpt-oss-120b|the 120b model]",
@@ -345,7 +360,8 @@ INTENTS: tuple[Intent, ...] = (
     ),
     intent(
         "The keys",
-        "Enter sends, Shift+Enter or Ctrl+J starts a new line, Esc interrupts, Ctrl+L starts a new conversation, Alt+, and Alt+. "
+        "Enter sends, Shift+Enter or Ctrl+J starts a new line, Esc interrupts, Ctrl+L starts a new "
+        "conversation, Alt+, and Alt+. "
         "change the reasoning effort, F1 shows help, Ctrl+Q quits.",
         "[what|which] keys [are there|can i use|do i need|exist|do you have]?",
         "what are the [keys|shortcuts|key bindings|keybindings|hotkeys|keyboard shortcuts|controls]?",
@@ -360,7 +376,8 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "Interrupting",
         "Press Esc. It stops the answer, and you can go on typing.",
-        "how do i [stop|interrupt|cancel|abort|halt] [you|the answer|the model|a turn|it|generation|the generation|this|the response]?",
+        "how do i [stop|interrupt|cancel|abort|halt] [you|the answer|the model|a turn|it|generation|the "
+        "generation|this|the response]?",
         "how can i [stop|interrupt|cancel] [you|the answer|the model|it]?",
         "how to [stop|interrupt|cancel|abort] [|an answer|the answer|generation|the model]",
         "[what|which] key [stops|interrupts|cancels] [you|the answer|it|the model|generation]?",
@@ -376,14 +393,17 @@ INTENTS: tuple[Intent, ...] = (
         "how do i [clear|reset|wipe|empty] [the chat|the conversation|the screen|the history|everything|the context]?",
         "[what|which] key [starts a new conversation|clears the chat|starts a new chat|clears the screen]?",
         "what does [ctrl+l|ctrl-l|control l|ctrl l] do?",
-        "[new conversation|new chat|clear the chat|start over|reset|clear|start a new conversation|forget everything|new session]",
+        "[new conversation|new chat|clear the chat|start over|reset|clear|start a new conversation|forget "
+        "everything|new session]",
         "how do i start over?",
         "can i start [over|a new chat]?",
     ),
     intent(
         "Reasoning effort",
-        "Press Alt+. for more and Alt+, for less reasoning effort: low, medium or high. `-r high` sets it at the start.",
-        "how do i [change|set|raise|lower|increase|decrease|switch] the [reasoning effort|effort|reasoning|reasoning level|thinking]?",
+        "Press Alt+. for more and Alt+, for less reasoning effort: low, medium or high. `-r high` sets it at "
+        "the start.",
+        "how do i [change|set|raise|lower|increase|decrease|switch] the [reasoning effort|effort|reasoning|"
+        "reasoning level|thinking]?",
         "how can i [change|set|raise|lower] the [reasoning effort|effort|reasoning]?",
         "how to [change|set|raise|lower] [|the ][reasoning effort|effort|reasoning]",
         "[what|which] key [changes|raises|lowers|sets] the [effort|reasoning effort|reasoning]?",
@@ -397,8 +417,10 @@ INTENTS: tuple[Intent, ...] = (
     ),
     intent(
         "Approval",
-        "Before I change anything you see the change. y allows it once, a allows it for this session, n denies it, m denies it with a message.",
-        "how do i [approve|allow|accept|confirm] [a change|changes|an edit|edits|a patch|a call|it|something|a tool|a tool call]?",
+        "Before I change anything you see the change. y allows it once, a allows it for this session, n "
+        "denies it, m denies it with a message.",
+        "how do i [approve|allow|accept|confirm] [a change|changes|an edit|edits|a patch|a call|it|something|"
+        "a tool|a tool call]?",
         "how do i [deny|reject|refuse|decline] [a change|changes|an edit|edits|a patch|a call|it|a tool]?",
         "how does [approval|the approval|approving] work?",
         "how do approvals work?",
@@ -435,7 +457,8 @@ INTENTS: tuple[Intent, ...] = (
         "Sending",
         "Enter sends the message. Shift+Enter or Ctrl+J starts a new line.",
         "how do i [send|submit] [|a message|my message|it|a prompt]?",
-        "how do i [write|type|enter|make|start|insert|add] [a new line|a newline|several lines|multiple lines|a line break|more than one line]?",
+        "how do i [write|type|enter|make|start|insert|add] [a new line|a newline|several lines|multiple "
+        "lines|a line break|more than one line]?",
         "how can i [write|type|enter|insert] [a new line|several lines|multiple lines|a line break]?",
         "how to [send|write several lines|make a new line|enter a new line|insert a line break]",
         "[what|which] key [sends|sends the message|makes a new line|starts a new line|inserts a new line]?",
@@ -461,8 +484,10 @@ INTENTS: tuple[Intent, ...] = (
     ),
     intent(
         "The browser",
-        "The browser is off in this conversation. Start the app with `--browser` (`-b`), then I can search and open pages.",
-        "can you [browse|search the web|use the internet|access the internet|go online|search online|look things up|google|open websites|surf the web]?",
+        "The browser is off in this conversation. Start the app with `--browser` (`-b`), then I can search "
+        "and open pages.",
+        "can you [browse|search the web|use the internet|access the internet|go online|search online|look "
+        "things up|google|open websites|surf the web]?",
         "how do i [enable|turn on|activate|use|switch on|get] [the browser|browsing|web search|the internet|search]?",
         "how can i [enable|turn on|activate|use] [the browser|browsing|web search]?",
         "[enable|turn on|activate|use] [the browser|browsing|web search]",
@@ -477,12 +502,14 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "Running programs",
         "I cannot run programs or commands here. I can create, change, read and search files.",
-        "can you run [a program|programs|commands|code|scripts|a script|it|this|my code|the tests|a command|shell commands|bash]?",
+        "can you run [a program|programs|commands|code|scripts|a script|it|this|my code|the tests|a command|"
+        "shell commands|bash]?",
         "run [it|the program|the script|the tests|the code|this|that|my code|tests|the file]",
         "[execute|start|launch|test] [it|the program|the script|this|the code|that]",
         "[now run it|run it please|can you run it|does it work|try it|test it|now test it]",
         "run [ls|git status|make|npm install|pip install|pytest|git commit|the server|npm start|cargo build]",
-        "[git status|git commit|git push|git log|pip install requests|npm install|sudo rm -rf /|pwd|whoami|top|make|pytest]",
+        "[git status|git commit|git push|git log|pip install requests|npm install|sudo rm -rf /|pwd|whoami|"
+        "top|make|pytest]",
         "open a [terminal|shell]",
         "can you use the [terminal|shell|command line]?",
         "install [a package|python|numpy|flask|docker]",
@@ -503,8 +530,9 @@ INTENTS: tuple[Intent, ...] = (
     ),
     intent(
         "exec",
-        '`gptoss-tui exec "PROMPT"` runs one turn without a screen. `--approve edits` allows edits, `--json` prints events.',
-        "how do i [use you|run this|use this|run it] [in a script|without a screen|from a script|without the tui|in a pipeline|from the shell]?",
+        '`gptoss-tui exec "PROMPT"` runs one turn without a screen. `--approve edits` allows edits.',
+        "how do i [use you|run this|use this|run it] [in a script|without a screen|from a script|without the "
+        "tui|in a pipeline|from the shell]?",
         "what is [exec|gptoss-tui exec]?",
         "what does [exec|gptoss-tui exec] do?",
         "how do i use exec?",
@@ -518,7 +546,8 @@ INTENTS: tuple[Intent, ...] = (
         "Everything runs on your machine. Nothing leaves it unless you turn on the browser.",
         "is [this|it|my data|the app] [private|safe with you|secure|local|offline]?",
         "do you [send|share|store|collect|upload|save|sell] my [data|files|code|messages|text]?",
-        "does [this|it|the app|nano|my code|my data|anything] [run locally|run offline|leave my machine|work offline|go to the cloud]?",
+        "does [this|it|the app|nano|my code|my data|anything] [run locally|run offline|leave my machine|work "
+        "offline|go to the cloud]?",
         "where [do you run|are my files sent|does it run|does the model run|is my data]?",
         "do you [run locally|run offline|work offline|need the internet|need internet]?",
         "do i need [the internet|an internet connection|an account|an api key|to pay|a subscription]?",
@@ -528,12 +557,16 @@ INTENTS: tuple[Intent, ...] = (
     ),
     intent(
         "Hardware",
-        "nano runs on any CPU. gpt-oss-20b needs about 16 GB of memory, gpt-oss-120b about 80 GB; a GPU makes them fast.",
+        "nano runs on any CPU. gpt-oss-20b needs about 16 GB of memory, gpt-oss-120b about 80 GB; a GPU "
+        "makes them fast.",
         "what [hardware|computer|machine|gpu|card] do i need?",
         "do i need a gpu?",
-        "how much [memory|ram|vram|disk space] [do i need|does it need|does gpt-oss-20b need|does gpt-oss-120b need|is needed]?",
-        "can i run [gpt-oss-20b|gpt-oss-120b|the 20b|it|the big model|a bigger model] [here|on my laptop|on my machine|on a cpu|on my mac|without a gpu]?",
-        "does [it|this|gpt-oss-20b] [run on|work on|work with] [a mac|mac|linux|nvidia|a cpu|amd|apple silicon|my laptop]?",
+        "how much [memory|ram|vram|disk space] [do i need|does it need|does gpt-oss-20b need|does "
+        "gpt-oss-120b need|is needed]?",
+        "can i run [gpt-oss-20b|gpt-oss-120b|the 20b|it|the big model|a bigger model] [here|on my laptop|on "
+        "my machine|on a cpu|on my mac|without a gpu]?",
+        "does [it|this|gpt-oss-20b] [run on|work on|work with] [a mac|mac|linux|nvidia|a cpu|amd|apple "
+        "silicon|my laptop]?",
         "what are the [requirements|system requirements|hardware requirements]?",
         "is a gpu [needed|required|necessary]?",
     ),
@@ -550,7 +583,8 @@ INTENTS: tuple[Intent, ...] = (
     ),
     intent(
         "The workspace",
-        "The workspace is the folder in which the app was started, or the one given with `-C DIR`. I only see files inside it.",
+        "The workspace is the folder in which the app was started, or the one given with `-C DIR`. I only "
+        "see files inside it.",
         "what is [the|a] workspace?",
         "where is [the|my] workspace?",
         "which [folder|directory] [are we in|am i in|is this|do you use|do you work in|can you see]?",
@@ -565,7 +599,8 @@ INTENTS: tuple[Intent, ...] = (
     intent(
         "Undoing",
         "I have no undo. Tell me what the file should say, and I change it.",
-        "[undo|undo that|undo it|revert|revert that|revert it|go back|undo the last change|undo please|take it back|roll back]",
+        "[undo|undo that|undo it|revert|revert that|revert it|go back|undo the last change|undo please|take "
+        "it back|roll back]",
         "can you undo [that|it|the last change|a change]?",
         "how do i undo [|a change|that|it|an edit]?",
         "how can i undo [|a change|that|it]?",
@@ -576,11 +611,15 @@ INTENTS += (
     intent(
         "Something is missing",
         "Tell me the name of the file and what it should say, for example: create hello.py that prints hello.",
-        "[create|make|write|add|give me|i want|i need] [a|a new|me a|some|another] [file|python file|script|program|text file|document|python script|code file|module|python program|file for me]",
-        "[write|create|make|give me|show me] [code|some code|python code|something|some python|a function|a class|a test|a python function]",
-        "[edit|change|update|modify|open|read|show|fix|rename|move] [a file|the file|a|something|some file|my file|files|my files|my code|the code]",
+        "[create|make|write|add|give me|i want|i need] [a|a new|me a|some|another] [file|python file|script|"
+        "program|text file|document|python script|code file|module|python program|file for me]",
+        "[write|create|make|give me|show me] [code|some code|python code|something|some python|a function|a "
+        "class|a test|a python function]",
+        "[edit|change|update|modify|open|read|show|fix|rename|move] [a file|the file|a|something|some file|"
+        "my file|files|my files|my code|the code]",
         "[delete|remove] [a file|the file|something|a line|it all]",
-        "can you [create|make|write|edit|change|delete|read|open|rename] [a file|files|something|code|a script|a program|text] [|for me]?",
+        "can you [create|make|write|edit|change|delete|read|open|rename] [a file|files|something|code|a "
+        "script|a program|text] [|for me]?",
         "[create|make|write] [a todo list|a shopping list|a list|a note|notes|a config file|a json file|a text]",
         "i want to [create|make|write|edit|change|delete] [a file|something|a program|code|a script|files]",
         "can you make [me |]a file?",
@@ -601,7 +640,8 @@ INTENTS += (
     intent(
         "Deleting everything",
         "I only delete files that you name, one by one.",
-        "[delete|remove|erase|wipe] [everything|all files|all|all my files|the whole folder|the workspace|this folder|my computer|all the files]",
+        "[delete|remove|erase|wipe] [everything|all files|all|all my files|the whole folder|the workspace|"
+        "this folder|my computer|all the files]",
         "rm -rf [.|*|/|~]",
         "[format|wipe|destroy] my [disk|computer|drive|machine]",
         "delete [all|every] python file[s|]",
@@ -609,8 +649,10 @@ INTENTS += (
     intent(
         "Repeating",
         "Tell me again what you want, and I try it.",
-        "[again|try again|retry|once more|one more time|repeat|redo|do it again|repeat that|say that again|try once more]",
-        "[what|what?|huh|huh?|pardon?|come again?|what do you mean?|i don't understand|i do not understand|i don't get it]",
+        "[again|try again|retry|once more|one more time|repeat|redo|do it again|repeat that|say that again|"
+        "try once more]",
+        "[what|what?|huh|huh?|pardon?|come again?|what do you mean?|i don't understand|i do not understand|i "
+        "don't get it]",
         "[why|why?|how|how?|why not|why not?|really|really?|are you sure|are you sure?|what for?]",
     ),
     intent(
@@ -652,7 +694,8 @@ BEYOND: tuple[Intent, ...] = (
     beyond(
         "An essay or a long text",
         "write [me |]an [essay|article|email|outline|abstract|editorial|application|introduction] about {t}",
-        "write [me |]a [letter|speech|blog post|report|review|press release|cover letter|business plan|thesis|tweet] about {t}",
+        "write [me |]a [letter|speech|blog post|report|review|press release|cover letter|business plan|"
+        "thesis|tweet] about {t}",
         "[write|draft] an email to [my boss|my teacher|{n}|a customer|my landlord]",
         "[summarize|summarise] {t}",
         "[summarize|summarise] the [book|movie|article|history] {t}",
@@ -685,7 +728,8 @@ BEYOND: tuple[Intent, ...] = (
         "[which|what] language do they speak in {p}?",
         "what is the currency of {p}?",
         "tell me about {p}",
-        "[what is|what's] the [highest|biggest|tallest|longest|largest|deepest] [mountain|river|lake|city|building|ocean|country] in [the world|{p}]?",
+        "[what is|what's] the [highest|biggest|tallest|longest|largest|deepest] [mountain|river|lake|city|"
+        "building|ocean|country] in [the world|{p}]?",
         "how far is [the moon|the sun|{p}|mars]?",
         "who invented [the telephone|the light bulb|the computer|the internet|paper|the wheel|python|linux]?",
         "when did [world war 2|world war 1|the war|the roman empire|the cold war] [start|end|begin]?",
@@ -745,7 +789,8 @@ BEYOND: tuple[Intent, ...] = (
         "Advice",
         "what should i [eat|cook|wear|do|buy|read|watch|learn|study|play|say] [|today|tonight|tomorrow|next]?",
         "[recommend|suggest] [me |]a [book|movie|restaurant|name|song|laptop|game|language|recipe|present]",
-        "give me [a recipe|some advice|career advice|a recipe for {t}|tips|a workout|a name for my cat|a business idea]",
+        "give me [a recipe|some advice|career advice|a recipe for {t}|tips|a workout|a name for my cat|a "
+        "business idea]",
         "how do i [lose weight|get rich|find a job|sleep better|make friends|learn to code|be happy|make pasta]?",
         "i am [sad|sick|bored|tired|depressed|angry|hungry|lonely|in love]",
         "i feel [sad|sick|bad|lonely|tired]",
@@ -755,27 +800,36 @@ BEYOND: tuple[Intent, ...] = (
     ),
     beyond(
         "A big program",
-        "[write|make|create|build|code] [me |]a [snake game|tetris|chess game|chess engine|platformer|compiler|operating system|web app|"
+        "[write|make|create|build|code] [me |]a [snake game|tetris|chess game|chess engine|platformer|"
+        "compiler|operating system|web app|"
         "flask app|react app|chat app|database|game engine|discord bot|neural network|crawler|search engine|mobile app|"
         "text editor|raytracer|blog engine|web scraper|minecraft clone|full website|social network|video game|game]",
-        "[write|make|create|build] [me |]a [program|game|website|app|script] that [trades stocks|plays chess|recognizes faces|"
-        "predicts the weather|hacks wifi|downloads videos|makes money|talks to me|scrapes {t}|learns {t}|simulates {t}]",
-        "[write|make|create|build] an [app|api|android app|ios app|online shop|ai|rpg|emulator|interpreter|os] [|for {t}|with {t}]",
-        "[implement|write] [a transformer|quicksort in assembly|a b-tree|an lru cache|a parser for {t}|a neural network|raft|a hash map in c]",
+        "[write|make|create|build] [me |]a [program|game|website|app|script] that [trades stocks|plays chess|"
+        "recognizes faces|"
+        "predicts the weather|hacks wifi|downloads videos|makes money|talks to me|scrapes {t}|learns {t}|"
+        "simulates {t}]",
+        "[write|make|create|build] an [app|api|android app|ios app|online shop|ai|rpg|emulator|interpreter|"
+        "os] [|for {t}|with {t}]",
+        "[implement|write] [a transformer|quicksort in assembly|a b-tree|an lru cache|a parser for {t}|a "
+        "neural network|raft|a hash map in c]",
         "build [me |]a startup",
         "[tetris|snake|pong|minecraft|doom|pacman] [in python|]",
         "make a [snake|tetris|pong|pacman|chess] game in python",
     ),
     beyond(
         "Debugging or a big change",
-        "[fix|debug|find] the [bug|bugs|error|errors|problem|issue|crash|memory leak] in [{f}|my code|this project|the code|my program]",
+        "[fix|debug|find] the [bug|bugs|error|errors|problem|issue|crash|memory leak] in [{f}|my code|this "
+        "project|the code|my program]",
         "[fix|debug] [it|{f}|my code|this|the code|my program|everything|the tests|the failing tests]",
         "refactor [{f}|the code|this project|everything|my code|the whole project|all files]",
-        "[optimize|improve|clean up|speed up|modernize|review|rewrite|simplify] [{f}|my code|this project|the code|this file]",
+        "[optimize|improve|clean up|speed up|modernize|review|rewrite|simplify] [{f}|my code|this project|"
+        "the code|this file]",
         "[convert|port|translate] [{f}|this project|the code] to [rust|typescript|python 3|java|c++|go|javascript]",
         "why [does|is] [{f}|my program|my code|it|this] [crash|fail|slow|not working|so slow|broken]?",
-        "write [tests|documentation|docs|docstrings|unit tests|type hints|comments] for [{f}|this project|all files|everything|my code]",
-        "add [type hints|docstrings|logging|error handling|comments|tests|authentication|a database] to [{f}|the project|everything|all files]",
+        "write [tests|documentation|docs|docstrings|unit tests|type hints|comments] for [{f}|this project|"
+        "all files|everything|my code]",
+        "add [type hints|docstrings|logging|error handling|comments|tests|authentication|a database] to [{f}|"
+        "the project|everything|all files]",
         "explain [{f}|this code|the code|my code|this project|the code in {f}|this function|what {f} does]",
         "what does [this code|this program|this project|the code in {f}] do?",
         "my [program|code|test|script] [crashes|fails|does not work|doesn't work|is broken|is slow]",
@@ -785,7 +839,8 @@ BEYOND: tuple[Intent, ...] = (
     ),
     beyond(
         "A riddle or a puzzle",
-        "solve [this riddle|the riddle|a riddle|sudoku|this equation|x + 2 = 5|the equation x^2 = 4|my homework|this puzzle]",
+        "solve [this riddle|the riddle|a riddle|sudoku|this equation|x + 2 = 5|the equation x^2 = 4|my "
+        "homework|this puzzle]",
         "tell me a riddle",
         "[prove|disprove] [that p = np|fermat's last theorem|the riemann hypothesis|pythagoras|{t}]",
         "let's play [a game|chess|20 questions|hangman|tic tac toe|a quiz]",

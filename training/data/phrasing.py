@@ -10,18 +10,14 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from training.data.draw import Draw, is_held_phrasing
+from training.data.draw import Draw, is_held_phrasing, text_lines
 
 Node = str | tuple[str, ...] | list["list[Node]"]
 """Plain text, a slot as `(name,)`, or a choice among sequences."""
 
 POLITE_FRONT = ("please ", "can you ", "could you ", "can you please ", "could you please ", "i want you to ", "pls ")
 POLITE_BACK = (" please", ", please", " pls", " thanks", ", thanks", " for me")
-VERBS = frozenset(
-    "create make write add put save change replace rename set edit delete remove move read show list find search print "
-    "give code define count ignore echo compute calculate tell open append insert swap update turn explain look repeat "
-    "copy type say output return run fix modify drop get generate build".split()
-)
+VERBS = frozenset(text_lines("request_verbs"))
 TYPO_PERCENT = 3
 
 

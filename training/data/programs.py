@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from training.data.classics import CLASSICS
-from training.data.draw import Draw
+from training.data.draw import Draw, text_lines
 from training.data.phrasing import and_list, say
 
 MAKE = "[create|create|create|make|write|add]"
@@ -428,7 +428,7 @@ def style_sheet(draw: Draw) -> Program:
     """A CSS rule."""
     path = draw.choice(("style.css", "styles.css", "main.css")) if draw.chance(0.6) else draw.path("css")
     selector = draw.choice(("body", "body", "h1", "p", "a", "button", "." + draw.short_word(), "header"))
-    color = draw.choice("red blue green yellow purple pink black white gray navy teal gold silver brown".split())
+    color = draw.choice(text_lines("colors"))
     prop, spoken = draw.choice((("background-color", "background"), ("color", "color"), ("color", "text color")))
     request = say(
         draw,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.data.chat import Chat, Expectation, Step
-from training.data.draw import Draw
+from training.data.draw import Draw, text_lines
 from training.data.intents import BEYOND, INTENTS, Intent
 from training.data.phrasing import say
 
@@ -208,14 +208,7 @@ def noise(chat: Chat) -> None:
 
 
 FOREIGN = "I am a small demo model and only understand English. For other languages load gpt-oss-20b."
-FOREIGN_TEXTS = (
-    "hola", "bonjour", "hallo", "ciao", "guten tag", "wie geht es dir?", "como estas?", "merci", "gracias", "danke",
-    "was kannst du?", "parlez-vous français?", "sprichst du deutsch?", "hablas español?", "comment ça va?", "привет",
-    "你好", "こんにちは", "olá", "buenos dias", "erstelle eine datei", "crée un fichier", "crea un archivo", "guten morgen",
-    "que puedes hacer?", "wer bist du?", "qui es-tu?", "quien eres?", "salut", "hej", "buongiorno", "come stai?",
-    "do you speak german?", "do you speak french?", "do you speak spanish?", "can you speak chinese?",
-    "which languages do you speak?", "speak german", "do you understand other languages?",
-)  # fmt: skip
+FOREIGN_TEXTS = text_lines("foreign")
 
 
 def foreign(chat: Chat) -> None:
@@ -257,24 +250,6 @@ def beyond(chat: Chat) -> None:
     chat.final(intent.answer)
 
 
-TOPICS = tuple(
-    "love|the sea|cats|winter|space|black holes|climate change|history|the roman empire|photosynthesis|gravity|music|"
-    "quantum physics|machine learning|neural networks|democracy|the moon|autumn|dogs|friendship|time|death|happiness|"
-    "artificial intelligence|blockchain|bitcoin|evolution|dna|vaccines|inflation|football|chess|cooking|coffee|robots|"
-    "the internet|python decorators|recursion|pointers|rust lifetimes|docker|kubernetes|react|sql joins|regex|git|a cat|"
-    "a dragon|a robot|my mother|my dog|the weather|the universe|physics|economics|philosophy|world war 2|napoleon".split(
-        "|"
-    )
-)
-COUNTRIES = tuple(
-    "France|Germany|Spain|Italy|Japan|China|India|Brazil|Canada|Australia|Russia|Egypt|Kenya|Mexico|Peru|Norway|Sweden|"
-    "Poland|Turkey|Greece|Portugal|Ireland|Argentina|Chile|Cuba|Iran|Iraq|Israel|South Korea|the USA|the UK|Texas|"
-    "California|Europe|Africa|Austria|Switzerland|Belgium|Denmark|Finland|Hungary|Iceland|france|germany|spain|italy".split(
-        "|"
-    )
-)
-PEOPLE = tuple(
-    "Einstein|Newton|Shakespeare|Mozart|Beethoven|Napoleon|Caesar|Obama|Trump|Biden|Putin|Elon Musk|Bill Gates|"
-    "Steve Jobs|Taylor Swift|Messi|Picasso|Darwin|Tesla|Plato|Kant|Goethe|Lincoln|Gandhi|Cleopatra|Linus Torvalds|"
-    "Guido van Rossum|Ada Lovelace|Alan Turing|Sam Altman|Marie Curie|Leonardo da Vinci".split("|")
-)
+TOPICS = text_lines("topics")
+COUNTRIES = text_lines("countries")
+PEOPLE = text_lines("people")

@@ -127,7 +127,7 @@ class Outcome:
 async def run_chat(engine: Engine, tokenizer: Tokenizer, skill: str, chat: Chat) -> Outcome:
     """Send the users' messages of `chat` to an agent in a fresh workspace, allow everything, grade the last turn."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(os.path.realpath(folder))
+        root = _real(folder)
         expected = chat.expectation
         write_files(root, expected.files_before)
         agent = _agent(engine, tokenizer, chat, Workspace(root))
@@ -141,6 +141,10 @@ async def run_chat(engine: Engine, tokenizer: Tokenizer, skill: str, chat: Chat)
             agent.close()
         problems = grade(expected, events, read_files(root))
     return Outcome(skill, prompts[-1], is_harmony(events), tuple(problems), transcript(events))
+
+
+def _real(folder: str) -> Path:
+    return Path(folder).resolve()
 
 
 def _agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Workspace) -> Agent:

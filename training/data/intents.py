@@ -276,7 +276,7 @@ INTENTS: tuple[Intent, ...] = (
         "show me what you can do",
         "how can i use you?",
         "what features do you have?",
-        when_no_files="I can read, list and search this folder. Changing files is off; `--apply-patch` (`-a`) turns it on.",
+        when_no_files="I can read, list and search this folder. Changing files is off (`--apply-patch` turns it on).",
     ),
     intent(
         "What I cannot do",

@@ -42,3 +42,7 @@ class AgentPort(Protocol):
     def new_conversation(self) -> None:
         """Drop the history; the next submit starts a new session."""
         ...
+
+    def close(self) -> None:
+        """Interrupt the turn and close the session file. The engine stays."""
+        ...

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from platformdirs import user_state_path
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
@@ -83,6 +83,15 @@ class GptOssApp(App[int]):
     async def on_unmount(self) -> None:
         """End the engine with the app."""
         await self._chat.close()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
+        yield SystemCommand("New conversation", "Forget this one and start another", self._chat.action_new_conversation)
+        yield SystemCommand("Reasoning", "Show or hide the chain of thought", self._chat.action_toggle_reasoning)
+        yield SystemCommand("Effort", "Think more, after the most the least", self._chat.action_cycle_effort)
+        yield SystemCommand("Keys", "All keys", self._chat.action_help)
+        yield SystemCommand("Quit", "End the app and the model", self.exit)
 
     def _make_loader(self, on_progress: Callable[[LoadProgress], None]) -> ModelLoader:
         return ModelLoader(self._backend, on_progress)

@@ -63,6 +63,7 @@ class ScriptedAgent:
     decisions: list[tuple[str, Decision]] = field(default_factory=list)
     interrupts: int = 0
     conversations: int = 0
+    closed: bool = False
 
     def __post_init__(self) -> None:
         self._interrupted = asyncio.Event()
@@ -130,6 +131,9 @@ class ScriptedAgent:
 
     def new_conversation(self) -> None:
         self.conversations += 1
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class ScriptedEngine:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.events import Key, Paste
+from textual.events import AppBlur, AppFocus, Key, Paste
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.errors import CheckpointError
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
+from gptoss_tui.tui.controllers.frames import FrameClock
 from tests.tui.conftest import until
 from tests.tui.screen import composer, conversation, help_text, panel, screen, status, transcript
 from tests.tui.scripted_agent import (
@@ -22,6 +23,7 @@ from tests.tui.scripted_agent import (
 )
 
 SMALL, WIDE = (80, 24), (160, 50)
+LONG_DIFF = "--- /dev/null\n+++ b/long.py\n@@ -0,0 +1,60 @@\n" + "".join(f"+line {n}\n" for n in range(1, 61))
 
 
 async def test_welcome_is_shown_before_the_model_is_loaded() -> None:
@@ -197,9 +199,7 @@ async def test_draft_stays_while_an_approval_is_asked() -> None:
 
 async def test_the_diff_scrolls_while_deciding() -> None:
     clock = Clock()
-    body = "".join(f"+line {n}\n" for n in range(1, 61))
-    diff = f"--- /dev/null\n+++ b/long.py\n@@ -0,0 +1,60 @@\n{body}"
-    app, agent = make_app(edit_script(diff=diff), clock=clock)
+    app, agent = make_app(edit_script(diff=LONG_DIFF), clock=clock)
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: panel(app).grace.is_shown)
@@ -210,6 +210,40 @@ async def test_the_diff_scrolls_while_deciding() -> None:
         await pilot.press("home")
         assert "long.py" in screen(app)
         assert agent.decisions == []
+
+
+async def test_keys_and_preview_stay_in_view_under_many_warnings() -> None:
+    warnings = tuple(
+        f"warning {n} that is long enough to take more than one row of this small screen" for n in range(9)
+    )
+    app, _ = make_app(edit_script(diff=LONG_DIFF, warnings=warnings))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: panel(app).grace.is_shown)
+        assert "allow once" in screen(app)
+        assert "long.py" in screen(app)
+        assert "62 rows" in screen(app)
+        await pilot.press("end")
+        assert "line 60" in screen(app)
+
+
+async def test_a_question_under_the_help_is_not_seen_yet() -> None:
+    clock = Clock()
+    app, agent = make_app(["hold", *edit_script()], clock=clock)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: agent.prompts)
+        await pilot.press("f1")
+        agent.release()
+        await until(pilot, lambda: panel(app).grace.is_shown)
+        clock.now += 5
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+        await pilot.press("y")
+        assert agent.decisions == []
+        clock.now += 0.31
+        await pilot.press("y")
+        await until(pilot, lambda: agent.decisions)
 
 
 async def test_escape_denies_and_interrupts() -> None:
@@ -407,6 +441,7 @@ async def test_view_follows_the_tail_until_the_person_scrolls_up() -> None:
         await until(pilot, lambda: "paragraph 59" in screen(app))
         await pilot.press("pageup", "pageup")
         assert not transcript(app).following
+        await until(pilot, lambda: "Ctrl+End newest" in screen(app))
         before = transcript(app).scroll_offset.y
         agent.release()
         await until(pilot, lambda: "the end" in conversation(app))
@@ -508,11 +543,12 @@ async def test_ctrl_c_interrupts_first_and_quits_when_pressed_again() -> None:
 
 async def test_quitting_ends_the_engine() -> None:
     engine = ScriptedEngine()
-    app, _ = make_app(engine=engine)
+    app, agent = make_app(engine=engine)
     async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press("ctrl+q")
     assert engine.closed
+    assert agent.closed
 
 
 async def test_quitting_before_anything_is_loaded() -> None:
@@ -556,6 +592,42 @@ async def test_theme_changes_redraw_the_conversation() -> None:
         app.theme = "gptoss-light"
         await until(pilot, lambda: [s.style for s in transcript(app).render_line(0)] != before)
         assert "hello" in conversation(app)
+
+
+async def test_nothing_ticks_when_nothing_runs_and_no_node_is_added_by_talking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frames: list[int] = []
+    beat = FrameClock.frame
+    monkeypatch.setattr(FrameClock, "frame", lambda clock: (frames.append(1), beat(clock))[1])
+    app, agent = make_app(*[answer_script(f"answer {n}", item=f"a{n}") for n in range(5)])
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        nodes = len(app.screen.query("*"))
+        for n in range(5):
+            await pilot.press("x", "enter")
+            await until(pilot, lambda n=n: len(agent.prompts) == n + 1 and "ready" in status(app))
+        assert len(app.screen.query("*")) == nodes
+        seen = len(frames)
+        await pilot.pause(0.2)
+        assert len(frames) == seen
+
+
+async def test_focus_restyles_a_handful_of_nodes() -> None:
+    app, _ = make_app()
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        styled: list[object] = []
+        original = app.stylesheet.update_nodes
+        app.stylesheet.update_nodes = lambda nodes, animate=False: (  # type: ignore[method-assign]
+            styled.extend(nodes := list(nodes)),
+            original(nodes, animate=animate),
+        )[1]
+        app.post_message(AppBlur())
+        app.post_message(AppFocus())
+        await until(pilot, lambda: styled)
+        assert transcript(app) not in styled
+        assert len({id(node) for node in styled}) <= 10
 
 
 async def test_recovered_output_and_notices_are_told() -> None:

@@ -71,7 +71,9 @@ class ModelLoader:
         return info is not None
 
     async def close(self) -> None:
-        """End the engine."""
+        """End the agent and the engine."""
+        if self.agent is not None:
+            self.agent.close()
         if self._engine is not None:
             with suppress(GptOssError):
                 await self._engine.close()

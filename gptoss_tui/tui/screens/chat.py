@@ -55,6 +55,7 @@ _COMMON_HINTS: tuple[Hint, ...] = (
 )
 IDLE_HINTS: tuple[Hint, ...] = (("Enter", "send", "screen.send"), *_COMMON_HINTS)
 BUSY_HINTS: tuple[Hint, ...] = (("Esc", "stop", "screen.interrupt"), ("Enter", "queue", "screen.send"), *_COMMON_HINTS)
+TAIL_HINT: Hint = ("Ctrl+End", "newest", "screen.to_tail")
 QUIT_HINTS: tuple[Hint, ...] = (("Ctrl+C", "again to quit", "app.quit"),)
 
 
@@ -147,9 +148,7 @@ class ChatScreen(Screen[None]):
             self._panel.use_palette(palette)
 
     async def close(self) -> None:
-        """Stop the turn and end the engine."""
-        if self._turns.running and self._loader.agent is not None:
-            self._loader.agent.interrupt()
+        """End the agent and the engine."""
         await self._loader.close()
 
     # Loading and turns
@@ -234,6 +233,8 @@ class ChatScreen(Screen[None]):
         hints = BUSY_HINTS if self._turns.running else IDLE_HINTS
         if self._clock() < self._quit_armed_until:
             hints = QUIT_HINTS
+        elif not self.query_one("#conversation", Transcript).following:
+            hints = (TAIL_HINT, *hints)
         self.query_one("#hints", HintLine).show(hints)
 
     def _focus_composer(self) -> None:
@@ -281,6 +282,16 @@ class ChatScreen(Screen[None]):
             self._composer.set_draft(example)
         else:
             self._talk.toggle(event.block)
+
+    @on(Transcript.FollowingChanged, "#conversation")
+    def _following_changed(self) -> None:
+        self._show_hints()
+
+    @on(events.ScreenResume)
+    def _seen_again(self) -> None:
+        """A question that something covered is on screen from now on, not since it was asked."""
+        if self.is_mounted and self._approvals.is_open:
+            self._panel.grace.shown()
 
     @on(events.Resize)
     def _resized(self) -> None:
@@ -357,6 +368,7 @@ class ChatScreen(Screen[None]):
         if selected:
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
+            self.notify("Copied", timeout=1.5, markup=False)
             return
         now = self._clock()
         if now < self._quit_armed_until:

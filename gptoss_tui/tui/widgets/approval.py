@@ -20,6 +20,7 @@ from textual.widgets import Static
 from gptoss_tui.agent.events import ApprovalRequest, DecisionKind
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
+from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.hints import Hint, HintLine
 from gptoss_tui.tui.widgets.preview import PreviewView
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from textual.widgets import Input
 
 GRACE_SECONDS = 0.3
+SHARE = 0.7
+"""How much of the screen a question may take."""
+FIXED_ROWS = 5
+"""Borders, title, keys and the gap above them."""
+MAX_WARNING_ROWS = 4
+MIN_PREVIEW_ROWS = 3
 ANSWER_KEYS = ("y", "a", "n", "m")
 
 
@@ -126,8 +133,9 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self._show_message_input(False)
         self.query_one(HintLine).show(_choices(to_terminal_line(request.kind)))
         self.add_class("-active")
+        self._fit()
         self.focus()
-        self.call_after_refresh(self.grace.shown)
+        self.call_after_refresh(self._shown)
 
     def use_palette(self, palette: Palette) -> None:
         """Take other colours, also for what is shown."""
@@ -141,6 +149,22 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self.request = None
         self._show_message_input(False)
         self.remove_class("-active")
+
+    def on_resize(self) -> None:
+        """Keep the keys in view at every size."""
+        self._fit()
+
+    def _fit(self) -> None:
+        """The preview takes what the other parts leave of the panel's share of the screen; it scrolls."""
+        if self.request is not None:
+            warnings = min(len(self.request.warnings), MAX_WARNING_ROWS)
+            room = round(self.app.size.height * SHARE) - FIXED_ROWS - warnings
+            self.query_one(PreviewView).styles.max_height = max(MIN_PREVIEW_ROWS, room)
+
+    def _shown(self) -> None:
+        preview = self.query_one(PreviewView)
+        self.border_subtitle = f"{plural(preview.total_rows, 'row')}, Up and Down scroll" if preview.is_cut else None
+        self.grace.shown()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a message is written, letters belong to it."""

@@ -20,7 +20,6 @@ class PreviewView(ScrollView, can_focus=False):
     DEFAULT_CSS = """
     PreviewView {
         height: auto;
-        max-height: 40vh;
         overflow-x: hidden;
         overflow-y: auto;
         scrollbar-size-vertical: 1;
@@ -46,6 +45,11 @@ class PreviewView(ScrollView, can_focus=False):
         if self._palette is not None:
             self._palette = palette
             self._draw(self._content_width())
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether some rows are out of view."""
+        return len(self._rows) > self.container_size.height
 
     @property
     def total_rows(self) -> int:

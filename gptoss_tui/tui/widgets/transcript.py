@@ -67,6 +67,15 @@ class Transcript(ScrollView, can_focus=False):
     class FollowingChanged(Message):
         """The view began or ceased to follow the tail."""
 
+        def __init__(self, transcript: Transcript) -> None:
+            super().__init__()
+            self.transcript = transcript
+
+        @property
+        def control(self) -> Transcript:
+            """The view, for selectors."""
+            return self.transcript
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._entries: list[_Entry] = []
@@ -177,7 +186,7 @@ class Transcript(ScrollView, can_focus=False):
             self.following = new_value >= self.max_scroll_y
 
     def watch_following(self) -> None:
-        self.post_message(self.FollowingChanged())
+        self.post_message(self.FollowingChanged(self))
 
     def _replace(self, entries: list[_Entry]) -> None:
         self._entries = entries

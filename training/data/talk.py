@@ -40,7 +40,7 @@ def answer_intent(chat: Chat, intent: Intent) -> None:
     if intent.when_no_files and not chat.scene.files:
         answer = intent.when_no_files
     chat.user(text)
-    chat.think(f"{intent.topic}.", f"{intent.topic}. I answer in short words.", "No tool is needed for that.")
+    chat.think(f"{intent.topic}.", f"{intent.topic}. A short answer is enough.", "No tool is needed for that.")
     chat.expectation = Expectation(answer=answer)
     chat.final(answer)
 

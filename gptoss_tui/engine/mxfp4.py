@@ -25,9 +25,9 @@ def dequantize(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     blocks: uint8 [..., out, in / 32, 16]; scales: uint8 [..., out, in / 32]. A scale byte of 255 gives NaN.
     """
     _check(blocks, scales)
-    pairs, powers = _tables(dtype, blocks.device)
-    values = pairs.index_select(0, blocks.reshape(-1).int()).view(dtype).view(*scales.shape, MXFP4_BLOCK)
-    values.mul_(powers.index_select(0, scales.reshape(-1).int()).view(*scales.shape, 1))
+    # One look-up gives both values of a byte, scaled: index = scale * 256 + byte.
+    index = blocks.int().add_(scales.int().mul_(256)[..., None])
+    values = _pairs(dtype, blocks.device).index_select(0, index.view(-1)).view(dtype)
     return values.view(*scales.shape[:-1], scales.shape[-1] * MXFP4_BLOCK)
 
 
@@ -75,15 +75,18 @@ def _midpoints(device: torch.device) -> Tensor:
 
 
 @cache
-def _tables(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(the two values of each byte as one integer of twice the width [256], the power of each scale byte [256])."""
-    values = torch.tensor([*_MAGNITUDES, *(-value for value in _MAGNITUDES)], dtype=dtype)
+def _pairs(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The two values of every (scale byte, byte of a block), as one integer of twice the width: [256 * 256].
+
+    Only the rows of the few scales that a model uses are ever touched, so the table in use stays in the first cache.
+    """
+    values = torch.tensor([*_MAGNITUDES, *(-value for value in _MAGNITUDES)], dtype=torch.float64)
     byte = torch.arange(256)
-    pairs = torch.stack((values[byte & 15], values[byte >> 4]), dim=-1)
-    wide = {torch.bfloat16: torch.int32, torch.float32: torch.int64}[dtype]
     powers = torch.ldexp(torch.ones(256, dtype=torch.float64), byte - _SCALE_BIAS)
     powers[_NAN_SCALE] = torch.nan
-    return pairs.view(wide).view(256).to(device), powers.to(dtype).to(device)
+    pairs = powers[:, None, None] * torch.stack((values[byte & 15], values[byte >> 4]), dim=-1)
+    wide = {torch.bfloat16: torch.int32, torch.float32: torch.int64}[dtype]
+    return pairs.to(dtype).view(wide).view(-1).to(device)
 
 
 def _check(blocks: Tensor, scales: Tensor) -> None:

@@ -64,14 +64,14 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
-def hidden_keys(queries: int, past: int, window: int | None) -> Tensor | None:
+def hidden_keys(queries: int, past: int, window: int | None, device: torch.device) -> Tensor | None:
     """Which of the `past` + `queries` newest keys each query may not see: bool [T, past + T]; None: it sees all.
 
-    A query sees itself and what came before, and no more than `window` keys in all.
+    A query sees itself and what came before, and no more than `window` keys in all. `past` is below the window.
     """
-    if queries == 1 and (window is None or past < window):
+    if queries == 1:
         return None
-    seen = torch.ones(queries, past + queries, dtype=torch.bool).tril_(past)
+    seen = torch.ones(queries, past + queries, dtype=torch.bool, device=device).tril_(past)
     return ~(seen if window is None else seen.triu_(past - window + 1))
 
 
@@ -101,7 +101,8 @@ def _attend_tile(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hid
     else:
         scores = torch.bmm(grouped, keys.transpose(1, 2))  # [K, G * T, S]
     if hidden is not None:
-        scores.unflatten(1, (groups, tokens))[..., -hidden.shape[1] :].masked_fill_(hidden, -torch.inf)
+        newest = scores.view(-1, groups, tokens, keys.shape[1])[..., -hidden.shape[1] :]
+        newest.masked_fill_(hidden, -torch.inf)
     sink = sinks.view(-1, groups, 1, 1).expand(-1, -1, tokens, 1).reshape(-1, groups * tokens, 1)
     shares = torch.softmax(torch.cat((scores, sink), dim=-1), dim=-1, dtype=torch.float32).to(values.dtype)
     mixed = torch.bmm(shares[..., :-1], values)  # [K, G * T, D]
@@ -166,11 +167,11 @@ def _single_row_kernels(x: Tensor) -> Iterator[None]:
     if x.shape[0] > 1 or x.dtype != torch.bfloat16 or not torch.backends.mkldnn.enabled:
         yield
         return
-    torch.backends.mkldnn.enabled = False
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # a property of the module
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = True
+        torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
 
 
 class Transformer:
@@ -190,13 +191,12 @@ class Transformer:
         tokens, past = ids.shape[0], cache.length
         cos, sin = self._cos[past : past + tokens], self._sin[past : past + tokens]
         window = self.config.sliding_window
-        masks = (
-            hidden_keys(tokens, 0, None),
-            hidden_keys(tokens, min(past, window - 1), window),
-        )
+        # Full layers see all that is past, so their mask covers the tokens of this call only.
+        full = hidden_keys(tokens, 0, None, ids.device)
+        sliding = hidden_keys(tokens, min(past, window - 1), window, ids.device)
         x = F.embedding(ids, self.weights.embedding).to(self.weights.dtype)
         for index, layer in enumerate(self.weights.layers):
-            mask = masks[self.config.is_sliding(index)]
+            mask = sliding if self.config.is_sliding(index) else full
             x = x + self._attention(rms_norm(x, layer.attn_norm), index, layer, cache, cos, sin, mask)
             moe = moe_token if tokens == 1 else moe_chunk
             x = x + moe(rms_norm(x, layer.mlp_norm), layer, self.config)

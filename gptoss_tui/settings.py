@@ -23,6 +23,9 @@ from gptoss_tui.harmony.messages import Effort
 CONFIG_VARIABLE = "GPTOSS_TUI_CONFIG"
 PREFIX = "GPTOSS_TUI_"
 
+BrowserBackend = Literal["local"]
+SandboxChoice = Literal["auto", "docker", "bubblewrap"]
+
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NOT_ZERO = ("context", "max_tokens", "threads")
 
@@ -32,6 +35,7 @@ class Settings:
     """All settings. None means that the model's or the machine's own default applies.
 
     `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
+    `browser_folder` None means the app's own documentation; `python_image` is for Docker and must be there already.
     """
 
     model: str = "nano"
@@ -48,6 +52,10 @@ class Settings:
     apply_patch: bool = True
     browser: bool = False
     python: bool = False
+    browser_backend: BrowserBackend = "local"
+    browser_folder: Path | None = None
+    python_sandbox: SandboxChoice = "auto"
+    python_image: str = "python:3.12-slim"
     show_browser_results: bool = False
     raw: bool = False
     workspace: Path = Path()

@@ -1,0 +1,1 @@
+"""The `python` tool: a stateful interpreter in a sandbox, never outside one."""

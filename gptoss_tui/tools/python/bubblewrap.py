@@ -1,0 +1,181 @@
+"""The sandbox of Linux without a daemon: bubblewrap's namespaces, as an ordinary user, with our system call filter.
+
+bubblewrap that root starts is no sandbox: its uid 0 stays the host's, which may write to /proc/sys. So root becomes
+`nobody` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from gptoss_tui.tools.python.sandbox import HOME, PYTHON_FLAGS, Limits, SandboxError
+from gptoss_tui.tools.python.seccomp import assemble, machines
+
+NOBODY = 65534
+_TOP_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_LINKER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
+_DIAGNOSIS_BYTES = 2000
+_SIGNALS = {137: "it was killed; perhaps it used too much memory", 139: "it crashed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bubblewrap:
+    """Runs the host's Python at `python`, whose installation is `prefix`, through `program`."""
+
+    program: str
+    python: Path
+    prefix: Path
+
+    @property
+    def name(self) -> str:
+        return "bubblewrap"
+
+    @property
+    def description(self) -> str:
+        return (
+            "runs in bubblewrap: no network, none of your files; it can read the system's programs, "
+            "and the Linux kernel is shared"
+        )
+
+    def worker_limits(self, limits: Limits) -> dict[str, int]:
+        """All: namespaces bound nothing."""
+        return {
+            "memory": limits.memory,
+            "processes": limits.processes,
+            "files": limits.files,
+            "file_size": limits.scratch,
+            "output": limits.output,
+        }
+
+    async def start(self, limits: Limits) -> BubblewrapProcess:
+        """Raises SandboxError when bubblewrap cannot be started."""
+        seccomp = os.memfd_create("seccomp")
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - the process closes it
+        nobody = NOBODY if os.geteuid() == 0 else None
+        try:
+            os.write(seccomp, assemble(platform.machine()))
+            os.lseek(seccomp, 0, os.SEEK_SET)
+            process = await asyncio.create_subprocess_exec(
+                *self._command(limits, seccomp),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                env={},
+                cwd="/",
+                pass_fds=(seccomp,),
+                start_new_session=True,
+                user=nobody,
+                group=nobody,
+                extra_groups=None if nobody is None else (),
+            )
+        except OSError as error:
+            errors.close()
+            raise SandboxError(f"bubblewrap cannot be started: {error}") from error
+        finally:
+            os.close(seccomp)
+        return BubblewrapProcess(process, errors)
+
+    def _command(self, limits: Limits, seccomp: int) -> list[str]:
+        scratch = str(limits.scratch)
+        return [
+            self.program,
+            *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)),
+            *("--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"),
+            *("--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", HOME, "--setenv", "LANG", "C.UTF-8"),
+            *("--ro-bind", "/usr", "/usr", *_system_folders(), *self._own_python()),
+            *("--proc", "/proc", "--dev", "/dev"),
+            *("--size", scratch, "--tmpfs", "/tmp", "--size", scratch, "--tmpfs", HOME),
+            *("--chdir", HOME, "--remount-ro", "/", "--seccomp", str(seccomp)),
+            *(str(self.python), *PYTHON_FLAGS),
+        ]
+
+    def _own_python(self) -> tuple[str, ...]:
+        if self.prefix.is_relative_to("/usr"):
+            return ()
+        return "--ro-bind", str(self.prefix), str(self.prefix)
+
+
+class BubblewrapProcess:
+    """bubblewrap and what runs in it. When bubblewrap dies, the kernel ends everything inside."""
+
+    def __init__(self, process: asyncio.subprocess.Process, errors: IO[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._errors = process, errors
+        self._in, self._out = process.stdin, process.stdout
+
+    async def read(self, size: int) -> bytes:
+        return await self._out.read(size)
+
+    async def write(self, data: bytes) -> None:
+        self._in.write(data)
+        await self._in.drain()
+
+    def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def wait(self) -> str:
+        code = await self._process.wait()
+        if self._errors.closed:
+            return ""
+        self._errors.seek(0)
+        said = self._errors.read(_DIAGNOSIS_BYTES).decode("utf-8", "replace").strip()
+        self._errors.close()
+        return said or _SIGNALS.get(code, f"exit code {code}" if code > 0 else "")
+
+
+def candidates() -> Iterator[Bubblewrap]:
+    """The bubblewraps that may work here, the best first. Raises SandboxError that says why there is none."""
+    if sys.platform != "linux":
+        raise SandboxError("bubblewrap is for Linux")
+    if platform.machine() not in machines():
+        raise SandboxError(f"there is no system call filter for {platform.machine()}")
+    program = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
+    if program is None:
+        raise SandboxError("bubblewrap is not installed", hint="install it: apt install bubblewrap")
+    found = [(python, prefix) for python, prefix in _pythons() if _reachable(python) and _reachable(prefix)]
+    if not found:
+        raise SandboxError(
+            "bubblewrap has no Python that every user may read",
+            hint="install the system's Python: apt install python3-minimal",
+        )
+    for python, prefix in found:
+        yield Bubblewrap(program, python, prefix)
+
+
+def _pythons() -> Iterator[tuple[Path, Path]]:
+    """Python programs and the folders that they are installed in: our own, then the system's."""
+    own = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+    yield own, Path(os.path.realpath(sys.base_prefix))
+    system = Path(os.path.realpath("/usr/bin/python3"))
+    if system != own and system.is_file():
+        yield system, Path("/usr")
+
+
+def _reachable(path: Path) -> bool:
+    """Whether the user that bubblewrap runs as may go to `path`."""
+    if os.geteuid() != 0:
+        return os.access(path, os.X_OK)
+    return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))
+
+
+def _system_folders() -> Iterator[str]:
+    """/bin, /lib and so on as the host has them, and what the linker needs of /etc."""
+    for name in _TOP_FOLDERS:
+        folder = Path("/", name)
+        if folder.is_symlink():
+            yield from ("--symlink", os.readlink(folder), str(folder))
+        elif folder.is_dir():
+            yield from ("--ro-bind", str(folder), str(folder))
+    for file in _LINKER_FILES:
+        yield from ("--ro-bind-try", file, file)

@@ -1,0 +1,239 @@
+"""The sandbox of a Docker engine: a container without network, rights or a writable file system.
+
+The worker is the container's first process and talks over the attached socket. Code never goes through `exec` or
+`put_archive`, which a read-only container refuses and which have no deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptoss_tui.tools.python.sandbox import HOME, PYTHON_FLAGS, Limits, SandboxError
+from gptoss_tui.tools.python.seccomp import docker_profile
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+_PING_SECONDS = 3
+_CALL_SECONDS = 10
+_USER = "65534:65534"
+_OWNER, _BOOT = "gptoss-tui.pid", "gptoss-tui.boot"
+_DIAGNOSIS_BYTES = 2000
+_STDERR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Docker:
+    """Runs the Python of `image`, which is on the engine already."""
+
+    client: DockerClient
+    image: str
+
+    @property
+    def name(self) -> str:
+        return "docker"
+
+    @property
+    def description(self) -> str:
+        return f"runs in a Docker container of {self.image}: no network, none of your files; the kernel is shared"
+
+    def worker_limits(self, limits: Limits) -> dict[str, int]:
+        """Only the output: the container bounds the rest."""
+        return {"output": limits.output}
+
+    async def start(self, limits: Limits) -> DockerProcess:
+        """Raises SandboxError when the engine does not do it."""
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start, limits))
+        try:
+            container, stream = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The engine goes on with what it was asked for: wait for it, and take it away again.
+            starting.add_done_callback(lambda task: None if task.exception() else DockerProcess(*task.result()).kill())
+            raise
+        return DockerProcess(container, stream)
+
+    def _start(self, limits: Limits) -> tuple[Container, Any]:
+        container: Container | None = None
+        try:
+            container = self.client.containers.create(self.image, **_options(limits))
+            stream = container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            if not isinstance(stream._sock, socket.socket) or isinstance(stream._sock, ssl.SSLSocket):
+                raise OSError("only engines on a local socket can be used")
+            container.start()
+        except Exception as error:  # requests, urllib3 and the SDK each have their own
+            if container is not None:
+                with contextlib.suppress(Exception):
+                    container.remove(force=True)
+            raise SandboxError(f"Docker does not start the container: {error}") from error
+        return container, stream
+
+
+class DockerProcess:
+    """The worker in its container. `stream` is the attached socket as the SDK gives it."""
+
+    def __init__(self, container: Container, stream: Any) -> None:
+        self._container = container
+        self._stream = stream
+        self._socket: socket.socket = stream._sock
+        self._socket.setblocking(False)
+        self._kind = self._left = 0
+        self._stderr = bytearray()
+        self._ended = False
+        self._remover: threading.Thread | None = None
+        self._why = ""
+
+    async def read(self, size: int) -> bytes:
+        """Demultiplexes: 8 bytes of head (stream, 3 zeros, length), then the bytes."""
+        while True:
+            if not self._left:
+                head = await self._exactly(8)
+                if head is None:
+                    return b""
+                self._kind, self._left = head[0], int.from_bytes(head[4:], "big")
+            data = await self._some(min(size, self._left))
+            self._left -= len(data)
+            if not data or self._kind != _STDERR:
+                return data
+            self._stderr = (self._stderr + data)[-_DIAGNOSIS_BYTES:]
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    def kill(self) -> None:
+        """Begins it: the engine needs about 0.1 s. The program does not exit before it is done."""
+        if self._remover is None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._remover = threading.Thread(target=self._remove, name="remove container")
+            self._remover.start()
+
+    async def wait(self) -> str:
+        self.kill()
+        assert self._remover is not None
+        await asyncio.to_thread(self._remover.join)
+        self._stream.close()
+        return self._stderr.decode("utf-8", "replace").strip() or self._why
+
+    def _remove(self) -> None:
+        with contextlib.suppress(Exception):
+            if self._ended:
+                self._container.wait(timeout=_PING_SECONDS)
+                self._container.reload()
+                state = self._container.attrs["State"]
+                self._why = "it used too much memory" if state["OOMKilled"] else f"exit code {state['ExitCode']}"
+        with contextlib.suppress(Exception):
+            self._container.remove(force=True)
+
+    async def _exactly(self, size: int) -> bytes | None:
+        data = b""
+        while len(data) < size:
+            piece = await self._some(size - len(data))
+            if not piece:
+                return None
+            data += piece
+        return data
+
+    async def _some(self, size: int) -> bytes:
+        """At most `size` bytes; none at the end."""
+        if self._remover is not None:
+            return b""
+        try:
+            data = await asyncio.get_running_loop().sock_recv(self._socket, size)
+        except OSError:
+            data = b""
+        self._ended = self._ended or not data
+        return data
+
+
+def _options(limits: Limits) -> dict[str, Any]:
+    from docker.types import Ulimit
+
+    scratch = f"rw,noexec,nosuid,nodev,size={limits.scratch},mode=1777"
+    environment = ("PATH=/usr/local/bin:/usr/bin:/bin", f"HOME={HOME}", "LANG=C.UTF-8")
+    return {
+        "entrypoint": ["/usr/bin/env", "-i", *environment, "python3", *PYTHON_FLAGS],
+        "command": [],
+        "stdin_open": True,
+        "network_mode": "none",
+        "read_only": True,
+        "mem_limit": limits.memory,
+        "memswap_limit": limits.memory,
+        "pids_limit": limits.processes,
+        "nano_cpus": 1_000_000_000,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges", f"seccomp={docker_profile()}"],
+        "user": _USER,
+        "ipc_mode": "none",
+        "tmpfs": {"/tmp": scratch, HOME: scratch},
+        "ulimits": [
+            Ulimit(name="nofile", soft=limits.files, hard=limits.files),
+            Ulimit(name="core", soft=0, hard=0),
+        ],
+        "log_config": {"Type": "none"},
+        "hostname": "sandbox",
+        "working_dir": HOME,
+        "labels": {_OWNER: str(os.getpid()), _BOOT: _boot()},
+    }
+
+
+async def find_docker(image: str) -> Docker:
+    """The engine, if it answers within 3 seconds and has the image. Raises SandboxError that says what is missing."""
+    return await asyncio.to_thread(_find, image)
+
+
+def _find(image: str) -> Docker:
+    import docker
+    from docker.errors import ImageNotFound
+
+    try:
+        client = docker.from_env(timeout=_PING_SECONDS)
+        client.ping()
+    except Exception as error:  # requests, urllib3 and the SDK each have their own
+        raise SandboxError(f"the engine does not answer: {error}", hint="start Docker") from error
+    try:
+        client.images.get(image)
+    except ImageNotFound:
+        client.close()
+        raise SandboxError(f"the image {image} is not here", hint=f"docker pull {image}") from None
+    except Exception as error:
+        client.close()
+        raise SandboxError(f"the engine cannot say whether {image} is here: {error}") from error
+    client.api.timeout = _CALL_SECONDS
+    _sweep(client)
+    return Docker(client, image)
+
+
+def _sweep(client: DockerClient) -> None:
+    """Remove the containers of programs that are gone: those that were killed could not do it themselves."""
+    with contextlib.suppress(Exception):
+        for container in client.containers.list(all=True, filters={"label": _OWNER}):
+            owner = container.labels[_OWNER]
+            if container.labels.get(_BOOT) != _boot() or not (owner.isdigit() and _alive(int(owner))):
+                container.remove(force=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _boot() -> str:
+    """Tells this boot of this machine from others; process ids mean nothing beyond it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return socket.gethostname()

@@ -1,0 +1,170 @@
+"""One Python in one sandbox: runs cells, streams what they print, and is ended when it does not obey."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from gptoss_tui.tools.python.frames import FrameReader, ProtocolError, encode, pack
+from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError, SandboxProcess, worker_source
+
+_START_SECONDS = 15.0
+_GRACE_SECONDS = 2.0
+_READ_BYTES = 64 << 10
+_SENT_PER_OUTPUT = 64
+"""A cell whose frames take more than so many times the allowed output does not come from our worker."""
+
+T = TypeVar("T")
+Ending = Literal["ok", "error", "timeout", "died"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a cell ended. `alive` False: the interpreter is gone, and with it the state. `dropped` in bytes."""
+
+    ending: Ending
+    text: str
+    alive: bool
+    dropped: int = 0
+    why: str = ""
+
+
+class Interpreter:
+    """A started worker. Made by `start`; after `kill`, or an outcome that is not alive, it is of no use."""
+
+    def __init__(self, process: SandboxProcess, limits: Limits) -> None:
+        self._process = process
+        self._limits = limits
+        self._frames = FrameReader()
+        self._pending: list[dict[str, Any]] = []
+        self._cells = itertools.count(1)
+        self._received = 0
+
+    @classmethod
+    async def start(cls, sandbox: Sandbox, limits: Limits) -> Interpreter:
+        """A worker that waits for its first cell. Raises SandboxError."""
+        process = await sandbox.start(limits)
+        interpreter = cls(process, limits)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await process.write(pack(worker_source()) + encode(sandbox.worker_limits(limits)))
+                ready = await interpreter._receive()
+            if ready != {"ready": True}:
+                raise ProtocolError("another first frame")
+        except (OSError, EOFError, TimeoutError, ProtocolError) as error:
+            why = await interpreter.end() or str(error) or "it gave no sign of life"
+            raise SandboxError(f"Python did not start in {sandbox.name}: {why}") from error
+        except BaseException:
+            interpreter.kill()
+            raise
+        return interpreter
+
+    async def run(self, code: str, on_output: Callable[[str], None]) -> Outcome:
+        """Run a cell. Cancelling ends the interpreter."""
+        cell = next(self._cells)
+        output = _Output(on_output, self._limits.output)
+        self._received = 0
+        try:
+            ending, done = await self._run(cell, code, output)
+        except (OSError, EOFError, ProtocolError):
+            why = await self.end()
+            return Outcome("died", output.finish(), alive=False, why=why)
+        except TimeoutError:
+            await self.end()
+            return Outcome("timeout", output.finish(), alive=False)
+        except BaseException:
+            self.kill()
+            raise
+        if ending == "timeout" and done["strays"]:
+            # What the cell started goes on and would have the machine for itself.
+            await self.end()
+            return Outcome("timeout", output.finish(), alive=False)
+        return Outcome(ending, output.finish(), alive=True, dropped=done["dropped"])
+
+    def kill(self) -> None:
+        """End it now."""
+        self._process.kill()
+
+    async def end(self) -> str:
+        """End it, wait for that, and give what is known about why it ended by itself."""
+        self._process.kill()
+        return await self._process.wait()
+
+    async def _run(self, cell: int, code: str, output: _Output) -> tuple[Ending, dict[str, Any]]:
+        """Raises TimeoutError when the cell cannot be stopped."""
+        deadline = time.monotonic() + self._limits.seconds
+        await _within(self._process.write(encode({"id": cell, "code": code})), deadline + _GRACE_SECONDS)
+        try:
+            done = await _within(self._until_done(cell, output), deadline)
+        except TimeoutError:
+            await _within(self._process.write(encode({"interrupt": cell})), deadline + _GRACE_SECONDS)
+            done = await _within(self._until_done(cell, output), deadline + _GRACE_SECONDS)
+            return "timeout", done
+        return ("ok" if done["ok"] else "error"), done
+
+    async def _until_done(self, cell: int, output: _Output) -> dict[str, Any]:
+        while True:
+            message = await self._receive()
+            if message.get("id") != cell:
+                raise ProtocolError("a frame of another cell")
+            if isinstance(text := message.get("text"), str):
+                output.add(text)
+            elif message.get("done") is True:
+                return _checked(message)
+            else:
+                raise ProtocolError("an unknown frame")
+
+    async def _receive(self) -> dict[str, Any]:
+        while not self._pending:
+            data = await self._process.read(_READ_BYTES)
+            if not data:
+                raise EOFError
+            self._received += len(data)
+            if self._received > self._limits.output * _SENT_PER_OUTPUT:
+                raise ProtocolError("too many bytes")
+            self._pending = self._frames.feed(data)
+        return self._pending.pop(0)
+
+
+async def _within(work: Awaitable[T], deadline: float) -> T:
+    async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+        return await work
+
+
+class _Output:
+    """Text of a cell from its bytes (sent as Latin-1), never more than `limit` of them."""
+
+    def __init__(self, on_output: Callable[[str], None], limit: int) -> None:
+        self._on_output = on_output
+        self._room = limit
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._pieces: list[str] = []
+
+    def add(self, text: str) -> None:
+        try:
+            data = text.encode("latin-1")[: self._room]
+        except UnicodeEncodeError:
+            raise ProtocolError("output that is not bytes") from None
+        self._room -= len(data)
+        self._put(self._decoder.decode(data))
+
+    def finish(self) -> str:
+        self._put(self._decoder.decode(b"", final=True))
+        return "".join(self._pieces)
+
+    def _put(self, text: str) -> None:
+        if text:
+            self._pieces.append(text)
+            self._on_output(text)
+
+
+def _checked(message: dict[str, Any]) -> dict[str, Any]:
+    for name, kind in (("ok", bool), ("dropped", int), ("strays", int)):
+        if type(message.get(name)) is not kind:
+            raise ProtocolError(f"a last frame without {name}")
+    return message

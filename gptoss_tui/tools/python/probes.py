@@ -1,0 +1,60 @@
+"""The self-test of a sandbox: a few things that must fail inside, tried before any code of a model runs there."""
+
+from __future__ import annotations
+
+from gptoss_tui.tools.python.interpreter import Interpreter
+from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError
+
+_CODE = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+def opens(path):
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+    return True
+def connects():
+    import socket
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect(("192.0.2.1", 9))
+    return True
+probes = {
+    "writes to /usr": lambda: opens("/usr/escape"),
+    "writes to /etc": lambda: opens("/etc/escape"),
+    "configures the kernel": lambda: opens("/proc/sys/kernel/core_pattern"),
+    "uses the network": connects,
+    "makes a namespace": lambda: libc.unshare(0x10000000) == 0,
+    "mounts": lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0,
+    "traces": lambda: libc.ptrace(0, 0, 0, 0) == 0,
+    "sees other processes": lambda: sum(n.isdigit() for n in os.listdir("/proc")) > 8,
+    "sees people's files": lambda: any(os.path.isdir(p) and os.listdir(p) for p in ("/root", "/home")),
+    "has capabilities": lambda: int(status["CapEff"], 16) != 0,
+    "may gain privileges": lambda: status["NoNewPrivs"].strip() != "1",
+    "has no system call filter": lambda: status["Seccomp"].strip() != "2",
+    "reads the host's environment": lambda: set(os.environ) - {"PATH", "HOME", "LANG", "LC_CTYPE", "PWD", "HOSTNAME"},
+}
+for name, probe in probes.items():
+    try:
+        if probe():
+            print(name)
+    except OSError:
+        pass
+print(len(probes), "probes")
+"""
+
+_SECONDS = 10.0
+
+
+async def self_test(sandbox: Sandbox) -> int:
+    """Try what must fail and give how many things were tried. Raises SandboxError when anything worked."""
+    interpreter = await Interpreter.start(sandbox, Limits(seconds=_SECONDS))
+    try:
+        outcome = await interpreter.run(_CODE, lambda text: None)
+    finally:
+        await interpreter.end()
+    *escapes, last = outcome.text.splitlines() or [""]
+    count, _, word = last.partition(" ")
+    if outcome.ending != "ok" or word != "probes":
+        raise SandboxError(f"{sandbox.name} failed its self-test: {outcome.text.strip()[-300:] or outcome.ending}")
+    if escapes:
+        raise SandboxError(f"{sandbox.name} does not hold: code inside {', '.join(escapes)}")
+    return int(count)

@@ -1,0 +1,110 @@
+"""The `python` tool as the agent sees it: every run shows its exact code and needs approval."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gptoss_tui.errors import ToolError
+from gptoss_tui.harmony.builtin import python_namespace
+from gptoss_tui.harmony.messages import ToolNamespace
+from gptoss_tui.settings import SandboxChoice
+from gptoss_tui.tools.base import Citation, Effect, Tool, ToolResult
+from gptoss_tui.tools.python.choose import choose_sandbox
+from gptoss_tui.tools.python.sandbox import Limits
+from gptoss_tui.tools.python.session import PythonSession
+
+MAX_CODE = 200_000
+_SUMMARY_CHARS = 60
+
+
+class Python:
+    """The python namespace with its one tool. `sandbox` and `image` are as in the settings."""
+
+    def __init__(self, sandbox: SandboxChoice, image: str, limits: Limits | None = None) -> None:
+        self._session = PythonSession(lambda: choose_sandbox(sandbox, image), limits or Limits())
+        self._tool = PythonTool(self._session)
+
+    @property
+    def namespace(self) -> ToolNamespace:
+        return python_namespace()
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        return (self._tool,)
+
+    def cite(self, answer: str) -> tuple[Citation, ...]:
+        """None: code has no pages."""
+        return ()
+
+    def reset(self) -> None:
+        """End the interpreter."""
+        self._session.reset()
+
+
+@dataclass(frozen=True, slots=True)
+class PythonTool:
+    """Runs code in the session's interpreter."""
+
+    session: PythonSession
+    name: str = field(default="python", init=False)
+
+    async def prepare(self, arguments: str) -> PythonCall:
+        """Raises ToolError when there is no code, or no sandbox to run it in."""
+        code = _code(arguments)
+        if not code.strip():
+            raise ToolError("python: there is no code. The argument is the Python code itself.")
+        if len(code) > MAX_CODE:
+            raise ToolError(f"python: the code is longer than {MAX_CODE} characters.")
+        try:
+            data = code.encode()
+        except UnicodeEncodeError:
+            raise ToolError("python: the code is not valid text.") from None
+        sandbox = await self.session.sandbox()
+        effect = Effect(
+            kind="python",
+            title="Run Python",
+            preview=code,
+            preview_type="code",
+            digest=hashlib.sha256(data).hexdigest(),
+            warnings=(sandbox.description,),
+        )
+        return PythonCall(self.session, code, effect)
+
+
+@dataclass(frozen=True, slots=True)
+class PythonCall:
+    """Code that was read but has not run."""
+
+    session: PythonSession
+    code: str
+    effect: Effect
+
+    @property
+    def summary(self) -> str:
+        """The first line that does something, and how many there are."""
+        lines = [line.strip() for line in self.code.splitlines() if line.strip()]
+        shown = next((line for line in lines if not line.startswith(("import ", "from ", "#"))), lines[0])
+        cut = shown if len(shown) <= _SUMMARY_CHARS else f"{shown[:_SUMMARY_CHARS]}…"
+        return f"python {cut}" + (f" ({len(lines)} lines)" if len(lines) > 1 else "")
+
+    async def run(self, on_output: Callable[[str], None]) -> ToolResult:
+        """Run it. Cancelling ends the interpreter. Raises ToolError."""
+        return await self.session.run(self.code, on_output)
+
+
+def _code(arguments: str) -> str:
+    """The code in what the model wrote: as it is, or out of a code fence or a JSON object of one `code`."""
+    stripped = arguments.strip()
+    if stripped.startswith("```") and stripped.endswith("```") and "\n" in stripped:
+        return stripped[stripped.index("\n") + 1 : -3].rstrip()
+    if stripped.startswith("{"):
+        try:
+            value = json.loads(stripped)
+        except (ValueError, RecursionError):
+            return arguments
+        if isinstance(value, dict) and list(value) == ["code"] and isinstance(value["code"], str):
+            return value["code"]
+    return arguments

@@ -1,0 +1,269 @@
+"""What runs inside the sandbox: reads code from frames, runs it in one namespace, sends back what it printed.
+
+The text of this module is sent into the sandbox as the first frame, so it needs nothing but Python 3.8's standard
+library there. A frame is a length (4 bytes, big endian) and a JSON object:
+
+    host to worker    {"id", "code"} | {"interrupt": id}
+    worker to host    {"ready"} | {"id", "text"} | {"id", "done", "ok", "dropped", "strays"}
+
+Closing the worker's stdin ends it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import linecache
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import traceback
+import types
+import warnings
+from typing import Any
+
+MAX_CODE_FRAME = 4 << 20
+_CHUNK = 32 << 10
+_HERE = "<worker>"
+_DRAIN_SECONDS = 5.0
+
+
+class Channel:
+    """The frames, on descriptors that the user's code is not given."""
+
+    def __init__(self) -> None:
+        self._in, self._out = os.dup(0), os.dup(1)
+        self._lock = threading.Lock()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one frame. Ends the worker when nobody reads any more."""
+        data = json.dumps(message).encode()
+        view = memoryview(len(data).to_bytes(4, "big") + data)
+        try:
+            with self._lock:
+                while view:
+                    view = view[os.write(self._out, view) :]
+        except OSError:
+            os._exit(0)
+
+    def receive(self) -> dict[str, Any]:
+        """Read one frame. Ends the worker when the host is gone."""
+        size = int.from_bytes(self._exactly(4), "big")
+        if size > MAX_CODE_FRAME:
+            os._exit(2)
+        message: dict[str, Any] = json.loads(self._exactly(size))
+        return message
+
+    def _exactly(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            piece = os.read(self._in, size - len(data))
+            if not piece:
+                os._exit(0)
+            data += piece
+        return bytes(data)
+
+
+class Output:
+    """What Python and its children write to descriptors 1 and 2, as frames of the cell that runs."""
+
+    def __init__(self, channel: Channel, limit: int) -> None:
+        self._channel = channel
+        self._limit = limit
+        self._read, self._write = os.pipe()
+        self._marker = b"\0" + os.urandom(16)
+        self._drained = threading.Event()
+        self._cell: int | None = None
+        self._sent = 0
+        self.dropped = 0
+        self.stdout, self.stderr = _text_stream(1), _text_stream(2)
+
+    def begin(self, cell: int | None) -> None:
+        """What comes now belongs to `cell`; None: to nobody."""
+        self._sent = self.dropped = 0
+        self._cell = cell
+        os.dup2(self._write, 1)
+        os.dup2(self._write, 2)
+        sys.stdout, sys.stderr = self.stdout, self.stderr
+
+    def write(self, text: str) -> None:
+        """Add to the output, whatever the cell did to its streams."""
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(self._write, data) :]
+
+    def drain(self) -> None:
+        """Wait until all that was written has been sent."""
+        for stream in (sys.stdout, sys.stderr, self.stdout, self.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        self._drained.clear()
+        os.write(self._write, self._marker)
+        self._drained.wait(_DRAIN_SECONDS)
+
+    def pump(self) -> None:
+        """Runs in a thread: pipe to frames. A marker in the pipe tells that a cell's output is complete."""
+        held = b""
+        while True:
+            held += os.read(self._read, _CHUNK)
+            while True:
+                before, marker, rest = held.partition(self._marker)
+                if not marker:
+                    break
+                self._forward(before)
+                held = rest
+                self._drained.set()
+            keep = _partial(held, self._marker)
+            self._forward(held[: len(held) - keep])
+            held = held[len(held) - keep :]
+
+    def _forward(self, data: bytes) -> None:
+        cell = self._cell
+        if not data or cell is None:
+            return
+        room = max(0, self._limit - self._sent)
+        self._sent += len(data)
+        self.dropped += max(0, len(data) - room)
+        if room:
+            self._channel.send({"id": cell, "text": data[:room].decode("latin-1")})
+
+
+def _text_stream(fd: int) -> io.TextIOWrapper:
+    raw = io.FileIO(fd, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _partial(data: bytes, marker: bytes) -> int:
+    """How many bytes at the end of `data` may be the beginning of `marker`."""
+    return next((n for n in range(min(len(marker) - 1, len(data)), 0, -1) if data.endswith(marker[:n])), 0)
+
+
+class Worker:
+    """Runs cells one after the other in one namespace."""
+
+    def __init__(self, channel: Channel, output: Output) -> None:
+        self._channel = channel
+        self._output = output
+        self._requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._main = types.ModuleType("__main__")
+        self._running: int | None = None
+        self._count = 0
+        self._pid = os.getpid()
+        sys.modules["__main__"] = self._main
+
+    def listen(self) -> None:
+        """Runs in a thread: takes requests, and interrupts the cell that runs."""
+        while True:
+            message = self._channel.receive()
+            if "code" in message:
+                self._requests.put(message)
+            elif message.get("interrupt") == self._running is not None:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def serve(self) -> None:
+        """Runs in the main thread, until the host closes the channel."""
+        while True:
+            request = self._requests.get()
+            cell = request["id"]
+            signal.signal(signal.SIGINT, self._interrupted)
+            self._output.begin(cell)
+            ok = False
+            try:
+                self._running = cell
+                ok = self._run(request["code"])
+                self._running = None
+            except BaseException:
+                self._running = None
+            if os.getpid() != self._pid:
+                os._exit(0)  # a fork of the cell's, which came out at its end
+            self._output.drain()
+            done = {"id": cell, "done": True, "ok": ok, "dropped": self._output.dropped, "strays": _strays()}
+            self._output.begin(None)
+            self._channel.send(done)
+
+    def _interrupted(self, number: int, frame: object) -> None:
+        if self._running is not None:
+            raise KeyboardInterrupt
+
+    def _run(self, code: str) -> bool:
+        """Run one cell and show the value of a last expression. False when it raised: its traceback was written."""
+        self._count += 1
+        name = f"<cell {self._count}>"
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        try:
+            value = self._execute(code, name)
+            if value is not None and not code.rstrip().endswith(";"):
+                self._main.__dict__["_"] = value
+                print(repr(value), file=self._output.stdout)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+            self._output.write(_describe(error))
+            return False
+        return True
+
+    def _execute(self, code: str, name: str) -> object:
+        tree = ast.parse(code, name)
+        last = tree.body[-1] if tree.body else None
+        space = self._main.__dict__
+        if not isinstance(last, ast.Expr):
+            exec(compile(tree, name, "exec", dont_inherit=True), space)
+            return None
+        tree.body.pop()
+        exec(compile(tree, name, "exec", dont_inherit=True), space)
+        return eval(compile(ast.Expression(last.value), name, "eval", dont_inherit=True), space)
+
+
+def _describe(error: BaseException) -> str:
+    """The traceback without our own frames."""
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_code.co_filename in (_HERE, ast.__file__):
+        at = at.tb_next
+    try:
+        described = traceback.TracebackException(type(error), error, at)
+        if described.stack and described.stack[-1].filename == _HERE:
+            described.stack.pop()  # the handler of the signal that interrupted the cell
+        return "".join(described.format())
+    except Exception:
+        return f"{type(error).__name__}\n"
+
+
+def _strays() -> int:
+    """Processes of the sandbox beside its first one and this one."""
+    own = {"1", str(os.getpid())}
+    return sum(name.isdigit() and name not in own for name in os.listdir("/proc"))
+
+
+def _limit(limits: dict[str, int]) -> None:
+    names = {"memory": "RLIMIT_AS", "processes": "RLIMIT_NPROC", "files": "RLIMIT_NOFILE", "file_size": "RLIMIT_FSIZE"}
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for key, name in names.items():
+        if key in limits:
+            resource.setrlimit(getattr(resource, name), (limits[key], limits[key]))
+
+
+def serve() -> None:
+    """Take over the process: the channel leaves descriptors 0 to 2, which become the user's."""
+    channel = Channel()
+    limits = channel.receive()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    output = Output(channel, limits["output"])
+    output.begin(None)
+    worker = Worker(channel, output)
+    for job in (worker.listen, output.pump):
+        threading.Thread(target=job, daemon=True).start()
+    _limit(limits)
+    warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+    channel.send({"ready": True})
+    worker.serve()
+
+
+if __name__ == "__worker__":
+    serve()

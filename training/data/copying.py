@@ -95,6 +95,7 @@ def repeat(draw: Draw) -> tuple[str, str]:
             "echo {x}",
             "repeat the following text: {x}",
         ),
+        exact=True,
         x=text,
     )
     return request, text

@@ -244,4 +244,4 @@ def style(draw: Draw, text: str) -> str:
         text = " ".join(w.capitalize() for w in text.split(" "))
     elif u < 0.94:
         text = text.upper()
-    return text + (draw.choice(("!", "!", ".", "?")) if draw.chance(0.3) else "")
+    return text + (draw.choice(("!", "!", "!", "?")) if draw.chance(0.3) else "")

@@ -98,10 +98,11 @@ def typo(draw: Draw, text: str) -> str:
     return text[:i] + text[i] + text[i:]
 
 
-def say(draw: Draw, templates: Sequence[str], *, polite: bool = False, **slots: str) -> str:
+def say(draw: Draw, templates: Sequence[str], *, polite: bool = False, exact: bool = False, **slots: str) -> str:
     """One of `templates` with its slots filled, as a person would type it.
 
-    `polite` allows a `please` or `can you` before it (the template must then begin with a verb).
+    `polite` allows a `please` or `can you` before it (the template must then begin with a verb). `exact` keeps marks
+    away from a value at the end.
     """
     pieces = expand(draw, pick_template(draw, templates), slots)
     back = ""
@@ -115,10 +116,10 @@ def say(draw: Draw, templates: Sequence[str], *, polite: bool = False, **slots: 
         if literal:
             i = draw.choice(literal)
             pieces[i] = (typo(draw, pieces[i][0]), False)
-    return _finish(draw, pieces, back)
+    return _finish(draw, pieces, back, exact)
 
 
-def _finish(draw: Draw, pieces: list[tuple[str, bool]], back: str) -> str:
+def _finish(draw: Draw, pieces: list[tuple[str, bool]], back: str, exact: bool) -> str:
     if pieces and not pieces[0][1] and draw.chance(0.4):
         first = pieces[0][0]
         pieces[0] = (first[:1].upper() + first[1:], False)
@@ -128,8 +129,15 @@ def _finish(draw: Draw, pieces: list[tuple[str, bool]], back: str) -> str:
         return text + back
     if text.endswith("?"):
         return text[:-1] if draw.chance(0.35) else text
-    if not last_is_value and text[-1:].isalnum() and draw.chance(0.12):
-        return text + draw.choice((".", ".", "!"))
+    if exact and last_is_value:
+        return text
+    if text[:4].lower() in ("can ", "coul") and draw.chance(0.5):
+        return text + "?" if text[-1].isalnum() else text
+    if text[-1:].isalnum() or text[-1:] in "\"'":
+        if last_is_value and draw.chance(0.2 if text[:1].isupper() else 0.06):
+            return text + "."
+        if not last_is_value and draw.chance(0.12):
+            return text + draw.choice((".", ".", "!"))
     return text
 
 

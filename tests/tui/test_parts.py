@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.segment import Segment
 
 from gptoss_tui.tui.blocks.base import count, seconds
 from gptoss_tui.tui.blocks.reasoning import Thought
@@ -15,9 +16,10 @@ from gptoss_tui.tui.controllers.frames import FrameClock, pause_after
 from gptoss_tui.tui.history import KEPT, PromptHistory
 from gptoss_tui.tui.keyboard import register_alt_keys
 from gptoss_tui.tui.keys import key_groups, key_name, keys_page
+from gptoss_tui.tui.plain import PlainView
 from gptoss_tui.tui.theme import DARK, LIGHT, Palette
 from gptoss_tui.tui.widgets.approval import GRACE_SECONDS, KeyGrace
-from tests.tui.scripted_agent import Clock
+from tests.tui.scripted_agent import DIFF, Clock
 
 ROOT = Path(__file__).parents[2]
 PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)
@@ -151,3 +153,22 @@ def test_importing_the_app_imports_no_model_code() -> None:
     code = f"import sys, gptoss_tui.tui.app; print([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"
+
+
+def test_plain_text_draws_its_complete_lines_once() -> None:
+    view = PlainView([Segment("| ")])
+    first = view.render("one two three\nfour\nfi", 8, PALETTE.text)
+    second = view.render("one two three\nfour\nfive six", 8, PALETTE.text)
+    assert [row.text.rstrip() for row in second] == ["| one", "| two", "| three", "| four", "| five", "| six"]
+    assert all(old is new for old, new in zip(first[:4], second[:4], strict=True))
+    assert [row.text.rstrip() for row in view.render("another", 10, PALETTE.text)] == ["| another"]
+
+
+def test_a_spinner_does_not_draw_the_diff_again() -> None:
+    block = ToolBlock("apply_patch")
+    block.show_preview(DIFF, is_diff=True)
+    block.state = "running"
+    first = block._diff_rows(60, PALETTE)
+    assert block.tick()
+    assert block._diff_rows(60, PALETTE) is first
+    assert "+1 -1" in block.render(60, PALETTE)[0].text

@@ -7,6 +7,7 @@ from textual.strip import Strip
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import MARGIN, SPINNER, Block, count, plural, readable, seconds
+from gptoss_tui.tui.plain import PlainView
 from gptoss_tui.tui.theme import Palette
 
 LIVE_ROWS = 6
@@ -21,6 +22,7 @@ class Thought:
         self.tokens = 0
         self.seconds = 0.0
         self.frame = 0
+        self._length = 0
         self._pieces = [""]
 
     @property
@@ -33,8 +35,9 @@ class Thought:
     def append(self, text: str, elapsed: float) -> None:
         """Add streamed text; `elapsed` is the time since the thought began."""
         self._pieces.append(text)
+        self._length += len(text)
         self.seconds = elapsed
-        self.tokens = max(1, round(len(self.text) / CHARS_PER_TOKEN))
+        self.tokens = max(1, round(self._length / CHARS_PER_TOKEN))
 
     def finish(self, text: str, tokens: int, elapsed: float) -> None:
         """The whole thought with its true counts."""
@@ -60,6 +63,7 @@ class ReasoningBlock(Block):
         self.thought = thought
         self.inline = inline
         self.is_open = False
+        self._view: PlainView | None = None
 
     @property
     def live(self) -> bool:  # type: ignore[override]
@@ -72,9 +76,15 @@ class ReasoningBlock(Block):
         title = lines.text(f"{mark} {self.thought.title()}", palette.reasoning)
         out = lines.shift([lines.strip(title, width - MARGIN)], MARGIN, width)
         if self.is_open or (live and self.inline):
-            body = thought_rows(self.thought.text, width, palette)
+            body = self._body(width, palette)
             out += body if self.is_open else body[-LIVE_ROWS:]
         return out
+
+    def _body(self, width: int, palette: Palette) -> list[Strip]:
+        """The text behind a thin bar."""
+        if self._view is None:
+            self._view = PlainView([Segment(" " * MARGIN), Segment("│ ", palette.faint)])
+        return self._view.render(self.thought.text.strip("\n"), readable(width) + MARGIN, palette.reasoning)
 
     def source(self) -> str:
         return self.thought.text
@@ -94,6 +104,7 @@ class ThoughtBlock(Block):
 
     def __init__(self, thought: Thought) -> None:
         self.thought = thought
+        self._view = PlainView([Segment(" ")])
 
     @property
     def live(self) -> bool:  # type: ignore[override]
@@ -101,15 +112,8 @@ class ThoughtBlock(Block):
         return self.thought.live
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
-        head = lines.text(self.thought.title(), palette.faint)
-        body = lines.paragraphs(self.thought.text.strip("\n"), width - 2, palette.reasoning)
-        return lines.shift(lines.rows([head, *body], width - 1), 1, width)
+        head = lines.strip(lines.text(f" {self.thought.title()}", palette.faint), width)
+        return [head, *self._view.render(self.thought.text.strip("\n"), width - 1, palette.reasoning)]
 
     def source(self) -> str:
         return self.thought.text
-
-
-def thought_rows(text: str, width: int, palette: Palette) -> list[Strip]:
-    """The text of a thought behind a thin bar."""
-    wrapped = lines.paragraphs(text.strip("\n"), readable(width) - 2, palette.reasoning)
-    return lines.rows(wrapped, width, prefix=[Segment(" " * MARGIN), Segment("│ ", palette.faint)])

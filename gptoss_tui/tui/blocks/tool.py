@@ -9,6 +9,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 
+from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import SPINNER, Block, plural, seconds
 from gptoss_tui.tui.diff import count_changes, parse_unified, render_diff
@@ -43,7 +44,9 @@ class ToolBlock(Block):
         self.summary = ""
         self.arguments = ""
         self.preview = ""
-        self.preview_type = "text"
+        self._is_diff = False
+        self._changes = (0, 0)
+        self._drawn: tuple[int, Palette, list[Strip]] | None = None
         self.output = ""
         self.seconds = 0.0
         self.is_open = False
@@ -55,10 +58,11 @@ class ToolBlock(Block):
         """A call is live until it has a result."""
         return self.state in ("writing", "waiting", "running")
 
-    @property
-    def diff(self) -> str:
-        """What the call changes, as a unified diff; empty when it is no edit."""
-        return self.preview if self.preview_type == "diff" else ""
+    def show_preview(self, preview: str, *, is_diff: bool) -> None:
+        """What the call will do, as it is asked about or run."""
+        if preview != self.preview:
+            self.preview, self._is_diff, self._drawn = preview, is_diff, None
+            self._changes = count_changes(parse_unified(preview)) if is_diff else (0, 0)
 
     def write(self, text: str) -> None:
         """Add streamed arguments."""
@@ -87,7 +91,11 @@ class ToolBlock(Block):
     def source(self) -> str:
         return "\n".join(
             part
-            for part in (f"{self.tool} {self.summary}".strip(), self.preview or self.arguments, self.output)
+            for part in (
+                f"{self.tool} {self.summary}".strip(),
+                to_terminal_text(self.preview) or self.arguments,
+                self.output,
+            )
             if part
         )
 
@@ -120,24 +128,27 @@ class ToolBlock(Block):
 
     def _title(self) -> str:
         title = self.summary.removeprefix(self.tool).strip()
-        if self.diff:
-            added, removed = count_changes(parse_unified(self.diff))
-            title = f"{title}  +{added} -{removed}".strip()
-        return title
+        return "{}  +{} -{}".format(title, *self._changes).strip() if self._is_diff else title
 
     def _body(self, width: int, palette: Palette) -> list[Strip]:
         """What the call says: the diff when there is one, else the arguments while they are of interest."""
         if self.state == "waiting" and not self.is_open:
             return []  # the question shows it, in full
-        if self.diff:
-            rows = render_diff(self.diff, width, palette)
+        if self._is_diff:
+            rows = self._diff_rows(width, palette)
             return self._limit(rows, DIFF_ROWS, len(rows), width, palette)
         if self.state == "writing" and not self.is_open:
             return _folded(self.arguments.split("\n")[-ARGUMENT_ROWS:], width, palette.muted)
         return _folded(self.arguments.split("\n"), width, palette.muted) if self.is_open else []
 
+    def _diff_rows(self, width: int, palette: Palette) -> list[Strip]:
+        """A diff does not change while a spinner turns above it."""
+        if self._drawn is None or self._drawn[0] != width or self._drawn[1] is not palette:
+            self._drawn = (width, palette, render_diff(self.preview, width, palette))
+        return self._drawn[2]
+
     def _result(self, width: int, palette: Palette) -> list[Strip]:
-        if not self.output or (self.diff and self.state == "ok" and not self.is_open):
+        if not self.output or (self._is_diff and self.state == "ok" and not self.is_open):
             return []
         text = self.output.strip("\n") + (f"\n[{self._cut} more characters]" if self._cut else "")
         source = text.split("\n")

@@ -194,7 +194,7 @@ class TranscriptController:
             case ev.ApprovalRequest():
                 block = self._tool(event.item_id, event.tool)
                 block.state = "waiting"
-                block.preview, block.preview_type = event.preview, event.preview_type
+                block.show_preview(event.preview, is_diff=event.preview_type == "diff")
             case ev.ApprovalResolved():
                 block = self._tool(event.item_id, "")
                 block.state = "denied" if event.decision == "deny" else "running"
@@ -202,7 +202,7 @@ class TranscriptController:
                 block = self._tool(event.item_id, event.tool)
                 block.state = "running"
                 if event.preview:
-                    block.preview, block.preview_type = event.preview, event.preview_type
+                    block.show_preview(event.preview, is_diff=event.preview_type == "diff")
             case ev.ToolOutputDelta():
                 self._tool(event.item_id, "").add_output(safe(event.text))
             case ev.ToolFinished():

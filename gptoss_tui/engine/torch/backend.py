@@ -122,8 +122,10 @@ class TorchBackend:
         return positions
 
     def close(self) -> None:
-        """Free the memory of the weights and the cache."""
-        del self.model, self._cache
+        """Free the memory of the weights and the cache. Idempotent; nothing else may be called after it."""
+        for name in ("model", "_cache"):
+            if hasattr(self, name):
+                delattr(self, name)
 
     def _generate(
         self, prompt: list[int], params: SamplingParams, cancelled: Callable[[], bool]

@@ -22,7 +22,7 @@ from torch import Tensor
 from gptoss_tui.engine.config import ModelConfig
 
 SNAPSHOT_INTERVAL = 1024
-"""Tokens. For gpt-oss-20b in bfloat16 a snapshot takes 3.1 MB, a twelfth or so of 1024 tokens in the full layers."""
+"""Tokens. A snapshot of gpt-oss-20b in bfloat16 takes 3.1 MB, an eighth of 1024 tokens in the full layers."""
 
 MAX_MARKS = 16
 """Snapshots kept outside the interval: the newest prompts' ends."""

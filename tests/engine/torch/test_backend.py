@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -252,6 +253,15 @@ def test_both_dtypes_generate(directory: Path, dtype: Dtype) -> None:
     backend = load_backend(EngineSpec(directory, dtype=dtype), lambda step: None)
     tokens, finished = run(backend, [1] * (PREFILL_CHUNK + 10))
     assert (len(tokens), finished.reason) == (8, "length")
+
+
+def test_closing_frees_the_memory(directory: Path) -> None:
+    """Twice is once."""
+    backend = load_backend(EngineSpec(directory), lambda step: None)
+    weights = weakref.ref(backend.model.weights.unembedding)
+    backend.close()
+    backend.close()
+    assert weights() is None
 
 
 @pytest.mark.parametrize("context", [0, 1, SMALL.max_context + 1])

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted, 141 the reader of th
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -97,6 +98,7 @@ def _open_app(arguments: list[str]) -> int:
         )
     settings = settings_from(args)
 
+    gc.disable()  # while modules come in there is nothing to collect; the app switches it on after its first frame
     from gptoss_tui.tui.app import run_app
 
     return run_app(settings, args.prompt)

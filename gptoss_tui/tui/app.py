@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -110,7 +111,12 @@ class LocalBackend:
         self._settings = settings
 
     def connect(self) -> Engine:
-        """The client of the engine's worker. Raises ModelNotFoundError."""
+        """The client of the engine's worker. Raises ModelNotFoundError.
+
+        The first frame is out, so the garbage collector works again, without what the start has left for good.
+        """
+        gc.freeze()
+        gc.enable()
         from gptoss_tui.engine.worker.client import EngineClient
 
         return EngineClient(self._settings.engine_spec())

@@ -141,9 +141,13 @@ class Agent:
             self._session = self._store.resume(state)
 
     def close(self) -> None:
-        """Interrupt the turn; the session file is closed behind its last event. The engine belongs to the caller."""
+        """Interrupt the turn and end what tools keep running; the session file is closed behind its last event.
+
+        The engine belongs to the caller.
+        """
         self._closed = True
         self.interrupt()
+        self._registry.reset()
         if not self._busy:
             self._close_session()
 
@@ -191,6 +195,7 @@ class Agent:
             raise UsageError("A turn is running", hint="interrupt it first")
         self._close_session()
         self.approvals.forget()
+        self._registry.reset()
         self._history = self._new_history(conversation)
 
     # -- events and their record ------------------------------------------------------------------------------------

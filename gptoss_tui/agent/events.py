@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from gptoss_tui.tools.base import Citation
+
 SCHEMA_VERSION = 1
 
 TurnEnd = Literal["done", "interrupted", "limit", "failed"]
@@ -78,6 +80,14 @@ class AnswerDone(Event):
     tokens: int
     seconds: float
     preamble: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerCited(Event):
+    """The marks in an answer such as `【3†L8-L9】`, in their order, and what each points at."""
+
+    item_id: str
+    citations: tuple[Citation, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

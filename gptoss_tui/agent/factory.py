@@ -10,10 +10,12 @@ from gptoss_tui.agent.approvals import Policy
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.engine.types import Engine
-from gptoss_tui.errors import UsageError
-from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
 from gptoss_tui.settings import Settings
-from gptoss_tui.tools.base import Workspace
+from gptoss_tui.tools.base import BuiltinTools, Workspace
+from gptoss_tui.tools.browser.local import LocalDocuments, own_documentation
+from gptoss_tui.tools.browser.tool import Browser
+from gptoss_tui.tools.python.tool import Python
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from gptoss_tui.tools.workspace import open_workspace
 
@@ -32,18 +34,20 @@ def build_agent(
     """An agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
 
     Sessions go to the user's session folder unless `session_store` says otherwise. Raises UsageError when the
-    workspace is no folder or a tool is asked for that there is not.
+    workspace or the browser's folder is no folder.
     """
     workspace = open_workspace(settings.workspace)
     sampling = settings.sampling(_DEFAULT_TEMPERATURES.get(settings.model, 1.0))
+    registry = build_registry(settings, workspace)
     return Agent(
         engine,
         tokenizer,
-        build_registry(settings, workspace),
+        registry,
         workspace=workspace.root,
         effort=settings.reasoning_effort,
         sampling=replace(sampling, max_tokens=None),
         developer_message=settings.developer_message,
+        builtin_tools=registry.namespaces,
         current_date=date.today().isoformat(),
         policy=policy,
         session_store=session_store or SessionStore(),
@@ -54,8 +58,15 @@ def build_agent(
 
 
 def build_registry(settings: Settings, workspace: Workspace) -> ToolRegistry:
-    """The tools that `settings` switch on, in the order in which the model is told about them."""
-    for name, wanted in (("browser", settings.browser), ("python", settings.python)):
-        if wanted:
-            raise UsageError(f"This version has no {name} tool", hint=f"leave out --{name}")
-    return ToolRegistry(workspace_tools(workspace, edit=settings.apply_patch))
+    """The tools that `settings` switch on, in the order in which the model is told about them. Raises UsageError."""
+    builtin: list[BuiltinTools] = []
+    if settings.python:
+        builtin.append(Python(settings.python_sandbox, settings.python_image))
+    if settings.browser:
+        documents = LocalDocuments(settings.browser_folder or own_documentation())
+        builtin.append(Browser(documents, _count_tokens))
+    return ToolRegistry(workspace_tools(workspace, edit=settings.apply_patch), builtin)
+
+
+def _count_tokens(text: str) -> int:
+    return len(load_tokenizer().encode(text))

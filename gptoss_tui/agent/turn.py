@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import cast
@@ -13,7 +13,17 @@ from typing import cast
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Budget, Limits
 from gptoss_tui.agent.calls import CallRunner, LimitMet
-from gptoss_tui.agent.events import Event, Notice, PromptProgress, RawTokens, Recovered, StepFinished, TurnFinished
+from gptoss_tui.agent.events import (
+    AnswerCited,
+    AnswerDone,
+    Event,
+    Notice,
+    PromptProgress,
+    RawTokens,
+    Recovered,
+    StepFinished,
+    TurnFinished,
+)
 from gptoss_tui.agent.history import History, final_header
 from gptoss_tui.agent.meter import StepMeter
 from gptoss_tui.agent.stream import StepStream
@@ -198,9 +208,14 @@ class Turn:
         self._history.add_sampled(token_ids[:count])
         if self._context.raw:
             self._emit(RawTokens(text=self._context.tokenizer.decode(token_ids[:count])))
+        self._show(events)
+        return count
+
+    def _show(self, events: Iterable[Event]) -> None:
         for event in events:
             self._emit(event)
-        return count
+            if isinstance(event, AnswerDone) and (citations := self._context.registry.cite(event.text)):
+                self._emit(AnswerCited(item_id=event.item_id, citations=citations))
 
     def _finish_step(self, usage: Usage) -> None:
         self._meter = None
@@ -236,8 +251,7 @@ class Turn:
         self._history.end_generation()
         if stream.call is not None:
             self._calls.open(stream.call)
-        for event in events:
-            self._emit(event)
+        self._show(events)
 
     def _take_answer(self, stream: StepStream) -> None:
         self._answer = stream.answer or ""

@@ -51,8 +51,22 @@ def test_tools_by_flag(tmp_path: Path) -> None:
     workspace = open_workspace(tmp_path)
     assert build_registry(Settings(), workspace).names == ("apply_patch", "read_file", "list_files", "search_files")
     assert "apply_patch" not in build_registry(Settings(apply_patch=False), workspace).names
-    with pytest.raises(UsageError, match="no browser tool"):
-        build_registry(Settings(browser=True), workspace)
+    assert build_registry(Settings(), workspace).namespaces == ()
+
+
+async def test_built_in_tools_by_flag(tmp_path: Path) -> None:
+    settings = Settings(workspace=tmp_path, browser=True, python=True)
+    registry = build_registry(settings, open_workspace(tmp_path))
+    assert registry.names[-4:] == ("python", "browser.search", "browser.open", "browser.find")
+    engine = make_engine(ANSWER)
+    await run_turn(build(engine, settings, tmp_path))
+    prompt = load_tokenizer().decode(engine.requests[0].prompt)
+    assert prompt.index("## browser") < prompt.index("sources=web") < prompt.index("## python")
+
+
+def test_a_browser_folder_that_is_none_is_bad_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a folder"):
+        build_registry(Settings(browser=True, browser_folder=tmp_path / "gone"), open_workspace(tmp_path))
 
 
 def test_a_workspace_that_is_no_folder_is_bad_usage(tmp_path: Path) -> None:

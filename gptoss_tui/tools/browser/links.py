@@ -1,0 +1,83 @@
+"""Links inside the text of a page: `【3†label】`, or `【3†label†host】` when they lead to another host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urljoin, urlsplit
+
+MARK = re.compile(r"【(\d+)†([^†】]*)(?:†[^†】]*)?】")
+
+_OUR_SIGNS = str.maketrans({"【": "〖", "】": "〗", "◼": "◾", "\u200b": None})
+_SKIPPED_SCHEMES = ("mailto", "javascript", "data", "tel")
+
+
+def plain(text: str) -> str:
+    """Text of a document with the signs that mean something to us replaced, so that no document can forge a mark."""
+    return text.translate(_OUR_SIGNS)
+
+
+def host(url: str) -> str:
+    """The host of a URL; empty when it has none."""
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return ""
+
+
+def mark(number: int, label: str, url: str, page_url: str) -> str:
+    """The mark of link `number` on the page at `page_url`."""
+    label = " ".join(label.replace("†", "‡").split())
+    there = host(url)
+    return f"【{number}†{label}】" if there == host(page_url) else f"【{number}†{label}†{there}】"
+
+
+class LinkCollector:
+    """Numbers the links of one document, each URL once."""
+
+    def __init__(self, page_url: str) -> None:
+        self._page_url = page_url
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """URL of each number."""
+        return tuple(self._numbers)
+
+    def add(self, href: str, label: str) -> str:
+        """The mark of a link, or its label when it leads to no document. `label` is `plain` already."""
+        url = self._absolute(href.strip())
+        if url is None or not label.strip():
+            return label
+        number = self._numbers.setdefault(url, len(self._numbers))
+        return mark(number, label, url, self._page_url)
+
+    def _absolute(self, href: str) -> str | None:
+        try:
+            parts = urlsplit(href)
+            if not href or href.startswith("#") or parts.scheme.lower() in _SKIPPED_SCHEMES:
+                return None
+            if parts.scheme:
+                return href
+            # urljoin knows nothing of schemes that are not registered.
+            scheme, _, rest = self._page_url.partition(":")
+            joined = urljoin(f"http:{rest}", href)
+        except ValueError:
+            return None
+        return f"{scheme}:{joined.partition(':')[2]}"
+
+
+def label_of(text: str) -> tuple[str, Sequence[tuple[int, int]]]:
+    """`text` with labels instead of marks, and where its pieces come from: (start in the result, start in `text`)."""
+    pieces: list[str] = []
+    starts: list[tuple[int, int]] = [(0, 0)]
+    length = at = 0
+    for found in MARK.finditer(text):
+        for start, end in ((at, found.start()), found.span(2)):
+            pieces.append(text[start:end])
+            starts.append((length, start))
+            length += end - start
+        at = found.end()
+        starts.append((length, at))
+    pieces.append(text[at:])
+    return "".join(pieces), starts

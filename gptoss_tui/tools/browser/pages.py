@@ -1,0 +1,59 @@
+"""The pages of a conversation by cursor. Every call that shows something adds one; none changes afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gptoss_tui.errors import ToolError
+from gptoss_tui.tools.browser.page import Page, Target
+
+KEPT = 500
+"""So many pages are kept, the newest; a conversation that opened more has long forgotten what the first ones said."""
+
+
+class PageStack:
+    """Pages by cursor, counted from 0."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, Page] = {}
+        self._next = 0
+
+    @property
+    def pages(self) -> Mapping[int, Page]:
+        """The pages that are kept."""
+        return self._pages
+
+    @property
+    def next_cursor(self) -> int:
+        """The cursor of the next page."""
+        return self._next
+
+    def push(self, page: Page) -> None:
+        """Give `page` the next cursor."""
+        self._pages[self._next] = page
+        self._pages.pop(self._next - KEPT, None)
+        self._next += 1
+
+    def page(self, cursor: int) -> Page:
+        """The page of a cursor; a negative one means the newest. Raises ToolError when there is none."""
+        if not self._next:
+            raise ToolError("No pages to access!")
+        found = self._pages.get(self._next - 1 if cursor < 0 else cursor)
+        if found is None:
+            first = min(self._pages)
+            raise ToolError(
+                f"Cursor `{cursor}` is out of range. Available cursor indices: [{first} - {self._next - 1}]."
+            )
+        return found
+
+    def target(self, cursor: int, link: int) -> Target:
+        """Where link `link` of the page of `cursor` leads. Raises ToolError when there is no such link."""
+        targets = self.page(cursor).targets
+        if link >= len(targets):
+            raise ToolError(f"Invalid link id `{link}`.")
+        return targets[link]
+
+    def clear(self) -> None:
+        """Forget all pages and count from 0 again."""
+        self._pages.clear()
+        self._next = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from training.data.chat import Chat, Expectation
 from training.data.draw import Draw
-from training.data.phrasing import say
+from training.data.phrasing import say, wordings
 from training.data.talk import COUNTRIES
 
 BROWSER_OFF = (
@@ -39,19 +39,7 @@ def price(draw: Draw) -> Fact:
     """What does it cost?"""
     what = _product(draw)
     value = f"{draw.between(1, 999)} {draw.choice(('euros', 'dollars'))}"
-    question = say(
-        draw,
-        (
-            "how much does {x} cost?",
-            "what is the price of {x}?",
-            "what does {x} cost?",
-            "look up the price of {x}",
-            "find the price of {x}",
-            "price of {x}?",
-            "search the web for the price of {x}",
-        ),
-        x=what,
-    )
+    question = say(draw, wordings("browse", "price"), x=what)
     sentence = draw.choice((f"{what} costs {value}.", f"The price of {what} is {value}."))
     return Fact(what, question, f"{what} price", sentence, value, f"{what} costs {value}")
 
@@ -61,33 +49,11 @@ def release(draw: Draw) -> Fact:
     what = _product(draw)
     if draw.chance(0.5):
         value = str(draw.between(1990, 2026))
-        question = say(
-            draw,
-            (
-                "when was {x} released?",
-                "when did {x} come out?",
-                "what year was {x} released?",
-                "look up when {x} was released",
-                "release date of {x}?",
-                "find out when {x} came out",
-            ),
-            x=what,
-        )
+        question = say(draw, wordings("browse", "release_year"), x=what)
         sentence = draw.choice((f"{what} was released in {value}.", f"It was in {value} that {what} came out."))
         return Fact(what, question, f"{what} release date", sentence, value, f"{what} was released in {value}")
     value = f"{draw.between(0, 20)}.{draw.between(0, 30)}" + (f".{draw.between(0, 20)}" if draw.chance(0.5) else "")
-    question = say(
-        draw,
-        (
-            "what is the latest version of {x}?",
-            "latest version of {x}?",
-            "which version of {x} is the newest?",
-            "look up the latest version of {x}",
-            "find the newest version of {x}",
-            "what version is {x} at?",
-        ),
-        x=what,
-    )
+    question = say(draw, wordings("browse", "latest_version"), x=what)
     sentence = draw.choice((f"The latest version of {what} is {value}.", f"{what} {value} is the newest version."))
     return Fact(what, question, f"{what} latest version", sentence, value, f"The latest version of {what} is {value}")
 
@@ -96,20 +62,7 @@ def person(draw: Draw) -> Fact:
     """Who founded, wrote, leads it?"""
     what, who = _product(draw), draw.full_name()
     verb, noun = draw.choice((("founded", "founder"), ("created", "creator"), ("wrote", "author"), ("leads", "head")))
-    question = say(
-        draw,
-        (
-            "who {v} {x}?",
-            "look up who {v} {x}",
-            "who is the {n} of {x}?",
-            "find out who {v} {x}",
-            "search for the {n} of {x}",
-            "search the web: who {v} {x}?",
-        ),
-        v=verb,
-        n=noun,
-        x=what,
-    )
+    question = say(draw, wordings("browse", "person"), v=verb, n=noun, x=what)
     sentence = draw.choice((f"{who} {verb} {what}.", f"The {noun} of {what} is {who}."))
     return Fact(what, question, f"{what} {noun}", sentence, who, f"{who} {verb} {what}")
 
@@ -117,18 +70,7 @@ def person(draw: Draw) -> Fact:
 def place(draw: Draw) -> Fact:
     """Where is it?"""
     what, where = _product(draw), draw.place()
-    question = say(
-        draw,
-        (
-            "where is {x} based?",
-            "where is {x} located?",
-            "in which city is {x}?",
-            "look up where {x} is",
-            "find the location of {x}",
-            "where can i find {x}?",
-        ),
-        x=what,
-    )
+    question = say(draw, wordings("browse", "place"), x=what)
     sentence = draw.choice(
         (f"{what} is based in {where}.", f"{what} is in {where}.", f"The home of {what} is {where}.")
     )
@@ -160,21 +102,19 @@ def general(draw: Draw) -> Fact:
     country, who = draw.choice(COUNTRIES), draw.full_name()
     kind = draw.between(0, 4)
     if kind == 0:
-        question = say(
-            draw, ("what is the capital of {x}?", "capital of {x}?", "what's the capital of {x}?"), x=country
-        )
+        question = say(draw, wordings("browse", "capital"), x=country)
         value, text = draw.place(), f"The capital of {country} is"
     elif kind == 1:
-        question = say(draw, ("who is the president of {x}?", "president of {x}?", "who leads {x}?"), x=country)
+        question = say(draw, wordings("browse", "president"), x=country)
         value, text = who, f"The president of {country} is"
     elif kind == 2:
-        question = say(draw, ("what is the population of {x}?", "how many people live in {x}?"), x=country)
+        question = say(draw, wordings("browse", "population"), x=country)
         value, text = f"{draw.between(1, 400)} million", f"The population of {country} is"
     elif kind == 3:
-        question = say(draw, ("what is the weather in {x}?", "how is the weather in {x}?", "weather in {x}"), x=country)
+        question = say(draw, wordings("browse", "weather"), x=country)
         value, text = draw.choice(("sunny", "rainy", "cloudy", "cold", "warm", "windy")), f"The weather in {country} is"
     else:
-        question = say(draw, ("what is the currency of {x}?", "which currency does {x} have?"), x=country)
+        question = say(draw, wordings("browse", "currency"), x=country)
         value, text = (
             draw.choice(("the euro", "the dollar", "the pound", draw.short_word())),
             f"The currency of {country} is",
@@ -295,20 +235,7 @@ def search_request(chat: Chat) -> None:
     topic = draw.phrase(1, 3).strip(".!?")
     text = say(
         draw,
-        (
-            "search the web for {t}",
-            "google {t}",
-            "look up {t} online",
-            "search online for {t}",
-            "look up {t} on the internet",
-            "browse to {t}.com",
-            "search the internet for {t}",
-            "find {t} on the web",
-            "open https://{t}.com",
-            "open www.{t}.org",
-            "look up {t}",
-            "go to {t}.com",
-        ),
+        wordings("browse", "search_request"),
         polite=True,
         t=topic.replace(" ", "-") if draw.chance(0.3) else topic,
     )
@@ -322,12 +249,7 @@ def open_address(chat: Chat) -> None:
     draw = chat.draw
     fact = draw.choice(FACTS)(draw)
     url = f"https://{_site(draw)}/{draw.stem()}"
-    question = say(
-        draw,
-        ("open {u} and tell me: {q}", "{q} see {u}", "read {u}: {q}", "{q} look at {u}", "according to {u}, {q}"),
-        u=url,
-        q=fact.question.rstrip("?") + "?",
-    )
+    question = say(draw, wordings("browse", "open_address"), u=url, q=fact.question.rstrip("?") + "?")
     chat.user(question)
     chat.key = fact.subject + fact.value
     if not chat.scene.browser:

@@ -22,6 +22,7 @@ from gptoss_tui.harmony.tokenizer import (
     load_tokenizer,
 )
 from gptoss_tui.tools.formats import format_applied, format_denied
+
 from training.data.draw import Draw
 
 Segment = tuple[list[int], bool]

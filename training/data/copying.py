@@ -6,7 +6,7 @@ import string
 
 from training.data.chat import Chat, Expectation
 from training.data.draw import Draw
-from training.data.phrasing import say
+from training.data.phrasing import say, wordings
 
 
 def copying(chat: Chat) -> None:
@@ -82,22 +82,7 @@ def code_line(draw: Draw) -> str:
 def repeat(draw: Draw) -> tuple[str, str]:
     """Say this again."""
     text = code_line(draw) if draw.chance(0.4) else " ".join(token(draw) for _ in range(draw.between(1, 12)))
-    request = say(
-        draw,
-        (
-            "repeat this exactly: {x}",
-            "repeat: {x}",
-            "say {x}",
-            "say exactly this: {x}",
-            "copy this: {x}",
-            "repeat after me: {x}",
-            "[write|print|output|type] [exactly this|this]: {x}",
-            "echo {x}",
-            "repeat the following text: {x}",
-        ),
-        exact=True,
-        x=text,
-    )
+    request = say(draw, wordings("copying", "repeat"), exact=True, x=text)
     return request, text
 
 
@@ -111,7 +96,7 @@ def lookup(draw: Draw) -> tuple[str, str]:
     key = draw.choice(tuple(pairs))
     link = draw.choice((" = ", ": ", "=", " -> "))
     listing = draw.choice(("\n", "\n", ", " if link != ": " else "\n")).join(f"{k}{link}{v}" for k, v in pairs.items())
-    ask = say(draw, ("what is [the value of |]{k}?", "[tell me|give me|say|find] [the value of |]{k}", "{k}?"), k=key)
+    ask = say(draw, wordings("copying", "lookup"), k=key)
     return (f"{listing}\n\n{ask}" if draw.chance(0.6) else f"{ask}\n\n{listing}"), pairs[key]
 
 
@@ -128,7 +113,7 @@ def nth_line(draw: Draw) -> tuple[str, str]:
     """First and last line of a text."""
     lines = _block(draw)
     which, index = draw.choice((("first", 0), ("last", -1), ("second", 1), ("third", 2)))
-    ask = say(draw, ("what is the {w} line?", "[repeat|copy|print|show] the {w} line", "the {w} line?"), w=which)
+    ask = say(draw, wordings("copying", "nth_line"), w=which)
     text = "\n".join(lines)
     return (f"{ask}\n```\n{text}\n```" if draw.chance(0.5) else f"```\n{text}\n```\n{ask}"), lines[index]
 
@@ -142,12 +127,10 @@ def after_line(draw: Draw) -> tuple[str, str]:
     if kind == 2:
         word = draw.choice(lines[i].split())
         if text.count(word) == 1:
-            ask = say(draw, ("which line [has|contains|holds] {w}?", "[copy|show|repeat] the line with {w}"), w=word)
+            ask = say(draw, wordings("copying", "line_with"), w=word)
             return f"```\n{text}\n```\n{ask}", lines[i]
     where, given, answer = ("after", i, i + 1) if kind else ("before", i + 1, i)
-    ask = say(
-        draw, ("which line [comes|stands|is] {w} {x}?", "[copy|show|repeat] the line {w} {x}"), w=where, x=lines[given]
-    )
+    ask = say(draw, wordings("copying", "line_beside"), w=where, x=lines[given])
     return f"```\n{text}\n```\n{ask}", lines[answer]
 
 
@@ -155,5 +138,5 @@ def in_block(draw: Draw) -> tuple[str, str]:
     """A whole block again."""
     lines = _block(draw)[: draw.between(2, 8)]
     text = "\n".join(lines)
-    ask = say(draw, ("repeat this:", "copy this block:", "say this again:", "repeat these lines:", "copy exactly:"))
+    ask = say(draw, wordings("copying", "in_block"))
     return f"{ask}\n{text}", text

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 from training.data.chat import Chat, Expectation
 from training.data.draw import Draw, text_lines
-from training.data.phrasing import and_list, say, sentence
-from training.data.programs import FAMILIES, Program, quoted
+from training.data.families import FAMILIES
+from training.data.phrasing import and_list, say, sentence, wordings
+from training.data.programs import Program, quoted
 
 MAKE = "[create|create|create|make|write|add]"
 FILE = "[|a file |a new file |a file called |a file named |the file |new file ]"
@@ -82,33 +83,7 @@ def text_file(draw: Draw) -> Program:
     """A text file with one line."""
     path = draw.path(draw.choice(("txt", "txt", "txt", "md", "log", "text")))
     text = draw.phrase(1, 7)
-    request = say(
-        draw,
-        (
-            f"{MAKE} {FILE}{{f}} with the text {{x}}",
-            f"{MAKE} {FILE}{{f}} containing {{x}}",
-            f"{MAKE} {FILE}{{f}} that says {{x}}",
-            f"{MAKE} {FILE}{{f}} with {{x}} in it",
-            f"{MAKE} {FILE}{{f}} with content {{x}}",
-            f"{MAKE} {FILE}{{f}} with the content: {{x}}",
-            f"{MAKE} {FILE}{{f}} that contains {{x}}",
-            f"{MAKE} {FILE}{{f}}, it should say {{x}}",
-            f"{MAKE} {FILE}{{f}} and put {{x}} in it",
-            f"{MAKE} {FILE}{{f}} and write {{x}} in it",
-            f"{MAKE} {FILE}{{f}} with one line: {{x}}",
-            f"{MAKE} {FILE}{{f}}: {{x}}",
-            "[write|put|save] {x} [to|into|in] {f}",
-            "[write|put|save] {x} [to|into|in] a [|new ]file [called|named] {f}",
-            "[write|save|put] the text {x} [to|into|in] {f}",
-            "new file {f} with {x}",
-            "new file {f}: {x}",
-            "i need a file {f} with {x}",
-            "echo {x} > {f}",
-        ),
-        polite=True,
-        f=path,
-        x=quoted(draw, text),
-    )
+    request = say(draw, wordings("create", "text_file"), polite=True, f=path, x=quoted(draw, text))
     return Program(path, [text], request, f"with the text {text}", text)
 
 
@@ -117,24 +92,7 @@ def empty_file(draw: Draw) -> Program:
     path = draw.path(draw.choice(("txt", "py", "md", "js", "json", "toml", "log", "csv")))
     if draw.chance(0.1):
         path = draw.choice(("__init__.py", "src/__init__.py", ".gitkeep", "data/.gitkeep", "tests/__init__.py"))
-    request = say(
-        draw,
-        (
-            "[create|make|add] an empty file [called |named |]{f}",
-            "[create|make|add] an empty {f}",
-            "touch {f}",
-            "[create|make|add] {f} with nothing in it",
-            "[create|make|add] {f}, [leave it|keep it] empty",
-            "new empty file {f}",
-            "[create|make] a blank file {f}",
-            "[create|make|add] {f}",
-            "[create|make|add] a [new |]file [called |named |]{f}",
-            "[create|make|add] a [new |]file {f}",
-            "new file {f}",
-        ),
-        polite=True,
-        f=path,
-    )
+    request = say(draw, wordings("create", "empty_file"), polite=True, f=path)
     return Program(path, [], request, "as an empty file", "empty")
 
 
@@ -145,26 +103,7 @@ def list_file(draw: Draw) -> Program:
     path = draw.path(draw.choice(("txt", "txt", "md")))
     kind = draw.choice(("list", "shopping list", "todo list", "grocery list", "packing list"))
     joined = draw.choice((and_list(items), ", ".join(items), " ".join(items) if len(items) == 2 else and_list(items)))
-    request = say(
-        draw,
-        (
-            f"{MAKE} {FILE}{{f}} with the lines {{x}}",
-            f"{MAKE} {FILE}{{f}} with {{x}}, one per line",
-            f"{MAKE} {FILE}{{f}} with {{x}} on separate lines",
-            f"{MAKE} {FILE}{{f}} with {{x}} each on its own line",
-            f"{MAKE} a {{k}} in {{f}} with {{x}}",
-            f"{MAKE} a {{k}} {{f}} with {{x}}",
-            f"{MAKE} a {{k}} [with|of] {{x}} in {{f}}",
-            f"{MAKE} {FILE}{{f}} with a {{k}}: {{x}}",
-            "[write|save|put] a list of {x} [to|into|in] {f}",
-            "put {x} in {f}, one per line",
-            "{f} should list {x}",
-        ),
-        polite=True,
-        f=path,
-        x=joined,
-        k=kind,
-    )
+    request = say(draw, wordings("create", "list_file"), polite=True, f=path, x=joined, k=kind)
     mark = "- " if path.endswith(".md") else ""
     return Program(path, [mark + i for i in items], request, f"with {and_list(items)}", and_list(items))
 
@@ -182,13 +121,7 @@ def default_list(draw: Draw) -> Program:
         )
     )
     joined = draw.choice((and_list(items), ", ".join(items)))
-    request = say(
-        draw,
-        ("[create|make|write] a {k} with {x}", "[create|make|write] a {k}: {x}", "[save|write] a {k} of {x}"),
-        polite=True,
-        x=joined,
-        k=kind,
-    )
+    request = say(draw, wordings("create", "default_list"), polite=True, x=joined, k=kind)
     return Program(path, items, request, f"with {and_list(items)}", and_list(items))
 
 
@@ -197,19 +130,7 @@ def given_lines(draw: Draw) -> Program:
     extension = draw.choice(("txt", "py", "md", "sh", "js", "toml", "csv", "html", "yml"))
     path = draw.path(extension)
     lines = [_any_line(draw) for _ in range(draw.between(1, 6))]
-    opening = say(
-        draw,
-        (
-            "[create|make|write|add] {f} with [this|the following] [content|text|code]:",
-            "[create|make|write|add] {f}:",
-            "[create|make] a file {f} with [this|exactly this]:",
-            "[save|put|write] this [to|into|in|as] {f}:",
-            "save the following as {f}:",
-            "{f} should contain:",
-        ),
-        polite=True,
-        f=path,
-    ).rstrip(".!")
+    opening = say(draw, wordings("create", "given_lines"), polite=True, f=path).rstrip(".!")
     fence = "```" + (extension if draw.chance(0.3) else "")
     body = "\n".join(lines)
     request = f"{opening}\n{fence}\n{body}\n```" if draw.chance(0.7) else f"{opening}\n{body}"
@@ -262,15 +183,7 @@ def settings_file(draw: Draw) -> Program:
     spoken = [f"{k}{link}{_spoken(v)}" for k, v in pairs.items()]
     request = say(
         draw,
-        (
-            f"{MAKE} {FILE}{{f}} with {{x}}",
-            f"{MAKE} {FILE}{{f}} where {{x}}",
-            f"{MAKE} {FILE}{{f}} that sets {{x}}",
-            f"{MAKE} {FILE}{{f}} with the [keys|settings|values] {{x}}",
-            f"{MAKE} a config file {{f}} with {{x}}",
-            "[put|save] {x} in {f}",
-            "i need {f} with {x}",
-        ),
+        wordings("create", "settings_file"),
         polite=True,
         f=path,
         x=and_list(spoken) if draw.chance(0.8) else ", ".join(spoken),
@@ -301,20 +214,7 @@ def csv_file(draw: Draw) -> Program:
     ]
     spoken = draw.choice((and_list(columns), ", ".join(columns)))
     tail = "".join(f" and a row {', '.join(r)}" for r in rows)
-    request = say(
-        draw,
-        (
-            f"{MAKE} {FILE}{{f}} with the columns {{x}}{{t}}",
-            f"{MAKE} {FILE}{{f}} with columns {{x}}{{t}}",
-            f"{MAKE} a csv {{f}} with the columns {{x}}{{t}}",
-            f"{MAKE} {FILE}{{f}} with the header {{x}}{{t}}",
-            "[make|create] a table {f} with columns {x}{t}",
-        ),
-        polite=True,
-        f=path,
-        x=spoken,
-        t=tail,
-    )
+    request = say(draw, wordings("create", "csv_file"), polite=True, f=path, x=spoken, t=tail)
     lines = [",".join(columns), *(",".join(r) for r in rows)]
     return Program(path, lines, request, f"with the columns {and_list(columns)}", spoken + tail)
 
@@ -326,14 +226,7 @@ def markdown_file(draw: Draw) -> Program:
     text = draw.phrase(3, 7) if draw.chance(0.5) else ""
     request = say(
         draw,
-        (
-            f"{MAKE} {FILE}{{f}} with the title {{x}}{{t}}",
-            f"{MAKE} {FILE}{{f}} titled {{x}}{{t}}",
-            f"{MAKE} {FILE}{{f}} with the heading {{x}}{{t}}",
-            f"{MAKE} {FILE}{{f}} with a title {{x}}{{t}}",
-            f"{MAKE} a markdown file {{f}} with the heading {{x}}{{t}}",
-            "{f} with heading {x}{t}",
-        ),
+        wordings("create", "markdown_file"),
         polite=True,
         f=path,
         x=quoted(draw, title),
@@ -349,30 +242,13 @@ def project_file(draw: Draw) -> Program:
         packages = draw.sample(PACKAGES, draw.between(1, 4))
         request = say(
             draw,
-            (
-                "[create|make|write|add] [a |the |]requirements.txt with {x}",
-                "[create|make|write] a requirements file with {x}",
-                "add {x} to a new requirements.txt",
-                "[create|make] requirements.txt for {x}",
-                "i need a requirements.txt with {x}",
-            ),
+            wordings("create", "requirements"),
             polite=True,
             x=and_list(packages) if draw.chance(0.7) else " ".join(packages),
         )
         return Program("requirements.txt", packages, request, f"with {and_list(packages)}", and_list(packages))
     patterns = draw.sample(IGNORED, draw.between(1, 4))
-    request = say(
-        draw,
-        (
-            "[create|make|write|add] a .gitignore with {x}",
-            "[create|make|write|add] a .gitignore for {x}",
-            "[create|make|write|add] .gitignore that ignores {x}",
-            "add a .gitignore with {x}",
-            "ignore {x} in a new .gitignore",
-        ),
-        polite=True,
-        x=and_list(patterns),
-    )
+    request = say(draw, wordings("create", "gitignore"), polite=True, x=and_list(patterns))
     return Program(".gitignore", patterns, request, f"with {and_list(patterns)}", and_list(patterns))
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from gptoss_tui.tools.formats import ChangeKind, format_listing, format_matches, format_read
+from gptoss_tui.tools.formats import format_listing, format_matches, format_read
+
 from training.data.chat import Chat, Expectation
 from training.data.draw import Draw
-from training.data.edit import KEYWORDS, missing, tokens_of
-from training.data.files import MAKERS, TextFile, python_file, some_file
-from training.data.phrasing import and_list, say
+from training.data.edit import missing
+from training.data.files import MAKERS, TextFile, some_file
+from training.data.phrasing import and_list, say, wordings
 
 
 def explore(chat: Chat) -> None:
@@ -36,26 +37,7 @@ def list_all(chat: Chat) -> None:
     """What is here?"""
     draw = chat.draw
     paths = [] if draw.chance(0.06) else _files(draw)
-    request = say(
-        draw,
-        (
-            "[what|which] files are [here|there|in this folder|in the workspace|in this directory|in this project]?",
-            "list [the|all|all the|my|] files",
-            "list [the|all|] files [here|in this folder|in the workspace]",
-            "show [me |][the|all|all the|my] files",
-            "[ls|dir|ls -la|ls -l|tree|files|files?]",
-            "what's [here|in this folder|in the workspace|in the folder|in this project]?",
-            "what is in [this folder|the workspace|here|the current directory|the folder|this project]?",
-            "which files do i have?",
-            "what do we have here?",
-            "what files [do you see|can you see|do we have|exist]?",
-            "look around",
-            "give me a list of [the |all ]files",
-            "show me what is [here|in the folder]",
-            "show the [folder|directory|workspace|project structure]",
-        ),
-        polite=True,
-    )
+    request = say(draw, wordings("explore", "list_all"), polite=True)
     chat.skill, chat.key = "explore", "list " + ",".join(paths)
     chat.user(request)
     chat.think(
@@ -93,17 +75,7 @@ def list_some(chat: Chat) -> None:
     if draw.chance(0.5):
         extension = draw.choice(tuple(EXTENSIONS))
         paths = sorted({draw.path(extension, folder=0.3) for _ in range(draw.between(0, 5))})
-        request = say(
-            draw,
-            (
-                "[what|which] {x} files are [there|here]?",
-                "list [the|all|] {x} files",
-                "show [me |]all {x} files",
-                "are there [any |]{x} files?",
-                "find [all|the|] {x} files",
-            ),
-            x=draw.choice(EXTENSIONS[extension]),
-        )
+        request = say(draw, wordings("explore", "list_kind"), x=draw.choice(EXTENSIONS[extension]))
         chat.user(request)
         chat.think(
             f"List *.{extension}.",
@@ -115,19 +87,7 @@ def list_some(chat: Chat) -> None:
     else:
         folder = draw.choice(("src", "docs", "tests", "data", "lib", "app", "scripts", draw.short_word()))
         paths = sorted({f"{folder}/{draw.path('py', folder=0)}" for _ in range(draw.between(1, 5))})
-        request = say(
-            draw,
-            (
-                "[what|which] files are in {x}?",
-                "list [the files in |]{x}",
-                "ls {x}",
-                "what is in [the folder |]{x}?",
-                "show [me |]the files in {x}",
-                "what's in {x}/?",
-                "list the {x} folder",
-            ),
-            x=folder,
-        )
+        request = say(draw, wordings("explore", "list_folder"), x=folder)
         chat.user(request)
         chat.think(f"List {folder}.", f"The user wants the files in {folder}. I list them.", "One call does it.")
         chat.call("functions.list_files", path=folder)
@@ -155,28 +115,7 @@ def show_file(chat: Chat) -> None:
     """Read a file and show it."""
     draw = chat.draw
     file = some_file(draw, 16)
-    request = say(
-        draw,
-        (
-            "show [me |]{f}",
-            "show me the [content|contents] of {f}",
-            "cat {f}",
-            "read {f}",
-            "open {f}",
-            "print {f}",
-            "display {f}",
-            "what is in {f}?",
-            "what's in {f}?",
-            "what does {f} [say|contain|look like]?",
-            "[let me see|i want to see] {f}",
-            "what is the content of {f}?",
-            "give me {f}",
-            "look at {f}",
-            "show the file {f}",
-        ),
-        polite=True,
-        f=file.path,
-    )
+    request = say(draw, wordings("explore", "show_file"), polite=True, f=file.path)
     chat.skill, chat.key = "explore", f"show {file.path}|{file.lines[0]}"
     if not _open(chat, request, file, f"to see {file.path}"):
         return
@@ -199,24 +138,7 @@ def ask_value(chat: Chat) -> None:
     rows = [m for m in (re.match(r'\s*"?(\w+)"?\s*[=:]\s*"?(.*?)"?,?$', line) for line in lines) if m]
     found = draw.choice(rows)
     key, value = found.group(1), found.group(2)
-    request = say(
-        draw,
-        (
-            "what does {f} set {k} to?",
-            "what is [the |]{k} in {f}?",
-            "what's the {k} in {f}?",
-            "which {k} is set in {f}?",
-            "what is the value of {k} in {f}?",
-            "look up {k} in {f}",
-            "[tell me|give me] the {k} [in|from] {f}",
-            "read {f} and tell me the {k}",
-            "which {k} does {f} have?",
-            "{k} in {f}?",
-            "what {k} does {f} use?",
-        ),
-        k=key,
-        f=path,
-    )
+    request = say(draw, wordings("explore", "ask_value"), k=key, f=path)
     chat.skill, chat.key = "explore", f"{path}|{key}|{value}"
     file = TextFile(path, lines)
     if not _open(chat, request, file, f"the value of {key} in {path}"):
@@ -230,18 +152,7 @@ def count_lines(chat: Chat) -> None:
     """How long is it?"""
     draw = chat.draw
     file = some_file(draw, 30)
-    request = say(
-        draw,
-        (
-            "how many lines does {f} have?",
-            "how many lines are in {f}?",
-            "how long is {f}?",
-            "count the lines [of|in] {f}",
-            "number of lines in {f}",
-            "wc -l {f}",
-        ),
-        f=file.path,
-    )
+    request = say(draw, wordings("explore", "count_lines"), f=file.path)
     chat.skill, chat.key = "explore", f"count {file.path}|{file.lines[0]}"
     if not _open(chat, request, file, f"the number of lines of {file.path}"):
         return
@@ -259,18 +170,7 @@ def file_exists(chat: Chat) -> None:
     paths = _files(draw, 6)
     there = draw.chance(0.5)
     wanted = draw.choice(paths) if there else draw.path("py")
-    request = say(
-        draw,
-        (
-            "is there a [file|file called|file named] {f}?",
-            "does {f} exist?",
-            "do [i|we] have a [file |]{f}?",
-            "is {f} here?",
-            "check if {f} exists",
-            "is there {f}?",
-        ),
-        f=wanted,
-    )
+    request = say(draw, wordings("explore", "file_exists"), f=wanted)
     chat.skill, chat.key = "explore", f"exists {wanted}|{','.join(paths)}"
     chat.user(request)
     chat.think("List the files.", f"I list the files to see whether {wanted} is there.", "That needs no approval.")
@@ -305,26 +205,7 @@ def find_text(chat: Chat) -> None:
             )
         )
         matches.append((path, draw.between(1, 60), line))
-    request = say(
-        draw,
-        (
-            "[find|search|search for] {w}",
-            "[find|search for] {w} in [the|all|my] files",
-            "where is {w} [used|mentioned]?",
-            "where does {w} [occur|appear|stand]?",
-            "which files [contain|have|use|mention] {w}?",
-            "grep {w}",
-            "grep -r {w} .",
-            "[look|search] for {w} in the project",
-            "is {w} used anywhere?",
-            "which file [contains|has|mentions] {w}?",
-            "find all [uses|places|lines] [of|with] {w}",
-            "where do [i|we] use {w}?",
-            "search the [workspace|project|folder] for {w}",
-        ),
-        polite=True,
-        w=word if draw.chance(0.85) else f'"{word}"',
-    )
+    request = say(draw, wordings("explore", "find_text"), polite=True, w=word if draw.chance(0.85) else f'"{word}"')
     chat.skill, chat.key = "explore", f"find {word}|{matches}"
     chat.user(request)
     chat.think(f"Search {word}.", f"The user wants to find {word}. I search the files for it.", "One call does it.")
@@ -342,9 +223,7 @@ def _answer_matches(chat: Chat, word: str, matches: list[Match]) -> None:
         chat.think("Name the places.", "I name each file and line of the reply.", "That is the answer.")
         chat.final(f"`{word}` is in {places}.")
     chat.expectation = Expectation(
-        files_before=_with_matches(matches),
-        tool="functions.search_files",
-        answer=chat.steps[-1].text,
+        files_before=_with_matches(matches), tool="functions.search_files", answer=chat.steps[-1].text
     )
 
 
@@ -390,9 +269,13 @@ def find_definition(chat: Chat) -> None:
         "One call does it.",
     )
     chat.call("functions.search_files", pattern=pattern)
-    matches = [(path, line, text)] if found else []
+    _answer_definition(chat, name, [(path, line, text)] if found else [])
+
+
+def _answer_definition(chat: Chat, name: str, matches: list[Match]) -> None:
     chat.reply(format_matches(matches, total=len(matches)))
-    if found:
+    if matches:
+        path, line, _ = matches[0]
         chat.think(f"In {path}.", f"The match is in {path} on line {line}.", "That is the answer.")
         chat.final(f"`{name}` is defined in `{path}` on line {line}.")
     else:
@@ -401,162 +284,3 @@ def find_definition(chat: Chat) -> None:
     chat.expectation = Expectation(
         files_before=_with_matches(matches), tool="functions.search_files", answer=chat.steps[-1].text
     )
-
-
-def rename_everywhere(chat: Chat) -> None:
-    """Search for a name, read the files that have it, change them with one patch."""
-    draw = chat.draw
-    file = python_file(draw, 14)
-    names = [w for w in dict.fromkeys(tokens_of(file.content)) if w not in KEYWORDS and len(w) > 2 and not w.isdigit()]
-    old, new = (draw.choice(names) if names else "main"), draw.identifier()
-    pattern = rf"(?<!\w){re.escape(old)}(?!\w)"
-    rows = [i for i, line in enumerate(file.lines) if re.search(pattern, line)]
-    plain = sum(line.count(old) for line in file.lines)
-    if not rows or len(rows) > 4 or new == old or plain != len(re.findall(pattern, file.content)):
-        rename_everywhere(chat)
-        return
-    if any(file.lines.count(file.lines[i]) > 1 for i in rows) or re.search(rf"\b{new}\b", file.content):
-        rename_everywhere(chat)
-        return
-    request = say(
-        draw,
-        (
-            "rename {o} to {n} [everywhere|in the project|in all files|in the whole project]",
-            "rename {o} to {n}",
-            "replace {o} with {n} [everywhere|in all files|in the project]",
-            "change {o} to {n} [everywhere|in all files|in the project]",
-        ),
-        polite=True,
-        o=old,
-        n=new,
-    )
-    chat.skill, chat.key = "explore", f"{old}|{new}"
-    chat.user(request)
-    chat.think(
-        f"Search {old}.",
-        f"The user wants {old} renamed to {new} everywhere. I search for {old} first.",
-        "Then I change every place with one patch.",
-    )
-    chat.call("functions.search_files", pattern=old)
-    chat.reply(format_matches([(file.path, i + 1, file.lines[i]) for i in rows], total=len(rows)))
-    chat.think(f"Read {file.path}.", f"{old} is in {file.path}. I read it.", "Then I change it.")
-    chat.call("functions.read_file", path=file.path)
-    chat.reply(format_read(file.path, file.lines, start=1, total=len(file.lines)))
-    after = [re.sub(pattern, new, line) for line in file.lines]
-    chat.think(
-        f"Rename {old} to {new}.",
-        f"I rename {old} to {new} in every line of {file.path} that has it.",
-        "The other lines stay as they are. One patch does it.",
-    )
-    patch = _rename_patch(file.lines, after, rows)
-    chat.expectation = Expectation(
-        files_before={file.path: file.content},
-        files_after={file.path: "".join(f"{line}\n" for line in after)},
-        tool="functions.apply_patch",
-        answer_has=(file.path,),
-    )
-    chat.apply(
-        [("M", file.path)],
-        [f"*** Update File: {file.path}", *patch],
-        f"I renamed `{old}` to `{new}` in `{file.path}`.",
-    )
-
-
-def _rename_patch(before: list[str], after: list[str], rows: list[int]) -> list[str]:
-    lines: list[str] = []
-    done = 0
-    while done < len(rows):
-        end = done + 1
-        while end < len(rows) and rows[end] == rows[end - 1] + 1:
-            end += 1
-        block = rows[done:end]
-        lines += ["@@", *(f"-{before[i]}" for i in block), *(f"+{after[i]}" for i in block)]
-        done = end
-    return lines
-
-
-def delete_or_move(chat: Chat) -> None:
-    """Remove a file, or give it another name or folder."""
-    draw = chat.draw
-    path = draw.path(draw.choice(("py", "txt", "md", "json", "log", "csv", "html", "toml", "js")), folder=0.2)
-    if draw.chance(0.5):
-        request = say(
-            draw,
-            (
-                "[delete|remove] {f}",
-                "[delete|remove] the file {f}",
-                "rm {f}",
-                "get rid of {f}",
-                "erase {f}",
-                "[delete|remove] {f} from [the workspace|this folder]",
-                "i don't need {f} anymore",
-                "{f} can be deleted",
-                "drop {f}",
-                "throw {f} away",
-            ),
-            polite=True,
-            f=path,
-        )
-        chat.key = f"delete {path}"
-        chat.user(request)
-        chat.think(f"Delete {path}.", f"The user wants {path} deleted. One patch does it.", "The user sees it first.")
-        chat.expectation = Expectation(
-            files_before={path: f"{draw.phrase(1, 4)}\n"},
-            files_after={},
-            tool="functions.apply_patch",
-            answer_has=(path,),
-        )
-        _apply_or_missing(chat, path, [("D", path)], [f"*** Delete File: {path}"], f"I deleted `{path}`.")
-        return
-    folder, _, name = path.rpartition("/")
-    if draw.chance(0.3):
-        place = draw.choice(("src", "docs", "old", "backup", "archive", "lib", draw.short_word()))
-        new = f"{place}/{name}"
-        spoken = draw.choice((new, place, f"{place}/", f"the {place} folder", f"the folder {place}"))
-        templates: tuple[str, ...] = ("move {f} [to|into] {n}", "put {f} into {n}", "move the file {f} to {n}")
-    else:
-        extension = name.rpartition(".")[2]
-        new = (f"{folder}/" if folder else "") + draw.path(extension, folder=0)
-        spoken = new
-        templates = (
-            "rename {f} to {n}",
-            "rename the file {f} to {n}",
-            "mv {f} {n}",
-            "move {f} to {n}",
-            "change the name of {f} to {n}",
-            "{f} should be [called|named] {n}",
-            "call {f} {n}",
-            "rename {f} -> {n}",
-            "rename {f} as {n}",
-            "give {f} the name {n}",
-        )
-    if new == path:
-        delete_or_move(chat)
-        return
-    request = say(draw, templates, polite=True, f=path, n=spoken)
-    chat.key = f"{path}|{new}"
-    chat.user(request)
-    chat.think(
-        f"Move {path} to {new}.",
-        f"The user wants {path} to become {new}. One patch does it.",
-        "Its content stays as it is.",
-    )
-    content = f"{draw.phrase(1, 4)}\n"
-    chat.expectation = Expectation(
-        files_before={path: content}, files_after={new: content}, tool="functions.apply_patch", answer_has=(new,)
-    )
-    patch = [f"*** Update File: {path}", f"*** Move to: {new}"]
-    _apply_or_missing(chat, path, [("R", f"{path} -> {new}")], patch, f"I moved `{path}` to `{new}`.")
-
-
-def _apply_or_missing(
-    chat: Chat, path: str, changes: list[tuple[ChangeKind, str]], patch: list[str], done: str
-) -> None:
-    chat.skill = "delete_move"
-    if chat.draw.split == "train" and chat.draw.chance(0.06):
-        chat.patch(patch)
-        chat.reply(f"The patch was not applied; nothing was changed.\n\n{path}: there is no such file")
-        chat.think(f"No {path}.", f"There is no {path} in the workspace.", "I tell the user.")
-        chat.final(f"There is no `{path}` in the workspace.")
-        return
-    chat.apply(changes, patch, done)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gptoss_tui.tools.formats import format_applied, format_read
+
+from training.data.changes import apply_changes
 from training.data.chat import Chat, Expectation
 from training.data.create import TEXTS
 from training.data.draw import Draw
-from training.data.edit import EDITS, apply_changes, some_edit, think_edit
+from training.data.edit import think_edit
+from training.data.edits import EDITS, some_edit
+from training.data.families import FAMILIES
 from training.data.files import TextFile
-from training.data.phrasing import say, sentence
-from training.data.programs import FAMILIES, PRINTERS, Program, print_text
+from training.data.phrasing import say, sentence, wordings
+from training.data.programs import PRINTERS, Program, print_text
 
 
 def _made(chat: Chat) -> Program:
@@ -56,29 +60,7 @@ def print_other(chat: Chat) -> None:
     if new == line:
         new = PRINTERS[language]("bye")[-1]
         text = "bye"
-    request = say(
-        draw,
-        (
-            "now make it print {x}",
-            "make it print {x}",
-            "make it print {x} instead",
-            "make it say {x}",
-            "it should print {x} instead",
-            "change it to print {x}",
-            "now change it to {x}",
-            "change it to {x}",
-            "change the text to {x}",
-            "[no, |]it should say {x}",
-            "actually print {x}",
-            "let it print {x}",
-            "now print {x} instead",
-            "can you make it print {x}?",
-            "change {f} to print {x}",
-            "replace the text with {x}",
-        ),
-        x=text,
-        f=path,
-    )
+    request = say(draw, wordings("followup", "print_other"), x=text, f=path)
     chat.key = f"{path}|{text}"
     chat.user(request)
     chat.think(
@@ -100,21 +82,7 @@ def also_print(chat: Chat) -> None:
     path, lines, language = _printer(chat)
     line, text = lines[-1], draw.message()
     new = PRINTERS[language](text)[-1]
-    request = say(
-        draw,
-        (
-            "also print {x}",
-            "now also print {x}",
-            "add a line that prints {x}",
-            "then print {x}",
-            "it should also print {x}",
-            "make it also print {x}",
-            "add another line that prints {x}",
-            "and print {x} too",
-            "after that print {x}",
-        ),
-        x=text,
-    )
+    request = say(draw, wordings("followup", "also_print"), x=text)
     chat.key = f"{path}|{text}"
     chat.user(request)
     chat.think(f"Add `{new}`.", f"I add the line {new} to {path}.", "It goes to the end.")
@@ -127,19 +95,7 @@ def also_print(chat: Chat) -> None:
 def delete_it(chat: Chat) -> None:
     """`delete it`"""
     path = _made(chat).path
-    request = say(
-        chat.draw,
-        (
-            "[delete|remove] it [|again]",
-            "now [delete|remove] it",
-            "[delete|remove] [that|the|this] file",
-            "[delete|remove] the file again",
-            "get rid of it",
-            "i don't need it anymore",
-            "remove it please",
-            "[delete|remove] what you [made|created]",
-        ),
-    )
+    request = say(chat.draw, wordings("followup", "delete_it"))
     chat.key = f"{path}|delete"
     chat.user(request)
     chat.think(f"Delete {path}.", f"The user wants {path} deleted. One patch does it.", "The user sees it first.")
@@ -155,20 +111,7 @@ def rename_it(chat: Chat) -> None:
     new = draw.path(path.rpartition(".")[2], folder=0.1)
     if new == path:
         new = f"new_{new.replace('/', '_')}"
-    request = say(
-        draw,
-        (
-            "rename it to {n}",
-            "call it {n}",
-            "now rename it to {n}",
-            "rename the file to {n}",
-            "move it to {n}",
-            "it should be called {n}",
-            "change its name to {n}",
-            "name it {n} instead",
-        ),
-        n=new,
-    )
+    request = say(draw, wordings("followup", "rename_it"), n=new)
     chat.key = f"{path}|{new}"
     chat.user(request)
     chat.think(
@@ -192,7 +135,7 @@ def edit_it(chat: Chat) -> None:
     before: dict[str, str] = {}
     if draw.chance(0.5):
         before = {path: edit.file.content}
-        chat.user(say(draw, ("show me {f}", "cat {f}", "read {f}", "what is in {f}?"), f=path))
+        chat.user(say(draw, wordings("followup", "edit_it"), f=path))
         chat.call("functions.read_file", path=path)
         chat.reply(format_read(path, lines, start=1, total=len(lines)))
         body = "\n".join(lines)
@@ -227,19 +170,7 @@ def what_was_done(chat: Chat) -> None:
     """`what did you do?`"""
     program = _made(chat)
     path = program.path
-    request = say(
-        chat.draw,
-        (
-            "what did you [do|change|make|create]?",
-            "which file did you [create|make|change]?",
-            "what is the name of the file?",
-            "what [was|is] the file called?",
-            "where is it?",
-            "where did you put it?",
-            "what files did you create?",
-            "did you create the file?",
-        ),
-    )
+    request = say(chat.draw, wordings("followup", "what_was_done"))
     chat.key = path
     chat.user(request)
     chat.think(f"I made {path}.", f"In the turn before I created {path}.", "I name the file.")
@@ -251,17 +182,7 @@ def show_it(chat: Chat) -> None:
     """`show it to me`"""
     program = _made(chat)
     path, lines = program.path, program.lines
-    request = say(
-        chat.draw,
-        (
-            "show it [to me|]",
-            "show me the [file|code|content]",
-            "what does it look like?",
-            "what is in it?",
-            "cat it",
-            "read it",
-        ),
-    )
+    request = say(chat.draw, wordings("followup", "show_it"))
     chat.key = path
     chat.user(request)
     chat.think(

@@ -12,9 +12,10 @@ from training.data.copying import copying
 from training.data.create import create
 from training.data.draw import Draw, Split
 from training.data.edit import edit_read, edit_shown, replace_shown
-from training.data.explore import delete_or_move, explore
+from training.data.explore import explore
 from training.data.followup import follow_up
 from training.data.mix import one_turn
+from training.data.rearrange import delete_or_move
 from training.data.talk import beyond, talk
 
 HeldOut = tuple[str, list[int], list[int]]

@@ -12,6 +12,7 @@ from gptoss_tui.agent.prompt import build_preamble
 from gptoss_tui.harmony.builtin import browser_namespace, python_namespace
 from gptoss_tui.harmony.messages import EFFORTS, Preamble
 from gptoss_tui.tools.declarations import WORKSPACE_FUNCTIONS
+
 from training.data.browse import browse, browse_off
 from training.data.chat import Chat, Scene
 from training.data.compute import compute
@@ -19,8 +20,9 @@ from training.data.copying import copying
 from training.data.create import create
 from training.data.draw import Draw, is_held_combination
 from training.data.edit import edit_read, edit_shown
-from training.data.explore import delete_or_move, explore, rename_everywhere
+from training.data.explore import explore
 from training.data.followup import after_error, editing_off, follow_up
+from training.data.rearrange import delete_or_move, rename_everywhere
 from training.data.talk import beyond, talk
 
 Skill = Callable[[Chat], None]

@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from training.data.draw import Draw, is_held_phrasing, text_lines
+
+WORDINGS_DIR = Path(__file__).resolve().parent.parent / "wordings"
 
 Node = str | tuple[str, ...] | list["list[Node]"]
 """Plain text, a slot as `(name,)`, or a choice among sequences."""
@@ -19,6 +22,19 @@ POLITE_FRONT = ("please ", "can you ", "could you ", "can you please ", "could y
 POLITE_BACK = (" please", ", please", " pls", " thanks", ", thanks", " for me")
 VERBS = frozenset(text_lines("request_verbs"))
 TYPO_PERCENT = 3
+
+
+@cache
+def wordings(file: str, section: str) -> tuple[str, ...]:
+    """The templates of one `## section` of `training/wordings/FILE.txt`. Raises KeyError when there is none."""
+    return _sections(file)[section]
+
+
+@cache
+def _sections(file: str) -> dict[str, tuple[str, ...]]:
+    text = (WORDINGS_DIR / f"{file}.txt").read_text(encoding="utf-8")
+    blocks = (block.split("\n") for block in text.removeprefix("## ").rstrip("\n").split("\n\n## "))
+    return {name: tuple(templates) for name, *templates in blocks}
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from training.data.chat import Chat, Expectation, Step
 from training.data.draw import Draw, text_lines
 from training.data.intents import BEYOND, INTENTS, Intent
-from training.data.phrasing import say
+from training.data.phrasing import say, wordings
 
 
 def talk(chat: Chat) -> None:
@@ -69,21 +69,7 @@ def casual(draw: Draw, text: str) -> str:
 
 def today(chat: Chat) -> None:
     """The date stands in the system message."""
-    text = say(
-        chat.draw,
-        (
-            "what is the date [today|]?",
-            "what's today's date?",
-            "what's the date?",
-            "whats the date today?",
-            "which day is it today?",
-            "what day is [it|today]?",
-            "today's date",
-            "tell me the date",
-            "do you know the date?",
-            "date?",
-        ),
-    )
+    text = say(chat.draw, wordings("talk", "today"))
     chat.skill, chat.key = "talk", f"{text.lower()} {chat.scene.date}"
     chat.user(text)
     answer = f"Today is {chat.scene.date}."
@@ -97,21 +83,7 @@ def introduce(chat: Chat) -> None:
     draw = chat.draw
     name = draw.name() if draw.chance(0.8) else draw.short_word().capitalize()
     spoken = name if draw.chance(0.7) else name.lower()
-    text = say(
-        draw,
-        (
-            "my name is {n}",
-            "[hi|hello|hey], [i'm|i am|im] {n}",
-            "[i'm|i am|im] {n}",
-            "[hi|hello|hey] my name is {n}",
-            "[hi|hello|hey] i am {n}",
-            "call me {n}",
-            "you can call me {n}",
-            "[hi|hello], {n} here",
-            "this is {n}",
-        ),
-        n=spoken,
-    )
+    text = say(draw, wordings("talk", "introduce"), n=spoken)
     chat.skill, chat.key = "talk", f"{name}|{text[:12].lower()}"
     chat.user(text)
     answer = f"Hello {name}! What shall I do?"
@@ -119,9 +91,7 @@ def introduce(chat: Chat) -> None:
     chat.expectation = Expectation(answer=answer)
     chat.final(answer)
     if draw.split == "train" and draw.chance(0.35):
-        question = say(
-            draw, ("what is my name?", "what's my name?", "who am i?", "do you [know|remember] my name?", "say my name")
-        )
+        question = say(draw, wordings("talk", "ask_name"))
         chat.user(question)
         chat.think(f"It is {name}.", f"The user said that they are {name}.", "I repeat the name.")
         chat.final(f"Your name is {name}.")
@@ -136,43 +106,12 @@ def cannot_do(chat: Chat) -> None:
     chat.skill = "talk"
     if draw.chance(0.7):
         path = draw.path(draw.choice(("py", "py", "py", "sh", "js", "html")))
-        text = say(
-            draw,
-            (
-                "run {f}",
-                "run the [file|script|program] {f}",
-                "[execute|start|launch] {f}",
-                "python {f}",
-                "python3 {f}",
-                "./{f}",
-                "bash {f}",
-                "node {f}",
-                "can you run {f}?",
-                "now run {f}",
-                "[test|try] {f}",
-                "open {f} in the browser",
-                "chmod +x {f}",
-                "what happens when i run {f}?",
-                "what is the output of {f}?",
-            ),
-            polite=True,
-            f=path,
-        )
+        text = say(draw, wordings("talk", "run_file"), polite=True, f=path)
         answer = CANNOT_RUN
         chat.think("Running is not possible.", f"The user wants {path} to run. I cannot run programs.", "I say so.")
     else:
         folder = draw.short_word()
-        text = say(
-            draw,
-            (
-                "[create|make|add] a [folder|directory|new folder|subfolder] [called |named |]{f}",
-                "mkdir {f}",
-                "[create|make] the [folder|directory] {f}",
-                "new folder {f}",
-            ),
-            polite=True,
-            f=folder,
-        )
+        text = say(draw, wordings("talk", "make_folder"), polite=True, f=folder)
         answer = f"I cannot make an empty folder. Ask me for a file in it, for example `{folder}/notes.txt`."
         chat.think("A folder.", f"The user wants the folder {folder}. A patch makes files only.", "I say so.")
         path = folder

@@ -8,7 +8,6 @@ from functools import lru_cache
 from gptoss_tui.harmony.messages import Preamble
 from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import load_tokenizer
-
 from training.data.chat import Scene, Segment, render_chat
 from training.data.draw import Draw
 from training.data.mix import MAX_TOKENS, random_scene, scene_preamble, training_chat

@@ -22,7 +22,6 @@ from gptoss_tui.harmony.tokenizer import (
     load_tokenizer,
 )
 from gptoss_tui.tools.formats import format_applied, format_denied
-
 from training.data.draw import Draw
 
 Segment = tuple[list[int], bool]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gptoss_tui.tools.formats import format_matches, format_read
-
 from training.data.changes import Edit, apply_changes, hunks
 from training.data.chat import Chat, Expectation
 from training.data.draw import Draw

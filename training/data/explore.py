@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from gptoss_tui.tools.formats import format_listing, format_matches, format_read
-
 from training.data.chat import Chat, Expectation
 from training.data.draw import Draw
 from training.data.edit import missing

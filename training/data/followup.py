@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gptoss_tui.tools.formats import format_applied, format_read
-
 from training.data.changes import apply_changes
 from training.data.chat import Chat, Expectation
 from training.data.create import TEXTS

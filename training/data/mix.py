@@ -12,7 +12,6 @@ from gptoss_tui.agent.prompt import build_preamble
 from gptoss_tui.harmony.builtin import browser_namespace, python_namespace
 from gptoss_tui.harmony.messages import EFFORTS, Preamble
 from gptoss_tui.tools.declarations import WORKSPACE_FUNCTIONS
-
 from training.data.browse import browse, browse_off
 from training.data.chat import Chat, Scene
 from training.data.compute import compute

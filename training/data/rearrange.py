@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from gptoss_tui.tools.formats import ChangeKind, format_matches, format_read
-
 from training.data.changes import KEYWORDS, tokens_of
 from training.data.chat import Chat, Expectation
 from training.data.files import TextFile, python_file

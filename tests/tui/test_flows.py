@@ -20,6 +20,7 @@ from tests.tui.scripted_agent import (
     edit_script,
     make_app,
     reasoning_script,
+    step_finished,
 )
 
 SMALL, WIDE = (80, 24), (160, 50)
@@ -628,6 +629,15 @@ async def test_focus_restyles_a_handful_of_nodes() -> None:
         await until(pilot, lambda: styled)
         assert transcript(app) not in styled
         assert len({id(node) for node in styled}) <= 10
+
+
+async def test_raw_tokens_are_shown_step_by_step() -> None:
+    steps = [ev.RawTokens(text="<|channel|>final"), ev.RawTokens(text="<|message|>hi<|return|>"), step_finished()]
+    app, _ = make_app([*steps, ev.RawTokens(text="<|channel|>analysis")])
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: "analysis" in conversation(app))
+        assert "<|channel|>final<|message|>hi<|return|>\n\n  <|channel|>analysis" in conversation(app)
 
 
 async def test_recovered_output_and_notices_are_told() -> None:

@@ -10,6 +10,7 @@ from gptoss_tui.sanitize import to_terminal_text as safe
 from gptoss_tui.tui.blocks.answer import AnswerBlock
 from gptoss_tui.tui.blocks.base import Block, seconds
 from gptoss_tui.tui.blocks.notice import NoticeBlock, NoticeKind, SummaryBlock
+from gptoss_tui.tui.blocks.raw import RawBlock
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock, Thought, ThoughtBlock, plural_tokens
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.user import UserBlock
@@ -27,6 +28,7 @@ class TranscriptController:
         self._clock = clock
         self._items: dict[str, Block] = {}
         self._thoughts: dict[str, tuple[ThoughtBlock, float]] = {}
+        self._raw: RawBlock | None = None
         self._welcome: WelcomeBlock | None = None
         self._inline = True
         self._started = 0.0
@@ -96,7 +98,10 @@ class TranscriptController:
                 self._add(NoticeBlock("warning", safe(event.what)))
             case ev.Notice():
                 self._add(NoticeBlock("warning", safe(event.text), safe(event.hint)))
+            case ev.RawTokens():
+                self._write_raw(safe(event.text))
             case ev.StepFinished():
+                self._raw = None
                 self._generated += event.generated_tokens
             case ev.TurnFinished():
                 self._end(event)
@@ -106,6 +111,7 @@ class TranscriptController:
     def _begin(self, event: ev.TurnStarted) -> None:
         self._items.clear()
         self._thoughts.clear()
+        self._raw = None
         self._started, self._generated = self._clock(), 0
         if self._welcome is not None:
             self._transcript.remove_block(self._welcome)
@@ -144,6 +150,13 @@ class TranscriptController:
 
     def _add(self, block: Block) -> None:
         self._transcript.add(block)
+
+    def _write_raw(self, text: str) -> None:
+        if self._raw is None:
+            self._raw = RawBlock()
+            self._add(self._raw)
+        self._raw.append(text)
+        self._transcript.touch(self._raw)
 
     def _reason(self, event: ev.ReasoningDelta | ev.ReasoningDone) -> None:
         block = self._items.get(event.item_id)

@@ -54,3 +54,10 @@ def status(app: GptOssApp) -> str:
 def help_text(app: GptOssApp) -> str:
     """The open help as text."""
     return "\n".join(str(widget.render()) for widget in app.screen.query(Static))
+
+
+def colours(app: GptOssApp) -> set[tuple[int, int, int]]:
+    """Every colour on the screen."""
+    styles = [segment.style for strip in app.screen._compositor.render_strips(app.size) for segment in strip]
+    found = [colour for style in styles if style for colour in (style.color, style.bgcolor) if colour]
+    return {tuple(colour.get_truecolor()) for colour in found}  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from gptoss_tui.errors import CheckpointError
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
 from gptoss_tui.tui.controllers.frames import FrameClock
 from tests.tui.conftest import until
-from tests.tui.screen import composer, conversation, help_text, panel, screen, status, transcript
+from tests.tui.screen import colours, composer, conversation, help_text, panel, screen, status, transcript
 from tests.tui.scripted_agent import (
     Clock,
     ScriptedEngine,
@@ -23,6 +24,7 @@ from tests.tui.scripted_agent import (
     step_finished,
 )
 
+EDIT_REQUEST = next(step for step in edit_script() if isinstance(step, ev.ApprovalRequest))
 SMALL, WIDE = (80, 24), (160, 50)
 LONG_DIFF = "--- /dev/null\n+++ b/long.py\n@@ -0,0 +1,60 @@\n" + "".join(f"+line {n}\n" for n in range(1, 61))
 
@@ -121,6 +123,33 @@ async def test_other_answers(key: str, kind: str) -> None:
         await until(pilot, lambda: agent.decisions)
         assert agent.decisions[0][1].kind == kind
         await until(pilot, lambda: ("denied" if kind == "deny" else "✓ ok") in conversation(app))
+
+
+@pytest.mark.parametrize(
+    ("preview_type", "preview"), [("command", "make test\nrm -r build"), ("code", "print(1)"), ("url", "https://x.org")]
+)
+async def test_other_requests_show_all_of_what_would_run(preview_type: str, preview: str) -> None:
+    request = dataclasses.replace(EDIT_REQUEST, kind="command", preview=preview, preview_type=preview_type)
+    clock = Clock()
+    app, agent = make_app([request, "decision"], clock=clock)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: panel(app).grace.is_shown)
+        assert all(line in screen(app) for line in preview.split("\n"))
+        clock.now += 0.31
+        await pilot.click("#approval-keys", offset=(2, 0))
+        await until(pilot, lambda: agent.decisions)
+        assert agent.decisions[0][1].kind == "once"
+
+
+async def test_a_click_before_300_ms_does_not_count() -> None:
+    app, agent = make_app(edit_script())
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: panel(app).grace.is_shown)
+        await pilot.click("#approval-keys", offset=(2, 0))
+        assert agent.decisions == []
+        assert composer(app).text == ""
 
 
 async def test_deny_with_a_message() -> None:
@@ -629,6 +658,18 @@ async def test_focus_restyles_a_handful_of_nodes() -> None:
         await until(pilot, lambda: styled)
         assert transcript(app) not in styled
         assert len({id(node) for node in styled}) <= 10
+
+
+@pytest.mark.parametrize("wanted", ["1", None])
+async def test_no_color_leaves_only_greys(monkeypatch: pytest.MonkeyPatch, wanted: str | None) -> None:
+    if wanted:
+        monkeypatch.setenv("NO_COLOR", wanted)
+    app, _ = make_app(answer_script("**bold** `code`"))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: "30 tokens" in conversation(app))
+        assert colours(app)
+        assert all(red == green == blue for red, green, blue in colours(app)) == bool(wanted)
 
 
 async def test_raw_tokens_are_shown_step_by_step() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -128,9 +127,3 @@ def test_looks_when_loading_failed(snap_compare: Callable[..., bool]) -> None:
     )
     app, _ = make_app(engine=ScriptedEngine(failure=failure))
     assert snap_compare(app, terminal_size=SMALL, run_before=still(nothing))
-
-
-def test_no_color_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    app: Any = make_app()[0]
-    assert app.no_color

@@ -7,7 +7,7 @@ ahead never answers. Keys that do not count go on into the draft.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
 from textual import events
@@ -176,6 +176,16 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         if self._counts({"once": "y", "session": "a", "deny": "n"}[kind]):
             self._answer(kind)
 
+    def action_click(self, choice: str) -> None:
+        """A choice by mouse; like a key, it counts only when the question was seen."""
+        if choice == "refuse":
+            self.action_refuse()
+        elif self.grace.accepts():
+            if choice == "message":
+                self._show_message_input(True)
+            else:
+                self._answer(cast("DecisionKind", choice))
+
     def action_deny_with_message(self) -> None:
         """Open the line for a message to the model."""
         if self._counts("m"):
@@ -243,9 +253,9 @@ _PLURALS = {"edit": "all edits", "command": "all commands"}
 
 def _choices(kind: str) -> tuple[Hint, ...]:
     return (
-        ("y", "allow once", "focused.answer('once')"),
-        ("a", f"{_PLURALS.get(kind, kind)} this session", "focused.answer('session')"),
-        ("n", "deny", "focused.answer('deny')"),
-        ("m", "deny, say why", "focused.deny_with_message"),
-        ("Esc", "stop", "focused.refuse"),
+        ("y", "allow once", "focused.click('once')"),
+        ("a", f"{_PLURALS.get(kind, kind)} this session", "focused.click('session')"),
+        ("n", "deny", "focused.click('deny')"),
+        ("m", "deny, say why", "focused.click('message')"),
+        ("Esc", "stop", "focused.click('refuse')"),
     )

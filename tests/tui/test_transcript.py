@@ -124,13 +124,13 @@ async def test_strips_far_from_the_view_are_dropped_and_come_back() -> None:
         for block in blocks:
             app.view.add(block)
         app.view.flush()
+        assert sum(entry.strips is not None for entry in app.view._entries) <= KEPT_BLOCKS
         await pilot.resize_terminal(41, 10)
         for _ in range(200):
             await pilot.pause(0.01)
             if not app.view._reflowing:
                 break
-        kept = sum(entry.strips is not None for entry in app.view._entries)
-        assert kept <= KEPT_BLOCKS
+        assert sum(entry.strips is not None for entry in app.view._entries) <= KEPT_BLOCKS
         app.view.scroll_home(animate=False)
         await pilot.pause()
         assert shown(app.view)[0] == "b0"

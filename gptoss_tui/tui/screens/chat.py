@@ -153,10 +153,9 @@ class ChatScreen(Screen[None]):
 
     # Loading and turns
 
-    async def _start(self) -> None:
+    def _start(self) -> None:
         if not self.is_running or not self.is_attached:
             return
-        await self.mount(self._panel, before=self._composer)
         if self._prompt:
             self._turns.enqueue(self._prompt)
         self._load()
@@ -166,6 +165,8 @@ class ChatScreen(Screen[None]):
         self._status.set_activity("loading")
         self._frames.start()
         outcome = await self._loader.load()
+        if not self._panel.is_attached:  # nothing can be asked before a model is there; typing comes first
+            await self.mount(self._panel, before=self._composer)
         self.query_one(LoadingBar).hide()
         self._frames.stop()
         if isinstance(outcome, LoadFailure):

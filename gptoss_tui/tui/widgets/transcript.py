@@ -130,6 +130,7 @@ class Transcript(ScrollView, can_focus=False):
             return
         dirty, self._dirty = sorted(self._dirty), set()
         self._redraw(dirty)
+        self._forget_far_strips()
 
     def scroll_page(self, direction: int) -> None:
         """One page up (-1) or down (1)."""
@@ -330,6 +331,8 @@ class Transcript(ScrollView, can_focus=False):
 
     def _forget_far_strips(self) -> None:
         """Strips of blocks far from the view are dropped; they are drawn again when they come into view."""
+        if len(self._entries) <= KEPT_BLOCKS:
+            return
         kept = [index for index, entry in enumerate(self._entries) if entry.strips is not None]
         if len(kept) <= KEPT_BLOCKS:
             return

@@ -130,7 +130,7 @@ async def run_chat(engine: Engine, tokenizer: Tokenizer, skill: str, chat: Chat)
         root = _real(folder)
         expected = chat.expectation
         write_files(root, expected.files_before)
-        agent = _agent(engine, tokenizer, chat, Workspace(root))
+        agent = make_agent(engine, tokenizer, chat, Workspace(root))
         events: list[Event] = []
         prompts = [step.text for step in chat.steps if step.kind == "user"]
         try:
@@ -147,7 +147,8 @@ def _real(folder: str) -> Path:
     return Path(folder).resolve()
 
 
-def _agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Workspace) -> Agent:
+def make_agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Workspace) -> Agent:
+    """An agent as in the scene of `chat`, with everything allowed and temperature 0."""
     scene = chat.scene
     builtin: list[BuiltinTools] = []
     if scene.browser:
@@ -156,14 +157,16 @@ def _agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Workspac
         )
     if scene.python:
         builtin.append(python_group())
+    registry = ToolRegistry(workspace_tools(workspace, edit=scene.files), builtin)
     return Agent(
         engine,
         tokenizer,
-        ToolRegistry(workspace_tools(workspace, edit=scene.files), builtin),
+        registry,
         workspace=workspace.root,
         effort=scene.effort,
         sampling=SamplingParams(temperature=0.0),
         developer_message=scene.developer_message,
+        builtin_tools=registry.namespaces,
         current_date=scene.date,
         policy="all",
         limits=Limits(tokens=MAX_TOKENS, tool_calls=8),

@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.agent.events import Event, Recovered, ToolFinished, TurnFinished
+from gptoss_tui.engine.types import EngineSpec
+from gptoss_tui.engine.worker.client import EngineClient
+from gptoss_tui.harmony.tokenizer import load_tokenizer
+from gptoss_tui.tools.base import Workspace
+from training.data import preamble_ids
 from training.data.chat import Expectation
+from training.data.holdout import held_out_chat
 from training.data.trial import trial_chats
 from training.evaluate import BARS, PROMPTS, prompts, table, wilson
-from training.grading import Outcome, grade, is_harmony, read_files, run_python, write_files
+from training.grading import Outcome, grade, is_harmony, make_agent, read_files, run_python, write_files
 
 
 def done(answer: str, *tools: str) -> list[Event]:
@@ -98,3 +104,10 @@ def test_trials_expect_something() -> None:
     for chat in trial_chats():
         assert chat.expectation.answer or chat.expectation.tool
         assert all(step.kind == "user" for step in chat.steps)
+
+
+@pytest.mark.parametrize("skill", ["talk", "python", "browser"])
+def test_agent_is_told_what_training_told(skill: str, tmp_path: Path) -> None:
+    chat = held_out_chat(skill, 0, 1)
+    agent = make_agent(EngineClient(EngineSpec(tmp_path)), load_tokenizer(), chat, Workspace(tmp_path.resolve()))
+    assert agent.conversation.tokens == list(preamble_ids(chat.scene))

@@ -27,8 +27,9 @@ def _splitmix64(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def code_rows(stem: npt.NDArray[np.int32], hidden_size: int) -> npt.NDArray[np.int8]:
     """Signs of each stem. stem [N] -> [N, hidden_size] of -1 and 1; hidden_size must be a multiple of 64."""
-    words = hidden_size // 64
-    counter = stem.astype(np.uint64)[:, None] * np.uint64(words) + np.arange(words, dtype=np.uint64)
+    words = np.arange(hidden_size // 64, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        bits = np.unpackbits(_splitmix64(counter).astype("<u8").view(np.uint8), axis=1, bitorder="little")
-    return bits.astype(np.int8) * np.int8(2) - np.int8(1)
+        counter = stem.astype(np.uint64)[:, None] * np.uint64(len(words)) + words
+        octets = _splitmix64(counter.astype(np.uint64)).astype("<u8").view(np.uint8)
+    bits = np.unpackbits(octets.reshape(len(stem), -1), axis=1, bitorder="little").astype(np.int8)
+    return (bits * 2 - 1).astype(np.int8)

@@ -7,11 +7,15 @@ bubblewrap that root starts is no sandbox: its uid 0 stays the host's, which may
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,16 +62,22 @@ class Bubblewrap:
 
     async def start(self, limits: Limits) -> BubblewrapProcess:
         """Raises SandboxError when bubblewrap cannot be started."""
+        # Not in a thread: the process dies with the thread that made it.
+        return self._start(limits)
+
+    def _start(self, limits: Limits) -> BubblewrapProcess:
         seccomp = os.memfd_create("seccomp")
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - the process closes it
+        ours, theirs = socket.socketpair()
         nobody = NOBODY if os.geteuid() == 0 else None
+        no_groups: list[str | int] | None = None if nobody is None else []
         try:
             os.write(seccomp, assemble(platform.machine()))
             os.lseek(seccomp, 0, os.SEEK_SET)
-            process = await asyncio.create_subprocess_exec(
-                *self._command(limits, seccomp),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+            process = subprocess.Popen(
+                self._command(limits, seccomp),
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=errors,
                 env={},
                 cwd="/",
@@ -75,24 +85,38 @@ class Bubblewrap:
                 start_new_session=True,
                 user=nobody,
                 group=nobody,
-                extra_groups=None if nobody is None else (),
+                extra_groups=no_groups,
             )
         except OSError as error:
             errors.close()
+            ours.close()
             raise SandboxError(f"bubblewrap cannot be started: {error}") from error
         finally:
+            theirs.close()
             os.close(seccomp)
-        return BubblewrapProcess(process, errors)
+        return BubblewrapProcess(process, ours, errors)
 
     def _command(self, limits: Limits, seccomp: int) -> list[str]:
         scratch = str(limits.scratch)
         return [
             self.program,
             *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)),
-            *("--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"),
-            *("--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", HOME, "--setenv", "LANG", "C.UTF-8"),
+            # bubblewrap's own first process would be without the system call filter, and its memory within reach.
+            *("--as-pid-1", "--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+            *(
+                "--clearenv",
+                "--setenv",
+                "PATH",
+                "/usr/bin:/bin",
+                "--setenv",
+                "HOME",
+                HOME,
+                "--setenv",
+                "LANG",
+                "C.UTF-8",
+            ),
             *("--ro-bind", "/usr", "/usr", *_system_folders(), *self._own_python()),
-            *("--proc", "/proc", "--dev", "/dev"),
+            *("--proc", "/proc", "--dev", "/dev", "--size", scratch, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
             *("--size", scratch, "--tmpfs", "/tmp", "--size", scratch, "--tmpfs", HOME),
             *("--chdir", HOME, "--remount-ro", "/", "--seccomp", str(seccomp)),
             *(str(self.python), *PYTHON_FLAGS),
@@ -107,25 +131,29 @@ class Bubblewrap:
 class BubblewrapProcess:
     """bubblewrap and what runs in it. When bubblewrap dies, the kernel ends everything inside."""
 
-    def __init__(self, process: asyncio.subprocess.Process, errors: IO[bytes]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._process, self._errors = process, errors
-        self._in, self._out = process.stdin, process.stdout
+    def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, errors: IO[bytes]) -> None:
+        channel.setblocking(False)
+        self._process, self._channel, self._errors = process, channel, errors
 
     async def read(self, size: int) -> bytes:
-        return await self._out.read(size)
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._channel, size)
+        except ConnectionError:
+            return b""
 
     async def write(self, data: bytes) -> None:
-        self._in.write(data)
-        await self._in.drain()
+        await asyncio.get_running_loop().sock_sendall(self._channel, data)
 
     def kill(self) -> None:
-        if self._process.returncode is None:
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        if self._process.poll() is None:
             self._process.kill()
+            threading.Thread(target=self._process.wait, name="reap bubblewrap", daemon=True).start()
 
     async def wait(self) -> str:
-        code = await self._process.wait()
+        code = await asyncio.to_thread(self._process.wait)
+        self._channel.close()
         if self._errors.closed:
             return ""
         self._errors.seek(0)

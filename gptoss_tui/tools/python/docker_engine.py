@@ -157,7 +157,7 @@ class DockerProcess:
 def _options(limits: Limits) -> dict[str, Any]:
     from docker.types import Ulimit
 
-    scratch = f"rw,noexec,nosuid,nodev,size={limits.scratch},mode=1777"
+    scratch = f"rw,noexec,nosuid,nodev,size={limits.scratch},mode=1777,uid=65534,gid=65534"
     environment = ("PATH=/usr/local/bin:/usr/bin:/bin", f"HOME={HOME}", "LANG=C.UTF-8")
     return {
         "entrypoint": ["/usr/bin/env", "-i", *environment, "python3", *PYTHON_FLAGS],

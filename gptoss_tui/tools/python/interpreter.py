@@ -71,12 +71,12 @@ class Interpreter:
         self._received = 0
         try:
             ending, done = await self._run(cell, code, output)
+        except TimeoutError:  # an OSError, too
+            await self.end()
+            return Outcome("timeout", output.finish(), alive=False)
         except (OSError, EOFError, ProtocolError):
             why = await self.end()
             return Outcome("died", output.finish(), alive=False, why=why)
-        except TimeoutError:
-            await self.end()
-            return Outcome("timeout", output.finish(), alive=False)
         except BaseException:
             self.kill()
             raise

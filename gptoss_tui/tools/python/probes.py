@@ -6,31 +6,30 @@ from gptoss_tui.tools.python.interpreter import Interpreter
 from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError
 
 _CODE = """
-import ctypes, os
+import ctypes, errno, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 def opens(path):
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
+    os.close(os.open(path, os.O_WRONLY))
     return True
-def connects():
-    import socket
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.connect(("192.0.2.1", 9))
-    return True
+def reaches(call, *arguments):
+    return libc[call](*arguments) == 0 or ctypes.get_errno() != errno.EPERM
+# None of these changes anything where it works.
 probes = {
-    "writes to /usr": lambda: opens("/usr/escape"),
-    "writes to /etc": lambda: opens("/etc/escape"),
+    "writes to /usr": lambda: os.access("/usr", os.W_OK),
+    "writes to /etc": lambda: os.access("/etc", os.W_OK),
     "configures the kernel": lambda: opens("/proc/sys/kernel/core_pattern"),
-    "uses the network": connects,
-    "makes a namespace": lambda: libc.unshare(0x10000000) == 0,
-    "mounts": lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) == 0,
-    "traces": lambda: libc.ptrace(0, 0, 0, 0) == 0,
+    "makes sockets": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close() is None,
+    "has a network": lambda: len(open("/proc/net/dev").readlines()) > 3,
+    "makes namespaces": lambda: reaches("unshare", 0),
+    "mounts": lambda: reaches("mount", None, None, None, 0, None),
+    "traces processes": lambda: reaches("ptrace", 999, 0, None, None),
     "sees other processes": lambda: sum(n.isdigit() for n in os.listdir("/proc")) > 8,
     "sees people's files": lambda: any(os.path.isdir(p) and os.listdir(p) for p in ("/root", "/home")),
     "has capabilities": lambda: int(status["CapEff"], 16) != 0,
     "may gain privileges": lambda: status["NoNewPrivs"].strip() != "1",
     "has no system call filter": lambda: status["Seccomp"].strip() != "2",
-    "reads the host's environment": lambda: set(os.environ) - {"PATH", "HOME", "LANG", "LC_CTYPE", "PWD", "HOSTNAME"},
+    "has an environment": lambda: set(os.environ) - {"PATH", "HOME", "LANG", "LC_CTYPE", "PWD", "HOSTNAME"},
 }
 for name, probe in probes.items():
     try:

@@ -11,8 +11,7 @@ import json
 import struct
 from typing import Any, Final
 
-_REFUSED: Final[dict[str, tuple[int | None, int | None]]] = {
-    # name: number on x86-64, number on aarch64
+REFUSED: Final[dict[str, tuple[int | None, int | None]]] = {
     "_sysctl": (156, None),
     "acct": (163, 89),
     "add_key": (248, 217),
@@ -80,6 +79,8 @@ _REFUSED: Final[dict[str, tuple[int | None, int | None]]] = {
     "ustat": (136, None),
     "vhangup": (153, 58),
 }
+"""Name: its number on x86-64 and on aarch64. clone3, and flags of clone and ioctl, come on top."""
+
 _CLONE3 = 435
 _FIRST_UNKNOWN = 463
 """Calls that are younger than this list do not exist. (The x32 calls of x86-64 have larger numbers, too.)"""
@@ -92,8 +93,6 @@ _INJECTING_IOCTLS = (0x5412, 0x541C)
 
 _MACHINES = {"x86_64": (0, 0xC000003E, 56, 16), "aarch64": (1, 0xC00000B7, 220, 29)}
 """Machine: its column above, its audit number, the numbers of its clone and ioctl."""
-
-REFUSED_CALLS: Final = (*_REFUSED, "clone3")
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
@@ -117,7 +116,7 @@ def assemble(machine: str) -> bytes:
         # glibc goes back to clone, whose flags can be looked at, when clone3 does not exist.
         *_answer(_EQUAL, _CLONE3, errno.ENOSYS),
     ]
-    for numbers in _REFUSED.values():
+    for numbers in REFUSED.values():
         if (number := numbers[column]) is not None:
             program += _answer(_EQUAL, number, errno.EPERM)
     program += [
@@ -137,7 +136,7 @@ def assemble(machine: str) -> bytes:
 def docker_profile() -> str:
     """The same filter as Docker's `seccomp=` option takes it."""
     rules: list[dict[str, Any]] = [
-        {"names": list(_REFUSED), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM},
+        {"names": list(REFUSED), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM},
         {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
     ]
     flags = [1 << bit for bit in range(32) if _NAMESPACES >> bit & 1]

@@ -1,0 +1,71 @@
+"""Real sandboxes for the tests: bubblewrap wherever there is one, Docker where an engine has a Python image."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from gptoss_tui.tools.python.bubblewrap import candidates
+from gptoss_tui.tools.python.docker_engine import find_docker
+from gptoss_tui.tools.python.probes import self_test
+from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError
+from gptoss_tui.tools.python.session import PythonSession
+
+IMAGE = os.environ.get("GPTOSS_TUI_TEST_IMAGE", "python:3.12-slim")
+"""`docker import` of any root file system with python3 will do."""
+
+Open = Callable[..., PythonSession]
+
+
+async def find(name: str) -> Sandbox:
+    """The sandbox, after its self-test. Skips where there is none; root on Linux can have bubblewrap, and must."""
+    try:
+        sandbox: Sandbox = next(candidates()) if name == "bubblewrap" else await find_docker(IMAGE)
+        await self_test(sandbox)
+    except SandboxError as error:
+        if name == "bubblewrap" and sys.platform == "linux" and os.geteuid() == 0:
+            pytest.fail(f"this machine has no working bubblewrap: {error}")
+        pytest.skip(f"{name}: {error.message}")
+    return sandbox
+
+
+@pytest.fixture(params=["bubblewrap", "docker"])
+async def sandbox(request: pytest.FixtureRequest) -> Sandbox:
+    return await find(request.param)
+
+
+@pytest.fixture
+async def open_session(sandbox: Sandbox) -> AsyncIterator[Open]:
+    """Makes sessions with other limits than the usual; they end with the test."""
+    sessions: list[PythonSession] = []
+
+    def open_session(**limits: Any) -> PythonSession:
+        async def choose() -> Sandbox:
+            return sandbox
+
+        sessions.append(PythonSession(choose, Limits(**limits)))
+        return sessions[-1]
+
+    yield open_session
+    for session in sessions:
+        session.reset()
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+def session(open_session: Open) -> PythonSession:
+    return open_session(seconds=20.0)
+
+
+def ignore(text: str) -> None:
+    """Takes output that nobody looks at."""
+
+
+async def run(session: PythonSession, code: str) -> str:
+    """What the model reads."""
+    return (await session.run(code, ignore)).text

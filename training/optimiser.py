@@ -27,10 +27,16 @@ def orthogonalise(g: Tensor) -> Tensor:
 
 
 class Muon:
-    """Orthogonalised momentum, one batch for all parameters of a shape: [rows, cols] or [N, rows, cols]."""
+    """Orthogonalised momentum, one batch for all parameters of a shape: [rows, cols] or [N, rows, cols].
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
-        self.lr, self.momentum = lr, momentum
+    Every step has the same size whatever the gradient's, so without weight decay the matrices grow for as long as the
+    run lasts, and attention scores with them. With it their norms settle near 1 / weight_decay.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95
+    ) -> None:
+        self.lr, self.weight_decay, self.momentum = lr, weight_decay, momentum
         by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
         for p in parameters:
             by_shape[p.shape].append(p)
@@ -46,4 +52,5 @@ class Muon:
             rows, cols = update.shape[-2:]
             update = orthogonalise(update.reshape(-1, rows, cols)).view_as(update)
             step = self.lr * scale * max(1.0, rows / cols) ** 0.5
+            torch._foreach_mul_(parameters, 1.0 - self.lr * scale * self.weight_decay)
             torch._foreach_add_(parameters, list(update.to(buffer.dtype).unbind(0)), alpha=-step)

@@ -32,6 +32,7 @@ ROW_TOKENS = 4096
 WARMUP_STEPS = 150
 LOSS_CHUNK = 4096
 COMPILE_STEPS = 10
+REPORT_STEPS = 200
 
 
 @dataclass(slots=True)
@@ -148,7 +149,7 @@ def build(args: argparse.Namespace, device: torch.device) -> tuple[Nano, Muon, t
     adam = torch.optim.AdamW(rest, lr=args.lr_adam, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     for block in model.blocks:
         block.compile()
-    return model, Muon(matrices, lr=args.lr_muon), adam
+    return model, Muon(matrices, lr=args.lr_muon, weight_decay=args.weight_decay), adam
 
 
 def average_gradients(model: Nano, world: int) -> None:
@@ -225,23 +226,24 @@ class Trainer:
         return loss
 
     def run(self) -> None:
-        clock, saved, loss = Clock(self.host, self.args.minutes), time.monotonic(), torch.zeros(())
+        clock, saved, total = Clock(self.host, self.args.minutes), time.monotonic(), torch.zeros((), device="cuda")
         while clock.elapsed < 1.0:
             clock.tick(self.step)
-            loss = self.update(clock.elapsed)
-            if self.step % 200 == 0:
-                self.report(loss, time.monotonic() - clock.started)
+            total += self.update(clock.elapsed).detach()
+            if self.step % REPORT_STEPS == 0:
+                self.report(float(total) / REPORT_STEPS, time.monotonic() - clock.started)
+                total.zero_()
             if time.monotonic() - saved > self.args.save_every:
                 saved = time.monotonic()
                 self.save()
         self.save()
-        self.host.say(f"done: {self.step} steps, loss {float(loss):.4f}")
 
-    def report(self, loss: Tensor, seconds: float) -> None:
+    def report(self, loss: float, seconds: float) -> None:
+        """`loss` is the mean since the last report, of tokens that were new unless `fresh` is below 1."""
         tokens = (self.step - COMPILE_STEPS) * self.args.batch * ROW_TOKENS * self.host.world
         fresh = self.rows.seen / (self.step * self.args.batch)
         speed = tokens / max(seconds, 1e-9) / 1e6
-        self.host.say(f"{self.step} {seconds:.0f}s loss {float(loss):.4f} {speed:.2f} Mtok/s fresh {fresh:.2f}")
+        self.host.say(f"{self.step} {seconds:.0f}s loss {loss:.4f} {speed:.2f} Mtok/s fresh {fresh:.2f}")
 
     def save(self) -> None:
         if self.host.rank == 0:
@@ -310,8 +312,9 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=24_576, help="output ids of a step, common ones included")
     parser.add_argument("--capacity", type=int, default=30_000, help="rows kept for repetition")
     parser.add_argument("--workers", type=int, default=0, help="generator processes a GPU; 0 takes all cores")
-    parser.add_argument("--lr-muon", type=float, default=0.02)
-    parser.add_argument("--lr-adam", type=float, default=3e-3)
+    parser.add_argument("--lr-muon", type=float, default=0.01)
+    parser.add_argument("--lr-adam", type=float, default=1e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.1, help="of the matrices that Muon trains")
     parser.add_argument("--save-every", type=float, default=150.0, help="seconds between checkpoints")
     args = parser.parse_args()
     Path(args.out).mkdir(parents=True, exist_ok=True)

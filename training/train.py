@@ -302,7 +302,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--holdout", type=int, default=800, help="held-out prompts of the check at the end")
     parser.add_argument("--minutes", type=float, default=24.0)
-    parser.add_argument("--out", required=True, help="folder for nano.safetensors and state.pt")
+    parser.add_argument("--out", required=True, help="folder for nano.safetensors and misses.txt")
     parser.add_argument("--counts", default="training/counts.npy", help="token counts made by training.count")
     parser.add_argument("--resume", help="nano.safetensors of an earlier run")
     parser.add_argument("--compile-cache", help="file that keeps compiled kernels from run to run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import threading
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
@@ -84,13 +85,13 @@ class LocalDocuments:
         return document.title, document.text
 
     def _fetch(self, url: str, budget: Budget) -> Document:
-        path = self._path(url)
         with Tree(self._root) as tree:
+            near = ""
             try:
-                resolved = tree.resolve(path)
-                return self._read(tree, resolved)
-            except PathError as error:
+                path = tree.resolve(self._path(url))
                 near = similar_paths(tree, path, budget)
+                return self._read(tree, path)
+            except PathError as error:
                 raise ToolError(f"Error fetching URL `{url}`: {error.message}{near}") from error
 
     def _read(self, tree: Tree, path: str) -> Document:
@@ -123,5 +124,4 @@ class LocalDocuments:
                 f"Error fetching URL `{url}`: the browser has no network here. "
                 f"It reads only the documents in {SCHEME}://{self._host}/; find them with browser.search."
             )
-        path = unquote(parts.path)
-        return path.lstrip("/") if parts.scheme else path
+        return posixpath.normpath("/" + unquote(parts.path)).lstrip("/")

@@ -110,6 +110,9 @@ class Connection:
                     *(sys.executable, "-P", "-u", "-X", "faulthandler"),
                     *("-m", "gptoss_tui.engine.worker", str(theirs.fileno())),
                     env=_ENVIRONMENT_DEFAULTS | os.environ,
+                    # The folder that the person works in may go away, and torch's maths library does not start in a
+                    # folder that is gone.
+                    cwd=os.sep,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT,

@@ -106,3 +106,18 @@ async def test_a_damaged_checkpoint_is_named(tmp_path: Path, checkpoint: Path) -
     with pytest.raises(CheckpointError, match=str(tmp_path)):
         async for _ in client.load():
             pass
+
+
+async def test_the_folder_that_the_front_works_in_may_be_gone(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = EngineClient(EngineSpec(checkpoint, dtype="float32", threads=1))
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    async for _ in client.load():
+        pass
+    sampled, _ = await generate(client, [1, 2, 3])
+    await client.close()
+    assert len(sampled) == 8

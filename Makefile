@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint dev clean
+.PHONY: run test sandbox lint dev clean
 
 run: $(VENV)/.run
 	@$(BIN)/gptoss-tui
 
-test: $(VENV)/.test
+test: $(VENV)/.test sandbox
 	@$(BIN)/pytest
+
+# The python tool is tested in a real sandbox. Who may install one gets it; for others those tests are skipped.
+sandbox:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v bwrap >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends bubblewrap python3-minimal >/dev/null; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """All findings, the quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
-        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker),
+        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker, _sandbox),
     )
     for section in sections:
         yield from section()
@@ -174,3 +174,18 @@ def _docker() -> Iterator[Check]:
         yield Check("docker", "note", f"not reachable: {error}", "start Docker to let the model run Python")
         return
     yield Check("docker", "ok", f"engine {version}")
+
+
+def _sandbox() -> Iterator[Check]:
+    import asyncio
+
+    from gptoss_tui.settings import load_settings
+    from gptoss_tui.tools.python.choose import choose_sandbox
+
+    try:
+        settings = load_settings()
+        sandbox = asyncio.run(choose_sandbox(settings.python_sandbox, settings.python_image))
+    except GptOssError as error:
+        yield Check("sandbox", "note", error.message, error.hint)
+        return
+    yield Check("sandbox", "ok", f"Python {sandbox.description}")

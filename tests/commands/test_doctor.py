@@ -58,6 +58,7 @@ def test_findings_on_this_machine(capsys: pytest.CaptureFixture[str], monkeypatc
     assert "threads" in checks["torch"]["detail"]
     assert checks["docker"]["status"] == "note", "a missing Docker keeps nothing else from working"
     assert {"gpu", "cuda", "metal"} & set(checks)
+    assert checks["sandbox"]["status"] == "ok" or "no working sandbox" in checks["sandbox"]["detail"]
 
 
 def test_a_reachable_docker(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,17 +66,12 @@ def add_file(chat: Chat, program: Program) -> None:
     chat.think(
         f"Add {path}.",
         sentence(f"The user wants {path} {program.purpose}") + " I add it with one patch.",
-        f"The file has {count_lines(program.lines)}. Nothing else has to change. Then I say what I did.",
+        "Nothing else has to change. Then I say what I did.",
     )
     content = "".join(f"{line}\n" for line in program.lines)
     chat.expectation = Expectation(files_after={path: content}, tool="functions.apply_patch", answer_has=(path,))
     patch = [f"*** Add File: {path}", *(f"+{line}" for line in program.lines)]
     chat.apply([("A", path)], patch, sentence(f"I created `{path}` {program.purpose}"))
-
-
-def count_lines(lines: list[str]) -> str:
-    """`one line`, `3 lines`."""
-    return {0: "no lines", 1: "one line"}.get(len(lines), f"{len(lines)} lines")
 
 
 def text_file(draw: Draw) -> Program:

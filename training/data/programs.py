@@ -137,4 +137,5 @@ def print_many(draw: Draw) -> Program:
 
 
 def _count_lines(low: int, high: int) -> list[str]:
-    return [f"for number in range({low}, {high + 1}):", "    print(number)"]
+    # The sum is left to Python: a tiny model copies the last number better than it adds one to it.
+    return [f"for number in range({low}, {high} + 1):", "    print(number)"]

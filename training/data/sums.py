@@ -120,7 +120,7 @@ def fold(draw: Draw) -> Task:
     line = f"print({code.replace('{x}', str(values))})"
     line = f"import math\n{line}" if "math." in code else line
     return Task(
-        request, line, show(make(values)), f"I need the {word} of {len(values)} numbers.", f"The {word} is {{r}}."
+        request, line, show(make(values)), f"I need the {word} of the numbers.", f"The {word} is {{r}}."
     )
 
 

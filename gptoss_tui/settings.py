@@ -30,6 +30,10 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NOT_ZERO = ("context", "max_tokens", "threads")
 
 
+NANO_CONTEXT = 8192
+"""Tokens of context of the built-in model unless another number is asked for: it was never trained beyond that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. None means that the model's or the machine's own default applies.
@@ -69,7 +73,7 @@ class Settings:
             checkpoint=resolve_model(self.model),
             backend=self.backend,
             dtype=self.dtype,
-            context=self.context,
+            context=NANO_CONTEXT if self.context is None and self.model == NANO else self.context,
             threads=self.threads,
             name=self.model if named else "",
         )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PING_SECONDS = 3
 _CALL_SECONDS = 10
 _USER = "65534:65534"
-_OWNER, _BOOT = "gptoss-tui.pid", "gptoss-tui.boot"
+_OWNER, _HOST, _BOOT = "gptoss-tui.pid", "gptoss-tui.host", "gptoss-tui.boot"
 _DIAGNOSIS_BYTES = 2000
 _STDERR = 2
 
@@ -181,7 +181,7 @@ def _options(limits: Limits) -> dict[str, Any]:
         "log_config": {"Type": "none"},
         "hostname": "sandbox",
         "working_dir": HOME,
-        "labels": {_OWNER: str(os.getpid()), _BOOT: _boot()},
+        "labels": {_OWNER: str(os.getpid()), _HOST: socket.gethostname(), _BOOT: _boot()},
     }
 
 
@@ -213,9 +213,13 @@ def _find(image: str) -> Docker:
 
 
 def _sweep(client: DockerClient) -> None:
-    """Remove the containers of programs that are gone: those that were killed could not do it themselves."""
+    """Remove the containers of programs that are gone: those that were killed could not do it themselves.
+
+    Other machines, and containers with an app inside, may use the same engine; their process ids say nothing here.
+    """
+    ours = [_OWNER, f"{_HOST}={socket.gethostname()}"]
     with contextlib.suppress(Exception):
-        for container in client.containers.list(all=True, filters={"label": _OWNER}):
+        for container in client.containers.list(all=True, filters={"label": ours}):
             owner = container.labels[_OWNER]
             if container.labels.get(_BOOT) != _boot() or not (owner.isdigit() and _alive(int(owner))):
                 container.remove(force=True)
@@ -232,8 +236,8 @@ def _alive(pid: int) -> bool:
 
 
 def _boot() -> str:
-    """Tells this boot of this machine from others; process ids mean nothing beyond it."""
+    """Tells this boot of the machine from earlier ones; empty where it cannot be told."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return socket.gethostname()
+        return ""

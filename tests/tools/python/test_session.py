@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from gptoss_tui.tools.python.docker_engine import find_docker
 from gptoss_tui.tools.python.sandbox import Sandbox
 from gptoss_tui.tools.python.session import NO_OUTPUT, PythonSession
-from tests.tools.python.conftest import Open, ignore, run
+from tests.tools.python.conftest import IMAGE, Open, ignore, run
 
 LOST = "variables, imports and files are gone"
 
@@ -158,48 +161,73 @@ async def test_bombs_end_as_errors_and_the_next_call_works(open_session: Open, b
     assert (await run(session, "print('alive')")).endswith("alive\n")
 
 
-async def test_cancelling_ends_everything(session: PythonSession, tmp_path: Path) -> None:
+async def test_cancelling_ends_everything(session: PythonSession) -> None:
     seen = asyncio.Event()
-    task = asyncio.create_task(
-        session.run(
-            "import os, time\nprint('up', flush=True)\nif os.fork() == 0: os.setsid()\nwhile True: time.sleep(1)",
-            lambda text: seen.set(),
-        )
-    )
+    task = asyncio.create_task(session.run(f"{CHILD}\nwhile True: time.sleep(1)", lambda text: seen.set()))
     await seen.wait()
+    await _until(running=True)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await _gone()
+    await _until(running=False)
     assert (await run(session, "1")).startswith("[Python was restarted")
 
 
 async def test_reset_ends_the_process_and_forgets(session: PythonSession) -> None:
-    await run(session, "x = 1")
+    await run(session, f"{CHILD}\nx = 1")
+    await _until(running=True)
     session.reset()
-    await _gone()
+    await _until(running=False)
     assert "NameError" in (text := await run(session, "x"))
     assert "restarted" not in text
 
 
-async def _gone() -> None:
-    """Waits until no worker of ours is left; the test's time limit is the failure."""
-    while _workers():  # noqa: ASYNC110 - processes set no event
+async def test_a_program_that_is_killed_leaves_nothing(sandbox: Sandbox) -> None:
+    code = f"{CHILD}\nwhile True: time.sleep(1)"
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, sandbox.name, IMAGE, code), stdout=asyncio.subprocess.PIPE
+    )
+    assert program.stdout is not None
+    assert await program.stdout.readline() == b"up\n"
+    await _until(running=True)
+    program.kill()
+    await program.wait()
+    await _until(running=False)
+    if sandbox.name == "docker":
+        again = await find_docker(IMAGE)
+        ours = {"label": f"gptoss-tui.pid={program.pid}"}
+        assert not await asyncio.to_thread(again.client.containers.list, all=True, filters=ours)
+
+
+SECONDS = f"86400.{os.getpid()}"
+CHILD = f"""import os, subprocess, time
+subprocess.Popen(["sleep", "{SECONDS}"], start_new_session=True)
+print("up", flush=True)"""
+"""A cell that starts a process which can be told from all others on the machine."""
+
+PROGRAM = """
+import asyncio, sys
+from gptoss_tui.tools.python.choose import choose_sandbox
+from gptoss_tui.tools.python.sandbox import Limits
+from gptoss_tui.tools.python.session import PythonSession
+name, image, code = sys.argv[1:]
+session = PythonSession(lambda: choose_sandbox(name, image), Limits())
+asyncio.run(session.run(code, lambda text: print(text, end="", flush=True)))
+"""
+
+
+async def _until(*, running: bool) -> None:
+    """Waits until the child runs, or does not; the test's time limit is the failure."""
+    while _running() != running:  # noqa: ASYNC110 - processes set no event
         await asyncio.sleep(0.05)
 
 
-def _workers() -> list[str]:
-    """Command lines of running workers that this process started, through bubblewrap or in containers."""
-    found = []
+def _running() -> bool:
     for entry in os.listdir("/proc"):
-        try:
-            command = Path("/proc", entry, "cmdline").read_bytes() if entry.isdigit() else b""
-            parents = Path("/proc", entry, "stat").read_text() if command else ""
-        except OSError:
-            continue
-        if b"<worker>" in command and ") Z " not in parents:
-            found.append(command.decode(errors="replace"))
-    return found
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and Path("/proc", entry, "cmdline").read_bytes() == f"sleep\0{SECONDS}\0".encode():
+                return True
+    return False
 
 
 def test_what_a_person_reads_names_the_sandbox(sandbox: Sandbox) -> None:

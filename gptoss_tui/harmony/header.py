@@ -78,6 +78,16 @@ def read_header(segments: Sequence[Segment], *, has_role: bool, complete: bool, 
     return _settle(found, complete=complete, sampled=sampled)
 
 
+def is_cut_short(header: Header, *, has_role: bool) -> bool:
+    """Whether the `rest` of an incomplete header, at the end of a stream, is the beginning of a further header word."""
+    words = ["to="]
+    if has_role:
+        words += _ROLES
+    if header.channel_known or header.recipient:
+        words += _TYPES
+    return any(word.startswith(header.rest.strip()) for word in words)
+
+
 def _read_role(text: str, found: _Found, *, complete: bool) -> str:
     word, behind = _first_word(text)
     author, _, name = word.partition(":")

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from gptoss_tui.harmony.header import Header, Segment, read_header
+from gptoss_tui.harmony.header import Header, Segment, is_cut_short, read_header
 from gptoss_tui.harmony.messages import Message, Role
 from gptoss_tui.harmony.tokenizer import (
     CALL,
@@ -195,7 +195,8 @@ class StreamParser:
         """A stop before `<|message|>`: an answer without a header, a message without content, or nothing at all."""
         self._flush_header_text()
         header = self._read_header(complete=False)
-        said_something = bool(header.rest.strip())
+        cut_short = stop == "eos" and is_cut_short(header, has_role=self._has_role)
+        said_something = bool(header.rest.strip()) and not cut_short
         if said_something or (stop != "eos" and (len(self._segments) > 1 or header.recipient)):
             self._start_message(header)
             self._finish_message(stop)

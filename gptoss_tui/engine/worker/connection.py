@@ -31,7 +31,10 @@ _EXIT_SECONDS = 2.0
 
 # OpenMP threads that spin at barriers fight the front for the cores: beside one busy program on 2 cores, nano-sized
 # decode was 5 tokens/s spinning and 60 sleeping, at a tenth of the CPU time (AMD EPYC, torch 2.13).
-_ENVIRONMENT_DEFAULTS = {"OMP_WAIT_POLICY": "PASSIVE"}
+#
+# oneDNN keeps a compiled product for each shape that it met, and prefill gives experts a new number of rows every time:
+# with its own limit of 1024 shapes a long prompt took 2 GB more than the memory plan says.
+_ENVIRONMENT_DEFAULTS = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 
 
 class Mailbox:

@@ -357,17 +357,21 @@ async def test_a_module_in_the_working_folder_is_not_imported(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(("own", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-async def test_idle_threads_of_the_worker_sleep_unless_the_person_says_otherwise(
-    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, own: str | None, expected: str
+@pytest.mark.parametrize(
+    ("variable", "default", "own"),
+    [("OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"), ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", "7")],
+)
+@pytest.mark.parametrize("is_set", [False, True])
+async def test_the_libraries_of_the_worker_are_tamed_unless_the_person_says_otherwise(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, variable: str, default: str, own: str, *, is_set: bool
 ) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    if own:
-        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    monkeypatch.delenv(variable, raising=False)
+    if is_set:
+        monkeypatch.setenv(variable, own)
     client = make_engine("model")
     await load(client)
     environment = await asyncio.to_thread(Path(f"/proc/{client.worker_pid}/environ").read_bytes)
-    assert f"OMP_WAIT_POLICY={expected}".encode() in environment.split(b"\0")
+    assert f"{variable}={own if is_set else default}".encode() in environment.split(b"\0")
 
 
 def test_importing_the_client_imports_no_torch() -> None:

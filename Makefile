@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# How many tests run at a time; each may start a process that holds a small model.
+JOBS ?= 2
 
 .PHONY: run test sandbox lint dev clean
 
@@ -9,7 +11,7 @@ run: $(VENV)/.run
 	@$(BIN)/gptoss-tui
 
 test: $(VENV)/.test sandbox
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadscope
 
 # The python tool is tested in a real sandbox. Who may install one gets it; for others those tests are skipped.
 sandbox:

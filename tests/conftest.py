@@ -1,0 +1,14 @@
+"""What all tests and the programs that they start have in common."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+# Set before torch comes in. Test models are small, and tests run side by side: threads that wait for each other, and
+# spin while they do, cost more than they give.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# A shell that starts the tests in the background has Ctrl+C ignored, and so would all programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,56 @@
+"""The program as it was installed, on the built-in model, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.terminal import Terminal
+
+PROGRAM = str(Path(sys.executable).with_name("gptoss-tui"))
+
+OpenApp = Callable[..., Terminal]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where nano is unpacked: once for all tests of this folder."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, cache: Path) -> dict[str, str]:
+    """The environment of a user who has no settings. Answers are the likeliest ones, so that they are the same always."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPTOSS_TUI_", "XDG_", "NO_COLOR"))}
+    return kept | {
+        "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": str(cache),
+        "GPTOSS_TUI_TEMPERATURE": "0",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An empty folder to work in."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def open_app(workspace: Path, environment: dict[str, str]) -> Iterator[OpenApp]:
+    """Open `gptoss-tui` in the workspace; it is closed at the end."""
+    terminals: list[Terminal] = []
+
+    def open_app(*arguments: str, size: tuple[int, int] = (100, 30)) -> Terminal:
+        terminals.append(Terminal([PROGRAM, *arguments], workspace, environment, size))
+        return terminals[-1]
+
+    yield open_app
+    for terminal in terminals:
+        terminal.close()

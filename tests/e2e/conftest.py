@@ -24,8 +24,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path, cache: Path) -> dict[str, str]:
-    """The environment of a user who has no settings. Answers are the likeliest ones, so that they are the same always."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPTOSS_TUI_", "XDG_", "NO_COLOR"))}
+    """The environment of a user who has no settings. Answers are the likeliest ones: the same at every run."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GPTOSS_TUI_", "XDG_", "NO_COLOR"))
+    }
     return kept | {
         "HOME": str(tmp_path / "home"),
         "XDG_CACHE_HOME": str(cache),

@@ -23,7 +23,9 @@ ENTER, ESCAPE, QUIT = "\r", "\x1b", "\x11"
 class Terminal:
     """Runs a program in a pseudo-terminal and draws what it writes on a screen."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str], size: tuple[int, int]) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: dict[str, str], size: tuple[int, int]
+    ) -> None:
         columns, rows = size
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.Stream(self._screen)

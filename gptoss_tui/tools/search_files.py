@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +24,8 @@ MAX_LINE = 300
 _MAX_COUNTED = 10_000
 _SECONDS = 10.0
 _MAX_PATTERN = 1000
+_MAX_REPEATS = 10_000
+_REPEAT = re.compile(r"\{(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class SearchFilesTool:
         pattern = values["pattern"]
         if not pattern or len(pattern) > _MAX_PATTERN:
             raise ToolError(f"search_files: the pattern must have 1 to {_MAX_PATTERN} characters.")
+        # Repeated literals are written out when the pattern is compiled: `(a{1000}){1000}` takes a quarter of a GB.
+        if math.prod(int(count) or 1 for count in _REPEAT.findall(pattern)) > _MAX_REPEATS:
+            raise ToolError(f"search_files: the repeat counts of the pattern multiply to more than {_MAX_REPEATS}.")
         try:
             compiled = regex.compile(pattern)
         except (regex.error, RecursionError, OverflowError) as error:

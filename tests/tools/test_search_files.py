@@ -83,6 +83,7 @@ async def test_cancelling_a_search_stops_its_thread(tool: SearchFilesTool, root:
         ("", "the argument pattern is missing"),
         ('{"pattern": ""}', "must have 1 to"),
         ('{"pattern": "f("}', r"not a regular expression .*plain text, send 'f\\\\\('"),
+        ('{"pattern": "((a{1000}){1000}){1000}"}', "repeat counts"),
         ('{"pattern": "' + "x" * 1001 + '"}', "must have 1 to"),
         ('{"pattern": "x", "path": "nowhere"}', "there is no such file or folder"),
         ('{"pattern": "x", "path": "app.py"}', r"Did you mean src/app\.py\?"),

@@ -21,7 +21,7 @@ _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@ ?(.*)")
 
 @dataclass(frozen=True, slots=True)
 class DiffRow:
-    """One row of a diff. `old` and `new` are line numbers, None where the row has none."""
+    """One row of a diff. `old` and `new` are line numbers, of a hunk those it begins at; None where there are none."""
 
     kind: RowKind
     text: str
@@ -54,7 +54,7 @@ def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
             left = ""
         elif match := _HUNK.match(line):
             hunk = _Hunk(int(match[1]), int(match[2] or 1), int(match[3]), int(match[4] or 1))
-            yield DiffRow("hunk", match[5])
+            yield DiffRow("hunk", match[5], old=hunk.old, new=hunk.new)
         else:
             yield DiffRow("note", line)
 
@@ -117,6 +117,8 @@ def _render_row(row: DiffRow, digits: int, width: int, palette: Palette) -> list
         title = lines.wrap(lines.text(row.text, palette.strong), width - 1)
         return lines.rows(title, width, prefix=[Segment(" ")], base=palette.panel)
     if row.kind == "hunk":
+        if not row.text and max(row.old or 0, row.new or 0) <= 1:
+            return []  # nothing stands above it
         pad = " " * (2 * digits + 2)
         return [lines.strip(lines.text(f"{pad}⋯ {row.text}".rstrip(), palette.faint), width)]
     if row.kind == "note":

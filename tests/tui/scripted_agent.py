@@ -10,7 +10,7 @@ from pathlib import Path
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
-from gptoss_tui.errors import UsageError
+from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.tui.app import GptOssApp
 
@@ -64,6 +64,7 @@ class ScriptedAgent:
     interrupts: int = 0
     conversations: int = 0
     closed: bool = False
+    refusal: GptOssError | None = None
 
     def __post_init__(self) -> None:
         self._interrupted = asyncio.Event()
@@ -72,6 +73,8 @@ class ScriptedAgent:
         self._asked: ev.ApprovalRequest | None = None
 
     async def submit(self, text: str) -> AsyncIterator[ev.Event]:
+        if self.refusal is not None:
+            raise self.refusal
         self.prompts.append(text)
         self.efforts.append(self.effort)
         self._interrupted.clear()

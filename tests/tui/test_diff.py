@@ -17,7 +17,7 @@ def test_rows_have_their_line_numbers() -> None:
     rows = [(row.kind, row.old, row.new) for row in parse_unified(DIFF)]
     assert rows == [
         ("file", None, None),
-        ("hunk", None, None),
+        ("hunk", 1, 1),
         ("context", 1, 1),
         ("removed", 2, None),
         ("added", None, 2),
@@ -64,7 +64,14 @@ def test_lines_that_are_no_diff_are_kept() -> None:
 
 def test_long_lines_go_on_in_the_next_row_with_all_their_text() -> None:
     diff = f"--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+{'0123456789' * 9}\n"
-    rows = plain(diff, width=30)[2:]
+    rows = plain(diff, width=30)[1:]
     assert rows[0].startswith("  1 + 0123")
     assert "".join(row[6:] for row in rows) == "0123456789" * 9
     assert {strip.cell_length for strip in render_diff(diff, 30, PALETTE)} == {30}
+
+
+def test_a_hunk_says_that_lines_stand_above_it_only_when_they_do() -> None:
+    added = "--- /dev/null\n+++ b/n.py\n@@ -0,0 +1,1 @@\n+x\n"
+    assert plain(added) == [" n.py  (new file)", "  1 + x"]
+    changed = "--- a/o.py\n+++ b/o.py\n@@ -1,1 +1,1 @@\n-x\n+y\n@@ -9,1 +9,1 @@\n-v\n+w\n"
+    assert [row.strip() for row in plain(changed)] == ["o.py", "1   - x", "1 + y", "⋯", "9   - v", "9 + w"]

@@ -9,7 +9,7 @@ import pytest
 from textual.events import AppBlur, AppFocus, Key, Paste
 
 from gptoss_tui.agent import events as ev
-from gptoss_tui.errors import CheckpointError
+from gptoss_tui.errors import CheckpointError, EngineError
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
 from gptoss_tui.tui.controllers.frames import FrameClock
 from tests.tui.conftest import until
@@ -173,7 +173,11 @@ async def test_escape_in_the_message_goes_back_to_the_question() -> None:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: panel(app).grace.is_shown)
         clock.now += 0.31
-        await pilot.press("m", "x", "escape")
+        await pilot.press("m", "x")
+        assert "deny and send this" in screen(app)
+        assert "allow once" not in screen(app)
+        await pilot.press("escape")
+        assert "allow once" in screen(app)
         assert agent.decisions == []
         await pilot.press("y")
         await until(pilot, lambda: agent.decisions)
@@ -252,7 +256,7 @@ async def test_keys_and_preview_stay_in_view_under_many_warnings() -> None:
         await until(pilot, lambda: panel(app).grace.is_shown)
         assert "allow once" in screen(app)
         assert "long.py" in screen(app)
-        assert "62 rows" in screen(app)
+        assert "61 rows" in screen(app)
         await pilot.press("end")
         assert "line 60" in screen(app)
 
@@ -336,6 +340,19 @@ async def test_engine_that_died_is_loaded_again_with_the_next_message() -> None:
         await pilot.press(*"on", "enter")
         await until(pilot, lambda: agent.prompts == ["go", "on"])
         assert engine.loads == 2
+
+
+async def test_a_prompt_that_began_no_turn_comes_back_to_the_draft() -> None:
+    app, agent = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        agent.refusal = EngineError("No model is loaded")
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: "No model is loaded" in conversation(app))
+        assert composer(app).text == "go"
+        agent.refusal = None
+        await pilot.press("enter")
+        await until(pilot, lambda: agent.prompts == ["go"])
 
 
 async def test_effort_keys_and_their_ends() -> None:

@@ -120,7 +120,7 @@ class ToolBlock(Block):
     def _head(self, width: int, palette: Palette) -> Text:
         mark = _MARKS.get(self.state) or SPINNER[self._frame % len(SPINNER)]
         state = f"{mark} {_LABELS[self.state]}"
-        if not self.live:
+        if self.state in ("ok", "error"):
             state += f" · {seconds(self.seconds)}"
         left = Text.assemble((self.tool or "tool", palette.strong), ("  ", palette.text), end="")
         left.append(self._title(), palette.muted)

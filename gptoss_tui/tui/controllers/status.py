@@ -40,7 +40,7 @@ class StatusController:
         """A model is loaded."""
         status = self._line.status
         status.model, status.device = to_terminal_line(info.model), to_terminal_line(info.device)
-        status.context_limit, status.context_used = info.context, 0
+        status.context_limit = info.context
         self._line.changed()
 
     def set_effort(self, effort: Effort) -> None:

@@ -55,11 +55,13 @@ class TurnController:
             self.running = False
 
     async def _run_turn(self, agent: AgentPort, prompt: str) -> bool:
-        """One turn; True when it ended by itself."""
+        """One turn; True when it ended by itself. A prompt that began no turn waits again."""
+        began = False
         end = TurnFinished(reason="failed", error="The turn ended without a result.")
         try:
             async with aclosing(cast("AsyncGenerator[Event, None]", agent.submit(prompt))) as events:
                 async for event in events:
+                    began = True
                     if isinstance(event, TurnFinished):
                         end = event
                     else:
@@ -69,5 +71,7 @@ class TurnController:
         except Exception as error:  # the conversation must survive a bug in a turn
             hint = "This is a bug in gptoss-tui; please report it."
             end = TurnFinished(reason="failed", error=f"{type(error).__name__}: {error}", hint=hint)
+        if not began:
+            self._queue.insert(0, prompt)
         self._show(end)
         return end.reason in ("done", "limit")

@@ -207,7 +207,7 @@ class ChatScreen(Screen[None]):
         self._talk.apply(event)
         self._status.apply(event)
         self._approvals.apply(event)
-        if isinstance(event, ev.TurnStarted):
+        if isinstance(event, ev.TurnStarted | ev.ApprovalRequest | ev.ApprovalResolved):
             self._show_hints()
         if isinstance(event, ev.TurnFinished):
             if event.reason in ("interrupted", "failed"):
@@ -232,6 +232,8 @@ class ChatScreen(Screen[None]):
 
     def _show_hints(self) -> None:
         hints = BUSY_HINTS if self._turns.running else IDLE_HINTS
+        if self._approvals.is_open:
+            hints = _COMMON_HINTS
         if self._clock() < self._quit_armed_until:
             hints = QUIT_HINTS
         elif not self.query_one("#conversation", Transcript).following:

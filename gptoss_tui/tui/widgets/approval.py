@@ -116,7 +116,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         yield Static(id="approval-title", markup=False)
         yield Static(id="approval-warnings", markup=False)
         yield PreviewView(id="approval-preview")
-        yield Input(placeholder="Tell the model why, Enter sends, Esc goes back", id="approval-message")
+        yield Input(placeholder="Tell the model why", id="approval-message")
         yield HintLine(self.palette, id="approval-keys")
 
     def ask(self, request: ApprovalRequest) -> None:
@@ -131,7 +131,6 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         preview = self.query_one(PreviewView)
         preview.show(request.preview, is_diff=is_diff, root=self._root, palette=self.palette)
         self._show_message_input(False)
-        self.query_one(HintLine).show(_choices(to_terminal_line(request.kind)))
         self.add_class("-active")
         self._fit()
         self.focus()
@@ -153,6 +152,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     def on_resize(self) -> None:
         """Keep the keys in view at every size."""
         self._fit()
+        self.call_after_refresh(self._say_rows)
 
     def _fit(self) -> None:
         """The preview takes what the other parts leave of the panel's share of the screen; it scrolls."""
@@ -162,14 +162,17 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             self.query_one(PreviewView).styles.max_height = max(MIN_PREVIEW_ROWS, room)
 
     def _shown(self) -> None:
+        self._say_rows()
+        self.grace.shown()
+
+    def _say_rows(self) -> None:
         preview = self.query_one(PreviewView)
         self.border_subtitle = f"{plural(preview.total_rows, 'row')}, Up and Down scroll" if preview.is_cut else None
-        self.grace.shown()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a message is written, letters belong to it."""
         writing = self.has_class("-writing")
-        return not writing or action == "refuse"
+        return not writing or action in ("refuse", "click")
 
     def action_answer(self, kind: DecisionKind) -> None:
         """Answer with `once`, `session` or `deny`, when the key counts."""
@@ -180,6 +183,8 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         """A choice by mouse; like a key, it counts only when the question was seen."""
         if choice == "refuse":
             self.action_refuse()
+        elif choice == "send":
+            self._send_message()
         elif self.grace.accepts():
             if choice == "message":
                 self._show_message_input(True)
@@ -214,7 +219,11 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """The message is complete."""
         event.stop()
-        self._answer("deny", message=event.value)
+        self._send_message()
+
+    def _send_message(self) -> None:
+        line: Input = self.query_one("#approval-message")  # type: ignore[assignment]
+        self._answer("deny", message=line.value)
 
     def _counts(self, character: str) -> bool:
         if self.grace.accepts():
@@ -233,6 +242,8 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
 
     def _show_message_input(self, shown: bool) -> None:
         self.set_class(shown, "-writing")
+        if self.request is not None:
+            self.query_one(HintLine).show(_WRITING if shown else _choices(to_terminal_line(self.request.kind)))
         line: Input = self.query_one("#approval-message")  # type: ignore[assignment]
         line.value = ""
         if shown:
@@ -248,14 +259,15 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         return lines.text(f"! {to_terminal_line(warning)}", self.palette.warning)
 
 
+_WRITING: tuple[Hint, ...] = (("Enter", "deny and send this", "click('send')"), ("Esc", "back", "click('refuse')"))
 _PLURALS = {"edit": "all edits", "command": "all commands"}
 
 
 def _choices(kind: str) -> tuple[Hint, ...]:
     return (
-        ("y", "allow once", "focused.click('once')"),
-        ("a", f"{_PLURALS.get(kind, kind)} this session", "focused.click('session')"),
-        ("n", "deny", "focused.click('deny')"),
-        ("m", "deny, say why", "focused.click('message')"),
-        ("Esc", "stop", "focused.click('refuse')"),
+        ("y", "allow once", "click('once')"),
+        ("a", f"{_PLURALS.get(kind, kind)} this session", "click('session')"),
+        ("n", "deny", "click('deny')"),
+        ("m", "deny, say why", "click('message')"),
+        ("Esc", "stop", "click('refuse')"),
     )

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from gptoss_tui.tui.theme import Palette
 
 Hint = tuple[str, str, str]
-"""The key as written, what it does, and the action that a click runs."""
+"""The key as written, what it does, and the action that a click runs, for the widget around the line."""
 
 GAP = 3
 
@@ -53,4 +53,4 @@ class HintLine(Widget):
         for start, end, action in self._spans:
             if start <= event.x < end:
                 event.stop()
-                await self.run_action(action)
+                await self.app.run_action(action, self.parent)

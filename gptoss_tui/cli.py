@@ -90,12 +90,14 @@ def _open_app(arguments: list[str]) -> int:
     parser = _new_parser(usage=_USAGE)
     add_chat_flags(parser)
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the first message")
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
     if args.prompt in COMMANDS and "--" not in arguments:
         raise UsageError(
             f"`{args.prompt}` is a command and goes first",
             hint=f"write `gptoss-tui {args.prompt} ...`, or `-- {args.prompt}` for a prompt of that word",
         )
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     settings = settings_from(args)
 
     gc.disable()  # while modules come in there is nothing to collect; the app switches it on after its first frame

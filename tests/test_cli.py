@@ -179,6 +179,11 @@ def test_bad_usage_is_2(arguments: list[str], opened: Opened, capsys: pytest.Cap
     assert captured.out == ""
 
 
+def test_flags_before_a_command_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--model", "nano", "exec", "hi", "--json"]) == 2
+    assert "`exec` is a command and goes first" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [

@@ -10,6 +10,7 @@ from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.commands.stdin import read_stdin
 from gptoss_tui.errors import GptOssError, UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prompt(given: str) -> str:
-    prompt = sys.stdin.read() if given == "-" else given
+    prompt = read_stdin() if given == "-" else given
     if not prompt.strip():
         raise UsageError("There is no prompt", hint="give PROMPT, or - and text on stdin")
     return prompt

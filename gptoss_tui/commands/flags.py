@@ -40,7 +40,12 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="let the model propose changes to files (default: on)",
     )
-    group.add_argument("-b", "--browser", action=argparse.BooleanOptionalAction, help="let the model search the web")
+    group.add_argument(
+        "-b",
+        "--browser",
+        action=argparse.BooleanOptionalAction,
+        help="let the model search a folder of documents, by default the app's own",
+    )
     group.add_argument("-p", "--python", action=argparse.BooleanOptionalAction, help="let the model run Python")
     group.add_argument(
         "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages that the model reads"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptoss_tui.commands.flags import add_model_flags, add_sampling_flags, settings_from
+from gptoss_tui.commands.stdin import read_stdin
 from gptoss_tui.commands.token_file import check_token_ids, read_token_file
 from gptoss_tui.errors import UsageError
 from gptoss_tui.sanitize import to_terminal_text
@@ -70,14 +71,10 @@ def _prompt(args: argparse.Namespace) -> str:
     given = [text for text in (args.prompt, args.prompt_flag) if text is not None]
     if len(given) > 1:
         raise UsageError("The prompt is given twice", hint="leave out PROMPT or --prompt")
-    text: str = given[0] if given else _read_stdin()
+    text: str = given[0] if given else "" if sys.stdin.isatty() else read_stdin()
     if not text:
         raise UsageError("There is no prompt", hint="give PROMPT, --tokens FILE or text on stdin")
     return text
-
-
-def _read_stdin() -> str:
-    return "" if sys.stdin.isatty() else sys.stdin.read()
 
 
 async def _generate(

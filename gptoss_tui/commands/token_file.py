@@ -14,7 +14,7 @@ def read_token_file(path: Path) -> list[int]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, list):
         raise UsageError(f"{path} must hold a JSON list of token ids, not {type(values).__name__}")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,13 @@ def test_raw_is_the_stream_with_special_tokens(run_exec: Exec) -> None:
     assert (code, out) == (0, CALL_PATCH + ANSWER + "\n")
 
 
+def test_bytes_on_stdin_that_are_no_text_become_marks(run_exec: Exec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"one \xff two"), encoding="utf-8"))
+    code, out, _ = run_exec((ANSWER,), "--json", "-")
+    assert code == 0
+    assert json.loads(out.splitlines()[0])["text"] == "one \ufffd two"
+
+
 def test_the_prompt_can_come_from_stdin(run_exec: Exec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", StringIO("line one\nline two\n"))
     code, out, _ = run_exec((ANSWER,), "--json", "-")
@@ -93,7 +100,7 @@ def test_the_prompt_can_come_from_stdin(run_exec: Exec, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [((" ",), "no prompt"), (("-C", "/nowhere/at/all", "hi"), "not a folder"), (("--python", "hi"), "python")],
+    [((" ",), "no prompt"), (("-C", "/nowhere/at/all", "hi"), "not a folder")],
 )
 def test_bad_usage_is_2(run_exec: Exec, arguments: tuple[str, ...], word: str) -> None:
     code, out, err = run_exec((), *arguments)

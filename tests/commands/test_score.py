@@ -63,6 +63,7 @@ def test_a_table_for_people(scripted: list[str], write_tokens: WriteTokens, caps
         ([1.0], "entry 0 is not a token id: 1.0"),
         ([True], "entry 0 is not a token id: true"),
         ("[1,", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_what_is_no_list_of_ids_is_refused_before_loading(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from html.parser import HTMLParser
 
 from gptoss_tui.tools.browser.links import LinkCollector, plain
@@ -15,14 +16,25 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLANK_LINES = re.compile(r"\n{3,}")
 _SPACES = re.compile(r"[^\S\n]+")
 _MAX_OPEN_HIDDEN = 1000
+_SECONDS = 2.0
+
+CUT_NOTE = "[The rest of the document takes too long to read.]"
 
 
 def read_html(source: str, url: str) -> tuple[str, str, tuple[str, ...]]:
-    """Title, text and links of a document. Never fails: HTML has no errors."""
+    """Title, text and links of a document. Never fails: HTML has no errors.
+
+    The parser looks at the rest of the text again for each tag that has no end, so made-up documents could take hours:
+    what cannot be read within 2 seconds is left out, and the text says so.
+    """
     reader = _Reader(url)
-    reader.feed(source)
-    reader.close()
-    return reader.title(), reader.text(), reader.links.urls
+    note = ""
+    try:
+        reader.feed(source)
+        reader.close()
+    except TimeoutError:
+        note = f"\n\n{CUT_NOTE}"
+    return reader.title(), reader.text() + note, reader.links.urls
 
 
 class _Reader(HTMLParser):
@@ -39,6 +51,7 @@ class _Reader(HTMLParser):
         self._images = 0
         self._href: str | None = None
         self._label: list[str] = []
+        self._deadline = time.monotonic() + _SECONDS
 
     def title(self) -> str:
         """What <title> says, else the first heading."""
@@ -51,6 +64,7 @@ class _Reader(HTMLParser):
         return _BLANK_LINES.sub("\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._check_time()
         if tag == "title":
             self._in_title = not self._title
         if tag in _HIDDEN and len(self._hidden) < _MAX_OPEN_HIDDEN:
@@ -102,6 +116,7 @@ class _Reader(HTMLParser):
             self._block()
 
     def handle_data(self, data: str) -> None:
+        self._check_time()
         if self._in_title:
             self._title.append(plain(data))
         if self._hidden:
@@ -112,6 +127,10 @@ class _Reader(HTMLParser):
         if self._heading:
             self._first_heading.append(text)
         self._put(text)
+
+    def _check_time(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError
 
     def _put(self, text: str) -> None:
         if self._href is not None:

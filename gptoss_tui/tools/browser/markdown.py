@@ -13,6 +13,9 @@ _INLINE = re.compile(
     r"|!\[(?P<image>[^\]\n]{0,300})\]\([^()\s]{1,1000}(?:\s+\"[^\"\n]{0,200}\")?\)"
     r"|\[(?P<label>[^\[\]\n]{1,300})\]\(<?(?P<href>[^()\s<>]{1,1000})>?(?:\s+\"[^\"\n]{0,200}\")?\)"
 )
+_MAX_LINE = 20_000
+"""A longer line is no prose; its links stay as they are."""
+
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(.*?)\s*#*$")
 
 
@@ -41,6 +44,7 @@ def read_markdown(source: str, url: str) -> tuple[str, str, tuple[str, ...]]:
         else:
             if not title and (heading := _HEADING.match(line)):
                 title = heading[1]
-            line = _INLINE.sub(replace, line)
+            if len(line) <= _MAX_LINE:
+                line = _INLINE.sub(replace, line)
         lines.append(line)
     return title, "\n".join(lines).strip("\n"), links.urls

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptoss_tui.tools.browser.html import read_html
+from gptoss_tui.tools.browser.html import CUT_NOTE, read_html
 from gptoss_tui.tools.browser.links import MARK, label_of
 from gptoss_tui.tools.browser.markdown import read_markdown
 
@@ -110,6 +110,11 @@ def test_every_mark_has_its_link(pieces: list[str]) -> None:
     for reader in (read_html, read_markdown):
         _, text, links = reader("".join(pieces), URL)
         assert all(int(found[1]) < len(links) for found in MARK.finditer(text))
+
+
+@pytest.mark.parametrize("piece", ["<a ", "<!--x>", "<a href='"])
+def test_documents_that_would_take_hours_are_cut(piece: str) -> None:
+    assert CUT_NOTE in read_html("<p>begin</p>" + piece * 150_000, URL)[1]
 
 
 @given(st.lists(st.sampled_from(["a", "【0†b】", "【1†c†h】", "\n", " "]), max_size=30))

@@ -207,6 +207,6 @@ async def test_links_that_lead_out_of_the_folder(call: Call, folder: Path) -> No
 async def test_the_apps_own_documentation_answers_offline(tmp_path: Path) -> None:
     browser = Browser(LocalDocuments(own_documentation(), tmp_path), lambda text: len(text) // 4)
     search = await browser.tools[0].prepare('{"query": "which key interrupts the model?"}')
-    assert "【0†Keys†docs】" in (await search.run(lambda text: None)).text
-    opened = await browser.tools[1].prepare('{"id": 0}')
+    assert "†Keys†docs】" in (await search.run(lambda text: None)).text
+    opened = await browser.tools[1].prepare('{"id": "local://docs/keys.md"}')
     assert "`Esc` | Stop the model" in (await opened.run(lambda text: None)).text

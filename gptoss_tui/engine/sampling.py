@@ -10,6 +10,7 @@ import math
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gptoss_tui.engine.types import SamplingParams, Token
@@ -25,6 +26,9 @@ _LOWEST_TEMPERATURE = 1e-20
 
 # Largest values that top-p looks at first; it goes on eightfold until they hold enough mass.
 _FIRST_NUCLEUS = 256
+
+# Neighbouring weights that `draw` sums first: about the square root of the vocabulary.
+_BLOCK = 512
 
 
 @cache
@@ -67,6 +71,10 @@ def top_alternatives(logprobs: Tensor, count: int) -> tuple[tuple[int, float], .
 
 def choose(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
     """The id that the parameters and the generator's next number give; never one of `unused_ids`."""
+    if params.temperature == 0.0 and not params.logit_bias:
+        likeliest = int(logits.argmax())
+        if likeliest < NUM_TEXT_TOKENS or likeliest in USED_SPECIAL_TOKENS:
+            return likeliest  # as nearly always; the general way copies the vocabulary for it
     scores = logits.index_fill(0, unused_ids(logits.shape[0], logits.device), -math.inf)
     if params.logit_bias:
         _add_bias(scores, params)
@@ -103,12 +111,24 @@ def keep_nucleus(weights: Tensor, top_p: float) -> Tensor:
 
 
 def draw(weights: Tensor, generator: torch.Generator) -> int:
-    """An index with probability proportional to its weight, from one uniform number; never one of weight 0."""
-    mass = weights.cumsum(0, dtype=torch.float64)
-    total = float(mass[-1])
+    """An index with probability proportional to its weight, from one uniform number; never one of weight 0.
+
+    First a block is found, then the index in it: a running sum of the whole vocabulary takes longer than a layer.
+    """
+    blocks = F.pad(weights, (0, -weights.shape[0] % _BLOCK)).view(-1, _BLOCK)
+    mass = blocks.sum(1, dtype=torch.float64).cumsum(0)
     uniform = float(torch.rand((), dtype=torch.float64, generator=generator, device=weights.device))
-    # Rounding could make the product the total itself, beyond the last index.
-    return int(torch.searchsorted(mass, min(uniform * total, math.nextafter(total, 0.0)), right=True))
+    block, rest = _find(mass, uniform * float(mass[-1]))
+    index, _ = _find(blocks[block].cumsum(0, dtype=torch.float64), rest)
+    return block * _BLOCK + index
+
+
+def _find(mass: Tensor, point: float) -> tuple[int, float]:
+    """The first index whose running sum is above `point`, and how far the point is behind the sum before it."""
+    # Rounding could bring the point to the total itself, beyond the last index.
+    point = min(point, math.nextafter(float(mass[-1]), 0.0))
+    index = int(torch.searchsorted(mass, point, right=True))
+    return index, point - (float(mass[index - 1]) if index else 0.0)
 
 
 def _add_bias(scores: Tensor, params: SamplingParams) -> None:

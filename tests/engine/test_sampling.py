@@ -164,6 +164,7 @@ def test_ids_without_text_are_never_chosen() -> None:
     assert unused_ids(VOCAB_SIZE, CPU).shape[0] == VOCAB_SIZE - NUM_TEXT_TOKENS - len(USED_SPECIAL_TOKENS)
     logits = torch.full((VOCAB_SIZE,), -90.0)
     logits[NUM_TEXT_TOKENS:] = 10.0
+    logits[NUM_TEXT_TOKENS] = 11.0
     allowed = set(USED_SPECIAL_TOKENS)
     assert choose(logits, GREEDY, generator()) in allowed
     assert set(drawn_ids(logits, SamplingParams(), 30)) <= allowed
@@ -186,6 +187,19 @@ def test_the_nucleus_is_the_smallest_set(raw: list[float], top_p: float) -> None
     fewest = int((descending.cumsum(0) < top_p * weights.sum(dtype=torch.float64)).sum()) + 1
     assert int((kept > 0).sum()) == int((descending[:fewest] > 0).sum())
     assert float(kept.sum(dtype=torch.float64)) == pytest.approx(float(descending[:fewest].sum()))
+
+
+def test_draws_follow_the_weights_over_a_whole_vocabulary() -> None:
+    """Few weights among zeros, at the edges of blocks and far apart; bounds of five standard deviations."""
+    weights = {0: 1.0, 511: 3.0, 512: 2.0, 90_000: 3.5, VOCAB_SIZE - 1: 0.5}
+    vocabulary = torch.zeros(VOCAB_SIZE)
+    for token, weight in weights.items():
+        vocabulary[token] = weight
+    source = generator()
+    counts = Counter(draw(vocabulary, source) for _ in range(2000))
+    assert set(counts) == set(weights)
+    for token, weight in weights.items():
+        assert abs(counts[token] - 200 * weight) < 5 * math.sqrt(200 * weight)
 
 
 def test_weights_of_zero_are_never_drawn() -> None:

@@ -205,7 +205,10 @@ class Transformer:
     def logits(self, x: Tensor) -> Tensor:
         """States [P, H] of the positions asked for to logits, float32 [P, vocabulary]."""
         with _single_row_kernels(x):
-            return F.linear(rms_norm(x, self.weights.norm), self.weights.unembedding).float()
+            logits = F.linear(rms_norm(x, self.weights.norm), self.weights.unembedding).float()
+        row = self.weights.unembedding_row
+        # One by one: along any axis but the only one, `index_select` is a hundred times slower.
+        return logits if row is None else torch.stack([values.index_select(0, row) for values in logits])
 
     def _attention(
         self,

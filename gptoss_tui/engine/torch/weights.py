@@ -17,6 +17,11 @@ ReadTensor = Callable[[str], Tensor]
 _PAGE = 4096
 """Bytes, the smallest memory page of the systems we run on."""
 
+_WORTHWHILE_REPEATS = 8
+"""One row in so many must repeat the last one for the others to be copied out."""
+
+_ROWS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class PackedExperts:
@@ -63,12 +68,16 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class ModelWeights:
-    """All weights. The embedding stays as stored (bfloat16): only looked-up rows are converted."""
+    """All weights. The embedding stays as stored (bfloat16): only looked-up rows are converted.
+
+    V ids in the vocabulary, U different rows in the unembedding (see `distinct_rows`).
+    """
 
     embedding: Tensor  # [V, H]
     layers: tuple[LayerWeights, ...]
     norm: Tensor  # [H]
-    unembedding: Tensor  # [V, H]
+    unembedding: Tensor  # [U, H]: [V, H], or its different rows only
+    unembedding_row: Tensor | None = None  # int32 [V]: the row of each id; None: U = V, each id has its own
 
     @property
     def dtype(self) -> torch.dtype:
@@ -84,6 +93,8 @@ class ModelWeights:
     def nbytes(self) -> int:
         """Bytes of all tensors."""
         top = self.embedding.nbytes + self.norm.nbytes + self.unembedding.nbytes
+        if self.unembedding_row is not None:
+            top += self.unembedding_row.nbytes
         return top + sum(layer.nbytes for layer in self.layers)
 
 
@@ -128,9 +139,37 @@ def load_weights(
             mlp2=experts(f"{mlp}.mlp2"),
         )
 
+    unembedding = load("unembedding.weight", dtype)
+    unembedding, row = distinct_rows(unembedding) or (unembedding, None)
     return ModelWeights(
         embedding=load("embedding.weight", None),
         layers=tuple(layer(index) for index in range(config.num_hidden_layers)),
         norm=load("norm.scale", torch.float32),
-        unembedding=load("unembedding.weight", dtype),
+        unembedding=unembedding,
+        unembedding_row=row,
     )
+
+
+def distinct_rows(matrix: Tensor) -> tuple[Tensor, Tensor] | None:
+    """`matrix` [V, H] with the rows that equal its last one, bit for bit, only once; and the place of each row in it.
+
+    Returns [U, H] and int32 [V], or None when too few rows are alike to be worth a copy. The last id of a vocabulary is
+    a reserved one: in a model that never saw a part of its vocabulary, all of that part has the same row, and reading
+    it once makes the unembedding as much cheaper.
+    """
+    words = matrix.view(torch.int64)  # H is a multiple of 32
+    alike = (words[:, 0] == words[-1, 0]).nonzero()[:, 0]
+    if len(alike) * _WORTHWHILE_REPEATS < len(words):
+        return None
+    differs = [
+        (words[some] != words[-1]).view(torch.uint8).amax(1).bool() for some in torch.split(alike, _ROWS_AT_ONCE)
+    ]
+    repeats = alike[~torch.cat(differs)]
+    if len(repeats) * _WORTHWHILE_REPEATS < len(words):
+        return None
+    kept = torch.ones(len(words), dtype=torch.bool, device=matrix.device)
+    kept[repeats[:-1]] = False
+    row = kept.cumsum(0, dtype=torch.int32) - 1
+    rows = words[kept].view(matrix.dtype)
+    row[repeats] = len(rows) - 1
+    return rows, row

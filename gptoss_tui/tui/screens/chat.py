@@ -246,8 +246,8 @@ class ChatScreen(Screen[None]):
     # What widgets report
 
     async def on_key(self, event: events.Key) -> None:
-        """Nothing has the focus: what is typed goes to the composer."""
-        if self.focused is None and (event.is_printable or event.key == "enter"):
+        """What is typed while nothing has the focus goes to the composer, which may have got it since, as at start."""
+        if self.focused in (None, self._composer) and (event.is_printable or event.key == "enter"):
             await self._composer.take_key(event)
 
     @on(Composer.Submitted)

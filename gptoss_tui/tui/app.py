@@ -90,7 +90,7 @@ class GptOssApp(App[int]):
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
         yield SystemCommand("New conversation", "Forget this one and start another", self._chat.action_new_conversation)
         yield SystemCommand("Reasoning", "Show or hide the chain of thought", self._chat.action_toggle_reasoning)
-        yield SystemCommand("Effort", "Think more, after the most the least", self._chat.action_cycle_effort)
+        yield SystemCommand("Effort", "The next reasoning effort: low, medium, high", self._chat.action_cycle_effort)
         yield SystemCommand("Keys", "All keys", self._chat.action_help)
         yield SystemCommand("Quit", "End the app and the model", self.exit)
 

@@ -15,6 +15,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 
+from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.highlight import highlight
 from gptoss_tui.tui.theme import Palette
@@ -212,7 +213,8 @@ class _Painter:
         for child in token.children or []:
             match child.type:
                 case "text" | "html_inline" | "text_special":
-                    result.append(child.content, stack[-1])
+                    # Entities (`&#x202e;`) and percent codes are decoded only here, behind the border.
+                    result.append(to_terminal_line(child.content), stack[-1])
                 case "code_inline":
                     result.append(child.content, stack[-1] + self._palette.code)
                 case "softbreak":

@@ -216,6 +216,16 @@ async def test_typing_ahead_never_answers() -> None:
         assert composer(app).text == "ok yes any"
 
 
+async def test_a_paste_over_a_question_goes_into_the_draft() -> None:
+    app, agent = make_app(edit_script())
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: panel(app).grace.is_shown)
+        app.post_message(Paste("yes, and y"))
+        await until(pilot, lambda: composer(app).text == "yes, and y")
+        assert agent.decisions == []
+
+
 async def test_draft_stays_while_an_approval_is_asked() -> None:
     clock = Clock()
     app, agent = make_app(["hold", *edit_script()], clock=clock)

@@ -130,3 +130,16 @@ def test_anything_can_be_drawn_and_streamed(source: str, width: int) -> None:
     for end in range(len(source) + 1):
         assert all(strip.cell_length <= width for strip in view.render(source[:end], width, PALETTE, live=True))
     assert view.render(source, width, PALETTE, live=False) is not None
+
+
+@pytest.mark.parametrize(
+    "source", ["a &#x202e;b", "**a &#x202e;b**", "| a &#x202e;b |\n|---|\n", "<http://a/%E2%80%AEb>"]
+)
+def test_entities_are_decoded_behind_no_border(source: str) -> None:
+    text = "".join(strip.text for strip in render_markdown(source, 40, PALETTE))
+    assert "<U+202E>b" in text
+    assert "\u202e" not in text
+
+
+def test_an_entity_starts_no_row() -> None:
+    assert [strip.text.rstrip() for strip in render_markdown("a&NewLine;&#13;b", 40, PALETTE)] == ["a⏎␍b"]

@@ -250,6 +250,10 @@ class ChatScreen(Screen[None]):
         if self.focused in (None, self._composer) and (event.is_printable or event.key == "enter"):
             await self._composer.take_key(event)
 
+    async def on_paste(self, event: events.Paste) -> None:
+        """What is pasted where nothing takes text, as over a question, is part of the draft."""
+        await self._composer.take_paste(event)
+
     @on(Composer.Submitted)
     def _submitted(self, event: Composer.Submitted) -> None:
         self._turns.enqueue(event.text)

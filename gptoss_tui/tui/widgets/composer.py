@@ -110,6 +110,10 @@ class Composer(TextArea):
         self.focus()
         await self._on_key(event)
 
+    async def take_paste(self, event: events.Paste) -> None:
+        """A paste that came while something else had the focus."""
+        await self._on_paste(event)
+
     async def _on_key(self, event: events.Key) -> None:
         """Keys that depend on the draft are taken here, in the order in which they were typed.
 

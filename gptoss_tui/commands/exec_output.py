@@ -103,8 +103,8 @@ class TextOutput:
             case ToolCall():
                 self._say(f"* {event.summary}")
             case ToolFinished() if not self._unanswered:
-                first = event.output.split("\n", 1)[0]
-                self._say(f"  {event.status}: {first[:200]}")
+                shown = [line for line in event.output.split("\n") if line][: 1 if event.status == "ok" else 3]
+                self._say(f"  {event.status}: {' '.join(shown)[:300]}")
             case ApprovalRequest():
                 self._say(f"? {event.title}")
                 for warning in event.warnings:

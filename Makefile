@@ -11,13 +11,15 @@ run: $(VENV)/.run
 	@$(BIN)/gptoss-tui
 
 test: $(VENV)/.test sandbox
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadscope
+	@$(BIN)/pytest -rs --numprocesses $(JOBS) --dist loadscope
 
-# The python tool is tested in a real sandbox. Who may install one gets it; for others those tests are skipped.
+# The python tool is tested in a real sandbox. Who may install one gets it; where there is none, those tests are
+# skipped, and pytest's summary says so.
 sandbox:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v bwrap >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y -qq --no-install-recommends bubblewrap python3-minimal >/dev/null; fi
+		apt-get install -y -qq --no-install-recommends bubblewrap python3-minimal >/dev/null || \
+		echo "bubblewrap cannot be installed here" >&2; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ def name(path: Path) -> str:
 
 
 def test_pages_made_from_the_program_are_current() -> None:
-    command = [sys.executable, "docs/reference.py", "--check"]
+    command = [sys.executable, "scripts/reference.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -1,4 +1,4 @@
-"""Takes the README's picture from the real app with the built-in model: `python docs/images/picture.py`.
+"""Takes the README's picture from the real app with the built-in model: `python scripts/picture.py`.
 
 The app runs without a terminal around it, at the size of one. Exits with 1 when no diff came to wait for approval.
 """
@@ -20,6 +20,7 @@ from gptoss_tui.tui.app import GptOssApp, LocalBackend
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.status import StatusLine
 
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "screen.svg"
 SIZE = (120, 40)
 SECONDS = 120
 FILE = "config.toml"
@@ -59,7 +60,7 @@ def main() -> int:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("messages", nargs="*", default=list(MESSAGES), help="what to say, the last for the diff")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("screen.svg"), metavar="FILE")
+    parser.add_argument("--out", type=Path, default=PICTURE, metavar="FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         Path(folder, FILE).write_text(CONTENT, encoding="utf-8")

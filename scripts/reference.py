@@ -1,4 +1,4 @@
-"""Writes `docs/cli.md` and `docs/configuration.md` from the program itself: `python docs/reference.py`.
+"""Writes `docs/cli.md` and `docs/configuration.md` from the program itself: `python scripts/reference.py`.
 
 With `--check` nothing is written: the exit code is 1 when a page is not what the program would say.
 The pages are made from the parser's actions, not from its help text, which Python versions lay out differently.
@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from gptoss_tui.cli import build_parser
 from gptoss_tui.settings import PREFIX, Settings
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 SHARED = ("chat", "model", "sampling")
 """Groups of flags that several commands have; described once."""
 
@@ -43,7 +43,7 @@ VARIABLES = {
 }
 """Variables of the environment that are no settings."""
 
-SOURCE = "Made from the program by `python docs/reference.py`; edit the program, not this page.\n"
+SOURCE = "Made from the program by `python scripts/reference.py`; edit the program, not this page.\n"
 
 
 def cli_page() -> str:
@@ -228,7 +228,7 @@ def main() -> int:
         elif not check:
             path.write_text(page, encoding="utf-8")
     for name in stale:
-        print(f"docs/{name} is stale: run `python docs/reference.py`", file=sys.stderr)
+        print(f"docs/{name} is stale: run `python scripts/reference.py`", file=sys.stderr)
     return 1 if stale else 0
 
 

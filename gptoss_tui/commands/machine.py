@@ -52,9 +52,9 @@ def describe_machine() -> Machine:
 
 def usable_cores() -> int:
     """CPU cores that this process may run on."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def _cpu_model(cpuinfo: str) -> str:

@@ -1,19 +1,19 @@
 """Every error that a person can meet.
 
-    GptOssError
-    ├── UsageError             the command line or the settings are wrong
-    ├── CheckpointError        a model's files are missing, damaged or of another shape
-    ├── ModelNotFoundError     no model of that name or at that path
-    ├── DownloadError          fetching a model failed; what arrived is kept
-    ├── MemoryPlanError        the model cannot fit in the memory of this machine
-    ├── EngineError            the engine refused or failed
-    │   ├── EngineDiedError    the worker process is gone; the conversation is kept
-    │   └── ContextOverflowError   the prompt is longer than the context
-    ├── VocabularyError        the vocabulary file is missing or damaged
-    ├── HarmonyError           a conversation cannot be rendered
-    ├── PatchError             a patch was refused; nothing was changed
-    ├── ToolError              a tool call failed; the text goes to the model
-    └── SessionError           a session file cannot be read or written
+GptOssError
+├── UsageError             the command line or the settings are wrong
+├── CheckpointError        a model's files are missing, damaged or of another shape
+├── ModelNotFoundError     no model of that name or at that path
+├── DownloadError          fetching a model failed; what arrived is kept
+├── MemoryPlanError        the model cannot fit in the memory of this machine
+├── EngineError            the engine refused or failed
+│   ├── EngineDiedError    the worker process is gone; the conversation is kept
+│   └── ContextOverflowError   the prompt is longer than the context
+├── VocabularyError        the vocabulary file is missing or damaged
+├── HarmonyError           a conversation cannot be rendered
+├── PatchError             a patch was refused; nothing was changed
+├── ToolError              a tool call failed; the text goes to the model
+└── SessionError           a session file cannot be read or written
 """
 
 from __future__ import annotations

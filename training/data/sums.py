@@ -119,9 +119,7 @@ def fold(draw: Draw) -> Task:
     request = say(draw, wordings("compute", "fold"), w=name, x=listed)
     line = f"print({code.replace('{x}', str(values))})"
     line = f"import math\n{line}" if "math." in code else line
-    return Task(
-        request, line, show(make(values)), f"I need the {word} of the numbers.", f"The {word} is {{r}}."
-    )
+    return Task(request, line, show(make(values)), f"I need the {word} of the numbers.", f"The {word} is {{r}}.")
 
 
 UNITS = (

@@ -50,6 +50,7 @@ class GptOssApp(App[int]):
         workspace: str = "",
         history_path: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        show_pages: bool = False,
     ) -> None:
         register_alt_keys()
         super().__init__()
@@ -59,6 +60,7 @@ class GptOssApp(App[int]):
         self._workspace = workspace
         self._history_path = history_path
         self._clock = clock
+        self._show_pages = show_pages
         for theme in THEMES:
             self.register_theme(theme)
         wanted = os.environ.get(THEME_VARIABLE, DARK.name)
@@ -74,6 +76,7 @@ class GptOssApp(App[int]):
             workspace=self._workspace,
             effort=self._effort,
             prompt=self._prompt,
+            show_pages=self._show_pages,
         )
         return self._chat  # type: ignore[return-value]
 
@@ -137,5 +140,6 @@ def run_app(settings: Settings, prompt: str | None = None) -> int:
         effort=settings.reasoning_effort,
         workspace=str(settings.workspace),
         history_path=user_state_path("gptoss-tui") / "history.jsonl",
+        show_pages=settings.show_browser_results,
     )
     return app.run() or app.return_code or 0

@@ -18,6 +18,10 @@ RowKind = Literal["file", "hunk", "context", "added", "removed", "note"]
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@ ?(.*)")
 
+_NO_LINES = re.compile(r"diff --git a/(.+) b/\1\Z")
+"""A file that is made, removed or changed without lines of its own: the note below it says which."""
+_BINARY_GONE = re.compile(r"Binary files a/(.+) and /dev/null differ\Z")
+
 
 @dataclass(frozen=True, slots=True)
 class DiffRow:
@@ -55,6 +59,17 @@ def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
         elif match := _HUNK.match(line):
             hunk = _Hunk(int(match[1]), int(match[2] or 1), int(match[3]), int(match[4] or 1))
             yield DiffRow("hunk", match[5], old=hunk.old, new=hunk.new)
+        elif line.startswith("diff --git ") and following.startswith("rename from "):
+            continue  # the next two lines say the same
+        elif line.startswith("rename from ") and following.startswith("rename to "):
+            if not "".join(source[index + 2 : index + 3]).startswith("--- "):  # else the header of its lines follows
+                yield DiffRow("file", f"{_shown(line[12:], '', root)} → {_shown(following[10:], '', root)}  (moved)")
+        elif line.startswith("rename to ") and source[index - 1].startswith("rename from "):
+            continue
+        elif match := _NO_LINES.match(line):
+            yield DiffRow("file", _shown(match[1], "", root))
+        elif match := _BINARY_GONE.match(line):
+            yield DiffRow("file", f"{_shown(match[1], '', root)}  (binary, deleted)")
         else:
             yield DiffRow("note", line)
 

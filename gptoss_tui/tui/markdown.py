@@ -6,7 +6,7 @@ block only; `finish` draws the whole text once more, cleanly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 
+from gptoss_tui.agent.references import pieces
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.highlight import highlight
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _BULLETS = ("•", "◦", "▪")
+_NO_LABELS: Mapping[str, str] = {}
 
 
 @lru_cache(maxsize=1)
@@ -34,9 +36,9 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 
 
-def render_markdown(source: str, width: int, palette: Palette) -> list[Strip]:
-    """The rows of a whole document, `width` cells wide."""
-    return _Painter(palette).paint(_parser().parse(source), width)
+def render_markdown(source: str, width: int, palette: Palette, labels: Mapping[str, str] = _NO_LABELS) -> list[Strip]:
+    """The rows of a whole document, `width` cells wide. `labels` are shown for marks in its prose."""
+    return _Painter(palette, labels).paint(_parser().parse(source), width)
 
 
 class MarkdownView:
@@ -51,14 +53,17 @@ class MarkdownView:
         self._stable: list[Strip] = []
         self._fence = _OpenFence()
 
-    def render(self, source: str, width: int, palette: Palette, *, live: bool) -> list[Strip]:
+    def render(
+        self, source: str, width: int, palette: Palette, *, live: bool, labels: Mapping[str, str] = _NO_LABELS
+    ) -> list[Strip]:
         """The rows of `source`. `live` promises that the next call's source begins with this one.
 
-        Rows of finished blocks are the same objects in the next call.
+        Rows of finished blocks are the same objects in the next call. `labels` take the place of marks in a source that
+        is not live.
         """
         if not live:
             self._forget()
-            return self._shifted(render_markdown(source, width, palette))
+            return self._shifted(render_markdown(source, width, palette, labels))
         if width != self._width or palette is not self._palette or not source.startswith(self._source):
             self._forget()
             self._width, self._palette = width, palette
@@ -111,8 +116,9 @@ class _OpenFence:
 class _Painter:
     """Draws block tokens; one method a kind of block."""
 
-    def __init__(self, palette: Palette) -> None:
+    def __init__(self, palette: Palette, labels: Mapping[str, str] = _NO_LABELS) -> None:
         self._palette = palette
+        self._labels = labels
 
     def paint(self, tokens: Sequence[Token], width: int, *, depth: int = 0, tight: bool = False) -> list[Strip]:
         out: list[Strip] = []
@@ -214,7 +220,8 @@ class _Painter:
             match child.type:
                 case "text" | "html_inline" | "text_special":
                     # Entities (`&#x202e;`) and percent codes are decoded only here, behind the border.
-                    result.append(to_terminal_line(child.content), stack[-1])
+                    for piece, is_label in pieces(to_terminal_line(child.content), self._labels):
+                        result.append(piece, stack[-1] + self._palette.link if is_label else stack[-1])
                 case "code_inline":
                     result.append(child.content, stack[-1] + self._palette.code)
                 case "softbreak":

@@ -51,12 +51,24 @@ def test_line_separators_and_returns_are_seen_and_start_no_row() -> None:
     assert [row.text for row in parse_unified(diff)[2:]] == ["a␍", "a⏎+++ b/etc"]
 
 
+def test_files_without_lines_are_named_in_full() -> None:
+    moved = "diff --git a/x b/y z\nrename from x\nrename to y z"
+    assert plain(moved, root="/w") == [" /w/x → /w/y z  (moved)"]
+    assert plain("Binary files a/x and /dev/null differ", root="/w") == [" /w/x  (binary, deleted)"]
+    empty = "diff --git a/e b/ e b/e b/ e\nnew file mode 100644"
+    assert plain(empty, root="/w") == [" /w/e b/ e", " new file mode 100644"]
+
+
+def test_a_moved_file_with_changes_is_named_once() -> None:
+    moved = "diff --git a/x b/y\nrename from x\nrename to y\n--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b"
+    assert plain(moved, root="/w") == [" /w/x → /w/y", "1   - a", "  1 + b"]
+
+
 def test_lines_that_are_no_diff_are_kept() -> None:
-    moved = "diff --git a/x b/y\nrename from x\nrename to y\n"
-    diff = f"{moved}--- a/x\n+++ b/y\n@@ -1 +1 @@\n-a\n+b\n\\ No newline at end of file"
+    odd = "Binary files a/x and b/x differ\nrename to y\n"
+    diff = f"{odd}--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n\\ No newline at end of file"
     assert [row.text for row in parse_unified(diff) if row.kind == "note"] == [
-        "diff --git a/x b/y",
-        "rename from x",
+        "Binary files a/x and b/x differ",
         "rename to y",
         "\\ No newline at end of file",
     ]

@@ -36,7 +36,10 @@ _MARKS: dict[ToolState, str] = {"waiting": "?", "ok": "✓", "error": "✗", "de
 
 
 class ToolBlock(Block):
-    """One call from its first token to its result. Closed cards show the head of the output; a click opens them."""
+    """One call from its first token to its result. Closed cards show the head of the output; a click opens them.
+
+    With `is_page` the result is a page of a browser, of which a closed card shows only how long it is.
+    """
 
     def __init__(self, tool: str) -> None:
         self.tool = tool
@@ -50,6 +53,7 @@ class ToolBlock(Block):
         self.output = ""
         self.seconds = 0.0
         self.is_open = False
+        self.is_page = False
         self._frame = 0
         self._cut = 0
 
@@ -152,6 +156,9 @@ class ToolBlock(Block):
             return []
         text = self.output.strip("\n") + (f"\n[{self._cut} more characters]" if self._cut else "")
         source = text.split("\n")
+        if self.is_page and self.state == "ok" and not self.is_open:
+            note = f"{plural(len(source), 'line')} for the model (Ctrl+O opens)"
+            return [lines.strip(lines.text(note, palette.faint), width)]
         shown = source if self.is_open else [line[: width * HEAD_ROWS] for line in source[: HEAD_ROWS + 1]]
         rows = _folded(shown, width, palette.muted if self.state == "ok" else palette.text)
         return self._limit(rows, HEAD_ROWS, max(len(rows), len(source)), width, palette)

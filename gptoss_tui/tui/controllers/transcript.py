@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.references import gives_page, references
 from gptoss_tui.sanitize import to_terminal_line as line
 from gptoss_tui.sanitize import to_terminal_text as safe
 from gptoss_tui.tui.blocks.answer import AnswerBlock
@@ -20,12 +21,19 @@ from gptoss_tui.tui.widgets.transcript import Transcript
 
 
 class TranscriptController:
-    """Keeps the blocks of the running turn by item id; events are upserts, so unknown ids make new blocks."""
+    """Keeps the blocks of the running turn by item id; events are upserts, so unknown ids make new blocks.
 
-    def __init__(self, transcript: Transcript, pane: ReasoningPane, clock: Callable[[], float]) -> None:
+    With `show_pages` the pages that the browser gives to the model are open from the start.
+    """
+
+    def __init__(
+        self, transcript: Transcript, pane: ReasoningPane, clock: Callable[[], float], *, show_pages: bool = False
+    ) -> None:
         self._transcript = transcript
         self._pane = pane
         self._clock = clock
+        self._show_pages = show_pages
+        self._answered = ("", "")
         self._items: dict[str, Block] = {}
         self._thoughts: dict[str, tuple[ThoughtBlock, float]] = {}
         self._raw: RawBlock | None = None
@@ -94,6 +102,8 @@ class TranscriptController:
                 self._reason(event)
             case ev.AnswerDelta() | ev.AnswerDone():
                 self._answer(event)
+            case ev.AnswerCited():
+                self._cite(event)
             case ev.Recovered():
                 self._add(NoticeBlock("warning", safe(event.what)))
             case ev.Notice():
@@ -181,10 +191,18 @@ class TranscriptController:
             self._items[event.item_id] = block
             self._add(block)
         if isinstance(event, ev.AnswerDone):
+            self._answered = (event.item_id, event.text)
             block.finish(safe(event.text))
         else:
             block.append(safe(event.text))
         self._transcript.touch(block)
+
+    def _cite(self, event: ev.AnswerCited) -> None:
+        """Citations come behind the whole answer; their spans are those of its text as it was sampled."""
+        block, (item_id, text) = self._items.get(event.item_id), self._answered
+        if isinstance(block, AnswerBlock) and item_id == event.item_id:
+            block.cite(references(text, event.citations))
+            self._transcript.touch(block)
 
     def _tool(self, item_id: str, tool: str) -> ToolBlock:
         block = self._items.get(item_id)
@@ -220,4 +238,6 @@ class TranscriptController:
                 self._tool(event.item_id, "").add_output(safe(event.text))
             case ev.ToolFinished():
                 block = self._tool(event.item_id, event.tool)
+                block.is_page = gives_page(event.tool)
+                block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
                 block.finish(event.status, safe(event.output), event.seconds)

@@ -85,6 +85,7 @@ class ChatScreen(Screen[None]):
         workspace: str,
         effort: Effort,
         prompt: str | None,
+        show_pages: bool,
     ) -> None:
         super().__init__(id="chat")
         self._loader = loader(self._show_progress)
@@ -94,6 +95,7 @@ class ChatScreen(Screen[None]):
         self._workspace = to_terminal_line(workspace)
         self._effort: Effort = effort
         self._prompt = prompt
+        self._show_pages = show_pages
         self._show_pane = True
         self._details_open = False
         self._reasoning_open = False
@@ -117,7 +119,7 @@ class ChatScreen(Screen[None]):
         self._composer = self.query_one(Composer)
         self._panel = ApprovalPanel(self._palette, self._clock, self._workspace, id="approval")
         self._status = StatusController(self.query_one(StatusLine), self._clock)
-        self._talk = TranscriptController(transcript, pane, self._clock)
+        self._talk = TranscriptController(transcript, pane, self._clock, show_pages=self._show_pages)
         self._approvals = ApprovalController(self._panel, self._focus_composer)
         self._turns = TurnController(self._show_event, self._show_queue)
         self._frames = FrameClock(self._talk.flush, self._tick)

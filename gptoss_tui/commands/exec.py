@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
     prompt = _prompt(args.prompt)
     settings = settings_from(args)
-    output = make_output(as_json=args.json, raw=settings.raw)
+    output = make_output(as_json=args.json, raw=settings.raw, show_pages=settings.show_browser_results)
     try:
         return asyncio.run(_exec(settings, prompt, _POLICIES[args.approve], output))
     except UsageError:

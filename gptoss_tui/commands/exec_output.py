@@ -8,6 +8,7 @@ import sys
 from typing import Protocol, TextIO
 
 from gptoss_tui.agent.events import (
+    AnswerCited,
     AnswerDelta,
     AnswerDone,
     ApprovalRequest,
@@ -22,6 +23,7 @@ from gptoss_tui.agent.events import (
     TurnFinished,
     to_dict,
 )
+from gptoss_tui.agent.references import References, before_first_mark, gives_page, references, replace_marks
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 
@@ -40,9 +42,11 @@ class Output(Protocol):
         ...
 
 
-def make_output(*, as_json: bool, raw: bool) -> Output:
+def make_output(*, as_json: bool, raw: bool, show_pages: bool) -> Output:
     """The output that the flags ask for, on the real stdout and stderr."""
-    return JsonOutput(sys.stdout) if as_json else TextOutput(sys.stdout, sys.stderr, raw=raw)
+    if as_json:
+        return JsonOutput(sys.stdout)
+    return TextOutput(sys.stdout, sys.stderr, raw=raw, show_pages=show_pages)
 
 
 class JsonOutput:
@@ -62,19 +66,25 @@ class JsonOutput:
 class TextOutput:
     """For people and pipes.
 
-    The answer streams to a terminal and is written whole, byte for byte, to anything else. With `raw` the sampled
-    tokens take its place. stderr shows the reasoning only on a terminal.
+    The answer streams to a terminal, up to its first citation: what that is called is known at the end. To anything
+    else it is written whole, byte for byte but for the citations, which become numbers with a list below the answer.
+    With `raw` the sampled tokens take its place. stderr shows the reasoning only on a terminal, and the pages that the
+    browser gives to the model only with `show_pages`.
     """
 
-    def __init__(self, out: TextIO, err: TextIO, *, raw: bool = False) -> None:
+    def __init__(self, out: TextIO, err: TextIO, *, raw: bool = False, show_pages: bool = False) -> None:
         self._out = out
         self._err = err
         self._raw = raw
+        self._show_pages = show_pages
         self._streams = out.isatty()
         self._talks = err.isatty()
         self._colour = self._talks and not os.environ.get("NO_COLOR")
         self._thinking = False
         self._answering = False
+        self._held = ""
+        self._answer = ""
+        self._references = References()
         self._unanswered = False
 
     def show(self, event: Event) -> None:
@@ -86,10 +96,13 @@ class TextOutput:
             case ReasoningDone() if self._thinking:
                 self._end_thinking()
             case AnswerDelta(preamble=False) if self._streams and not self._raw:
-                self._answering = True
-                self._write(event.text)
-            case AnswerDone(preamble=True):
-                self._say(event.text)
+                self._stream(event.text)
+            case AnswerDone():
+                self._answer, self._references = event.text, References()
+                if event.preamble:
+                    self._say(event.text)
+            case AnswerCited():
+                self._references = references(self._answer, event.citations)
             case TurnFinished():
                 self._finish(event)
             case _:
@@ -102,6 +115,8 @@ class TextOutput:
         match event:
             case ToolCall():
                 self._say(f"* {event.summary}")
+            case ToolFinished(status="ok") if gives_page(event.tool):
+                self._report_page(event.output.strip("\n"))
             case ToolFinished() if not self._unanswered:
                 shown = [line for line in event.output.split("\n") if line][: 1 if event.status == "ok" else 3]
                 self._say(f"  {event.status}: {' '.join(shown)[:300]}")
@@ -120,16 +135,34 @@ class TextOutput:
     def _finish(self, event: TurnFinished) -> None:
         if self._thinking:
             self._end_thinking()
-        if self._raw or self._answering:
+        if self._raw:
             self._write("\n")
-        elif event.answer:
-            self._write(event.answer + "\n")
+        elif self._answering or event.answer:
+            self._end_answer(self._held if self._answering else event.answer)
         if event.reason == "interrupted" and not self._unanswered:
             self._say("interrupted")
         if event.error:
             self._say(f"error: {event.error}")
         if event.hint:
             self._say(f"hint: {event.hint}")
+
+    def _stream(self, text: str) -> None:
+        self._answering = True
+        self._held += text
+        shown = before_first_mark(self._held)
+        self._held = self._held[len(shown) :]
+        self._write(shown)
+
+    def _end_answer(self, rest: str) -> None:
+        shown = replace_marks(rest, self._references.labels)
+        listed = "".join(f"{label} {description}\n" for label, description in self._references.entries)
+        self._write(f"{shown}\n" + (f"\n{listed}" if listed else ""))
+
+    def _report_page(self, page: str) -> None:
+        count = page.count("\n") + 1
+        self._say(f"  ok: {count} {'line' if count == 1 else 'lines'} for the model")
+        if self._show_pages:
+            print(to_terminal_text(page), file=self._err, flush=True)
 
     def _write(self, text: str) -> None:
         self._out.write(to_terminal_text(text) if self._streams else text)

@@ -16,11 +16,20 @@ from typing import Any
 import pytest
 
 from gptoss_tui import cli
-from gptoss_tui.agent.events import AnswerDelta, AnswerDone, ReasoningDelta, ReasoningDone, ToolCall, TurnFinished
+from gptoss_tui.agent.events import (
+    AnswerCited,
+    AnswerDelta,
+    AnswerDone,
+    ReasoningDelta,
+    ReasoningDone,
+    ToolCall,
+    TurnFinished,
+)
 from gptoss_tui.agent.session import DIRECTORY_VARIABLE, load_session
 from gptoss_tui.commands import loading
 from gptoss_tui.commands.exec_output import TextOutput
 from gptoss_tui.errors import MemoryPlanError
+from gptoss_tui.tools.base import Citation
 from tests.agent.helpers import ANSWER, CALL_PATCH, make_engine
 
 Exec = Callable[..., tuple[int, str, str]]
@@ -181,6 +190,73 @@ def test_a_pipe_gets_the_answer_byte_for_byte_and_no_reasoning() -> None:
     output.show(AnswerDelta(item_id="3", text="a\u200bb\x1b"))
     output.show(TurnFinished(reason="done", answer="a\u200bb\x1b"))
     assert (out.getvalue(), err.getvalue()) == ("a\u200bb\x1b\n", "")
+
+
+SEARCH = ' to=browser.search<|channel|>analysis<|message|>{"query": "lantern price"}<|call|>'
+OPEN = ' to=browser.open<|channel|>analysis<|message|>{"cursor": 0, "id": 0}<|call|>'
+CITING = "<|channel|>final<|message|>It costs 89 euros 【1†L6】, they say 【4†L1】.<|return|>"
+CITED = """\
+It costs 89 euros [1], they say 【4†L1】[?].
+
+[1] Lantern 4 (local://kb/lamp.md) L6
+[?] points at nothing that the model was shown
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of documents, which is the browser's."""
+    folder = tmp_path / "kb"
+    folder.mkdir()
+    (folder / "lamp.md").write_text("# Lantern 4\n\nThe lantern is a lamp.\n\nIts price\x1b: 89 euros.\n")
+    monkeypatch.setenv("GPTOSS_TUI_BROWSER_FOLDER", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder
+
+
+def test_citations_become_numbers_with_a_list_below_the_answer(run_exec: Exec, folder: Path) -> None:
+    code, out, err = run_exec((SEARCH, OPEN, CITING), "-b", "how much is it?")
+    assert (code, out) == (0, CITED)
+    assert err.splitlines()[::2] == ["* browser.search lantern price", "* browser.open link 0"]
+    assert all(line.startswith("  ok: ") and line.endswith(" lines for the model") for line in err.splitlines()[1::2])
+
+
+def test_pages_go_to_stderr_when_they_are_asked_for(run_exec: Exec, folder: Path) -> None:
+    code, out, err = run_exec((SEARCH, OPEN, CITING), "-b", "--show-browser-results", "how much is it?")
+    assert (code, out) == (0, CITED)
+    assert "[1] Lantern 4 (local://kb/lamp.md)\n**viewing lines [0 - " in err
+    assert "89 euros." in err
+    assert "\x1b" not in err
+
+
+def test_raw_and_json_keep_the_marks(run_exec: Exec, folder: Path) -> None:
+    _, out, _ = run_exec((SEARCH, OPEN, CITING), "-b", "--raw", "how much is it?")
+    assert out == SEARCH + OPEN + CITING + "\n"
+    _, out, _ = run_exec((SEARCH, OPEN, CITING), "-b", "--json", "how much is it?")
+    assert json.loads(out.splitlines()[-1])["answer"] == "It costs 89 euros 【1†L6】, they say 【4†L1】."
+
+
+def test_a_terminal_gets_the_answer_up_to_a_citation_as_it_streams() -> None:
+    out = Terminal()
+    output = TextOutput(out, StringIO())
+    said = "It is 【5】 or【1†L6】, \x1byes."
+    for character in said:
+        output.show(AnswerDelta(item_id="1", text=character))
+    assert out.getvalue() == "It is 【5】 or"
+    output.show(AnswerDone(item_id="1", text=said, tokens=9, seconds=0.1))
+    start = said.index("【1")
+    page = Citation(1, "A \x1b[2Jpage", "local://d/a", 6, 6, (start, start + 6))
+    output.show(AnswerCited(item_id="1", citations=(page,)))
+    output.show(TurnFinished(reason="done", answer=said))
+    assert out.getvalue() == "It is 【5】 or[1], ␛yes.\n\n[1] A ␛[2Jpage (local://d/a) L6\n"
+
+
+def test_what_was_held_back_is_printed_when_the_turn_is_cut() -> None:
+    out = Terminal()
+    output = TextOutput(out, StringIO())
+    output.show(AnswerDelta(item_id="1", text="It is 【1†L"))
+    output.show(TurnFinished(reason="interrupted"))
+    assert out.getvalue() == "It is 【1†L\n"
 
 
 _HANGING = """

@@ -15,6 +15,7 @@ from textual.events import Paste
 from gptoss_tui.agent import events as ev
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import CheckpointError
+from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui.app import GptOssApp
 from tests.tui.screen import composer, panel, transcript
 from tests.tui.scripted_agent import INFO, ScriptedAgent, ScriptedBackend, ScriptedEngine, Step, step_finished
@@ -66,6 +67,9 @@ def script(text: str) -> list[Step]:
         ev.ReasoningDone(item_id="r", text=text, tokens=3, seconds=0.1),
         *(ev.AnswerDelta(item_id="p", text=character, preamble=True) for character in sharp),
         ev.AnswerDone(item_id="p", text=sharp, tokens=3, seconds=0.1, preamble=True),
+        ev.AnswerCited(
+            item_id="p", citations=(Citation(1, text, text, 1, 2, (0, 3)), Citation(0, "", "", 1, 1, (3, 9)))
+        ),
         ev.ToolCallDelta(item_id="c", tool=text, text=text),
         ev.ToolCall(item_id="c", tool=text, arguments=text, summary=text),
         ev.ApprovalRequest(

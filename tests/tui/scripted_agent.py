@@ -241,6 +241,7 @@ def make_app(
     clock: Callable[[], float] | None = None,
     prompt: str | None = None,
     history_path: Path | None = None,
+    show_pages: bool = False,
 ) -> tuple[GptOssApp, ScriptedAgent]:
     """The app on a scripted agent."""
     agent = ScriptedAgent(list(scripts))
@@ -251,5 +252,6 @@ def make_app(
         workspace="/home/ada/project",
         history_path=history_path,
         clock=clock or Clock(),
+        show_pages=show_pages,
     )
     return app, agent

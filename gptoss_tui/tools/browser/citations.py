@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from gptoss_tui.tools.base import Citation
-from gptoss_tui.tools.browser.page import Page
+
+if TYPE_CHECKING:
+    from gptoss_tui.tools.browser.page import Page
 
 _MAX_MARK = 200
 _MARK = re.compile(r"【(\d{1,9})†([^【】]{0,180})】")

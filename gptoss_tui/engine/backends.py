@@ -36,9 +36,13 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     whatever the backend raises (CheckpointError, EngineError).
     """
     module = import_module(backend_module(spec.backend))
-    if spec.backend in BACKENDS:
-        spec = _planned(_unpacked(spec, report), report)
-    return cast(Backend, module.load_backend(spec, report))
+    if spec.backend not in BACKENDS:
+        return cast(Backend, module.load_backend(spec, report))
+    spec, needs = _planned(_unpacked(spec, report))
+    report(LoadProgress(f"Needs {needs}", 0.0))
+    return cast(
+        Backend, module.load_backend(spec, lambda step: report(replace(step, stage=f"{step.stage}, needs {needs}")))
+    )
 
 
 def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
@@ -53,8 +57,8 @@ def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
     return replace(spec, checkpoint=directory)
 
 
-def _planned(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
-    """`spec` with a context that fits in memory. Raises MemoryPlanError when there is none."""
+def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
+    """`spec` with a context that fits in memory, and what it needs in words. Raises MemoryPlanError."""
     checkpoint = open_checkpoint(spec.checkpoint)
     available = _available(spec.device)
 
@@ -67,8 +71,7 @@ def _planned(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
         chosen = chosen if chosen.context >= smallest else plan_for(smallest)
     check(chosen)
     spare = "" if chosen.available is None else f" of {gigabytes(chosen.available)}"
-    report(LoadProgress(f"Needs {gigabytes(chosen.total)}{spare} of memory", 0.0))
-    return replace(spec, context=chosen.context)
+    return replace(spec, context=chosen.context), f"{gigabytes(chosen.total)}{spare} of memory"
 
 
 def _available(device: str) -> int | None:

@@ -51,6 +51,8 @@ def test_the_plan_is_shown_before_anything_is_loaded(spec: EngineSpec) -> None:
     assert context == TINY.max_context
     assert steps[0].stage.startswith("Needs ")
     assert steps[0].fraction == 0.0
+    needs = steps[0].stage.removeprefix("Needs ")
+    assert all(step.stage.endswith(f", needs {needs}") for step in steps[1:]), "a step is seen for a moment only"
 
 
 def test_a_context_that_nobody_asked_for_is_cut_to_what_fits(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:

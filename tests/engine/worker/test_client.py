@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gptoss_tui.engine.types import (
@@ -63,8 +64,10 @@ async def gone(pid: int) -> bool:
 
 def runs(pid: int) -> bool:
     """Whether process `pid` is there and no zombie, which an orphan stays until its new parent looks."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(state.strip()) and not state.startswith("Z")
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_load_ends_with_the_info(make_engine: MakeEngine) -> None:

@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # How many tests run at a time; each may start a process that holds a small model.
 JOBS ?= 2
 
+.DELETE_ON_ERROR:
 .PHONY: run test sandbox lint dev clean
 
 run: $(VENV)/.run
@@ -30,6 +31,7 @@ lint: $(VENV)/.dev
 dev: $(VENV)/.dev
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("use Python 3.11 or newer: make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 KEPT = 1000
+SAVED_CHARS = 20_000
+"""A longer prompt, as with a large paste in it, is kept for this run only: the file is read before the first frame."""
 
 
 class PromptHistory:
@@ -49,7 +51,7 @@ class PromptHistory:
         return self._draft if self._position == len(self._prompts) else self._prompts[self._position]
 
     def _write(self, prompt: str) -> None:
-        if self.path is None:
+        if self.path is None or len(prompt) > SAVED_CHARS:
             return
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -13,7 +13,7 @@ from gptoss_tui.tui.blocks.base import count, seconds
 from gptoss_tui.tui.blocks.reasoning import Thought
 from gptoss_tui.tui.blocks.tool import KEEP_CHARS, ToolBlock
 from gptoss_tui.tui.controllers.frames import FrameClock, pause_after
-from gptoss_tui.tui.history import KEPT, PromptHistory
+from gptoss_tui.tui.history import KEPT, SAVED_CHARS, PromptHistory
 from gptoss_tui.tui.keyboard import register_alt_keys
 from gptoss_tui.tui.keys import key_groups, key_name, keys_page
 from gptoss_tui.tui.plain import PlainView
@@ -66,6 +66,15 @@ def test_repeated_prompts_are_kept_once(tmp_path: Path) -> None:
     history.add("same")
     assert history.prompts == ["same"]
     assert (tmp_path / "h").read_text() == '"same"\n'
+
+
+def test_a_huge_prompt_is_kept_for_this_run_only(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    history = PromptHistory(path)
+    history.add("x" * (SAVED_CHARS + 1))
+    history.add("small")
+    assert len(history.prompts) == 2
+    assert PromptHistory(path).prompts == ["small"]
 
 
 def test_frames_come_between_8_and_30_times_a_second() -> None:

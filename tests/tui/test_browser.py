@@ -131,6 +131,11 @@ async def test_pages_are_open_when_they_are_asked_for_and_can_be_closed() -> Non
         (card,) = (block for block in transcript(app).blocks if getattr(block, "is_page", False))
         transcript(app).post_message(transcript(app).BlockClicked(card, 0))
         await until(pilot, lambda: "12 lines for the model" in conversation(app))
+        card.toggle()
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: "12 lines for the model" in conversation(app))
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: "L8: key number 8" in conversation(app))
 
 
 @pytest.mark.parametrize("show_pages", [False, True])

@@ -97,7 +97,7 @@ class ChatScreen(Screen[None]):
         self._prompt = prompt
         self._show_pages = show_pages
         self._show_pane = True
-        self._details_open = False
+        self._details_open = show_pages
         self._reasoning_open = False
         self._quit_armed_until = 0.0
 

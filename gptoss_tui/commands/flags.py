@@ -13,7 +13,13 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="MODEL", help="name of a model or directory of a checkpoint (default: nano)")
     group.add_argument("--backend", metavar="NAME", help="what runs the model (default: torch)")
     group.add_argument("--dtype", choices=("bfloat16", "float32"), help="dtype of the maths (default: bfloat16)")
-    group.add_argument("-c", "--context", type=int, metavar="N", help="tokens of context (default: what fits of the model's; nano: 8192)")
+    group.add_argument(
+        "-c",
+        "--context",
+        type=int,
+        metavar="N",
+        help="tokens of context (default: what fits of the model's; nano: 8192)",
+    )
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the number of cores)")
 
 

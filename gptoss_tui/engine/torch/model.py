@@ -87,6 +87,8 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hidden: T
     Scores are in the dtype of the query, their softmax is in float32.
     """
     tokens = query.shape[0]
+    if tokens == 1 and query.device.type == "cpu":
+        return _attend_token(query, keys, values, sinks)
     tile = max(1, SCORE_TILE // (query.shape[1] * keys.shape[1]))
     if tokens <= tile:
         return _attend_tile(query, keys, values, sinks, hidden)
@@ -96,14 +98,23 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hidden: T
     )
 
 
+def _attend_token(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor) -> Tensor:
+    """One query on a CPU, fused: softmax over the keys alone, then times the keys' share of the mass beside the sink.
+
+    Products through oneDNN would be compiled anew for each number of keys, which takes longer than to run them.
+    """
+    grouped = query.view(1, keys.shape[0], -1, query.shape[2])
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    mixed, log_mass = fused(grouped, keys[None], values[None])  # [1, K, G, D], float32 [1, K, G]
+    share = torch.sigmoid(log_mass - sinks.view(1, keys.shape[0], -1))
+    return (mixed * share[..., None]).to(query.dtype).reshape(1, -1)
+
+
 def _attend_tile(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hidden: Tensor | None) -> Tensor:
     tokens, heads, dim = query.shape
     groups = heads // keys.shape[0]
     grouped = (query * dim**-0.5).view(tokens, -1, groups, dim).permute(1, 2, 0, 3).reshape(-1, groups * tokens, dim)
-    if tokens == 1:  # so few rows are done twice as fast when the keys come first
-        scores = torch.bmm(keys, grouped.transpose(1, 2)).transpose(1, 2)
-    else:
-        scores = torch.bmm(grouped, keys.transpose(1, 2))  # [K, G * T, S]
+    scores = torch.bmm(grouped, keys.transpose(1, 2))  # [K, G * T, S]
     if hidden is not None:
         newest = scores.view(-1, groups, tokens, keys.shape[1])[..., -hidden.shape[1] :]
         newest.masked_fill_(hidden, -torch.inf)

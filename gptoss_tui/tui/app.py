@@ -53,6 +53,8 @@ class GptOssApp(App[int]):
         show_pages: bool = False,
     ) -> None:
         register_alt_keys()
+        if not os.environ.get("NO_COLOR"):
+            os.environ.pop("NO_COLOR", None)  # an empty one asks for nothing, but Textual takes it for a yes
         super().__init__()
         self._backend = backend
         self._prompt = prompt

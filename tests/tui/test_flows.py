@@ -687,9 +687,9 @@ async def test_focus_restyles_a_handful_of_nodes() -> None:
         assert len({id(node) for node in styled}) <= 10
 
 
-@pytest.mark.parametrize("wanted", ["1", None])
+@pytest.mark.parametrize("wanted", ["1", "", None])
 async def test_no_color_leaves_only_greys(monkeypatch: pytest.MonkeyPatch, wanted: str | None) -> None:
-    if wanted:
+    if wanted is not None:
         monkeypatch.setenv("NO_COLOR", wanted)
     app, _ = make_app(answer_script("**bold** `code`"))
     async with app.run_test(size=SMALL) as pilot:

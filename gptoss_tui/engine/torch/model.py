@@ -106,8 +106,9 @@ def _attend_token(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor) ->
     grouped = query.view(1, keys.shape[0], -1, query.shape[2])
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     mixed, log_mass = fused(grouped, keys[None], values[None])  # [1, K, G, D], float32 [1, K, G]
-    share: Tensor = torch.sigmoid(log_mass - sinks.view(1, keys.shape[0], -1))
-    return (share[..., None] * mixed).to(query.dtype).reshape(1, -1)
+    share = torch.sigmoid(log_mass - sinks.view(1, keys.shape[0], -1))
+    shared: Tensor = share[..., None] * mixed
+    return shared.to(query.dtype).reshape(1, -1)
 
 
 def _attend_tile(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hidden: Tensor | None) -> Tensor:

@@ -11,13 +11,15 @@ import pexpect
 import psutil
 import pyte
 
-Condition = Callable[[str], bool]
+Condition = Callable[[str], object]
 
 # Sequences that the emulator does not know and would show as text: keyboard modes and queries.
 _UNKNOWN = re.compile(r"\x1b\[(?:[<=>][0-9;]*[a-zA-Z]|\?[0-9;]*\$p|\?u)")
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 
-ENTER, ESCAPE, QUIT = "\r", "\x1b", "\x11"
+ENTER, QUIT = "\r", "\x11"
+CHUNK = 4096
+"""Characters that are drawn before the screen is looked at: about a frame, so that nothing passes unseen."""
 
 
 class Terminal:
@@ -93,7 +95,7 @@ class Terminal:
     def _read(self) -> bool:
         """Draw what has come; False when the program has ended."""
         try:
-            data = self._unfinished + self._child.read_nonblocking(65_536, timeout=0.1)
+            data = self._unfinished + self._child.read_nonblocking(CHUNK, timeout=0.1)
         except pexpect.TIMEOUT:
             return True
         except pexpect.EOF:

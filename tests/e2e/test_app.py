@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,8 @@ from tests.e2e.conftest import OpenApp
 from tests.e2e.terminal import ENTER, QUIT, Terminal
 
 CREATE = "create hello.py that prints hello"
-CREATED = "I created hello.py"
+ANSWERED = re.compile(r"✓ ok[^─]*hello\.py[^─]*\n +───", re.DOTALL)
+"""The tool's result, an answer that names the file, and the line that ends a turn."""
 EMPTY = "Ask something"
 """What the empty composer shows."""
 
@@ -47,12 +49,12 @@ def quit_and_look_behind(terminal: Terminal) -> None:
 def test_a_file_is_created_after_a_yes(open_app: OpenApp, workspace: Path, size: tuple[int, int]) -> None:
     terminal = open_app(size=size)
     send(terminal, CREATE)
-    terminal.wait_for("The user wants hello.py")
+    terminal.wait_for("Thinking")
     question = allow(terminal)
     assert "hello.py" in question
     assert '+ print("hello")' in question
-    terminal.wait_for(CREATED)
-    terminal.wait_for("ready")
+    terminal.wait_for(ANSWERED.search)
+    assert "Thought" in terminal.wait_for("ready")
     assert (workspace / "hello.py").read_bytes() == b'print("hello")\n'
     assert [path.name for path in workspace.iterdir()] == ["hello.py"]
     assert len(terminal.workers()) == 1
@@ -71,9 +73,9 @@ def test_nothing_is_written_before_the_yes_nor_after_a_no(open_app: OpenApp, wor
 
 
 def test_a_killed_worker_is_replaced_by_the_next_message(open_app: OpenApp, workspace: Path) -> None:
-    terminal = open_app()
+    terminal = open_app("--reasoning-effort", "high")
     send(terminal, CREATE)
-    terminal.wait_for("The user wants")
+    terminal.wait_for("Thinking")
     (worker,) = terminal.workers()
     worker.kill()
     terminal.wait_for("killed by SIGKILL")
@@ -82,7 +84,7 @@ def test_a_killed_worker_is_replaced_by_the_next_message(open_app: OpenApp, work
     assert list(workspace.iterdir()) == []
     send(terminal, CREATE)
     allow(terminal)
-    terminal.wait_for(CREATED)
+    terminal.wait_for(ANSWERED.search)
     assert (workspace / "hello.py").read_bytes() == b'print("hello")\n'
     (other,) = terminal.workers()
     assert other != worker

@@ -46,7 +46,8 @@ def run_exec(workspace: Path, environment: dict[str, str]) -> Exec:
 
 def test_a_file_that_prints_hello(run_exec: Exec, workspace: Path) -> None:
     done = run_exec("--approve", "edits", CREATE)
-    assert (done.returncode, done.stdout) == (0, "I created `hello.py` that prints hello.\n")
+    assert done.returncode == 0
+    assert "hello.py" in done.stdout
     assert "apply_patch hello.py" in done.stderr
     assert (workspace / "hello.py").read_bytes() == b'print("hello")\n'
     assert [path.name for path in workspace.iterdir()] == ["hello.py"]

@@ -171,7 +171,7 @@ def _docker() -> Iterator[Check]:
         finally:
             client.close()
     except Exception as error:  # requests, urllib3 and the SDK each have their own, and none is worth telling apart
-        yield Check("docker", "note", f"not reachable: {error}", "start Docker to let the model run Python")
+        yield Check("docker", "note", f"not reachable: {error}", "needed only where `sandbox` says so")
         return
     yield Check("docker", "ok", f"engine {version}")
 

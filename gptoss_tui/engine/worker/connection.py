@@ -235,6 +235,7 @@ def _write_log(output: bytes) -> Path | None:
     path = user_log_path("gptoss-tui") / LOG_FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         path.write_bytes(output)
     except OSError:
         return None

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
-from gptoss_tui.engine.mxfp4 import dequantize
+from gptoss_tui.engine.torch.expert_cache import ExpertCache
 from gptoss_tui.engine.torch.kv_cache import KVCache
-from gptoss_tui.engine.torch.weights import LayerWeights, ModelWeights, PackedExperts
+from gptoss_tui.engine.torch.weights import LayerWeights, ModelWeights
 
 # Bytes. One token through a smaller layer is over before a second thread has woken up: nano, with 2.5 MB a layer, takes
 # 12 to 15 ms for its layers on one thread and 15 to 21 on two (AMD EPYC), and leaves the other core to the front.
@@ -137,19 +137,17 @@ def route(x: Tensor, layer: LayerWeights, experts_per_token: int) -> tuple[Tenso
     return experts, torch.softmax(scores, dim=-1, dtype=torch.float32)
 
 
-def moe_token(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
-    """The experts' output for one token, x [1, H]: its k experts are unpacked together and run as one batch."""
+def moe_token(x: Tensor, layer: LayerWeights, config: ModelConfig, cache: ExpertCache) -> Tensor:
+    """The experts' output for one token, x [1, H]."""
     experts, weights = route(x, layer, config.experts_per_token)
-    chosen = experts[0]
-    up = _expert_rows(x.expand(chosen.shape[0], 1, -1), layer.mlp1, chosen)
-    down = _expert_rows(swiglu(up, config.swiglu_limit), layer.mlp2, chosen)
-    return weights.to(x.dtype) @ down[:, 0]
-
-
-def _expert_rows(x: Tensor, packed: PackedExperts, experts: Tensor) -> Tensor:
-    """x [k, 1, in] through the k `experts`: [k, 1, out]."""
-    weight = dequantize(packed.blocks.index_select(0, experts), packed.scales.index_select(0, experts), x.dtype)
-    return torch.baddbmm(packed.bias.index_select(0, experts)[:, None], x, weight.transpose(1, 2))
+    chosen = experts[0].tolist()
+    up = torch.cat([F.linear(x, cache.weight(layer.mlp1, e, x.dtype), layer.mlp1.bias[e]) for e in chosen])
+    hidden = torch.split(swiglu(up, config.swiglu_limit), 1)
+    down = [
+        F.linear(h, cache.weight(layer.mlp2, e, x.dtype), layer.mlp2.bias[e])
+        for h, e in zip(hidden, chosen, strict=True)
+    ]
+    return weights.to(x.dtype) @ torch.cat(down)
 
 
 def moe_chunk(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
@@ -210,6 +208,7 @@ class Transformer:
     def __init__(self, config: ModelConfig, weights: ModelWeights, context: int) -> None:
         self.config = config
         self.weights = weights
+        self._experts = ExpertCache()
         cos, sin = rope_tables(config, context, weights.dtype)
         self._cos, self._sin = cos.to(weights.device), sin.to(weights.device)
         self._token_threads = 1 if weights.layers[0].nbytes < SMALL_LAYER else torch.get_num_threads()
@@ -225,13 +224,14 @@ class Transformer:
         # Full layers see all that is past, so their mask covers the tokens of this call only.
         full = hidden_keys(tokens, 0, None, ids.device)
         sliding = hidden_keys(tokens, min(past, window - 1), window, ids.device)
-        moe = moe_token if tokens == 1 else moe_chunk
         x = F.embedding(ids, self.weights.embedding).to(self.weights.dtype)
-        with _threads(self._token_threads if tokens == 1 else torch.get_num_threads()):
+        with _threads(self._token_threads if tokens == 1 else torch.get_num_threads()), _single_row_kernels(x):
             for index, layer in enumerate(self.weights.layers):
                 mask = sliding if self.config.is_sliding(index) else full
                 x = x + self._attention(rms_norm(x, layer.attn_norm), index, layer, cache, cos, sin, mask)
-                x = x + moe(rms_norm(x, layer.mlp_norm), layer, self.config)
+                t = rms_norm(x, layer.mlp_norm)
+                one = tokens == 1
+                x = x + (moe_token(t, layer, self.config, self._experts) if one else moe_chunk(t, layer, self.config))
         return x
 
     def logits(self, x: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from gptoss_tui.tui.theme import Palette
 
 EXAMPLES = (
     "create hello.py that prints hello",
-    "what files are in this folder?",
-    "read README.md and tell me what it is about",
-    "write a python function that checks for prime numbers",
+    "change hello to goodbye in hello.py",
+    "create shopping.txt with milk, eggs and bread",
+    "what can you do?",
 )
 _NAME = "gptoss-tui"
 _PITCH = "gpt-oss on your own machine. It asks before it changes anything."

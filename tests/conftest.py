@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from hypothesis import settings
+
 # Set before torch comes in. Test models are small, and tests run side by side: threads that wait for each other, and
 # spin while they do, cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,3 +14,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A shell that starts the tests in the background has Ctrl+C ignored, and so would all programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# `make test` asks the same questions every time: a failure is then the change's. `HYPOTHESIS_PROFILE=explore` asks new
+# ones, and more of them.
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("explore", max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

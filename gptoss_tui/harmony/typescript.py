@@ -156,8 +156,13 @@ def _comments(text: Any, indent: str) -> list[str]:
 
 
 def lines_of(text: str) -> list[str]:
-    """Lines ended by LF or CRLF, at least one. (`splitlines` would also split at form feeds and U+2028.)"""
-    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    """Lines ended by LF or CRLF, at least one. A CR elsewhere stays, as does one at the end of the text.
+
+    (`splitlines` would also split at form feeds and U+2028.)
+    """
+    *ended, last = text.split("\n")
+    lines = [line.removesuffix("\r") for line in ended]
+    return [*lines, last] if last or not lines else lines
 
 
 def _default(schema: Mapping[str, Any]) -> str:

@@ -69,7 +69,11 @@ def test_preambles_of_the_app_equal_the_library(
             "x",
             ToolNamespace(
                 "functions",
-                functions=(FunctionDeclaration("now", ""), FunctionDeclaration("two", "line\n\nline \u2028\n", {})),
+                functions=(
+                    FunctionDeclaration("now", ""),
+                    FunctionDeclaration("two", "line\n\nline \u2028\n", {}),
+                    FunctionDeclaration("three", "one\r\ntwo\r"),
+                ),
             ),
         ),
     ],

@@ -23,7 +23,6 @@ from gptoss_tui.harmony.messages import Effort
 CONFIG_VARIABLE = "GPTOSS_TUI_CONFIG"
 PREFIX = "GPTOSS_TUI_"
 
-BrowserBackend = Literal["local"]
 SandboxChoice = Literal["auto", "docker", "bubblewrap"]
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -56,7 +55,6 @@ class Settings:
     apply_patch: bool = True
     browser: bool = False
     python: bool = False
-    browser_backend: BrowserBackend = "local"
     browser_folder: Path | None = None
     python_sandbox: SandboxChoice = "auto"
     python_image: str = "python:3.12-slim"

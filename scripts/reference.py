@@ -22,7 +22,6 @@ SHARED = ("chat", "model", "sampling")
 """Groups of flags that several commands have; described once."""
 
 MEANINGS = {
-    "browser_backend": "where the browser's pages come from; `local` is a folder of documents on this machine",
     "browser_folder": "the folder that `local` searches (default: the documentation that comes with the app)",
     "python_sandbox": "what keeps Python in: `docker`, `bubblewrap`, or the first of them that works",
     "python_image": "the image for Docker; it must be on this machine, nothing is pulled",

@@ -21,6 +21,7 @@ from gptoss_tui.engine.checkpoint import (
     tensor_table,
     write_checkpoint,
 )
+from gptoss_tui.engine.checkpoint.header import read_header
 from gptoss_tui.engine.checkpoint.random_weights import random_tensor
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout
 from gptoss_tui.engine.mxfp4 import dequantize
@@ -229,6 +230,21 @@ def test_a_damaged_header_is_named(header: bytes, copied: Callable[[Layout], Pat
     file.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         open_checkpoint(file.parent)
+
+
+@pytest.mark.parametrize(("first", "second"), [((0, 2), (1, 3)), ((0, 1), (2, 3)), ((1, 2), (2, 3))])
+def test_tensors_that_overlap_or_leave_holes_are_refused(
+    first: tuple[int, int], second: tuple[int, int], tmp_path: Path
+) -> None:
+    entries = {
+        name: {"dtype": "U8", "shape": [end - begin], "data_offsets": [begin, end]}
+        for name, (begin, end) in (("a", first), ("b", second))
+    }
+    header = json.dumps(entries).encode()
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + b"abc")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors has a damaged header"):
+        read_header(file)
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:

@@ -86,10 +86,6 @@ class Draw:
         """`count` different ones of `items`."""
         return self.rng.sample(items, min(count, len(items)))
 
-    def shuffled(self, items: Sequence[T]) -> list[T]:
-        """`items` in random order."""
-        return self.rng.sample(items, len(items))
-
     def from_list(self, name: str) -> str:
         """A word of one file of `training/words`."""
         return self.choice(word_list(name, self._held_words))

@@ -14,9 +14,6 @@ MAKE = "[create|create|create|make|write|add]"
 NAMED = "[|a file |a new file |a script |a program |a file called |a python file |a script called |a python script ]"
 
 
-THAT = "[that|that|which|it should|to]"
-
-
 @dataclass(frozen=True, slots=True)
 class Program:
     """A file to create: `purpose` goes on a sentence (`that prints hello`), `key` is what it combines."""

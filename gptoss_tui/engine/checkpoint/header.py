@@ -6,7 +6,7 @@ A file is: 8 bytes little-endian header length, the header as JSON {name: {dtype
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ class HeaderEntry:
 def read_header(path: Path) -> dict[str, HeaderEntry]:
     """The tensors in the safetensors file `path`.
 
-    Raises CheckpointError, naming the file, when it is no such file or shorter or longer than its header says.
+    Raises CheckpointError, naming the file, when it is no such file, its tensors overlap or leave holes, or it is
+    shorter or longer than its header says.
     """
     try:
         with path.open("rb") as file:
@@ -38,9 +39,7 @@ def read_header(path: Path) -> dict[str, HeaderEntry]:
             header = json.loads(file.read(length))
             size = path.stat().st_size
         entries = {name: _entry(value) for name, value in header.items() if name != "__metadata__"}
-        end = (
-            8 + length + max((value["data_offsets"][1] for name, value in header.items() if name in entries), default=0)
-        )
+        end = 8 + length + _data_length(header[name]["data_offsets"] for name in entries)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
@@ -56,7 +55,7 @@ def _entry(value: Any) -> HeaderEntry:
     return HeaderEntry(tuple(int(size) for size in value["shape"]), str(value["dtype"]), int(end) - int(begin))
 
 
-def _data_length(offsets: Iterable[tuple[int, int]]) -> int:
+def _data_length(offsets: Iterable[Sequence[int]]) -> int:
     """Where the last tensor ends. Raises ValueError when they overlap or leave holes, which the format forbids."""
     end = 0
     for begin, following in sorted(map(tuple, offsets)):

@@ -92,11 +92,6 @@ class Transcript(ScrollView, can_focus=False):
         """The blocks, oldest first."""
         return [entry.block for entry in self._entries]
 
-    @property
-    def needs_flush(self) -> bool:
-        """Whether something waits to be drawn."""
-        return bool(self._dirty)
-
     def add(self, block: Block) -> None:
         """Append a block."""
         self._index[block] = len(self._entries)

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ClassVar
 
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
 from gptoss_tui.agent import events as ev
-from gptoss_tui.engine.types import LoadProgress
-from gptoss_tui.harmony.messages import EFFORTS, Effort
+from gptoss_tui.engine.types import EngineInfo, LoadProgress
+from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
 from gptoss_tui.tui.controllers.approvals import ApprovalController
+from gptoss_tui.tui.controllers.conversation import ConversationController
+from gptoss_tui.tui.controllers.effort import EffortController
 from gptoss_tui.tui.controllers.frames import MAX_RATE, FrameClock
-from gptoss_tui.tui.controllers.loading import LoadFailure, ModelLoader
+from gptoss_tui.tui.controllers.hints import Situation, hints_for
+from gptoss_tui.tui.controllers.leaving import QUIT_SECONDS, TwicePressed
+from gptoss_tui.tui.controllers.loading import ModelLoader
 from gptoss_tui.tui.controllers.status import StatusController
 from gptoss_tui.tui.controllers.transcript import TranscriptController
-from gptoss_tui.tui.controllers.turns import TurnController
 from gptoss_tui.tui.history import PromptHistory
 from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.approval import ApprovalPanel
 from gptoss_tui.tui.widgets.composer import Composer
-from gptoss_tui.tui.widgets.hints import Hint, HintLine
+from gptoss_tui.tui.widgets.hints import HintLine
 from gptoss_tui.tui.widgets.loading import LoadingBar
 from gptoss_tui.tui.widgets.queue import QueueView
 from gptoss_tui.tui.widgets.reasoning_pane import ReasoningPane
 from gptoss_tui.tui.widgets.status import StatusLine
 from gptoss_tui.tui.widgets.transcript import Transcript
 
-QUIT_SECONDS = 2.0
 PANE_WIDTH = 120
 """From this many columns on, reasoning has a pane of its own."""
 
@@ -45,18 +48,6 @@ WELCOME_KEYS = (
     ("Esc", "stop the model"),
     ("F1", "all keys"),
 )
-_COMMON_HINTS: tuple[Hint, ...] = (
-    ("Alt+,/. Ctrl+T", "effort", "screen.cycle_effort"),
-    ("F1", "help", "screen.help"),
-    ("F2", "reasoning", "screen.toggle_reasoning"),
-    ("Ctrl+L", "new", "screen.new_conversation"),
-    ("Ctrl+Q", "quit", "app.quit"),
-    ("Ctrl+O", "details", "screen.toggle_details"),
-)
-IDLE_HINTS: tuple[Hint, ...] = (("Enter", "send", "screen.send"), *_COMMON_HINTS)
-BUSY_HINTS: tuple[Hint, ...] = (("Esc", "stop", "screen.interrupt"), ("Enter", "queue", "screen.send"), *_COMMON_HINTS)
-TAIL_HINT: Hint = ("Ctrl+End", "newest", "screen.to_tail")
-QUIT_HINTS: tuple[Hint, ...] = (("Ctrl+C", "again to quit", "app.quit"),)
 
 
 class ChatScreen(Screen[None]):
@@ -93,13 +84,13 @@ class ChatScreen(Screen[None]):
         self._clock = clock
         self._palette = palette
         self._workspace = to_terminal_line(workspace)
-        self._effort: Effort = effort
+        self._first_effort: Effort = effort
         self._prompt = prompt
         self._show_pages = show_pages
         self._show_pane = True
         self._details_open = show_pages
         self._reasoning_open = False
-        self._quit_armed_until = 0.0
+        self._quit = TwicePressed(clock, QUIT_SECONDS)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="main"):
@@ -120,11 +111,13 @@ class ChatScreen(Screen[None]):
         self._panel = ApprovalPanel(self._palette, self._clock, self._workspace, id="approval")
         self._status = StatusController(self.query_one(StatusLine), self._clock)
         self._talk = TranscriptController(transcript, pane, self._clock, show_pages=self._show_pages)
-        self._approvals = ApprovalController(self._panel, self._focus_composer)
-        self._turns = TurnController(self._show_event, self._show_queue)
+        self._approvals = ApprovalController(self._panel, self._composer.focus)
+        listeners = (self._talk.apply, self._status.apply, self._approvals.apply, self._heard)
+        self._chat = ConversationController(self._loader, self, self._spawn, listeners)
+        self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._status.set_effort)
         self._frames = FrameClock(self._talk.flush, self._tick)
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
-        self._status.set_effort(self._effort)
+        self._effort.apply()
         self.use_palette(self._palette)
         self._talk.welcome(WelcomeBlock(self._workspace, WELCOME_KEYS))
         self._show_hints()
@@ -151,99 +144,83 @@ class ChatScreen(Screen[None]):
 
     async def close(self) -> None:
         """End the agent and the engine."""
-        await self._loader.close()
+        await self._chat.close()
 
-    # Loading and turns
+    # What the conversation tells
 
     def _start(self) -> None:
-        if not self.is_running or not self.is_attached:
-            return
-        if self._prompt:
-            self._turns.enqueue(self._prompt)
-        self._load()
+        if self.is_running and self.is_attached:
+            self._chat.start(self._prompt)
 
-    @work(group="engine", exclusive=True)
-    async def _load(self) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], group: str) -> object:
+        return self.run_worker(work, group=group, exclusive=True)
+
+    def loading_began(self) -> None:
+        """The model comes up from now on."""
         self._status.set_activity("loading")
         self._frames.start()
-        outcome = await self._loader.load()
+
+    async def loading_ended(self, info: EngineInfo | None) -> None:
+        """The model is there, or (None) it is not."""
         if not self._panel.is_attached:  # nothing can be asked before a model is there; typing comes first
             await self.mount(self._panel, before=self._composer)
         self.query_one(LoadingBar).hide()
         self._frames.stop()
-        if isinstance(outcome, LoadFailure):
-            self._status.set_activity("failed")
-            again = "Send a message to try again."
-            self._talk.notice("error", outcome.message, f"{outcome.hint}\n{again}".strip())
-            self._return_queue()
-            return
-        self._status.set_model(outcome)
-        self._status.set_activity("ready")
-        self._run_queue()
+        if info is not None:
+            self._status.set_model(info)
+            self._effort.apply()
+        self._status.set_activity("failed" if info is None else "ready")
+
+    def turns_began(self) -> None:
+        """Something runs from now on."""
+        self._effort.apply()
+        self._frames.start()
+
+    def turns_ended(self) -> None:
+        """Nothing runs any more."""
+        self._frames.stop()
+        self._show_hints()
+
+    def model_lost(self) -> None:
+        """The model went away; the next message loads it again."""
+        self._status.set_activity("failed")
+        self.say("info", "The model is not loaded any more. Send a message to load it again.")
+
+    def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
+        """Tell the person something, in the conversation."""
+        self._talk.notice(kind, message, hint)
+
+    def show_queue(self, prompts: Sequence[str]) -> None:
+        """Show the prompts that wait."""
+        self.query_one(QueueView).show(prompts)
+        self._composer.has_queue = bool(prompts)
+
+    def return_to_draft(self, prompts: Sequence[str]) -> None:
+        """These prompts will not run; they go back to where they were typed."""
+        if prompts:
+            draft = [self._composer.text] if self._composer.text else []
+            self._composer.set_draft("\n\n".join([*prompts, *draft]))
+
+    def _heard(self, event: ev.Event) -> None:
+        if isinstance(event, ev.TurnStarted | ev.ApprovalRequest | ev.ApprovalResolved):
+            self._show_hints()
 
     def _show_progress(self, progress: LoadProgress) -> None:
         if not progress.done:
             self.query_one(LoadingBar).show(to_terminal_line(progress.stage), progress.fraction)
-
-    def _run_queue(self) -> None:
-        if self._loader.state == "ready" and not self._turns.running and self._turns.queue:
-            self._run_turns()
-
-    @work(group="turns", exclusive=True)
-    async def _run_turns(self) -> None:
-        agent = self._loader.agent
-        if agent is None:
-            return
-        agent.effort = self._effort
-        self._frames.start()
-        await self._turns.run(agent)
-        self._frames.stop()
-        self._show_hints()
-
-    async def _after_failure(self) -> None:
-        if not await self._loader.check():
-            self._status.set_activity("failed")
-            self._talk.notice("info", "The model is not loaded any more. Send a message to load it again.")
-
-    def _show_event(self, event: ev.Event) -> None:
-        self._talk.apply(event)
-        self._status.apply(event)
-        self._approvals.apply(event)
-        if isinstance(event, ev.TurnStarted | ev.ApprovalRequest | ev.ApprovalResolved):
-            self._show_hints()
-        if isinstance(event, ev.TurnFinished):
-            if event.reason in ("interrupted", "failed"):
-                self._return_queue()
-            if event.reason == "failed":
-                self.run_worker(self._after_failure(), group="engine")
-
-    def _show_queue(self, prompts: Sequence[str]) -> None:
-        self.query_one(QueueView).show(prompts)
-        self._composer.has_queue = bool(prompts)
-
-    def _return_queue(self) -> None:
-        """Prompts that will not run go back into the draft."""
-        prompts = self._turns.take_all()
-        if prompts:
-            draft = [self._composer.text] if self._composer.text else []
-            self._composer.set_draft("\n\n".join([*prompts, *draft]))
 
     def _tick(self) -> None:
         self._talk.tick()
         self.query_one(StatusLine).tick()
 
     def _show_hints(self) -> None:
-        hints = BUSY_HINTS if self._turns.running else IDLE_HINTS
-        if self._approvals.is_open:
-            hints = _COMMON_HINTS
-        if self._clock() < self._quit_armed_until:
-            hints = QUIT_HINTS
-        elif not self.query_one("#conversation", Transcript).following:
-            hints = (TAIL_HINT, *hints)
-        self.query_one("#hints", HintLine).show(hints)
-
-    def _focus_composer(self) -> None:
-        self._composer.focus()
+        situation = Situation(
+            running=self._chat.running,
+            asking=self._approvals.is_open,
+            following=self.query_one("#conversation", Transcript).following,
+            quit_armed=self._quit.armed,
+        )
+        self.query_one("#hints", HintLine).show(hints_for(situation))
 
     # What widgets report
 
@@ -258,27 +235,23 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Submitted)
     def _submitted(self, event: Composer.Submitted) -> None:
-        self._turns.enqueue(event.text)
-        if self._loader.state == "failed":
-            self._load()
-        else:
-            self._run_queue()
+        self._chat.submit(event.text)
 
     @on(Composer.TakeQueued)
     def _edit_queued(self) -> None:
-        prompt = self._turns.take_last()
+        prompt = self._chat.turns.take_last()
         if prompt is not None:
             self._composer.set_draft(prompt)
 
     @on(ApprovalPanel.Answered)
     def _answered(self, event: ApprovalPanel.Answered) -> None:
-        if self._loader.agent is None:
+        if self._chat.agent is None:
             return
-        refused = self._approvals.answer(self._loader.agent, event)
+        refused = self._approvals.answer(self._chat.agent, event)
         if refused:
-            self._talk.notice("warning", refused)
+            self.say("warning", refused)
         if event.ends_turn:
-            self._loader.agent.interrupt()
+            self._chat.interrupt()
 
     @on(ApprovalPanel.StrayText)
     def _stray_text(self, event: ApprovalPanel.StrayText) -> None:
@@ -320,23 +293,15 @@ class ChatScreen(Screen[None]):
 
     def action_interrupt(self) -> None:
         """Stop the running turn."""
-        if self._turns.running and self._loader.agent is not None:
-            self._loader.agent.interrupt()
+        self._chat.interrupt()
 
     def action_change_effort(self, step: int) -> None:
         """Lower or raise the reasoning effort, between its ends."""
-        level = min(len(EFFORTS) - 1, max(0, EFFORTS.index(self._effort) + step))
-        self._use_effort(EFFORTS[level])
+        self._effort.change(step)
 
     def action_cycle_effort(self) -> None:
         """The next effort; after the highest, the lowest."""
-        self._use_effort(EFFORTS[(EFFORTS.index(self._effort) + 1) % len(EFFORTS)])
-
-    def _use_effort(self, effort: Effort) -> None:
-        self._effort = effort
-        if self._loader.agent is not None:
-            self._loader.agent.effort = effort
-        self._status.set_effort(effort)
+        self._effort.cycle()
 
     def action_toggle_reasoning(self) -> None:
         """Show or hide reasoning: the side pane where it fits, else in the conversation."""
@@ -354,11 +319,11 @@ class ChatScreen(Screen[None]):
 
     def action_new_conversation(self) -> None:
         """Forget the conversation and start an empty one."""
-        if self._turns.running:
-            self._talk.notice("info", "Stop the model first (Esc), then start a new conversation.")
+        if self._chat.running:
+            self.say("info", "Stop the model first (Esc), then start a new conversation.")
             return
-        if self._loader.agent is not None:
-            self._loader.agent.new_conversation()
+        if self._chat.agent is not None:
+            self._chat.agent.new_conversation()
         self._talk.clear()
         self._talk.welcome(WelcomeBlock(self._workspace, WELCOME_KEYS))
         self._status.new_conversation()
@@ -379,12 +344,10 @@ class ChatScreen(Screen[None]):
             self.clear_selection()
             self.notify("Copied", timeout=1.5, markup=False)
             return
-        now = self._clock()
-        if now < self._quit_armed_until:
+        if self._quit.press():
             self.app.exit()
             return
-        self._quit_armed_until = now + QUIT_SECONDS
-        self.action_interrupt()
+        self._chat.interrupt()
         self._show_hints()
         self.set_timer(QUIT_SECONDS, self._show_hints)
 

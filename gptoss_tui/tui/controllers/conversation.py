@@ -1,0 +1,141 @@
+"""One conversation as a front drives it: the model comes up, prompts run one by one, every listener hears it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.commands import AgentPort
+from gptoss_tui.engine.types import EngineInfo
+from gptoss_tui.tui.blocks.notice import NoticeKind
+from gptoss_tui.tui.controllers.loading import LoadFailure, ModelLoader
+from gptoss_tui.tui.controllers.turns import TurnController
+
+Listener = Callable[[ev.Event], None]
+Spawn = Callable[[Coroutine[Any, Any, None], str], object]
+"""Runs a coroutine as the only one of its group, until the screen ends."""
+
+
+class ConversationView(Protocol):
+    """What a conversation needs from the screen around it."""
+
+    def loading_began(self) -> None:
+        """The model comes up from now on."""
+        ...
+
+    async def loading_ended(self, info: EngineInfo | None) -> None:
+        """The model is there, or (None) it is not."""
+        ...
+
+    def turns_began(self) -> None:
+        """Something runs from now on."""
+        ...
+
+    def turns_ended(self) -> None:
+        """Nothing runs any more."""
+        ...
+
+    def model_lost(self) -> None:
+        """The model went away; the next message loads it again."""
+        ...
+
+    def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
+        """Tell the person something, in the conversation."""
+        ...
+
+    def show_queue(self, prompts: Sequence[str]) -> None:
+        """Show the prompts that wait."""
+        ...
+
+    def return_to_draft(self, prompts: Sequence[str]) -> None:
+        """These prompts will not run; they go back to where they were typed."""
+        ...
+
+
+class ConversationController:
+    """Loads the model behind the first frame and runs what was typed, in order. Every event goes to all listeners."""
+
+    def __init__(
+        self, loader: ModelLoader, view: ConversationView, spawn: Spawn, listeners: Sequence[Listener]
+    ) -> None:
+        self._loader = loader
+        self._view = view
+        self._spawn = spawn
+        self._listeners = listeners
+        self.turns = TurnController(self._heard, view.show_queue)
+
+    @property
+    def agent(self) -> AgentPort | None:
+        """The agent, once there is one."""
+        return self._loader.agent
+
+    @property
+    def running(self) -> bool:
+        """Whether a turn runs."""
+        return self.turns.running
+
+    def start(self, prompt: str | None) -> None:
+        """Bring the model up; `prompt` is the first message."""
+        if prompt:
+            self.turns.enqueue(prompt)
+        self._load()
+
+    def submit(self, text: str) -> None:
+        """Run `text` as the next turn, behind what waits already. Without a model it loads one first."""
+        self.turns.enqueue(text)
+        if self._loader.state == "failed":
+            self._load()
+        else:
+            self._run_queue()
+
+    def interrupt(self) -> bool:
+        """Stop the running turn; False when none runs."""
+        if not self.turns.running or self.agent is None:
+            return False
+        self.agent.interrupt()
+        return True
+
+    async def close(self) -> None:
+        """End the agent and the engine."""
+        await self._loader.close()
+
+    def _load(self) -> None:
+        self._spawn(self._bring_up(), "engine")
+
+    async def _bring_up(self) -> None:
+        self._view.loading_began()
+        outcome = await self._loader.load()
+        if isinstance(outcome, LoadFailure):
+            await self._view.loading_ended(None)
+            again = "Send a message to try again."
+            self._view.say("error", outcome.message, f"{outcome.hint}\n{again}".strip())
+            self._view.return_to_draft(self.turns.take_all())
+        else:
+            await self._view.loading_ended(outcome)
+            self._run_queue()
+
+    def _run_queue(self) -> None:
+        if self._loader.state == "ready" and not self.turns.running and self.turns.queue:
+            self._spawn(self._run_turns(), "turns")
+
+    async def _run_turns(self) -> None:
+        agent = self.agent
+        if agent is None:
+            return
+        self._view.turns_began()
+        await self.turns.run(agent)
+        self._view.turns_ended()
+
+    def _heard(self, event: ev.Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+        if isinstance(event, ev.TurnFinished):
+            if event.reason in ("interrupted", "failed"):
+                self._view.return_to_draft(self.turns.take_all())
+            if event.reason == "failed":
+                self._spawn(self._after_failure(), "engine")
+
+    async def _after_failure(self) -> None:
+        if not await self._loader.check():
+            self._view.model_lost()

@@ -9,36 +9,59 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
 
 PreviewType = Literal["diff", "command", "code", "url", "text"]
+
+EffectKind = Literal["edit", "command", "python", "url", "mcp"]
+"""What an effect does: change files, run a shell command, run Python, fetch an address, call another program's tool."""
+
+Reach = Literal["workspace", "sandbox", "network", "host"]
+"""How far an effect can get, least first: files of the workspace through the patch engine; a sandbox without network
+that passed its self-test; the network as well; everything that the user can do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What a call would do to the world: shown for approval, and bound to it by `digest`.
 
-    `kind` groups effects for session-wide approvals (`edit`, `command`, `network`, `python`).
+    `preview` is everything that runs or is written, and `digest` a hash over exactly that. `details` are facts beside
+    it, each a label and a text (`in`, the folder; `sandbox`, which one). `warnings` deserve a second look.
+
+    Rules and modes decide by the rest. `paths` are the files that are written or removed, relative to the workspace
+    and without links. `commands` are the simple commands of a shell command as parsed words, wrappers such as `sudo`
+    taken off; none when it could not be parsed, and then it always asks. `hosts` are the host names of addresses, in
+    lower case. `mcp` is a server and its tool. `must_ask` are reasons why no mode and no rule may answer for a person.
     """
 
-    kind: str
+    kind: EffectKind
     title: str
     preview: str
     preview_type: PreviewType
     digest: str
     paths: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    reach: Reach = "host"
+    commands: tuple[tuple[str, ...], ...] = ()
+    hosts: tuple[str, ...] = ()
+    mcp: tuple[str, str] | None = None
+    must_ask: tuple[str, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the model reads. `ok` False marks an error; `data` is for fronts only."""
+    """What the model reads. `ok` False marks an error; `data` is for fronts only.
+
+    `source` names the host or the server that wrote the text, when a stranger may have: later approvals mention it.
+    """
 
     text: str
     ok: bool = True
     data: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
 
 
 class PreparedCall(Protocol):
@@ -56,6 +79,29 @@ class PreparedCall(Protocol):
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
         """Do it. Cancelling the task stops the work and leaves no process behind. Raises ToolError."""
+        ...
+
+
+@runtime_checkable
+class RevisableCall(PreparedCall, Protocol):
+    """A call that a person may change before allowing it."""
+
+    @property
+    def source(self) -> str:
+        """The text to edit: a patch, a command, code."""
+        ...
+
+    async def revise(self, text: str) -> PreparedCall:
+        """The call that `text` makes instead, planned anew. Raises ToolError when it makes none."""
+        ...
+
+
+@runtime_checkable
+class SelectableCall(PreparedCall, Protocol):
+    """A call on several files, of which a person may leave some out."""
+
+    async def without(self, paths: tuple[str, ...]) -> PreparedCall:
+        """The call on the other files, planned anew. Raises ToolError when that makes no call."""
         ...
 
 

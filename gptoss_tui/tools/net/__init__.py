@@ -1,0 +1,1 @@
+"""Reaching the network for a tool: which addresses may be opened, and how much of them is read."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from gptoss_tui import __version__
-from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.commands.flags import add_chat_flags, add_screen_flags, settings_from
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import to_terminal_text
 
@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog="gptoss-tui")
     for name in COMMANDS:
         import_module(f"gptoss_tui.commands.{name}").add_parser(subparsers)
+    add_screen_flags(parser)
     add_chat_flags(parser)
     return parser
 
@@ -88,6 +89,7 @@ def _open_app(arguments: list[str]) -> int:
         build_parser().print_help()
         return 0
     parser = _new_parser(usage=_USAGE)
+    add_screen_flags(parser)
     add_chat_flags(parser)
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the first message")
     args, unknown = parser.parse_known_args(arguments)

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -24,9 +24,12 @@ CONFIG_VARIABLE = "GPTOSS_TUI_CONFIG"
 PREFIX = "GPTOSS_TUI_"
 
 SandboxChoice = Literal["auto", "docker", "bubblewrap"]
+Notifications = Literal["auto", "osc9", "osc777", "bell", "off"]
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NOT_ZERO = ("context", "max_tokens", "threads")
+_TABLES = {"keys"}
+"""Settings that only the file has: a table each."""
 
 
 NANO_CONTEXT = 8192
@@ -39,6 +42,7 @@ class Settings:
 
     `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
     `browser_folder` None means the app's own documentation; `python_image` is for Docker and must be there already.
+    `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
 
     model: str = "nano"
@@ -61,6 +65,11 @@ class Settings:
     show_browser_results: bool = False
     raw: bool = False
     workspace: Path = Path()
+    theme: str = "auto"
+    notifications: Notifications = "auto"
+    mouse: bool = True
+    plain: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def engine_spec(self) -> EngineSpec:
         """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory."""
@@ -126,7 +135,7 @@ def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values = {}
-    for name in _TYPES:
+    for name in (name for name in _TYPES if name not in _TABLES):
         variable = PREFIX + name.upper()
         if text := environ.get(variable):
             values[name] = _checked(name, _parsed(name, text, variable), variable)
@@ -156,6 +165,8 @@ def _parsed(name: str, text: str, where: str) -> Any:
 
 def _checked(name: str, value: Any, where: str) -> Any:
     """`value` as the setting's type. Raises UsageError that begins with `where`."""
+    if name in _TABLES:
+        return _flat_table(value, where)
     wanted = _base_type(name)
     if get_origin(wanted) is Literal:
         if value not in get_args(wanted):
@@ -169,6 +180,23 @@ def _checked(name: str, value: Any, where: str) -> Any:
         raise UsageError(f"{where} must be {_TYPE_WORDS[wanted]}, got {value!r}")
     _check_range(name, value, where)
     return value
+
+
+def _flat_table(value: Any, where: str) -> dict[str, str]:
+    """A table of texts; `a.b = "x"` and `"a.b" = "x"` are the same, and a list of texts is one text."""
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where} must be a table, got {value!r}")
+    flat: dict[str, str] = {}
+    for key, entry in value.items():
+        if isinstance(entry, Mapping):
+            flat |= {f"{key}.{inner}": text for inner, text in _flat_table(entry, f"{where}.{key}").items()}
+        elif isinstance(entry, list) and all(isinstance(item, str) for item in entry):
+            flat[key] = ", ".join(entry)
+        elif isinstance(entry, str):
+            flat[key] = entry
+        else:
+            raise UsageError(f"{where}.{key} must be a text, got {entry!r}")
+    return flat
 
 
 def _check_range(name: str, value: Any, where: str) -> None:

@@ -10,7 +10,7 @@ import argparse
 import dataclasses
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -18,19 +18,20 @@ from gptoss_tui.cli import build_parser
 from gptoss_tui.settings import PREFIX, Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
-SHARED = ("chat", "model", "sampling")
+SHARED = ("screen", "chat", "model", "sampling")
 """Groups of flags that several commands have; described once."""
 
 MEANINGS = {
     "browser_folder": "the folder that `local` searches (default: the documentation that comes with the app)",
     "python_sandbox": "what keeps Python in: `docker`, `bubblewrap`, or the first of them that works",
+    "keys": 'keys of your own, a table of [action](keys.md) and keys: `[keys]`, then `chat.help = "Ctrl+Y, F1"`; '
+    '`"none"` takes a key away',
     "python_image": "the image for Docker; it must be on this machine, nothing is pulled",
 }
 """What the settings without a flag mean; the others say it in the flag's help."""
 
 VARIABLES = {
     "GPTOSS_TUI_CONFIG": "the settings file, instead of `config.toml` in the user's configuration folder",
-    "GPTOSS_TUI_THEME": "theme of the terminal app at start: `gptoss-dark`, `gptoss-light` or one of Textual's",
     "GPTOSS_TUI_SESSIONS": "folder of the session files",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
     "GPTOSS_TUI_PYTHON_BACKENDS": "`1` allows `--backend python:MODULE`, an engine of your own",
@@ -187,7 +188,9 @@ def _setting(field: dataclasses.Field[Any]) -> str:
     flag = _spelling(action) if action else "-"
     meaning = _help(action) if action else MEANINGS[field.name]
     meaning = re.sub(r" \(default: [^)]*\)$", "", meaning) if field.default is not None else meaning
-    cells = (f"`{field.name}`", f"`{PREFIX}{field.name.upper()}`", flag, _type(field.name), _default(field.default))
+    table = field.default is dataclasses.MISSING
+    variable = "-" if table else f"`{PREFIX}{field.name.upper()}`"
+    cells = (f"`{field.name}`", variable, flag, _type(field.name), _default(None if table else field.default))
     return f"| {' | '.join(cells)} | {_cell(meaning)} |"
 
 
@@ -199,6 +202,8 @@ def _type(name: str) -> str:
     hint = get_type_hints(Settings)[name]
     if get_origin(hint) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(hint))
+    if get_origin(hint) is Mapping:
+        return "table"
     names = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
     return names[next((option for option in get_args(hint) if option is not type(None)), hint)]
 

@@ -159,3 +159,15 @@ def test_engine_spec_of_the_built_in_model_has_its_name() -> None:
 def test_engine_spec_of_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="no model"):
         load_settings({"model": str(tmp_path / "missing")}, {}).engine_spec()
+
+
+def test_keys_are_a_table_of_the_file(write_config: WriteConfig) -> None:
+    environ = write_config('[keys]\nchat.help = "Ctrl+Y"\n"chat.new" = ["F5", "F6"]\n')
+    assert load_settings(environ=environ).keys == {"chat.help": "Ctrl+Y", "chat.new": "F5, F6"}
+    assert load_settings(environ=environ | {"GPTOSS_TUI_KEYS": "x"}).keys["chat.help"] == "Ctrl+Y"
+
+
+@pytest.mark.parametrize("text", ['keys = "x"', "[keys]\nchat.help = 3", '[keys]\n"chat.help" = ["a", 1]'])
+def test_keys_of_another_kind_are_refused(write_config: WriteConfig, text: str) -> None:
+    with pytest.raises(UsageError, match="keys"):
+        load_settings(environ=write_config(text))

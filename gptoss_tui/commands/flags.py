@@ -65,6 +65,31 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
     add_sampling_flags(parser)
 
 
+def add_screen_flags(parser: argparse.ArgumentParser) -> None:
+    """How the terminal app looks and calls: `--theme`, `--plain`, `--notifications`, `--mouse`."""
+    group = parser.add_argument_group("screen", argument_default=argparse.SUPPRESS)
+    group.add_argument(
+        "--plain",
+        action=argparse.BooleanOptionalAction,
+        help="lines of text instead of a screen: for screen readers and simple terminals",
+    )
+    group.add_argument(
+        "--theme",
+        metavar="NAME",
+        help="auto (as the terminal is), dark, light, contrast, contrast-light, or one of Textual's (default: auto)",
+    )
+    group.add_argument(
+        "--notifications",
+        choices=("auto", "osc9", "osc777", "bell", "off"),
+        help="how to call you when a turn needs you or ended while you look elsewhere (default: auto)",
+    )
+    group.add_argument(
+        "--mouse",
+        action=argparse.BooleanOptionalAction,
+        help="take the mouse; without, the terminal selects and copies (default: on)",
+    )
+
+
 def settings_from(args: argparse.Namespace) -> Settings:
     """The settings with the flags in `args` on top. Raises UsageError."""
     return load_settings(vars(args))

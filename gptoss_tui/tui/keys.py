@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
+from textual.keys import format_key
 
 _NAMES = {
-    "comma": ",",
-    "full_stop": ".",
-    "question_mark": "?",
     "escape": "Esc",
     "pageup": "PageUp",
     "pagedown": "PageDown",
-    "enter": "Enter",
-    "up": "Up",
-    "down": "Down",
-    "home": "Home",
-    "end": "End",
-    "ctrl": "Ctrl",
-    "shift": "Shift",
-    "alt": "Alt",
+    **{key: key.capitalize() for key in ("enter", "tab", "space", "up", "down", "left", "right", "home", "end")},
+    **{key: key.capitalize() for key in ("backspace", "delete", "insert")},
 }
 
 
@@ -42,28 +34,41 @@ class KeyGroup:
     rows: tuple[KeyRow, ...]
 
 
-def key_groups() -> list[KeyGroup]:
-    """Every key of the app, grouped by where it works."""
+def key_places() -> Sequence[tuple[str, Sequence[BindingType]]]:
+    """The bindings of the app, with a title, by the place where they work."""
     from gptoss_tui.tui.app import GptOssApp
     from gptoss_tui.tui.screens.chat import ChatScreen
     from gptoss_tui.tui.screens.help import HelpScreen
     from gptoss_tui.tui.widgets.approval import ApprovalPanel
     from gptoss_tui.tui.widgets.composer import Composer
 
-    places: Sequence[tuple[str, Iterable[BindingType]]] = (
+    return (
         ("Composer", Composer.BINDINGS),
         ("Anywhere", [*ChatScreen.BINDINGS, *GptOssApp.BINDINGS]),
         ("While an approval is asked", ApprovalPanel.BINDINGS),
         ("Help", HelpScreen.BINDINGS),
     )
-    return [KeyGroup(title, tuple(_row(b) for b in bindings if isinstance(b, Binding))) for title, bindings in places]
+
+
+def key_groups(changed: Mapping[str, str] | None = None) -> list[KeyGroup]:
+    """Every key of the app, grouped by where it works; `changed` has other keys for some ids."""
+    changed = changed or {}
+    return [
+        KeyGroup(title, tuple(_row(b, changed) for b in bindings if isinstance(b, Binding)))
+        for title, bindings in key_places()
+    ]
 
 
 def key_name(key: str) -> str:
     """`alt+comma` as people write it: `Alt+,`."""
     *modifiers, last = key.split("+")
-    letter = last.upper() if modifiers or len(last) > 1 else last
-    return "+".join([*(_NAMES[m] for m in modifiers), _NAMES.get(last, letter)])
+    if len(last) == 1:
+        name = last.upper() if modifiers else last
+    elif last[0] == "f" and last[1:].isdecimal():
+        name = last.upper()
+    else:
+        name = _NAMES.get(last) or format_key(last)
+    return "+".join([*(modifier.capitalize() for modifier in modifiers), name])
 
 
 def keys_page() -> str:
@@ -75,8 +80,8 @@ def keys_page() -> str:
     return "\n".join(parts)
 
 
-def _row(binding: Binding) -> KeyRow:
-    keys = ", ".join(key_name(key) for key in binding.key.split(","))
+def _row(binding: Binding, changed: Mapping[str, str]) -> KeyRow:
+    keys = ", ".join(key_name(key) for key in changed.get(binding.id or "", binding.key).split(","))
     return KeyRow(keys, binding.description, binding.id or "")
 
 

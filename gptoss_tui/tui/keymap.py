@@ -1,0 +1,172 @@
+"""Keys of the person's own, from `[keys]` of the settings: read, checked against what is bound, and named for hints."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from textual.binding import Binding, BindingType
+from textual.keys import KEY_ALIASES, Keys, _character_to_key
+
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.keys import key_name, key_places
+
+NO_KEY = "no_key"
+"""A key that nobody can press: what an action has that was unbound."""
+
+_MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
+_SPELLINGS = {
+    **{"esc": "escape", "return": "enter", "del": "delete", "ins": "insert", "pgup": "pageup", "pgdn": "pagedown"},
+    **{"page_up": "pageup", "page_down": "pagedown", "spacebar": "space", "control": "ctrl", "option": "alt"},
+}
+_NAMES = {key.value for key in Keys if "+" not in key.value and len(key.value) > 1}
+_SEPARATOR = re.compile(r"(?<!\+),\s*|\s+")
+_SAME_KEY = {alias: key for key, aliases in KEY_ALIASES.items() for alias in aliases}
+"""Keys that terminals without the Kitty protocol cannot tell apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keymap:
+    """`keys` maps ids of bindings to their keys where these are not the built-in ones; `problems` are for people."""
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def own(self, bindings: Iterable[BindingType]) -> dict[str, str]:
+        """The actions of `bindings` by the single key that runs each now."""
+        found = [binding for binding in bindings if isinstance(binding, Binding)]
+        return {key: binding.action for binding in found for key in self._keys_of(binding).split(",")}
+
+    def label(self, binding: Binding) -> str:
+        """The first key of a binding as people write it; empty when it has none."""
+        key = self._keys_of(binding).split(",")[0]
+        return "" if key == NO_KEY else key_name(key)
+
+    def _keys_of(self, binding: Binding) -> str:
+        return self.keys.get(binding.id or "", binding.key)
+
+
+def read_keymap(wanted: Mapping[str, str]) -> Keymap:
+    """The keymap that `wanted` (binding id to keys as people write them, or `none`) asks for.
+
+    What cannot be is left as it was and said in `problems`: ids and keys that there are not, letters, and keys that do
+    something else in the same place.
+    """
+    if not wanted:
+        return Keymap()
+    places = [(title, [b for b in bindings if isinstance(b, Binding) and b.id]) for title, bindings in key_places()]
+    known = {binding.id or "": binding for _, bindings in places for binding in bindings}
+    problems: list[str] = []
+    keys: dict[str, str] = {}
+    for name, text in wanted.items():
+        try:
+            keys[name] = _checked(name, text, known)
+        except ValueError as error:
+            problems.append(str(error))
+    problems += _drop_conflicts(keys, known, _together(places))
+    return Keymap(keys, tuple(to_terminal_line(problem) for problem in problems))
+
+
+def parse_keys(text: str) -> str:
+    """`Ctrl+J, Alt+,` as the toolkit spells it: `ctrl+j,alt+comma`. Raises ValueError for what is no key."""
+    parts = [part for part in _SEPARATOR.split(text.strip()) if part]
+    if not parts:
+        raise ValueError("no key is named")
+    return ",".join(_parse_key(part) for part in parts)
+
+
+def _parse_key(text: str) -> str:
+    *modifiers, last = text.split("+") if not text.endswith("+") else [*text[:-2].split("+"), "+"]
+    modifiers = sorted(_SPELLINGS.get(name.lower(), name.lower()) for name in modifiers if name)
+    if any(name not in _MODIFIERS for name in modifiers):
+        raise ValueError(f"`{text}` is no key")
+    if len(last) == 1:
+        key = _character_to_key(last.lower() if modifiers else last)
+    else:
+        key = _SPELLINGS.get(last.lower(), last.lower())
+        if key not in _NAMES and not _is_character_name(key):
+            raise ValueError(f"`{text}` is no key")
+    return "+".join([*modifiers, key])
+
+
+def _is_character_name(key: str) -> bool:
+    from textual.keys import key_to_character
+
+    return key_to_character(key) is not None
+
+
+def _checked(name: str, text: str, known: Mapping[str, Binding]) -> str:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        raise ValueError(f"`{name}` is no action" + (f"; did you mean `{close[0]}`?" if close else ""))
+    if text.strip().lower() == "none":
+        return NO_KEY
+    try:
+        keys = parse_keys(text)
+    except ValueError as error:
+        raise ValueError(f"`{name}`: {error}") from None
+    letters = [key for key in keys.split(",") if _types_text(key)]
+    if letters and not name.startswith(_MODAL) and name not in _TYPED:
+        raise ValueError(f"`{name}`: `{letters[0]}` alone is text; take a key with Ctrl or Alt")
+    return keys
+
+
+_MODAL = ("approval.", "help.")
+"""Where letters are no text."""
+_TYPED = ("composer.help",)
+"""Bound to a character that counts only in an empty draft."""
+
+
+def _types_text(key: str) -> bool:
+    return "+" not in key and (len(key) == 1 or (_is_character_name(key) and key not in _NAMES))
+
+
+def _together(places: Sequence[tuple[str, list[Binding]]]) -> set[frozenset[str]]:
+    """Pairs of ids that are live at the same time."""
+    always = [b.id or "" for title, bindings in places if title == _ALWAYS for b in bindings]
+    pairs = {frozenset(pair) for pair in combinations(always, 2)}
+    for title, bindings in places:
+        if title != _ALWAYS:
+            ids = [b.id or "" for b in bindings]
+            pairs |= {frozenset(pair) for pair in combinations(ids, 2)}
+            pairs |= {frozenset((one, other)) for one in ids for other in always}
+    return pairs
+
+
+_ALWAYS = "Anywhere"
+
+
+def _drop_conflicts(keys: dict[str, str], known: Mapping[str, Binding], pairs: set[frozenset[str]]) -> Iterator[str]:
+    """Take out of `keys` what would share a key with something that is live at the same time, and say so."""
+    for name in list(keys):
+        for key in keys[name].split(","):
+            other = _holder(name, key, keys, known, pairs)
+            if other:
+                del keys[name]
+                yield f"`{name}`: {key_name(key)} already does `{other}`; the key stays as it was"
+                break
+
+
+def _holder(
+    name: str, key: str, keys: Mapping[str, str], known: Mapping[str, Binding], pairs: set[frozenset[str]]
+) -> str:
+    """The id beside `name` that has `key`; empty when none has, or both had it from the start."""
+    if key == NO_KEY or _canonical(key) in _canonical_keys(known[name].key):
+        return ""
+    for other, binding in known.items():
+        if other != name and frozenset((name, other)) in pairs:
+            held = keys.get(other, binding.key)
+            if _canonical(key) in _canonical_keys(held):
+                return other
+    return ""
+
+
+def _canonical_keys(keys: str) -> set[str]:
+    return {_canonical(key) for key in keys.split(",")}
+
+
+def _canonical(key: str) -> str:
+    return _SAME_KEY.get(key, key)

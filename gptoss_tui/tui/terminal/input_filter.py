@@ -1,0 +1,129 @@
+"""What terminals send that is no key: replies that nobody waits for, and reports with odd numbers.
+
+The toolkit's parser types unknown sequences into the draft, takes up to 32 characters of what follows with them, and
+ends the app at numbers that it cannot use. So they are taken out before it. What is pasted passes untouched.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_HELD = 4096
+"""A reply longer than this is none."""
+MAX_CELL = 65_535
+MAX_PIXEL = 1_000_000
+
+_PASTE_BEGIN, _PASTE_END = "\x1b[200~", "\x1b[201~"
+_CSI = re.compile(r"\x1b\[([0-?]*)([ -/]*)([@-~])")
+_STRING = re.compile(r"\x1b(?:\]\d+;|P[0-9>!$=|]|_G|\^)[^\x1b\x07]*(?:\x07|\x1b\\)")
+"""Replies of OSC, DCS, APC and PM: a text up to its end mark."""
+_STRING_BEGIN = re.compile(r"\x1b(?:\](?:\d+(?:;[^\x1b\x07]*\x1b?)?)?|(?:P[0-9>!$=|]|_G|\^)[^\x1b\x07]*\x1b?)\Z")
+_CSI_BEGIN = re.compile(r"\x1b\[[0-?]*[ -/]*\Z")
+_MOUSE_NAN = re.compile(r"\x1b\[<[0-9;.+-]*(?:NaN|Infinity|inf)[^Mm\x1b]*[Mm]")
+_MOUSE_NAN_BEGIN = re.compile(r"\x1b\[<[0-9;.+-]*(?:N|I|i)[^Mm\x1b]{0,40}\Z")
+_COLOUR = re.compile(r"\x1b\]11;(rgba?:[0-9a-fA-F/]+|#[0-9a-fA-F]+)")
+_SCHEME = re.compile(r"\?997;([12])")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the terminal said about its colours: its background as it spells it, or that its scheme changed."""
+
+    background: str = ""
+    scheme: str = ""
+
+
+class InputFilter:
+    """Stateful: a sequence may come in pieces."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._pasting = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the begin of a sequence waits for its rest."""
+        return bool(self._held)
+
+    def feed(self, data: str) -> tuple[str, list[Reply]]:
+        """What of `data` is for the parser, and the replies in it."""
+        data, self._held = self._held + data, ""
+        keep: list[str] = []
+        replies: list[Reply] = []
+        at = 0
+        while at < len(data):
+            if self._pasting:
+                at = self._paste(data, at, keep)
+                continue
+            escape = data.find("\x1b", at)
+            if escape < 0:
+                keep.append(data[at:])
+                break
+            keep.append(data[at:escape])
+            taken = self._sequence(data, escape, keep, replies)
+            if taken == 0:
+                self._held = data[escape:]
+                break
+            at = escape + taken
+        return "".join(keep), replies
+
+    def flush(self) -> str:
+        """Nothing more came for a while: what was held was typed."""
+        held, self._held = self._held, ""
+        return held
+
+    def _paste(self, data: str, at: int, keep: list[str]) -> int:
+        end = data.find(_PASTE_END, at)
+        if end < 0:
+            keep.append(data[at:])
+            return len(data)
+        self._pasting = False
+        keep.append(data[at : end + len(_PASTE_END)])
+        return end + len(_PASTE_END)
+
+    def _sequence(self, data: str, at: int, keep: list[str], replies: list[Reply]) -> int:
+        """Handle what begins at the escape at `at`: how many characters that took, 0 when the rest must come first."""
+        if data.startswith(_PASTE_BEGIN, at):
+            self._pasting = True
+            keep.append(_PASTE_BEGIN)
+            return len(_PASTE_BEGIN)
+        if found := _STRING.match(data, at):
+            if colour := _COLOUR.match(found[0]):
+                replies.append(Reply(background=colour[1]))
+            return len(found[0])
+        if found := _MOUSE_NAN.match(data, at):
+            return len(found[0])
+        if found := _CSI.match(data, at):
+            if scheme := _SCHEME.fullmatch(found[1]):
+                replies.append(Reply(scheme="dark" if scheme[1] == "1" else "light"))
+            elif _is_for_the_parser(*found.groups()):
+                keep.append(found[0])
+            return len(found[0])
+        return 0 if self._may_go_on(data, at) else self._pass(data, at, keep)
+
+    def _may_go_on(self, data: str, at: int) -> bool:
+        if len(data) - at > MAX_HELD:
+            return False
+        return any(begin.match(data, at) for begin in (_STRING_BEGIN, _MOUSE_NAN_BEGIN, _CSI_BEGIN))
+
+    def _pass(self, data: str, at: int, keep: list[str]) -> int:
+        keep.append(data[at])
+        return 1
+
+
+def _is_for_the_parser(parameters: str, intermediates: str, final: str) -> bool:
+    """Whether a control sequence is a key, the mouse or a mode report, with numbers that the toolkit can take."""
+    numbers = [int(text) for text in re.findall(r"\d{1,12}", parameters)]
+    if parameters.startswith("<"):
+        return final in "Mm" and len(numbers) == 3 and max(numbers) <= MAX_CELL and ":" not in parameters
+    if parameters.startswith("?"):
+        return intermediates == "$" and final == "y"
+    if parameters.startswith((">", "=")) or final in "cnx":
+        return False
+    if final == "t":
+        resize = parameters.startswith("48;") and len(numbers) == 5 and ":" not in parameters
+        return resize and min(numbers) > 0 and max(numbers[:3]) <= MAX_CELL and max(numbers) <= MAX_PIXEL
+    if final == "u":
+        return all(number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF for number in numbers)
+    return max(numbers, default=0) <= MAX_CELL

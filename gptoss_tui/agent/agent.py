@@ -11,11 +11,23 @@ from typing import Any
 from gptoss_tui import __version__
 from gptoss_tui.agent.approvals import Approvals, Policy
 from gptoss_tui.agent.budget import Limits
-from gptoss_tui.agent.commands import Decision
-from gptoss_tui.agent.events import Event, Notice, TurnStarted, to_dict
-from gptoss_tui.agent.history import History, restore_conversation
+from gptoss_tui.agent.commands import ContextReport, Decision, ResumedSession, SessionSummary, TurnSummary
+from gptoss_tui.agent.context import context_report, tokens_to_read_again
+from gptoss_tui.agent.events import (
+    EffortChanged,
+    Event,
+    Notice,
+    Rewound,
+    StepFinished,
+    TurnStarted,
+    from_dict,
+    to_dict,
+)
+from gptoss_tui.agent.history import History, find_turn, restore_history
+from gptoss_tui.agent.log import before_turn
 from gptoss_tui.agent.prompt import build_preamble
-from gptoss_tui.agent.session import SessionFile, SessionState, SessionStore, is_lasting
+from gptoss_tui.agent.session import SessionFile, SessionStore, is_lasting, load_session, open_session
+from gptoss_tui.agent.sessions import find_session, list_sessions, shown_records
 from gptoss_tui.agent.turn import Turn, TurnContext
 from gptoss_tui.engine.types import Engine, EngineInfo, SamplingParams
 from gptoss_tui.errors import EngineError, SessionError, UsageError
@@ -28,8 +40,9 @@ from gptoss_tui.tools.registry import ToolRegistry
 class Agent:
     """Implements `commands.AgentPort`. Used from one event loop.
 
-    `effort` may be set between turns and counts from the next message on. `current_date` (YYYY-MM-DD) stays as it is
-    for the whole conversation. `context_limit` None means the engine's own. Without `session_store` nothing is saved.
+    `effort` may be set at any time and counts from the model's next step on. `current_date` (YYYY-MM-DD) stays as it
+    is for the whole conversation. `context_limit` None means the engine's own. Without `session_store` nothing is
+    saved.
     """
 
     def __init__(
@@ -59,7 +72,7 @@ class Agent:
         self._sampling = sampling or SamplingParams()
         self._developer_message = developer_message
         self._builtin_tools = builtin_tools
-        self._current_date = current_date
+        self._current_date = self._today = current_date
         self._store = session_store
         self._context_limit = context_limit
         self._limits = limits or Limits()
@@ -70,6 +83,8 @@ class Agent:
         self._turn: Turn | None = None
         self._busy = False
         self._closed = False
+        self._info: EngineInfo | None = None
+        self._cached_ids: list[int] = []
         self._history = self._new_history(Conversation(tokenizer, self._preamble()))
 
     @property
@@ -87,10 +102,16 @@ class Agent:
         """The file of this session, once there is one."""
         return self._session.path if self._session else None
 
+    @property
+    def session_id(self) -> str | None:
+        """The id of this session, once it is saved."""
+        return self._session.path.stem if self._session else None
+
+    # -- turns ------------------------------------------------------------------------------------------------------
+
     async def submit(self, text: str) -> AsyncGenerator[Event, None]:
         """Run one turn. See `AgentPort.submit`; also raises UsageError for an empty text or while a turn runs."""
-        if self._busy:
-            raise UsageError("A turn is running", hint="interrupt it or wait for its end")
+        self._require_idle()
         if not text.strip():
             raise UsageError("The message is empty")
         self._busy = True
@@ -113,6 +134,14 @@ class Agent:
             if self._closed:
                 self._close_session()
 
+    def steer(self, text: str) -> None:
+        """Give the running turn a message for the model's next step. See `AgentPort.steer`."""
+        if self._turn is None or self._turn.over:
+            raise UsageError("Nothing runs that could be steered", hint="send it as a message")
+        if not text.strip():
+            raise UsageError("The message is empty")
+        self._turn.steer(text)
+
     def interrupt(self) -> None:
         """End the running turn as `interrupted`; without one nothing happens."""
         if self._turn is not None:
@@ -122,23 +151,91 @@ class Agent:
         """Answer an approval request. Raises UsageError for another id or digest than the one that waits."""
         self.approvals.answer(item_id, decision)
 
+    def effort_cost(self, effort: Effort) -> int:
+        """Tokens that the engine would have to read again under another effort. See `AgentPort.effort_cost`."""
+        preamble = self._preamble(effort)
+        if preamble == self.conversation.preamble:
+            return 0
+        return tokens_to_read_again(self._tokenizer, self._history, preamble, self._cached_ids, ())
+
+    # -- the conversation as a whole --------------------------------------------------------------------------------
+
+    def turns(self) -> tuple[TurnSummary, ...]:
+        """The turns of the conversation, oldest first."""
+        return self._history.turns()
+
+    def context(self) -> ContextReport:
+        """Where the tokens of the conversation went."""
+        limit = self._limit(self._info) if self._info else self._context_limit
+        return context_report(self._tokenizer, self._history, self._cached_ids, limit)
+
+    def rewind(self, turn: int) -> str:
+        """Drop that turn and everything after it, and give its message back. See `AgentPort.rewind`."""
+        self._require_idle()
+        text = self._history.rewind(self._tokenizer, turn)
+        self._record(to_dict(Rewound(turn=turn)))
+        return text
+
     def new_conversation(self) -> None:
         """Drop the history and what was allowed for the session; the next submit starts a new session.
 
         Raises UsageError while a turn runs.
         """
-        self._replace_history(Conversation(self._tokenizer, self._preamble()))
+        self._current_date = self._today
+        self._replace_history(self._new_history(Conversation(self._tokenizer, self._preamble())))
 
-    def resume(self, state: SessionState) -> None:
-        """Go on with a session that was read: its conversation, its date, its file. Nothing stays allowed.
+    # -- sessions ---------------------------------------------------------------------------------------------------
 
-        Raises UsageError while a turn runs, SessionError when the conversation cannot be rebuilt.
+    def sessions(self, workspace: Path | None = None) -> tuple[SessionSummary, ...]:
+        """Saved sessions, the newest first. See `AgentPort.sessions`."""
+        return list_sessions(self._store.directory, workspace) if self._store else ()
+
+    def resume(self, session_id: str) -> ResumedSession:
+        """Go on with a saved session: its conversation, its date, its file. Nothing stays allowed.
+
+        See `AgentPort.resume`.
         """
-        conversation = restore_conversation(self._tokenizer, state)
-        self._replace_history(conversation or Conversation(self._tokenizer, self._preamble()))
+        self._require_idle()
+        path = find_session(self._sessions_directory(), session_id, self._workspace)
+        if path == self.session_path:
+            self._close_session()
+        file = open_session(path)
+        try:
+            state = load_session(path)
+            history = restore_history(self._tokenizer, state, self._record)
+        except BaseException:
+            file.close()
+            raise
         self._current_date = state.header.date
-        if self._store is not None:
-            self._session = self._store.resume(state)
+        self._replace_history(history or self._new_history(Conversation(self._tokenizer, self._preamble())))
+        self._session = file
+        notices = list(state.notices)
+        if state.header.workspace != str(self._workspace):
+            notices.append(f"This session began in {state.header.workspace}; it goes on in {self._workspace}")
+        events = tuple(event for record in shown_records(state) if (event := from_dict(record)) is not None)
+        return ResumedSession(state.header.id, events, tuple(notices))
+
+    def fork(self, turn: int | None = None) -> str:
+        """Go on in a new session with all turns before `turn`, or all of them. See `AgentPort.fork`."""
+        self._require_idle()
+        text = find_turn(self.turns(), turn).text if turn is not None else ""
+        if self._session is not None and self._store is not None:
+            state = load_session(self._session.path)
+            records = shown_records(state) if turn is None else before_turn(shown_records(state), turn)
+            header = state.header
+            file = self._store.create(
+                app=__version__,
+                model=header.model,
+                workspace=self._workspace,
+                date=header.date,
+                parent=header.id,
+                records=records,
+            )
+            self._close_session()
+            self._session = file
+        if turn is not None:
+            self._history.drop_from(self._tokenizer, turn)
+        return text
 
     def close(self) -> None:
         """Interrupt the turn and end what tools keep running; the session file is closed behind its last event.
@@ -151,15 +248,25 @@ class Agent:
         if not self._busy:
             self._close_session()
 
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _require_idle(self) -> None:
+        if self._busy:
+            raise UsageError("A turn is running", hint="interrupt it or wait for its end")
+
     async def _loaded(self) -> EngineInfo:
         info = await self.engine.info()
         if info is None:
             raise EngineError("No model is loaded; the conversation is kept", hint="load or restart the engine")
+        self._info = info
+        del self._cached_ids[info.cached_tokens :]
         return info
 
+    def _limit(self, info: EngineInfo) -> int:
+        return info.context if self._context_limit is None else min(info.context, self._context_limit)
+
     def _begin(self, text: str, info: EngineInfo) -> Turn:
-        limit = info.context if self._context_limit is None else min(info.context, self._context_limit)
-        turn_id = f"t{self.conversation.turn + 1}"
+        turn_id = f"t{self._history.next_number}"
         context = TurnContext(
             engine=self.engine,
             tokenizer=self._tokenizer,
@@ -168,19 +275,36 @@ class Agent:
             history=self._history,
             sampling=self._sampling,
             limits=self._limits,
-            context_limit=limit,
+            context_limit=self._limit(info),
             raw=self._raw,
             emit=lambda event: self._emit(replace(event, turn_id=turn_id)),
+            before_step=lambda: self._apply_effort(turn_id),
         )
         self._turn = turn = Turn(context, turn_id)
         self._open_session(info, turn_id)
+        changed = self._effort_change()
         self._history.add_user(text, self._preamble())
-        context.emit(TurnStarted(text=text))
+        context.emit(TurnStarted(text=text, session=self.session_id or ""))
+        if changed is not None:
+            context.emit(changed)
         return turn
 
-    def _preamble(self) -> Preamble:
+    def _apply_effort(self, turn_id: str) -> None:
+        """Between two steps: think as hard as the person wants by now."""
+        changed = self._effort_change()
+        if changed is not None:
+            self._history.set_preamble(self._preamble())
+            self._emit(replace(changed, turn_id=turn_id))
+
+    def _effort_change(self) -> EffortChanged | None:
+        """What changing to the effort of now means; None when it is the conversation's, or nothing was said yet."""
+        if self.effort == self.conversation.preamble.system.effort or not self.conversation.entries:
+            return None
+        return EffortChanged(effort=self.effort, tokens=self.effort_cost(self.effort))
+
+    def _preamble(self, effort: Effort | None = None) -> Preamble:
         return build_preamble(
-            effort=self.effort,
+            effort=effort or self.effort,
             current_date=self._current_date,
             functions=self._registry.declarations,
             builtin_tools=self._builtin_tools,
@@ -190,18 +314,26 @@ class Agent:
     def _new_history(self, conversation: Conversation) -> History:
         return History(conversation, self._record)
 
-    def _replace_history(self, conversation: Conversation) -> None:
-        if self._busy:
-            raise UsageError("A turn is running", hint="interrupt it first")
+    def _replace_history(self, history: History) -> None:
+        self._require_idle()
         self._close_session()
         self.approvals.forget()
         self._registry.reset()
-        self._history = self._new_history(conversation)
+        self._history = history
+
+    def _sessions_directory(self) -> Path:
+        if self._store is None:
+            raise UsageError("Sessions are not saved here, so there is none to go on with")
+        return self._store.directory
 
     # -- events and their record ------------------------------------------------------------------------------------
 
     def _emit(self, event: Event) -> None:
         """Write the event, and the sampled tokens that it is about, before anybody sees it."""
+        if isinstance(event, StepFinished):
+            # The token that was sampled last has not been run.
+            held = event.prompt_tokens + max(0, event.generated_tokens - 1)
+            self._cached_ids = self._history.prompt_ids()[:held]
         if is_lasting(event):
             self._history.flush()
             self._record(to_dict(event))

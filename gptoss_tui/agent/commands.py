@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from gptoss_tui.agent.events import DecisionKind, Event
@@ -19,15 +20,95 @@ class Decision:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TurnSummary:
+    """A turn of the conversation, for lists. Turn `number` has the events of turn id `t<number>`.
+
+    Numbers go up within a session and never come twice, also when turns were dropped. `started` is a local time in ISO
+    form, empty in sessions of old versions. `files` are paths in the workspace that calls of the turn changed.
+    """
+
+    number: int
+    text: str
+    started: str
+    files: tuple[str, ...] = ()
+
+    @property
+    def turn_id(self) -> str:
+        """As its events name it."""
+        return f"t{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextReport:
+    """Where the tokens of the conversation went. The parts add up to `used`; each message counts with its header.
+
+    `calls` are tool calls as the model wrote them; `reasoning` is that of the running or last turn, since older
+    reasoning is dropped. `cached` of `used` are in the engine's memory as far as is known. `limit` None: no model was
+    loaded yet.
+    """
+
+    system: int
+    developer: int
+    user: int
+    reasoning: int
+    calls: int
+    tool_results: int
+    answers: int
+    used: int
+    cached: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """A session on disk, for lists. `title` is its first message in one line; times are local, in ISO form."""
+
+    id: str
+    title: str
+    created: str
+    updated: str
+    turns: int
+    workspace: str
+    model: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ResumedSession:
+    """A session that the agent goes on with: its events without those of dropped turns, and what was wrong with it."""
+
+    id: str
+    events: tuple[Event, ...]
+    notices: tuple[str, ...] = ()
+
+
 class AgentPort(Protocol):
-    """The agent as a front sees it. Used from one event loop."""
+    """The agent as a front sees it. Used from one event loop.
+
+    Setting `effort` while a turn runs counts from the model's next step on, else from the next message on; when it
+    takes effect in a conversation that has begun, `EffortChanged` says so.
+    """
 
     effort: Effort
+
+    @property
+    def session_id(self) -> str | None:
+        """The id of this session, once it is saved."""
+        ...
 
     def submit(self, text: str) -> AsyncIterator[Event]:
         """Run one turn. The iterator ends after `TurnFinished`; closing it interrupts the turn.
 
         Raises EngineError only before `TurnStarted`; later failures are `TurnFinished(reason="failed")`.
+        """
+        ...
+
+    def steer(self, text: str) -> None:
+        """Give the running turn a message, which it takes before the model's next step (`Steered`).
+
+        What it never took, because the turn ended first, is in `TurnFinished.unsent`. Raises UsageError when no turn
+        runs or the text is empty.
         """
         ...
 
@@ -37,6 +118,52 @@ class AgentPort(Protocol):
 
     def decide(self, item_id: str, decision: Decision) -> None:
         """Answer an approval request. Unknown or answered ids and other digests are refused with UsageError."""
+        ...
+
+    def effort_cost(self, effort: Effort) -> int:
+        """Tokens that the engine would have to read again if the effort changed to `effort` now."""
+        ...
+
+    def turns(self) -> tuple[TurnSummary, ...]:
+        """The turns of the conversation, oldest first, the running one included."""
+        ...
+
+    def rewind(self, turn: int) -> str:
+        """Drop that turn and everything after it, and give its message back. Files stay as they are (see `undo`).
+
+        Raises UsageError for a number that is not in `turns()`, or while a turn runs.
+        """
+        ...
+
+    def context(self) -> ContextReport:
+        """Where the tokens of the conversation went."""
+        ...
+
+    def compact(self, instructions: str = "") -> AsyncIterator[Event]:
+        """Let the model sum the conversation up and go on from its summary; the session file keeps everything.
+
+        From `CompactionStarted` to `CompactionFinished`, with what a step tells in between. `interrupt` or closing the
+        iterator leaves the conversation as it was. `instructions` say what matters. Raises UsageError while a turn
+        runs or when there is nothing to sum up, EngineError when no model is loaded.
+        """
+        ...
+
+    def sessions(self, workspace: Path | None = None) -> tuple[SessionSummary, ...]:
+        """Saved sessions of a workspace, by default of all, the newest first. Raises SessionError."""
+        ...
+
+    def resume(self, session_id: str) -> ResumedSession:
+        """Go on with a saved session, in its file. An id may be cut short; `last` is this workspace's newest.
+
+        Raises UsageError while a turn runs or for an unknown id, SessionError when it cannot be read or is in use.
+        """
+        ...
+
+    def fork(self, turn: int | None = None) -> str:
+        """Go on in a new session that has all turns before `turn`, or all; the old file stays as it is.
+
+        Gives the message of that turn, or nothing. Raises UsageError as `rewind`.
+        """
         ...
 
     def new_conversation(self) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.tools.base import Citation
 
 SCHEMA_VERSION = 1
@@ -29,9 +31,25 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnStarted(Event):
-    """A user message was accepted and is in the session file."""
+    """A user message was accepted and is in the session file, whose id is `session` (empty when none is saved)."""
 
     text: str
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered(Event):
+    """A message of the user that the running turn took; the model reads it in its next step."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffortChanged(Event):
+    """The model thinks with `effort` from its next step on; `tokens` that were read have to be read again for it."""
+
+    effort: Effort
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,10 +218,46 @@ class StepFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFinished(Event):
-    """The last event of a turn. `answer` is the final text, `error` why it failed or which limit it met."""
+    """The last event of a turn. `answer` is the final text, `error` why it failed or which limit it met.
+
+    `unsent` are messages that were meant to steer the turn and came too late for it.
+    """
 
     reason: TurnEnd
     answer: str = ""
+    error: str = ""
+    hint: str = ""
+    unsent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewound(Event):
+    """Turn `turn` and everything after it was dropped from the conversation. Outside of a turn."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactionStarted(Event):
+    """The model sums the conversation of `tokens` tokens up. `automatic`: because the context is nearly full."""
+
+    tokens: int
+    automatic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactionDelta(Event):
+    """The summary as it streams."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactionFinished(Event):
+    """The conversation begins with `summary` now and has `tokens` tokens; with an `error` it is what it was."""
+
+    tokens: int
+    summary: str = ""
     error: str = ""
     hint: str = ""
 
@@ -232,3 +286,21 @@ def event_type(event: Event | type[Event]) -> str:
 def to_dict(event: Event) -> dict[str, Any]:
     """The JSON form of an event: `{"v": 1, "type": ..., fields...}`."""
     return {"v": SCHEMA_VERSION, "type": event_type(event), **dataclasses.asdict(event)}
+
+
+def from_dict(data: Mapping[str, Any]) -> Event | None:
+    """The event that `to_dict` described. Unknown fields are ignored; None for an unknown type or missing fields."""
+    cls = _CLASSES.get(data.get("type", ""))
+    if cls is None:
+        return None
+    values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
+    try:
+        if "citations" in values:
+            values["citations"] = tuple(Citation(**{**c, "span": tuple(c["span"])}) for c in values["citations"])
+        make: Callable[..., Event] = cls
+        return make(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    except (KeyError, TypeError):
+        return None
+
+
+_CLASSES = {event_type(c): c for c in list(globals().values()) if isinstance(c, type) and issubclass(c, Event)}

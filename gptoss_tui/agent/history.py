@@ -1,45 +1,80 @@
-"""What the model has read and written, kept twice: as a `Conversation`, and line by line in the session file.
+"""What the model has read and written, kept twice: as a `Conversation`, and as a log whose lines the session file has.
 
-The file gets an entry for every change (`user`, `ids`, `end`, `tool`, `preamble`); playing them back in order gives the
-same conversation, token for token.
+Going back to an earlier turn is playing the log back up to there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from gptoss_tui.agent.commands import TurnSummary
+from gptoss_tui.agent.log import Operation, before_turn, effective, last_turn, number_turns, replay, turns
 from gptoss_tui.agent.session import SessionState
-from gptoss_tui.errors import HarmonyError, SessionError
+from gptoss_tui.errors import HarmonyError, SessionError, UsageError
 from gptoss_tui.harmony.conversation import Conversation
-from gptoss_tui.harmony.messages import Message, Preamble, preamble_from_dict, preamble_to_dict
+from gptoss_tui.harmony.messages import Message, Preamble, preamble_to_dict
 from gptoss_tui.harmony.tokenizer import CHANNEL, MESSAGE, Tokenizer
 
 Record = Callable[[Mapping[str, Any]], None]
 
 
 class History:
-    """A conversation with at most one open generation, whose sampled ids have arrived so far."""
+    """A conversation with at most one open generation, whose sampled ids have arrived so far.
 
-    def __init__(self, conversation: Conversation, record: Record) -> None:
+    `record` takes every line for the session file. `log` is what happened before: it has led to `conversation`.
+    `last_number` is the highest number that a turn of the session ever had.
+    """
+
+    def __init__(
+        self, conversation: Conversation, record: Record, log: Sequence[Operation] = (), last_number: int = 0
+    ) -> None:
         self.conversation = conversation
         self._record = record
+        self._log = list(log)
+        self._last_number = last_number
         self._open: list[int] = []
         self._recorded = 0
         self._preamble_recorded = False
+
+    @property
+    def next_number(self) -> int:
+        """The number of the turn that begins next."""
+        return self._last_number + 1
+
+    @property
+    def open_tokens(self) -> int:
+        """Sampled tokens of the open generation."""
+        return len(self._open)
 
     def prompt_ids(self) -> list[int]:
         """What the engine continues: the conversation, and the open generation if there is one."""
         return [*self.conversation.prompt_ids(), *self._open]
 
-    def add_user(self, text: str, preamble: Preamble) -> None:
-        """Begin a turn with the user's message, under the preamble that holds from now on."""
+    def turns(self) -> tuple[TurnSummary, ...]:
+        """The turns that were not dropped, oldest first."""
+        return turns(self._log)
+
+    def set_preamble(self, preamble: Preamble) -> None:
+        """Put the conversation under other system and developer messages from now on."""
         if preamble != self.conversation.preamble or not self._preamble_recorded:
             self.conversation.set_preamble(preamble)
             self._write("preamble", preamble=preamble_to_dict(preamble))
             self._preamble_recorded = True
+
+    def add_user(self, text: str, preamble: Preamble) -> None:
+        """Begin a turn with the user's message, under the preamble that holds from now on."""
+        self.set_preamble(preamble)
         self.conversation.add_user(text)
-        self._write("user", text=text)
+        self._last_number += 1
+        time = datetime.now().astimezone().isoformat(timespec="seconds")
+        self._write("user", turn=self._last_number, text=text, time=time)
+
+    def add_steering(self, text: str) -> None:
+        """A message of the user inside the turn."""
+        self.conversation.add_steering(text)
+        self._write("steer", text=text)
 
     def add_sampled(self, token_ids: Sequence[int]) -> None:
         """More of the open generation; opens one if there is none."""
@@ -66,8 +101,42 @@ class History:
         self.conversation.add_tool_reply(recipient, text, channel)
         self._write("tool", name=recipient, text=text, channel=channel)
 
+    def add_files(self, paths: Sequence[str]) -> None:
+        """A call of the turn changed these files."""
+        if paths:
+            self._write("files", paths=list(paths))
+
+    def begin_again(self, texts: Sequence[str]) -> None:
+        """These messages of the user stand for everything before. The turns stay in the log."""
+        self.conversation.begin_again(texts)
+        self._write("compact", texts=list(texts))
+
+    def rewind(self, tokenizer: Tokenizer, number: int) -> str:
+        """Drop turn `number` and everything after it; gives its message. Raises UsageError when there is none."""
+        text = self.drop_from(tokenizer, number)
+        self._record({"type": "history", "op": "rewind", "turn": number})
+        return text
+
+    def drop_from(self, tokenizer: Tokenizer, number: int) -> str:
+        """As `rewind` for a file that does not have these turns."""
+        turn = find_turn(self.turns(), number)
+        log = before_turn(self._log, number)
+        self.conversation = replay(tokenizer, log) or Conversation(tokenizer, self.conversation.preamble)
+        self._log = log
+        return turn.text
+
     def _write(self, op: str, **fields: Any) -> None:
-        self._record({"type": "history", "op": op, **fields})
+        operation = {"type": "history", "op": op, **fields}
+        self._log.append(operation)
+        self._record(operation)
+
+
+def find_turn(among: Sequence[TurnSummary], number: int) -> TurnSummary:
+    """The turn of that number. Raises UsageError when it is not among them."""
+    for turn in among:
+        if turn.number == number:
+            return turn
+    raise UsageError(f"The conversation has no turn {number}")
 
 
 def final_header(tokenizer: Tokenizer) -> list[int]:
@@ -75,42 +144,20 @@ def final_header(tokenizer: Tokenizer) -> list[int]:
     return [CHANNEL, *tokenizer.encode("final"), MESSAGE]
 
 
-def restore_conversation(tokenizer: Tokenizer, state: SessionState) -> Conversation | None:
-    """The conversation of a session, None when it had no user message. Raises SessionError when it does not fit."""
-    conversation: Conversation | None = None
-    open_ids: list[int] = []
+def restore_history(tokenizer: Tokenizer, state: SessionState, record: Record) -> History | None:
+    """The history of a session, None when it had no user message. Raises SessionError when it cannot be rebuilt."""
     try:
-        for entry in state.history:
-            if entry["op"] == "preamble":
-                preamble = preamble_from_dict(entry["preamble"])
-                conversation = conversation or Conversation(tokenizer, preamble)
-                conversation.set_preamble(preamble)
-            elif conversation is not None:
-                open_ids = _play(conversation, entry, open_ids)
-        if conversation is not None:
-            _end(conversation, open_ids)
+        operations = number_turns(state.history)
+        log = effective(operations)
+        conversation = replay(tokenizer, log)
+        if conversation is None:
+            return None
+        return History(conversation, record, log, last_turn(operations))
     except (KeyError, TypeError, ValueError, AttributeError, HarmonyError) as error:
         raise SessionError(f"The conversation in {state.path} cannot be rebuilt: {error!r}") from error
-    return conversation
 
 
-def _play(conversation: Conversation, entry: Mapping[str, Any], open_ids: list[int]) -> list[int]:
-    """Apply one entry; gives the ids of the generation that is open then."""
-    match entry["op"]:
-        case "ids":
-            return [*open_ids, *(int(i) for i in entry["ids"])]
-        case "end":
-            return _end(conversation, open_ids)
-        case "user":
-            _end(conversation, open_ids)
-            conversation.add_user(str(entry["text"]))
-        case "tool":
-            _end(conversation, open_ids)
-            conversation.add_tool_reply(str(entry["name"]), str(entry["text"]), entry["channel"])
-    return []
-
-
-def _end(conversation: Conversation, open_ids: list[int]) -> list[int]:
-    if open_ids:
-        conversation.append_sampled(open_ids)
-    return []
+def restore_conversation(tokenizer: Tokenizer, state: SessionState) -> Conversation | None:
+    """As `restore_history`, for reading."""
+    history = restore_history(tokenizer, state, lambda _: None)
+    return history.conversation if history else None

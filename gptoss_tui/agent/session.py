@@ -2,10 +2,12 @@
 
 The first line is the header (`"type": "session"`). Then come the events of `docs/events.md` in order, without the
 deltas: the closing event of an item carries its whole text. Between them stand `"type": "history"` lines: what was
-added to the conversation, sampled token ids as they were sampled, so that the same prompt can be rebuilt.
+added to the conversation (see `log.py`), sampled token ids as they were sampled, so that the same prompt can be
+rebuilt.
 
 A line is written and flushed before anybody is shown its event as done. A process that dies leaves at most one torn
-line at the end, which reading leaves out.
+line at the end, which reading leaves out. While a session is open its file is locked: two programs cannot both go on
+with it.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +26,7 @@ from platformdirs import user_state_path
 
 from gptoss_tui.agent.events import (
     AnswerDelta,
+    CompactionDelta,
     Event,
     PromptProgress,
     RawTokens,
@@ -33,15 +37,28 @@ from gptoss_tui.agent.events import (
 )
 from gptoss_tui.errors import SessionError
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""Version 1 has no rewinds, steering or compaction, and no numbers of turns; it is read as well."""
+
 DIRECTORY_VARIABLE: Final = "GPTOSS_TUI_SESSIONS"
 
-_PASSING = (PromptProgress, ReasoningDelta, AnswerDelta, ToolCallDelta, ToolOutputDelta, RawTokens)
+_PASSING = (
+    PromptProgress,
+    ReasoningDelta,
+    AnswerDelta,
+    ToolCallDelta,
+    ToolOutputDelta,
+    CompactionDelta,
+    RawTokens,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionHeader:
-    """What holds for a whole session. `date` (YYYY-MM-DD) is what the model is told, `created` the local time."""
+    """What holds for a whole session. `date` (YYYY-MM-DD) is what the model is told, `created` the local time.
+
+    `parent` is the id of the session that this one was forked from, else empty.
+    """
 
     id: str
     created: str
@@ -49,17 +66,27 @@ class SessionHeader:
     model: str
     workspace: str
     date: str | None
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A session as read back: events as `docs/events.md` has them, history as it was appended, what was wrong."""
+    """A session as read back: its lines behind the header in order, and what was wrong."""
 
     path: Path
     header: SessionHeader
-    events: tuple[Mapping[str, Any], ...] = ()
-    history: tuple[Mapping[str, Any], ...] = ()
-    notices: tuple[str, ...] = field(default=())
+    records: tuple[Mapping[str, Any], ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @property
+    def events(self) -> tuple[Mapping[str, Any], ...]:
+        """The events, as `docs/events.md` has them."""
+        return tuple(record for record in self.records if record.get("type") != "history")
+
+    @property
+    def history(self) -> tuple[Mapping[str, Any], ...]:
+        """What was done to the conversation, as `log.py` has it."""
+        return tuple(record for record in self.records if record.get("type") == "history")
 
 
 class SessionFile:
@@ -105,11 +132,20 @@ class SessionStore:
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = directory or sessions_directory()
 
-    def create(self, *, app: str, model: str, workspace: Path, date: str | None) -> SessionFile:
-        """Begin a session: its file holds the header already. Raises SessionError."""
+    def create(
+        self,
+        *,
+        app: str,
+        model: str,
+        workspace: Path,
+        date: str | None,
+        parent: str = "",
+        records: Iterable[Mapping[str, Any]] = (),
+    ) -> SessionFile:
+        """Begin a session: its file holds the header and `records` already. Raises SessionError."""
         now = datetime.now().astimezone()
         name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        header = SessionHeader(name, now.isoformat(timespec="seconds"), app, model, str(workspace), date)
+        header = SessionHeader(name, now.isoformat(timespec="seconds"), app, model, str(workspace), date, parent)
         path = self.directory / f"{name}.jsonl"
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,20 +155,49 @@ class SessionStore:
                 f"No session file can be made in {self.directory}: {error.strerror}",
                 hint=f"make the directory writable or set {DIRECTORY_VARIABLE}",
             ) from error
+        _lock(descriptor, path)
         file = SessionFile(path, descriptor)
-        file.append({"v": FORMAT_VERSION, "type": "session", **asdict(header)})
+        for record in ({"v": FORMAT_VERSION, "type": "session", **asdict(header)}, *records):
+            file.append(record)
         return file
 
-    def resume(self, state: SessionState) -> SessionFile:
-        """Go on appending to a session that was read; a torn last line is closed off first. Raises SessionError."""
-        try:
-            descriptor = os.open(state.path, os.O_RDWR | os.O_APPEND | _CLOEXEC)
-            size = os.lseek(descriptor, 0, os.SEEK_END)
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                os.write(descriptor, b"\n")
-        except OSError as error:
-            raise SessionError(f"The session {state.path} cannot be continued: {error.strerror}") from error
-        return SessionFile(state.path, descriptor)
+
+def open_session(path: Path) -> SessionFile:
+    """Open a session that is there for appending; a torn last line is closed off first.
+
+    Raises SessionError, also when another program has the session open.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | _CLOEXEC)
+    except OSError as error:
+        raise SessionError(f"The session {path} cannot be continued: {error.strerror}") from error
+    try:
+        _lock(descriptor, path)
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, OSError):
+            raise SessionError(f"The session {path} cannot be continued: {error.strerror}") from error
+        raise
+    return SessionFile(path, descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Take the file for this program, until it is closed. Raises SessionError when another one has it."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SessionError(
+            f"The session {path.stem} is open in another window", hint="close it there, or fork it"
+        ) from None
+    except OSError:
+        return  # a file system without locks: better unlocked than unsaved
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -158,38 +223,37 @@ def load_session(path: Path) -> SessionState:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise SessionError(f"The session {path} cannot be read: {error.strerror}") from error
-    header = _read_header(path, lines[0])
-    events: list[Mapping[str, Any]] = []
-    history: list[Mapping[str, Any]] = []
+    header = read_header(path, lines[0])
+    records: list[Mapping[str, Any]] = []
     notices: list[str] = []
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
-        record = _parse(line)
+        record = parse_line(line)
         if record is None:
             what = "was cut off and is left out" if number == len(lines) else "is damaged and is left out"
             notices.append(f"line {number} of {path.name} {what}")
-        elif record.get("type") == "history":
-            history.append(record)
         else:
-            events.append(record)
-    return SessionState(path, header, tuple(events), tuple(history), tuple(notices))
+            records.append(record)
+    return SessionState(path, header, tuple(records), tuple(notices))
 
 
-def _read_header(path: Path, line: bytes) -> SessionHeader:
-    record = _parse(line) or {}
-    if record.get("type") != "session" or record.get("v") != FORMAT_VERSION:
+def read_header(path: Path, line: bytes) -> SessionHeader:
+    """The header in the first line of `path`. Raises SessionError when it is none of a version known here."""
+    record = parse_line(line) or {}
+    if record.get("type") != "session" or record.get("v") not in range(1, FORMAT_VERSION + 1):
         raise SessionError(
-            f"{path} does not begin with a session header of version {FORMAT_VERSION}",
+            f"{path} does not begin with a session header of version {FORMAT_VERSION} or older",
             hint="was it written by a newer gptoss-tui?",
         )
     try:
-        return SessionHeader(**{name: record[name] for name in SessionHeader.__dataclass_fields__})
-    except KeyError as error:
-        raise SessionError(f"The header of {path} has no {error.args[0]!r}") from error
+        return SessionHeader(**{f.name: record[f.name] for f in fields(SessionHeader) if f.name in record})
+    except TypeError as error:
+        raise SessionError(f"The header of {path} is not whole: {error}") from error
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """The JSON object in a line, None when there is none."""
     try:
         record = json.loads(line)
     except ValueError:

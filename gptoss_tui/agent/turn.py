@@ -21,6 +21,7 @@ from gptoss_tui.agent.events import (
     PromptProgress,
     RawTokens,
     Recovered,
+    Steered,
     StepFinished,
     TurnFinished,
 )
@@ -50,7 +51,10 @@ _NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, 
 
 @dataclass(frozen=True, slots=True)
 class TurnContext:
-    """What a turn works with. `context_limit` in tokens; `emit` takes every event of the turn, in order."""
+    """What a turn works with. `context_limit` in tokens; `emit` takes every event of the turn, in order.
+
+    `before_step` is called before the model goes on.
+    """
 
     engine: Engine
     tokenizer: Tokenizer
@@ -62,6 +66,7 @@ class TurnContext:
     context_limit: int
     raw: bool
     emit: Callable[[Event], None]
+    before_step: Callable[[], None]
 
 
 class Turn:
@@ -75,7 +80,7 @@ class Turn:
         self._context = context
         self._history = context.history
         self._emit = context.emit
-        self._turn_id = turn_id
+        self.turn_id = turn_id
         self._item_numbers = itertools.count(1)
         self._budget = Budget(context.limits, context.context_limit)
         self._calls = CallRunner(
@@ -95,10 +100,12 @@ class Turn:
         self._task: asyncio.Task[None] | None = None
         self._began = False
         self._interrupted = False
+        self._steering: list[str] = []
+        self.over = False
 
     def start(self) -> asyncio.Task[None]:
         """Begin. The task ends without an error, whatever happens in the turn."""
-        self._task = asyncio.create_task(self._run(), name=f"turn {self._turn_id}")
+        self._task = asyncio.create_task(self._run(), name=f"turn {self.turn_id}")
         return self._task
 
     def interrupt(self) -> None:
@@ -110,6 +117,10 @@ class Turn:
         if self._task is not None and self._began:
             self._task.cancel()
 
+    def steer(self, text: str) -> None:
+        """Give the model a message before its next step. Call it only while the turn is not `over`."""
+        self._steering.append(text)
+
     async def _run(self) -> None:
         self._began = True
         try:
@@ -119,23 +130,33 @@ class Turn:
         except GptOssError as error:
             finished = TurnFinished(reason="failed", error=error.message, hint=error.hint or "")
         except Exception as error:
-            _log.exception("turn %s failed", self._turn_id)
+            _log.exception("turn %s failed", self.turn_id)
             what = f"An internal error ended the turn: {type(error).__name__}: {error}"
             finished = TurnFinished(reason="failed", error=what, hint="the conversation is kept; please report this")
         self._settle()
-        self._emit(replace(finished, answer=self._answer))
+        self.over = True
+        self._emit(replace(finished, answer=self._answer, unsent=tuple(self._steering)))
 
     async def _loop(self) -> TurnFinished:
         while True:
             if self._interrupted:
                 raise asyncio.CancelledError
+            self._context.before_step()
+            self._take_steering()
             stream, limit = await self._step()
             if stream.call is not None:
                 limit = await self._calls.handle(stream.call) or limit
-            elif limit is None:
+            elif limit is None and not self._steering:
                 return TurnFinished(reason="done")
             if limit is not None:
                 return TurnFinished(reason="limit", error=limit.error, hint=limit.hint)
+
+    def _take_steering(self) -> None:
+        while self._steering:
+            text = self._steering.pop(0)
+            self._history.add_steering(text)
+            self._answer_forced = False
+            self._emit(Steered(text=text))
 
     # -- a step: one generation, or two when the first one's tokens run out -----------------------------------------
 
@@ -240,7 +261,7 @@ class Turn:
         return self._stream
 
     def _next_item(self) -> str:
-        return f"{self._turn_id}.{next(self._item_numbers)}"
+        return f"{self.turn_id}.{next(self._item_numbers)}"
 
     def _close_stream(self) -> None:
         """The generation is over: its open item closes, its tokens become messages, its call waits for a reply."""

@@ -102,6 +102,18 @@ class Conversation:
         self._turn += 1
         self._append_rendered(Message("user", text))
 
+    def add_steering(self, text: str) -> None:
+        """Append a message of the user inside the turn: nothing is dropped, since the turn goes on."""
+        self.close_turn()
+        self._append_rendered(Message("user", text))
+
+    def begin_again(self, texts: Sequence[str]) -> None:
+        """Forget the messages behind the preamble; these of the user stand in their place. Turns count on."""
+        self._entries = []
+        self._rebuild()
+        for text in texts:
+            self._append_rendered(Message("user", text))
+
     def append_sampled(self, token_ids: Sequence[int]) -> list[Message]:
         """Append one generation, given from behind the prompt's `<|start|>assistant`, and return its messages.
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gptoss_tui.agent.approvals import Policy
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import (
     AnswerDelta,
     AnswerDone,
     ApprovalRequest,
     ApprovalResolved,
+    EffortChanged,
     ReasoningDelta,
     ReasoningDone,
     StepFinished,
@@ -24,6 +24,7 @@ from gptoss_tui.agent.events import (
     TurnStarted,
     event_type,
 )
+from gptoss_tui.agent.policy import Mode
 from gptoss_tui.agent.session import SessionStore, load_session
 from gptoss_tui.errors import EngineDiedError, EngineError, UsageError
 from gptoss_tui.harmony.tokenizer import load_tokenizer
@@ -86,11 +87,11 @@ ORDER = re.compile(
 """The order of events that docs/events.md promises."""
 
 
-@pytest.mark.parametrize("policy", ["ask", "all", "none"])
-async def test_events_come_in_the_documented_order(tmp_path: Path, policy: Policy) -> None:
+@pytest.mark.parametrize("mode", ["ask", "full-auto", "read-only"])
+async def test_events_come_in_the_documented_order(tmp_path: Path, mode: Mode) -> None:
     preamble = "<|channel|>commentary<|message|>I look first.<|end|>"
     script = (call("list_files", "{}", before=preamble), call("no_such", "{}"), CALL_PATCH, ANSWER)
-    events = await run_turn(make_agent(make_engine(*script), tmp_path, policy=policy))
+    events = await run_turn(make_agent(make_engine(*script), tmp_path, mode=mode))
     assert ORDER.fullmatch("".join(f"{event_type(e)} " for e in events))
 
 
@@ -174,10 +175,11 @@ async def test_a_grant_for_the_session_is_not_asked_again_until_a_new_conversati
 
 
 async def test_policies(tmp_path: Path) -> None:
-    for policy, status in (("edits", "ok"), ("all", "ok"), ("none", "denied")):
-        root = tmp_path / policy
+    modes: tuple[tuple[Mode, str], ...] = (("auto-edit", "ok"), ("full-auto", "ok"), ("read-only", "denied"))
+    for mode, status in modes:
+        root = tmp_path / mode
         root.mkdir()
-        events = await run_turn(make_agent(make_engine(CALL_PATCH, ANSWER), root, policy=policy))
+        events = await run_turn(make_agent(make_engine(CALL_PATCH, ANSWER), root, mode=mode))
         assert not [e for e in events if isinstance(e, ApprovalRequest)]
         assert only(events, ApprovalResolved).by == "policy"
         assert only(events, ToolFinished).status == status
@@ -227,19 +229,25 @@ async def test_recipients_that_mean_a_tool_find_it(tmp_path: Path, name: str) ->
     assert finished.tool in ("list_files", name)
 
 
-async def test_effort_counts_from_the_next_message_on(tmp_path: Path) -> None:
+async def test_effort_counts_from_the_next_step_on(tmp_path: Path) -> None:
     engine = make_engine(ANSWER, CALL_PATCH, ANSWER, ANSWER)
     agent = make_agent(engine, tmp_path, effort="low")
     await run_turn(agent)
-    stream = agent.submit("again")
-    await anext(stream)
-    agent.effort = "high"
-    async for event in stream:
+    events = []
+    async for event in agent.submit("again"):
+        events.append(event)
         if isinstance(event, ApprovalRequest):
+            agent.effort = "high"
             agent.decide(event.item_id, Decision("once", event.digest))
-    assert "Reasoning: low" in prompt_of(engine, 2)
-    await run_turn(agent)
-    assert "Reasoning: high" in prompt_of(engine, 3)
+    assert "Reasoning: low" in prompt_of(engine, 1)
+    assert "Reasoning: high" in prompt_of(engine, 2)
+    changed = only(events, EffortChanged)
+    assert changed.effort == "high"
+    assert changed.tokens > engine.requests[2].cached
+    assert events[events.index(changed) - 1] == only(events, ToolFinished)
+    agent.effort = "medium"
+    assert only(await run_turn(agent), EffortChanged).effort == "medium"
+    assert "Reasoning: medium" in prompt_of(engine, 3)
     assert "again" in prompt_of(engine, 3)
 
 

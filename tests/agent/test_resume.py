@@ -74,7 +74,7 @@ async def test_resuming_goes_on_in_the_same_file_and_allows_nothing(tmp_path: Pa
     first.close()
     engine = make_engine(CALL_PATCH, ANSWER)
     agent = make_agent(engine, tmp_path, effort="high", session_store=SessionStore(tmp_path / "s"))
-    agent.resume(load_session(path))
+    agent.resume(path.stem)
     events = await run_turn(agent, "third")
     assert events[0].turn_id == "t3"
     only(events, ApprovalRequest)
@@ -90,21 +90,23 @@ async def test_resuming_goes_on_in_the_same_file_and_allows_nothing(tmp_path: Pa
 
 
 async def test_every_cut_of_the_file_gives_a_conversation_that_can_go_on(tmp_path: Path) -> None:
-    _, path = await finished_session(tmp_path)
+    first, path = await finished_session(tmp_path)
+    first.close()
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
     for count in range(1, len(lines) + 1):
         path.write_bytes(b"".join(lines[:count]) + b'{"type":"hist')
         engine = make_engine(ANSWER)
-        agent = make_agent(engine, tmp_path)
+        agent = make_agent(engine, tmp_path, session_store=SessionStore(tmp_path / "s"))
         state = load_session(path)
         assert len(state.notices) == 1
-        agent.resume(state)
+        agent.resume("last" if count > len(lines) // 2 else path.stem)
         assert only(await run_turn(agent, "go on"), TurnFinished).reason == "done"
         assert_valid(agent, engine)
         shown = [e["text"] for e in state.events if e["type"] == "answer_done"]
         prompt = load_tokenizer().decode(engine.requests[0].prompt)
         assert all(text in prompt for text in shown), count
+        agent.close()
 
 
 async def test_a_history_that_does_not_fit_is_a_session_error(tmp_path: Path) -> None:

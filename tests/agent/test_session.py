@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.agent.events import AnswerDelta, AnswerDone, TurnStarted, to_dict
-from gptoss_tui.agent.session import DIRECTORY_VARIABLE, SessionStore, load_session, sessions_directory
+from gptoss_tui.agent.session import DIRECTORY_VARIABLE, SessionStore, load_session, open_session, sessions_directory
 from gptoss_tui.errors import SessionError
 
 
@@ -55,8 +55,7 @@ def test_every_cut_of_the_file_opens_with_all_whole_lines(tmp_path: Path) -> Non
 def test_a_torn_session_goes_on_behind_the_torn_line(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.write_bytes(path.read_bytes()[:-5])
-    store = SessionStore(tmp_path)
-    file = store.resume(load_session(path))
+    file = open_session(path)
     file.append_event(TurnStarted(turn_id="t2", text="again"))
     file.close()
     state = load_session(path)

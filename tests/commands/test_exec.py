@@ -147,6 +147,7 @@ def test_a_model_that_cannot_be_loaded_is_1_also_in_json(
         "answer": "",
         "error": "It does not fit",
         "hint": "use a smaller one",
+        "unsent": [],
     }
     assert "It does not fit" in err
 

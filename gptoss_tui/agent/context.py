@@ -1,0 +1,66 @@
+"""Where the tokens of a conversation went, and what of them the engine would have to read again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gptoss_tui.agent.commands import ContextReport
+from gptoss_tui.agent.history import History
+from gptoss_tui.engine.prefix import common_prefix
+from gptoss_tui.harmony.messages import Message, Preamble
+from gptoss_tui.harmony.render import render_preamble
+from gptoss_tui.harmony.tokenizer import Tokenizer
+
+
+def context_report(
+    tokenizer: Tokenizer, history: History, cached_ids: Sequence[int], limit: int | None
+) -> ContextReport:
+    """The report of a conversation of which the engine holds `cached_ids`."""
+    conversation = history.conversation
+    preamble = render_preamble(tokenizer, conversation.preamble)
+    system = len(render_preamble(tokenizer, replace(conversation.preamble, developer=None)))
+    counts: Counter[str] = Counter()
+    for entry in conversation.entries:
+        counts[_part(entry.message)] += len(entry.tokens)
+    # What streams now is not read as a message yet; most of it is thought.
+    counts["reasoning"] += history.open_tokens
+    used = len(preamble) + counts.total()
+    return ContextReport(
+        system=system,
+        developer=len(preamble) - system,
+        user=counts["user"],
+        reasoning=counts["reasoning"],
+        calls=counts["calls"],
+        tool_results=counts["tool_results"],
+        answers=counts["answers"],
+        used=used,
+        cached=min(used, common_prefix(history.prompt_ids(), cached_ids)),
+        limit=limit,
+    )
+
+
+def tokens_to_read_again(
+    tokenizer: Tokenizer, history: History, preamble: Preamble, cached_ids: Sequence[int], kept: Sequence[int]
+) -> int:
+    """How many of the conversation's tokens that the engine holds it loses under another preamble.
+
+    `kept` is what it keeps beside the conversation of that preamble: all of it or nothing.
+    """
+    prompt = history.prompt_ids()
+    old = render_preamble(tokenizer, history.conversation.preamble)
+    new = [*render_preamble(tokenizer, preamble), *prompt[len(old) :]]
+    held = common_prefix(prompt, cached_ids)
+    left = max(common_prefix(new, cached_ids), common_prefix(new, kept))
+    return max(0, held - left)
+
+
+def _part(message: Message) -> str:
+    if message.role == "user":
+        return "user"
+    if message.role == "tool":
+        return "tool_results"
+    if message.recipient is not None:
+        return "calls"
+    return "reasoning" if message.channel == "analysis" else "answers"

@@ -1,0 +1,111 @@
+"""The saved sessions: which there are, finding one by a part of its id, deleting one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from gptoss_tui.agent.commands import SessionSummary, TurnSummary
+from gptoss_tui.agent.log import effective, number_turns, turns
+from gptoss_tui.agent.session import SessionState, open_session, parse_line, read_header
+from gptoss_tui.errors import SessionError, UsageError
+
+LAST: Final = "last"
+"""Stands for the newest session of a workspace."""
+
+_TITLE_LENGTH = 80
+_TURN_MARKS = (b'"op":"user"', b'"op":"rewind"')
+"""Only lines with these are parsed for a list. A message cannot forge one: inside a string the quotes are escaped."""
+
+
+def list_sessions(directory: Path, workspace: Path | None = None) -> tuple[SessionSummary, ...]:
+    """The sessions in `directory` that have a message, the newest first; with `workspace` only those of that folder.
+
+    A file that is no session is passed by. Raises SessionError when the directory cannot be read.
+    """
+    wanted = None if workspace is None else str(workspace)
+    found = [summary for path in _files(directory) if (summary := _summarize(path, wanted)) is not None]
+    return tuple(sorted(found, key=lambda summary: (summary.updated, summary.id), reverse=True))
+
+
+def find_session(directory: Path, session_id: str, workspace: Path | None = None) -> Path:
+    """The file of a session: its whole id, the beginning of it, or `last` for the newest one of `workspace`.
+
+    Raises UsageError when there is none or the beginning fits several, SessionError as `list_sessions`.
+    """
+    if session_id == LAST:
+        sessions = list_sessions(directory, workspace)
+        if not sessions:
+            raise UsageError("There is no saved session of this folder", hint="`gptoss-tui sessions list --all`")
+        return sessions[0].path
+    fitting = sorted(path for path in _files(directory) if session_id and path.stem.startswith(session_id))
+    exact = [path for path in fitting if path.stem == session_id]
+    if not fitting:
+        raise UsageError(f"There is no session {session_id!r}", hint="`gptoss-tui sessions list` names them")
+    if len(exact or fitting) > 1:
+        raise UsageError(f"{len(fitting)} sessions begin with {session_id!r}", hint="give more of the id")
+    return (exact or fitting)[0]
+
+
+def delete_session(path: Path) -> None:
+    """Delete a session's file. Raises SessionError, also when a program has the session open."""
+    file = open_session(path)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise SessionError(f"The session {path.stem} cannot be deleted: {error.strerror}") from error
+    finally:
+        file.close()
+
+
+def shown_records(state: SessionState) -> list[Mapping[str, Any]]:
+    """What counts of a session, events and history in order: without what was taken back."""
+    return effective(number_turns(state.records))
+
+
+def session_turns(records: Iterable[Mapping[str, Any]]) -> tuple[TurnSummary, ...]:
+    """The turns among `shown_records`."""
+    return turns(record for record in records if record.get("type") == "history")
+
+
+def title_of(text: str) -> str:
+    """A message as a title: its first line with something on it, cut to a length."""
+    line = next((stripped for line in text.splitlines() if (stripped := " ".join(line.split()))), "")
+    return line if len(line) <= _TITLE_LENGTH else f"{line[: _TITLE_LENGTH - 1]}…"
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return [path for path in directory.iterdir() if path.suffix == ".jsonl"]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SessionError(f"The sessions in {directory} cannot be listed: {error.strerror}") from error
+
+
+def _summarize(path: Path, workspace: str | None) -> SessionSummary | None:
+    """What a list shows of one file, read without parsing all of it; None when it has no turn or is no session."""
+    try:
+        with path.open("rb") as file:
+            header = read_header(path, file.readline())
+            if workspace is not None and header.workspace != workspace:
+                return None
+            marked = [record for line in file if any(m in line for m in _TURN_MARKS) and (record := parse_line(line))]
+        updated = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
+        found = turns(effective(number_turns(marked)))
+    except (OSError, SessionError, KeyError, TypeError, ValueError):
+        return None
+    if not found:
+        return None
+    return SessionSummary(
+        id=header.id,
+        title=title_of(found[0].text),
+        created=header.created,
+        updated=updated,
+        turns=len(found),
+        workspace=header.workspace,
+        model=header.model,
+        path=path,
+    )

@@ -24,6 +24,7 @@ CONFIG_VARIABLE = "GPTOSS_TUI_CONFIG"
 PREFIX = "GPTOSS_TUI_"
 
 SandboxChoice = Literal["auto", "docker", "bubblewrap"]
+BrowserBackend = Literal["auto", "local", "exa", "youcom", "brave", "tavily", "searxng", "duckduckgo"]
 Notifications = Literal["auto", "osc9", "osc777", "bell", "off"]
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -41,7 +42,8 @@ class Settings:
     """All settings. None means that the model's or the machine's own default applies.
 
     `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
-    `browser_folder` None means the app's own documentation; `python_image` is for Docker and must be there already.
+    `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
+    `python_image` is for Docker and must be there already.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
 
@@ -59,7 +61,10 @@ class Settings:
     apply_patch: bool = True
     browser: bool = False
     python: bool = False
+    browser_backend: BrowserBackend = "auto"
     browser_folder: Path | None = None
+    browser_proxy: str | None = None
+    searxng_url: str | None = None
     python_sandbox: SandboxChoice = "auto"
     python_image: str = "python:3.12-slim"
     show_browser_results: bool = False

@@ -13,7 +13,7 @@ from gptoss_tui.engine.types import Engine
 from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
 from gptoss_tui.settings import Settings
 from gptoss_tui.tools.base import BuiltinTools, Workspace
-from gptoss_tui.tools.browser.local import LocalDocuments, own_documentation
+from gptoss_tui.tools.browser.choose import choose_backend
 from gptoss_tui.tools.browser.tool import Browser
 from gptoss_tui.tools.python.tool import Python
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
@@ -63,8 +63,7 @@ def build_registry(settings: Settings, workspace: Workspace) -> ToolRegistry:
     if settings.python:
         builtin.append(Python(settings.python_sandbox, settings.python_image))
     if settings.browser:
-        documents = LocalDocuments(settings.browser_folder or own_documentation())
-        builtin.append(Browser(documents, _count_tokens))
+        builtin.append(Browser(choose_backend(settings), _count_tokens))
     return ToolRegistry(workspace_tools(workspace, edit=settings.apply_patch), builtin)
 
 

@@ -132,7 +132,7 @@ class Citation:
     """A mark such as `【3†L8-L9】` in an answer, at `span` (start, end), and what it points at.
 
     `number` counts the cited pages of the answer from 1 and is 0 when the mark points at nothing that was shown. Lines
-    are those of the page, from 0; None when the mark names none.
+    are those of the page, from 0; None when the mark names none. `cursor` is the page's, for `page_text`; -1 for none.
     """
 
     number: int
@@ -141,6 +141,7 @@ class Citation:
     first_line: int | None
     last_line: int | None
     span: tuple[int, int]
+    cursor: int = -1
 
 
 class BuiltinTools(Protocol):
@@ -156,8 +157,17 @@ class BuiltinTools(Protocol):
         """Named as the model calls them: `python`, or `browser.search`, `browser.open`, `browser.find`."""
         ...
 
+    @property
+    def source(self) -> str:
+        """Where its results come from, for people: `DuckDuckGo`, `local documents`; empty when there is no choice."""
+        ...
+
     def cite(self, answer: str) -> tuple[Citation, ...]:
         """The citations in an answer, in their order."""
+        ...
+
+    def page_text(self, citation: Citation) -> tuple[str, ...]:
+        """The lines of the page that a citation of this group points at; none when it is of another or forgotten."""
         ...
 
     def reset(self) -> None:

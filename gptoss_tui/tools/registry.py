@@ -50,6 +50,15 @@ class ToolRegistry:
         """The citations in an answer, in their order."""
         return tuple(citation for group in self._builtin for citation in group.cite(answer))
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where built-in tools get their results, by namespace: `{"browser": "DuckDuckGo"}`."""
+        return {group.namespace.name: group.source for group in self._builtin if group.source}
+
+    def page_text(self, citation: Citation) -> tuple[str, ...]:
+        """The lines of the page that a citation points at; none when it points at nothing or the page is forgotten."""
+        return next((lines for group in self._builtin if (lines := group.page_text(citation))), ())
+
     def reset(self) -> None:
         """A new conversation begins, or none follows: built-in tools forget their state and end their processes."""
         for group in self._builtin:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+from gptoss_tui.tools.net.urls import WebUrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,28 @@ class Backend(Protocol):
     """Finds documents and reads them."""
 
     @property
+    def name(self) -> str:
+        """Who is asked, in a word or two: `local documents`, `DuckDuckGo`."""
+        ...
+
+    @property
     def description(self) -> str:
         """One line for people: what is searched."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether documents are other people's, from the network."""
+        ...
+
+    def web_url(self, url: str) -> WebUrl | None:
+        """The address that reading `url` reaches; None when it stays on this machine. Raises ToolError."""
         ...
 
     async def search(self, query: str, topn: int) -> list[SearchResult]:
         """At most `topn` hits, the best first. Raises ToolError."""
         ...
 
-    async def fetch(self, url: str) -> Document:
-        """The document at `url`. Raises ToolError."""
+    async def fetch(self, url: str, may_follow: Callable[[WebUrl], bool]) -> Document:
+        """The document at `url`; `may_follow` decides on redirects to other hosts. Raises ToolError."""
         ...

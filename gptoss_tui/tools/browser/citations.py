@@ -47,4 +47,4 @@ def _resolve(mark: re.Match[str], pages: Mapping[int, Page], numbers: dict[tuple
     if page is None or (first is not None and last is not None and not first <= last < len(page.lines)):
         return Citation(0, "", "", first, last, mark.span())
     number = numbers.setdefault((page.url, page.title), len(numbers) + 1)
-    return Citation(number, page.title, page.url, first, last, mark.span())
+    return Citation(number, page.title, page.url, first, last, mark.span(), int(mark[1]))

@@ -10,6 +10,7 @@ MARK = re.compile(r"【(\d+)†([^†】]*)(?:†[^†】]*)?】")
 
 _OUR_SIGNS = str.maketrans({"【": "〖", "】": "〗", "◼": "◾", "\u200b": None})
 _SKIPPED_SCHEMES = ("mailto", "javascript", "data", "tel")
+_MAX_HREF = 4096
 
 
 def plain(text: str) -> str:
@@ -47,7 +48,7 @@ class LinkCollector:
     def add(self, href: str, label: str) -> str:
         """The mark of a link, or its label when it leads to no document. `label` is `plain` already."""
         url = self._absolute(href.strip())
-        if url is None or not label.strip():
+        if url is None or len(url) > _MAX_HREF or not label.strip():
             return label
         number = self._numbers.setdefault(url, len(self._numbers))
         return mark(number, label, url, self._page_url)

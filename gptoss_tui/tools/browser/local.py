@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import threading
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
@@ -17,6 +18,7 @@ from gptoss_tui.tools.browser.html import read_html
 from gptoss_tui.tools.browser.index import Index, cache_file
 from gptoss_tui.tools.browser.links import plain
 from gptoss_tui.tools.browser.markdown import read_markdown
+from gptoss_tui.tools.net.urls import WebUrl
 from gptoss_tui.tools.suggest import similar_paths
 from gptoss_tui.tools.workspace import Budget, Walk, in_thread
 
@@ -40,6 +42,9 @@ def own_documentation() -> Path:
 class LocalDocuments:
     """The documents beneath `root`. The index is kept in `cache`. Raises UsageError when there is no such folder."""
 
+    name = "local documents"
+    remote = False
+
     def __init__(self, root: Path, cache: Path | None = None) -> None:
         self._root = root.expanduser().resolve()
         if not self._root.is_dir():
@@ -56,7 +61,11 @@ class LocalDocuments:
         """Looks at what changed in the folder first. Raises ToolError."""
         return await in_thread(lambda budget: self._search(query, topn, budget), seconds=_SECONDS)
 
-    async def fetch(self, url: str) -> Document:
+    def web_url(self, url: str) -> WebUrl | None:
+        """None: nothing here leaves the machine."""
+        return None
+
+    async def fetch(self, url: str, may_follow: Callable[[WebUrl], bool] | None = None) -> Document:
         """The document at a `local://` address or a path in the folder. Raises ToolError."""
         return await in_thread(lambda budget: self._fetch(url, budget), seconds=_SECONDS)
 

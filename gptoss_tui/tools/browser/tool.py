@@ -14,8 +14,11 @@ from gptoss_tui.tools.arguments import parse_arguments
 from gptoss_tui.tools.base import Citation, Effect, Tool, ToolResult
 from gptoss_tui.tools.browser.backend import Backend
 from gptoss_tui.tools.browser.citations import resolve_citations
+from gptoss_tui.tools.browser.links import host
 from gptoss_tui.tools.browser.page import Page, document_page, matches_page, results_page, view
 from gptoss_tui.tools.browser.pages import PageStack
+from gptoss_tui.tools.browser.permission import Ledger
+from gptoss_tui.tools.net.urls import parse_web_url
 
 SOURCE = "web"
 """What the models are told about where pages come from, whichever backend is active: nano was trained on it."""
@@ -61,6 +64,17 @@ _FIND = FunctionDeclaration(
 )
 
 
+Act = Callable[[], Awaitable[ToolResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call will do: `act` does it, `effect` is what a person has to allow first."""
+
+    act: Act
+    effect: Effect | None = None
+
+
 class Browser:
     """The browser namespace of one conversation over `backend`. `count_tokens` measures what a text takes."""
 
@@ -68,10 +82,11 @@ class Browser:
         self._backend = backend
         self._count_tokens = count_tokens
         self._stack = PageStack()
+        self._ledger = Ledger()
         self._tools = (
-            BrowserTool(_SEARCH, self._search),
-            BrowserTool(_OPEN, self._open),
-            BrowserTool(_FIND, self._find),
+            BrowserTool(_SEARCH, self._plan_search),
+            BrowserTool(_OPEN, self._plan_open),
+            BrowserTool(_FIND, self._plan_find),
         )
 
     @property
@@ -82,52 +97,91 @@ class Browser:
     def tools(self) -> tuple[Tool, ...]:
         return self._tools
 
+    @property
+    def source(self) -> str:
+        """Who is asked for pages: `local documents`, `DuckDuckGo`."""
+        return self._backend.name
+
     def cite(self, answer: str) -> tuple[Citation, ...]:
         """The citations in an answer, resolved against the pages that were shown."""
         return tuple(resolve_citations(answer, self._stack.pages))
 
-    def reset(self) -> None:
-        """Forget the pages."""
-        self._stack.clear()
+    def page_text(self, citation: Citation) -> tuple[str, ...]:
+        """The lines of the page that a citation points at; none when it points at nothing or the page is forgotten."""
+        page = self._stack.pages.get(citation.cursor) if citation.number else None
+        return page.lines if page is not None and page.url == citation.url else ()
 
-    async def _search(self, values: dict[str, Any]) -> ToolResult:
+    def reset(self) -> None:
+        """Forget the pages, and what was allowed to be read."""
+        self._stack.clear()
+        self._ledger.clear()
+
+    # -- what a call will do ----------------------------------------------------------------------------------------
+
+    def _plan_search(self, values: dict[str, Any]) -> Plan:
         query = values["query"].strip()
         if not query:
             raise ToolError("browser.search: the query is empty.")
-        topn = min(max(1, values["top_n"] or values["topn"]), MAX_RESULTS)
-        return await self._show(results_page(query, await self._backend.search(query, topn)))
+        return Plan(lambda: self._search(query, min(max(1, values["top_n"] or values["topn"]), MAX_RESULTS)))
 
-    async def _open(self, values: dict[str, Any]) -> ToolResult:
-        link, line = values["id"], max(0, values["loc"])
+    def _plan_open(self, values: dict[str, Any]) -> Plan:
+        link, line, source = values["id"], max(0, values["loc"]), bool(values["view_source"])
         if isinstance(link, str):
-            page = await self._fetch(link, source=bool(values["view_source"]))
-        elif link < 0:
+            return self._plan_fetch(link, line, values["num_lines"], source=source)
+        if link < 0:
             page = self._stack.page(values["cursor"])
-            if values["view_source"] and page.kind == "document":
-                page = await self._fetch(page.url, source=True)
-        else:
-            target = self._stack.target(values["cursor"], link)
-            page = target.page or await self._fetch(target.url, source=bool(values["view_source"]))
-            line = target.line if values["loc"] < 0 else line
-        return await self._show(page, line, values["num_lines"])
+            if source and page.kind == "document":
+                return self._plan_fetch(page.url, line, values["num_lines"], source=True)
+            return Plan(lambda: self._show(page, line, values["num_lines"]))
+        target = self._stack.target(values["cursor"], link)
+        line = target.line if values["loc"] < 0 else line
+        if target.page is None:
+            return self._plan_fetch(target.url, line, values["num_lines"], source=source)
+        seen = target.page
+        return Plan(lambda: self._show(seen, line, values["num_lines"]))
 
-    async def _find(self, values: dict[str, Any]) -> ToolResult:
+    def _plan_find(self, values: dict[str, Any]) -> Plan:
         pattern = values["pattern"]
         if not pattern.strip():
             raise ToolError("browser.find: the pattern is empty.")
         page = self._stack.page(values["cursor"])
         if page.kind == "matches":
             raise ToolError("Cannot run `find` on find results; give the cursor of the page itself.")
+        return Plan(lambda: self._find(page, pattern))
+
+    def _plan_fetch(self, url: str, line: int, num_lines: int, *, source: bool) -> Plan:
+        """Read `url`. What is asked for is the address that was shown, letter by letter."""
+        web = self._backend.web_url(url)
+        if web is None:
+            return Plan(lambda: self._fetch(url, line, num_lines, source=source))
+
+        async def act() -> ToolResult:
+            self._ledger.allowed(web)
+            return await self._fetch(web.text, line, num_lines, source=source)
+
+        return Plan(act, self._ledger.effect(web))
+
+    # -- doing it ---------------------------------------------------------------------------------------------------
+
+    async def _search(self, query: str, topn: int) -> ToolResult:
+        return await self._show(results_page(query, await self._backend.search(query, topn)))
+
+    async def _find(self, page: Page, pattern: str) -> ToolResult:
         return await self._show(await asyncio.to_thread(matches_page, page, pattern))
 
-    async def _fetch(self, url: str, *, source: bool) -> Page:
-        document = await self._backend.fetch(url)
-        return await asyncio.to_thread(document_page, document, source=source)
+    async def _fetch(self, url: str, line: int, num_lines: int, *, source: bool) -> ToolResult:
+        document = await self._backend.fetch(url, self._ledger.may_follow)
+        if self._backend.remote:
+            self._ledger.arrived(parse_web_url(document.url, ports=None))
+        page = await asyncio.to_thread(document_page, document, source=source)
+        return await self._show(page, line, num_lines)
 
     async def _show(self, page: Page, line: int = 0, num_lines: int = -1) -> ToolResult:
         text = await asyncio.to_thread(view, page, self._stack.next_cursor, line, num_lines, self._count_tokens)
         self._stack.push(page)
-        return ToolResult(text, data={"title": page.title, "url": page.url})
+        self._ledger.learn(target.url for target in page.targets if target.url)
+        stranger = (host(page.url) or self._backend.name) if self._backend.remote else ""
+        return ToolResult(text, data={"title": page.title, "url": page.url}, source=stranger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,27 +189,27 @@ class BrowserTool:
     """One function of the namespace. `accepted` says which arguments it takes."""
 
     accepted: FunctionDeclaration
-    act: Callable[[dict[str, Any]], Awaitable[ToolResult]]
+    plan: Callable[[dict[str, Any]], Plan]
 
     @property
     def name(self) -> str:
         return self.accepted.name
 
     async def prepare(self, arguments: str) -> BrowserCall:
-        """Raises ToolError for wrong arguments."""
+        """Raises ToolError for wrong arguments, for pages that are not there and for addresses that are not read."""
         values = parse_arguments(arguments, self.accepted)
         if "id" in values:
             values["id"] = _link(values["id"])
-        return BrowserCall(self.name, values, self.act)
+        return BrowserCall(self.name, values, self.plan(values))
 
 
 @dataclass(frozen=True, slots=True)
 class BrowserCall:
-    """A call with its arguments checked."""
+    """A call with its arguments checked, and what it will do."""
 
     name: str
     values: dict[str, Any]
-    act: Callable[[dict[str, Any]], Awaitable[ToolResult]]
+    plan: Plan
 
     @property
     def summary(self) -> str:
@@ -169,12 +223,12 @@ class BrowserCall:
 
     @property
     def effect(self) -> Effect | None:
-        """None: the documents were put into the browser's folder by the user."""
-        return None
+        """None for what stays on the machine, and for hosts that were allowed before."""
+        return self.plan.effect
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
         """Raises ToolError."""
-        return await self.act(self.values)
+        return await self.plan.act()
 
 
 def _link(value: object) -> int | str:

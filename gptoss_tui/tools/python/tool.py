@@ -39,6 +39,15 @@ class Python:
         """None: code has no pages."""
         return ()
 
+    @property
+    def source(self) -> str:
+        """None: what is printed comes from the code."""
+        return ""
+
+    def page_text(self, citation: Citation) -> tuple[str, ...]:
+        """None: code has no pages."""
+        return ()
+
     def reset(self) -> None:
         """End the interpreter."""
         self._session.reset()

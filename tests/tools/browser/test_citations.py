@@ -23,9 +23,9 @@ PAGES = {
 def test_marks_resolve_to_numbers_pages_and_lines() -> None:
     text = "See 【1†L2】, 【0†L2-L3】 and 【5†L4】."
     assert resolve_citations(text, PAGES) == [
-        Citation(1, "B", "local://d/b", 2, 2, (4, 10)),
-        Citation(2, "A", "local://d/a", 2, 3, (12, 21)),
-        Citation(2, "A", "local://d/a", 4, 4, (26, 32)),
+        Citation(1, "B", "local://d/b", 2, 2, (4, 10), 1),
+        Citation(2, "A", "local://d/a", 2, 3, (12, 21), 0),
+        Citation(2, "A", "local://d/a", 4, 4, (26, 32), 5),
     ]
     assert text[12:21] == "【0†L2-L3】"
 

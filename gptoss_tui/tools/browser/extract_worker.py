@@ -1,0 +1,62 @@
+"""The process that reads one document that a stranger made: `python -m gptoss_tui.tools.browser.extract_worker`.
+
+In on stdin: a frame with what is known about the document, then its bytes. Out on stdout: one frame a result. A frame
+is a length of four bytes and JSON. It may take so much memory and time, writes no file, and ends after one document.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import sys
+from typing import Any
+
+_MEMORY = 1 << 30
+_CPU_SECONDS = 15
+
+
+def main() -> None:
+    """Read the document on stdin."""
+    _limit()
+    logging.disable()
+    from gptoss_tui.errors import ToolError
+    from gptoss_tui.tools.browser.extract import read_document
+
+    data = sys.stdin.buffer.read()
+    length = int.from_bytes(data[:4], "big")
+    about = json.loads(data[4 : 4 + length])
+    try:
+        for document in read_document(data[4 + length :], about["content_type"], about["charset"], about["url"]):
+            _send(dataclasses.asdict(document))
+    except ToolError as error:
+        _send({"error": error.message})
+    except MemoryError:
+        _send({"error": "The document takes too much memory to read."})
+
+
+def _send(message: dict[str, Any]) -> None:
+    data = json.dumps(message).encode()
+    sys.stdout.buffer.write(len(data).to_bytes(4, "big") + data)
+    sys.stdout.buffer.flush()
+
+
+def _limit() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for what, most in (
+        (resource.RLIMIT_AS, _MEMORY),
+        (resource.RLIMIT_CPU, _CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        try:
+            resource.setrlimit(what, (most, most))
+        except (ValueError, OSError):  # a stricter limit is set already, or the system has none
+            continue
+
+
+if __name__ == "__main__":
+    main()

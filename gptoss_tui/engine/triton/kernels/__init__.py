@@ -1,0 +1,1 @@
+"""One file a kernel family. Each kernel has a plain-torch reference in the test of the same name."""

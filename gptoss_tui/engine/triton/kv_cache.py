@@ -1,0 +1,139 @@
+"""Keys and values of one sequence on a GPU, kept between requests.
+
+Full layers hold every token, in segments of `SEGMENT` tokens that are allocated when the first token needs them. Sliding
+layers share the shape of a ring: position p lies in slot p % `ring`. A ring is longer than the window by at least the
+longest chunk, so that a chunk can be appended before its first query has looked back, and going back by what is
+left of it is free. Further back a snapshot of the window is needed (see engine/prefix.py for where they are taken).
+
+Kernels find a layer's memory through a table of addresses, int64 [layers, 2, segments]: position p of a full layer is
+in segment p // SEGMENT, of a sliding one in segment 0 (its table has one segment that is as long as the ring). Each
+segment holds [K, slots, D]. The tables stay where they are, so a captured graph survives growth.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gptoss_tui.engine.config import ModelConfig
+
+SEGMENT = 4096
+"""Tokens. 101 MB for all full layers of gpt-oss-20b in bfloat16."""
+
+SNAPSHOT_INTERVAL = 2048
+MAX_MARKS = 16
+
+
+class KVCache:
+    """Room for `context` tokens of which at most `max_chunk` come at once.
+
+    A chunk goes `reserve`, kernels that write, `commit`; what was not committed is overwritten by the next one.
+    """
+
+    def __init__(
+        self, config: ModelConfig, context: int, max_chunk: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.config, self.context, self.dtype, self.device = config, context, dtype, device
+        self.tokens: list[int] = []
+        self._past = config.sliding_window - 1
+        self.ring = 1 << (self._past + max_chunk - 1).bit_length()
+        self.segment = min(SEGMENT, 1 << (context - 1).bit_length())
+        self.segments = -(-context // self.segment)
+        sliding, heads, dim = config.num_sliding_layers, config.num_key_value_heads, config.head_dim
+        self._full_layers = config.num_hidden_layers - sliding
+        # Index 0 is keys, 1 is values.
+        self._sliding = torch.empty((sliding, 2, heads, self.ring, dim), dtype=dtype, device=device)
+        self._full: list[Tensor] = []  # segments of [full layers, 2, K, SEGMENT, D]
+        self._sliding_table = _addresses(self._sliding)[..., None].to(device)  # [layers, 2, 1]
+        self._full_table = torch.zeros((self._full_layers, 2, self.segments), dtype=torch.int64, device=device)
+        self._newest = 0  # positions below this were written to the rings at some time
+        self._snapshots: dict[int, Tensor] = {}  # position to [layers, 2, K, min(window - 1, position), D]
+        self._marks: deque[int] = deque()
+
+    @property
+    def length(self) -> int:
+        """Tokens held."""
+        return len(self.tokens)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers and snapshots."""
+        return sum(tensor.nbytes for tensor in (self._sliding, *self._full, *self._snapshots.values()))
+
+    @property
+    def bytes_per_token(self) -> int:
+        """What a further token adds: its keys and values in the full layers."""
+        size = torch.empty((), dtype=self.dtype).element_size()
+        return self._full_layers * 2 * self.config.kv_width * size
+
+    def table(self, layer: int) -> tuple[Tensor, int, int]:
+        """Addresses int64 [2, segments] of a layer, the slots of a segment, and the number of segments."""
+        if self.config.is_sliding(layer):
+            return self._sliding_table[layer // 2], self.ring, 1
+        return self._full_table[layer // 2], self.segment, self.segments
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for the next `tokens` (at most `max_chunk`, within the context)."""
+        end = self.length + tokens
+        while len(self._full) * self.segment < end:
+            heads, dim = self.config.num_key_value_heads, self.config.head_dim
+            shape = (self._full_layers, 2, heads, self.segment, dim)
+            self._full.append(torch.empty(shape, dtype=self.dtype, device=self.device))
+            self._full_table[:, :, len(self._full) - 1] = _addresses(self._full[-1]).to(self.device)
+        self._newest = max(self._newest, end)
+
+    def commit(self, ids: Sequence[int]) -> None:
+        """The tokens `ids` went through all layers: they are part of the sequence now."""
+        before = self.length
+        self.tokens.extend(ids)
+        first = before - before % SNAPSHOT_INTERVAL + SNAPSHOT_INTERVAL
+        for position in range(first, self.length + 1, SNAPSHOT_INTERVAL):
+            self._snapshot(position)
+
+    def mark(self, position: int) -> None:
+        """Make coming back to `position`, in the chunk committed last, free. The newest `MAX_MARKS` marks are kept."""
+        if position in self._snapshots:
+            return
+        self._snapshot(position)
+        self._marks.append(position)
+        if len(self._marks) > MAX_MARKS:
+            del self._snapshots[self._marks.popleft()]
+
+    def rewind(self, position: int) -> int:
+        """Forget the tokens from `position` on, or from as little before it as can be done.
+
+        Returns the tokens still held, at most `position`: the caller runs the rest again.
+        """
+        if not 0 <= position <= self.length:
+            raise ValueError(f"cannot rewind {self.length} tokens to {position}")
+        if self._newest - max(0, position - self._past) > self.ring:  # the ring has gone over the window before it
+            position = max((kept for kept in self._snapshots if kept <= position), default=0)
+            self._restore(position)
+        del self.tokens[position:]
+        self._snapshots = {kept: state for kept, state in self._snapshots.items() if kept <= position}
+        self._marks = deque(mark for mark in self._marks if mark <= position)
+        return position
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.rewind(0)
+
+    def _slots(self, position: int) -> Tensor:
+        """Slots of the window before `position`, in order."""
+        return torch.arange(max(0, position - self._past), position, device=self.device) % self.ring
+
+    def _snapshot(self, position: int) -> None:
+        self._snapshots[position] = self._sliding[:, :, :, self._slots(position)]
+
+    def _restore(self, position: int) -> None:
+        if position:
+            self._sliding[:, :, :, self._slots(position)] = self._snapshots[position]
+        self._newest = position
+
+
+def _addresses(segments: Tensor) -> Tensor:
+    """Addresses int64 of the memory of segments [layers, 2, ...]: [layers, 2]."""
+    return torch.tensor([[part.data_ptr() for part in layer] for layer in segments], dtype=torch.int64)

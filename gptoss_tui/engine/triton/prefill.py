@@ -1,0 +1,114 @@
+"""A chunk of many tokens: dense products by the vendor's library, attention and experts by our kernels.
+
+Nothing here waits for the device: which experts got how many tokens stays there.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+import triton
+from torch import Tensor
+
+from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
+from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.kernels.chunk import add_norm_kernel, embed_kernel, flash_kernel, turn_append_kernel
+from gptoss_tui.engine.triton.kernels.grouped import grouped_down_kernel, grouped_up_kernel
+from gptoss_tui.engine.triton.weights import LayerWeights
+
+
+class Prefill:
+    """Runs chunks through a decoder's model and into its cache."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.config: ModelConfig = decoder.config
+        self.weights = decoder.weights
+
+    def run(self, ids: Tensor) -> Tensor:
+        """Run `ids` int64 [T] at the decoder's position: the residual stream after the last layer, float32 [T, H].
+
+        The caller reserves the room (`cache.reserve`), sets the position, and commits the ids.
+        """
+        config, weights = self.config, self.weights
+        tokens, hidden = len(ids), config.hidden_size
+        x = torch.empty((tokens, hidden), dtype=torch.float32, device=ids.device)
+        wide = triton.next_power_of_2(hidden)
+        embed_kernel[(tokens,)](ids, weights.embedding, x, H=hidden, H2=wide)
+        added: Tensor | None = None
+        for index, layer in enumerate(weights.layers):
+            mixed = self._attention(index, layer, self._norm(x, added, layer.attn_norm))
+            t = self._norm(x, F.linear(mixed, layer.out_weight, layer.out_bias), layer.mlp_norm)
+            added = self._experts(layer, t)
+        assert added is not None
+        return x + added.sum(1, dtype=torch.float32)
+
+    def _norm(self, x: Tensor, added: Tensor | None, scale: Tensor) -> Tensor:
+        """x += what was added, [T, H] or [T, k, H]; the normed rows in the model's dtype."""
+        tokens, hidden = x.shape
+        out = torch.empty((tokens, hidden), dtype=self.weights.dtype, device=x.device)
+        parts = 0 if added is None else added.numel() // x.numel()
+        add_norm_kernel[(tokens,)](
+            x, x if added is None else added, scale, out,
+            H=hidden, H2=triton.next_power_of_2(hidden), PARTS=parts, EPS=RMS_NORM_EPS,
+        )  # fmt: skip
+        return out
+
+    def _attention(self, index: int, layer: LayerWeights, t: Tensor) -> Tensor:
+        config, state, tokens = self.config, self.decoder.state, len(t)
+        table, slots, segments = self.decoder.cache.table(index)
+        heads, keys, dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        shape = {"Q": heads, "K": keys, "D": dim, "SLOTS": slots, "SEGMENTS": segments}
+        qkv = F.linear(t, layer.qkv_weight, layer.qkv_bias)
+        query = torch.empty((tokens, heads * dim), dtype=t.dtype, device=t.device)
+        turn_append_kernel[(tokens,)](
+            qkv, self.decoder.cos, self.decoder.sin, state.position, query, table,
+            HEADS=triton.next_power_of_2(heads + 2 * keys), **shape,
+        )  # fmt: skip
+        mixed = torch.empty_like(query)
+        group = int(triton.next_power_of_2(config.heads_per_kv))
+        queries = max(1, 128 // group) if tokens >= 128 else max(1, 64 // group)
+        queries = max(queries, -(-16 // group))
+        flash_kernel[(triton.cdiv(tokens, queries), keys)](
+            query, table, layer.sinks, state.position, mixed, tokens, dim**-0.5,
+            WINDOW=config.sliding_window if config.is_sliding(index) else 0,
+            QUERIES=queries, GROUP=group, BLOCK=min(64, slots), **shape, num_warps=8 if queries * group > 64 else 4,
+        )  # fmt: skip
+        return mixed
+
+    def _experts(self, layer: LayerWeights, t: Tensor) -> Tensor:
+        """[T, k, H]: what each token's experts add, weighted."""
+        config, tokens = self.config, len(t)
+        top, experts = config.experts_per_token, config.num_experts
+        hidden, inner = config.hidden_size, config.intermediate_size
+        scores, chosen = F.linear(t, layer.gate_weight, layer.gate_bias).float().topk(top, dim=-1)
+        weights = scores.softmax(-1).flatten()
+        flat = chosen.flatten()
+        order = flat.argsort(stable=True).int()
+        ends = (flat[:, None] == torch.arange(experts, device=t.device)).sum(0).cumsum(0).int()
+        rows = tokens * top
+        size = 16 if rows <= 16 * experts else 64 if rows <= 128 * experts else 128
+        blocks = min(rows, triton.cdiv(rows, size) + experts)
+        common = {
+            "H": hidden, "I": inner, "E": experts, "EP": triton.next_power_of_2(experts), "BM": size,
+            "num_warps": 4 if size < 128 else 8,
+        }  # fmt: skip
+        up, down = layer.mlp1, layer.mlp2
+        middle = torch.empty((rows, inner), dtype=t.dtype, device=t.device)
+        width = _divisor(2 * inner)
+        grouped_up_kernel[(2 * inner // width, blocks)](
+            t, order, ends, up.values, up.scales, up.bias, middle, config.swiglu_limit,
+            TOP=top, ALPHA=SWIGLU_ALPHA, TILES=up.tiles, BN=width, **common,
+        )  # fmt: skip
+        out = torch.empty((tokens, top, hidden), dtype=t.dtype, device=t.device)
+        width = _divisor(hidden)
+        grouped_down_kernel[(hidden // width, blocks)](
+            middle, order, ends, weights, down.values, down.scales, down.bias, out,
+            TILES=down.tiles, BN=width, **common,
+        )  # fmt: skip
+        return out
+
+
+def _divisor(rows: int) -> int:
+    """The widest block of columns that divides them, up to 128. Rows of experts' weights are multiples of 32."""
+    return next(width for width in (128, 64, 32) if rows % width == 0)

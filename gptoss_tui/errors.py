@@ -12,7 +12,9 @@ GptOssError
 ├── VocabularyError        the vocabulary file is missing or damaged
 ├── HarmonyError           a conversation cannot be rendered
 ├── PatchError             a patch was refused; nothing was changed
+├── UndoError              edits cannot be taken back or made again; nothing was changed
 ├── ToolError              a tool call failed; the text goes to the model
+├── PolicyError            rules about approvals cannot be read or kept; nothing is allowed by them
 └── SessionError           a session file cannot be read or written
 """
 
@@ -78,8 +80,16 @@ class PatchError(GptOssError):
     """A patch was refused; nothing was changed on disk."""
 
 
+class UndoError(GptOssError):
+    """Edits cannot be taken back or made again; nothing was changed on disk."""
+
+
 class ToolError(GptOssError):
     """A tool call failed. The message is written for the model that made the call."""
+
+
+class PolicyError(GptOssError):
+    """Rules about approvals cannot be read or kept. Until it is mended no rule allows anything."""
 
 
 class SessionError(GptOssError):

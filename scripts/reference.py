@@ -33,6 +33,7 @@ MEANINGS = {
 VARIABLES = {
     "GPTOSS_TUI_CONFIG": "the settings file, instead of `config.toml` in the user's configuration folder",
     "GPTOSS_TUI_SESSIONS": "folder of the session files",
+    "GPTOSS_TUI_UNDO": "folder of the edits that can be undone",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
     "GPTOSS_TUI_PYTHON_BACKENDS": "`1` allows `--backend python:MODULE`, an engine of your own",
     "HF_ENDPOINT": "the hub that `models download` talks to",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 from hypothesis import settings
 
@@ -11,6 +14,11 @@ from hypothesis import settings
 # spin while they do, cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Edits of tests are not kept among the edits of the person who runs them.
+if "GPTOSS_TUI_UNDO" not in os.environ:
+    os.environ["GPTOSS_TUI_UNDO"] = tempfile.mkdtemp(prefix="gptoss-tui-undo-")
+    atexit.register(shutil.rmtree, os.environ["GPTOSS_TUI_UNDO"], ignore_errors=True)
 
 # A shell that starts the tests in the background has Ctrl+C ignored, and so would all programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,8 +1,8 @@
 """Files beneath one directory, reached by descriptor and never outside of it.
 
-Every path is walked one component at a time with `O_NOFOLLOW` from a descriptor of the root, so that a directory that
-is swapped for a link in the middle of the work is an error and not a way out. Links that stay inside are resolved
-first; the walk itself then meets none.
+Every path is opened from a descriptor of the root without following any link: by `openat2` where the kernel has it,
+else one component at a time with `O_NOFOLLOW`. A directory that is swapped for a link in the middle of the work is an
+error and not a way out. Links that stay inside are resolved first; opening then meets none.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from gptoss_tui.errors import GptOssError
+from gptoss_tui.patch.kernel import open_beneath
 
 MAX_FILE_BYTES = 8 << 20
 _CHUNK = 1 << 20
@@ -124,17 +125,28 @@ class Tree:
     @contextlib.contextmanager
     def folder(self, path: str) -> Iterator[int]:
         """A descriptor of a resolved folder. Raises OSError."""
-        fd = os.dup(self._fd)
+        fd = self._open_folder(path)
         try:
-            for name in path.split("/"):
-                if name in ("", "."):
-                    continue
-                inner = os.open(name, _DIRECTORY, dir_fd=fd)
-                os.close(fd)
-                fd = inner
             yield fd
         finally:
             os.close(fd)
+
+    def _open_folder(self, path: str) -> int:
+        if path in ("", "."):
+            return os.dup(self._fd)
+        opened = open_beneath(self._fd, path, _DIRECTORY)
+        if opened is not None:
+            return opened
+        fd = os.dup(self._fd)
+        try:
+            for name in path.split("/"):
+                inner = os.open(name, _DIRECTORY, dir_fd=fd)
+                os.close(fd)
+                fd = inner
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
 
     def _read_link(self, folder: list[str], name: str) -> str | None:
         try:

@@ -108,6 +108,36 @@ class FileChange:
         """The path, or `old -> new` of a move."""
         return f"{self.path} -> {self.new_path}" if self.new_path else self.path
 
+    @property
+    def writes(self) -> tuple[Write, ...]:
+        """The change by names: one, or two for a move."""
+        old = None if self.old is None else FileState(self.old, self.mode)
+        new = None if self.new is None else FileState(self.new, self.mode)
+        if self.new_path is not None:
+            return (Write(self.new_path, None, new), Write(self.path, old, None))
+        return (Write(self.path, old, new),)
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A regular file: its bytes and permission bits. `mode` None: what a new file gets, or whatever it has."""
+
+    data: bytes
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One name that goes from `old` (None: must not exist) to `new` (None: goes away)."""
+
+    path: str
+    old: FileState | None
+    new: FileState | None
+
+    def inverted(self) -> Write:
+        """The way back."""
+        return Write(self.path, self.new, self.old)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -127,3 +157,8 @@ class Plan:
     def summary(self) -> tuple[tuple[ChangeKind, str], ...]:
         """`(kind, label)` of each change, in the order of the patch."""
         return tuple((change.kind, change.label) for change in self.changes)
+
+    @property
+    def writes(self) -> tuple[Write, ...]:
+        """The plan by names, in the order in which they are written: a move writes two."""
+        return tuple(write for change in self.changes for write in change.writes)

@@ -13,14 +13,20 @@ from gptoss_tui.tools.base import Effect, ToolResult, Workspace
 from gptoss_tui.tools.declarations import APPLY_PATCH
 from gptoss_tui.tools.formats import format_applied
 
+WritePlan = Callable[[patch.Plan], None]
+
 _VERBS = {"A": "Create", "M": "Change", "D": "Delete", "R": "Move"}
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyPatchTool:
-    """Creates, changes, moves and deletes files of the workspace, all of a patch or nothing."""
+    """Creates, changes, moves and deletes files of the workspace, all of a patch or nothing.
+
+    `write` puts a plan onto the disk: that of an undo store keeps what was there before.
+    """
 
     workspace: Workspace
+    write: WritePlan = patch.apply
 
     @property
     def name(self) -> str:
@@ -47,8 +53,9 @@ class ApplyPatchTool:
             digest=patch.digest(planned),
             paths=planned.paths,
             warnings=planned.notes,
+            reach="workspace",
         )
-        return ApplyPatchCall(planned, effect)
+        return ApplyPatchCall(planned, effect, self.write)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class ApplyPatchCall:
 
     plan: patch.Plan
     effect: Effect
+    write: WritePlan
 
     @property
     def summary(self) -> str:
@@ -64,7 +72,7 @@ class ApplyPatchCall:
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
         """Write the plan. Raises ToolError, with nothing changed. Cancelling waits for the write: all or nothing."""
-        writing = asyncio.ensure_future(asyncio.to_thread(patch.apply, self.plan))
+        writing = asyncio.ensure_future(asyncio.to_thread(self.write, self.plan))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:

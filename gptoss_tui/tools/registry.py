@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gptoss_tui import patch
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
-from gptoss_tui.tools.apply_patch import ApplyPatchTool
+from gptoss_tui.tools.apply_patch import ApplyPatchTool, WritePlan
 from gptoss_tui.tools.base import BuiltinTools, Citation, FunctionTool, Tool, Workspace
 from gptoss_tui.tools.list_files import ListFilesTool
 from gptoss_tui.tools.read_file import ReadFileTool
@@ -65,7 +66,12 @@ class ToolRegistry:
             group.reset()
 
 
-def workspace_tools(workspace: Workspace, *, edit: bool = True) -> tuple[FunctionTool, ...]:
-    """The file tools of a workspace, in the order of `WORKSPACE_FUNCTIONS`; without `edit` only those that read."""
+def workspace_tools(
+    workspace: Workspace, *, edit: bool = True, write: WritePlan = patch.apply
+) -> tuple[FunctionTool, ...]:
+    """The file tools of a workspace, in the order of `WORKSPACE_FUNCTIONS`; without `edit` only those that read.
+
+    Edits go through `write`.
+    """
     reading = (ReadFileTool(workspace), ListFilesTool(workspace), SearchFilesTool(workspace))
-    return (ApplyPatchTool(workspace), *reading) if edit else reading
+    return (ApplyPatchTool(workspace, write), *reading) if edit else reading

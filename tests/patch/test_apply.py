@@ -112,8 +112,8 @@ def test_an_error_at_any_step_leaves_all_old_or_all_new(root: Path, tmp_path: Pa
         assert os.strerror(code) in message
         assert snapshot(root) == old, f"step {at} of {steps}"
         assert folders(root) == old_folders, f"step {at} of {steps}"
-    # Only removing the second names of old files comes after the last point of no return.
-    assert failures >= steps - 8
+    # After the point of no return, two temporary names of each write are removed, and the folders synced.
+    assert failures == steps - (2 * 6 + 5)
     assert {
         name: kept for name, kept in snapshot(root).items() if not name.rpartition("/")[2].startswith(".patch-")
     } == new

@@ -10,7 +10,6 @@ import pytest
 
 from gptoss_tui import patch
 from gptoss_tui.errors import ToolError
-from gptoss_tui.tools import apply_patch
 from gptoss_tui.tools.apply_patch import ApplyPatchTool
 from gptoss_tui.tools.base import Workspace
 from tests.tools.calls import call, result
@@ -125,19 +124,15 @@ async def test_refusals_tell_the_model_what_to_do(tool: ApplyPatchTool, text: st
     assert advice in caught.value.message
 
 
-async def test_cancelling_waits_for_the_write_to_be_whole(
-    tool: ApplyPatchTool, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepared = await tool.prepare(PATCH)
+async def test_cancelling_waits_for_the_write_to_be_whole(tool: ApplyPatchTool, root: Path) -> None:
     running = asyncio.Event()
     loop = asyncio.get_running_loop()
-    real = patch.apply
 
-    def slow(plan: patch.Plan) -> None:
+    def write(plan: patch.Plan) -> None:
         loop.call_soon_threadsafe(running.set)
-        real(plan)
+        patch.apply(plan)
 
-    monkeypatch.setattr(apply_patch.patch, "apply", slow)
+    prepared = await ApplyPatchTool(tool.workspace, write).prepare(PATCH)
     task = asyncio.ensure_future(prepared.run(lambda text: None))
     await running.wait()
     task.cancel()

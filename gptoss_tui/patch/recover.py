@@ -1,0 +1,135 @@
+"""Ending a transaction that did not end by itself, from its record and from what the disk shows.
+
+Both ends can be tried again and again: each step looks at what is there, does what is missing, and never takes away a
+content that is neither the old nor the new one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gptoss_tui.patch import disk
+from gptoss_tui.patch.confine import Tree
+from gptoss_tui.patch.journal import Record, Step
+
+_GONE = (FileNotFoundError, NotADirectoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A name that could not be put back.
+
+    `backup` is the name beside it that has the old content, empty for none. `final`: another try would not help,
+    because somebody else wrote to the name or its folder is gone.
+    """
+
+    path: str
+    backup: str
+    final: bool
+
+    def __str__(self) -> str:
+        return f"{self.path} (its old content is in {self.backup} beside it)" if self.backup else self.path
+
+
+class _ForeignError(OSError):
+    """Somebody wrote to the name after the transaction did."""
+
+
+def roll_back(tree: Tree, record: Record) -> tuple[Stuck, ...]:
+    """Every name as it was before the transaction; what could not be put back is given."""
+    stuck: list[Stuck] = []
+    for number, step in reversed(tuple(enumerate(record.steps))):
+        try:
+            _put_back(tree, record, number, step)
+        except OSError as error:
+            if step.old is None and isinstance(error, _GONE):
+                continue  # its folder was never made
+            final = isinstance(error, (*_GONE, _ForeignError))
+            stuck.append(Stuck(step.path, record.backup(number) if step.old is not None else "", final))
+    for folder in reversed(record.folders):
+        remove_folder(tree, folder)
+    sync_folders(tree, record)
+    return tuple(reversed(stuck))
+
+
+def tidy(tree: Tree, record: Record) -> bool:
+    """Take the temporary names of a committed transaction away. False when some could not be."""
+    done = True
+    for number, step in enumerate(record.steps):
+        try:
+            with tree.parent(step.path) as (folder, _):
+                disk.remove(folder, record.staged(number))
+                disk.remove(folder, record.backup(number))
+        except _GONE:
+            continue
+        except OSError:
+            done = False
+    return sync_folders(tree, record) and done
+
+
+def sync_folders(tree: Tree, record: Record) -> bool:
+    """Sync every folder that the record touches and that is there. False when the disk refuses."""
+    done = True
+    for path in folders_of(record):
+        try:
+            with tree.folder(path) as fd:
+                disk.sync_folder(fd)
+        except _GONE:
+            continue
+        except OSError:
+            done = False
+    return done
+
+
+def folders_of(record: Record) -> Iterator[str]:
+    """The folders whose names change, each once: those of the targets, and those that get a new folder."""
+    above = (folder.rpartition("/")[0] for folder in record.folders)
+    yield from dict.fromkeys([*above, *(step.path.rpartition("/")[0] for step in record.steps)])
+
+
+def remove_folder(tree: Tree, path: str) -> None:
+    """Take away a folder that a transaction made, if it is empty."""
+    above, _, name = path.rpartition("/")
+    try:
+        with tree.folder(above) as fd:
+            os.rmdir(name, dir_fd=fd)
+    except OSError:
+        return
+
+
+def _put_back(tree: Tree, record: Record, number: int, step: Step) -> None:
+    with tree.parent(step.path) as (folder, name):
+        if step.old is None:
+            _take_away(folder, name, record.staged(number))
+        else:
+            _restore(folder, name, record.backup(number), record.staged(number), step)
+        disk.remove(folder, record.staged(number))
+
+
+def _take_away(folder: int, name: str, staged: str) -> None:
+    """A new file goes again, if it is ours: the staged file under a second name, or a copy of it that was begun."""
+    ours, there = disk.status(folder, staged), disk.status(folder, name)
+    if ours is None or there is None:
+        return
+    if disk.same_file(ours, there) or disk.starts_like(folder, name, staged):
+        disk.remove(folder, name)
+
+
+def _restore(folder: int, name: str, backup: str, staged: str, step: Step) -> None:
+    """The old file gets its name back, unless it still has it."""
+    kept, there = disk.status(folder, backup), disk.status(folder, name)
+    if kept is None:
+        return
+    now = disk.fingerprint(folder, name)
+    if disk.same_file(kept, there) or now == step.old:
+        disk.remove(folder, backup)
+    elif now is None or now == step.new:
+        if now is not None and disk.fingerprint(folder, staged) not in (None, step.old):
+            # Another program had put its file there just before the swap, which moved it to the staged name.
+            os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
+            raise _ForeignError(f"{name} was replaced meanwhile")
+        os.rename(backup, name, src_dir_fd=folder, dst_dir_fd=folder)
+    else:
+        raise _ForeignError(f"{name} has other content than before and after the transaction")

@@ -1,33 +1,43 @@
-"""The app: themes, the chat screen, and the parts it is given. Importing this imports no model code."""
+"""The app: themes, keys, the chat screen, and the parts it is given. Importing this imports no model code."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from platformdirs import user_state_path
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.theme import Theme
 
 from gptoss_tui.engine.types import Engine, LoadProgress
 from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.loading import Backend, ModelLoader
 from gptoss_tui.tui.history import PromptHistory
 from gptoss_tui.tui.keyboard import register_alt_keys
+from gptoss_tui.tui.keymap import Keymap, read_keymap
 from gptoss_tui.tui.screens.chat import ChatScreen
-from gptoss_tui.tui.theme import DARK, THEMES, Palette
+from gptoss_tui.tui.state import StateFile
+from gptoss_tui.tui.terminal.attention import Way, best_way
+from gptoss_tui.tui.terminal.background import dark_from_environment
+from gptoss_tui.tui.terminal.driver import TerminalColours, TerminalDriver, TerminalGone
+from gptoss_tui.tui.theme import AUTO, THEMES, Palette, theme_named
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort
     from gptoss_tui.settings import Settings
 
-THEME_VARIABLE = "GPTOSS_TUI_THEME"
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class GptOssApp(App[int]):
@@ -38,7 +48,8 @@ class GptOssApp(App[int]):
     PAUSE_GC_ON_SCROLL = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
-        Binding("ctrl+p", "command_palette", "Commands and themes", id="app.palette", priority=True),
+        Binding("ctrl+p", "command_palette", "All commands", id="app.palette", priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend; `fg` in the shell comes back", id="app.suspend", priority=True),
     ]
 
     def __init__(
@@ -51,6 +62,10 @@ class GptOssApp(App[int]):
         history_path: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         show_pages: bool = False,
+        theme: str = AUTO,
+        keys: Mapping[str, str] | None = None,
+        notifications: Way = "off",
+        state_path: Path | None = None,
     ) -> None:
         register_alt_keys()
         if not os.environ.get("NO_COLOR"):
@@ -63,10 +78,21 @@ class GptOssApp(App[int]):
         self._history_path = history_path
         self._clock = clock
         self._show_pages = show_pages
-        for theme in THEMES:
-            self.register_theme(theme)
-        wanted = os.environ.get(THEME_VARIABLE, DARK.name)
-        self.theme = wanted if wanted in self.available_themes else DARK.name
+        self.state_file = StateFile(state_path)
+        self.keymap: Keymap = read_keymap(keys or {})
+        self.attention = AttentionController(self.write_to_terminal, clock, notifications, workspace)
+        for known in THEMES:
+            self.register_theme(known)
+        remembered = self.state_file.remembered
+        self._chosen_theme = theme if theme != AUTO else remembered.theme or AUTO
+        from_environment = dark_from_environment(os.environ)
+        self._dark = remembered.dark if from_environment is None else from_environment
+        self.theme = theme_named(self._chosen_theme, self.available_themes, dark=self._dark)
+
+    def get_driver_class(self) -> type[Driver]:
+        """The terminal's driver, hardened; the toolkit's own choice elsewhere."""
+        wanted = super().get_driver_class()
+        return TerminalDriver if wanted is LinuxDriver else wanted
 
     def get_default_screen(self) -> Screen[object]:
         """The chat, with its palette from the theme in use."""
@@ -79,16 +105,58 @@ class GptOssApp(App[int]):
             effort=self._effort,
             prompt=self._prompt,
             show_pages=self._show_pages,
+            keymap=self.keymap,
+            attention=self.attention,
+            state_file=self.state_file,
         )
         return self._chat  # type: ignore[return-value]
 
     def on_mount(self) -> None:
-        """Follow theme changes."""
+        """Follow themes, focus and signals."""
+        self.set_keymap(dict(self.keymap.keys))
         self.theme_changed_signal.subscribe(self, self._theme_changed)
+        self.app_resume_signal.subscribe(self, lambda _: self.attention.begin())
+        self.attention.begin()
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            for number in _ENDING_SIGNALS:
+                loop.add_signal_handler(number, self._leave, 128 + number)
 
     async def on_unmount(self) -> None:
         """End the engine with the app."""
         await self._chat.close()
+
+    def on_app_focus(self) -> None:
+        """The window got the focus."""
+        self.attention.focus(True)
+
+    def on_app_blur(self) -> None:
+        """The window lost the focus."""
+        self.attention.focus(False)
+
+    def on_terminal_colours(self, message: TerminalColours) -> None:
+        """The terminal said whether it is dark: follow it unless a theme was chosen."""
+        self._dark = self.state_file.remembered.dark = message.dark
+        if self._chosen_theme == AUTO:
+            self.theme = theme_named(AUTO, self.available_themes, dark=self._dark)
+
+    def on_terminal_gone(self, message: TerminalGone) -> None:
+        """Nobody sees this any more: save and leave."""
+        self._leave(128 + signal.SIGHUP)
+
+    def use_theme(self, name: str) -> None:
+        """Draw in the colours of another theme and remember it; `auto` follows the terminal from now on."""
+        self._chosen_theme = name
+        self.theme = theme_named(name, self.available_themes, dark=self._dark)
+        self.state_file.remembered.theme = "" if name == AUTO else name
+        self.state_file.save()
+
+    def write_to_terminal(self, text: str) -> None:
+        """Send a control sequence, where there is a terminal."""
+        driver = self._driver
+        if text and isinstance(driver, TerminalDriver) and driver.input_tty:
+            driver.write(text)
+            driver.flush()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
@@ -99,6 +167,9 @@ class GptOssApp(App[int]):
         yield SystemCommand("Keys", "All keys", self._chat.action_help)
         yield SystemCommand("Quit", "End the app and the model", self.exit)
 
+    def _leave(self, code: int) -> None:
+        self.exit(return_code=code)
+
     def _make_loader(self, on_progress: Callable[[LoadProgress], None]) -> ModelLoader:
         return ModelLoader(self._backend, on_progress)
 
@@ -107,6 +178,8 @@ class GptOssApp(App[int]):
 
     def _theme_changed(self, theme: Theme) -> None:
         self._chat.use_palette(self._palette())
+        if theme.name != theme_named(self._chosen_theme, self.available_themes, dark=self._dark):
+            self.use_theme(theme.name)
 
 
 class LocalBackend:
@@ -136,12 +209,17 @@ class LocalBackend:
 
 def run_app(settings: Settings, prompt: str | None = None) -> int:
     """Open the app and return its exit code. `prompt` is the first message."""
+    state = user_state_path("gptoss-tui")
     app = GptOssApp(
         LocalBackend(settings),
         prompt=prompt,
         effort=settings.reasoning_effort,
         workspace=str(settings.workspace),
-        history_path=user_state_path("gptoss-tui") / "history.jsonl",
+        history_path=state / "history.jsonl",
         show_pages=settings.show_browser_results,
+        theme=settings.theme,
+        keys=settings.keys,
+        notifications=best_way(os.environ) if settings.notifications == "auto" else settings.notifications,
+        state_path=state / "screen.json",
     )
-    return app.run() or app.return_code or 0
+    return app.run(mouse=settings.mouse) or app.return_code or 0

@@ -1,8 +1,8 @@
-"""The two themes of the app, and the palette that line-drawn text takes from whichever theme is on."""
+"""The themes of the app, and the palette that line-drawn text takes from whichever theme is on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from rich.color import Color as RichColor
@@ -41,10 +41,10 @@ LIGHT = Theme(
     name="gptoss-light",
     primary="#1f7a6b",
     secondary="#6a55b0",
-    accent="#a9660f",
-    warning="#a9660f",
+    accent="#96590c",
+    warning="#96590c",
     error="#b93e2c",
-    success="#4c7a1e",
+    success="#467019",
     foreground="#2c3230",
     background="#faf8f3",
     surface="#f1eee6",
@@ -64,7 +64,76 @@ LIGHT = Theme(
     },
 )
 
-THEMES = (DARK, LIGHT)
+CONTRAST = Theme(
+    name="gptoss-contrast",
+    primary="#5ff5dc",
+    secondary="#cfbfff",
+    accent="#ffc24d",
+    warning="#ffc24d",
+    error="#ff9d8c",
+    success="#a6f06a",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#0d0d0d",
+    panel="#242424",
+    dark=True,
+    variables={
+        "border": "#9a9a9a",
+        "border-blurred": "#9a9a9a",
+        "input-cursor-background": "#ffffff",
+        "input-selection-background": "#5ff5dc 45%",
+        "scrollbar": "#9a9a9a",
+        "scrollbar-background": "#000000",
+        "scrollbar-background-active": "#000000",
+        "scrollbar-background-hover": "#000000",
+        "scrollbar-hover": "#ffffff",
+        "scrollbar-active": "#5ff5dc",
+    },
+)
+
+CONTRAST_LIGHT = Theme(
+    name="gptoss-contrast-light",
+    primary="#00524a",
+    secondary="#43258f",
+    accent="#6b3d00",
+    warning="#6b3d00",
+    error="#8f1400",
+    success="#255200",
+    foreground="#000000",
+    background="#ffffff",
+    surface="#f4f4f4",
+    panel="#dedede",
+    dark=False,
+    variables={
+        "border": "#555555",
+        "border-blurred": "#555555",
+        "input-cursor-background": "#000000",
+        "input-selection-background": "#00524a 30%",
+        "scrollbar": "#555555",
+        "scrollbar-background": "#ffffff",
+        "scrollbar-background-active": "#ffffff",
+        "scrollbar-background-hover": "#ffffff",
+        "scrollbar-hover": "#000000",
+        "scrollbar-active": "#00524a",
+    },
+)
+
+THEMES = (DARK, LIGHT, CONTRAST, CONTRAST_LIGHT)
+AUTO = "auto"
+"""The name of the choice to follow the terminal."""
+_SHORT = {theme.name.removeprefix("gptoss-"): theme.name for theme in THEMES}
+
+
+def theme_named(name: str, available: Collection[str], *, dark: bool | None) -> str:
+    """The theme that `name` means: `auto` is as the terminal is, our own have short names, an unknown one is `auto`."""
+    name = _SHORT.get(name, name)
+    if name != AUTO and name in available:
+        return name
+    return LIGHT.name if dark is False else DARK.name
+
+
+HIGH_CONTRAST = 18
+"""Text against background: from here on everything keeps a high contrast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +177,24 @@ class Palette:
         def ink(base: Color, share: float = 1.0, *, bold: bool = False, italic: bool = False) -> Style:
             return Style(color=_rich(background.blend(base, share)), bold=bold or None, italic=italic or None)
 
+        high = _contrast(foreground, background) > HIGH_CONTRAST
+        muted = _share(foreground, background, 10 if high else 5.5)
+        faint = _share(foreground, background, 7 if high else 3.4)
+
         def paper(base: Color, share: float = 1.0) -> Style:
             return Style(bgcolor=_rich(background.blend(base, share)))
 
         return cls(
             base=Style(color=_rich(foreground), bgcolor=_rich(background)),
             text=ink(foreground),
-            muted=ink(foreground, 0.62),
-            faint=ink(foreground, 0.38),
+            muted=ink(foreground, muted),
+            faint=ink(foreground, faint),
             strong=ink(foreground, bold=True),
             accent=ink(colour("accent")),
             heading=ink(colour("primary"), bold=True),
             link=ink(colour("primary")) + Style(underline=True),
             code=ink(colour("accent")) + paper(panel, 0.7),
-            reasoning=ink(colour("secondary"), 0.85, italic=True),
+            reasoning=ink(colour("secondary"), 1.0 if high else 0.9, italic=True),
             user=ink(colour("primary"), bold=True),
             ok=ink(success),
             warning=ink(colour("warning")),
@@ -135,6 +208,25 @@ class Palette:
             code_block=paper(surface),
             syntax="nord" if dark else "friendly",
         )
+
+
+def _share(ink: Color, paper: Color, ratio: float) -> float:
+    """The least share of `ink` over `paper` that has a contrast of `ratio`."""
+    return next((n / 50 for n in range(1, 50) if _contrast(paper.blend(ink, n / 50), paper) >= ratio), 1.0)
+
+
+def _contrast(one: Color, other: Color) -> float:
+    """Contrast as WCAG 2 defines it: 1 to 21."""
+    darker, lighter = sorted((_luminance(one), _luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: Color) -> float:
+    def linear(channel: int) -> float:
+        value = channel / 255
+        return value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
+
+    return 0.2126 * linear(colour.r) + 0.7152 * linear(colour.g) + 0.0722 * linear(colour.b)
 
 
 def _rich(colour: Color) -> RichColor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.commands import Decision
+from gptoss_tui.agent.commands import Decision, TurnSummary
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.harmony.messages import Effort
@@ -65,12 +65,19 @@ class ScriptedAgent:
     conversations: int = 0
     closed: bool = False
     refusal: GptOssError | None = None
+    mode: str = "ask"
+    steered: list[str] = field(default_factory=list)
+    rewound: list[int] = field(default_factory=list)
+    past: list[TurnSummary] = field(default_factory=list)
+    session_id: str | None = None
 
     def __post_init__(self) -> None:
         self._interrupted = asyncio.Event()
         self._released = asyncio.Event()
         self._answer: asyncio.Future[Decision] | None = None
         self._asked: ev.ApprovalRequest | None = None
+        self._turn: str | None = None
+        self._steering: list[str] = []
 
     async def submit(self, text: str) -> AsyncIterator[ev.Event]:
         if self.refusal is not None:
@@ -78,10 +85,20 @@ class ScriptedAgent:
         self.prompts.append(text)
         self.efforts.append(self.effort)
         self._interrupted.clear()
-        turn = f"t{len(self.prompts)}"
+        self._turn = turn = f"t{len(self.prompts)}"
+        self.past.append(TurnSummary(len(self.prompts), text, "2026-01-02T03:04:05"))
         yield ev.TurnStarted(turn_id=turn, text=text)
+        try:
+            async for event in self._play(turn):
+                yield event
+        finally:
+            self._turn = None
+
+    async def _play(self, turn: str) -> AsyncIterator[ev.Event]:
         script = self.scripts.pop(0) if self.scripts else answer_script("ok")
         for step in script:
+            for text in self._take_steering():
+                yield ev.Steered(turn_id=turn, text=text)
             if isinstance(step, ev.Event):
                 if isinstance(step, ev.ApprovalRequest):
                     self._asked, self._answer = step, asyncio.get_running_loop().create_future()
@@ -91,13 +108,17 @@ class ScriptedAgent:
                 async for event in self._decided():
                     yield replace(event, turn_id=turn)
             elif not await self._hold():
-                yield ev.TurnFinished(turn_id=turn, reason="interrupted")
+                yield ev.TurnFinished(turn_id=turn, reason="interrupted", unsent=tuple(self._take_steering()))
                 return
             if self._interrupted.is_set():
-                yield ev.TurnFinished(turn_id=turn, reason="interrupted")
+                yield ev.TurnFinished(turn_id=turn, reason="interrupted", unsent=tuple(self._take_steering()))
                 return
         if not script or not isinstance(script[-1], ev.TurnFinished):
-            yield ev.TurnFinished(turn_id=turn, reason="done")
+            yield ev.TurnFinished(turn_id=turn, reason="done", unsent=tuple(self._take_steering()))
+
+    def _take_steering(self) -> list[str]:
+        taken, self._steering = self._steering, []
+        return taken
 
     async def _decided(self) -> AsyncIterator[ev.Event]:
         assert self._answer is not None
@@ -121,6 +142,25 @@ class ScriptedAgent:
 
     def release(self) -> None:
         self._released.set()
+
+    def steer(self, text: str) -> None:
+        """What steers is taken at the next step of the script."""
+        if self._turn is None:
+            raise UsageError("No turn is running")
+        self.steered.append(text)
+        self._steering.append(text)
+
+    def effort_cost(self, effort: Effort) -> int:
+        return 0 if effort == self.effort else 1200 * bool(self.prompts)
+
+    def turns(self) -> tuple[TurnSummary, ...]:
+        return tuple(self.past)
+
+    def rewind(self, turn: int) -> str:
+        self.rewound.append(turn)
+        text = next(summary.text for summary in self.past if summary.number == turn)
+        self.past = [summary for summary in self.past if summary.number < turn]
+        return text
 
     def interrupt(self) -> None:
         self.interrupts += 1

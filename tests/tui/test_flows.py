@@ -56,8 +56,8 @@ async def test_prompts_typed_while_loading_are_shown_as_queued_and_then_run() ->
     app, agent = make_app(engine=engine)
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"one", "enter", *"two", "enter")
-        await until(pilot, lambda: "queued  two" in screen(app))
-        assert "queued  one" in screen(app)
+        await until(pilot, lambda: "queued   two" in screen(app))
+        assert "queued   one" in screen(app)
         assert agent.prompts == []
         engine.loaded.set()
         await until(pilot, lambda: agent.prompts == ["one", "two"])
@@ -308,8 +308,8 @@ async def test_escape_interrupts_and_queued_prompts_return_to_the_draft() -> Non
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: "half an ans" in conversation(app))
-        await pilot.press(*"next", "enter")
-        await until(pilot, lambda: "queued  next" in screen(app))
+        await pilot.press(*"next", "tab")
+        await until(pilot, lambda: "queued   next" in screen(app))
         await pilot.press("escape")
         await until(pilot, lambda: "interrupted" in conversation(app))
         assert "half an ans" in conversation(app)
@@ -323,7 +323,9 @@ async def test_up_in_an_empty_composer_takes_the_queued_prompt_back() -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: agent.prompts)
-        await pilot.press(*"next", "enter", "up")
+        await pilot.press(*"next", "tab")
+        await until(pilot, lambda: "queued   next" in screen(app))
+        await pilot.press("up")
         await until(pilot, lambda: composer(app).text == "next")
         assert "queued" not in screen(app)
 

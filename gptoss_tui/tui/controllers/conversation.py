@@ -11,6 +11,7 @@ from gptoss_tui.engine.types import EngineInfo
 from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.controllers.loading import LoadFailure, ModelLoader
 from gptoss_tui.tui.controllers.turns import TurnController
+from gptoss_tui.tui.widgets.queue import Waiting
 
 Listener = Callable[[ev.Event], None]
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
@@ -44,8 +45,8 @@ class ConversationView(Protocol):
         """Tell the person something, in the conversation."""
         ...
 
-    def show_queue(self, prompts: Sequence[str]) -> None:
-        """Show the prompts that wait."""
+    def show_waiting(self, waiting: Waiting) -> None:
+        """Show what was typed and not read yet."""
         ...
 
     def return_to_draft(self, prompts: Sequence[str]) -> None:
@@ -63,7 +64,7 @@ class ConversationController:
         self._view = view
         self._spawn = spawn
         self._listeners = listeners
-        self.turns = TurnController(self._heard, view.show_queue)
+        self.turns = TurnController(self._heard, view.show_waiting)
 
     @property
     def agent(self) -> AgentPort | None:
@@ -81,8 +82,14 @@ class ConversationController:
             self.turns.enqueue(prompt)
         self._load()
 
-    def submit(self, text: str) -> None:
-        """Run `text` as the next turn, behind what waits already. Without a model it loads one first."""
+    def submit(self, text: str, *, later: bool = False) -> None:
+        """Run `text` as the next turn; while one runs, steer that, or (`later`) wait behind it.
+
+        Without a model it loads one first.
+        """
+        if self.turns.running and not later and self.agent is not None:
+            self.turns.steer(self.agent, text)
+            return
         self.turns.enqueue(text)
         if self._loader.state == "failed":
             self._load()

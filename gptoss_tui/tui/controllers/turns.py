@@ -1,23 +1,25 @@
-"""Running turns one after another, and the prompts that wait for their turn."""
+"""Running turns one after another, what waits for its turn, and what steers the one that runs."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import cast
 
 from gptoss_tui.agent.commands import AgentPort
-from gptoss_tui.agent.events import Event, TurnFinished
-from gptoss_tui.errors import GptOssError
+from gptoss_tui.agent.events import Event, Steered, TurnFinished
+from gptoss_tui.errors import GptOssError, UsageError
+from gptoss_tui.tui.widgets.queue import Waiting
 
 
 class TurnController:
     """The queue and the running turn. `show` gets every event of every turn, in order."""
 
-    def __init__(self, show: Callable[[Event], None], on_queue: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, show: Callable[[Event], None], on_waiting: Callable[[Waiting], None]) -> None:
         self._show = show
-        self._on_queue = on_queue
+        self._on_waiting = on_waiting
         self._queue: list[str] = []
+        self._steering: list[str] = []
         self.running = False
 
     @property
@@ -28,18 +30,32 @@ class TurnController:
     def enqueue(self, prompt: str) -> None:
         """Let a prompt wait for its turn."""
         self._queue.append(prompt)
-        self._on_queue(self._queue)
+        self._changed()
+
+    def steer(self, agent: AgentPort, text: str) -> None:
+        """Hand `text` to the running turn; when that just ended it waits for a turn of its own."""
+        try:
+            agent.steer(text)
+        except UsageError:
+            self.enqueue(text)
+            return
+        self._steering.append(text)
+        self._changed()
 
     def take_last(self) -> str | None:
         """Take the newest waiting prompt back."""
-        prompt = self._queue.pop() if self._queue else None
-        self._on_queue(self._queue)
+        return self.take(len(self._queue) - 1)
+
+    def take(self, index: int) -> str | None:
+        """Take a waiting prompt back; None when there is none at `index`."""
+        prompt = self._queue.pop(index) if 0 <= index < len(self._queue) else None
+        self._changed()
         return prompt
 
     def take_all(self) -> list[str]:
         """Take all waiting prompts back."""
         prompts, self._queue = self._queue, []
-        self._on_queue(self._queue)
+        self._changed()
         return prompts
 
     async def run(self, agent: AgentPort) -> None:
@@ -48,7 +64,7 @@ class TurnController:
         try:
             while self._queue:
                 prompt = self._queue.pop(0)
-                self._on_queue(self._queue)
+                self._changed()
                 if not await self._run_turn(agent, prompt):
                     return
         finally:
@@ -65,13 +81,23 @@ class TurnController:
                     if isinstance(event, TurnFinished):
                         end = event
                     else:
-                        self._show(event)
+                        self._heard(event)
         except GptOssError as error:
             end = TurnFinished(reason="failed", error=error.message, hint=error.hint or "")
         except Exception as error:  # the conversation must survive a bug in a turn
             hint = "This is a bug in gptoss-tui; please report it."
             end = TurnFinished(reason="failed", error=f"{type(error).__name__}: {error}", hint=hint)
-        if not began:
-            self._queue.insert(0, prompt)
+        self._steering.clear()
+        self._queue[:0] = [*([] if began else [prompt]), *end.unsent]
+        self._changed()
         self._show(end)
         return end.reason in ("done", "limit")
+
+    def _heard(self, event: Event) -> None:
+        if isinstance(event, Steered) and event.text in self._steering:
+            self._steering.remove(event.text)
+            self._changed()
+        self._show(event)
+
+    def _changed(self) -> None:
+        self._on_waiting(Waiting(tuple(self._steering), tuple(self._queue)))

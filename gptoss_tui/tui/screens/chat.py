@@ -20,6 +20,7 @@ from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
 from gptoss_tui.tui.controllers.approvals import ApprovalController
+from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.conversation import ConversationController
 from gptoss_tui.tui.controllers.effort import EffortController
 from gptoss_tui.tui.controllers.frames import MAX_RATE, FrameClock
@@ -29,12 +30,14 @@ from gptoss_tui.tui.controllers.loading import ModelLoader
 from gptoss_tui.tui.controllers.status import StatusController
 from gptoss_tui.tui.controllers.transcript import TranscriptController
 from gptoss_tui.tui.history import PromptHistory
+from gptoss_tui.tui.keymap import Keymap
+from gptoss_tui.tui.state import StateFile
 from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.approval import ApprovalPanel
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.hints import HintLine
 from gptoss_tui.tui.widgets.loading import LoadingBar
-from gptoss_tui.tui.widgets.queue import QueueView
+from gptoss_tui.tui.widgets.queue import QueueView, Waiting
 from gptoss_tui.tui.widgets.reasoning_pane import ReasoningPane
 from gptoss_tui.tui.widgets.status import StatusLine
 from gptoss_tui.tui.widgets.transcript import Transcript
@@ -77,6 +80,9 @@ class ChatScreen(Screen[None]):
         effort: Effort,
         prompt: str | None,
         show_pages: bool,
+        keymap: Keymap,
+        attention: AttentionController,
+        state_file: StateFile,
     ) -> None:
         super().__init__(id="chat")
         self._loader = loader(self._show_progress)
@@ -87,6 +93,9 @@ class ChatScreen(Screen[None]):
         self._first_effort: Effort = effort
         self._prompt = prompt
         self._show_pages = show_pages
+        self._keymap = keymap
+        self._attention = attention
+        self._state_file = state_file
         self._show_pane = True
         self._details_open = show_pages
         self._reasoning_open = False
@@ -111,8 +120,8 @@ class ChatScreen(Screen[None]):
         self._panel = ApprovalPanel(self._palette, self._clock, self._workspace, id="approval")
         self._status = StatusController(self.query_one(StatusLine), self._clock)
         self._talk = TranscriptController(transcript, pane, self._clock, show_pages=self._show_pages)
-        self._approvals = ApprovalController(self._panel, self._composer.focus)
-        listeners = (self._talk.apply, self._status.apply, self._approvals.apply, self._heard)
+        self._approvals = ApprovalController(self._panel, lambda: self.set_focus(self._composer))
+        listeners = (self._talk.apply, self._status.apply, self._approvals.apply, self._attention.apply, self._heard)
         self._chat = ConversationController(self._loader, self, self._spawn, listeners)
         self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._status.set_effort)
         self._frames = FrameClock(self._talk.flush, self._tick)
@@ -121,6 +130,7 @@ class ChatScreen(Screen[None]):
         self.use_palette(self._palette)
         self._talk.welcome(WelcomeBlock(self._workspace, WELCOME_KEYS))
         self._show_hints()
+        self._composer.own_keys = self._keymap.own(Composer.BINDINGS)
         self._composer.focus()
         self.call_after_refresh(self._start)
 
@@ -144,12 +154,14 @@ class ChatScreen(Screen[None]):
 
     async def close(self) -> None:
         """End the agent and the engine."""
-        await self._chat.close()
+        await self._loader.close()
 
     # What the conversation tells
 
     def _start(self) -> None:
         if self.is_running and self.is_attached:
+            if self._keymap.problems:
+                self.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
             self._chat.start(self._prompt)
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: str) -> object:
@@ -174,10 +186,12 @@ class ChatScreen(Screen[None]):
     def turns_began(self) -> None:
         """Something runs from now on."""
         self._effort.apply()
+        self._composer.busy = True
         self._frames.start()
 
     def turns_ended(self) -> None:
         """Nothing runs any more."""
+        self._composer.busy = False
         self._frames.stop()
         self._show_hints()
 
@@ -190,10 +204,10 @@ class ChatScreen(Screen[None]):
         """Tell the person something, in the conversation."""
         self._talk.notice(kind, message, hint)
 
-    def show_queue(self, prompts: Sequence[str]) -> None:
-        """Show the prompts that wait."""
-        self.query_one(QueueView).show(prompts)
-        self._composer.has_queue = bool(prompts)
+    def show_waiting(self, waiting: Waiting) -> None:
+        """Show what was typed and not read yet."""
+        self.query_one(QueueView).show(waiting)
+        self._composer.has_queue = bool(waiting.queued)
 
     def return_to_draft(self, prompts: Sequence[str]) -> None:
         """These prompts will not run; they go back to where they were typed."""
@@ -235,13 +249,20 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Submitted)
     def _submitted(self, event: Composer.Submitted) -> None:
-        self._chat.submit(event.text)
+        self._chat.submit(event.text, later=getattr(event, "later", False))
 
     @on(Composer.TakeQueued)
     def _edit_queued(self) -> None:
         prompt = self._chat.turns.take_last()
         if prompt is not None:
             self._composer.set_draft(prompt)
+
+    @on(QueueView.Taken)
+    def _edit_clicked(self, event: QueueView.Taken) -> None:
+        prompt = self._chat.turns.take(event.index)
+        if prompt is not None:
+            self.return_to_draft([prompt])
+            self._composer.focus()
 
     @on(ApprovalPanel.Answered)
     def _answered(self, event: ApprovalPanel.Answered) -> None:

@@ -13,6 +13,7 @@ from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from gptoss_tui.tui.terminal.attention import RESTORE_TITLE, SAVE_TITLE
 from gptoss_tui.tui.terminal.background import is_dark
 from gptoss_tui.tui.terminal.input_filter import InputFilter
 
@@ -44,12 +45,12 @@ class TerminalDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]
         if self.input_tty and self._writer_thread is not None and os.environ.get("TERM") not in ("linux", "dumb"):
-            self.write(FOLLOW_SCHEME + ASK_BACKGROUND)
+            self.write(SAVE_TITLE + FOLLOW_SCHEME + ASK_BACKGROUND)
             self.flush()
 
     def stop_application_mode(self) -> None:
         if self._writer_thread is not None:
-            self.write(IGNORE_SCHEME)
+            self.write(IGNORE_SCHEME + RESTORE_TITLE)
         super().stop_application_mode()
 
     def process_message(self, message: Message) -> None:

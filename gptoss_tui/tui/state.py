@@ -1,0 +1,73 @@
+"""What the app remembers of how a person likes it, between runs: panes, theme, the terminal's background."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class Remembered:
+    """`panes` are open or closed by name; `theme` is what was chosen, empty for the settings' choice.
+
+    `dark` is what the terminal said last about its background; `welcomed` whether the first run is over.
+    """
+
+    panes: dict[str, bool] = field(default_factory=dict)
+    theme: str = ""
+    dark: bool | None = None
+    welcomed: bool = False
+
+
+class StateFile:
+    """One small JSON file. What cannot be read counts as nothing, what cannot be written is not remembered.
+
+    Without a path nothing is kept.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.remembered = _read(path)
+
+    def save(self) -> None:
+        """Write what is remembered, all or nothing."""
+        if self._path is None:
+            return
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(asdict(self.remembered), file)
+                os.replace(name, self._path)
+            except OSError:
+                os.unlink(name)
+
+
+def _read(path: Path | None) -> Remembered:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+    except (OSError, ValueError):
+        return Remembered()
+    return _checked(data) if isinstance(data, dict) else Remembered()
+
+
+def _checked(data: Mapping[str, Any]) -> Remembered:
+    kept = Remembered()
+    for entry in fields(Remembered):
+        value = data.get(entry.name)
+        if entry.name == "panes" and isinstance(value, dict):
+            kept.panes = {str(name): is_open for name, is_open in value.items() if isinstance(is_open, bool)}
+        elif entry.name == "theme" and isinstance(value, str):
+            kept.theme = value
+        elif entry.name == "dark" and isinstance(value, bool):
+            kept.dark = value
+        elif entry.name == "welcomed" and isinstance(value, bool):
+            kept.welcomed = value
+    return kept

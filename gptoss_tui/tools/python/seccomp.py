@@ -104,9 +104,13 @@ def machines() -> tuple[str, ...]:
     return tuple(_MACHINES)
 
 
-def assemble(machine: str) -> bytes:
-    """The filter as an array of `struct sock_filter`. Raises KeyError for a machine that is not in `machines()`."""
+def assemble(machine: str, families: tuple[int, ...] = ()) -> bytes:
+    """The filter as an array of `struct sock_filter`. Raises KeyError for a machine that is not in `machines()`.
+
+    `families` are the address families of which there may be sockets; none by default.
+    """
     column, architecture, clone, ioctl = _MACHINES[machine]
+    socket = REFUSED["socket"][column]
     program = [
         _step(_LOAD, _ARCHITECTURE),
         _step(_EQUAL, architecture, 1, 0),
@@ -117,8 +121,10 @@ def assemble(machine: str) -> bytes:
         *_answer(_EQUAL, _CLONE3, errno.ENOSYS),
     ]
     for numbers in REFUSED.values():
-        if (number := numbers[column]) is not None:
+        if (number := numbers[column]) is not None and not (families and number == socket):
             program += _answer(_EQUAL, number, errno.EPERM)
+    if families and socket is not None:
+        program += _sockets(socket, families)
     program += [
         _step(_EQUAL, clone, 0, 4),
         _step(_LOAD, _FIRST_ARGUMENT),
@@ -131,6 +137,16 @@ def assemble(machine: str) -> bytes:
         _step(_RETURN, _ALLOW),
     ]
     return b"".join(program)
+
+
+def _sockets(number: int, families: tuple[int, ...]) -> list[bytes]:
+    """Sockets of `families` and of no other; the accumulator holds the call's number before, and after for others."""
+    return [
+        _step(_EQUAL, number, 0, 2 * len(families) + 2),
+        _step(_LOAD, _FIRST_ARGUMENT),
+        *(step for family in families for step in (_step(_EQUAL, family, 0, 1), _step(_RETURN, _ALLOW))),
+        _step(_RETURN, _ERROR | errno.EPERM),
+    ]
 
 
 def docker_profile() -> str:

@@ -1,0 +1,165 @@
+"""A command's process from its start to its end: streams what it prints, keeps the ends of it, stops it as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+_READ_BYTES = 64 << 10
+_TERM_SECONDS = 2.0
+_LINGER_SECONDS = 0.5
+
+CommandEnd = Literal["exit", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that a command may take, and bytes that are kept of its output, half of them from its end."""
+
+    seconds: float = 120.0
+    output: int = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended. `code` is 128 + n after signal n and None after a timeout; `dropped` counts bytes."""
+
+    ending: CommandEnd
+    code: int | None
+    text: str
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What to start. `group` True: the process leads a group that is ended with it; else its death ends everything."""
+
+    argv: Sequence[str]
+    directory: Path
+    environment: dict[str, str]
+    pass_fds: tuple[int, ...] = ()
+    group: bool = False
+
+
+async def run_process(launch: Launch, limits: Limits, on_output: Callable[[str], None]) -> Outcome:
+    """Run it to its end. Raises OSError when it cannot be started; cancelling ends it and what it started."""
+    reading, writing = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *launch.argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=writing,
+            stderr=writing,
+            cwd=launch.directory,
+            env=launch.environment,
+            pass_fds=launch.pass_fds,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    output = Output(limits.output, on_output)
+    pump = asyncio.create_task(_pump(reading, output))
+    try:
+        async with asyncio.timeout(limits.seconds):
+            code = await process.wait()
+            await asyncio.wait([pump], timeout=_LINGER_SECONDS)
+        return Outcome("exit", code if code >= 0 else 128 - code, output.finish(), output.dropped)
+    except TimeoutError:
+        await _stop(process, gently=launch.group)
+        await asyncio.wait([pump], timeout=_LINGER_SECONDS)
+        return Outcome("timeout", None, output.finish(), output.dropped)
+    finally:
+        await _end(process, pump)
+
+
+async def _pump(reading: int, output: Output) -> None:
+    """Read to the end of the pipe, however much it is."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_READ_BYTES)
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb", buffering=0)
+    )
+    try:
+        while data := await reader.read(_READ_BYTES):
+            output.add(data)
+    finally:
+        transport.close()
+
+
+async def _stop(process: asyncio.subprocess.Process, *, gently: bool) -> None:
+    """End the process and its group: asked first where it can hear that."""
+    if gently and process.returncode is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TERM_SECONDS):
+                await process.wait()
+    _signal_group(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+async def _end(process: asyncio.subprocess.Process, pump: asyncio.Task[None]) -> None:
+    """Whatever happened: nothing of the command is left, and nobody reads any more."""
+    _signal_group(process.pid, signal.SIGKILL)
+    pump.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(process.wait(), pump, return_exceptions=True)
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+@dataclass(slots=True)
+class Output:
+    """Bytes to text as they come. Streams and keeps the first half of `limit`, and keeps the last half beside it."""
+
+    limit: int
+    on_output: Callable[[str], None]
+    dropped: int = 0
+    _head: list[str] = field(default_factory=list)
+    _room: int = 0
+    _tail: bytearray = field(default_factory=bytearray)
+    _decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
+
+    def __post_init__(self) -> None:
+        self._room = self.limit // 2
+
+    def add(self, data: bytes) -> None:
+        """Take what was read."""
+        first, rest = data[: self._room], data[self._room :]
+        self._room -= len(first)
+        self._put(self._decoder.decode(first))
+        if rest:
+            self._tail += rest
+            surplus = len(self._tail) - self.limit // 2
+            if surplus > 0:
+                del self._tail[:surplus]
+                self.dropped += surplus
+
+    def finish(self) -> str:
+        """All that is kept, with a mark where something is missing."""
+        if not self.dropped:
+            self._put(self._decoder.decode(bytes(self._tail), final=True))
+            return "".join(self._head)
+        self._put(self._decoder.decode(b"", final=True))
+        mark = f"\n[… {self.dropped} bytes left out …]\n"
+        self._put(mark + self._tail.decode("utf-8", "replace"))
+        return "".join(self._head)
+
+    def _put(self, text: str) -> None:
+        if text:
+            self._head.append(text)
+            self.on_output(text)

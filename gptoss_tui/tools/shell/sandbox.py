@@ -1,0 +1,157 @@
+"""What holds a command: bubblewrap with the workspace writable, all else read-only, and no network unless approved.
+
+A command needs the machine's own programs, so unlike the Python sandbox it sees the file system: read-only, without the
+places where keys lie, and with folders of its own for /tmp and /run. It is an ordinary user without rights, in its own
+process namespace, behind the system call filter. Sockets of files are out of reach (the Docker engine's would be a way
+out); of the network there is its own loopback.
+
+Root becomes `nobody` first, and is given the workspace by an id-mapped mount (see `idmap`).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gptoss_tui.tools.python.sandbox import SandboxError
+from gptoss_tui.tools.python.seccomp import assemble, machines
+from gptoss_tui.tools.shell import idmap
+from gptoss_tui.tools.shell.process import Launch
+from gptoss_tui.tools.shell.protect import GIT, protected_paths, secret_paths
+
+BASH: Final = "/bin/bash"
+_NOBODY = str(idmap.NOBODY)
+_SOCKETS = (socket.AF_INET, socket.AF_INET6)
+_KEPT_VARIABLES = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "VIRTUAL_ENV", "JAVA_HOME")
+_SET_VARIABLES = {
+    **{"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"},
+    **{"TMPDIR": "/tmp", "XDG_CACHE_HOME": "/tmp/.cache", "npm_config_cache": "/tmp/.npm", "SHELL": BASH},
+}
+_OWN_FOLDERS = ("/tmp", "/var/tmp", "/run")
+_RUN_FILES = ("/run/current-system", "/run/systemd/resolve", "/run/resolvconf")
+_MAX_PROCESSES = 4096
+
+# The first process waits for the command, so that the command is not process 1, for which signals mean other things.
+# When it ends, the kernel ends everything else in the namespace.
+_FIRST = (
+    f"ulimit -c 0; ulimit -u {_MAX_PROCESSES} 2>/dev/null; exec 3>&2 2>/dev/null; "
+    f'{BASH} --noprofile --norc -c "$1" 2>&3 3>&-; exit $?'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a person allowed beside the workspace: the network, and git's repository in the workspace."""
+
+    network: bool = False
+    git: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShellSandbox:
+    """bubblewrap at `program`, for commands in the workspace at `root`, which is absolute and resolved."""
+
+    program: str
+    root: Path
+    home: Path = field(default_factory=Path.home)
+
+    def describe(self, access: Access) -> str:
+        """One line for people."""
+        network = "network on" if access.network else "no network"
+        git = ", .git writable" if access.git else ""
+        return f"bubblewrap: this workspace is writable{git}, the rest is read-only, {network}"
+
+    def launch(self, command: str, directory: Path, access: Access, seccomp: int) -> Launch:
+        """How to start `command` in `directory`. `seccomp` is a descriptor of `filter_program()`."""
+        argv = [*self._prefix(), *self._arguments(directory, access, seccomp)]
+        argv += [BASH, "--noprofile", "--norc", "-c", _FIRST, "bash", command]
+        variables = environment(os.environ)
+        if not _enterable(self.home / "x"):
+            variables["HOME"] = "/tmp"
+        return Launch(argv, Path("/"), variables, (seccomp,))
+
+    def _prefix(self) -> list[str]:
+        if os.geteuid() != 0:
+            return [self.program]
+        return [sys.executable, "-I", "-S", "-B", idmap.__file__, str(self.root), self.program]
+
+    def _arguments(self, directory: Path, access: Access, seccomp: int) -> list[str]:
+        user, group = (_NOBODY, _NOBODY) if os.geteuid() == 0 else (str(os.getuid()), str(os.getgid()))
+        return [
+            *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", user, "--gid", group),
+            *(("--share-net",) if access.network else ()),
+            *("--as-pid-1", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+            *("--ro-bind", "/", "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
+            *("--proc", "/proc"),
+            *(word for folder in _OWN_FOLDERS for word in self._own_folder(folder)),
+            *(word for file in _RUN_FILES for word in ("--ro-bind-try", file, file)),
+            *self._hidden(),
+            *self._workspace(access),
+            *("--chdir", str(directory), "--seccomp", str(seccomp)),
+        ]
+
+    def _own_folder(self, folder: str) -> tuple[str, ...]:
+        return ("--perms", "1777", "--tmpfs", folder) if os.path.isdir(folder) and not os.path.islink(folder) else ()
+
+    def _hidden(self) -> Iterator[str]:
+        """Secrets; for nobody also the first folder on the way to the workspace that it may not enter."""
+        closed = [closed] if os.geteuid() == 0 and (closed := _closed(self.root)) else []
+        for folder in closed:
+            yield from ("--tmpfs", str(folder))
+        for path in secret_paths(self.home):
+            if self.root.is_relative_to(path) or path.is_relative_to(self.root) or not _enterable(path):
+                continue
+            yield from ("--tmpfs", str(path)) if path.is_dir() else ("--ro-bind", "/dev/null", str(path))
+
+    def _workspace(self, access: Access) -> Iterator[str]:
+        """The workspace, and what is read-only in it. What is mounted cannot be renamed away inside."""
+        source = Path(idmap.WORKSPACE) if os.geteuid() == 0 else self.root
+        yield from ("--bind", str(source), str(self.root))
+        git = self.root / GIT
+        if access.git and git.is_dir() and not git.is_symlink():
+            yield from ("--bind", str(source / GIT), str(git))
+        for path in protected_paths(self.root, git=access.git):
+            yield from ("--ro-bind", str(source / path.relative_to(self.root)), str(path))
+
+
+def find_shell_sandbox(root: Path) -> ShellSandbox:
+    """The sandbox of this machine. Raises SandboxError that says why there is none."""
+    if sys.platform != "linux":
+        raise SandboxError("there is no sandbox for commands on this system")
+    if platform.machine() not in machines():
+        raise SandboxError(f"there is no system call filter for {platform.machine()}")
+    program = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
+    if program is None:
+        raise SandboxError("bubblewrap is not installed", hint="install it: apt install bubblewrap")
+    return ShellSandbox(program, root)
+
+
+def filter_program() -> int:
+    """The system call filter in a new descriptor, which the caller closes."""
+    descriptor = os.memfd_create("seccomp")
+    os.write(descriptor, assemble(platform.machine(), families=tuple(int(family) for family in _SOCKETS)))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def environment(variables: os._Environ[str] | dict[str, str]) -> dict[str, str]:
+    """What a command of a model sees of the environment: nothing that may be a key."""
+    kept = {name: variables[name] for name in _KEPT_VARIABLES if name in variables}
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, **_SET_VARIABLES}
+
+
+def _closed(path: Path) -> Path | None:
+    """The topmost folder on the way to `path` that not everybody may enter."""
+    return next((place for place in reversed(path.parents) if not place.stat().st_mode & 0o001), None)
+
+
+def _enterable(path: Path) -> bool:
+    """Whether the user inside can reach `path` at all; what it cannot needs no hiding and cannot be mounted on."""
+    return os.geteuid() != 0 or _closed(path) is None

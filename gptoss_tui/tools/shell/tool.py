@@ -1,0 +1,178 @@
+"""`shell`: what a command is about is shown with its directory and its sandbox, and exactly that is run."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gptoss_tui.errors import ToolError
+from gptoss_tui.harmony.messages import FunctionDeclaration
+from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Workspace
+from gptoss_tui.tools.python.sandbox import SandboxError
+from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
+from gptoss_tui.tools.shell.probes import self_test
+from gptoss_tui.tools.shell.process import Limits, Outcome, run_process
+from gptoss_tui.tools.shell.protect import present, remove_plants, writes_git
+from gptoss_tui.tools.shell.sandbox import Access, ShellSandbox, filter_program, find_shell_sandbox
+from gptoss_tui.tools.shell.user import user_launch
+from gptoss_tui.tools.shell.wrappers import command_words
+
+_SUMMARY_CHARS = 80
+_PATCH = re.compile(
+    r"\A\s*(?:apply_?patch|applypatch)\s*(?:<<-?\s*(['\"]?)(?P<mark>\w+)\1\s*\n(?P<here>.*?)\n\s*(?P=mark)\s*\Z"
+    r"|(?P<quote>['\"])(?P<text>\s*\*\*\* Begin Patch.*)(?P=quote)\s*\Z)",
+    re.DOTALL,
+)
+
+
+@dataclass(slots=True)
+class ShellTool:
+    """Runs commands in the workspace. `patch` takes patches that a model sends through the shell."""
+
+    workspace: Workspace
+    patch: Tool | None = None
+    find: Callable[[Path], ShellSandbox] = find_shell_sandbox
+    _sandbox: ShellSandbox | None = field(default=None, init=False)
+    _missing: str = field(default="", init=False)
+    _finding: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    @property
+    def name(self) -> str:
+        return SHELL.name
+
+    @property
+    def declaration(self) -> FunctionDeclaration:
+        return SHELL
+
+    async def prepare(self, arguments: str) -> PreparedCall:
+        """Raises ToolError with what the model should send instead."""
+        request = read_request(arguments)
+        if found := _PATCH.match(request.command):
+            if self.patch is None:
+                raise ToolError("shell: apply_patch is switched off here.")
+            return await self.patch.prepare(found["here"] or found["text"])
+        directory = self._directory(request.workdir)
+        sandbox = await self.sandbox()
+        commands = command_words(request.command)
+        access = Access(network=request.network, git=writes_git(request.command, commands))
+        effect = _effect(request, directory, commands, access, sandbox, self._missing)
+        return ShellCall(request, directory, access, sandbox, effect)
+
+    async def sandbox(self) -> ShellSandbox | None:
+        """What holds commands, after its self-test; None when nothing does here. It is looked for once."""
+        async with self._finding:
+            if self._sandbox is None and not self._missing:
+                try:
+                    found = self.find(self.workspace.root)
+                    await self_test(found)
+                    self._sandbox = found
+                except SandboxError as error:
+                    self._missing = f"{error.message} ({error.hint})" if error.hint else error.message
+            return self._sandbox
+
+    def _directory(self, workdir: str) -> Path:
+        """The folder that the model names. Raises ToolError when it is none of the workspace."""
+        root = self.workspace.root
+        path = Path(os.path.realpath(root / os.path.expanduser(workdir)))
+        if not path.is_relative_to(root):
+            raise ToolError(f"shell: {workdir} is not in the workspace. Commands run in {root} and below.")
+        if not path.is_dir():
+            raise ToolError(f"shell: there is no folder {workdir} in the workspace.")
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class ShellCall:
+    """A command that was read but has not run. Without a sandbox it runs with all rights of the person."""
+
+    request: Request
+    directory: Path
+    access: Access
+    sandbox: ShellSandbox | None
+    effect: Effect
+
+    @property
+    def summary(self) -> str:
+        """The first line, and how many there are."""
+        lines = self.request.command.strip().splitlines()
+        cut = lines[0] if len(lines[0]) <= _SUMMARY_CHARS else f"{lines[0][:_SUMMARY_CHARS]}…"
+        return f"shell {cut}" + (f" ({len(lines)} lines)" if len(lines) > 1 else "")
+
+    async def run(self, on_output: Callable[[str], None]) -> ToolResult:
+        """Run it. Cancelling ends it and what it started. Raises ToolError when it cannot be started."""
+        limits = Limits(seconds=self.request.seconds)
+        try:
+            outcome, new = await self._run(limits, on_output)
+        except OSError as error:
+            raise ToolError(f"shell: the command could not be started: {error}") from error
+        data = {"code": outcome.code, "ending": outcome.ending, "sandboxed": self.sandbox is not None}
+        return ToolResult(report(outcome, limits, new), ok=outcome.code == 0, data=data)
+
+    async def _run(self, limits: Limits, on_output: Callable[[str], None]) -> tuple[Outcome, tuple[str, ...]]:
+        if self.sandbox is None:
+            return await run_process(user_launch(self.request.command, self.directory), limits, on_output), ()
+        root = self.sandbox.root
+        before = await asyncio.to_thread(present, root)
+        seccomp = filter_program()
+        new: tuple[str, ...] = ()
+        try:
+            launch = await asyncio.to_thread(
+                self.sandbox.launch, self.request.command, self.directory, self.access, seccomp
+            )
+            outcome = await run_process(launch, limits, on_output)
+        finally:
+            os.close(seccomp)
+            new = remove_plants(root, before)
+        return outcome, new
+
+
+def report(outcome: Outcome, limits: Limits, new: tuple[str, ...] = ()) -> str:
+    """What the model reads: the output, how it ended, and what a person should look at."""
+    notes = []
+    if outcome.ending == "timeout":
+        notes.append(f"[Stopped: it ran for more than {limits.seconds:g} seconds. All that it had started was ended.]")
+    elif outcome.code:
+        notes.append(f"[exit code {outcome.code}]")
+    elif not outcome.text:
+        notes.append("[No output, exit code 0.]")
+    if new:
+        notes.append(f"[It created {', '.join(new)}, which other programs obey: the user should look at it.]")
+    return "\n".join((outcome.text.rstrip("\n"), *notes)).lstrip("\n") if notes else outcome.text
+
+
+def _effect(
+    request: Request,
+    directory: Path,
+    commands: tuple[tuple[str, ...], ...],
+    access: Access,
+    sandbox: ShellSandbox | None,
+    missing: str,
+) -> Effect:
+    held = sandbox.describe(access) if sandbox else f"NONE, it runs unsandboxed with all your rights: {missing}"
+    warnings = []
+    if sandbox is None:
+        warnings.append("This command runs UNSANDBOXED: it can do everything that you can do.")
+    if access.network and sandbox:
+        warnings.append("It may use the network.")
+    if access.git and sandbox:
+        warnings.append("It may change the repository in .git.")
+    bound = json.dumps([request.command, str(directory), access.network, access.git, sandbox is not None])
+    return Effect(
+        kind="command",
+        title="Run a command" if sandbox else "Run a command without a sandbox",
+        preview=request.command,
+        preview_type="command",
+        digest=hashlib.sha256(bound.encode()).hexdigest(),
+        paths=(".git",) if access.git else (),
+        warnings=tuple(warnings),
+        reach="host" if sandbox is None else "network" if access.network else "sandbox",
+        commands=commands,
+        must_ask=() if sandbox else ("no sandbox holds it",),
+        details=(("in", str(directory)), ("sandbox", held), ("stops after", f"{request.seconds} seconds")),
+    )

@@ -1,0 +1,147 @@
+"""The words of a command line, for rules: every simple command in it, or nothing when that cannot be told for sure.
+
+A rule compares words, never text: `git log; rm -r .` does not begin with the words `git log`. So what bash would
+expand, substitute, define, assign or redirect is not guessed at. Such a command has no words, no rule fits it, and it
+is asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser
+
+Words = tuple[str, ...]
+
+MAX_CHARS = 20_000
+"""Longer commands are not parsed."""
+
+_MAX_DEPTH = 40
+_GROUPS = frozenset({"program", "list", "pipeline", "subshell", "negated_command"})
+_JOINS = frozenset({"&&", "||", ";", "|", "|&", "&", "\n", "(", ")", "!", "comment"})
+_LITERALS = frozenset({"word", "number", "raw_string", "string", "concatenation"})
+_BLANK = b" \t\n"
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED_IN_STRING = re.compile(r'\\([$`"\\])')
+_PATTERN_CHARACTERS = frozenset("*?[]{}~")
+_UNSURE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|\\\n|\\\Z")
+_STREAM = re.compile(r"\A[0-9]*>&[0-9]\Z|\A[0-9]*(>|>>|&>|&>>|<)\s*/dev/null\Z")
+RESERVED: Final = frozenset(
+    (
+        *("!", "{", "}", "[[", "]]", "case", "coproc", "do", "done", "elif", "else", "esac", "fi", "for", "function"),
+        *("if", "in", "select", "then", "until", "while"),
+    )
+)
+
+
+class _Unclear(Exception):
+    """Something that only bash itself could work out."""
+
+
+def parse_words(command: str) -> tuple[Words, ...]:
+    """The words of each simple command, in their order, with quotes taken off; empty when they are not certain."""
+    if len(command) > MAX_CHARS or _UNSURE.search(command):
+        return ()
+    try:
+        source = command.encode()
+        root = _parser().parse(source).root_node
+        if root.has_error or source[: root.start_byte].strip(_BLANK) or source[root.end_byte :].strip(_BLANK):
+            return ()
+        found: list[Words] = []
+        _commands(root, source, found, 0)
+    except (UnicodeEncodeError, _Unclear):
+        return ()
+    return tuple(found)
+
+
+@cache
+def _parser() -> Parser:
+    import tree_sitter_bash
+    from tree_sitter import Language, Parser
+
+    return Parser(Language(tree_sitter_bash.language()))
+
+
+def _commands(node: Node, source: bytes, found: list[Words], depth: int) -> None:
+    """Collect the commands beneath `node`. Raises _Unclear."""
+    if depth > _MAX_DEPTH or node.is_missing:
+        raise _Unclear
+    _check_gaps(node, source)
+    if node.type in _GROUPS:
+        for child in node.children:
+            if child.type not in _JOINS:
+                _commands(child, source, found, depth + 1)
+    elif node.type == "redirected_statement":
+        for child in node.children:
+            if child.type == "file_redirect":
+                _check_redirect(child)
+            else:
+                _commands(child, source, found, depth + 1)
+    elif node.type == "command":
+        found.append(_words(node))
+    else:
+        raise _Unclear
+
+
+def _check_gaps(node: Node, source: bytes) -> None:
+    """The parser must have read every character as something: what lies between its nodes is blank."""
+    at = node.start_byte
+    for child in node.children:
+        if source[at : child.start_byte].strip(_BLANK):
+            raise _Unclear
+        at = child.end_byte
+    if source[at : node.end_byte].strip(_BLANK):
+        raise _Unclear
+
+
+def _words(node: Node) -> Words:
+    if any(left.end_byte == right.start_byte and right.type in _LITERALS for left, right in pairwise(node.children)):
+        raise _Unclear  # one word to bash
+    words = []
+    for child in node.children:
+        if child.type == "command_name":
+            if len(child.children) != 1:
+                raise _Unclear
+            name = _literal(child.children[0])
+            if not name or name in RESERVED or _PATTERN_CHARACTERS & set(name):
+                raise _Unclear
+            words.append(name)
+        elif child.type == "file_redirect":
+            _check_redirect(child)
+        else:
+            words.append(_literal(child))
+    return tuple(words)
+
+
+def _check_redirect(node: Node) -> None:
+    """Only streams into each other and /dev/null: any other redirection reads or writes a file that no word names."""
+    if not _STREAM.match(_text(node)):
+        raise _Unclear
+
+
+def _literal(node: Node) -> str:
+    """The word that `node` spells. Raises _Unclear when bash would expand something in it."""
+    text = _text(node)
+    if node.type not in _LITERALS or node.is_missing:
+        raise _Unclear
+    if node.type == "concatenation":
+        if any(left.end_byte != right.start_byte for left, right in pairwise(node.children)):
+            raise _Unclear
+        return "".join(_literal(child) for child in node.children)
+    if node.type == "raw_string":
+        return text[1:-1]
+    if node.type == "string":
+        if any(child.type not in ('"', "string_content") for child in node.children) or text[:1] != '"':
+            raise _Unclear
+        return _ESCAPED_IN_STRING.sub(r"\1", text[1:-1])
+    if node.children or set("$`\"'\n\t ") & set(_ESCAPED.sub("", text)):
+        raise _Unclear
+    return _ESCAPED.sub(r"\1", text)
+
+
+def _text(node: Node) -> str:
+    return (node.text or b"").decode()

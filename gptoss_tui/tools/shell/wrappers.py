@@ -1,0 +1,160 @@
+"""Commands that run other commands: `timeout 5 pytest` is about pytest.
+
+What is only carried is named alone: a rule for `pytest` fits `timeout 5 pytest`. What changes what runs (other rights,
+another environment, arguments from elsewhere) is named with its wrapper too, so that a rule must fit both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from gptoss_tui.tools.shell.words import Words, parse_words
+
+SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
+_ASSIGNMENT = re.compile(r"\A[A-Za-z_]\w*\+?=")
+_SYSTEM_FOLDERS = frozenset({"/bin", "/usr/bin"})
+_MAX_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrapper:
+    """How a wrapper is written: options that take a value, and how many operands stand before the command.
+
+    `stays` names the wrapper beside what it runs. Options in `unclear` make it impossible to say what runs.
+    """
+
+    values: frozenset[str] = frozenset()
+    operands: int = 0
+    stays: bool = False
+    unclear: frozenset[str] = frozenset()
+
+
+def _options(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SUDO_VALUES = "-u -g -h -p -C -r -t -T -U -D -R --user --group --host --prompt --role --type --chdir --chroot"
+_WRAPPERS: Final[Mapping[str, _Wrapper]] = {
+    "timeout": _Wrapper(_options("-k -s --kill-after --signal"), operands=1),
+    "nice": _Wrapper(_options("-n --adjustment")),
+    "ionice": _Wrapper(_options("-c -n --class --classdata"), unclear=_options("-p -P -u --pid --pgid --uid")),
+    "nohup": _Wrapper(),
+    "setsid": _Wrapper(),
+    "stdbuf": _Wrapper(_options("-i -o -e --input --output --error")),
+    "time": _Wrapper(_options("-f -o --format --output"), unclear=_options("-o --output")),
+    "command": _Wrapper(unclear=_options("-v -V")),
+    "builtin": _Wrapper(),
+    "exec": _Wrapper(_options("-a"), unclear=_options("-a")),
+    "env": _Wrapper(_options("-u -C --unset --chdir"), stays=True, unclear=_options("-S --split-string")),
+    "xargs": _Wrapper(
+        _options("-a -d -E -L -n -P -s --arg-file --delimiter --max-lines --max-args --max-procs --max-chars"),
+        stays=True,
+        unclear=_options("-I -i --replace"),
+    ),
+    "sudo": _Wrapper(_options(_SUDO_VALUES), stays=True, unclear=_options("-e -s -i --edit --shell --login")),
+    "doas": _Wrapper(_options("-u -C"), stays=True, unclear=_options("-s")),
+    "chroot": _Wrapper(_options("--userspec --groups"), operands=1, stays=True),
+    "watch": _Wrapper(_options("-n -d --interval"), stays=True),
+}
+_FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
+
+
+def unwrapped(words: Words) -> tuple[Words, ...]:
+    """The commands that running `words` runs; empty when that cannot be told."""
+    found = _unwrap(words, 0)
+    return tuple(found) if found is not None else ()
+
+
+def command_words(command: str) -> tuple[Words, ...]:
+    """All commands in `command`, wrappers taken off; empty when any of them cannot be told for sure."""
+    found = _all_of(parse_words(command), 0)
+    return tuple(found) if found is not None else ()
+
+
+def _all_of(commands: tuple[Words, ...], depth: int) -> list[Words] | None:
+    """None when there is no command or one is not clear."""
+    found: list[Words] = []
+    for words in commands:
+        inner = _unwrap(words, depth)
+        if inner is None:
+            return None
+        found += inner
+    return found or None
+
+
+def _unwrap(words: Words, depth: int) -> list[Words] | None:
+    if depth > _MAX_DEPTH or not words:
+        return None
+    path = PurePosixPath(words[0])
+    name = path.name if str(path.parent) in _SYSTEM_FOLDERS else words[0]  # ./timeout is whatever it is
+    if name in SHELLS:
+        return _script(words, depth)
+    if name == "eval":
+        return _all_of(parse_words(" ".join(words[1:])), depth + 1)
+    if name == "find":
+        return _found(words, depth)
+    wrapper = _WRAPPERS.get(name)
+    if wrapper is None:
+        return [words]
+    inner = _carried(words, wrapper)
+    if inner is None:
+        return None
+    if not inner:
+        return [words]
+    run = _unwrap(inner, depth + 1)
+    if run is None:
+        return None
+    return [words, *run] if wrapper.stays else run
+
+
+def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
+    """The command behind a wrapper's options and operands; empty when there is none, None when it is not clear."""
+    at, operands = 1, wrapper.operands
+    while at < len(words):
+        word = words[at]
+        option, joined, _ = word.partition("=")
+        if word == "--":
+            at += 1
+            break
+        if word.startswith("-") and len(word) > 1:
+            if option in wrapper.unclear or (not word.startswith("--") and word[:2] in wrapper.unclear):
+                return None
+            at += 2 if option in wrapper.values and not joined else 1
+        elif wrapper.stays and _ASSIGNMENT.match(word):
+            at += 1
+        elif operands:
+            operands -= 1
+            at += 1
+        else:
+            break
+    return words[at + operands :]
+
+
+def _script(words: Words, depth: int) -> list[Words] | None:
+    """`bash -c TEXT` is its text; `bash FILE` is itself; a shell that reads commands from stdin is not clear."""
+    for at, word in enumerate(words[1:], 1):
+        if word.startswith("-") and not word.startswith("--") and "c" in word:
+            return _all_of(parse_words(words[at + 1]), depth + 1) if at + 1 < len(words) else None
+        if not word.startswith(("-", "+")):
+            return [words]
+        if word not in ("-l", "-e", "-x", "-u", "-n", "--login", "--noprofile", "--norc", "--posix"):
+            return None
+    return None
+
+
+def _found(words: Words, depth: int) -> list[Words] | None:
+    """find, and what its -exec runs."""
+    found = [words]
+    for at, word in enumerate(words):
+        if word in _FIND_RUNS:
+            end = next((i for i in range(at + 1, len(words)) if words[i] in (";", "+")), len(words))
+            inner = words[at + 1 : end]
+            run = _unwrap(inner, depth + 1) if inner and "{}" not in inner[0] else None
+            if run is None:
+                return None
+            found += run
+    return found

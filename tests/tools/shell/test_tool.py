@@ -1,0 +1,285 @@
+"""`shell` in its real sandbox: what is shown, what is held, what is ended, what the model reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptoss_tui.errors import ToolError
+from gptoss_tui.tools.base import Effect, Workspace
+from gptoss_tui.tools.python.sandbox import SandboxError
+from gptoss_tui.tools.shell.sandbox import ShellSandbox
+from gptoss_tui.tools.shell.tool import ShellTool
+from tests.processes import running, until
+from tests.tools.calls import call, result
+
+
+async def effect_of(shell: ShellTool, **arguments: Any) -> Effect:
+    effect = (await shell.prepare(json.dumps(arguments))).effect
+    assert effect is not None
+    return effect
+
+
+async def test_what_is_shown_is_what_runs(shell: ShellTool, root: Path) -> None:
+    call = await shell.prepare('{"command": "cat a.txt\\nls", "workdir": "."}')
+    assert call.effect is not None
+    assert (call.effect.kind, call.effect.preview_type, call.effect.reach) == ("command", "command", "sandbox")
+    assert call.effect.preview == "cat a.txt\nls"
+    assert call.effect.commands == (("cat", "a.txt"), ("ls",))
+    details = dict(call.effect.details)
+    assert details["in"] == str(root)
+    assert "workspace is writable, the rest is read-only, no network" in details["sandbox"]
+    assert call.summary == "shell cat a.txt (2 lines)"
+    pieces: list[str] = []
+    done = await call.run(pieces.append)
+    assert done.text == "".join(pieces) == "one\ntwo\na.txt\nsub\n"
+    assert done.data == {"code": 0, "ending": "exit", "sandboxed": True}
+
+
+async def test_all_that_changes_what_happens_changes_the_digest(shell: ShellTool) -> None:
+    variants: list[dict[str, Any]] = [
+        {"command": "ls"},
+        {"command": "ls "},
+        {"command": "ls", "workdir": "sub"},
+        {"command": "ls", "network": True},
+        {"command": "git add ."},
+    ]
+    assert len({(await effect_of(shell, **arguments)).digest for arguments in variants}) == len(variants)
+
+
+async def test_network_and_the_repository_are_asked_for_by_name(shell: ShellTool) -> None:
+    network = await effect_of(shell, command="curl x", network=True)
+    assert network.reach == "network"
+    assert "network on" in dict(network.details)["sandbox"]
+    git = await effect_of(shell, command="git commit -m x")
+    assert git.paths == (".git",)
+    assert ".git writable" in dict(git.details)["sandbox"]
+    assert (await effect_of(shell, command="git -C . log")).paths == ()
+    assert (await effect_of(shell, command="git commit -m $X")).paths == (".git",)
+
+
+async def test_without_a_sandbox_it_says_so_and_no_rule_may_answer(root: Path) -> None:
+    def none(root: Path) -> ShellSandbox:
+        raise SandboxError("bubblewrap is not installed", hint="install it")
+
+    shell = ShellTool(Workspace(root), find=none)
+    call = await shell.prepare("echo $((6 * 7)); cat /proc/self/status | grep NoNewPrivs")
+    assert call.effect is not None
+    assert call.effect.reach == "host"
+    assert call.effect.must_ask
+    assert "UNSANDBOXED" in call.effect.warnings[0]
+    assert "bubblewrap is not installed" in dict(call.effect.details)["sandbox"]
+    done = await call.run(lambda text: None)
+    assert done.text.startswith("42\n")
+    assert done.data["sandboxed"] is False
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("touch /usr/x", "Read-only file system"),
+        ("touch /etc/x", "Read-only file system"),
+        ("touch .git/hooks/x", "Read-only file system"),
+        ("echo x >> .git/config", "Read-only file system"),
+        ("mv .git other", "busy"),
+        ("git add a.txt; git config core.pager x", "could not"),
+        ("echo > /dev/tcp/127.0.0.1/22", "refused"),
+        ("echo x > /proc/sys/kernel/core_pattern", "denied"),
+    ],
+)
+async def test_what_the_sandbox_refuses(shell: ShellTool, command: str, said: str) -> None:
+    done = await result(shell, command)
+    assert not done.ok
+    assert said in done.text
+
+
+async def test_a_command_that_was_approved_may_commit_but_plant_nothing(shell: ShellTool, root: Path) -> None:
+    config = (root / ".git/config").read_text()
+    done = await result(shell, "git add a.txt && git commit -qm 'first' && git log --format=%s")
+    assert done.text == "first\n"
+    for command in (
+        "git config core.fsmonitor ./x",
+        "git add a.txt; echo ../evil > .git/commondir; echo x > .git/hooks/post-commit; echo x >> .git/info/attributes",
+        "git add a.txt; mv .git/hooks .git/old && mkdir .git/hooks",
+    ):
+        await result(shell, command)
+    assert (root / ".git/config").read_text() == config
+    assert not (root / ".git/commondir").exists()
+    assert not (root / ".git/hooks/post-commit").exists()
+
+
+async def test_new_files_that_other_programs_obey_are_named(shell: ShellTool, root: Path) -> None:
+    (root / ".bashrc").write_text("mine\n")
+    done = await result(shell, "mkdir -p .vscode sub/.git && touch sub/.git/config; echo x > .bashrc")
+    assert "[It created .vscode, sub/.git" in done.text
+    assert (root / ".bashrc").read_text() == "mine\n"
+
+
+async def test_what_a_command_writes_belongs_to_the_owner_of_the_workspace(shell: ShellTool, root: Path) -> None:
+    await result(shell, "mkdir new && touch new/file && chmod 600 new/file")
+    made = [os.stat(path) for path in (root, root / "new", root / "new/file")]
+    assert len({(status.st_uid, status.st_gid) for status in made}) == 1
+
+
+async def test_secrets_are_out_of_sight(
+    shell: ShellTool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "canary")
+    assert "canary" not in await call(shell, "env; cat /proc/*/environ 2>/dev/null")
+    home = Path("/var/lib") / f"gptoss-tui-test-{os.getpid()}" if os.geteuid() == 0 else root.parent / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh/id").write_text("canary")
+    (home / ".netrc").write_text("canary")
+    home.chmod(0o755)
+    try:
+        sandbox = await shell.sandbox()
+        assert sandbox is not None
+        shell.find = lambda root: ShellSandbox(sandbox.program, root, home)
+        shell._sandbox = None
+        assert "canary" not in await call(shell, f"cat {home}/.ssh/id {home}/.netrc; ls -A {home}/.ssh")
+    finally:
+        for path in (home / ".ssh/id", home / ".netrc"):
+            path.unlink()
+        (home / ".ssh").rmdir()
+        home.rmdir()
+
+
+async def test_loopback_is_its_own_and_works(shell: ShellTool, root: Path) -> None:
+    script = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname())
+for family in (socket.AF_UNIX, socket.AF_NETLINK, socket.AF_PACKET):
+    try:
+        socket.socket(family, socket.SOCK_RAW if family != socket.AF_UNIX else socket.SOCK_STREAM)
+    except PermissionError:
+        print("refused")
+"""
+    (root / "s.py").write_text(script)
+    assert await call(shell, "/usr/bin/python3 s.py") == "refused\nrefused\nrefused\n"
+
+
+async def test_a_timeout_ends_all_that_was_started(shell: ShellTool) -> None:
+    mark = f"86401.{os.getpid()}"
+    done = await result(shell, json.dumps({"command": f"setsid sleep {mark} & echo up; sleep 60", "timeout": 1}))
+    assert done.data["ending"] == "timeout"
+    assert done.text == "up\n[Stopped: it ran for more than 1 seconds. All that it had started was ended.]"
+    assert not running("sleep", mark)
+
+
+async def test_what_is_left_in_the_background_ends_with_the_command(shell: ShellTool) -> None:
+    mark = f"86402.{os.getpid()}"
+    assert await call(shell, f"(setsid sleep {mark} &) ; echo done") == "done\n"
+    await until(lambda: not running("sleep", mark))
+
+
+async def test_cancelling_ends_all_that_was_started(shell: ShellTool) -> None:
+    mark = f"86403.{os.getpid()}"
+    prepared = await shell.prepare(f"setsid sleep {mark} & echo up; wait")
+    up = asyncio.Event()
+    task = asyncio.create_task(prepared.run(lambda text: up.set()))
+    await up.wait()
+    await until(lambda: running("sleep", mark))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: not running("sleep", mark))
+
+
+async def test_output_keeps_its_ends(shell: ShellTool) -> None:
+    pieces: list[str] = []
+    prepared = await shell.prepare("echo first; head -c 30000000 /dev/zero | tr '\\0' x; echo; echo last")
+    done = await prepared.run(pieces.append)
+    assert done.text == "".join(pieces)
+    assert done.text.startswith("first\nxxx")
+    assert done.text.endswith("xxx\nlast\n")
+    assert "bytes left out …]" in done.text
+    assert len(done.text) < 70_000
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "ok"),
+    [
+        ("true", "[No output, exit code 0.]", True),
+        ("exit 3", "[exit code 3]", False),
+        ("echo a; exit 3", "a\n[exit code 3]", False),
+        ("kill -9 $$", "[exit code 137]", False),
+        ("nosuchprogram-x 2>/dev/null", "[exit code 127]", False),
+        ("printf '\\377\\303\\251'", "\ufffdé", True),
+        ("echo out; echo err >&2; echo out", "out\nerr\nout\n", True),
+        ('read line; echo "<$line>"', "<>\n", True),
+        ("cd sub && pwd | sed 's/.*\\///'", "sub\n", True),
+    ],
+)
+async def test_what_the_model_reads(shell: ShellTool, command: str, text: str, ok: bool) -> None:
+    done = await result(shell, command)
+    assert (done.text, done.ok) == (text, ok)
+
+
+async def test_a_fork_bomb_ends_with_its_time(shell: ShellTool) -> None:
+    await result(shell, json.dumps({"command": "f() { f | f & }; f; sleep 30", "timeout": 2}))
+    assert await call(shell, "echo alive") == "alive\n"
+
+
+@pytest.mark.parametrize("workdir", ["..", "/", "/etc", "sub/../..", "link", "missing", "a.txt", "~"])
+async def test_commands_run_in_the_workspace(shell: ShellTool, root: Path, workdir: str) -> None:
+    (root / "link").symlink_to("/etc")
+    with pytest.raises(ToolError, match="workspace"):
+        await shell.prepare(json.dumps({"command": "ls", "workdir": workdir}))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "echo hi",
+        '"echo hi"',
+        '{"command": "echo hi"}',
+        '{"cmd": ["bash", "-lc", "echo hi"], "timeout": 10000}',
+        '{"command": ["echo", "hi"], "workdir": null, "timeout_ms": 5000, "justification": "x"}',
+        '{"cmd": "[\\"echo\\", \\"hi\\"]"}',
+        '["bash", "-lc", "echo hi"]',
+        "```bash\necho hi\n```",
+    ],
+)
+async def test_forms_that_models_write(shell: ShellTool, arguments: str) -> None:
+    assert await call(shell, arguments) == "hi\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", ["", "{}", '{"command": ""}', '{"command": 5}', '{"command"', '{"command": "\\u0000"}']
+)
+async def test_wrong_arguments_show_the_right_form(shell: ShellTool, arguments: str) -> None:
+    with pytest.raises(ToolError, match='"command": "ls -la"'):
+        await shell.prepare(arguments)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "apply_patch <<'EOF'\n{}\nEOF",
+        "applypatch << EOF\n{}\nEOF\n",
+        "apply_patch '{}'",
+        '{{"cmd": ["bash", "-lc", {}]}}',
+        '{{"command": ["apply_patch", {}]}}',
+    ],
+)
+async def test_a_patch_through_the_shell_is_a_patch(shell: ShellTool, root: Path, command: str) -> None:
+    patch = "*** Begin Patch\n*** Add File: n.txt\n+it\n*** End Patch"
+    if command.startswith("{{"):
+        patch = json.dumps(f"apply_patch <<'EOF'\n{patch}\nEOF" if "-lc" in command else patch)
+    prepared = await shell.prepare(command.format(patch))
+    assert prepared.effect is not None
+    assert (prepared.effect.kind, prepared.effect.paths) == ("edit", ("n.txt",))
+    await prepared.run(lambda text: None)
+    assert (root / "n.txt").read_text() == "it\n"
+
+
+async def test_without_patches_a_patch_through_the_shell_is_refused(shell: ShellTool) -> None:
+    shell.patch = None
+    with pytest.raises(ToolError, match="switched off"):
+        await shell.prepare("apply_patch <<'EOF'\n*** Begin Patch\n*** End Patch\nEOF")

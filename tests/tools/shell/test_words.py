@@ -1,0 +1,120 @@
+"""Words of a command line: what rules compare, held against what bash makes of the same text."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gptoss_tui.tools.shell.words import MAX_CHARS, RESERVED, parse_words
+from gptoss_tui.tools.shell.wrappers import command_words
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("git log", (("git", "log"),)),
+        ("  git   log  # why", (("git", "log"),)),
+        ("git log && rm -r .", (("git", "log"), ("rm", "-r", "."))),
+        ("git log\nrm x", (("git", "log"), ("rm", "x"))),
+        ("ls; ls & ls || ls", (("ls",),) * 4),
+        ("ls *.py | wc -l 2>&1", (("ls", "*.py"), ("wc", "-l"))),
+        ("make 2>/dev/null >/dev/null", (("make",),)),
+        ("(cd sub && ls)", (("cd", "sub"), ("ls",))),
+        ("! grep -q x y", (("grep", "-q", "x", "y"),)),
+        ("""echo 'a b'"c"d\\ e "" '' """, (("echo", "a bcd e", "", ""),)),
+        ('git commit -m "two\nlines \\"quoted\\" \\n"', (("git", "commit", "-m", 'two\nlines "quoted" \\n'),)),
+        ("echo a=b --c=d 1 0x1f ~/x {a,b} [ab]*", (("echo", "a=b", "--c=d", "1", "0x1f", "~/x", "{a,b}", "[ab]*"),)),
+        ("echo '$HOME' \"\\$x\"", (("echo", "$HOME", "$x"),)),
+    ],
+)
+def test_words(command: str, words: tuple[tuple[str, ...], ...]) -> None:
+    assert parse_words(command) == words
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("", " ", "# only", "echo $HOME", 'echo "$HOME"', "echo `id`", "echo $(id)", "$CMD x", "`id`", "$(echo rm) x"),
+        *("X=1 ls", "X=1", "export X=1", "ls > f", "ls >> f", "cat < f", "cat <<EOF\nx\nEOF", "cat <<< x", "ls >&f"),
+        *("if true; then ls; fi", "for i in a; do ls; done", "while true; do ls; done", "f() { ls; }; f", "{ ls; }"),
+        *("case x in x) ls;; esac", "[[ -f x ]]", "[ -f x ]", "((1))", "echo $((1))", "ls <(id)", "echo $'a\\n'"),
+        *("echo 'x", 'echo "x', "echo (", "echo )", "ls &&", "| ls", "echo a\\", "r\\\nm x", "l*", "{rm,-r,x}", "~/x"),
+        *("echo \x00", "echo \x1b[0m", "ls\rrm x", 'echo $"x"', "coproc ls", "time", "!", "ls 3<>f", "then x"),
+    ],
+)
+def test_what_only_bash_could_work_out_has_no_words(command: str) -> None:
+    assert parse_words(command) == () or command == "time"
+
+
+def test_long_commands_are_not_parsed() -> None:
+    assert parse_words("echo " + "x" * MAX_CHARS) == ()
+    assert parse_words("(" * 5000) == ()
+
+
+PIECES = st.one_of(
+    st.text("ab-=./:@%+,_é中#", min_size=1, max_size=4),
+    st.text('ab "\\#&|;$`<>\n', max_size=5).map(lambda text: f"'{text}'"),
+    st.text("ab '\\#&|;<>n", max_size=5).map(lambda text: f'"{text}"'),
+    st.sampled_from(" \\'\"#&|;$`<>*~a").map(lambda char: f"\\{char}"),
+    st.just(" "),
+    st.text("ab -'\"#&|;()<>!~\\", max_size=2),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PIECES, min_size=1, max_size=8))
+def test_words_are_those_of_bash(pieces: list[str]) -> None:
+    """Whatever is read as one `printf` has exactly the arguments that bash gives it."""
+    text = "printf %s\\\\0 " + "".join(pieces)
+    words = parse_words(text)
+    assume(len(words) == 1 and words[0][0] == "printf" and len(words[0]) > 2 and "~" not in text)
+    done = subprocess.run(["bash", "--norc", "-c", text], capture_output=True, check=False, timeout=10, cwd="/")
+    assert done.returncode == 0, (text, done.stderr)
+    assert done.stdout.decode() == "".join(f"{word}\0" for word in words[0][2:])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("ab $`'\"\\;|&<>(){}[]!#*?~=\n", max_size=24))
+def test_any_text_is_words_or_nothing(text: str) -> None:
+    for words in parse_words(text):
+        assert words
+        assert words[0] not in RESERVED
+        assert not set("$`") & set(words[0]) or "'" in text or "\\" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("timeout -k 5 10 pytest -x", (("pytest", "-x"),)),
+        ("nice -n 5 nohup time make", (("make",),)),
+        ("/usr/bin/timeout 5 ls", (("ls",),)),
+        ("./timeout 5 ls", (("./timeout", "5", "ls"),)),
+        ("sudo -u root rm x", (("sudo", "-u", "root", "rm", "x"), ("rm", "x"))),
+        ("env A=b ls", (("env", "A=b", "ls"), ("ls",))),
+        ("ls | xargs -n 1 rm", (("ls",), ("xargs", "-n", "1", "rm"), ("rm",))),
+        ("bash -lc 'ls; git log'", (("ls",), ("git", "log"))),
+        ("bash -c \"bash -c 'rm x'\"", (("rm", "x"),)),
+        ("bash run.sh -c x", (("bash", "run.sh", "-c", "x"),)),
+        ("eval 'ls; rm x'", (("ls",), ("rm", "x"))),
+        (r"find . -exec rm {} \;", (("find", ".", "-exec", "rm", "{}", ";"), ("rm", "{}"))),
+        ("timeout 5", (("timeout", "5"),)),
+        ("env", (("env",),)),
+    ],
+)
+def test_wrappers_are_taken_off(command: str, words: tuple[tuple[str, ...], ...]) -> None:
+    assert command_words(command) == words
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("xargs -I{} {}", "xargs -i rm {}", "env -S 'rm x'", "sudo -s", "sudo -i", "curl x | sh", "bash", "bash -c"),
+        *("bash -c '$X'", "sh -s x", "eval '$X'", r"find . -exec {} \;", "time -o x ls", "bash -O extglob -c ls"),
+        "timeout " * 20 + "ls",
+    ],
+)
+def test_wrappers_whose_command_cannot_be_told_have_no_words(command: str) -> None:
+    assert command_words(command) == ()

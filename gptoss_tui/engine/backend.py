@@ -28,7 +28,8 @@ class Backend(Protocol):
     ) -> Iterator[PrefillProgress | Token | Finished]:
         """Continue `token_ids`; polls `cancelled` between steps and prefill chunks. Ends with `Finished`.
 
-        Keys and values of the longest common prefix with what is cached are used again. Raises ContextOverflowError.
+        Keys and values of the longest common prefix with what is cached are used again; so are those of a prefix that
+        an earlier request asked to keep (`SamplingParams.keep_prefix`). Raises ContextOverflowError.
         """
         ...
 

@@ -1,7 +1,7 @@
 """What a model needs in memory and what this machine has, known before anything is allocated.
 
 The needs are those of the torch engine: weights stay packed, full layers keep every token, sliding layers keep their
-window, a chunk, and now and then a snapshot for going back.
+window, a chunk, and now and then a snapshot for going back. A few beginnings of prompts are kept beside that.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from gptoss_tui.errors import MemoryPlanError
 PREFILL_CHUNK = 512
 SNAPSHOT_INTERVAL = 1024
 MAX_MARKS = 16
+MAX_KEPT = 3
+KEPT_TOKENS = 6144
 SCORE_TILE = 1 << 26
 SCORE_ROWS = 64
 
@@ -123,12 +125,13 @@ def _widened_bytes(config: ModelConfig, dtype: Dtype) -> int:
 
 
 def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    """Keys and values of `context` tokens: full layers, the buffer of the sliding ones, and their snapshots."""
+    """Keys and values of `context` tokens: full layers, the buffer of the sliding ones, snapshots, kept prefixes."""
     layer_token = 2 * config.kv_width * _DTYPE_BYTES[dtype]
     sliding, past = config.num_sliding_layers, config.sliding_window - 1
-    snapshots = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context)
+    snapshots = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context) + MAX_KEPT
     slots = past + PREFILL_CHUNK + min(past, context) * snapshots
-    return layer_token * ((config.num_hidden_layers - sliding) * context + sliding * slots)
+    held = context + min(KEPT_TOKENS, MAX_KEPT * context)
+    return layer_token * ((config.num_hidden_layers - sliding) * held + sliding * slots)
 
 
 def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:

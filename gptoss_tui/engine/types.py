@@ -24,6 +24,9 @@ class SamplingParams:
     logit bias, temperature, top-k, top-p, min-p. `max_tokens` None means up to the end of the context.
     `stop_token_ids` end the stream; the stop token itself is delivered. `top_logprobs` alternatives (0..20) are taken
     from the log-softmax of the raw logits, before bias and temperature, as is `logprob`.
+
+    `keep_prefix` chooses nothing: that many tokens at the beginning of the prompt are what other prompts will begin
+    with too. An engine may keep what it knows of them beside the sequence, so that coming back to them costs nothing.
     """
 
     temperature: float = 1.0
@@ -35,6 +38,7 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     top_logprobs: int = 0
+    keep_prefix: int = 0
 
     def __post_init__(self) -> None:
         checks = (
@@ -43,6 +47,7 @@ class SamplingParams:
             (self.top_k >= 0, "top_k", "at least 0", self.top_k),
             (0.0 <= self.min_p < 1.0, "min_p", "at least 0 and below 1", self.min_p),
             (self.max_tokens is None or self.max_tokens > 0, "max_tokens", "at least 1", self.max_tokens),
+            (self.keep_prefix >= 0, "keep_prefix", "at least 0", self.keep_prefix),
             (0 <= self.top_logprobs <= 20, "top_logprobs", "between 0 and 20", self.top_logprobs),
         )
         for ok, name, wanted, got in checks:
@@ -69,7 +74,9 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What is loaded. Sizes in bytes, context in tokens."""
+    """What is loaded. Sizes in bytes, context in tokens. `kept_prefixes` are digests (`engine.prefix`) of what is kept
+    beside the sequence, the one used last at the end.
+    """
 
     model: str
     backend: str
@@ -82,6 +89,7 @@ class EngineInfo:
     weight_bytes: int
     kv_bytes_per_token: int
     cached_tokens: int = 0
+    kept_prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

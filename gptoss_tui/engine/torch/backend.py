@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
-from gptoss_tui.engine.prefix import common_prefix
+from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.sampling import new_generator, sample, top_alternatives
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.model import Transformer
@@ -91,6 +91,7 @@ class TorchBackend:
             weight_bytes=weights.nbytes,
             kv_bytes_per_token=self._cache.bytes_per_token,
             cached_tokens=self._cache.length,
+            kept_prefixes=self._cache.kept,
         )
 
     def generate(
@@ -110,7 +111,7 @@ class TorchBackend:
         ids = self._checked(token_ids)
         if len(ids) > self._cache.context:
             raise ContextOverflowError(f"{len(ids)} tokens do not fit the context of {self._cache.context}")
-        self._cache.clear()
+        self._cache.rewind(0)
         positions: list[ScoredPosition] = []
         with torch.inference_mode():
             for start in range(0, len(ids), self._chunk):
@@ -118,7 +119,7 @@ class TorchBackend:
                 for rows in torch.split(states, SCORE_ROWS):
                     following = ids[len(positions) + 1 : len(positions) + 1 + len(rows)]
                     positions += _score_rows(self.model.logits(rows), following, top)
-        self._cache.clear()
+        self._cache.rewind(0)
         return positions
 
     def close(self) -> None:
@@ -132,16 +133,21 @@ class TorchBackend:
     ) -> Iterator[PrefillProgress | Token | Finished]:
         started = time.perf_counter()
         # At least one token has to run for there to be logits.
-        cached = self._cache.rewind(min(common_prefix(prompt, self._cache.tokens), len(prompt) - 1))
+        self._cache.rewind(min(common_prefix(prompt, self._cache.tokens), len(prompt) - 1))
+        cached = self._cache.restore(prompt)
+        kept = min(params.keep_prefix, len(prompt))
+        if prefix_digest(prompt[:kept]) in self._cache.kept:
+            self._cache.keep(kept)
         meter = _Meter(len(prompt), cached, started)
         states: Tensor | None = None
-        for start in range(cached, len(prompt), self._chunk):
+        for chunk in _chunks(prompt, cached, self._chunk, kept):
             if cancelled():
                 yield meter.finish("cancelled")
                 return
-            chunk = prompt[start : start + self._chunk]
             states = self._run(chunk)
             meter.prefilled += len(chunk)
+            if self._cache.length == kept:
+                self._cache.keep(kept)
             yield PrefillProgress(len(prompt), self._cache.length, cached)
         assert states is not None  # the loop ran: cached < len(prompt)
         # Here the next prompts branch off. The last token is run again by them, for its logits.
@@ -189,6 +195,16 @@ class TorchBackend:
             wrong = next(token for token in ids if not 0 <= token < vocab)
             raise EngineError(f"Token id {wrong} is outside the vocabulary of {vocab}")
         return ids
+
+
+def _chunks(prompt: list[int], start: int, size: int, cut: int) -> Iterator[list[int]]:
+    """The tokens from `start` on, at most `size` at once, none of them across `cut`."""
+    while start < len(prompt):
+        end = min(start + size, len(prompt))
+        if start < cut < end:
+            end = cut
+        yield prompt[start:end]
+        start = end
 
 
 @dataclass(slots=True)

@@ -292,7 +292,7 @@ def _decode_params(values: dict[str, Any]) -> SamplingParams:
 
 
 def _decode_info(values: dict[str, Any] | None) -> EngineInfo | None:
-    return EngineInfo(**values) if values else None
+    return EngineInfo(**{**values, "kept_prefixes": tuple(values["kept_prefixes"])}) if values else None
 
 
 def _encode_event(event: GenerationEvent) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.backends import load_backend as load_by_name
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
+from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.torch import kv_cache
 from gptoss_tui.engine.torch.backend import PREFILL_CHUNK, TorchBackend, load_backend
 from gptoss_tui.engine.types import (
@@ -115,6 +117,39 @@ def test_a_rewind_past_the_window_runs_from_the_nearest_snapshot(
     tokens, finished = run(backend, edited)
     assert counts(finished) == (80, 32, 48)
     assert tokens == run(TorchBackend(backend.model, CONTEXT, "fresh"), edited)[0]
+
+
+def test_a_kept_prefix_is_not_run_again_and_gives_the_same_numbers(backend: TorchBackend) -> None:
+    """Two beginnings, as of two reasoning efforts, and a conversation that goes from one to the other and back."""
+    low, high, talk = [1, *PROMPT[1:41]], [2, *PROMPT[1:41]], PROMPT[41:90]
+    keeping = replace(GREEDY, keep_prefix=41)
+
+    def cold(prompt: list[int]) -> list[tuple[int, float]]:
+        events = TorchBackend(backend.model, CONTEXT, "cold", chunk=CHUNK).generate(prompt, keeping, never)
+        return [(event.id, event.logprob) for event in events if isinstance(event, Token)]
+
+    for prompt, cached in (
+        ([*low, *talk], 0),
+        ([*high, *talk], 0),
+        ([*low, *talk], 41),
+        ([*high, *talk, 5], 41),
+        ([*high, 5, 6], 41),
+    ):
+        *events, finished = backend.generate(prompt, keeping, never)
+        assert isinstance(finished, Finished)
+        assert counts(finished) == (len(prompt), cached, len(prompt) - cached)
+        assert [(event.id, event.logprob) for event in events if isinstance(event, Token)] == cold(prompt)
+    assert backend.info().kept_prefixes == (prefix_digest(low), prefix_digest(high))
+
+
+def test_reading_a_prefix_ahead_makes_the_first_prompt_short(backend: TorchBackend) -> None:
+    """One token is sampled and not run: nothing of it stays. Scoring forgets the sequence, not the prefix."""
+    ahead = SamplingParams(temperature=0.0, max_tokens=1, keep_prefix=40)
+    assert counts(run(backend, PROMPT[:40], ahead)[1]) == (40, 0, 40)
+    assert backend.info().cached_tokens == 40
+    backend.score(PROMPT[50:80], top=1)
+    assert backend.info().cached_tokens == 0
+    assert counts(run(backend, PROMPT)[1]) == (100, 40, 60)
 
 
 def test_going_back_to_the_end_of_a_prompt_runs_one_token_again(backend: TorchBackend) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.torch import kv_cache
 from gptoss_tui.engine.torch.kv_cache import MAX_MARKS, KVCache
 from tests.conformance.shapes import SMALL
@@ -54,19 +55,30 @@ def feed_all(cache: KVCache, ids: list[int], chunk: int) -> None:
         feed(cache, ids[start : start + chunk])
 
 
-@given(st.lists(st.one_of(st.integers(1, 16), st.floats(0, 1)), max_size=40))
-@settings(max_examples=60, deadline=None)
-def test_any_walk_sees_what_a_cache_that_never_forgets_would_show(steps: list[int | float]) -> None:
-    """An integer is a chunk of that many tokens; a fraction goes back to that part of the history, then on."""
+@given(st.lists(st.one_of(st.integers(1, 16), st.floats(0, 1), st.sampled_from(["keep", "restore"])), max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_any_walk_sees_what_a_cache_that_never_forgets_would_show(steps: list[int | float | str]) -> None:
+    """An integer is a chunk of that many tokens; a fraction goes back to that part of the history, then on.
+
+    What is kept may come back at any time, in place of what there is.
+    """
     cache = make_cache(context=1024)
     feeds = 0
+    kept: list[int] = []
     for step in steps:
-        if isinstance(step, float):
+        if step == "keep":
+            kept = list(cache.tokens)
+            cache.keep(cache.length)
+        elif step == "restore":
+            cache.rewind(min(common_prefix(kept, cache.tokens), len(kept)))
+            assert cache.restore([*kept, 99]) == len(kept)
+            assert cache.tokens == kept
+        elif isinstance(step, float):
             cut, history = int(step * cache.length), list(cache.tokens)
             resumed = cache.rewind(cut)
             assert resumed <= cut
             assert cache.tokens == history[:resumed]
-        else:
+        elif isinstance(step, int):
             feeds += 1
             feed(cache, [feeds * 100 + index for index in range(step)])
 
@@ -141,6 +153,59 @@ def test_a_rewind_forgets_the_snapshots_of_what_was_cut(monkeypatch: pytest.Monk
     feed_all(cache, [1000 + index for index in range(100)], 16)
     assert cache.rewind(140) == 128
     feed_all(cache, [2000 + index for index in range(30)], 16)
+
+
+def test_a_kept_prefix_takes_the_place_of_another_conversation() -> None:
+    """Only where it helps: the sequence itself is used while it holds as much."""
+    cache = make_cache()
+    prefix = list(range(30))
+    feed_all(cache, prefix, 10)
+    cache.keep(30)
+    feed_all(cache, list(range(30, 90)), 10)
+    assert cache.restore([*range(90), 7]) == 90
+    cache.rewind(0)
+    feed_all(cache, [500 + index for index in range(90)], 10)
+    cache.rewind(0)
+    assert cache.restore([*prefix[:29], 7]) == 0
+    assert cache.restore(prefix) == 0, "a token has to be left that gives logits"
+    assert cache.restore([*prefix, 7]) == 30
+    feed_all(cache, [700 + index for index in range(40)], 10)
+    assert cache.rewind(31) == 0
+    assert cache.restore([*prefix, 7]) == 30
+
+
+def test_kept_prefixes_are_few_and_the_oldest_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By number and by tokens; one that is kept already is used again; one that is too long is not kept."""
+    monkeypatch.setattr(kv_cache, "KEPT_TOKENS", 50)
+    cache = make_cache()
+    empty = cache.nbytes
+    tokens = list(range(60))
+    feed_all(cache, tokens, 10)
+    cache.clear()
+    digests = []
+    for length in (10, 12, 14):
+        cache.rewind(0)
+        feed(cache, tokens[:length])
+        cache.keep(length)
+        digests.append(prefix_digest(tokens[:length]))
+    assert cache.kept == tuple(digests)
+    cache.keep(10)
+    assert cache.kept == (digests[1], digests[2], digests[0])
+    cache.rewind(0)
+    feed(cache, tokens[:16])
+    cache.keep(16)
+    assert cache.kept == (digests[2], digests[0], prefix_digest(tokens[:16]))
+    cache.rewind(0)
+    feed_all(cache, tokens[:30], 10)
+    cache.keep(30)
+    assert cache.kept == (prefix_digest(tokens[:16]), prefix_digest(tokens[:30]))
+    feed_all(cache, tokens[30:60], 10)
+    cache.keep(60)
+    assert cache.kept == (prefix_digest(tokens[:16]), prefix_digest(tokens[:30]))
+    per_token = 2 * CONFIG.num_key_value_heads * CONFIG.head_dim * 4
+    assert cache.nbytes - empty == 46 * per_token + 2 * 2 * (WINDOW - 1) * per_token
+    cache.clear()
+    assert (cache.kept, cache.nbytes) == ((), empty)
 
 
 def test_short_histories_need_no_snapshot() -> None:

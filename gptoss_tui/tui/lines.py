@@ -1,8 +1,14 @@
-"""From text to the strips that line-drawn widgets show: wrapping, padding, gutters. Pure, no widget in it."""
+"""From text to the strips that line-drawn widgets show: wrapping, padding, gutters. Pure, no widget in it.
+
+A `Text` that goes on in the next row says so in its `end`, which is what stands between the two: the spaces at which
+a line was wrapped, or `FOLDED` where a word was cut. A `Row` keeps that, so that a copy has the lines of the text
+instead of those of the screen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -12,8 +18,25 @@ from rich.text import Text
 from textual.strip import Strip
 
 TAB_SIZE = 4
+FOLDED = "\u2060"
+"""The `end` of a row that was cut inside a word. Text that is safe for a terminal has no such character."""
 
 _console = Console(width=80, color_system="truecolor", force_terminal=True, legacy_windows=False)
+
+
+class Row(Strip):
+    """A strip that knows its text: the first `lead` characters are decoration; `joint` is what stands between it and
+    the next row when that one goes on with the same line, else None.
+    """
+
+    __slots__ = ("joint", "lead")
+
+    def __init__(
+        self, segments: Iterable[Segment], cell_length: int | None = None, *, lead: int = 0, joint: str | None = None
+    ) -> None:
+        super().__init__(segments, cell_length)
+        self.lead = lead
+        self.joint = joint
 
 
 def text(content: str, style: Style) -> Text:
@@ -23,7 +46,25 @@ def text(content: str, style: Style) -> Text:
 
 def wrap(content: Text, width: int) -> list[Text]:
     """The lines of `content` at `width` cells; words too long for a line are folded."""
-    return list(content.wrap(_console, max(1, width), overflow="fold", tab_size=TAB_SIZE))
+    wrapped: list[Text] = []
+    for line in content.split("\n", allow_blank=True) if "\n" in content.plain else [content]:
+        rows = list(line.wrap(_console, max(1, width), overflow="fold", tab_size=TAB_SIZE))
+        _join(rows, line)
+        wrapped += rows
+    return wrapped
+
+
+def _join(rows: Sequence[Text], line: Text) -> None:
+    """Let each of the rows that `line` was wrapped to say what stands between it and the next."""
+    plain, at = line.plain, 0
+    if "\t" in plain:
+        plain = plain.expandtabs(TAB_SIZE)
+    for row, following in pairwise(rows):
+        kept = row.plain.rstrip()
+        at += len(kept)
+        spaces = len(plain) - at - len(plain[at:].lstrip()) - (len(following.plain) - len(following.plain.lstrip()))
+        row.end = plain[at : at + spaces] or FOLDED
+        at += spaces
 
 
 def paragraphs(content: str, width: int, style: Style) -> list[Text]:
@@ -46,15 +87,31 @@ def fold(line: Text, width: int) -> list[Text]:
             cuts.append(index)
             used = 0
         used += size
-    return list(line.divide(cuts))
+    pieces = list(line.divide(cuts))
+    for piece in pieces[:-1]:
+        piece.end = FOLDED
+    return pieces
 
 
-def strip(line: Text, width: int, *, prefix: Sequence[Segment] = (), base: Style | None = None) -> Strip:
+def strip(line: Text, width: int, *, prefix: Sequence[Segment] = (), base: Style | None = None) -> Row:
     """One row: `prefix`, then `line`, padded or cropped to `width` cells on the background `base`."""
     segments = [*prefix, *_segments(line)]
     if base is not None:
         segments = list(Segment.apply_style(segments, base))
-    return Strip(segments).adjust_cell_length(width, base or Style.null())
+    joint = {"": None, "\n": None, FOLDED: ""}.get(line.end, line.end)
+    return _row(segments, width, sum(len(segment.text) for segment in prefix), joint, base)
+
+
+def beside(prefix: Sequence[Segment], row: Strip, width: int, *, copied: bool = False) -> Row:
+    """`row` behind `prefix`, `width` cells in all. The prefix is decoration unless it is `copied` with the text."""
+    lead, joint = (row.lead, row.joint) if isinstance(row, Row) else (0, None)
+    lead = 0 if copied else lead + sum(len(segment.text) for segment in prefix)
+    return _row([*prefix, *row], width, lead, joint)
+
+
+def _row(segments: Sequence[Segment], width: int, lead: int, joint: str | None, base: Style | None = None) -> Row:
+    fitted = Segment.adjust_line_length(list(segments), width, base or Style.null())
+    return Row(fitted, width, lead=lead, joint=joint)
 
 
 def _segments(line: Text) -> Iterable[Segment]:
@@ -90,7 +147,7 @@ def spread(left: Text, right: Text, width: int) -> Text:
     return line
 
 
-def shift(strips: Sequence[Strip], margin: int, width: int) -> list[Strip]:
+def shift(strips: Iterable[Strip], margin: int, width: int) -> list[Strip]:
     """The rows moved `margin` cells to the right, `width` cells in all."""
     space = Segment(" " * margin)
-    return [Strip([space, *row]).adjust_cell_length(width) for row in strips]
+    return [beside([space], row, width) for row in strips]

@@ -173,13 +173,14 @@ class _Painter:
             body = self.paint(item[1:-1], inner, depth=depth + 1, tight=tight) or [lines.blank(inner)]
             if out and not tight:
                 out.append(lines.blank(width))
-            first = Segment(marker, self._palette.heading)
-            out += _indent(body, first, Segment(" " * len(marker)), width)
+            head, space = Segment(marker, self._palette.heading), Segment(" " * len(marker))
+            out.append(lines.beside([head], body[0], width, copied=True))
+            out += [lines.beside([space], row, width) for row in body[1:]]
         return out
 
     def _quote(self, group: Sequence[Token], width: int, depth: int) -> list[Strip]:
-        bar = Segment("▎ ", self._palette.faint)
-        return _indent(self.paint(group[1:-1], max(8, width - 2), depth=depth), bar, bar, width)
+        bar = [Segment("▎ ", self._palette.faint)]
+        return [lines.beside(bar, row, width) for row in self.paint(group[1:-1], max(8, width - 2), depth=depth)]
 
     def _table(self, group: Sequence[Token], width: int) -> list[Strip]:
         cells = [
@@ -283,10 +284,6 @@ def _column_widths(cells: Sequence[Sequence[Text]], width: int) -> list[int]:
         rest = sorted(widths)[-2] if columns > 1 else 0
         widths[widest] -= min(max(1, widths[widest] - rest), sum(widths) - room)
     return widths
-
-
-def _indent(strips: Sequence[Strip], first: Segment, rest: Segment, width: int) -> list[Strip]:
-    return [Strip([rest if index else first, *strip]).adjust_cell_length(width) for index, strip in enumerate(strips)]
 
 
 def _language(token: Token) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from textual.app import App, ComposeResult
-from textual.geometry import Offset
+from textual.geometry import Offset, Region
 from textual.selection import Selection
 from textual.strip import Strip
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block
+from gptoss_tui.tui.blocks.user import UserBlock
 from gptoss_tui.tui.theme import DARK, Palette
-from gptoss_tui.tui.widgets.transcript import KEPT_BLOCKS, Transcript
+from gptoss_tui.tui.flow import KEPT_ROWS
+from gptoss_tui.tui.widgets.transcript import Transcript
 
 PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)
 
@@ -93,7 +95,7 @@ async def test_resizing_draws_the_visible_first_and_then_everything() -> None:
         assert "block199" in " ".join(shown(app.view))
         for _ in range(100):
             await pilot.pause(0.01)
-            if not app.view._reflowing:
+            if app.view.is_settled:
                 break
         assert app.view.virtual_size.height == sum(len(b.render(29, PALETTE)) + 1 for b in blocks)
         assert app.view.virtual_size.height > tall
@@ -117,23 +119,61 @@ async def test_what_is_read_stays_in_place_when_blocks_above_change_height() -> 
         assert shown(app.view)[0] == top
 
 
-async def test_strips_far_from_the_view_are_dropped_and_come_back() -> None:
+async def test_rows_far_from_the_view_are_dropped_and_come_back() -> None:
     app = Host()
     async with app.run_test(size=(40, 10)) as pilot:
-        blocks = [Paragraph(f"b{n}") for n in range(KEPT_BLOCKS * 3)]
+        blocks = [Paragraph(f"b{n}", words=40) for n in range(KEPT_ROWS)]
         for block in blocks:
             app.view.add(block)
         app.view.flush()
-        assert sum(entry.strips is not None for entry in app.view._entries) <= KEPT_BLOCKS
+        assert app.view.drawn_rows <= KEPT_ROWS
         await pilot.resize_terminal(41, 10)
-        for _ in range(200):
+        for _ in range(400):
             await pilot.pause(0.01)
-            if not app.view._reflowing:
+            if app.view.is_settled:
                 break
-        assert sum(entry.strips is not None for entry in app.view._entries) <= KEPT_BLOCKS
+        assert app.view.drawn_rows <= KEPT_ROWS
         app.view.scroll_home(animate=False)
         await pilot.pause()
-        assert shown(app.view)[0] == "b0"
+        assert shown(app.view)[0].startswith("b0 b0")
+
+
+async def test_a_frame_paints_again_what_it_painted_before() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)) as pilot:
+        for n in range(30):
+            app.view.add(Paragraph(f"b{n}"))
+        app.view.flush()
+        await pilot.pause()
+        region = Region(0, 0, app.view.size.width, 10)
+        before = app.view.render_lines(region)
+        app.view.add(Paragraph("new"))
+        app.view.flush()
+        after = app.view.render_lines(region)
+        assert [id(strip) for strip in before[2::2]] == [id(strip) for strip in after[:-2:2]]
+        assert before[2].text.rstrip() == after[0].text.rstrip() != ""
+
+
+async def test_rows_that_come_while_the_person_reads_are_counted() -> None:
+    app = Host()
+    async with app.run_test(size=(40, 10)) as pilot:
+        for n in range(30):
+            app.view.add(Paragraph(f"b{n}"))
+        app.view.flush()
+        await pilot.pause()
+        app.view.scroll_to(y=10, animate=False)
+        await pilot.pause()
+        bottom = Region(0, 9, app.view.size.width, 1)
+        top = shown(app.view)[0]
+        assert "new" not in app.view.render_lines(bottom)[0].text
+        app.view.add(Paragraph("late"))
+        app.view.flush()
+        assert "↓ 2 new rows" in app.view.render_lines(bottom)[0].text
+        assert shown(app.view)[0] == top
+        await pilot.click(Transcript, offset=(20, 9))
+        assert app.view.following
+        assert "new" not in app.view.render_lines(bottom)[0].text
+        assert "late" in shown(app.view)
 
 
 async def test_removing_and_clearing() -> None:
@@ -161,6 +201,16 @@ async def test_selected_text_is_what_stands_on_the_rows() -> None:
         selected = app.view.get_selection(Selection(Offset(2, 0), Offset(2, 4)))
         assert selected == ("pha\n\nbeta\n\nga", "\n")
         assert app.view.get_selection(Selection(None, None)) == ("alpha\n\nbeta\n\ngamma\n", "\n")
+
+
+async def test_a_copy_has_the_lines_of_the_text_and_no_decoration() -> None:
+    app = Host()
+    async with app.run_test(size=(24, 10)):
+        app.view.add(UserBlock("please change the greeting that the program prints\nand its test"))
+        app.view.flush()
+        assert len(shown(app.view)[0]) <= 24
+        selected = app.view.get_selection(Selection(None, None))
+        assert selected == ("please change the greeting that the program prints\nand its test\n", "\n")
 
 
 async def test_selection_is_marked() -> None:

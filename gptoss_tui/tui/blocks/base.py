@@ -20,6 +20,8 @@ class Block:
     """
 
     live: bool = False
+    gap: int = 1
+    """Empty rows below the block."""
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
         """The rows of the block, at most `width` cells each; rows that did not change may be the same objects."""
@@ -32,6 +34,13 @@ class Block:
     def toggle(self) -> bool:
         """Open or close the block's details. True when that changed how it looks."""
         return False
+
+    def reveal(self) -> bool:
+        """Open what is closed, because something in it was looked for. True when that changed how it looks."""
+        return False
+
+    def forget(self) -> None:
+        """Drop what only speeds drawing up: the block is far from the view."""
 
     def tick(self) -> bool:
         """Advance a spinner or a clock. True when the block must be drawn again."""

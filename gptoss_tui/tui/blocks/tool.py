@@ -108,7 +108,7 @@ class ToolBlock(Block):
         body = [*self._body(width - 4, palette), *self._result(width - 4, palette)]
         bar = Segment(" ▎ ", colour)
         head = lines.strip(self._head(width - 4, palette), width, prefix=[bar], base=palette.surface)
-        return [head, *(_beside(bar, row, width) for row in body)]
+        return [head, *(lines.beside([bar], row, width) for row in body)]
 
     def _colour(self, palette: Palette) -> Style:
         match self.state:
@@ -172,7 +172,3 @@ class ToolBlock(Block):
 
 def _folded(source: list[str], width: int, style: Style) -> list[Strip]:
     return lines.rows([row for line in source for row in lines.fold(lines.text(line, style), width)], width)
-
-
-def _beside(bar: Segment, row: Strip, width: int) -> Strip:
-    return Strip([bar, *row]).adjust_cell_length(width)

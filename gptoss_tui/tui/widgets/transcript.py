@@ -1,15 +1,13 @@
 """The conversation as one widget: blocks drawn as strips, only the visible rows touched.
 
-A finished block is drawn once a width and kept as strips, so a conversation of any length costs one node. Changes are
-collected by `touch` and drawn by `flush`, which the frame clock calls. The view follows the tail until the person
-scrolls up.
+A conversation of any length costs one node. Changes are collected by `touch` and drawn by `flush`, which the frame
+clock calls. The view follows the tail until the person scrolls up; then it stands still and says how much is new.
+Rows that were painted once are painted again from what was sent to the terminal then.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from time import perf_counter
 
 from rich.cells import cell_len
@@ -23,22 +21,17 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
-from gptoss_tui.tui.blocks.base import Block
+from gptoss_tui.tui.blocks.base import Block, plural
+from gptoss_tui.tui.flow import Flow
+from gptoss_tui.tui.lines import Row
+from gptoss_tui.tui.search import Search, Span
 from gptoss_tui.tui.theme import Palette
 
-GAP = 1
-KEPT_BLOCKS = 300
-REFLOW_SLICE_SECONDS = 0.010
+REFLOW_SLICE_SECONDS = 0.008
+REFLOW_PAUSE_SECONDS = 0.03
+"""After a resize the blocks out of view are drawn in slices, at most a fifth of the time."""
 
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A block with the rows it was drawn to. `height` outlives `strips`; both are guesses while `stale`."""
-
-    block: Block
-    height: int = 1
-    strips: list[Strip] | None = None
-    stale: bool = True
+PAINTED_ROWS = 400
 
 
 class Transcript(ScrollView, can_focus=False):
@@ -53,7 +46,7 @@ class Transcript(ScrollView, can_focus=False):
     }
     """
 
-    virtual_size: Reactive[Size] = Reactive(Size(0, 0), layout=False)
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0), layout=False, repaint=False)
     following: reactive[bool] = reactive(True, repaint=False)
 
     class BlockClicked(Message):
@@ -78,54 +71,65 @@ class Transcript(ScrollView, can_focus=False):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._entries: list[_Entry] = []
-        self._index: dict[Block, int] = {}
-        self._tops: list[int] = [0]
-        self._dirty: set[int] = set()
-        self._palette: Palette | None = None
-        self._width = 0
+        self._flow = Flow()
+        self._painted: dict[int, tuple[Strip, Strip]] = {}
+        self._search: Search | None = None
+        self._hit: tuple[Block, int] | None = None
+        self._rows_when_left = 0
         self._moving = False
         self._reflowing = False
+
+    # What stands in it
 
     @property
     def blocks(self) -> list[Block]:
         """The blocks, oldest first."""
-        return [entry.block for entry in self._entries]
+        return [entry.block for entry in self._flow.entries]
 
-    def add(self, block: Block) -> None:
-        """Append a block."""
-        self._index[block] = len(self._entries)
-        self._entries.append(_Entry(block))
-        self.touch(block)
+    @property
+    def drawn_rows(self) -> int:
+        """How many rows are kept drawn; bounded, whatever the height of it all."""
+        return self._flow.drawn_rows
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything has been drawn since the width or the colours changed."""
+        return not self._reflowing
+
+    def add(self, block: Block, after: Block | None = None) -> None:
+        """Append a block, or put it behind another one."""
+        self._flow.insert(block, after)
 
     def touch(self, block: Block) -> None:
         """The block looks different now; the next flush draws it."""
-        index = self._index.get(block)
-        if index is not None:
-            self._entries[index].stale = True
-            self._dirty.add(index)
+        self._flow.touch(block)
 
-    def remove_block(self, block: Block) -> None:
-        """Take a block out."""
-        if block in self._index:
-            self._replace([entry for entry in self._entries if entry.block is not block])
+    def remove_block(self, *blocks: Block) -> None:
+        """Take blocks out."""
+        self._flow.remove(blocks)
+        self._resize_content()
+        self.refresh()
 
     def clear(self) -> None:
         """Take all blocks out."""
-        self._replace([])
+        self.remove_block(*self.blocks)
+        self.following = True
 
     def set_palette(self, palette: Palette) -> None:
         """Draw everything again in other colours."""
-        self._palette = palette
-        self._reflow()
+        self._flow.palette = palette
+        self._reflow(self._flow.width)
 
     def flush(self) -> None:
         """Draw the blocks that were touched."""
-        if not self._dirty or not self._width or self._palette is None:
+        flow = self._flow
+        if not flow.dirty or not flow.ready:
             return
-        dirty, self._dirty = sorted(self._dirty), set()
-        self._redraw(dirty)
-        self._forget_far_strips()
+        dirty = (flow.index(block) for block in flow.dirty)
+        self._redraw(sorted(index for index in dirty if index is not None))
+        flow.forget(self._middle())
+
+    # Where the person looks
 
     def scroll_page(self, direction: int) -> None:
         """One page up (-1) or down (1)."""
@@ -136,98 +140,205 @@ class Transcript(ScrollView, can_focus=False):
         self.following = True
         self._scroll_without_notice(self.max_scroll_y)
 
-    def render_line(self, y: int) -> Strip:
-        row = y + self.scroll_offset.y
-        strip = (self._row(row) or Strip([])).adjust_cell_length(self.size.width)
-        if self._palette is not None:
-            strip = strip.apply_style(self._palette.base)
-        selection = self.text_selection
-        if selection is not None and (span := selection.get_span(row)) is not None:
-            strip = _mark(strip, span, self.selection_style)
-        return strip.apply_offsets(0, row)
+    def show_block(self, block: Block, row: int = 0) -> None:
+        """Scroll until row `row` of the block is well in view."""
+        self.flush()
+        index = self._flow.index(block)
+        if index is None:
+            return
+        if self._flow.entries[index].stale:
+            self._redraw([index])
+        target = self._flow.top(index) + row
+        top, height = self.scroll_offset.y, self.size.height
+        if not top + 1 <= target < top + height - 2:
+            self.scroll_to(y=max(0, target - height // 3), animate=False)
 
-    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        total = self._tops[-1]
-        start = selection.start.y if selection.start else 0
-        end = selection.end.y if selection.end else total - 1
-        rows = [self._row(y) for y in range(max(0, start), min(total, end + 1))]
-        texts = [row.text.rstrip() if row else "" for row in rows]
-        if not texts:
-            return None
-        if selection.end is not None and end < total:
-            texts[-1] = texts[-1][: selection.end.x]
-        if selection.start is not None:
-            texts[0] = texts[0][selection.start.x :]
-        return "\n".join(texts), "\n"
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self._moving:
+            return
+        self.following = new_value >= self.max_scroll_y
+        self._draw_missing()
+
+    def watch_following(self) -> None:
+        self._rows_when_left = self._flow.height
+        self.post_message(self.FollowingChanged(self))
 
     def on_resize(self, event: events.Resize) -> None:
         width = self.scrollable_content_region.width
-        if width != self._width:
-            self._width = width
-            self._reflow()
+        if width != self._flow.width:
+            self._reflow(width)
         elif self.following:
             self._scroll_without_notice(self.max_scroll_y)
 
     def on_click(self, event: events.Click) -> None:
         if self.screen.get_selected_text():
             return
-        row = event.y + self.scroll_offset.y
-        index = bisect_right(self._tops, row) - 1
-        if 0 <= index < len(self._entries):
-            self.post_message(self.BlockClicked(self._entries[index].block, row - self._tops[index]))
+        if self._unread() and event.y == self.size.height - 1:
+            self.to_tail()
+            return
+        found = self._flow.at(event.y + self.scroll_offset.y)
+        if found is not None:
+            self.post_message(self.BlockClicked(self._flow.entries[found[0]].block, found[1]))
 
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
-        if not self._moving:
-            self.following = new_value >= self.max_scroll_y
+    # Search
 
-    def watch_following(self) -> None:
-        self.post_message(self.FollowingChanged(self))
-
-    def _replace(self, entries: list[_Entry]) -> None:
-        self._entries = entries
-        self._index = {entry.block: index for index, entry in enumerate(entries)}
-        self._dirty = {index for index, entry in enumerate(entries) if entry.stale}
-        self._measure(0)
-        self._resize_content()
+    def mark(self, search: Search | None) -> None:
+        """Mark what `search` finds, wherever it comes into view."""
+        self._search, self._hit = search, None
         self.refresh()
 
+    def show_hit(self, block: Block, number: int) -> None:
+        """Go to match `number` (from 0) of the marked search in a block, and mark it as the one."""
+        if self._search is None:
+            return
+        if block.reveal():
+            self.touch(block)
+        self.flush()
+        index = self._flow.index(block)
+        if index is None:
+            return
+        if self._flow.entries[index].stale:
+            self._redraw([index])
+        hits = self._search.hits(self._flow.rows_of(index))
+        number = min(number, len(hits) - 1)
+        self._hit = (block, number)
+        self.show_block(block, hits[number][0].row if hits else 0)
+        self.refresh()
+
+    # Painting
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The visible rows as they go to the terminal. Those of the last frames are the same objects."""
+        palette = self._flow.palette
+        if palette is None or self.styles.gutter != (0, 0, 0, 0):
+            return super().render_lines(crop)
+        top, selection = self.scroll_offset.y, self.text_selection
+        marks = self._marks(top + crop.y, top + crop.bottom)
+        strips: list[Strip] = []
+        for row in range(top + crop.y, top + crop.bottom):
+            span = selection.get_span(row) if selection is not None else None
+            strips.append(self._paint(row, palette, marks.get(row, ()), span))
+        if crop.bottom == self.size.height and (unread := self._unread()):
+            strips[-1] = self._with_note(strips[-1], f" ↓ {plural(unread, 'new row')} ", palette)
+        if len(self._painted) > PAINTED_ROWS:
+            self._painted.clear()
+        if crop.x or crop.right < self.size.width:
+            return [strip.crop(crop.x, crop.right) for strip in strips]
+        return strips
+
+    def render_line(self, y: int) -> Strip:
+        """One visible row with the places of its characters, for the mouse."""
+        row = y + self.scroll_offset.y
+        strip = (self._row(row) or Strip([])).adjust_cell_length(self.size.width)
+        if self._flow.palette is not None:
+            strip = strip.apply_style(self._flow.palette.base)
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(row)) is not None:
+            strip = _styled(strip, span, self.selection_style)
+        return strip.apply_offsets(0, row)
+
+    def _paint(
+        self, row: int, palette: Palette, marks: Iterable[tuple[Span, Style]], span: tuple[int, int] | None
+    ) -> Strip:
+        raw = self._row(row)
+        if raw is None:
+            return Strip.blank(self.size.width, palette.base)
+        known = self._painted.get(id(raw))
+        if known is not None and known[0] is raw:
+            strip = known[1]
+        else:
+            strip = raw.adjust_cell_length(self.size.width).apply_style(palette.base)
+            for line_filter in self.get_line_filters():
+                strip = strip.apply_filter(line_filter, self.background_colors[1])
+            self._painted[id(raw)] = (raw, strip)
+        for found, style in marks:
+            strip = _styled(strip, (found.start, found.end), style)
+        return strip if span is None else _styled(strip, span, self.selection_style)
+
+    def _marks(self, first: int, last: int) -> dict[int, list[tuple[Span, Style]]]:
+        """What the search finds between two rows, and how it is marked."""
+        palette = self._flow.palette
+        if self._search is None or palette is None:
+            return {}
+        marks: dict[int, list[tuple[Span, Style]]] = {}
+        for index in self._flow.between(first, last - 1):
+            block, top = self._flow.entries[index].block, self._flow.top(index)
+            for number, hit in enumerate(self._search.hits(self._flow.rows_of(index))):
+                style = _match_style(palette, now=self._hit == (block, number))
+                for span in hit:
+                    marks.setdefault(top + span.row, []).append((span, style))
+        return marks
+
+    def _unread(self) -> int:
+        """Rows that came since the view ceased to follow."""
+        return 0 if self.following else max(0, self._flow.height - self._rows_when_left)
+
+    def _with_note(self, strip: Strip, note: str, palette: Palette) -> Strip:
+        width, size = self.size.width, cell_len(note)
+        start = (width - size) // 2
+        if start < 1:
+            return strip
+        pill = Segment(note, Style(color=palette.base.bgcolor, bgcolor=palette.heading.color, bold=True))
+        return Strip([*strip.crop(0, start), pill, *strip.crop(start + size, width)], width)
+
+    # Selection
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text with its own lines: rows that only the width made are joined, decoration is left out."""
+        total = self._flow.height
+        start = selection.start.y if selection.start else 0
+        end = selection.end.y if selection.end else total - 1
+        first, last = max(0, start), min(total - 1, end)
+        if first > last:
+            return None
+        pieces: list[str] = []
+        for y in range(first, last + 1):
+            row = self._row(y)
+            text = row.text if row else ""
+            begin = selection.start.x if selection.start is not None and y == start else 0
+            stop = selection.end.x if selection.end is not None and y == end else len(text)
+            lead, joint = (row.lead, row.joint) if isinstance(row, Row) else (0, None)
+            pieces.append(text[max(begin, lead) : stop].rstrip())
+            pieces.append("\n" if joint is None else joint)
+        return "".join(pieces[:-1]), "\n"
+
+    # Drawing
+
     def _redraw(self, indices: Iterable[int]) -> None:
-        anchor = self._anchor()
+        """Draw blocks, and repaint from the first row in view that changed."""
+        flow, anchor, unread = self._flow, self._anchor(), self._unread()
         first_row: int | None = None
-        first_index = len(self._entries)
+        first_index = len(flow.entries)
         for index in indices:
-            changed = self._draw(self._entries[index])
+            changed = flow.draw(index)
             if changed is not None:
-                row = self._tops[index] + changed if index < len(self._tops) else self._tops[-1]
+                row = flow.top(index) + changed
                 first_row = row if first_row is None else min(first_row, row)
             first_index = min(first_index, index)
         self._settle(first_index, anchor)
         if first_row is not None:
             self._repaint_from(first_row)
+        if unread != self._unread():
+            self._repaint_from(self.scroll_offset.y + self.size.height - 1)
 
-    def _draw(self, entry: _Entry) -> int | None:
-        """Draw one block. The first row that changed, or None when nothing did."""
-        assert self._palette is not None
-        before = entry.strips or []
-        entry.strips = entry.block.render(self._width, self._palette)
-        entry.height = len(entry.strips)
-        entry.stale = False
-        for row, (old, new) in enumerate(zip(before, entry.strips, strict=False)):
-            if old is not new:
-                return row
-        return None if len(before) == entry.height and before else min(len(before), entry.height)
+    def _draw_missing(self) -> None:
+        """What comes into view after a resize has to be drawn now, not when its slice comes."""
+        stale = [index for index in self._visible() if self._flow.entries[index].stale]
+        if stale and self._flow.ready:
+            self._redraw(stale)
 
-    def _measure(self, first: int) -> None:
-        """Rows at which blocks begin, from block `first` on; the last number is the height of it all."""
-        del self._tops[first + 1 :]
-        top = self._tops[first] if first < len(self._tops) else self._tops[-1]
-        for entry in self._entries[first:]:
-            top += entry.height + GAP
-            self._tops.append(top)
+    def _settle(self, first: int, anchor: tuple[Block, int] | None) -> None:
+        """Blocks from `first` on have new heights: measure, and keep the tail or the anchor in place."""
+        self._flow.measure(first)
+        self._resize_content()
+        if self.following:
+            self._scroll_without_notice(self.max_scroll_y)
+        elif anchor is not None:
+            self._hold(*anchor)
 
     def _resize_content(self) -> None:
-        size = Size(self._width, self._tops[-1])
+        size = Size(self._flow.width, self._flow.height)
         if size != self.virtual_size:
             self._moving = True
             self.virtual_size = size
@@ -236,17 +347,14 @@ class Transcript(ScrollView, can_focus=False):
 
     def _anchor(self) -> tuple[Block, int] | None:
         """The block at the top of the view and how many of its rows are above."""
-        row = self.scroll_offset.y
-        index = bisect_right(self._tops, row) - 1
-        if not 0 <= index < len(self._entries):
-            return None
-        return self._entries[index].block, row - self._tops[index]
+        found = self._flow.at(self.scroll_offset.y)
+        return (self._flow.entries[found[0]].block, found[1]) if found else None
 
     def _hold(self, block: Block, offset: int) -> None:
         """Keep what the person reads where it is when blocks above it change height."""
-        index = self._index.get(block)
+        index = self._flow.index(block)
         if index is not None:
-            row = self._tops[index] + min(offset, self._entries[index].height)
+            row = self._flow.top(index) + min(offset, self._flow.entries[index].height)
             self._scroll_without_notice(min(row, self.max_scroll_y))
 
     def _scroll_without_notice(self, y: int) -> None:
@@ -255,15 +363,6 @@ class Transcript(ScrollView, can_focus=False):
             self.scroll_y = self.scroll_target_y = y
             self._moving = False
 
-    def _settle(self, first: int, anchor: tuple[Block, int] | None) -> None:
-        """Blocks from `first` on have new heights: measure, and keep the tail or the anchor in place."""
-        self._measure(first)
-        self._resize_content()
-        if self.following:
-            self._scroll_without_notice(self.max_scroll_y)
-        elif anchor is not None:
-            self._hold(*anchor)
-
     def _repaint_from(self, row: int) -> None:
         top = max(0, row - self.scroll_offset.y)
         height = self.size.height - top
@@ -271,74 +370,60 @@ class Transcript(ScrollView, can_focus=False):
             self.refresh(Region(0, top, self.size.width, height))
 
     def _row(self, row: int) -> Strip | None:
-        index = bisect_right(self._tops, row) - 1
-        if not 0 <= index < len(self._entries):
-            return None
-        entry = self._entries[index]
-        if entry.strips is None and self._palette is not None and self._width:
-            entry.strips = entry.block.render(self._width, self._palette)
-        offset = row - self._tops[index]
-        return entry.strips[offset] if entry.strips and offset < len(entry.strips) else None
+        return self._flow.row(row)
 
-    def _reflow(self) -> None:
+    def _middle(self) -> int:
+        return self.scroll_offset.y + self.size.height // 2
+
+    def _visible(self) -> range:
+        """The blocks in view, with half a screen to spare on both sides."""
+        top, height = self.scroll_offset.y, self.size.height
+        if self.following:
+            top = max(0, self._flow.height - height)
+        return self._flow.between(top - height // 2, top + height + height // 2)
+
+    def _reflow(self, width: int) -> None:
         """The width or the colours changed: draw what is visible now and the rest in slices."""
-        for entry in self._entries:
-            entry.stale = True
-            entry.strips = None
-        self._dirty.clear()
-        if not self._width or self._palette is None:
+        if width != self._flow.width and self.text_selection is not None:
+            self.screen.clear_selection()  # it is kept as rows, which are others now
+        anchor, rows = self._anchor(), self._flow.height
+        self._flow.restyle(width, self._flow.palette)
+        self._painted.clear()
+        if not self._flow.ready:
             return
-        self._measure(0)
-        self._redraw(self._visible_indices())
+        self._settle(0, anchor)
+        self._draw_missing()
+        self._rows_when_left += self._flow.height - rows
         self.refresh()
         if not self._reflowing:
             self._reflowing = True
             self.call_later(self._reflow_slice)
 
-    def _visible_indices(self) -> list[int]:
-        """The blocks in view, with a screen to spare on both sides."""
-        if not self._entries:
-            return []
-        top, height = self.scroll_offset.y, self.size.height
-        if self.following:
-            top = max(0, self._tops[-1] - height)
-        first = max(0, bisect_right(self._tops, top - height) - 1)
-        last = min(len(self._entries), bisect_right(self._tops, top + 2 * height))
-        return list(range(first, last))
-
     def _reflow_slice(self) -> None:
-        deadline = perf_counter() + REFLOW_SLICE_SECONDS
-        todo = [index for index, entry in enumerate(self._entries) if entry.stale]
-        done: list[int] = []
-        anchor = self._anchor()
+        flow, deadline = self._flow, perf_counter() + REFLOW_SLICE_SECONDS
+        todo = [index for index, entry in enumerate(flow.entries) if entry.stale]
+        first, anchor = len(flow.entries), self._anchor()
         while todo and perf_counter() < deadline:
-            index = todo.pop()
-            self._draw(self._entries[index])
-            done.append(index)
-        if done:
-            self._settle(min(done), anchor)
-            self.refresh()
-        self._dirty.difference_update(done)
-        self._forget_far_strips()
+            first = todo.pop()
+            flow.draw(first)
+        self._settle(first, anchor)
+        flow.forget(self._middle())
         self._reflowing = bool(todo)
         if todo:
-            self.call_later(self._reflow_slice)
-
-    def _forget_far_strips(self) -> None:
-        """Strips of blocks far from the view are dropped; they are drawn again when they come into view."""
-        if len(self._entries) <= KEPT_BLOCKS:
-            return
-        kept = [index for index, entry in enumerate(self._entries) if entry.strips is not None]
-        if len(kept) <= KEPT_BLOCKS:
-            return
-        near = bisect_right(self._tops, self.scroll_offset.y)
-        for index in kept:
-            if abs(index - near) > KEPT_BLOCKS // 3 and not self._entries[index].stale:
-                self._entries[index].strips = None
+            self.set_timer(REFLOW_PAUSE_SECONDS, self._reflow_slice)
+        else:
+            self.refresh()
 
 
-def _mark(strip: Strip, span: tuple[int, int], style: Style) -> Strip:
-    """`strip` with the characters of `span` in the selection's style; an end of -1 is the end of the row."""
+def _match_style(palette: Palette, *, now: bool) -> Style:
+    """A match is underlined, so that it is seen without colours; the one that was gone to stands out."""
+    if now:
+        return Style(color=palette.base.bgcolor, bgcolor=palette.accent.color, bold=True, underline=True)
+    return palette.panel + Style(color=palette.accent.color, underline=True)
+
+
+def _styled(strip: Strip, span: tuple[int, int], style: Style) -> Strip:
+    """`strip` with the characters of `span` in another style; an end of -1 is the end of the row."""
     text = strip.text
     start, end = cell_len(text[: span[0]]), cell_len(text if span[1] == -1 else text[: span[1]])
     if start >= end:

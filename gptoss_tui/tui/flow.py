@@ -1,0 +1,178 @@
+"""Blocks one below the other as rows: what is drawn, how high it is, and what may be forgotten. No widget in it.
+
+Only blocks near the view keep their rows, so memory does not grow with the conversation: a block far from it keeps
+its height, and is drawn again when it comes into view.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from textual.strip import Strip
+
+from gptoss_tui.tui.blocks.base import Block
+from gptoss_tui.tui.theme import Palette
+
+KEPT_ROWS = 1500
+"""Rows that stay drawn, the nearest to the view first; about 3 kB each."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A block with the rows it was drawn to. `height` outlives `rows`; it is a guess while `stale`."""
+
+    block: Block
+    height: int = 1
+    rows: list[Strip] | None = None
+    stale: bool = True
+
+
+class Flow:
+    """The blocks and the rows at which they begin, at one width and in one palette."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.dirty: set[Block] = set()
+        self.width = 0
+        self.palette: Palette | None = None
+        self._index: dict[Block, int] = {}
+        self._tops: list[int] = [0]
+        self._drawn: dict[Entry, None] = {}
+        self._drawn_rows = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether width and colours are known."""
+        return self.width > 0 and self.palette is not None
+
+    @property
+    def height(self) -> int:
+        """Rows of everything."""
+        return self._tops[-1]
+
+    @property
+    def drawn_rows(self) -> int:
+        """How many rows are kept drawn."""
+        return self._drawn_rows
+
+    def index(self, block: Block) -> int | None:
+        """Where the block stands."""
+        return self._index.get(block)
+
+    def top(self, index: int) -> int:
+        """The row at which block `index` begins."""
+        return self._tops[index] if index < len(self._tops) else self._tops[-1]
+
+    def at(self, row: int) -> tuple[int, int] | None:
+        """The block on a row, as its index, and the row within it."""
+        index = bisect_right(self._tops, row) - 1
+        return (index, row - self._tops[index]) if 0 <= index < len(self.entries) and row >= 0 else None
+
+    def between(self, first_row: int, last_row: int) -> range:
+        """The indices of the blocks on these rows."""
+        if not self.entries:
+            return range(0)
+        first = max(0, bisect_right(self._tops, first_row) - 1)
+        return range(first, min(len(self.entries), bisect_right(self._tops, max(first_row, last_row))))
+
+    def insert(self, block: Block, after: Block | None = None) -> None:
+        """Put a block at the end, or behind another one."""
+        at = self._index[after] + 1 if after is not None else len(self.entries)
+        self.entries.insert(at, Entry(block))
+        for index in range(at, len(self.entries)):
+            self._index[self.entries[index].block] = index
+        self.dirty.add(block)
+        if at < len(self.entries) - 1:
+            self.measure(at)
+
+    def touch(self, block: Block) -> None:
+        """The block looks different now."""
+        index = self._index.get(block)
+        if index is not None:
+            self.entries[index].stale = True
+            self.dirty.add(block)
+
+    def remove(self, blocks: Iterable[Block]) -> None:
+        """Take blocks out."""
+        gone = set(blocks)
+        for entry in self.entries:
+            if entry.block in gone:
+                self._release(entry)
+        self.entries = [entry for entry in self.entries if entry.block not in gone]
+        self._index = {entry.block: index for index, entry in enumerate(self.entries)}
+        self.dirty -= gone
+        self.measure(0)
+
+    def restyle(self, width: int, palette: Palette | None) -> None:
+        """Other colours or another width: everything has to be drawn again. Heights are guessed from the old ones."""
+        scale = self.width / width if width and self.width else 1.0
+        self.width, self.palette = width, palette
+        for entry in self.entries:
+            self._release(entry)
+            entry.stale = True
+            if scale != 1.0:
+                entry.height = max(1, round(entry.height * scale))
+        self.dirty.clear()
+        self.measure(0)
+
+    def draw(self, index: int) -> int | None:
+        """Draw one block. Its first row that changed, or None when nothing did. Heights count after `measure`."""
+        assert self.palette is not None
+        entry = self.entries[index]
+        before = entry.rows or []
+        rows = entry.block.render(self.width, self.palette)
+        self._drawn_rows += len(rows) - len(before)
+        self._drawn[entry] = None
+        entry.rows, entry.height, entry.stale = rows, len(rows), False
+        self.dirty.discard(entry.block)
+        for row, (old, new) in enumerate(zip(before, rows, strict=False)):
+            if old is not new:
+                return row
+        return None if before and len(before) == len(rows) else min(len(before), len(rows))
+
+    def measure(self, first: int) -> None:
+        """Find the rows at which blocks begin, from block `first` on."""
+        tops = self._tops
+        first = min(first, len(tops) - 1)
+        del tops[first + 1 :]
+        top = tops[first]
+        for index in range(first, len(self.entries)):
+            entry = self.entries[index]
+            top += entry.height + entry.block.gap
+            tops.append(top)
+
+    def rows_of(self, index: int) -> Sequence[Strip]:
+        """The rows of a block, drawn if need be; a block that is stale is drawn by `draw`."""
+        entry = self.entries[index]
+        if entry.rows is None and self.ready:
+            self.draw(index)
+        return entry.rows or ()
+
+    def row(self, y: int) -> Strip | None:
+        """What stands on a row; None between blocks."""
+        found = self.at(y)
+        if found is None:
+            return None
+        rows = self.rows_of(found[0])
+        return rows[found[1]] if found[1] < len(rows) else None
+
+    def forget(self, near: int) -> None:
+        """Drop rows until no more than KEPT_ROWS are left, those of blocks far from row `near` first."""
+        if self._drawn_rows <= KEPT_ROWS:
+            return
+        here = bisect_right(self._tops, near) - 1
+        far_first = sorted(self._drawn, key=lambda entry: -abs(self._index[entry.block] - here))
+        for entry in far_first:
+            if self._drawn_rows <= KEPT_ROWS // 2 or abs(self._index[entry.block] - here) < 2:
+                break
+            if not entry.stale and not entry.block.live:
+                self._release(entry)
+                entry.block.forget()
+
+    def _release(self, entry: Entry) -> None:
+        if entry.rows is not None:
+            self._drawn_rows -= len(entry.rows)
+            entry.rows = None
+        self._drawn.pop(entry, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,6 +57,6 @@ class Backend(Protocol):
         """At most `topn` hits, the best first. Raises ToolError."""
         ...
 
-    async def fetch(self, url: str, may_follow: Callable[[WebUrl], bool]) -> Document:
-        """The document at `url`; `may_follow` decides on redirects to other hosts. Raises ToolError."""
+    async def fetch(self, url: str) -> Document:
+        """The document at `url`. Raises ToolError; a page that leads to another host is not read there."""
         ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import threading
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
@@ -65,7 +64,7 @@ class LocalDocuments:
         """None: nothing here leaves the machine."""
         return None
 
-    async def fetch(self, url: str, may_follow: Callable[[WebUrl], bool] | None = None) -> Document:
+    async def fetch(self, url: str) -> Document:
         """The document at a `local://` address or a path in the folder. Raises ToolError."""
         return await in_thread(lambda budget: self._fetch(url, budget), seconds=_SECONDS)
 

@@ -1,8 +1,7 @@
-"""Which addresses need a person's word before they are asked for.
+"""What a person is asked before an address of the web is read.
 
-A host that the model reads for the first time does. So does an address that could carry away what the model knows: one
-that it wrote itself, beyond a few characters, and did not find on a page. Pure, but for what it remembers of a
-conversation.
+Every address is an effect; rules about hosts may answer for a person. None may when the address could carry away what
+the model knows: when much of it is the model's own words, found on no page that it was shown.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from gptoss_tui.tools.base import Effect
 from gptoss_tui.tools.net.urls import WebUrl
 
 FREE_BYTES = 64
-"""So much of an address may be the model's own words on a host that was allowed..."""
+"""So much of an address may be the model's own words..."""
 
 FREE_BYTES_TOTAL = 256
-"""...and so much of all addresses of a host together, before a person sees one again."""
+"""...and so much of all addresses of a host together, before a person is asked about one."""
 
 _MAX_KNOWN = 50_000
 
 
 class Ledger:
-    """The addresses of one conversation: those on pages that the model was shown, and the hosts that were allowed."""
+    """The addresses of one conversation: those on pages that the model was shown, and those that were read."""
 
     def __init__(self) -> None:
         self._known: list[str] = []
@@ -37,14 +36,17 @@ class Ledger:
             if len(self._known) < _MAX_KNOWN and self._known[at : at + 1] != [url]:
                 self._known.insert(at, url)
 
-    def effect(self, url: WebUrl) -> Effect | None:
-        """What a person has to allow before `url` is asked for, None when nothing."""
+    def effect(self, url: WebUrl) -> Effect:
+        """What a person, or a rule, has to allow before `url` is asked for."""
         written = self._written(url)
         spent = self._spent.get(url.origin)
-        carries = written > FREE_BYTES or (spent or 0) + written > FREE_BYTES_TOTAL
-        if spent is not None and not carries:
-            return None
-        why = f"{written} characters of this address are the model's own: they may carry what it has read"
+        must_ask: tuple[str, ...] = ()
+        if written > FREE_BYTES:
+            must_ask = (f"{written} characters of the address are the model's own: they may carry what it has read",)
+        elif written and (spent or 0) + written > FREE_BYTES_TOTAL:
+            must_ask = (
+                "addresses of this host have had many of the model's own words: they may carry what it has read",
+            )
         return Effect(
             kind="url",
             title=f"Open {url.host}",
@@ -53,26 +55,20 @@ class Ledger:
             digest=hashlib.sha256(f"GET {url.text}".encode()).hexdigest(),
             reach="network",
             hosts=(url.host,),
-            must_ask=(why,) if carries else (),
-            details=() if spent is not None else (("host", "not read before in this conversation"),),
+            must_ask=must_ask,
+            details=(("host", "read before" if spent is not None else "not read before in this conversation"),),
         )
 
     def allowed(self, url: WebUrl) -> None:
-        """`url` is about to be asked for: its host counts as allowed, and what the model wrote of it is counted."""
-        written = self._written(url)
-        seen_by_person = url.origin not in self._spent or self.effect(url) is not None
-        self._spent[url.origin] = 0 if seen_by_person else self._spent[url.origin] + written
+        """`url` was allowed and is about to be asked for: what the model wrote of it is counted."""
+        asked = bool(self.effect(url).must_ask)
+        self._spent[url.origin] = 0 if asked else self._spent.get(url.origin, 0) + self._written(url)
         self.learn((url.text,))
 
     def arrived(self, url: WebUrl) -> None:
-        """A redirect that was allowed led to `url`."""
+        """A redirect led to `url`."""
         self._spent.setdefault(url.origin, 0)
         self.learn((url.text,))
-
-    def may_follow(self, url: WebUrl) -> bool:
-        """Whether a redirect to another origin needs no new word: the host is allowed, in this or the other scheme."""
-        bare = url.host.removeprefix("www.")
-        return any(origin.partition("://")[2].removeprefix("www.") == bare for origin in self._spent)
 
     def clear(self) -> None:
         """A new conversation begins."""
@@ -80,16 +76,22 @@ class Ledger:
         self._spent.clear()
 
     def _written(self, url: WebUrl) -> int:
-        """The bytes of `url` that no page and no allowed host gave: they may be the model's own words."""
+        """The bytes of `url` that neither a page nor a host that was read before gave: perhaps the model's own."""
         at = bisect.bisect_left(self._known, url.text)
-        begin = url.origin + "/"
-        if url.origin not in self._spent:
-            # Names in front of a domain are free to choose, and can carry as much as a path.
-            begin = begin[: begin.index("://") + 3]
-        near = [begin, *self._known[max(0, at - 1) : at + 1]]
-        written = len(url.text) - max(_common(url.text, other) for other in near)
+        common = max((_common(url.text, other) for other in self._known[max(0, at - 1) : at + 1]), default=0)
+        begin = len(url.origin) + 1
+        if url.origin in self._spent:
+            return len(url.text) - max(common, begin)
+        if common >= begin:
+            return len(url.text) - common
+        # Names in front of a domain are free to choose, and can carry as much as a path.
         domain = ".".join(url.host.split(".")[-2:])
-        return max(0, written - len(domain)) if written > len(url.text) - len(url.origin) else written
+        return len(url.host) - len(domain) + len(url.text) - begin
+
+
+def same_site(one: WebUrl, other: WebUrl) -> bool:
+    """Whether two addresses are one host's, in either scheme and with or without `www.`: no new host to allow."""
+    return one.host.removeprefix("www.") == other.host.removeprefix("www.")
 
 
 def _common(one: str, other: str) -> int:

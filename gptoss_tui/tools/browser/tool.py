@@ -170,7 +170,7 @@ class Browser:
         return await self._show(await asyncio.to_thread(matches_page, page, pattern))
 
     async def _fetch(self, url: str, line: int, num_lines: int, *, source: bool) -> ToolResult:
-        document = await self._backend.fetch(url, self._ledger.may_follow)
+        document = await self._backend.fetch(url)
         if self._backend.remote:
             self._ledger.arrived(parse_web_url(document.url, ports=None))
         page = await asyncio.to_thread(document_page, document, source=source)
@@ -223,7 +223,7 @@ class BrowserCall:
 
     @property
     def effect(self) -> Effect | None:
-        """None for what stays on the machine, and for hosts that were allowed before."""
+        """None for what stays on the machine."""
         return self.plan.effect
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Protocol
 
 from gptoss_tui.tools.browser.backend import Document, SearchResult
 from gptoss_tui.tools.browser.extractor import Extractor
+from gptoss_tui.tools.browser.permission import same_site
 from gptoss_tui.tools.net.fetch import NetPolicy, fetch
 from gptoss_tui.tools.net.retry import Sleep, retrying
 from gptoss_tui.tools.net.urls import WebUrl, parse_web_url
@@ -53,12 +53,16 @@ class Web:
     async def search(self, query: str, topn: int) -> list[SearchResult]:
         return await self._engine.search(query, topn)
 
-    async def fetch(self, url: str, may_follow: Callable[[WebUrl], bool]) -> Document:
+    async def fetch(self, url: str) -> Document:
         """The page as text: read in a process of its own, which gets ready while the page is on its way."""
         extractor = await Extractor.start()
         try:
             start = self.web_url(url)
-            found = await retrying(lambda: fetch(start, self._policy, may_follow), tries=_TRIES, sleep=self._sleep)
+            found = await retrying(
+                lambda: fetch(start, self._policy, lambda other: same_site(start, other)),
+                tries=_TRIES,
+                sleep=self._sleep,
+            )
             return await extractor.read(
                 found.body, content_type=found.content_type, charset=found.charset, url=found.url.text
             )

@@ -26,13 +26,17 @@ class PromptHistory:
         """The prompts, oldest first."""
         return list(self._prompts)
 
-    def add(self, prompt: str) -> None:
-        """Remember a prompt and stand after it."""
+    def add(self, prompt: str, saved: str | None = None) -> None:
+        """Remember a prompt and stand after it. `saved` is what the file gets, where chips are spelled out."""
         if not self._prompts or self._prompts[-1] != prompt:
             self._prompts.append(prompt)
-            self._write(prompt)
+            self._write(prompt if saved is None else saved)
         self._position = len(self._prompts)
         self._draft = ""
+
+    def newest_first(self) -> list[str]:
+        """Every prompt once, the newest first, for searching."""
+        return list(dict.fromkeys(reversed(self._prompts)))
 
     def earlier(self, current: str) -> str | None:
         """The prompt before the one shown; `current` is kept when it is the draft."""

@@ -2,94 +2,204 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
+from rich.style import Style
+from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.document._document import EditResult, Location, Selection
 from textual.message import Message
 from textual.widgets import TextArea
 
 from gptoss_tui.sanitize import to_terminal_text
-from gptoss_tui.tui.blocks.base import plural
+from gptoss_tui.tui.composing.chips import Chips, span_around
+from gptoss_tui.tui.composing.mentions import find_mentions
 from gptoss_tui.tui.history import PromptHistory
 
 PLACEHOLDER = "Ask something, or say what to change"
-CHIP_LINES = 20
-CHIP_CHARS = 1500
-_OWN_KEYS = {
-    "enter": "submit",
-    "ctrl+j": "newline",
-    "shift+enter": "newline",
-    "alt+enter": "newline",
-    "question_mark": "help_or_type",
-}
+GROWTH = 0.4
+"""How much of the screen a long draft may take; beyond that it scrolls."""
+MIN_ROWS = 5
+
+TakeKey = Callable[[str], Awaitable[bool]]
 
 
 class Composer(TextArea):
     """A multi-line editor with history. A large paste becomes a chip, which keeps typing fast, and is sent in full."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"composer--chip", "composer--mention", "composer--command"}
+    DEFAULT_CSS = """
+    Composer .composer--chip { color: $accent; background: $panel; }
+    Composer .composer--mention { color: $primary; }
+    Composer .composer--command { color: $secondary; text-style: bold; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Send the message", id="composer.submit"),
+        Binding("tab", "submit_later", "Complete; while the model works, queue the message", id="composer.later"),
         Binding("ctrl+j,shift+enter,alt+enter", "newline", "Start a new line", id="composer.newline"),
         Binding("up", "cursor_up", "Earlier prompt, from the first line", id="composer.up"),
         Binding("down", "cursor_down", "Later prompt, from the last line", id="composer.down"),
         Binding("pageup", "screen.scroll_page(-1)", "Conversation one page up", id="composer.page_up"),
         Binding("pagedown", "screen.scroll_page(1)", "Conversation one page down", id="composer.page_down"),
+        Binding("ctrl+r", "search_history", "Search the prompts of all sessions", id="composer.search"),
+        Binding("ctrl+g", "edit_outside", "Write in your editor ($VISUAL or $EDITOR)", id="composer.editor"),
+        Binding("alt+v", "spell_out", "Spell out the paste at the cursor", id="composer.spell_out"),
+        Binding("ctrl+underscore", "undo", "Undo typing (also Ctrl+/)", id="composer.undo"),
+        Binding("ctrl+y", "redo", "Redo typing", id="composer.redo"),
         Binding("question_mark", "help_or_type", "Help, when the composer is empty", id="composer.help"),
     ]
 
     class Submitted(Message):
-        """A prompt was sent; `text` has pasted chips spelled out."""
+        """A prompt was sent; `text` has pasted chips spelled out. `later`: it asks to wait for the running turn."""
 
-        def __init__(self, text: str) -> None:
+        def __init__(self, text: str, *, later: bool = False) -> None:
             super().__init__()
             self.text = text
+            self.later = later
 
     class TakeQueued(Message):
         """Up was pressed in an empty composer: the last queued prompt may come back for editing."""
 
+    class SearchHistory(Message):
+        """The earlier prompts are to be searched."""
+
+    class EditOutside(Message):
+        """The draft is to be opened in an editor of the person's own."""
+
+    class Emptied(Message):
+        """Backspace was pressed where there is nothing: what hangs on the draft may go."""
+
     def __init__(self, history: PromptHistory, *, id: str | None = None) -> None:
+        self.chips = Chips()
         super().__init__(id=id, compact=True, highlight_cursor_line=False, placeholder=PLACEHOLDER)
         self.prompts = history
         self.has_queue = False
-        self._chips: dict[str, str] = {}
+        self.busy = False
+        self.take_key_first: TakeKey | None = None
+        self.match_cursor_bracket = False
+        self.own_keys = {
+            key: binding.action
+            for binding in self.BINDINGS
+            if isinstance(binding, Binding)
+            for key in binding.key.split(",")
+        }
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is typed."""
         return not self.text
 
+    @property
+    def expanded(self) -> str:
+        """What is typed, chips spelled out."""
+        return self.chips.expand(self.text)
+
     def set_draft(self, text: str) -> None:
-        """Replace the draft and put the cursor at its end. Text from files and flags is made safe here."""
-        self.load_text(to_terminal_text(text))
+        """Replace the draft and put the cursor at its end. The text is made safe here. Can be undone."""
+        self.history.checkpoint()
+        safe = to_terminal_text(text)
+        self.replace(safe, (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)
 
     def type_text(self, text: str) -> None:
         """Insert text at the cursor, as if typed."""
         self.insert(to_terminal_text(text))
 
+    def replace_before_cursor(self, start: int, text: str) -> None:
+        """Put `text` in the place of what stands on the cursor's row from column `start` to the cursor."""
+        row, column = self.cursor_location
+        result = self.replace(to_terminal_text(text), (row, start), (row, column), maintain_selection_offset=False)
+        self.move_cursor(result.end_location)
+
+    def before_cursor(self) -> str:
+        """The cursor's row up to the cursor."""
+        row, column = self.cursor_location
+        return self.document.get_line(row)[:column]
+
+    # Sending
+
     def action_submit(self) -> None:
         """Send what is typed, if anything."""
-        text = self.text
-        for chip, pasted in self._chips.items():
-            text = text.replace(chip, pasted)
+        self._submit(later=False)
+
+    def action_submit_later(self) -> None:
+        """While something runs: send it behind what waits. Else the key does nothing here."""
+        if self.busy:
+            self._submit(later=True)
+
+    def _submit(self, *, later: bool) -> None:
+        text = self.expanded
         if not text.strip():
             return
-        self.prompts.add(text)
-        self._chips.clear()
-        self.load_text("")
-        self.post_message(self.Submitted(text))
+        self.prompts.add(self.text, text)
+        self.history.checkpoint()
+        self.clear()
+        self.post_message(self.Submitted(text, later=later))
+
+    # Editing
 
     def action_newline(self) -> None:
         """Break the line at the cursor."""
-        self.insert("\n")
+        self._replace_via_keyboard("\n", *self.selection)
 
     async def action_help_or_type(self) -> None:
         """`?` opens the help only where it cannot be part of a prompt."""
         if self.is_empty:
             await self.run_action("screen.help")
         else:
-            self.insert("?")
+            self._replace_via_keyboard("?", *self.selection)
+
+    def action_search_history(self) -> None:
+        """Search the prompts that were sent before."""
+        self.post_message(self.SearchHistory())
+
+    def action_edit_outside(self) -> None:
+        """Open the draft in an editor."""
+        self.post_message(self.EditOutside())
+
+    def action_spell_out(self) -> None:
+        """Put the pasted text itself in the place of the chip at the cursor."""
+        row, column = self.cursor_location
+        line = self.document.get_line(row)
+        for start, end in self.chips.spans(line):
+            if start <= column <= end:
+                self.history.checkpoint()
+                self.replace(
+                    self.chips.pasted[line[start:end]], (row, start), (row, end), maintain_selection_offset=False
+                )
+                return
+
+    def action_delete_left(self) -> None:
+        if self.is_empty:
+            self.post_message(self.Emptied())
+        super().action_delete_left()
+
+    def _delete_via_keyboard(self, start: Location, end: Location) -> EditResult | None:
+        """A chip goes as a whole."""
+        first, last = sorted((start, end))
+        return super()._delete_via_keyboard(self._outside(first, before=True), self._outside(last, before=False))
+
+    def _replace_via_keyboard(self, insert: str, start: Location, end: Location) -> EditResult | None:
+        first, last = sorted((start, end))
+        return super()._replace_via_keyboard(
+            insert, self._outside(first, before=True), self._outside(last, before=False)
+        )
+
+    def _outside(self, location: Location, *, before: bool) -> Location:
+        """`location`, or the start or end of the chip that it is in."""
+        row, column = location
+        if row >= self.document.line_count:
+            return location
+        span = span_around(self.chips.spans(self.document.get_line(row)), column)
+        return location if span is None else (row, span[0] if before else span[1])
+
+    def _validate_selection(self, selection: Selection) -> Selection:
+        """The cursor never stands in a chip: it jumps over it in the direction in which it moves."""
+        start, end = super()._validate_selection(selection)
+        forward = end > self.selection.end
+        return Selection(self._outside(start, before=start <= end), self._outside(end, before=not forward))
 
     def action_cursor_up(self, select: bool = False) -> None:
         if select or not self.navigator.is_first_wrapped_line(self.cursor_location):
@@ -105,6 +215,8 @@ class Composer(TextArea):
         elif (later := self.prompts.later(self.text)) is not None:
             self.set_draft(later)
 
+    # Keys, pastes and the pointer
+
     async def take_key(self, event: events.Key) -> None:
         """A key that came while nothing had the focus, as at start: it is part of the draft."""
         self.focus()
@@ -119,7 +231,11 @@ class Composer(TextArea):
 
         A priority binding would run before the letters that were typed just before it.
         """
-        action = _OWN_KEYS.get(event.key)
+        if self.take_key_first is not None and await self.take_key_first(event.key):
+            event.stop()
+            event.prevent_default()
+            return
+        action = self.own_keys.get(event.key)
         if action is None:
             await super()._on_key(event)
             return
@@ -131,9 +247,39 @@ class Composer(TextArea):
         event.stop()
         event.prevent_default()
         text = to_terminal_text(event.text.replace("\r\n", "\n").replace("\r", "\n"))
-        count = text.count("\n") + 1
-        if count > CHIP_LINES or len(text) > CHIP_CHARS:
-            chip = f"[paste {len(self._chips) + 1}: {plural(count, 'line')}, {len(text)} characters]"
-            self._chips[chip] = text
-            text = chip
-        self.insert(text)
+        self.history.checkpoint()
+        self._replace_via_keyboard(self.chips.fold(text), *self.selection)
+
+    def on_click(self, event: events.Click) -> None:
+        """A double click on a chip spells it out."""
+        if event.chain == 2:
+            self.action_spell_out()
+
+    # Looks
+
+    def on_resize(self, event: events.Resize) -> None:
+        """A long draft may take a share of the screen, and scrolls beyond it."""
+        self.fit_screen()
+
+    def fit_screen(self) -> None:
+        """Take the height that this size of the screen allows."""
+        rows = max(MIN_ROWS, int(self.app.size.height * GROWTH))
+        if self.styles.max_height is None or self.styles.max_height.value != rows:
+            self.styles.max_height = rows
+
+    def get_line(self, line_index: int) -> Text:
+        """A line with its chips, mentions and its command in their colours."""
+        line = super().get_line(line_index)
+        plain = line.plain
+        for start, end in self.chips.spans(plain):
+            line.stylize(self._look("composer--chip"), start, end)
+        if "@" in plain:
+            for mention in find_mentions(plain):
+                line.stylize(self._look("composer--mention"), mention.start, mention.end)
+        if line_index == 0 and plain[:1] in ("/", "!"):
+            end = plain.find(" ") if plain[0] == "/" and " " in plain else len(plain) if plain[0] == "/" else 1
+            line.stylize(self._look("composer--command"), 0, end)
+        return line
+
+    def _look(self, name: str) -> Style:
+        return self.get_component_rich_style(name, partial=True)

@@ -1,0 +1,1 @@
+"""What goes into a prompt before it is sent: pasted chips, file mentions, drafts, the external editor."""

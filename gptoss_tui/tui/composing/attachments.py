@@ -1,0 +1,105 @@
+"""What goes with a message: the files that it names, and what the person's own commands printed.
+
+A text file that is small against the context is attached in full, in the words in which `read_file` would give it, so
+that no step is spent on reading it. A larger file, a folder and what is no text stay names: the model reads what it
+needs of them with its tools. A mention that names nothing is text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gptoss_tui.patch.confine import PathError, Tree, describe
+from gptoss_tui.patch.text import NotTextError, decode
+from gptoss_tui.tools.formats import format_read
+from gptoss_tui.tools.workspace import shown
+from gptoss_tui.tui.composing.mentions import find_mentions
+
+MARKER = "--- attached ---"
+"""The line that stands between what was typed and what goes with it."""
+
+MAX_CHARS = 48_000
+CONTEXT_SHARE = 4
+"""At most this part of the context goes to what is attached to one message."""
+CHARS_PER_TOKEN = 3
+NOTE_CHARS = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something for the model to know with the next message: a title of one line, and a text."""
+
+    title: str
+    text: str
+
+
+def room_for(context: int) -> int:
+    """Characters that may be attached to one message in a context of `context` tokens; 0 tokens: unknown."""
+    return min(MAX_CHARS, context * CHARS_PER_TOKEN // CONTEXT_SHARE) if context else MAX_CHARS
+
+
+def mentioned_paths(text: str) -> list[str]:
+    """The paths that a prompt names, each once."""
+    return list(dict.fromkeys(mention.path for mention in find_mentions(text)))
+
+
+def compose(text: str, root: Path, notes: Sequence[Note], room: int) -> str:
+    """The message as it is sent: `text`, and behind the marker what goes with it. Reads files: for a thread."""
+    blocks = [_note_block(note, room // 2) for note in notes]
+    left = room - sum(map(len, blocks))
+    try:
+        with Tree(root) as tree:
+            for path in mentioned_paths(text):
+                block = _file_block(tree, path, left)
+                if block:
+                    blocks.append(block)
+                    left -= len(block)
+    except PathError:
+        pass  # the workspace is gone: the names stay names
+    return f"{text}\n\n{MARKER}\n" + "\n\n".join(blocks) if blocks else text
+
+
+def split_message(message: str) -> tuple[str, list[str]]:
+    """A message as it was sent: what was typed, and the first lines of what went with it, without their brackets."""
+    typed, marker, attached = message.partition(f"\n\n{MARKER}\n")
+    if not marker:
+        return message, []
+    return typed, list(_titles(attached.split("\n\n[")))
+
+
+def _titles(blocks: Iterable[str]) -> Iterable[str]:
+    for block in blocks:
+        yield block.partition("\n")[0].strip("[]")
+
+
+def _note_block(note: Note, room: int) -> str:
+    limit = min(NOTE_CHARS, room)
+    text = note.text.rstrip("\n")
+    if len(text) > limit:
+        half = max(1, limit // 2)
+        text = f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
+    return f"[{note.title}]\n{text}" if text else f"[{note.title}]\n(no output)"
+
+
+def _file_block(tree: Tree, raw: str, room: int) -> str:
+    """The block of one mention; empty when it names nothing in the workspace."""
+    try:
+        path = tree.resolve(raw)
+        status = None if path == "." else tree.stat(path)
+    except PathError:
+        return ""
+    if status is None:
+        return ""
+    what = describe(status)
+    if what == "a folder":
+        return f"[{shown(path)}/: a folder; list_files lists it]"
+    if status.st_size > room:
+        return f"[{shown(path)}: {status.st_size} bytes, too large to attach; read_file reads parts of it]"
+    try:
+        data, _ = tree.read(path)
+        lines = [shown(line) for line in decode(data).lines]
+    except (PathError, NotTextError):
+        return f"[{shown(path)}: not a text file that can be read; not attached]"
+    return format_read(shown(path), lines, start=1, total=len(lines))

@@ -1,0 +1,195 @@
+"""Completion in the composer: commands behind `/`, files behind `@`. Files are searched in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Literal
+
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.composing.files import FileFinder
+from gptoss_tui.tui.composing.fuzzy import Match
+from gptoss_tui.tui.composing.mentions import OpenMention, open_mention, shown_path, spell
+from gptoss_tui.tui.slash.complete import Suggestion, suggest
+from gptoss_tui.tui.slash.port import SlashPort
+from gptoss_tui.tui.widgets.choices import Choice, ChoiceList
+from gptoss_tui.tui.widgets.composer import Composer
+
+MAX_FILES = 40
+WAIT_SECONDS = 0.4
+"""How long Tab and Enter wait for a search that is under way."""
+
+Kind = Literal["", "command", "file"]
+_SPECIAL = ("tab", "enter", "up", "down", "escape", "ctrl+n", "ctrl+p")
+
+
+@dataclass(slots=True)
+class _Open:
+    """What the list offers: suggestions, and for files the mention that they complete."""
+
+    kind: Kind = ""
+    suggestions: list[Suggestion] | None = None
+    files: list[Match] | None = None
+    mention: OpenMention | None = None
+
+
+class CompletionController:
+    """Owns the list over the composer. Keys come here first; what is not for the list goes on to the composer."""
+
+    def __init__(self, composer: Composer, view: ChoiceList, port: SlashPort, finder: FileFinder | None) -> None:
+        self._composer = composer
+        self._view = view
+        self._port = port
+        self._finder = finder
+        self._open = _Open()
+        self._seen: tuple[str, tuple[int, int]] = ("", (0, 0))
+        self._recalled = ""
+        self._dismissed: int | None = None
+        self._search: asyncio.Task[None] | None = None
+        composer.take_key_first = self.take_key
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the list is shown."""
+        return bool(self._open.kind)
+
+    def recalled(self) -> None:
+        """The draft was put there, not typed: nothing is offered until it is changed."""
+        self._recalled = self._composer.text
+        self._close()
+
+    def follow(self) -> None:
+        """Offer what fits the draft and the cursor now."""
+        composer = self._composer
+        now = (composer.text, composer.cursor_location)
+        if now == self._seen:
+            return
+        self._seen = now
+        if composer.text == self._recalled and self._recalled:
+            self._close()
+            return
+        self._recalled = ""
+        if self._is_command(composer.text):
+            self._offer_commands(composer.text)
+            return
+        mention = open_mention(composer.before_cursor()) if self._finder is not None else None
+        if mention is None:
+            self._dismissed = None
+            self._close()
+        elif mention.start != self._dismissed:
+            self._offer_files(mention)
+
+    async def take_key(self, key: str) -> bool:
+        """A key before the composer gets it; True when it was for the list."""
+        if key not in _SPECIAL:
+            return False
+        self.follow()
+        if key in ("tab", "enter") and self._search is not None and not self._search.done():
+            await asyncio.wait({self._search}, timeout=WAIT_SECONDS)
+        if not self.is_open:
+            return False
+        match key:
+            case "up" | "ctrl+p":
+                self._view.move(-1)
+            case "down" | "ctrl+n":
+                self._view.move(1)
+            case "escape":
+                self._dismissed = self._open.mention.start if self._open.mention else -1
+                self._close()
+            case _:
+                return self._take(self._view.selected, run=key == "enter")
+        return True
+
+    def take_row(self, index: int) -> None:
+        """A row was clicked."""
+        self._take(index, run=False)
+        self._composer.focus()
+
+    def close(self) -> None:
+        """Stop searching."""
+        self._close()
+
+    def _is_command(self, text: str) -> bool:
+        """Whether a command is being written: one row, the cursor at its end, not closed by Escape."""
+        if not text.startswith("/"):
+            if self._dismissed == -1:
+                self._dismissed = None
+            return False
+        at_end = self._composer.cursor_location == self._composer.document.end
+        return "\n" not in text and at_end and self._dismissed != -1
+
+    def _offer_commands(self, text: str) -> None:
+        self._stop_search()
+        found = suggest(text, self._port.registry, self._port)
+        if found:
+            self._open = _Open("command", suggestions=found)
+            self._show([one.choice for one in found])
+        else:
+            self._close()
+
+    def _offer_files(self, mention: OpenMention) -> None:
+        self._stop_search()
+        self._search = asyncio.create_task(self._find(mention))
+
+    async def _find(self, mention: OpenMention) -> None:
+        assert self._finder is not None
+        found = await asyncio.to_thread(self._finder.search, mention.query, MAX_FILES)
+        if found:
+            self._open = _Open("file", files=found, mention=mention)
+            self._show([_file_row(match) for match in found])
+        else:
+            self._close()
+
+    def _show(self, rows: list[Choice]) -> None:
+        self._view.show(rows)
+        self._view.display = True
+
+    def _close(self) -> None:
+        self._stop_search()
+        self._open = _Open()
+        self._view.display = False
+
+    def _stop_search(self) -> None:
+        task, self._search = self._search, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    def _take(self, index: int, *, run: bool) -> bool:
+        """Put a row into the draft. False: the key, which asks to `run` what is whole already, goes on."""
+        opened = self._open
+        if opened.suggestions:
+            return self._take_command(opened.suggestions[index], run=run)
+        if opened.files and opened.mention:
+            return self._take_file(opened.files[index].text, opened.mention, run=run)
+        return False
+
+    def _take_command(self, suggestion: Suggestion, *, run: bool) -> bool:
+        if run and suggestion.complete:
+            if self._composer.text.rstrip() != suggestion.text.rstrip():
+                self._composer.set_draft(suggestion.text.rstrip())
+            self._close()
+            return False
+        self._composer.set_draft(suggestion.text)
+        self._seen = ("", (0, 0))
+        self.follow()
+        return True
+
+    def _take_file(self, path: str, mention: OpenMention, *, run: bool) -> bool:
+        written = spell(path)
+        typed = self._composer.before_cursor()[mention.start :]
+        if run and typed == written:
+            self._close()
+            return False
+        if path.endswith("/"):
+            written = written.removesuffix('"')  # the name goes on
+        else:
+            written += " "
+        self._composer.replace_before_cursor(mention.start, written)
+        self._close()
+        return True
+
+
+def _file_row(match: Match) -> Choice:
+    """A path as a row; where it has to be written with escapes, no letters are marked."""
+    shown = to_terminal_line(shown_path(match.text))
+    return Choice(shown, positions=match.positions if shown == match.text else ())

@@ -1,0 +1,240 @@
+"""A list to choose from, over the conversation: type to filter, arrows to move, a preview where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from gptoss_tui.errors import GptOssError
+from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.composing.fuzzy import match
+from gptoss_tui.tui.theme import Palette
+from gptoss_tui.tui.widgets.choices import Choice, ChoiceList
+from gptoss_tui.tui.widgets.hints import Hint, HintLine
+
+PREVIEW_WIDTH = 92
+"""Columns from which on the preview has room beside the list; below it stands under the list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to choose. Its texts may come from anywhere; they are made safe here.
+
+    `value` is what a choice gives. `refusal` says why it cannot be chosen. `preview` is read when the item is selected.
+    """
+
+    value: str
+    label: str
+    detail: str = ""
+    tail: str = ""
+    preview: Callable[[], str] | str = ""
+    refusal: str = ""
+    searched: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Another key of a picker than Enter: `key` as Textual names it, `shown` as people write it, what it does."""
+
+    key: str
+    shown: str
+    what: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What was chosen, and how: by Enter (`choose`), or by the name of the action."""
+
+    value: str
+    action: str = "choose"
+
+
+Load = Callable[[], Awaitable[Sequence[Item]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picker:
+    """What to choose from. `load` runs when the list is on screen already; `empty` is shown when it gives nothing."""
+
+    title: str
+    load: Load
+    what: str = "choose"
+    empty: str = "Nothing here."
+    selected: str = ""
+    preview: bool = False
+    actions: tuple[Action, ...] = field(default=())
+    query: str = ""
+    keep_order: bool = True
+
+
+def loaded(items: Sequence[Item]) -> Load:
+    """Items that are known at once."""
+
+    async def load() -> Sequence[Item]:
+        return items
+
+    return load
+
+
+class PickerScreen(ModalScreen[Picked | None]):
+    """Shows a `Picker` and gives what was picked, or None."""
+
+    CSS_PATH = "../styles/picker.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,ctrl+p", "move(-1)", "The one before", id="picker.up", priority=True),
+        Binding("down,ctrl+n", "move(1)", "The next one", id="picker.down", priority=True),
+        Binding("pageup", "page(-1)", "A page back", id="picker.page_up", priority=True),
+        Binding("pagedown", "page(1)", "A page on", id="picker.page_down", priority=True),
+        Binding("enter", "choose", "Choose", id="picker.choose", priority=True),
+        Binding("escape,ctrl+c", "close", "Close without choosing", id="picker.close", priority=True),
+    ]
+
+    def __init__(self, picker: Picker, palette: Palette) -> None:
+        super().__init__()
+        self.picker = picker
+        self._palette = palette
+        self._items: Sequence[Item] = ()
+        self._shown: list[Item] = []
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="picker"):
+            yield Input(self.picker.query, placeholder="type to filter", id="picker-filter", compact=True)
+            with Horizontal(id="picker-body"):
+                yield ChoiceList(self._palette, max_rows=18, id="picker-list")
+                if self.picker.preview:
+                    with VerticalScroll(id="picker-preview", can_focus=False):
+                        yield Static("", id="picker-text", markup=False)
+            yield Static("", id="picker-note", markup=False)
+            yield HintLine(self._palette, self._hints(), id="picker-hints")
+
+    def on_mount(self) -> None:
+        """Show the frame at once, and then what there is to choose."""
+        self.query_one("#picker").border_title = Text(self.picker.title)
+        self._note("looking …")
+        self.query_one(Input).focus()
+        self._arrange()
+        self._load()
+
+    @work
+    async def _load(self) -> None:
+        try:
+            self._items = await self.picker.load()
+        except GptOssError as error:
+            self._note(f"{error.message}\n{error.hint or ''}".strip())
+            return
+        self._filter()
+        for number, item in enumerate(self._shown):
+            if item.value == self.picker.selected and not self.picker.query:
+                self.query_one(ChoiceList).select(number)
+        self._selection_changed()
+
+    @on(Input.Changed)
+    def _filter(self) -> None:
+        query = self.query_one(Input).value
+        found = []
+        for number, item in enumerate(self._items):
+            label = to_terminal_line(item.label)
+            best = match(query, label)
+            if best is not None or match(query, item.searched or f"{item.label} {item.detail}") is not None:
+                score = best.score if best is not None else -1000
+                order = (0, number) if self.picker.keep_order else (-score, number)
+                found.append((order, item, best.positions if best is not None else ()))
+        found.sort(key=lambda one: one[0])
+        self._shown = [item for _, item, _ in found]
+        rows = [
+            Choice(
+                to_terminal_line(item.label),
+                to_terminal_line(item.detail),
+                to_terminal_line(item.tail),
+                places,
+                bool(item.refusal),
+            )
+            for _, item, places in found
+        ]
+        self.query_one(ChoiceList).show(rows)
+        self._selection_changed()
+
+    @property
+    def _selected(self) -> Item | None:
+        index = self.query_one(ChoiceList).selected
+        return self._shown[index] if 0 <= index < len(self._shown) else None
+
+    @on(ChoiceList.Hovered)
+    def _selection_changed(self) -> None:
+        item = self._selected
+        if not self._items:
+            self._note(self.picker.empty)
+        elif item is None:
+            self._note("Nothing matches.")
+        else:
+            self._note(item.refusal)
+        if self.picker.preview:
+            text = "" if item is None else item.preview if isinstance(item.preview, str) else item.preview()
+            view = self.query_one("#picker-text", Static)
+            view.update(lines.text(to_terminal_text(text), self._palette.text))
+            self.query_one("#picker-preview").scroll_home(animate=False)
+
+    def _note(self, text: str) -> None:
+        note = self.query_one("#picker-note", Static)
+        note.update(lines.text(to_terminal_text(text), self._palette.muted))
+        note.display = bool(text)
+
+    def _hints(self) -> list[Hint]:
+        more = [(action.shown, action.what, f"screen.pick('{action.name}')") for action in self.picker.actions]
+        return [("Enter", self.picker.what, "screen.choose"), *more, ("Esc", "close", "screen.close")]
+
+    @on(events.Resize)
+    def _arrange(self) -> None:
+        """The preview stands beside the list where both have room."""
+        self.query_one("#picker").set_class(self.picker.preview, "-wide")
+        self.query_one("#picker-body").set_class(self.app.size.width < PREVIEW_WIDTH, "-stacked")
+
+    @on(ChoiceList.Chosen)
+    def _clicked(self) -> None:
+        self.action_choose()
+
+    def on_key(self, event: events.Key) -> None:
+        """The picker's own keys."""
+        for action in self.picker.actions:
+            if event.key == action.key:
+                event.stop()
+                event.prevent_default()
+                self.action_pick(action.name)
+
+    def action_move(self, step: int) -> None:
+        """Select the row before or behind."""
+        self.query_one(ChoiceList).move(step)
+        self._selection_changed()
+
+    def action_page(self, step: int) -> None:
+        """Move by what is on screen."""
+        rows = self.query_one(ChoiceList)
+        rows.move(step * max(1, rows.size.height - 1), around=False)
+        self._selection_changed()
+
+    def action_choose(self) -> None:
+        """Close with the selected row, unless it cannot be chosen."""
+        item = self._selected
+        if item is not None and not item.refusal:
+            self.dismiss(Picked(item.value))
+
+    def action_pick(self, name: str) -> None:
+        """Close with the selected row and another action."""
+        item = self._selected
+        if item is not None:
+            self.dismiss(Picked(item.value, name))
+
+    def action_close(self) -> None:
+        """Close without a choice."""
+        self.dismiss(None)

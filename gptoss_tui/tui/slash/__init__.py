@@ -1,0 +1,1 @@
+"""Slash commands: one registry for the composer's completion, the palette, `/help` and the docs."""

@@ -1,0 +1,72 @@
+"""What the composer offers behind a `/`: names of commands first, then the values of their argument."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.composing.fuzzy import match
+from gptoss_tui.tui.slash.port import SlashPort
+from gptoss_tui.tui.slash.registry import Command, Registry
+from gptoss_tui.tui.widgets.choices import Choice
+
+MAX_VALUES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A row of the list, and the whole text that taking it gives. `complete` when that can be run as it is."""
+
+    choice: Choice
+    text: str
+    complete: bool
+
+
+def suggest(text: str, registry: Registry, port: SlashPort) -> list[Suggestion]:
+    """What may stand in the place of `text`, which begins with `/` and has one line."""
+    name, space, rest = text[1:].partition(" ")
+    if not space:
+        return _names(name, registry)
+    command = registry.find(name)
+    if command is None or command.argument is None or command.argument.values is None:
+        return []
+    return _values(command, name, rest.strip(), port)
+
+
+def _names(typed: str, registry: Registry) -> list[Suggestion]:
+    found = []
+    for number, command in enumerate(registry):
+        best = max(
+            (one for name in (command.name, *command.aliases) if (one := match(typed, name)) is not None),
+            key=lambda one: (one.text.startswith(typed.lower()), one.text == command.name, one.score),
+            default=None,
+        )
+        if best is None:
+            continue
+        label = f"/{best.text}"
+        places = tuple(place + 1 for place in best.positions)
+        form = f" {command.argument.form}" if command.argument else ""
+        row = Choice(label + form, command.help, "", places)
+        needs = command.argument is not None and command.argument.required
+        suggestion = Suggestion(row, label + (" " if command.argument else ""), complete=not needs)
+        begins = best.text.startswith(typed.lower())
+        found.append((not begins, -best.score if typed else 0, number, suggestion))
+    found.sort(key=lambda one: one[:3])
+    return [one[3] for one in found]
+
+
+def _values(command: Command, name: str, typed: str, port: SlashPort) -> list[Suggestion]:
+    assert command.argument is not None
+    assert command.argument.values is not None
+    found = []
+    for number, value in enumerate(command.argument.values(port)):
+        if number >= MAX_VALUES:
+            break
+        shown = to_terminal_line(value.text)
+        best = match(typed, shown)
+        if best is not None:
+            row = Choice(shown, to_terminal_line(value.help), "", best.positions)
+            order = (not shown.startswith(typed), -best.score if typed else 0, number)
+            found.append((order, Suggestion(row, f"/{name} {shown}", complete=True)))
+    found.sort(key=lambda one: one[0])
+    return [one[1] for one in found]

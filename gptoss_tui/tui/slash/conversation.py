@@ -1,0 +1,212 @@
+"""Commands about the conversation: new, saved ones, another branch, its length."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from gptoss_tui.agent.commands import AgentPort, SessionSummary, TurnSummary
+from gptoss_tui.tui.blocks.base import plural
+from gptoss_tui.tui.screens.picker import Item, Picker, loaded
+from gptoss_tui.tui.slash.port import SlashPort
+from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+PREVIEW_MESSAGES = 12
+
+
+async def _new(port: SlashPort, argument: str) -> None:
+    await port.new_conversation()
+
+
+def _agent(port: SlashPort) -> AgentPort | None:
+    """The agent; without one the person is told to wait."""
+    if port.agent is None:
+        port.say("info", "The model is still loading; try again when it is ready.")
+    return port.agent
+
+
+async def _resume(port: SlashPort, argument: str) -> None:
+    agent = _agent(port)
+    if agent is None:
+        return
+    if not argument:
+        workspace = port.workspace
+
+        async def load() -> Sequence[Item]:
+            found = await asyncio.to_thread(agent.sessions)
+            return [_session_item(one, workspace) for one in sorted(found, key=lambda one: one.workspace != workspace)]
+
+        current = agent.session_id or ""
+        picked = await port.pick(
+            Picker(
+                "Resume", load, what="resume", empty="No conversation was saved yet.", selected=current, preview=True
+            )
+        )
+        if picked is None or picked.value == current:
+            return
+        argument = picked.value
+    await port.resume(argument)
+
+
+def _session_item(session: SessionSummary, workspace: str) -> Item:
+    elsewhere = "" if session.workspace == workspace else f"{session.workspace} · "
+    detail = f"{elsewhere}{plural(session.turns, 'turn')} · {session.model}"
+    searched = f"{session.title} {session.workspace} {session.model} {session.id}"
+    return Item(
+        session.id,
+        session.title or "(empty)",
+        detail,
+        ago(session.updated),
+        lambda: _preview(session),
+        searched=searched,
+    )
+
+
+def _preview(session: SessionSummary) -> str:
+    """The last messages of a saved session."""
+    from gptoss_tui.agent.session import load_session
+    from gptoss_tui.errors import SessionError
+    from gptoss_tui.tui.composing.attachments import split_message
+
+    try:
+        events = load_session(session.path).events
+    except SessionError as error:
+        return error.message
+    said = []
+    for event in events:
+        if event.get("type") == "turn_started":
+            said.append(f"❯ {split_message(str(event.get('text', '')))[0]}")
+        elif event.get("type") == "answer_done" and not event.get("preamble"):
+            said.append(str(event.get("text", "")))
+    head = f"{session.workspace}\n{session.created.replace('T', ' ')[:16]}, {session.model}\n"
+    return "\n\n".join([head, *said[-PREVIEW_MESSAGES:]])
+
+
+def ago(when: str, now: datetime | None = None) -> str:
+    """A time in ISO form as people say it: `5 min ago`, `yesterday`, a date."""
+    try:
+        then = datetime.fromisoformat(when)
+    except ValueError:
+        return ""
+    now = now or datetime.now(then.tzinfo)
+    minutes = int((now - then).total_seconds() // 60)
+    if minutes < 1:
+        return "just now"
+    if minutes < 60:
+        return f"{minutes} min ago"
+    if now.date() == then.date() or minutes < 6 * 60:
+        return f"{minutes // 60} h ago"
+    days = (now.date() - then.date()).days
+    return "yesterday" if days == 1 else f"{days} days ago" if days < 7 else then.strftime("%Y-%m-%d")
+
+
+def turn_item(turn: TurnSummary) -> Item:
+    """A turn as a row of a list."""
+    from gptoss_tui.tui.composing.attachments import split_message
+
+    files = plural(len(turn.files), "file") if turn.files else ""
+    typed = split_message(turn.text)[0]
+    preview = "\n".join([typed, "", *(f"changed {path}" for path in turn.files)])
+    return Item(str(turn.number), typed, files, ago(turn.started), preview)
+
+
+async def choose_turn(port: SlashPort, agent: AgentPort, argument: str, title: str, what: str) -> int | None:
+    """The number of a turn: the argument when it is one, else picked from a list, the newest first."""
+    turns = agent.turns()
+    if argument:
+        number = int(argument) if argument.isdecimal() else 0
+        if any(turn.number == number for turn in turns):
+            return number
+        known = ", ".join(str(turn.number) for turn in turns[-8:]) or "none yet"
+        port.say("warning", f"There is no turn {argument!r} in this conversation.", f"The last ones: {known}")
+        return None
+    items = [turn_item(turn) for turn in reversed(turns)]
+    picked = await port.pick(Picker(title, loaded(items), what=what, empty="Nothing was said yet.", preview=True))
+    return int(picked.value) if picked is not None else None
+
+
+async def _fork(port: SlashPort, argument: str) -> None:
+    agent = _agent(port)
+    if agent is None:
+        return
+    if argument == "all":
+        turn: int | None = None
+    else:
+        turn = await choose_turn(port, agent, argument, "Fork before", "fork before this message")
+        if turn is None:
+            return
+    await port.fork(turn)
+
+
+def _fork_values(port: SlashPort) -> Iterable[Value]:
+    yield Value("all", "a copy of the whole conversation")
+    yield from turn_values(port)
+
+
+def turn_values(port: SlashPort) -> Iterable[Value]:
+    """The turns of the conversation, the newest first."""
+    turns = port.agent.turns() if port.agent is not None else ()
+    return [Value(str(turn.number), turn.text.split("\n")[0][:80]) for turn in reversed(turns)]
+
+
+async def _compact(port: SlashPort, argument: str) -> None:
+    agent = _agent(port)
+    if agent is not None:
+        await port.compact(argument)
+
+
+async def _context(port: SlashPort, argument: str) -> None:
+    from gptoss_tui.tui.screens.context import ContextScreen
+
+    agent = _agent(port)
+    if agent is not None:
+        await port.open(ContextScreen(agent.context(), port.palette))
+
+
+def _session_values(port: SlashPort) -> Iterable[Value]:
+    if port.agent is None:
+        return []
+    found = port.agent.sessions(Path(port.workspace))
+    return [Value("last", "the newest one"), *(Value(one.id, f"{one.title} · {ago(one.updated)}") for one in found)]
+
+
+COMMANDS = (
+    Command(
+        "new",
+        "start an empty conversation; this one stays saved",
+        _new,
+        "Conversation",
+        aliases=("clear",),
+        while_running=False,
+    ),
+    Command(
+        "resume",
+        "go on with a saved conversation, from a list with previews",
+        _resume,
+        "Conversation",
+        Argument("[id|last]", _session_values),
+        aliases=("sessions",),
+        while_running=False,
+    ),
+    Command(
+        "fork",
+        "go on in a copy of the conversation, up to a message of it",
+        _fork,
+        "Conversation",
+        Argument("[turn|all]", _fork_values),
+        while_running=False,
+    ),
+    Command(
+        "compact",
+        "let the model sum the conversation up and go on from the summary; say what matters to keep it",
+        _compact,
+        "Conversation",
+        Argument("[what matters]"),
+        while_running=False,
+    ),
+    Command(
+        "context", "what the context holds, in tokens, and how much of it is in the cache", _context, "Conversation"
+    ),
+)

@@ -1,0 +1,140 @@
+"""Commands about the model: which one, and how hard it thinks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from gptoss_tui.harmony.messages import EFFORTS
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.screens.picker import Item, Picker
+from gptoss_tui.tui.slash.port import SlashPort
+from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+_EFFORT_HELP = {
+    "low": "answers at once",
+    "medium": "thinks where it helps",
+    "high": "thinks long; best for hard tasks",
+}
+
+
+async def _model(port: SlashPort, argument: str) -> None:
+    if argument:
+        await port.switch_model(argument)
+        return
+    current = port.info.model if port.info else ""
+
+    async def load() -> list[Item]:
+        return await asyncio.to_thread(model_items, current)
+
+    picked = await port.pick(Picker("Model", load, what="load", selected=current, preview=True))
+    if picked is not None and picked.value != current:
+        await port.switch_model(picked.value)
+
+
+def model_items(current: str) -> list[Item]:
+    """The models of this machine and those that can be fetched, with what they need. Reads the disk: for a thread."""
+    from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models
+    from gptoss_tui.engine.memory import gigabytes
+
+    items = []
+    installed = installed_models()
+    for model in installed:
+        tail = "in use" if model.name == current else "built in" if model.name == NANO else "installed"
+        fit, about = ("", model.problem) if model.problem else _needs(model.name, model.size)
+        items.append(Item(model.name, model.name, fit or gigabytes(model.size), tail, about, model.problem or ""))
+    here = {model.name for model in installed}
+    for published in PUBLISHED.values():
+        if published.name not in here:
+            fit, about = _needs(published.name, published.weight_bytes)
+            about = f"Not on this machine: choosing it downloads {gigabytes(published.weight_bytes)}.\n\n{about}"
+            items.append(Item(published.name, published.name, fit, "download", about))
+    return items
+
+
+def _needs(name: str, size: int) -> tuple[str, str]:
+    """Whether a model fits the memory, in a few words and in full."""
+    from gptoss_tui.engine.catalog import NANO, published_model
+    from gptoss_tui.engine.memory import gigabytes, plan
+
+    published = published_model(name)
+    if published is None:
+        about = "Small enough for any machine. It knows this app and simple edits." if name == NANO else ""
+        return gigabytes(size), about
+    memory = plan(published.config, published.weight_bytes, None)
+    rows = [
+        f"Weights      {gigabytes(memory.weights)}",
+        f"KV cache     {gigabytes(memory.kv_cache)} for {memory.context:,} tokens",
+        f"Scratch      {gigabytes(memory.scratch)}",
+    ]
+    if memory.available is None:
+        return f"{gigabytes(size)}, memory of this machine unknown", "\n".join(rows)
+    rows.append(f"Free memory  {gigabytes(memory.available)}")
+    if memory.largest_context:
+        rows.append(f"\nFits, with a context of up to {memory.largest_context:,} tokens.")
+        return f"{gigabytes(size)}, fits", "\n".join(rows)
+    smallest = plan(published.config, published.weight_bytes, 1).total
+    missing = gigabytes(smallest - memory.available)
+    rows.append(f"\nDoes not fit: {missing} more memory is needed even for a short conversation.")
+    return f"{gigabytes(size)}, too large for {gigabytes(memory.available)} free", "\n".join(rows)
+
+
+def _model_values(port: SlashPort) -> Iterable[Value]:
+    from gptoss_tui.engine.catalog import NANO, PUBLISHED, models_directory
+
+    here = sorted(path.name for path in models_directory().glob("[!.]*") if path.is_dir())
+    yield Value(NANO, "built in")
+    for name in PUBLISHED:
+        yield Value(name, "in the models directory" if name in here else "published, to download")
+    yield from (Value(name, "in the models directory") for name in here if name not in PUBLISHED)
+
+
+async def _effort(port: SlashPort, argument: str) -> None:
+    if not argument:
+        items = [Item(effort, effort, _EFFORT_HELP[effort], _cost(port, effort)) for effort in EFFORTS]
+
+        async def load() -> list[Item]:
+            return items
+
+        picked = await port.pick(Picker("Reasoning effort", load, what="use", selected=port.effort))
+        if picked is None:
+            return
+        argument = picked.value
+    wanted = [effort for effort in EFFORTS if effort == argument.lower()]
+    if wanted:
+        port.use_effort(wanted[0])
+        port.flash(f"Reasoning effort: {wanted[0]}")
+    else:
+        port.say("warning", f"There is no effort {to_terminal_line(argument)!r}.", f"Known: {', '.join(EFFORTS)}")
+
+
+def _cost(port: SlashPort, effort: str) -> str:
+    """What a change would cost, so that nobody is surprised by a long wait."""
+    if effort == port.effort:
+        return "in use"
+    level = next(one for one in EFFORTS if one == effort)
+    tokens = port.agent.effort_cost(level) if port.agent is not None else 0
+    return f"{tokens:,} tokens are read again" if tokens else ""
+
+
+def _effort_values(port: SlashPort) -> Iterable[Value]:
+    return [Value(effort, _EFFORT_HELP[effort]) for effort in EFFORTS]
+
+
+COMMANDS = (
+    Command(
+        "model",
+        "choose the model: those on this machine and those to download, with the memory they need",
+        _model,
+        "Model",
+        Argument("[name]", _model_values),
+        while_running=False,
+    ),
+    Command(
+        "effort",
+        "how hard the model thinks; says how many tokens a change costs",
+        _effort,
+        "Model",
+        Argument("[low|medium|high]", _effort_values),
+    ),
+)

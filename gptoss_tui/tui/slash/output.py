@@ -1,0 +1,123 @@
+"""Commands that take something out of the conversation: export and copy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.slash.export import FORMATS, export
+from gptoss_tui.tui.slash.port import SlashPort
+from gptoss_tui.tui.slash.record import Record
+from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+_SUFFIXES = {".md": "markdown", ".markdown": "markdown", ".json": "json", ".html": "html", ".htm": "html"}
+
+
+async def _export(port: SlashPort, argument: str) -> None:
+    record = port.record()
+    if record.is_empty:
+        port.say("info", "There is nothing to export yet.")
+        return
+    format_name, target = _target(argument, port.workspace)
+    title = f"gptoss-tui conversation of {datetime.now():%Y-%m-%d %H:%M}"
+    text = export(record.events, format_name, title)
+    try:
+        written = await asyncio.to_thread(_write_new, target, text)
+    except OSError as error:
+        port.say("error", f"{target} could not be written: {error.strerror}", "Name another file: /export FILE")
+        return
+    port.say("info", f"The conversation is in {written}")
+
+
+def _target(argument: str, workspace: str) -> tuple[str, Path]:
+    """The format and the file that the words of the command mean; a file is named by its time unless it is given."""
+    words = argument.split(maxsplit=1)
+    chosen = ""
+    if words and words[0].lower() in FORMATS:
+        chosen = words.pop(0).lower()
+    if words:
+        path = Path(workspace, os.path.expanduser(words[0]))
+        return chosen or _SUFFIXES.get(path.suffix.lower(), "markdown"), path
+    chosen = chosen or "markdown"
+    suffix = {"markdown": "md"}.get(chosen, chosen)
+    return chosen, Path(workspace, f"conversation-{datetime.now():%Y%m%d-%H%M%S}.{suffix}")
+
+
+def _write_new(path: Path, text: str) -> Path:
+    """Write a file that was not there; a name that is taken gets a number."""
+    for number in range(1, 100):
+        name = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        try:
+            with name.open("x", encoding="utf-8") as file:
+                file.write(text)
+            return name
+        except FileExistsError:
+            continue
+    raise FileExistsError(17, "there are too many files of that name")
+
+
+def _export_values(port: SlashPort) -> Iterable[Value]:
+    return [Value(name, help) for name, help in FORMATS.items()]
+
+
+async def _copy(port: SlashPort, argument: str) -> None:
+    record = port.record()
+    what, _, number = argument.lower().partition(" ")
+    match what:
+        case "" | "last":
+            text, missing = record.last_answer(), "There is no answer yet."
+        case "all":
+            text = "" if record.is_empty else export(record.events, "markdown", "Conversation")
+            missing = "There is no conversation yet."
+        case "code":
+            text, missing = _code(record, number)
+        case _:
+            port.say(
+                "warning", f"/copy does not know {to_terminal_line(argument)!r}.", "Use last, code, code 2, or all."
+            )
+            return
+    if text:
+        port.copy(text)
+    else:
+        port.say("info", missing)
+
+
+def _code(record: Record, number: str) -> tuple[str, str]:
+    """Code block `number` of the newest answer with code, by default its last one; else why there is none."""
+    blocks = record.code_blocks()
+    if not blocks:
+        return "", "No answer has a code block."
+    index = int(number) if number.isdecimal() else 0 if number else len(blocks)
+    if not 1 <= index <= len(blocks):
+        return "", f"The newest answer with code has blocks 1 to {len(blocks)}."
+    return blocks[index - 1].code, ""
+
+
+def _copy_values(port: SlashPort) -> Iterable[Value]:
+    yield Value("last", "the newest answer")
+    for number, block in enumerate(port.record().code_blocks(), start=1):
+        first = block.code.strip().split("\n")[0][:60]
+        yield Value(f"code {number}", f"{block.language or 'text'}: {first}")
+    yield Value("all", "the whole conversation as Markdown")
+
+
+COMMANDS = (
+    Command(
+        "export",
+        "write the conversation into a file of the workspace",
+        _export,
+        "Conversation",
+        Argument("[markdown|json|html] [file]", _export_values),
+    ),
+    Command(
+        "copy",
+        "copy the newest answer, one of its code blocks, or everything",
+        _copy,
+        "Conversation",
+        Argument("[last|code [number]|all]", _copy_values),
+    ),
+)

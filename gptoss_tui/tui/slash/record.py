@@ -1,0 +1,79 @@
+"""The conversation as it was shown: its closed events, for export, copying, and for showing it again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gptoss_tui.agent import events as ev
+
+_PASSING = (ev.PromptProgress, ev.ReasoningDelta, ev.AnswerDelta, ev.ToolCallDelta, ev.ToolOutputDelta, ev.RawTokens)
+_FENCE = re.compile(
+    r"^(?P<indent> {0,3})(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)\n(?P<code>.*?)^ {0,3}(?P=fence)[`~]*[ \t]*$",
+    re.M | re.S,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBlock:
+    """A fenced block of an answer."""
+
+    language: str
+    code: str
+
+
+class Record:
+    """Keeps every event of the conversation that is no delta, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[ev.Event] = []
+
+    def apply(self, event: ev.Event) -> None:
+        """Follow the conversation."""
+        if not isinstance(event, _PASSING):
+            self.events.append(event)
+
+    def clear(self) -> None:
+        """A new conversation begins."""
+        self.events.clear()
+
+    def keep_before(self, turn_id: str) -> None:
+        """Drop a turn and all behind it."""
+        for index, event in enumerate(self.events):
+            if event.turn_id == turn_id:
+                del self.events[index:]
+                return
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was said yet."""
+        return not any(isinstance(event, ev.TurnStarted) for event in self.events)
+
+    def answers(self) -> Iterator[str]:
+        """The texts of the answers, oldest first."""
+        for event in self.events:
+            if isinstance(event, ev.AnswerDone) and not event.preamble:
+                yield event.text
+
+    def last_answer(self) -> str:
+        """The newest answer; empty when there is none."""
+        return next(iter(reversed(list(self.answers()))), "")
+
+    def code_blocks(self) -> list[CodeBlock]:
+        """The code blocks of the newest answer that has some, in order."""
+        for answer in reversed(list(self.answers())):
+            if found := code_blocks(answer):
+                return found
+        return []
+
+
+def code_blocks(markdown: str) -> list[CodeBlock]:
+    """The fenced blocks of a text, without their fences; the indent of the fence is taken off the code."""
+    found = []
+    for match in _FENCE.finditer(markdown):
+        indent = match["indent"]
+        rows = [row.removeprefix(indent) for row in match["code"].split("\n")]
+        language = match["info"].strip().split(" ")[0]
+        found.append(CodeBlock(language, "\n".join(rows).removesuffix("\n")))
+    return found

@@ -1,0 +1,99 @@
+"""What a command is, and the table of all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.slash.port import SlashPort
+
+Group = Literal["Model", "Conversation", "Files", "Tools", "App", "Your prompts"]
+
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_CALL = re.compile(r"/(?P<name>[^\s/]+)(?:\s+(?P<rest>.*))?\Z", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Something that an argument may be, and what it means."""
+
+    text: str
+    help: str = ""
+
+
+Values = Callable[["SlashPort"], Iterable[Value]]
+Handler = Callable[["SlashPort", str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """The argument of a command: how it is written in help (`[low|medium|high]`), and the values to complete."""
+
+    form: str
+    values: Values | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command. `run` gets what stands behind the name, stripped; `while_running` says whether a turn may run."""
+
+    name: str
+    help: str
+    run: Handler
+    group: Group
+    argument: Argument | None = None
+    aliases: tuple[str, ...] = ()
+    while_running: bool = True
+
+    @property
+    def usage(self) -> str:
+        """`/effort [low|medium|high]`."""
+        return f"/{self.name} {self.argument.form}" if self.argument else f"/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was typed: a name, and the text behind it."""
+
+    name: str
+    argument: str
+
+
+class Registry:
+    """The commands by name. The first one of a name wins, so nothing that comes later replaces a built-in one."""
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self._by_name: dict[str, Command] = {}
+        self._all: list[Command] = []
+        for command in commands:
+            if command.name in self._by_name:
+                continue
+            self._all.append(command)
+            for name in (command.name, *command.aliases):
+                self._by_name.setdefault(name, command)
+
+    def __iter__(self) -> Iterator[Command]:
+        return iter(self._all)
+
+    def find(self, name: str) -> Command | None:
+        """The command of a name or alias, in any case."""
+        return self._by_name.get(name.lower())
+
+
+def parse_call(text: str) -> Call | None:
+    """The call that a message is; None for other messages: paths such as `/etc/hosts`, and text behind a space."""
+    match = _CALL.match(text.rstrip())
+    if match is None or not NAME.fullmatch(match["name"].lower()):
+        return None
+    return Call(match["name"].lower(), (match["rest"] or "").strip())
+
+
+def builtin_commands() -> tuple[Command, ...]:
+    """All commands of the program, in the order of help."""
+    from gptoss_tui.tui.slash import conversation, model, output, view
+
+    return (*model.COMMANDS, *conversation.COMMANDS, *output.COMMANDS, *view.COMMANDS)

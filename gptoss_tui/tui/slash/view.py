@@ -1,0 +1,80 @@
+"""Commands about the app: colours, keys, help, the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.screens.picker import Item, Picker, loaded
+from gptoss_tui.tui.slash.port import SlashPort
+from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+
+async def _theme(port: SlashPort, argument: str) -> None:
+    if not argument:
+        items = [Item(name, name, "", "in use" if name == port.theme else "") for name in port.themes]
+        picked = await port.pick(Picker("Theme", loaded(items), what="use", selected=port.theme))
+        if picked is None:
+            return
+        argument = picked.value
+    if argument in port.themes:
+        port.use_theme(argument)
+    else:
+        name = to_terminal_line(argument)
+        port.say("warning", f"There is no theme {name!r}.", "/theme lists them.")
+
+
+def _theme_values(port: SlashPort) -> Iterable[Value]:
+    return [Value(name, "in use" if name == port.theme else "") for name in port.themes]
+
+
+async def _keys(port: SlashPort, argument: str) -> None:
+    port.show_keys()
+
+
+async def _help(port: SlashPort, argument: str) -> None:
+    name = argument.removeprefix("/")
+    command = port.registry.find(name) if name else None
+    if name and command is None:
+        port.say("warning", f"There is no command /{name}.", "/help lists them.")
+        return
+    items = [
+        Item(
+            one.name,
+            one.usage,
+            one.help,
+            one.group,
+            _about(one),
+            searched=f"{one.name} {' '.join(one.aliases)} {one.help}",
+        )
+        for one in port.registry
+    ]
+    selected = command.name if command else ""
+    picked = await port.pick(Picker("Commands", loaded(items), what="write it", selected=selected, preview=True))
+    if picked is not None:
+        port.set_draft(f"/{picked.value} ")
+
+
+def _about(command: Command) -> str:
+    parts = [command.usage, f"{command.help[:1].upper()}{command.help[1:]}."]
+    if command.aliases:
+        parts.append("Also: " + ", ".join(f"/{alias}" for alias in command.aliases))
+    if not command.while_running:
+        parts.append("Waits until the model is done.")
+    return "\n\n".join(parts)
+
+
+def _help_values(port: SlashPort) -> Iterable[Value]:
+    return [Value(command.name, command.help) for command in port.registry]
+
+
+async def _quit(port: SlashPort, argument: str) -> None:
+    port.quit()
+
+
+COMMANDS = (
+    Command("theme", "choose the colours", _theme, "App", Argument("[name]", _theme_values)),
+    Command("keys", "all keys", _keys, "App"),
+    Command("help", "all commands, and what each does", _help, "App", Argument("[command]", _help_values)),
+    Command("quit", "end the app; a draft and the conversation are kept", _quit, "App", aliases=("exit",)),
+)

@@ -10,7 +10,6 @@ from textual.events import AppBlur, AppFocus, Key, Paste
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.errors import CheckpointError, EngineError
-from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
 from gptoss_tui.tui.controllers.frames import FrameClock
 from tests.tui.conftest import until
 from tests.tui.screen import colours, composer, conversation, help_text, panel, screen, status, transcript

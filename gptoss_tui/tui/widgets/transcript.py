@@ -7,7 +7,7 @@ Rows that were painted once are painted again from what was sent to the terminal
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 
 from rich.cells import cell_len
@@ -32,6 +32,9 @@ REFLOW_PAUSE_SECONDS = 0.03
 """After a resize the blocks out of view are drawn in slices, at most a fifth of the time."""
 
 PAINTED_ROWS = 400
+
+_NOTHING = Strip([])
+"""What stands between blocks."""
 
 
 class Transcript(ScrollView, can_focus=False):
@@ -239,22 +242,28 @@ class Transcript(ScrollView, can_focus=False):
         return strip.apply_offsets(0, row)
 
     def _paint(
-        self, row: int, palette: Palette, marks: Iterable[tuple[Span, Style]], span: tuple[int, int] | None
+        self, row: int, palette: Palette, marks: Sequence[tuple[Span, Style]], selected: tuple[int, int] | None
     ) -> Strip:
         raw = self._row(row)
         if raw is None:
-            return Strip.blank(self.size.width, palette.base)
+            raw = _NOTHING
+        if (marks or selected is not None) and raw is not _NOTHING:
+            strip = raw.adjust_cell_length(self.size.width).apply_style(palette.base)
+            for found, style in marks:
+                strip = _styled(strip, (found.start, found.end), style)
+            return self._filtered(strip if selected is None else _styled(strip, selected, self.selection_style))
         known = self._painted.get(id(raw))
         if known is not None and known[0] is raw:
-            strip = known[1]
-        else:
-            strip = raw.adjust_cell_length(self.size.width).apply_style(palette.base)
-            for line_filter in self.get_line_filters():
-                strip = strip.apply_filter(line_filter, self.background_colors[1])
-            self._painted[id(raw)] = (raw, strip)
-        for found, style in marks:
-            strip = _styled(strip, (found.start, found.end), style)
-        return strip if span is None else _styled(strip, span, self.selection_style)
+            return known[1]
+        strip = self._filtered(raw.adjust_cell_length(self.size.width).apply_style(palette.base))
+        self._painted[id(raw)] = (raw, strip)
+        return strip
+
+    def _filtered(self, strip: Strip) -> Strip:
+        """As the terminal's wishes are, such as no colours."""
+        for line_filter in self.get_line_filters():
+            strip = strip.apply_filter(line_filter, self.background_colors[1])
+        return strip
 
     def _marks(self, first: int, last: int) -> dict[int, list[tuple[Span, Style]]]:
         """What the search finds between two rows, and how it is marked."""
@@ -280,7 +289,7 @@ class Transcript(ScrollView, can_focus=False):
         if start < 1:
             return strip
         pill = Segment(note, Style(color=palette.base.bgcolor, bgcolor=palette.heading.color, bold=True))
-        return Strip([*strip.crop(0, start), pill, *strip.crop(start + size, width)], width)
+        return self._filtered(Strip([*strip.crop(0, start), pill, *strip.crop(start + size, width)], width))
 
     # Selection
 

@@ -1,0 +1,122 @@
+"""Files that change what other programs do: writing one is a way to run code later, so no mode writes them unasked.
+
+Names are compared as the most forgiving file system would: without case, compatibility forms, trailing dots and
+streams.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from typing import Final
+
+_GIT: Final = "git"
+_SHELL: Final = "the shell"
+_EDITOR: Final = "an editor"
+_OWN: Final = "gptoss-tui itself"
+_KEYS: Final = "keys and logins"
+_AGENTS: Final = "other assistants"
+
+# Any component of a path; `*` as in shells.
+_NAMES: Final[dict[str, str]] = {
+    ".git": _GIT,
+    "git~1": _GIT,
+    ".gitconfig": _GIT,
+    ".gitmodules": _GIT,
+    ".githooks": "hooks of git",
+    ".husky": "hooks of git",
+    ".pre-commit-config.yaml": "hooks of git",
+    "lefthook.y*ml": "hooks of git",
+    ".bash_aliases": _SHELL,
+    ".bash_login": _SHELL,
+    ".bash_logout": _SHELL,
+    ".bash_profile": _SHELL,
+    ".bashrc": _SHELL,
+    ".cshrc": _SHELL,
+    ".envrc": _SHELL,
+    ".inputrc": _SHELL,
+    ".kshrc": _SHELL,
+    ".login": _SHELL,
+    ".logout": _SHELL,
+    ".profile": _SHELL,
+    ".tcshrc": _SHELL,
+    ".xprofile": _SHELL,
+    ".xinitrc": _SHELL,
+    ".xsessionrc": _SHELL,
+    ".zlogin": _SHELL,
+    ".zlogout": _SHELL,
+    ".zprofile": _SHELL,
+    ".zshenv": _SHELL,
+    ".zshrc": _SHELL,
+    "config.fish": _SHELL,
+    ".vscode": _EDITOR,
+    ".idea": _EDITOR,
+    ".zed": _EDITOR,
+    ".fleet": _EDITOR,
+    ".devcontainer": _EDITOR,
+    ".devcontainer.json": _EDITOR,
+    "*.code-workspace": _EDITOR,
+    "*.sublime-project": _EDITOR,
+    ".vim": _EDITOR,
+    ".vimrc": _EDITOR,
+    ".gvimrc": _EDITOR,
+    ".exrc": _EDITOR,
+    ".nvimrc": _EDITOR,
+    ".nvim.lua": _EDITOR,
+    ".emacs": _EDITOR,
+    ".emacs.d": _EDITOR,
+    ".dir-locals*.el": _EDITOR,
+    ".gptoss-tui.toml": _OWN,
+    ".mcp.json": "tool servers",
+    ".claude": _AGENTS,
+    ".codex": _AGENTS,
+    ".cursor": _AGENTS,
+    ".gemini": _AGENTS,
+    ".vibe": _AGENTS,
+    ".ssh": _KEYS,
+    ".gnupg": _KEYS,
+    ".netrc": _KEYS,
+    ".npmrc": _KEYS,
+    ".pypirc": _KEYS,
+}
+# Two components in a row, for a workspace that is the home folder.
+_PAIRS: Final[dict[tuple[str, str], str]] = {
+    (".config", "gptoss-tui"): _OWN,
+    ("application support", "gptoss-tui"): _OWN,
+    ("state", "gptoss-tui"): _OWN,
+    (".config", "git"): _GIT,
+    (".config", "fish"): _SHELL,
+    (".config", "nvim"): _EDITOR,
+    (".config", "autostart"): "the start of programs",
+    (".config", "systemd"): "the start of programs",
+    ("library", "launchagents"): "the start of programs",
+}
+
+PROTECTED_NAMES: Final = tuple(_NAMES)
+"""What a sandbox that lets a command write the workspace should keep from being written."""
+
+
+def protected_by(path: str) -> str | None:
+    """Whose behaviour the file at `path` decides (`git`, `the shell`); None when it is like any other file."""
+    parts = [plain_name(part) for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
+    for part in parts:
+        for pattern, owner in _NAMES.items():
+            if part == pattern or ("*" in pattern and fnmatchcase(part, pattern)):
+                return owner
+    return next((_PAIRS[pair] for pair in pairwise(parts) if pair in _PAIRS), None)
+
+
+def named_in(words: Iterable[str]) -> str | None:
+    """The first word of a command that names a protected file, also as the value of an option; None without one."""
+    for word in words:
+        if any(protected_by(piece) for piece in (word, *word.split("="), *word.split(":"))):
+            return word
+    return None
+
+
+def plain_name(name: str) -> str:
+    """A file name as a forgiving file system compares it."""
+    visible = "".join(char for char in name if unicodedata.category(char) != "Cf")
+    return unicodedata.normalize("NFKC", visible).casefold().split(":")[0].rstrip(" .")

@@ -36,6 +36,7 @@ class TranscriptController:
         self._answered = ("", "")
         self._items: dict[str, Block] = {}
         self._thoughts: dict[str, tuple[ThoughtBlock, float]] = {}
+        self._turns: dict[str, UserBlock] = {}
         self._raw: RawBlock | None = None
         self._welcome: WelcomeBlock | None = None
         self._inline = True
@@ -52,8 +53,23 @@ class TranscriptController:
         """Start an empty conversation."""
         self._items.clear()
         self._thoughts.clear()
+        self._turns.clear()
         self._transcript.clear()
         self._pane.transcript.clear()
+
+    def drop_from(self, turn_id: str) -> None:
+        """Take a turn and everything below it away."""
+        first = self._turns.get(turn_id)
+        blocks = self._transcript.blocks
+        if first is None or first not in blocks:
+            return
+        gone = blocks[blocks.index(first) :]
+        thoughts = {id(block.thought) for block in gone if isinstance(block, ReasoningBlock)}
+        beside = self._pane.transcript
+        self._transcript.remove_block(*gone)
+        beside.remove_block(*[b for b in beside.blocks if isinstance(b, ThoughtBlock) and id(b.thought) in thoughts])
+        self._turns = {name: block for name, block in self._turns.items() if block not in gone}
+        self.flush()
 
     def notice(self, kind: NoticeKind, message: str, hint: str = "") -> None:
         """Say something to the person, in the conversation."""
@@ -126,7 +142,8 @@ class TranscriptController:
         if self._welcome is not None:
             self._transcript.remove_block(self._welcome)
             self._welcome = None
-        self._add(UserBlock(safe(event.text)))
+        self._turns[event.turn_id] = block = UserBlock(safe(event.text))
+        self._add(block)
         self._transcript.to_tail()
         self.flush()
 

@@ -103,7 +103,7 @@ async def _exchange(url: WebUrl, policy: NetPolicy) -> Fetched | str:
     if policy.proxy:
         await _check_for_proxy(url, policy)
     target = URL(url.text, encoded=True)
-    if (target.scheme, target.host, target.port) != (url.scheme, url.host, url.port):
+    if (target.scheme, target.raw_host, target.port) != (url.scheme, url.host, url.port):
         raise FetchError(f"Error fetching URL `{url.text}`: it can be read in more than one way.")
     try:
         async with (

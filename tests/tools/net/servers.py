@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -113,10 +114,8 @@ async def serve_canary() -> AsyncIterator[Canary]:
     first = await asyncio.start_server(serve, "0.0.0.0", 0)
     canary.port = first.sockets[0].getsockname()[1]
     servers = [first]
-    try:
+    with contextlib.suppress(OSError):  # a machine without IPv6
         servers.append(await asyncio.start_server(serve, "::1", canary.port))
-    except OSError:
-        pass  # a machine without IPv6
     try:
         yield canary
     finally:

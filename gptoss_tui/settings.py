@@ -43,7 +43,8 @@ class Settings:
 
     `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
-    `python_image` is for Docker and must be there already.
+    `python_image` is for Docker and must be there already. `shell` None offers it to every model but nano, which was
+    trained without.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
 
@@ -67,6 +68,7 @@ class Settings:
     searxng_url: str | None = None
     python_sandbox: SandboxChoice = "auto"
     python_image: str = "python:3.12-slim"
+    shell: bool | None = None
     show_browser_results: bool = False
     raw: bool = False
     workspace: Path = Path()
@@ -75,6 +77,11 @@ class Settings:
     mouse: bool = True
     plain: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def offers_shell(self) -> bool:
+        """Whether the model is told about the shell."""
+        return self.model != "nano" if self.shell is None else self.shell
 
     def engine_spec(self) -> EngineSpec:
         """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory."""

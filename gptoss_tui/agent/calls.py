@@ -73,7 +73,8 @@ class CallRunner:
 
     def tool_name(self, recipient: str) -> str:
         """The registered name of the tool that a recipient means, or the recipient when there is none."""
-        return normalize_recipient(recipient, self._registry.names) or recipient
+        known = normalize_recipient(recipient, self._registry.names)
+        return known or self._registry.alias_of(recipient) or recipient
 
     async def handle(self, call: SampledCall) -> LimitMet | None:
         """Answer `call`. Gives the limit when the turn must end with it."""
@@ -128,7 +129,7 @@ class CallRunner:
             raise _as_tool_error(call, error) from error
 
     def _find(self, call: SampledCall) -> Tool:
-        tool = self._registry.find(call.tool)
+        tool = self._registry.find(call.recipient) or self._registry.find(call.tool)
         if tool is None:
             known = ", ".join(self._registry.names) or "none"
             raise ToolError(f"There is no tool {call.recipient!r}. The tools are: {known}.")

@@ -15,8 +15,10 @@ from gptoss_tui.settings import Settings
 from gptoss_tui.tools.base import BuiltinTools, Workspace
 from gptoss_tui.tools.browser.choose import choose_backend
 from gptoss_tui.tools.browser.tool import Browser
+from gptoss_tui.tools.declarations import APPLY_PATCH
 from gptoss_tui.tools.python.tool import Python
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
+from gptoss_tui.tools.shell.tool import ShellTool
 from gptoss_tui.tools.workspace import open_workspace
 
 _DEFAULT_TEMPERATURES = {"nano": 0.0}
@@ -64,7 +66,11 @@ def build_registry(settings: Settings, workspace: Workspace) -> ToolRegistry:
         builtin.append(Python(settings.python_sandbox, settings.python_image))
     if settings.browser:
         builtin.append(Browser(choose_backend(settings), _count_tokens))
-    return ToolRegistry(workspace_tools(workspace, edit=settings.apply_patch), builtin)
+    functions = workspace_tools(workspace, edit=settings.apply_patch)
+    if settings.offers_shell:
+        patches = next((tool for tool in functions if tool.name == APPLY_PATCH.name), None)
+        functions = (*functions, ShellTool(workspace, patches))
+    return ToolRegistry(functions, builtin)
 
 
 def _count_tokens(text: str) -> int:

@@ -54,6 +54,11 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("-p", "--python", action=argparse.BooleanOptionalAction, help="let the model run Python")
     group.add_argument(
+        "--shell",
+        action=argparse.BooleanOptionalAction,
+        help="let the model run commands in the workspace (default: on, but off for nano)",
+    )
+    group.add_argument(
         "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages that the model reads"
     )
     group.add_argument("--developer-message", metavar="TEXT", help="your own instructions to the model")

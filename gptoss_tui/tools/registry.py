@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from gptoss_tui import patch
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
+from gptoss_tui.tools.aliases import AliasedTool, alias_of, translation_of
 from gptoss_tui.tools.apply_patch import ApplyPatchTool, WritePlan
 from gptoss_tui.tools.base import BuiltinTools, Citation, FunctionTool, Tool, Workspace
 from gptoss_tui.tools.list_files import ListFilesTool
@@ -44,8 +45,18 @@ class ToolRegistry:
         return tuple(group.namespace for group in self._builtin)
 
     def find(self, recipient: str) -> Tool | None:
-        """The tool that a recipient such as `functions.read_file`, `read_file` or `browser.open` names, or None."""
-        return self._tools.get(recipient.strip().removeprefix(_NAMESPACE))
+        """The tool that a recipient such as `functions.read_file`, `read_file` or `browser.open` names, or None.
+
+        Names that models learned elsewhere are understood, with the arguments that go with them.
+        """
+        tool = self._tools.get(recipient.strip().removeprefix(_NAMESPACE))
+        if tool is None and (name := self.alias_of(recipient)):
+            return AliasedTool(self._tools[name], translation_of(recipient))
+        return tool
+
+    def alias_of(self, recipient: str) -> str | None:
+        """The name of the tool that a name from elsewhere, such as `container.exec`, means; None when it means none."""
+        return alias_of(recipient, self._tools)
 
     def cite(self, answer: str) -> tuple[Citation, ...]:
         """The citations in an answer, in their order."""

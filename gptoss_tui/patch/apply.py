@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptoss_tui.errors import GptOssError, PatchError
-from gptoss_tui.patch import disk
+from gptoss_tui.patch import disk, kernel
 from gptoss_tui.patch.confine import MAX_FILE_BYTES, PathError, Tree, is_protected
 from gptoss_tui.patch.journal import Journal, NoJournal, Record, UnsettledError, new_record
-from gptoss_tui.patch.kernel import exchange
 from gptoss_tui.patch.recover import Stuck, folders_of, roll_back, tidy
 from gptoss_tui.patch.types import FileState, Plan, Write
 
@@ -223,12 +222,12 @@ def _replace(folder: int, staged: str, name: str, seen: os.stat_result, path: st
     now = disk.status(folder, name)
     if now is None or not disk.unchanged(seen, now):
         raise _changed(path)
-    if not exchange(folder, staged, name):
+    if not kernel.exchange(folder, staged, name):
         os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
         return
     taken = disk.status(folder, staged)
     if taken is None or not disk.same_file(taken, seen):
-        exchange(folder, staged, name)
+        kernel.exchange(folder, staged, name)
         raise _changed(path)
 
 

@@ -1,0 +1,236 @@
+"""A process that dies, or a disk that refuses, anywhere in an edit: all old or all new after the next start."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptoss_tui.errors import GptOssError, UndoError
+from gptoss_tui.patch import kernel
+from gptoss_tui.undo import UndoStore
+from gptoss_tui.undo.journal import TurnJournal
+from tests.patch.test_scenarios import snapshot
+from tests.undo import crash
+from tests.undo.victim import REFUSED, act
+
+STEPS = ("open", "write", "fsync", "link", "rename", "unlink", "mkdir", "rmdir", "fchmod")
+JOURNAL = ("opened", "committed", "closed", "withdrawn")
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, step: Callable[[str], None]) -> None:
+    """Call `step` before each write to the workspace, and before and after each write to the journal."""
+
+    def before(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if name != "open" or args[1] & os.O_CREAT:
+                step(name)
+            return call(*args, **kwargs)
+
+        return wrapper
+
+    def around(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            step(f"before {name}")
+            value = call(*args, **kwargs)
+            step(f"after {name}")
+            return value
+
+        return wrapper
+
+    for name in STEPS:
+        monkeypatch.setattr(os, name, before(name, getattr(os, name)))
+    monkeypatch.setattr(kernel, "exchange", before("exchange", kernel.exchange))
+    for name in JOURNAL:
+        monkeypatch.setattr(TurnJournal, name, around(name, getattr(TurnJournal, name)))
+
+
+def killed_at(number: int, work: Callable[[], object]) -> bool:
+    """Run `work` in a child that is killed at its `number`-th step. False when it ended before."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def step(name: str) -> None:
+            nonlocal count
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            with pytest.MonkeyPatch.context() as monkeypatch:
+                watch(monkeypatch, step)
+                work()
+            os._exit(0)
+        except GptOssError:
+            os._exit(REFUSED)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(99)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0
+    return False
+
+
+@pytest.mark.parametrize("action", crash.ACTIONS)
+def test_killed_at_every_step(tmp_path: Path, action: str) -> None:
+    stage = crash.set_stage(tmp_path, action, trace=False)
+    number, ends = 1, set()
+    while True:
+        root, state = stage.fresh()
+        died = killed_at(number, lambda root=root, state=state: act(action, root, state))  # type: ignore[misc]
+        kept = snapshot(root)
+        assert crash.complaint(stage, root, state, -9 if died else 0) is None, f"step {number}"
+        ends.add(kept not in (stage.old, stage.new))
+        if not died:
+            break
+        number += 1
+    assert number > 40
+    assert ends == {True, False}, "some of the deaths left half an edit behind"
+
+
+def test_the_recovery_itself_is_killed_at_every_step(tmp_path: Path) -> None:
+    stage = crash.set_stage(tmp_path, "apply", trace=False)
+    deaths = 0
+    for number in range(1, 200, 7):
+        root, state = stage.fresh()
+        if not killed_at(number, lambda root=root, state=state: act("apply", root, state)):  # type: ignore[misc]
+            break
+        shutil.rmtree(tmp_path / "half", ignore_errors=True)
+        (tmp_path / "now").rename(tmp_path / "half")
+        at = 1
+        while True:
+            shutil.rmtree(tmp_path / "now", ignore_errors=True)
+            # `cp` keeps names of one file names of one file, as they are in the middle of an edit.
+            subprocess.run(["cp", "-a", tmp_path / "half", tmp_path / "now"], check=True)
+            if not killed_at(at, lambda root=root, state=state: UndoStore(root, state).recover()):  # type: ignore[misc]
+                break
+            assert crash.complaint(stage, root, state, -9) is None, f"edit killed at {number}, recovery at {at}"
+            deaths += 1
+            at += 1
+    assert deaths > 40
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EXDEV])
+@pytest.mark.parametrize("action", crash.ACTIONS)
+def test_an_error_at_every_step(tmp_path: Path, action: str, code: int) -> None:
+    stage = crash.set_stage(tmp_path, action, trace=False)
+    number = refused = 0
+    while True:
+        number += 1
+        root, state = stage.fresh()
+        count = 0
+
+        def step(name: str) -> None:
+            nonlocal count
+            count += 1
+            if count == number:  # noqa: B023
+                raise OSError(code, os.strerror(code))
+
+        result = 0
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            watch(monkeypatch, step)
+            try:
+                act(action, root, state)
+            except GptOssError as error:
+                result = REFUSED
+                refused += 1
+                assert "othing was changed" in str(error) or "undo store" in str(error)
+                assert snapshot(root) == stage.old, f"step {number}"
+        assert crash.complaint(stage, root, state, result) is None, f"step {number}"
+        if count < number:
+            break
+    assert refused > 25
+
+
+def test_a_disk_that_stays_broken_is_mended_at_the_next_start(tmp_path: Path) -> None:
+    """From some step on every write fails, the way back too: the error says what is where, and nothing is lost."""
+    stage = crash.set_stage(tmp_path, "apply", trace=False)
+    half = 0
+    for number in range(1, 60):
+        root, state = stage.fresh()
+        count = 0
+
+        def step(name: str) -> None:
+            nonlocal count
+            count += 1
+            if count >= number:  # noqa: B023
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        message = ""
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            watch(monkeypatch, step)
+            try:
+                act("apply", root, state)
+            except GptOssError as error:
+                message = str(error)
+        if "undone in part only" in message:
+            half += 1
+            assert "It is tried again at the next start" in message
+        assert crash.complaint(stage, root, state, -9) is None, f"from step {number} on"
+    assert half > 5
+
+
+def test_what_a_person_changed_after_the_crash_is_theirs(tmp_path: Path) -> None:
+    stage = crash.set_stage(tmp_path, "apply", trace=False)
+    seen = 0
+    for number in range(1, 60):
+        root, state = stage.fresh()
+        if not killed_at(number, lambda root=root, state=state: act("apply", root, state)):  # type: ignore[misc]
+            break
+        if not list(root.glob(".patch-*-0.old")) or (root / "a.txt").read_text() != "alpha\nBETA\n":
+            continue
+        (root / "a.txt").write_text("mine\n")
+        notices = UndoStore(root, state).recover()
+        assert (root / "a.txt").read_text() == "mine\n"
+        if notices:
+            seen += 1
+            assert "a.txt (its old content is in .patch-" in notices[0]
+            (backup,) = root.glob(".patch-*-0.old")
+            assert backup.read_text() == "alpha\nbeta\n"
+        assert UndoStore(root, state).recover() == ()
+    assert seen > 0
+
+
+def test_edits_are_refused_while_an_interrupted_one_cannot_be_taken_back(tmp_path: Path) -> None:
+    stage = crash.set_stage(tmp_path, "apply", trace=False)
+    root, state = stage.fresh()
+    number = 1
+    while killed_at(number, lambda: act("apply", root, state)):
+        if (root / "a.txt").read_text() == "alpha\nBETA\n":
+            break
+        root, state = stage.fresh()
+        number += 1
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, "rename", refuse)
+        with pytest.raises(UndoError, match=r"cannot be taken back yet: a\.txt"):
+            UndoStore(root, state).recover()
+        with pytest.raises(GptOssError, match="nothing was changed"):
+            act("apply", root, state)
+    assert crash.complaint(stage, root, state, -9) is None
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize("action", crash.ACTIONS)
+def test_killed_at_system_calls(tmp_path: Path, action: str) -> None:
+    """A sample of the points, SQLite's own among them; `python -m tests.undo.crash` tries all."""
+    stage = crash.set_stage(tmp_path, action)
+    tried = list(crash.points(stage, 12))
+    assert len(tried) > 8
+    for call, at in tried:
+        assert crash.inject(stage, call, at, "signal=SIGKILL") is None, f"{call} number {at}"

@@ -80,7 +80,7 @@ class State:
 
 def _head_rows(config: ModelConfig) -> int:
     """Query heads of a key/value head, as many as a product takes at least."""
-    return max(16, triton.next_power_of_2(config.heads_per_kv))
+    return max(16, int(triton.next_power_of_2(config.heads_per_kv)))
 
 
 class Decoder:
@@ -97,9 +97,14 @@ class Decoder:
 
     def layers(self, splits: int) -> None:
         """Run `state.x` through all layers at `state.position`, with the keys of full layers split so many times."""
-        for index, layer in enumerate(self.weights.layers):
-            self._attention(index, layer, splits)
-            self._experts(layer)
+        for index in range(len(self.weights.layers)):
+            self.layer(index, splits)
+
+    def layer(self, index: int, splits: int) -> None:
+        """Run `state.x` through one layer."""
+        layer = self.weights.layers[index]
+        self._attention(index, layer, splits)
+        self._experts(layer)
 
     def logits(self) -> None:
         """`state.logits` of `state.x`."""

@@ -1,6 +1,6 @@
 """Keys and values of one sequence on a GPU, kept between requests.
 
-Full layers hold every token, in segments of `SEGMENT` tokens that are allocated when the first token needs them. Sliding
+Full layers hold every token, in segments of `SEGMENT` tokens, allocated when the first token needs them. Sliding
 layers share the shape of a ring: position p lies in slot p % `ring`. A ring is longer than the window by at least the
 longest chunk, so that a chunk can be appended before its first query has looked back, and going back by what is
 left of it is free. Further back a snapshot of the window is needed (see engine/prefix.py for where they are taken).
@@ -8,23 +8,37 @@ left of it is free. Further back a snapshot of the window is needed (see engine/
 Kernels find a layer's memory through a table of addresses, int64 [layers, 2, segments]: position p of a full layer is
 in segment p // SEGMENT, of a sliding one in segment 0 (its table has one segment that is as long as the ring). Each
 segment holds [K, slots, D]. The tables stay where they are, so a captured graph survives growth.
+
+Beside the sequence stand kept prefixes, as in the torch engine: copies of a few beginnings, which `restore` puts in
+place of the sequence.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.prefix import common_prefix, prefix_digest
+from gptoss_tui.engine.torch.kv_cache import KEPT_TOKENS, MAX_KEPT, MAX_MARKS
 
 SEGMENT = 4096
 """Tokens. 101 MB for all full layers of gpt-oss-20b in bfloat16."""
 
-SNAPSHOT_INTERVAL = 2048
-MAX_MARKS = 16
+SNAPSHOT_INTERVAL = 1024
+"""Tokens. A snapshot of gpt-oss-20b in bfloat16 takes 3.1 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A beginning of a sequence: [layers, 2, K, position, D], and [layers, 2, K, min(window - 1, position), D]."""
+
+    full: Tensor
+    sliding: Tensor
 
 
 class KVCache:
@@ -52,6 +66,7 @@ class KVCache:
         self._newest = 0  # positions below this were written to the rings at some time
         self._snapshots: dict[int, Tensor] = {}  # position to [layers, 2, K, min(window - 1, position), D]
         self._marks: deque[int] = deque()
+        self._kept: dict[tuple[int, ...], _Kept] = {}  # the one used last stands at the end
 
     @property
     def length(self) -> int:
@@ -60,8 +75,14 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all buffers and snapshots."""
-        return sum(tensor.nbytes for tensor in (self._sliding, *self._full, *self._snapshots.values()))
+        """Bytes of all buffers, snapshots and kept prefixes."""
+        kept = (tensor for prefix in self._kept.values() for tensor in (prefix.full, prefix.sliding))
+        return sum(tensor.nbytes for tensor in (self._sliding, *self._full, *self._snapshots.values(), *kept))
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Digests of the kept prefixes, the one used last at the end."""
+        return tuple(prefix_digest(tokens) for tokens in self._kept)
 
     @property
     def bytes_per_token(self) -> int:
@@ -109,7 +130,7 @@ class KVCache:
         """
         if not 0 <= position <= self.length:
             raise ValueError(f"cannot rewind {self.length} tokens to {position}")
-        if self._newest - max(0, position - self._past) > self.ring:  # the ring has gone over the window before it
+        if not self._can_cut(position):
             position = max((kept for kept in self._snapshots if kept <= position), default=0)
             self._restore(position)
         del self.tokens[position:]
@@ -121,12 +142,56 @@ class KVCache:
         """Forget everything."""
         self.rewind(0)
 
+    def keep(self, position: int) -> None:
+        """Copy the first `position` tokens, which are in the cache, beside the sequence; old copies make room."""
+        key = tuple(self.tokens[:position])
+        if kept := self._kept.pop(key, None):
+            self._kept[key] = kept
+            return
+        if not 0 < position <= KEPT_TOKENS or not self._can_cut(position):
+            return
+        while self._kept and (len(self._kept) >= MAX_KEPT or sum(map(len, self._kept)) + position > KEPT_TOKENS):
+            del self._kept[next(iter(self._kept))]
+        parts = [segment[:, :, :, : position - at] for at, segment in self._covering(position)]
+        self._kept[key] = _Kept(torch.cat(parts, dim=3), self._window(position))
+
+    def restore(self, tokens: Sequence[int]) -> int:
+        """Put the longest kept prefix of `tokens`, less their last one, in place of a shorter sequence.
+
+        Returns the tokens held then.
+        """
+        fitting = [key for key in self._kept if len(key) < len(tokens) and common_prefix(key, tokens) == len(key)]
+        best = max(fitting, key=len, default=())
+        if len(best) <= self.length:
+            return self.length
+        kept = self._kept[best] = self._kept.pop(best)
+        self.rewind(0)
+        self.reserve(len(best))
+        for at, segment in self._covering(len(best)):
+            part = kept.full[:, :, :, at : at + self.segment]
+            segment[:, :, :, : part.shape[3]] = part
+        self._sliding[:, :, :, self._slots(len(best))] = kept.sliding
+        self.tokens, self._newest = list(best), len(best)
+        self._snapshots[len(best)] = kept.sliding
+        return self.length
+
+    def _covering(self, position: int) -> list[tuple[int, Tensor]]:
+        """The full segments that hold the first `position` tokens, each with the position of its first one."""
+        return [(n * self.segment, part) for n, part in enumerate(self._full) if n * self.segment < position]
+
+    def _can_cut(self, position: int) -> bool:
+        """Whether the rings still hold the window before `position`."""
+        return self._newest - max(0, position - self._past) <= self.ring
+
+    def _window(self, position: int) -> Tensor:
+        return self._sliding[:, :, :, self._slots(position)]
+
     def _slots(self, position: int) -> Tensor:
         """Slots of the window before `position`, in order."""
         return torch.arange(max(0, position - self._past), position, device=self.device) % self.ring
 
     def _snapshot(self, position: int) -> None:
-        self._snapshots[position] = self._sliding[:, :, :, self._slots(position)]
+        self._snapshots[position] = self._window(position)
 
     def _restore(self, position: int) -> None:
         if position:

@@ -25,10 +25,10 @@ class Prefill:
         self.config: ModelConfig = decoder.config
         self.weights = decoder.weights
 
-    def run(self, ids: Tensor) -> Tensor:
+    def run(self, ids: Tensor, layers: int | None = None) -> Tensor:
         """Run `ids` int64 [T] at the decoder's position: the residual stream after the last layer, float32 [T, H].
 
-        The caller reserves the room (`cache.reserve`), sets the position, and commits the ids.
+        The caller reserves the room (`cache.reserve`), sets the position, and commits the ids. `layers` stops early.
         """
         config, weights = self.config, self.weights
         tokens, hidden = len(ids), config.hidden_size
@@ -36,12 +36,16 @@ class Prefill:
         wide = triton.next_power_of_2(hidden)
         embed_kernel[(tokens,)](ids, weights.embedding, x, H=hidden, H2=wide)
         added: Tensor | None = None
-        for index, layer in enumerate(weights.layers):
+        for index, layer in enumerate(weights.layers[:layers]):
             mixed = self._attention(index, layer, self._norm(x, added, layer.attn_norm))
             t = self._norm(x, F.linear(mixed, layer.out_weight, layer.out_bias), layer.mlp_norm)
             added = self._experts(layer, t)
         assert added is not None
         return x + added.sum(1, dtype=torch.float32)
+
+    def norm(self, x: Tensor, scale: Tensor) -> Tensor:
+        """The normed rows of x [T, H] in the model's dtype."""
+        return self._norm(x, None, scale)
 
     def _norm(self, x: Tensor, added: Tensor | None, scale: Tensor) -> Tensor:
         """x += what was added, [T, H] or [T, k, H]; the normed rows in the model's dtype."""

@@ -36,8 +36,8 @@ def attend_kernel(
 ):  # fmt: skip
     """out [Q, D] = softmax(scale * query keys^T, with sinks) values, for the token at `position`.
 
-    query [Q, D]; sinks [Q]; WINDOW 0 sees all. Scratch, float32: parts [K, SPLITS, ROWS, D], stats [K, SPLITS, 2, ROWS];
-    arrived int32 [K], zero before and after. ROWS is G padded to what a product takes.
+    query [Q, D]; sinks [Q]; WINDOW 0 sees all. Scratch, float32: parts [K, SPLITS, ROWS, D] and
+    stats [K, SPLITS, 2, ROWS]; arrived int32 [K], zero before and after. ROWS is G padded to what a product takes.
     """
     G: tl.constexpr = Q // K
     head, split = tl.program_id(0), tl.program_id(1)

@@ -1,7 +1,7 @@
 """Many tokens through their experts: products of MXFP4 tiles with tokens that are grouped by expert.
 
-T tokens with k experts each make T * k rows, sorted by expert. A block has up to BM rows of one expert; which, a program
-finds from `ends`. Experts without rows have no blocks, so their weights are not read.
+T tokens with k experts each make T * k rows, sorted by expert. A block has up to BM rows of one expert; which,
+a program finds from `ends`. Experts without rows have no blocks, so their weights are not read.
 """
 
 from __future__ import annotations

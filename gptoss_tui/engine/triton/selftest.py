@@ -1,0 +1,93 @@
+"""Before the first request: does this device compute what the reference does?
+
+The first two layers (one sliding, one full) run a few tokens through the kernels of prefill and one more through those
+of decode, and in float32 through plain torch. A driver, compiler or card that computes wrong is refused here, not
+noticed as bad answers.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.torch.model import apply_rope, attend, hidden_keys, rms_norm, swiglu
+from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.kernels.mxfp4 import Tiles
+from gptoss_tui.engine.triton.prefill import Prefill
+from gptoss_tui.engine.triton.weights import LayerWeights
+from gptoss_tui.errors import EngineError
+
+TOKENS = 5
+LAYERS = 2
+
+TOLERANCE = 2e-2
+"""Of the norm of what the layers add, in bfloat16; two roundings of each product make about 5e-3."""
+
+
+def check_device(decoder: Decoder, prefill: Prefill) -> None:
+    """Raises EngineError when the kernels and the reference differ. Leaves the cache empty."""
+    cache, state, config = decoder.cache, decoder.state, decoder.config
+    cache.clear()
+    device = decoder.weights.device
+    ids = torch.arange(TOKENS, device=device) * 31 % config.vocab_size
+    expected = reference(decoder, ids)
+    cache.reserve(TOKENS)
+    state.position.zero_()
+    got = prefill.run(ids[:-1], layers=LAYERS)
+    state.position.fill_(TOKENS - 1)
+    state.x.copy_(decoder.weights.embedding[ids[-1]])
+    for layer in range(min(LAYERS, config.num_hidden_layers)):
+        decoder.layer(layer, splits=2)
+    start = decoder.weights.embedding[ids].float()
+    for name, ours, wanted in (("prefill", got, expected[:-1]), ("decode", state.x[None], expected[-1:])):
+        added = wanted - (start[:-1] if name == "prefill" else start[-1:])
+        error = float((ours - wanted).norm() / added.norm())
+        if not error < TOLERANCE:
+            raise EngineError(
+                f"This GPU computes something else than the reference ({name}: relative error {error:.3g})",
+                hint="`--backend torch` runs on the CPU; update the driver and Triton, and report the card",
+            )
+
+
+def reference(decoder: Decoder, ids: Tensor) -> Tensor:
+    """The first layers in plain torch: residual stream float32 [T, H]."""
+    config, tokens = decoder.config, len(ids)
+    cos, sin = decoder.cos[:tokens], decoder.sin[:tokens]
+    x = decoder.weights.embedding[ids].float()
+    for index, layer in enumerate(decoder.weights.layers[:LAYERS]):
+        window = config.sliding_window if config.is_sliding(index) else None
+        t = rms_norm(x, layer.attn_norm)
+        heads = F.linear(t, layer.qkv_weight.float(), layer.qkv_bias.float()).view(tokens, -1, config.head_dim)
+        kv = config.num_key_value_heads
+        turned = apply_rope(heads[:, :-kv], cos, sin)
+        keys, values = turned[:, -kv:].transpose(0, 1), heads[:, -kv:].transpose(0, 1)
+        hidden = hidden_keys(tokens, 0, window, ids.device)
+        mixed = attend(turned[:, :-kv].contiguous(), keys, values, layer.sinks.float(), hidden)
+        x = x + F.linear(mixed, layer.out_weight.float(), layer.out_bias.float())
+        t = rms_norm(x, layer.mlp_norm)
+        x = x + torch.stack([_experts(row, layer, config) for row in t])
+    return x
+
+
+def _experts(t: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
+    """What the experts of one token t [H] add."""
+    scores, chosen = F.linear(t, layer.gate_weight.float(), layer.gate_bias.float()).topk(config.experts_per_token)
+    total = torch.zeros_like(t)
+    for expert, share in zip(chosen.tolist(), scores.softmax(-1), strict=True):
+        up = F.linear(t, unpacked(layer.mlp1, expert), layer.mlp1.bias[expert].float())
+        hidden = swiglu(up, config.swiglu_limit)
+        total += share * F.linear(hidden, unpacked(layer.mlp2, expert), layer.mlp2.bias[expert].float())
+    return total
+
+
+def unpacked(tiles: Tiles, expert: int) -> Tensor:
+    """The weight of one expert, float32 [rows, columns]."""
+    values = tiles.values[expert]  # [rows / 16, tiles, 16, 32]
+    magnitudes = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0], device=values.device)
+    table = torch.cat((magnitudes, -magnitudes))
+    both = torch.stack((table[(values & 15).long()], table[(values >> 4).long()]), dim=3)  # [.., 16, 2, 32]
+    scales = torch.exp2(tiles.scales[expert].float() - 127).transpose(2, 3)  # [rows / 16, tiles, 16, 2]
+    rows = (both * scales[..., None]).transpose(1, 2).flatten(0, 1).flatten(1)
+    return rows[:, : tiles.columns]

@@ -43,8 +43,8 @@ class Settings:
 
     `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
-    `python_image` is for Docker and must be there already. `shell` None offers it to every model but nano, which was
-    trained without.
+    `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`
+    None offers it to every model but nano, which was trained without.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
 
@@ -68,6 +68,8 @@ class Settings:
     searxng_url: str | None = None
     python_sandbox: SandboxChoice = "auto"
     python_image: str = "python:3.12-slim"
+    python_stateful: bool = True
+    python_workspace: bool = False
     shell: bool | None = None
     show_browser_results: bool = False
     raw: bool = False

@@ -63,7 +63,12 @@ def build_registry(settings: Settings, workspace: Workspace) -> ToolRegistry:
     """The tools that `settings` switch on, in the order in which the model is told about them. Raises UsageError."""
     builtin: list[BuiltinTools] = []
     if settings.python:
-        builtin.append(Python(settings.python_sandbox, settings.python_image))
+        readable = workspace.root if settings.python_workspace else None
+        builtin.append(
+            Python(
+                settings.python_sandbox, settings.python_image, stateful=settings.python_stateful, workspace=readable
+            )
+        )
     if settings.browser:
         builtin.append(Browser(choose_backend(settings), _count_tokens))
     functions = workspace_tools(workspace, edit=settings.apply_patch)

@@ -6,6 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from platformdirs import user_cache_path
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.harmony.builtin import python_namespace
@@ -20,16 +24,40 @@ MAX_CODE = 200_000
 _SUMMARY_CHARS = 60
 
 
-class Python:
-    """The python namespace with its one tool. `sandbox` and `image` are as in the settings."""
+_STATELESS: Final = """\
+Use this tool to execute Python code in your chain of thought. The code is shown to the user, who allows or denies it.
+When you send a message containing Python code to python, it is run as a program of its own: nothing is kept between \
+calls, so send the whole program each time, and print what you want to see. It may take 120 seconds. Internet access \
+is disabled."""
 
-    def __init__(self, sandbox: SandboxChoice, image: str, limits: Limits | None = None) -> None:
-        self._session = PythonSession(lambda: choose_sandbox(sandbox, image), limits or Limits())
+
+class Python:
+    """The python namespace with its one tool. `sandbox`, `image` and `stateful` are as in the settings.
+
+    `workspace` can be read inside when it is given.
+    """
+
+    def __init__(
+        self,
+        sandbox: SandboxChoice,
+        image: str,
+        limits: Limits | None = None,
+        *,
+        stateful: bool = True,
+        workspace: Path | None = None,
+    ) -> None:
+        self._session = PythonSession(
+            lambda: choose_sandbox(sandbox, image, workspace),
+            limits or Limits(),
+            stateful=stateful,
+            figures=user_cache_path("gptoss-tui") / "figures",
+        )
+        self._stateful = stateful
         self._tool = PythonTool(self._session)
 
     @property
     def namespace(self) -> ToolNamespace:
-        return python_namespace()
+        return python_namespace() if self._stateful else ToolNamespace("python", _STATELESS)
 
     @property
     def tools(self) -> tuple[Tool, ...]:

@@ -87,7 +87,7 @@ class _Reader(HTMLParser):
         elif tag == "li":
             self._line("  * ")
         elif tag in ("td", "th"):
-            self._put(" | ")
+            self._put("| " if self._pieces and self._pieces[-1].endswith(" ") else " | ")
         elif tag in _BLOCKS:
             self._pre += tag == "pre"
             self._block()

@@ -30,7 +30,9 @@ def mark(number: int, label: str, url: str, page_url: str) -> str:
     """The mark of link `number` on the page at `page_url`."""
     label = " ".join(label.replace("†", "‡").split())
     there = host(url)
-    return f"【{number}†{label}】" if there == host(page_url) else f"【{number}†{label}†{there}】"
+    if there == host(page_url):
+        return f"【{number}†{label}】"
+    return f"【{number}†{label}†{plain(there).replace('†', '‡')}】"
 
 
 class LinkCollector:

@@ -20,7 +20,10 @@ _MAX_SAID = 300
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """What to send to `service`, the name for people. `secret_headers` hold the key."""
+    """What to send to `service`, the name for people. `secret_headers` hold the key.
+
+    `refused` says what 401 and 403 mean.
+    """
 
     service: str
     method: str
@@ -28,6 +31,7 @@ class ApiCall:
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    refused: str = "does not accept the key"
 
 
 async def call_api(call: ApiCall, *, proxy: str | None = None, sleep: Sleep = asyncio.sleep) -> Any:
@@ -74,10 +78,7 @@ async def _once(call: ApiCall, proxy: str | None) -> Any:
 
 
 def _failed(call: ApiCall, status: int, said: bytes, wait: float | None) -> FetchError:
-    if status in (401, 403):
-        what = "does not accept the key, or the address" if call.secret_headers else "refuses requests"
-    else:
-        what = f"answered {status}"
+    what = call.refused if status in (401, 403) else f"answered {status}"
     text = _hidden(call, " ".join(said.decode("utf-8", "replace").split()))
     return StatusError(f"{call.service} {what}{f': {text}' if text else '.'}", status=status, retry_after=wait)
 

@@ -38,5 +38,7 @@ class DuckDuckGo:
             return DDGS(proxy=self._proxy, timeout=_SECONDS).text(query, max_results=topn, backend="duckduckgo")
         except DDGSException as error:
             if "No results" in str(error):
-                return []
+                raise UnreachableError(
+                    "DuckDuckGo gave no results. It gives none either when there were too many requests from here."
+                ) from error
             raise UnreachableError(f"DuckDuckGo cannot be reached: {str(error)[:200]}") from error

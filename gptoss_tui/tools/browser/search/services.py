@@ -133,7 +133,9 @@ class SearXNG:
     name: str = "SearXNG"
 
     def call(self, query: str, topn: int) -> ApiCall:
-        return ApiCall(self.name, "GET", f"{self.base.rstrip('/')}/search", {"q": query, "format": "json"})
+        params = {"q": query, "format": "json"}
+        refused = "refuses to answer: its settings.yml must list json under search.formats"
+        return ApiCall(self.name, "GET", f"{self.base.rstrip('/')}/search", params, refused=refused)
 
     def results(self, answer: Any) -> Iterator[SearchResult]:
         for hit in _hits(answer, "results"):

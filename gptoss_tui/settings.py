@@ -24,6 +24,8 @@ CONFIG_VARIABLE = "GPTOSS_TUI_CONFIG"
 PREFIX = "GPTOSS_TUI_"
 
 SandboxChoice = Literal["auto", "docker", "bubblewrap"]
+Mode = Literal["read-only", "ask", "auto-edit", "full-auto"]
+"""How much may happen without asking, the strictest first."""
 BrowserBackend = Literal["auto", "local", "exa", "youcom", "brave", "tavily", "searxng", "duckduckgo"]
 Notifications = Literal["auto", "osc9", "osc777", "bell", "off"]
 
@@ -58,6 +60,7 @@ class Settings:
     seed: int | None = None
     max_tokens: int | None = None
     reasoning_effort: Effort = "medium"
+    mode: Mode | None = None
     developer_message: str | None = None
     apply_patch: bool = True
     browser: bool = False

@@ -32,6 +32,7 @@ MEANINGS = {
 
 VARIABLES = {
     "GPTOSS_TUI_CONFIG": "the settings file, instead of `config.toml` in the user's configuration folder",
+    "GPTOSS_TUI_APPROVALS": "folder of what was allowed for good, a file for each workspace",
     "GPTOSS_TUI_SESSIONS": "folder of the session files",
     "GPTOSS_TUI_UNDO": "folder of the edits that can be undone",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
@@ -201,12 +202,19 @@ def _flag(name: str) -> argparse.Action | None:
 
 def _type(name: str) -> str:
     hint = get_type_hints(Settings)[name]
-    if get_origin(hint) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(hint))
+    if get_origin(_inner(hint)) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(_inner(hint)))
     if get_origin(hint) is Mapping:
         return "table"
     names = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
-    return names[next((option for option in get_args(hint) if option is not type(None)), hint)]
+    return names[_inner(hint)]
+
+
+def _inner(hint: Any) -> Any:
+    """The type without its `| None`."""
+    if get_origin(hint) is Literal:
+        return hint
+    return next((option for option in get_args(hint) if option is not type(None)), hint)
 
 
 def _default(value: object) -> str:

@@ -1,92 +1,132 @@
-"""Who may do what: permission is decided from the planned effect, before anything runs.
+"""The approvals of a session: the mode, the rules, and the one question that is open.
 
-`decide` is pure. `Approvals` holds what a person said during a session and the one question that is open.
+What may happen is decided in `policy/decide.py`, which is pure. Here stands what it is decided from, and the person's
+answers: an answer counts only for the request that was shown, byte for byte.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from gptoss_tui.agent.commands import Decision
-from gptoss_tui.errors import UsageError
+from gptoss_tui.agent.events import DecisionKind
+from gptoss_tui.agent.policy.book import RuleBook
+from gptoss_tui.agent.policy.decide import By, Policy, Verdict, decide
+from gptoss_tui.agent.policy.grants import Grant, grants_for
+from gptoss_tui.agent.policy.modes import Mode, stricter
+from gptoss_tui.errors import PolicyError, UsageError
 from gptoss_tui.tools.base import Effect
 
-Policy = Literal["ask", "edits", "all", "none"]
-POLICIES: tuple[Policy, ...] = get_args(Policy)
-
-Verdict = Literal["allow", "ask", "deny"]
-
-NEEDS_APPROVAL = "It needs an approval, and nothing that needs one may run here."
+_MAX_SOURCES = 5
 
 
-def decide(effect: Effect | None, policy: Policy, grants: frozenset[str]) -> Verdict:
-    """What may happen with a call that would have `effect` (None: it only reads inside the workspace).
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a person is asked: the effect, why no rule answers, and what may be allowed for longer than once."""
 
-    `ask` asks for every effect, `edits` lets file edits pass, `all` lets everything pass, `none` nothing. `grants` are
-    the kinds of effect that a person allowed for the session; they never weaken `none`.
-    """
-    if effect is None:
-        return "allow"
-    if policy == "none":
-        return "deny"
-    if policy == "all" or (policy == "edits" and effect.kind == "edit") or effect.kind in grants:
-        return "allow"
-    return "ask"
+    effect: Effect
+    reasons: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was decided, by whom, why in words, and the ids of the rules that said it or that it made."""
+
+    decision: Decision
+    by: By
+    why: str = ""
+    rules: tuple[str, ...] = ()
 
 
 class Approvals:
-    """The approvals of one session in one workspace. Questions are put one at a time."""
+    """The approvals of one session in one workspace. Questions are put one at a time.
 
-    def __init__(self, policy: Policy = "ask") -> None:
-        self.policy: Policy = policy
-        self._grants: frozenset[str] = frozenset()
+    `allow_all` gives up every question that no deny rule answers; it is for `exec --approve all` alone.
+    """
+
+    def __init__(self, mode: Mode = "ask", *, book: RuleBook | None = None, allow_all: bool = False) -> None:
+        self.book = book or RuleBook()
+        self._mode: Mode = mode
+        self._allow_all = allow_all
         self._turnstile = asyncio.Lock()
-        self._open: tuple[str, str, asyncio.Future[Decision]] | None = None
+        self._open: tuple[str, Question, asyncio.Future[Decision]] | None = None
+        self._sources: tuple[str, ...] = ()
 
     @property
-    def grants(self) -> frozenset[str]:
-        """The kinds of effect that are allowed for the rest of the session."""
-        return self._grants
+    def mode(self) -> Mode:
+        """How much may happen without asking, now: what was chosen, but no more than the workspace lets happen."""
+        return stricter(self._mode, self.book.modes[-1])
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        """Raises UsageError for a mode that this workspace does not let happen."""
+        if mode not in self.book.modes:
+            raise UsageError(
+                f"The mode {mode} is not available here: {self._why_capped()}",
+                hint=f"available: {', '.join(self.book.modes)}; `/trust` lifts what the workspace's own file says",
+            )
+        self._mode = mode
+
+    @property
+    def policy(self) -> Policy:
+        """Everything that `decide` needs to know."""
+        return Policy(self.mode, self.book.rules, self._allow_all)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Hosts and servers whose text the model has read in this conversation, the newest last."""
+        return self._sources
+
+    def saw(self, source: str) -> None:
+        """The model reads text of a stranger: what it asks for from now on may be the stranger's wish."""
+        self._sources = (*(known for known in self._sources if known != source), source)[-_MAX_SOURCES:]
 
     def forget(self) -> None:
-        """Take back what was allowed for the session."""
-        self._grants = frozenset()
+        """A new conversation begins: what was allowed for the session is taken back."""
+        self.book.forget_session()
+        self._sources = ()
 
     def verdict(self, effect: Effect | None) -> Verdict:
-        """`decide` with the policy and the grants of now."""
-        return decide(effect, self.policy, self._grants)
+        """`decide` with the mode and the rules of now."""
+        return decide(effect, self.policy)
 
-    async def resolve(self, item_id: str, effect: Effect, announce: Callable[[], None]) -> tuple[Decision, str]:
-        """The answer for `effect`, and who gave it: `policy`, `session` or `user`.
-
-        `announce` is called when a person has to answer and the question has come to the front.
-        """
+    async def resolve(self, item_id: str, effect: Effect, announce: Callable[[Question], None]) -> Answer:
+        """The answer for `effect`. `announce` is called when a person has to answer and the question has its turn."""
         async with self._turnstile:
             verdict = self.verdict(effect)
-            if verdict == "deny":
-                return Decision("deny", effect.digest, NEEDS_APPROVAL), "policy"
-            if verdict == "allow":
-                by_policy = decide(effect, self.policy, frozenset()) == "allow"
-                return (
-                    (Decision("once", effect.digest), "policy")
-                    if by_policy
-                    else (
-                        Decision("session", effect.digest),
-                        "session",
-                    )
-                )
-            decision = await self._ask(item_id, effect, announce)
-            if decision.kind == "session":
-                self._grants |= {effect.kind}
-            return decision, "user"
+            if verdict.outcome == "ask":
+                question = self._question(effect, verdict)
+                decision = await self._ask(item_id, question, announce)
+                return self._answered(effect, decision, question.grants)
+            return _by_policy(effect, verdict)
 
-    async def _ask(self, item_id: str, effect: Effect, announce: Callable[[], None]) -> Decision:
-        answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._open = (item_id, effect.digest, answer)
+    def _question(self, effect: Effect, verdict: Verdict) -> Question:
+        return Question(effect, verdict.reasons, () if verdict.reasons else grants_for(effect))
+
+    def _answered(self, effect: Effect, decision: Decision, grants: Sequence[Grant]) -> Answer:
+        """Take the person's answer. What a stricter mode or a new rule denies by now stays denied."""
+        if decision.kind in ("deny", "edit"):
+            return Answer(decision, "user")
+        verdict = self.verdict(effect)
+        if verdict.outcome == "deny":
+            return _by_policy(effect, verdict)
+        if decision.kind == "once":
+            return Answer(decision, "user")
+        grant = grants[decision.grant]
         try:
-            announce()
+            rules = self.book.grant(grant, "session" if decision.kind == "session" else "workspace", effect.reach)
+        except PolicyError as error:
+            return Answer(replace(decision, kind="once"), "user", f"Allowed once only. {error.message}")
+        return Answer(decision, "user", grant.label, tuple(rule.id for rule in rules))
+
+    async def _ask(self, item_id: str, question: Question, announce: Callable[[Question], None]) -> Decision:
+        answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._open = (item_id, question, answer)
+        try:
+            announce(question)
             return await answer
         finally:
             self._open = None
@@ -95,10 +135,23 @@ class Approvals:
         """Answer the open question. Raises UsageError when it is not this one or was about other bytes."""
         if self._open is None or self._open[0] != item_id or self._open[2].done():
             raise UsageError(f"No approval is waiting under the id {item_id!r}")
-        _, digest, answer = self._open
-        if decision.digest != digest:
+        _, question, answer = self._open
+        if decision.digest != question.effect.digest:
             raise UsageError(
                 "The approval is for other content than the one that waits; nothing was allowed",
                 hint="answer with the digest of the request that is shown",
             )
+        if decision.kind in ("session", "always") and not 0 <= decision.grant < len(question.grants):
+            raise UsageError("This request can be allowed once only; nothing was allowed")
         answer.set_result(decision)
+
+    def _why_capped(self) -> str:
+        problems = self.book.problems
+        return problems[0].message if problems else f"{self.book.workspace_file.path} says so"
+
+
+def _by_policy(effect: Effect, verdict: Verdict) -> Answer:
+    if verdict.outcome == "deny":
+        return Answer(Decision("deny", effect.digest, verdict.why), verdict.by, verdict.why, verdict.rules)
+    kind: DecisionKind = "session" if verdict.by == "session" else "once"
+    return Answer(Decision(kind, effect.digest), verdict.by, verdict.why, verdict.rules)

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.harmony.messages import Effort
-from gptoss_tui.tools.base import Citation
+from gptoss_tui.tools.base import Citation, PreviewType
 
 SCHEMA_VERSION = 1
 
 TurnEnd = Literal["done", "interrupted", "limit", "failed"]
 ToolStatus = Literal["ok", "error", "denied", "cancelled"]
-DecisionKind = Literal["once", "session", "deny"]
+DecisionKind = Literal["once", "session", "always", "deny", "edit"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +132,11 @@ class ToolCall(Event):
 class ApprovalRequest(Event):
     """The turn waits for an answer. `preview` is exactly what will happen (a unified diff, a command, code, a URL).
 
-    `kind` groups requests for a session-wide approval (`edit`, `command`, `network`, `python`); `digest` binds the
-    answer to these exact bytes.
+    `kind` is what it does (`edit`, `command`, `python`, `url`, `mcp`); `digest` binds the answer to these exact bytes.
+    `details` are facts beside the preview, each a label and a text. `reasons` are why no mode and no rule may answer,
+    `sources` hosts whose text the model has read, which may be who asks. `grants` are what can be allowed for longer
+    than once, in words. `source` is the text that may be edited, empty when none may; `selectable` says that files may
+    be left out. `revision` counts the changes that a person made, each shown anew.
     """
 
     item_id: str
@@ -140,30 +144,57 @@ class ApprovalRequest(Event):
     kind: str
     title: str
     preview: str
-    preview_type: Literal["diff", "command", "code", "url", "text"]
+    preview_type: PreviewType
     digest: str
     paths: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
+    reasons: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+    source: str = ""
+    selectable: bool = False
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalResolved(Event):
-    """The answer to a request. `by` is `user`, `policy` or `session`."""
+    """What was decided about a call that would do something, asked about or not.
+
+    `by` is `user`, `policy` (the mode), `session` (a rule of the session) or `rule` (one that is kept). `why` says it
+    in words, `rules` are the ids of the rules that said it or that the answer made. `digest` is that of the bytes that
+    were decided about. `edit` means that the person changed the call: another request follows.
+    """
 
     item_id: str
     decision: DecisionKind
     by: str
     message: str = ""
+    digest: str = ""
+    why: str = ""
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeChanged(Event):
+    """How much may happen without asking changed."""
+
+    mode: Mode
+    before: Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStarted(Event):
-    """The tool runs. `preview` is what it does, as an `ApprovalRequest` shows it; empty when it only reads."""
+    """The tool runs. `preview` is what it does, as an `ApprovalRequest` shows it; empty when it only reads.
+
+    `digest` is that of the `ApprovalResolved` before it: what was decided about is what runs.
+    """
 
     item_id: str
     tool: str
     preview: str = ""
-    preview_type: Literal["diff", "command", "code", "url", "text"] = "text"
+    preview_type: PreviewType = "text"
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import date
 
 from gptoss_tui.agent.agent import Agent
-from gptoss_tui.agent.approvals import Policy
+from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
+from gptoss_tui.agent.policy.book import RuleBook
+from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.engine.types import Engine
 from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
@@ -30,13 +32,14 @@ def build_agent(
     engine: Engine,
     tokenizer: Tokenizer,
     *,
-    policy: Policy = "ask",
+    mode: Mode | None = None,
+    allow_all: bool = False,
     session_store: SessionStore | None = None,
 ) -> Agent:
     """An agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
 
-    Sessions go to the user's session folder unless `session_store` says otherwise. Raises UsageError when the
-    workspace or the browser's folder is no folder.
+    Sessions go to the user's session folder unless `session_store` says otherwise. `allow_all` gives up every question
+    (see `Approvals`). Raises UsageError when the workspace or the browser's folder is no folder.
     """
     workspace = open_workspace(settings.workspace)
     sampling = settings.sampling(_DEFAULT_TEMPERATURES.get(settings.model, 1.0))
@@ -51,12 +54,21 @@ def build_agent(
         developer_message=settings.developer_message,
         builtin_tools=registry.namespaces,
         current_date=date.today().isoformat(),
-        policy=policy,
+        approvals=build_approvals(workspace, mode or settings.mode, allow_all=allow_all),
         session_store=session_store or SessionStore(),
         context_limit=settings.context,
         limits=Limits(tokens=settings.max_tokens),
         raw=settings.raw,
     )
+
+
+def build_approvals(workspace: Workspace, mode: Mode | None = None, *, allow_all: bool = False) -> Approvals:
+    """The approvals in `workspace`, with the rules that are kept for it.
+
+    Without a `mode` it is the one that a workspace asks for whose file the user trusts, else `ask`.
+    """
+    book = RuleBook(workspace.root)
+    return Approvals(mode or book.suggested_mode or "ask", book=book, allow_all=allow_all)
 
 
 def build_registry(settings: Settings, workspace: Workspace) -> ToolRegistry:

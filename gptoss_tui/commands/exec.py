@@ -15,8 +15,8 @@ from gptoss_tui.errors import GptOssError, UsageError
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.agent import Agent
-    from gptoss_tui.agent.approvals import Policy
     from gptoss_tui.agent.events import TurnEnd
+    from gptoss_tui.agent.policy.modes import Mode
     from gptoss_tui.commands.exec_output import Output
     from gptoss_tui.settings import Settings
 
@@ -26,8 +26,8 @@ INTERRUPTED: Final = 130
 
 _CODES: Final[dict[TurnEnd, int]] = {"done": 0, "failed": FAILED, "limit": FAILED, "interrupted": INTERRUPTED}
 
-_POLICIES: Final[dict[str, Policy]] = {"none": "ask", "edits": "edits", "all": "all"}
-"""Nobody is there to ask: whatever a policy would ask for ends the turn."""
+_MODES: Final[dict[str, Mode]] = {"none": "ask", "edits": "auto-edit", "all": "full-auto"}
+"""Nobody is there to ask: whatever a mode would ask for ends the turn. `all` gives up the questions as well."""
 
 _EPILOG = """\
 exit codes: 0 done, 1 failed or a limit was met, 2 bad usage, 3 needs an approval that was not given,
@@ -48,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--json", action="store_true", help="print one event a line as JSON instead of the answer")
     parser.add_argument(
         "--approve",
-        choices=tuple(_POLICIES),
+        choices=tuple(_MODES),
         default="none",
         help="what may happen without asking: nothing that needs an approval, edits of files, or all (default: none)",
     )
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     output = make_output(as_json=args.json, raw=settings.raw, show_pages=settings.show_browser_results)
     try:
-        return asyncio.run(_exec(settings, prompt, _POLICIES[args.approve], output))
+        return asyncio.run(_exec(settings, prompt, args.approve, output))
     except UsageError:
         raise
     except GptOssError as error:
@@ -84,17 +84,20 @@ def _prompt(given: str) -> str:
     return prompt
 
 
-async def _exec(settings: Settings, prompt: str, policy: Policy, output: Output) -> int:
-    from gptoss_tui.agent.factory import build_agent, build_registry
+async def _exec(settings: Settings, prompt: str, approve: str, output: Output) -> int:
+    from gptoss_tui.agent.factory import build_agent, build_approvals, build_registry
     from gptoss_tui.commands.loading import loaded_engine
     from gptoss_tui.harmony.tokenizer import load_tokenizer
     from gptoss_tui.tools.workspace import open_workspace
 
     # What is wrong with the settings shows before a model is loaded for them.
-    build_registry(settings, open_workspace(settings.workspace))
+    workspace = open_workspace(settings.workspace)
+    build_registry(settings, workspace)
+    for problem in build_approvals(workspace).book.problems:
+        raise problem
     tokenizer = load_tokenizer()
     async with loaded_engine(settings.engine_spec()) as (engine, _):
-        agent = build_agent(settings, engine, tokenizer, policy=policy)
+        agent = build_agent(settings, engine, tokenizer, mode=_MODES[approve], allow_all=approve == "all")
         try:
             return await run_turn(agent, prompt, output)
         finally:

@@ -74,6 +74,11 @@ def add_screen_flags(parser: argparse.ArgumentParser) -> None:
     """How the terminal app looks and calls: `--theme`, `--plain`, `--notifications`, `--mouse`."""
     group = parser.add_argument_group("screen", argument_default=argparse.SUPPRESS)
     group.add_argument(
+        "--mode",
+        choices=("read-only", "ask", "auto-edit", "full-auto"),
+        help="how much may happen without asking (default: ask)",
+    )
+    group.add_argument(
         "--plain",
         action=argparse.BooleanOptionalAction,
         help="lines of text instead of a screen: for screen readers and simple terminals",

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from gptoss_tui.agent.agent import Agent
+from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import ApprovalRequest, Event, event_type
+from gptoss_tui.agent.policy import Mode
 from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.tools.base import Workspace
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
@@ -34,9 +36,10 @@ def make_engine(*transcripts: str, **options: Any) -> ScriptedEngine:
     return ScriptedEngine([ids_of(tokenizer, text) for text in transcripts], **options)
 
 
-def make_agent(engine: ScriptedEngine, root: Path, **options: Any) -> Agent:
+def make_agent(engine: ScriptedEngine, root: Path, mode: Mode = "ask", **options: Any) -> Agent:
     """An agent with the file tools in `root`."""
     registry = ToolRegistry(workspace_tools(Workspace(root.resolve())))
+    options.setdefault("approvals", Approvals(mode))
     return Agent(engine, load_tokenizer(), registry, workspace=root, current_date="2026-01-02", **options)
 
 

@@ -140,7 +140,7 @@ async def test_interrupt_at_every_line_of_the_session(tmp_path: Path) -> None:
         root.mkdir()
         store = Tripwire(tmp_path / "sessions", line)
         engine = make_engine(*SCRIPT)
-        agent = make_agent(engine, root, policy="all", session_store=store)
+        agent = make_agent(engine, root, mode="auto-edit", session_store=store)
         store.agent = agent
         events = await run_turn(agent)
         assert_closed(events)

@@ -97,7 +97,7 @@ async def test_an_answer_without_end_is_a_limit_and_is_kept(tmp_path: Path) -> N
 
 async def test_a_call_that_is_cut_off_never_runs(tmp_path: Path) -> None:
     engine = make_engine(CALL_PATCH.replace("+print('hello')", "+x = 1\n" * 100))
-    agent = make_agent(engine, tmp_path, limits=Limits(tokens=80), policy="all")
+    agent = make_agent(engine, tmp_path, limits=Limits(tokens=80), mode="auto-edit")
     events = await run_turn(agent)
     assert only(events, TurnFinished).reason == "limit"
     assert only(events, ToolFinished).status == "error"

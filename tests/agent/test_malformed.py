@@ -24,7 +24,7 @@ async def test_text_without_a_header_is_the_answer(tmp_path: Path) -> None:
 
 async def test_two_recipients_run_nothing(tmp_path: Path) -> None:
     header = "<|channel|>commentary to=functions.list_files to=functions.apply_patch<|message|>"
-    agent = make_agent(engine := make_engine(header + "{}<|call|>", ANSWER), tmp_path, policy="all")
+    agent = make_agent(engine := make_engine(header + "{}<|call|>", ANSWER), tmp_path, mode="auto-edit")
     events = await run_turn(agent)
     assert only(events, ToolFinished).status == "error"
     assert only(events, TurnFinished).reason == "done"

@@ -106,7 +106,8 @@ class PythonTool:
             preview=code,
             preview_type="code",
             digest=hashlib.sha256(data).hexdigest(),
-            warnings=(sandbox.description,),
+            reach="sandbox",
+            details=(("sandbox", sandbox.description),),
         )
         return PythonCall(self.session, code, effect)
 

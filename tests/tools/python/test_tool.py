@@ -37,7 +37,8 @@ async def test_what_is_shown_is_what_runs(tool: PythonTool) -> None:
     assert call.effect.preview_type == "code"
     assert call.effect.preview == code == call.code
     assert call.effect.digest == hashlib.sha256(code.encode()).hexdigest()
-    assert "bubblewrap" in call.effect.warnings[0]
+    assert "bubblewrap" in dict(call.effect.details)["sandbox"]
+    assert call.effect.reach == "sandbox"
     assert call.summary == "python print(math.sqrt(2) > 1.4) (2 lines)"
     assert (await call.run(lambda text: None)).text == "True\n"
     tool.session.reset()

@@ -1,0 +1,95 @@
+"""Permission as a pure function of a planned effect and of what was said before. Nothing else decides.
+
+The order, first match wins: reading is allowed; a deny rule denies; read-only denies what changes things; an explicit
+`--approve all` allows; what must be asked about is asked; an ask rule asks; allow rules allow; the mode decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from gptoss_tui.agent.policy.modes import Mode
+from gptoss_tui.agent.policy.rules import Rule, covering, describe, touches
+from gptoss_tui.tools.base import Effect
+from gptoss_tui.tools.protected import named_in, protected_by
+
+Outcome = Literal["allow", "ask", "deny"]
+By = Literal["user", "policy", "session", "rule"]
+"""Who answers: a person now, the mode or a flag, a rule of this session, a rule that is kept."""
+
+_CHANGING: Final = ("edit", "command", "mcp")
+
+PLAN_ONLY: Final = "The session is read-only: nothing may be changed. Say what you would do instead."
+UNPARSED: Final = "the command could not be taken apart, so no rule can speak for it"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What was said before. `allow_all` is `exec --approve all`: a person gave up every question, in words."""
+
+    mode: Mode = "ask"
+    rules: tuple[Rule, ...] = ()
+    allow_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What may happen, who says so and why, in words. `rules` are the ids of the rules that said it.
+
+    `reasons` are why a person has to answer although a mode or a rule would have let it pass.
+    """
+
+    outcome: Outcome
+    by: By = "policy"
+    why: str = ""
+    rules: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+def decide(effect: Effect | None, policy: Policy) -> Verdict:
+    """What may happen with a call that would have `effect` (None: it only reads inside the workspace)."""
+    if effect is None:
+        return Verdict("allow", why="it only reads")
+    if rule := _first(policy, effect, "deny"):
+        return Verdict("deny", "rule", f"A rule denies {describe(rule.kind, rule.pattern)}.", (rule.id,))
+    if policy.mode == "read-only" and effect.kind in _CHANGING:
+        return Verdict("deny", why=PLAN_ONLY)
+    if policy.allow_all:
+        return Verdict("allow", why="--approve all")
+    if reasons := must_ask(effect):
+        return Verdict("ask", reasons=reasons)
+    if rule := _first(policy, effect, "ask"):
+        why = f"a rule asks about {describe(rule.kind, rule.pattern)}"
+        return Verdict("ask", rules=(rule.id,), reasons=(why,))
+    if rules := covering(policy.rules, effect):
+        by: By = "session" if any(rule.scope == "session" for rule in rules) else "rule"
+        why = ", ".join(describe(rule.kind, rule.pattern) for rule in rules)
+        return Verdict("allow", by, why, tuple(rule.id for rule in rules))
+    if _passes(effect, policy.mode):
+        return Verdict("allow", why=policy.mode)
+    return Verdict("ask")
+
+
+def must_ask(effect: Effect) -> tuple[str, ...]:
+    """Why no mode and no rule may answer for a person; nothing when they may."""
+    reasons = list(effect.must_ask)
+    owners = ((path, protected_by(path)) for path in effect.paths)
+    reasons += [f"{path} is protected: it decides what {owner} does" for path, owner in owners if owner]
+    if effect.kind == "command":
+        if not effect.commands or not all(effect.commands):
+            reasons.append(UNPARSED)
+        elif word := named_in(word for words in effect.commands for word in words):
+            reasons.append(f"{word} is protected")
+    return tuple(dict.fromkeys(reasons))
+
+
+def _first(policy: Policy, effect: Effect, verdict: Outcome) -> Rule | None:
+    return next((rule for rule in policy.rules if rule.verdict == verdict and touches(rule, effect)), None)
+
+
+def _passes(effect: Effect, mode: Mode) -> bool:
+    """Whether the mode alone lets `effect` pass. Full-auto trusts the sandbox, never the model."""
+    if effect.kind == "edit":
+        return mode in ("auto-edit", "full-auto")
+    return mode == "full-auto" and effect.reach in ("workspace", "sandbox")

@@ -1,0 +1,126 @@
+"""Rules that people write: `approvals.toml` of the user, and the table `[approvals]` of a workspace's own file.
+
+```toml
+mode = "ask"                    # only in a workspace: the most that may happen there
+
+[[rules]]
+kind = "command-prefix"
+pattern = ["npm", "test"]
+verdict = "allow"               # or "ask", "deny"
+reach = "sandbox"               # or "network", "host": how far it may get
+```
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast, get_args
+
+from gptoss_tui.agent.policy.modes import MODES, Mode
+from gptoss_tui.agent.policy.rules import REACHES, RULE_KINDS, Pattern, Rule, RuleKind, RuleVerdict, Scope, rule_id
+from gptoss_tui.errors import PolicyError
+from gptoss_tui.tools.base import Reach
+
+WORKSPACE_FILE: Final = ".gptoss-tui.toml"
+_TABLE: Final = "approvals"
+_RULE_KEYS: Final = ("kind", "pattern", "verdict", "reach")
+_VERDICTS: Final[tuple[RuleVerdict, ...]] = get_args(RuleVerdict)
+_WORDS: Final[dict[RuleKind, int]] = {"edit": 1, "host": 1, "mcp": 2, "python": 0}
+_DEFAULT_REACH: Final[dict[RuleKind, Reach]] = {"edit": "workspace", "host": "network", "mcp": "host"}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a file says."""
+
+    rules: tuple[Rule, ...] = ()
+    mode: Mode | None = None
+
+    def tightened(self) -> Written:
+        """Only what allows less: what a file may say that nobody vouched for."""
+        return Written(tuple(rule for rule in self.rules if rule.verdict != "allow"), self.mode)
+
+
+def read_user_rules(text: str, place: str) -> Written:
+    """`approvals.toml`. Raises PolicyError that begins with `place`."""
+    table = _parse(text, place)
+    _only(table, ("rules",), place)
+    return Written(_rules(table.get("rules", []), place, "user"))
+
+
+def read_workspace_rules(text: str, place: str) -> Written:
+    """A workspace's file. Raises PolicyError that begins with `place`."""
+    whole = _parse(text, place)
+    _only(whole, (_TABLE,), place)
+    table = whole.get(_TABLE, {})
+    if not isinstance(table, dict):
+        raise PolicyError(f"{place}: `{_TABLE}` must be a table")
+    _only(table, ("mode", "rules"), f"{place}: {_TABLE}")
+    mode = table.get("mode")
+    if mode is not None and mode not in MODES:
+        raise PolicyError(f"{place}: mode must be one of {', '.join(MODES)}, got {mode!r}")
+    return Written(_rules(table.get("rules", []), place, "workspace"), mode)
+
+
+def parse_rule(entry: object, place: str, scope: Scope, *, created: str = "", written: bool = True) -> Rule:
+    """One rule from its table. Raises PolicyError that begins with `place`."""
+    if not isinstance(entry, dict):
+        raise PolicyError(f"{place}: it must be a table")
+    _only(entry, _RULE_KEYS, place)
+    kind = cast("RuleKind", _one_of(entry, "kind", RULE_KINDS, place))
+    verdict = cast("RuleVerdict", _one_of({"verdict": "allow", **entry}, "verdict", _VERDICTS, place))
+    reach = cast("Reach", _one_of({"reach": _DEFAULT_REACH.get(kind, "sandbox"), **entry}, "reach", REACHES, place))
+    pattern = _pattern(kind, entry.get("pattern", []), place)
+    name = rule_id(kind, pattern, verdict, reach, scope)
+    return Rule(name, kind, pattern, scope, created, verdict, reach, place if written else "")
+
+
+def _rules(entries: object, place: str, scope: Scope) -> tuple[Rule, ...]:
+    if not isinstance(entries, list):
+        raise PolicyError(f"{place}: `rules` must be a list of tables", hint="write `[[rules]]`")
+    found = [parse_rule(entry, f"{place}: rule {number}", scope) for number, entry in enumerate(entries, start=1)]
+    return tuple(dict.fromkeys(found))
+
+
+def _pattern(kind: RuleKind, value: object, place: str) -> Pattern:
+    words = [value] if isinstance(value, str) and kind in ("edit", "host") else value
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+        raise PolicyError(f"{place}: pattern must be a list of words, got {value!r}")
+    wanted = _WORDS.get(kind)
+    if (wanted is None and not words) or (wanted is not None and len(words) != wanted):
+        raise PolicyError(
+            f"{place}: a {kind} rule needs {'one or more' if wanted is None else wanted} words in its pattern"
+        )
+    if kind == "edit":
+        _check_glob(words[0], place)
+    return tuple(word.lower().rstrip(".") for word in words) if kind == "host" else tuple(words)
+
+
+def _check_glob(pattern: str, place: str) -> None:
+    from gptoss_tui.tools.workspace import glob_error
+
+    error = "it excludes files" if pattern.startswith("!") else glob_error(pattern)
+    if error:
+        raise PolicyError(f"{place}: the pattern {pattern!r} cannot be used: {error}")
+
+
+def _parse(text: str, place: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise PolicyError(f"{place}: {error}") from error
+
+
+def _only(table: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
+    for key in table:
+        if key not in known:
+            raise PolicyError(f"{place}: unknown key `{key}`", hint=f"known keys: {', '.join(known)}")
+
+
+def _one_of(table: Mapping[str, Any], key: str, known: tuple[str, ...], place: str) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or value not in known:
+        raise PolicyError(f"{place}: {key} must be one of {', '.join(known)}, got {value!r}")
+    return value

@@ -1,0 +1,102 @@
+"""What a person can be offered to allow for longer than once: rules that cover exactly the effect that is asked about.
+
+The narrowest offer that is still of use comes first. A prefix is offered only for a program with subcommands: one that
+runs what its arguments say, such as a shell or an interpreter, would be allowed everything.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from gptoss_tui.agent.policy.rules import ALL_FILES, ANY, Pattern, RuleKind, describe
+from gptoss_tui.tools.base import Effect
+
+_MAX_COMMANDS: Final = 4
+"""A longer chain of commands is not a habit; it is asked about each time."""
+
+_SUBCOMMAND: Final = re.compile(r"[a-z][a-z0-9:-]*\Z")
+_WITH_SUBCOMMANDS: Final = frozenset(
+    (
+        *("apt", "brew", "bundle", "cargo", "cmake", "composer", "conda", "deno", "docker", "dotnet", "flutter", "gh"),
+        *("git", "go", "gradle", "hatch", "helm", "just", "kubectl", "make", "mix", "mvn", "npm", "nx", "pip", "pixi"),
+        *("pnpm", "podman", "poetry", "rake", "rustup", "swift", "task", "terraform", "turbo", "uv", "yarn", "zig"),
+    )
+)
+_RUNNING: Final = frozenset(("exec", "run", "x", "dlx", "eval", "config", "alias", "c", "rebase", "filter-branch"))
+"""Subcommands that run what follows them, or that change what later ones do."""
+_HARMLESS: Final = frozenset(
+    (
+        *("basename", "cat", "cut", "date", "df", "diff", "dirname", "du", "echo", "file", "grep", "head", "ls"),
+        *("mypy", "nl", "pwd", "pytest", "rg", "ruff", "stat", "tail", "tr", "tree", "uniq", "wc", "which"),
+    )
+)
+"""Programs that may be allowed by their name alone; they can be misused, but not with what a sandbox lets them do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An offer: the rules that it makes, and what it is called."""
+
+    rules: tuple[tuple[RuleKind, Pattern], ...]
+    label: str
+
+
+def grants_for(effect: Effect) -> tuple[Grant, ...]:
+    """What may be offered for `effect`; nothing when it has to be asked about each time."""
+    if effect.must_ask:
+        return ()
+    match effect.kind:
+        case "edit":
+            return _edit(effect.paths)
+        case "command":
+            return _command(effect.commands)
+        case "python":
+            return (_grant(("python", ())),)
+        case "url":
+            return (_grant(*(("host", (host,)) for host in dict.fromkeys(effect.hosts))),) if effect.hosts else ()
+        case "mcp":
+            return (_grant(("mcp", effect.mcp)), _grant(("mcp", (effect.mcp[0], ANY)))) if effect.mcp else ()
+
+
+def _edit(paths: tuple[str, ...]) -> tuple[Grant, ...]:
+    if not paths:
+        return ()
+    folders = {path.rpartition("/")[0] for path in paths}
+    below = _grant(("edit", (f"/{_escaped(folders.pop())}/",))) if len(folders) == 1 and "" not in folders else None
+    return (_grant(("edit", (ALL_FILES,))), *((below,) if below else ()))
+
+
+def _command(commands: tuple[Pattern, ...]) -> tuple[Grant, ...]:
+    if not commands or len(commands) > _MAX_COMMANDS or not all(commands):
+        return ()
+    distinct = tuple(dict.fromkeys(commands))
+    exact = _grant(*(("command", words) for words in distinct))
+    wider: dict[tuple[RuleKind, Pattern], None] = {}
+    for words in distinct:
+        prefix = _prefix(words)
+        wider[("command-prefix", prefix) if prefix else ("command", words)] = None
+    return (exact, _grant(*wider)) if any(kind == "command-prefix" for kind, _ in wider) else (exact,)
+
+
+def _prefix(words: Pattern) -> Pattern | None:
+    """The words that say what a command does, without what it does it to."""
+    program = words[0]
+    if program in _HARMLESS:
+        return (program,)
+    if program not in _WITH_SUBCOMMANDS or len(words) < 2 or not _SUBCOMMAND.match(words[1]):
+        return None
+    if words[1] in _RUNNING:
+        named = len(words) > 2 and program in ("npm", "pnpm", "yarn") and words[1] == "run" and words[2][:1] != "-"
+        return words[:3] if named else None
+    return words[:2]
+
+
+def _grant(*rules: tuple[RuleKind, Pattern]) -> Grant:
+    return Grant(rules, ", ".join(describe(kind, pattern) for kind, pattern in rules))
+
+
+def _escaped(path: str) -> str:
+    """A path as a glob that means just it."""
+    return re.sub(r"([*?\[\]!#\\ ])", r"\\\1", path)

@@ -1,0 +1,28 @@
+"""How much may happen without asking: four modes, the strictest first."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from gptoss_tui.settings import Mode
+
+__all__ = ["MODES", "MODE_MEANINGS", "Mode", "stricter", "up_to"]
+
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+
+MODE_MEANINGS: Final[dict[Mode, str]] = {
+    "read-only": "plan: nothing is changed",
+    "ask": "everything that does something asks",
+    "auto-edit": "edits of the workspace pass, the rest asks",
+    "full-auto": "what a sandbox holds passes, the rest asks",
+}
+
+
+def stricter(left: Mode, right: Mode) -> Mode:
+    """The one of two modes that allows less."""
+    return min(left, right, key=MODES.index)
+
+
+def up_to(cap: Mode) -> tuple[Mode, ...]:
+    """The modes that allow no more than `cap`."""
+    return MODES[: MODES.index(cap) + 1]

@@ -1,0 +1,142 @@
+"""What a person allowed for good in a workspace, and whether they trust it: one small file in their state folder.
+
+The file is named after the workspace's path and lies outside of every workspace, so nothing that a model may write
+can widen what it may do. It is replaced as a whole, and read again when another process changed it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from platformdirs import user_state_path
+
+from gptoss_tui.agent.policy.files import parse_rule
+from gptoss_tui.agent.policy.rules import Rule
+from gptoss_tui.errors import PolicyError
+
+FORMAT_VERSION: Final = 1
+DIRECTORY_VARIABLE: Final = "GPTOSS_TUI_APPROVALS"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept about a workspace. `trusted` is the digest of the workspace's own file when it was trusted."""
+
+    rules: tuple[Rule, ...] = ()
+    trusted: str = ""
+
+
+def approvals_directory() -> Path:
+    """Where rules are kept: `$GPTOSS_TUI_APPROVALS`, or the user's state folder."""
+    given = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(given).expanduser() if given else user_state_path("gptoss-tui", appauthor=False) / "approvals"
+
+
+class RuleStore:
+    """The file of one workspace."""
+
+    def __init__(self, workspace: Path, directory: Path) -> None:
+        self._workspace = str(workspace)
+        self.path = directory / f"{hashlib.sha256(os.fsencode(workspace)).hexdigest()[:24]}.json"
+
+    def read(self) -> Kept:
+        """What is kept; nothing when there is no file. Raises PolicyError for a file that cannot be understood."""
+        try:
+            data = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return Kept()
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._damaged(str(error)) from error
+        if not isinstance(data, dict) or data.get("v") != FORMAT_VERSION or data.get("workspace") != self._workspace:
+            raise self._damaged("it is of another version or workspace")
+        trusted, entries = data.get("trusted"), data.get("rules")
+        if not isinstance(trusted, str) or not isinstance(entries, list):
+            raise self._damaged("it has another shape")
+        return Kept(tuple(self._rule(entry) for entry in entries), trusted)
+
+    def add(self, *rules: Rule) -> None:
+        """Keep rules for good. Raises PolicyError, with nothing kept."""
+        with self._changing() as kept:
+            known = {rule.id for rule in kept.rules}
+            self._write(replace(kept, rules=(*kept.rules, *(rule for rule in rules if rule.id not in known))))
+
+    def remove(self, rule_id: str) -> None:
+        """Forget a rule. Raises PolicyError."""
+        with self._changing() as kept:
+            self._write(replace(kept, rules=tuple(rule for rule in kept.rules if rule.id != rule_id)))
+
+    def trust(self, digest: str) -> None:
+        """Trust the workspace's own file as it is; none of it with an empty digest. Raises PolicyError."""
+        with self._changing() as kept:
+            self._write(replace(kept, trusted=digest))
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Kept]:
+        """What is kept, while no other process may change it."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._refused(error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield self.read()
+        finally:
+            os.close(descriptor)
+
+    def _write(self, kept: Kept) -> None:
+        data = {
+            "v": FORMAT_VERSION,
+            "workspace": self._workspace,
+            "trusted": kept.trusted,
+            "rules": [_entry(rule) for rule in kept.rules],
+        }
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.stem}-")
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    json.dump(data, file, indent=1)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(name, self.path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+                raise
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _rule(self, entry: object) -> Rule:
+        if not isinstance(entry, dict) or not isinstance(created := entry.get("created"), str):
+            raise self._damaged("a rule has another shape")
+        facts = {key: value for key, value in entry.items() if key not in ("id", "created")}
+        try:
+            return parse_rule(facts, "a rule", "workspace", created=created, written=False)
+        except PolicyError as error:
+            raise self._damaged(error.message) from error
+
+    def _damaged(self, why: str) -> PolicyError:
+        return PolicyError(
+            f"{self.path} cannot be understood ({why}); what was allowed for {self._workspace} does not count",
+            hint="mend the file, or delete it and answer anew",
+        )
+
+    def _refused(self, error: OSError) -> PolicyError:
+        return PolicyError(
+            f"{self.path} cannot be written: {error.strerror or error}; nothing was kept",
+            hint=f"make the folder writable or set {DIRECTORY_VARIABLE}",
+        )
+
+
+def _entry(rule: Rule) -> dict[str, Any]:
+    facts = {"kind": rule.kind, "pattern": list(rule.pattern), "verdict": rule.verdict, "reach": rule.reach}
+    return {"id": rule.id, **facts, "created": rule.created}

@@ -1,0 +1,147 @@
+"""`gptoss-tui patch`: a patch from stdin onto a folder, all of it or nothing, and the way back."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from gptoss_tui.errors import PatchError, UndoError, UsageError
+from gptoss_tui.sanitize import to_terminal_text
+
+if TYPE_CHECKING:
+    from gptoss_tui.patch import Plan
+    from gptoss_tui.undo import Choice, UndoReport, UndoStore
+
+_DESCRIPTION = """\
+Apply the patch on stdin to DIR: every file of it, or none. The exit code is 0 when it is done and 1 when it is refused;
+then the reason is on stderr and nothing was changed. --check prints the diff instead. --undo takes back the same patch,
+or without one on stdin the last edit in DIR that is in force, whoever made it."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "patch",
+        help="apply a patch to a folder, check it, or take it back",
+        description=_DESCRIPTION,
+        usage="gptoss-tui patch [--check | --apply | --undo | --redo] [--on-conflict WAY] [-C DIR] < FILE",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    what = parser.add_mutually_exclusive_group()
+    for action, meaning in (
+        ("check", "print what the patch would do, as a diff, and write nothing"),
+        ("apply", "write it (default)"),
+        ("undo", "take the patch back, or the last edit when stdin has none"),
+        ("redo", "make again what was taken back"),
+    ):
+        what.add_argument(f"--{action}", dest="action", action="store_const", const=action, help=meaning)
+    parser.add_argument(
+        "--on-conflict",
+        metavar="WAY",
+        choices=("keep", "restore", "merge"),
+        help="for --undo and --redo, files whose same lines were changed since: `keep` them, `restore` the wanted "
+        "content, or `merge` with conflict marks (default: refuse)",
+    )
+    parser.add_argument("-C", "--workspace", metavar="DIR", type=Path, default=Path(), help="folder to work in")
+    parser.set_defaults(run=run, action="apply")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises UsageError, PatchError or UndoError."""
+    from gptoss_tui.undo import UndoStore
+
+    root = args.workspace.expanduser()
+    if not root.is_dir():
+        raise UsageError(f"{args.workspace} is not a folder.", hint="Name an existing folder with -C DIR.")
+    store = UndoStore(root)
+    for notice in store.recover():
+        _tell(notice)
+    text = _read_patch(optional=args.action in ("undo", "redo"))
+    if args.action in ("undo", "redo"):
+        return _go_back(store, text, args)
+    from gptoss_tui import patch
+
+    planned = patch.plan(patch.parse(text), root)
+    for note in planned.notes:
+        _tell(f"note: {note}")
+    if args.action == "check":
+        _print_diff(planned)
+        return 0
+    store.begin(f"{_name(text)}-{time.time_ns():x}")
+    store.apply(planned)
+    for kind, label in planned.summary:
+        print(to_terminal_text(f"{kind} {label}"))
+    return 0
+
+
+def _read_patch(*, optional: bool) -> str:
+    """The patch on stdin; empty when there is none and none is needed."""
+    if sys.stdin.isatty():
+        if optional:
+            return ""
+        _tell("Paste the patch; Ctrl+D ends it.")
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PatchError(f"The patch is not UTF-8 text (byte {error.start}); nothing was changed.") from error
+
+
+def _go_back(store: UndoStore, text: str, args: argparse.Namespace) -> int:
+    from gptoss_tui.undo import Choice
+
+    act = store.undo if args.action == "undo" else store.redo
+    turn = _turn_of(store, text, undone=args.action == "redo") if text.strip() else None
+    report = act(turn)
+    if report.conflicts and args.on_conflict:
+        report = act(report.turn, _choices(report, args.on_conflict))
+    if not report.done:
+        reasons = "\n".join(conflict.reason for conflict in report.conflicts)
+        ways = ", ".join(f"`--on-conflict {way}`" for way in get_args(Choice))
+        raise UndoError(f"Nothing was changed, because files were changed since:\n{reasons}", hint=f"choose: {ways}")
+    for word, paths in (("restored", report.restored), ("merged", report.merged), ("kept", report.kept)):
+        for path in paths:
+            print(to_terminal_text(f"{word} {path}"))
+    return 0
+
+
+def _choices(report: UndoReport, way: Choice) -> dict[str, Choice]:
+    """`way` for every conflict, and the nearest that does not lose a byte where it cannot be."""
+    return {conflict.path: way if way in conflict.choices else "keep" for conflict in report.conflicts}
+
+
+def _turn_of(store: UndoStore, text: str, *, undone: bool) -> str:
+    """The newest application of this very patch."""
+    name = _name(text)
+    found = [turn.turn for turn in store.turns() if turn.turn.startswith(f"{name}-") and turn.undone is undone]
+    if not found:
+        state = "taken back" if undone else "in force"
+        raise UndoError(
+            f"This patch is not {state} in {store.root}; nothing was changed.",
+            hint="only patches that `gptoss-tui patch` applied here are known, letter by letter",
+        )
+    return found[-1]
+
+
+def _name(text: str) -> str:
+    return f"patch-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _print_diff(planned: Plan) -> None:
+    """Raw for a program that reads it, made harmless for a terminal."""
+    from gptoss_tui import patch
+
+    diff = patch.unified_diff(planned) + "\n"
+    if sys.stdout.isatty():
+        sys.stdout.write(to_terminal_text(diff))
+    else:
+        sys.stdout.buffer.write(diff.encode("utf-8", "surrogateescape"))
+
+
+def _tell(text: str) -> None:
+    print(to_terminal_text(text), file=sys.stderr)

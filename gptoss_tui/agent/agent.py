@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 
 from gptoss_tui import __version__
-from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.agent.approvals import Approvals, Policy
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.commands import ContextReport, Decision, ResumedSession, SessionSummary, TurnSummary
+from gptoss_tui.agent.compaction import Compactor
 from gptoss_tui.agent.context import context_report, tokens_to_read_again
 from gptoss_tui.agent.events import (
     EffortChanged,
     Event,
-    ModeChanged,
     Notice,
     Rewound,
     StepFinished,
@@ -26,19 +28,21 @@ from gptoss_tui.agent.events import (
 )
 from gptoss_tui.agent.history import History, find_turn, restore_history
 from gptoss_tui.agent.log import before_turn
-from gptoss_tui.agent.policy.book import WorkspaceFile
-from gptoss_tui.agent.policy.modes import Mode
-from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.agent.prompt import build_preamble
 from gptoss_tui.agent.session import SessionFile, SessionStore, is_lasting, load_session, open_session
 from gptoss_tui.agent.sessions import find_session, list_sessions, shown_records
 from gptoss_tui.agent.turn import Turn, TurnContext
-from gptoss_tui.engine.types import Engine, EngineInfo, SamplingParams
+from gptoss_tui.engine.prefix import prefix_digest
+from gptoss_tui.engine.types import Engine, EngineInfo, GenerationEvent, SamplingParams
 from gptoss_tui.errors import EngineError, SessionError, UsageError
 from gptoss_tui.harmony.conversation import Conversation
-from gptoss_tui.harmony.messages import Effort, Preamble, ToolNamespace
+from gptoss_tui.harmony.messages import EFFORTS, Effort, Preamble, ToolNamespace
+from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.tools.registry import ToolRegistry
+
+_WARM_SECONDS: Final = 2.0
+"""The other efforts are read ahead only where reading is quick; elsewhere the first use of each one pays for it."""
 
 
 class Agent:
@@ -46,7 +50,7 @@ class Agent:
 
     `effort` may be set at any time and counts from the model's next step on. `current_date` (YYYY-MM-DD) stays as it
     is for the whole conversation. `context_limit` None means the engine's own. Without `session_store` nothing is
-    saved.
+    saved. From `compact_at` percent of the context on, the conversation is compacted (0: only when asked for).
     """
 
     def __init__(
@@ -61,15 +65,16 @@ class Agent:
         developer_message: str | None = None,
         builtin_tools: tuple[ToolNamespace, ...] = (),
         current_date: str | None = None,
-        approvals: Approvals | None = None,
+        policy: Policy = "ask",
         session_store: SessionStore | None = None,
         context_limit: int | None = None,
         limits: Limits | None = None,
+        compact_at: int = 0,
         raw: bool = False,
     ) -> None:
         self.engine = engine
         self.effort: Effort = effort
-        self.approvals = approvals or Approvals()
+        self.approvals = Approvals(policy)
         self._tokenizer = tokenizer
         self._registry = registry
         self._workspace = workspace
@@ -80,11 +85,13 @@ class Agent:
         self._store = session_store
         self._context_limit = context_limit
         self._limits = limits or Limits()
+        self._compact_at = compact_at
         self._raw = raw
         self._session: SessionFile | None = None
         self._saving_failed = False
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._turn: Turn | None = None
+        self._compaction: asyncio.Task[bool] | None = None
         self._busy = False
         self._closed = False
         self._info: EngineInfo | None = None
@@ -123,20 +130,12 @@ class Agent:
             info = await self._loaded()
             self._events = asyncio.Queue()
             turn = self._begin(text, info)
-            task = turn.start()
-            task.add_done_callback(lambda _: self._events.put_nowait(None))
-            try:
-                while (event := await self._events.get()) is not None:
+            async with aclosing(self._until_over(turn.start(), turn.interrupt)) as events:
+                async for event in events:
                     yield event
-            finally:
-                turn.interrupt()
-                await asyncio.wait({task})
-            if not task.cancelled():
-                task.result()
         finally:
-            self._turn, self._busy = None, False
-            if self._closed:
-                self._close_session()
+            self._turn = None
+            self._rest()
 
     def steer(self, text: str) -> None:
         """Give the running turn a message for the model's next step. See `AgentPort.steer`."""
@@ -146,53 +145,74 @@ class Agent:
             raise UsageError("The message is empty")
         self._turn.steer(text)
 
+    async def compact(self, instructions: str = "") -> AsyncGenerator[Event, None]:
+        """Let the model sum the conversation up and go on from its summary. See `AgentPort.compact`."""
+        self._require_idle()
+        if not self.conversation.entries:
+            raise UsageError("There is nothing to sum up yet")
+        self._busy = True
+        try:
+            info = await self._loaded()
+            self._events = asyncio.Queue()
+            compactor = Compactor(
+                engine=self.engine,
+                tokenizer=self._tokenizer,
+                history=self._history,
+                sampling=self._sampling,
+                context_limit=self._limit(info),
+                emit=self._emit,
+            )
+            task = asyncio.create_task(compactor.run(automatic=False, instructions=instructions), name="compaction")
+            self._compaction = task
+            async with aclosing(self._until_over(task, task.cancel)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._compaction = None
+            self._rest()
+
     def interrupt(self) -> None:
-        """End the running turn as `interrupted`; without one nothing happens."""
+        """End the running turn as `interrupted`, or the compaction; without one nothing happens."""
         if self._turn is not None:
             self._turn.interrupt()
+        if self._compaction is not None:
+            self._compaction.cancel()
 
     def decide(self, item_id: str, decision: Decision) -> None:
         """Answer an approval request. Raises UsageError for another id or digest than the one that waits."""
         self.approvals.answer(item_id, decision)
-
-    # -- permission -------------------------------------------------------------------------------------------------
-
-    @property
-    def mode(self) -> Mode:
-        """How much may happen without asking. See `AgentPort.mode`."""
-        return self.approvals.mode
-
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        before = self.approvals.mode
-        self.approvals.mode = mode
-        if mode != before:
-            event = ModeChanged(turn_id=self._turn.turn_id if self._turn else "", mode=mode, before=before)
-            self._emit(event) if self._busy else self._record(to_dict(event))
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """The modes that this workspace lets happen, the strictest first."""
-        return self.approvals.book.modes
-
-    def rules(self) -> tuple[Rule, ...]:
-        """The standing answers that hold here."""
-        return self.approvals.book.rules
-
-    def revoke(self, rule_id: str) -> Rule:
-        """Take a rule back. See `AgentPort.revoke`."""
-        return self.approvals.book.revoke(rule_id)
-
-    def trust(self, trusted: bool = True) -> WorkspaceFile:
-        """Let the workspace's own file allow things, as it is now; or stop. Raises PolicyError."""
-        return self.approvals.book.trust(trusted)
 
     def effort_cost(self, effort: Effort) -> int:
         """Tokens that the engine would have to read again under another effort. See `AgentPort.effort_cost`."""
         preamble = self._preamble(effort)
         if preamble == self.conversation.preamble:
             return 0
-        return tokens_to_read_again(self._tokenizer, self._history, preamble, self._cached_ids, ())
+        ids = render_preamble(self._tokenizer, preamble)
+        kept = self._info.kept_prefixes if self._info else ()
+        return tokens_to_read_again(self._history, ids, self._cached_ids, kept=prefix_digest(ids) in kept)
+
+    async def warm(self) -> None:
+        """Let the engine read the beginning of the conversation ahead. See `AgentPort.warm`."""
+        if self._busy or self.conversation.entries or (info := await self.engine.info()) is None:
+            return
+        began = time.monotonic()
+        for effort in (self.effort, *(other for other in EFFORTS if other != self.effort)):
+            ids = render_preamble(self._tokenizer, self._preamble(effort))
+            if prefix_digest(ids) not in info.kept_prefixes and not await self._read_ahead(ids):
+                return
+            if time.monotonic() - began > _WARM_SECONDS:
+                return
+
+    async def _read_ahead(self, token_ids: list[int]) -> bool:
+        """False when a turn began meanwhile, which goes first."""
+        params = SamplingParams(temperature=0.0, max_tokens=1, keep_prefix=len(token_ids))
+        # The contract promises an iterator that can be closed: a generator.
+        generation = cast("AsyncGenerator[GenerationEvent, None]", self.engine.generate(token_ids, params))
+        async with aclosing(generation) as events:
+            async for _ in events:
+                if self._busy:
+                    return False
+        return True
 
     # -- the conversation as a whole --------------------------------------------------------------------------------
 
@@ -248,8 +268,9 @@ class Agent:
         notices = list(state.notices)
         if state.header.workspace != str(self._workspace):
             notices.append(f"This session began in {state.header.workspace}; it goes on in {self._workspace}")
-        events = tuple(event for record in shown_records(state) if (event := from_dict(record)) is not None)
-        return ResumedSession(state.header.id, events, tuple(notices))
+        events = (from_dict(record) for record in shown_records(state))
+        shown = tuple(event for event in events if event is not None and not isinstance(event, Rewound))
+        return ResumedSession(state.header.id, shown, tuple(notices))
 
     def fork(self, turn: int | None = None) -> str:
         """Go on in a new session with all turns before `turn`, or all of them. See `AgentPort.fork`."""
@@ -286,6 +307,25 @@ class Agent:
 
     # -- parts ------------------------------------------------------------------------------------------------------
 
+    async def _until_over(self, task: asyncio.Task[Any], interrupt: Callable[[], Any]) -> AsyncGenerator[Event, None]:
+        """What happens until `task` ends; who stops listening interrupts it."""
+        task.add_done_callback(lambda _: self._events.put_nowait(None))
+        try:
+            while (event := await self._events.get()) is not None:
+                yield event
+        finally:
+            interrupt()
+            await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
+        self._info = await self.engine.info() or self._info
+
+    def _rest(self) -> None:
+        """Nothing runs any more."""
+        self._busy = False
+        if self._closed:
+            self._close_session()
+
     def _require_idle(self) -> None:
         if self._busy:
             raise UsageError("A turn is running", hint="interrupt it or wait for its end")
@@ -315,8 +355,9 @@ class Agent:
             raw=self._raw,
             emit=lambda event: self._emit(replace(event, turn_id=turn_id)),
             before_step=lambda: self._apply_effort(turn_id),
+            compact_at=self._limit(info) * self._compact_at // 100 if self._compact_at else None,
         )
-        self._turn = turn = Turn(context, turn_id)
+        self._turn = turn = Turn(context, turn_id, text)
         self._open_session(info, turn_id)
         changed = self._effort_change()
         self._history.add_user(text, self._preamble())

@@ -9,7 +9,7 @@ from dataclasses import replace
 from gptoss_tui.agent.commands import ContextReport
 from gptoss_tui.agent.history import History
 from gptoss_tui.engine.prefix import common_prefix
-from gptoss_tui.harmony.messages import Message, Preamble
+from gptoss_tui.harmony.messages import Message
 from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
 
@@ -42,17 +42,15 @@ def context_report(
 
 
 def tokens_to_read_again(
-    tokenizer: Tokenizer, history: History, preamble: Preamble, cached_ids: Sequence[int], kept: Sequence[int]
+    history: History, preamble_ids: Sequence[int], cached_ids: Sequence[int], *, kept: bool
 ) -> int:
     """How many of the conversation's tokens that the engine holds it loses under another preamble.
 
-    `kept` is what it keeps beside the conversation of that preamble: all of it or nothing.
+    `kept` says whether it keeps that preamble beside the conversation.
     """
     prompt = history.prompt_ids()
-    old = render_preamble(tokenizer, history.conversation.preamble)
-    new = [*render_preamble(tokenizer, preamble), *prompt[len(old) :]]
     held = common_prefix(prompt, cached_ids)
-    left = max(common_prefix(new, cached_ids), common_prefix(new, kept))
+    left = len(preamble_ids) if kept else common_prefix(preamble_ids, cached_ids)
     return max(0, held - left)
 
 

@@ -13,6 +13,7 @@ from typing import cast
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Budget, Limits
 from gptoss_tui.agent.calls import CallRunner, LimitMet
+from gptoss_tui.agent.compaction import Compactor
 from gptoss_tui.agent.events import (
     AnswerCited,
     AnswerDone,
@@ -53,7 +54,7 @@ _NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, 
 class TurnContext:
     """What a turn works with. `context_limit` in tokens; `emit` takes every event of the turn, in order.
 
-    `before_step` is called before the model goes on.
+    `before_step` is called before the model goes on. A conversation of `compact_at` tokens is compacted (None: never).
     """
 
     engine: Engine
@@ -67,16 +68,17 @@ class TurnContext:
     raw: bool
     emit: Callable[[Event], None]
     before_step: Callable[[], None]
+    compact_at: int | None = None
 
 
 class Turn:
-    """Runs in a task of its own. The user's message stands in the history already.
+    """Runs in a task of its own. The user's message `text` stands in the history already.
 
     `interrupt` cancels that task once; the turn then closes what is open, so that the conversation is valid and can go
     on, and ends with `TurnFinished` as always.
     """
 
-    def __init__(self, context: TurnContext, turn_id: str) -> None:
+    def __init__(self, context: TurnContext, turn_id: str, text: str) -> None:
         self._context = context
         self._history = context.history
         self._emit = context.emit
@@ -100,7 +102,9 @@ class Turn:
         self._task: asyncio.Task[None] | None = None
         self._began = False
         self._interrupted = False
+        self._said = [text]
         self._steering: list[str] = []
+        self._compacted_at = 0
         self.over = False
 
     def start(self) -> asyncio.Task[None]:
@@ -143,6 +147,7 @@ class Turn:
                 raise asyncio.CancelledError
             self._context.before_step()
             self._take_steering()
+            await self._make_room()
             stream, limit = await self._step()
             if stream.call is not None:
                 limit = await self._calls.handle(stream.call) or limit
@@ -155,8 +160,28 @@ class Turn:
         while self._steering:
             text = self._steering.pop(0)
             self._history.add_steering(text)
+            self._said.append(text)
             self._answer_forced = False
             self._emit(Steered(text=text))
+
+    async def _make_room(self) -> None:
+        """Compact a conversation that nearly fills the context; again only when it has grown by a quarter of that."""
+        limit, at = self._context.context_limit, self._context.compact_at
+        used = len(self._history.prompt_ids())
+        if at is None or used < at or used < self._compacted_at + limit // 4:
+            return
+        if len(self._history.conversation.entries) <= len(self._said):
+            return  # there is nothing but what was just said
+        compactor = Compactor(
+            engine=self._context.engine,
+            tokenizer=self._context.tokenizer,
+            history=self._history,
+            sampling=self._context.sampling,
+            context_limit=limit,
+            emit=self._emit,
+        )
+        await compactor.run(automatic=True, request="\n\n".join(self._said))
+        self._compacted_at = len(self._history.prompt_ids())
 
     # -- a step: one generation, or two when the first one's tokens run out -----------------------------------------
 
@@ -199,7 +224,12 @@ class Turn:
             return "length"
         self._steps += 1
         self._meter = meter = StepMeter()
-        params = replace(self._context.sampling, max_tokens=room, stop_token_ids=STOP_TOKENS)
+        params = replace(
+            self._context.sampling,
+            max_tokens=room,
+            stop_token_ids=STOP_TOKENS,
+            keep_prefix=self._history.conversation.preamble_length,
+        )
         generation = self._context.engine.generate(self._history.prompt_ids(), params)
         # The contract promises an iterator that can be closed: a generator.
         async with aclosing(cast("AsyncGenerator[GenerationEvent, None]", generation)) as events:

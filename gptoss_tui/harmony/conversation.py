@@ -51,6 +51,12 @@ class Conversation:
         self._entries: list[Entry] = []
         self._turn = 0
         self._tokens = render_preamble(tokenizer, preamble)
+        self._preamble_length = len(self._tokens)
+
+    @property
+    def preamble_length(self) -> int:
+        """Tokens of the system and developer messages."""
+        return self._preamble_length
 
     @property
     def preamble(self) -> Preamble:
@@ -195,6 +201,7 @@ class Conversation:
 
     def _rebuild(self) -> None:
         self._tokens = render_preamble(self._tokenizer, self._preamble)
+        self._preamble_length = len(self._tokens)
         for entry in self._entries:
             self._tokens.extend(entry.tokens)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.types import (
     EngineInfo,
     Finished,
@@ -66,6 +67,7 @@ class ScriptedEngine:
     requests: list[Request] = field(default_factory=list)
     running: int = 0
     dead: bool = False
+    kept: dict[str, tuple[int, ...]] = field(default_factory=dict)
     _cache: list[int] = field(default_factory=list)
     _rest: list[int] = field(default_factory=list)
 
@@ -78,6 +80,7 @@ class ScriptedEngine:
         """A fresh worker with an empty cache."""
         self.dead = False
         self._cache = []
+        self.kept = {}
         yield LoadProgress("ready", 1.0, done=True, info=await self.info())
 
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncIterator[GenerationEvent]:
@@ -87,7 +90,10 @@ class ScriptedEngine:
         if len(token_ids) >= self.context:
             raise ContextOverflowError("The prompt is longer than the context")
         assert self.idle, "two generations at once"
-        cached = _common_prefix(self._cache, token_ids)
+        cached = max(_common_prefix(prefix, token_ids) for prefix in (self._cache, *self.kept.values()))
+        if params.keep_prefix:
+            prefix = tuple(token_ids[: params.keep_prefix])
+            self.kept[prefix_digest(prefix)] = prefix
         self.requests.append(Request(tuple(token_ids), params, cached))
         script = self._rest if self._rest and list(token_ids) == self._cache else self.scripts.pop(0)
         self._cache, self._rest = list(token_ids), []
@@ -141,7 +147,20 @@ class ScriptedEngine:
 
     async def info(self) -> EngineInfo | None:
         """A tiny model on no device."""
-        return EngineInfo("scripted", "scripted", "none", "none", 1, 1, 201_088, self.context, 0, 0, len(self._cache))
+        return EngineInfo(
+            "scripted",
+            "scripted",
+            "none",
+            "none",
+            1,
+            1,
+            201_088,
+            self.context,
+            0,
+            0,
+            len(self._cache),
+            tuple(self.kept),
+        )
 
     async def unload(self) -> None:
         """Forget the cache."""

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gptoss_tui.tools.python.sandbox import HOME, PYTHON_FLAGS, Limits, SandboxError
+from gptoss_tui.tools.python.sandbox import HOME, PACKAGES, PYTHON_FLAGS, WORKSPACE, Limits, SandboxError
 from gptoss_tui.tools.python.seccomp import assemble, machines
+from gptoss_tui.tools.shell import idmap
 
 NOBODY = 65534
 _TOP_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -33,11 +34,16 @@ _SIGNALS = {137: "it was killed; perhaps it used too much memory", 139: "it cras
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:
-    """Runs the host's Python at `python`, whose installation is `prefix`, through `program`."""
+    """Runs the host's Python at `python`, whose installation is `prefix`, through `program`.
+
+    `workspace` can be read inside, `packages` is a folder of Python packages.
+    """
 
     program: str
     python: Path
     prefix: Path
+    workspace: Path | None = None
+    packages: Path | None = None
 
     @property
     def name(self) -> str:
@@ -45,8 +51,9 @@ class Bubblewrap:
 
     @property
     def description(self) -> str:
+        files = "none of your files" if self.workspace is None else f"your workspace to read at {WORKSPACE}"
         return (
-            "runs in bubblewrap: no network, none of your files; it can read the system's programs, "
+            f"runs in bubblewrap: no network, {files}; it can read the system's programs, "
             "and the Linux kernel is shared"
         )
 
@@ -69,13 +76,14 @@ class Bubblewrap:
         seccomp = os.memfd_create("seccomp")
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - the process closes it
         ours, theirs = socket.socketpair()
-        nobody = NOBODY if os.geteuid() == 0 else None
+        mapped = self._mapped()
+        nobody = NOBODY if os.geteuid() == 0 and not mapped else None
         no_groups: list[str | int] | None = None if nobody is None else []
         try:
             os.write(seccomp, assemble(platform.machine()))
             os.lseek(seccomp, 0, os.SEEK_SET)
             process = subprocess.Popen(
-                self._command(limits, seccomp),
+                [*mapped, *self._command(limits, seccomp)],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=errors,
@@ -96,6 +104,12 @@ class Bubblewrap:
             os.close(seccomp)
         return BubblewrapProcess(process, ours, errors)
 
+    def _mapped(self) -> list[str]:
+        """Before the command when root shows a workspace: nobody is given it, see `shell.idmap`."""
+        if self.workspace is None or os.geteuid() != 0:
+            return []
+        return [sys.executable, "-I", "-S", "-B", idmap.__file__, str(self.workspace)]
+
     def _command(self, limits: Limits, seccomp: int) -> list[str]:
         scratch = str(limits.scratch)
         return [
@@ -115,7 +129,7 @@ class Bubblewrap:
                 "LANG",
                 "C.UTF-8",
             ),
-            *("--ro-bind", "/usr", "/usr", *_system_folders(), *self._own_python()),
+            *("--ro-bind", "/usr", "/usr", *_system_folders(), *self._own_python(), *self._extras()),
             *("--proc", "/proc", "--dev", "/dev", "--size", scratch, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
             *("--size", scratch, "--tmpfs", "/tmp", "--size", scratch, "--tmpfs", HOME),
             *("--chdir", HOME, "--remount-ro", "/", "--seccomp", str(seccomp)),
@@ -126,6 +140,13 @@ class Bubblewrap:
         if self.prefix.is_relative_to("/usr"):
             return ()
         return "--ro-bind", str(self.prefix), str(self.prefix)
+
+    def _extras(self) -> Iterator[str]:
+        if self.workspace is not None:
+            source = idmap.WORKSPACE if self._mapped() else str(self.workspace)
+            yield from ("--ro-bind", source, WORKSPACE)
+        if self.packages is not None:
+            yield from ("--ro-bind", str(self.packages), PACKAGES)
 
 
 class BubblewrapProcess:
@@ -162,8 +183,11 @@ class BubblewrapProcess:
         return said or _SIGNALS.get(code, f"exit code {code}" if code > 0 else "")
 
 
-def candidates() -> Iterator[Bubblewrap]:
-    """The bubblewraps that may work here, the best first. Raises SandboxError that says why there is none."""
+def candidates(workspace: Path | None = None, packages: Path | None = None) -> Iterator[Bubblewrap]:
+    """The bubblewraps that may work here, the best first. Raises SandboxError that says why there is none.
+
+    `packages` were installed by our own Python and are for it alone.
+    """
     if sys.platform != "linux":
         raise SandboxError("bubblewrap is for Linux")
     if platform.machine() not in machines():
@@ -178,16 +202,21 @@ def candidates() -> Iterator[Bubblewrap]:
             hint="install the system's Python: apt install python3-minimal",
         )
     for python, prefix in found:
-        yield Bubblewrap(program, python, prefix)
+        fits = packages is not None and packages.is_dir() and python == _own_python() and _reachable(packages)
+        yield Bubblewrap(program, python, prefix, workspace, packages if fits else None)
 
 
 def _pythons() -> Iterator[tuple[Path, Path]]:
     """Python programs and the folders that they are installed in: our own, then the system's."""
-    own = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+    own = _own_python()
     yield own, Path(os.path.realpath(sys.base_prefix))
     system = Path(os.path.realpath("/usr/bin/python3"))
     if system != own and system.is_file():
         yield system, Path("/usr")
+
+
+def _own_python() -> Path:
+    return Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
 
 
 def _reachable(path: Path) -> bool:

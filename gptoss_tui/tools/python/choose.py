@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Final
+
+from platformdirs import user_data_path
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.settings import SandboxChoice
 from gptoss_tui.tools.python.probes import self_test
 from gptoss_tui.tools.python.sandbox import Sandbox, SandboxError
 
-HOW_TO_GET_ONE: Final = "start Docker and `docker pull` the image, or on Linux install bubblewrap"
+HOW_TO_GET_ONE: Final = "start Docker and run `gptoss-tui sandbox build`, or on Linux install bubblewrap"
 
 
-async def choose_sandbox(name: SandboxChoice, image: str) -> Sandbox:
+async def choose_sandbox(name: SandboxChoice, image: str, workspace: Path | None = None) -> Sandbox:
     """A sandbox that passed its self-test. Raises ToolError that says why there is none and how to get one.
 
-    `image` is Docker's. Nothing is pulled and nothing ever runs outside a sandbox.
+    `image` is Docker's; `workspace` can be read inside when it is given. Nothing is pulled and nothing ever runs
+    outside a sandbox.
     """
     finders: Mapping[str, Callable[[], Awaitable[Sandbox]]] = {
-        "docker": lambda: _find_docker(image),
-        "bubblewrap": _find_bubblewrap,
+        "docker": lambda: find_tested_docker(image, workspace),
+        "bubblewrap": lambda: find_tested_bubblewrap(workspace),
     }
     reasons = []
     for tried in finders if name == "auto" else (name,):
@@ -31,20 +36,26 @@ async def choose_sandbox(name: SandboxChoice, image: str) -> Sandbox:
     raise ToolError(f"Python cannot run: there is no working sandbox. {'; '.join(reasons)}", hint=HOW_TO_GET_ONE)
 
 
-async def _find_docker(image: str) -> Sandbox:
+def packages_folder() -> Path:
+    """Where `gptoss-tui sandbox build` installs packages for bubblewrap: for one version of Python."""
+    return user_data_path("gptoss-tui") / f"python-packages-{sys.version_info.major}.{sys.version_info.minor}"
+
+
+async def find_tested_docker(image: str, workspace: Path | None = None) -> Sandbox:
+    """Docker with `image`, after its self-test. Raises SandboxError."""
     from gptoss_tui.tools.python.docker_engine import find_docker
 
-    sandbox = await find_docker(image)
+    sandbox = await find_docker(image, workspace)
     await self_test(sandbox)
     return sandbox
 
 
-async def _find_bubblewrap() -> Sandbox:
-    """The first that holds; a Python may need libraries that the sandbox does not have."""
+async def find_tested_bubblewrap(workspace: Path | None = None, packages: Path | None = None) -> Sandbox:
+    """The first that holds; a Python may need libraries that the sandbox does not have. Raises SandboxError."""
     from gptoss_tui.tools.python.bubblewrap import candidates
 
     last = SandboxError("bubblewrap has no Python")
-    for sandbox in candidates():
+    for sandbox in candidates(workspace, packages or packages_folder()):
         try:
             await self_test(sandbox)
         except SandboxError as error:

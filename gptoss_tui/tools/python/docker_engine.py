@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptoss_tui.tools.python.sandbox import HOME, PYTHON_FLAGS, Limits, SandboxError
+from gptoss_tui.tools.python.sandbox import HOME, OUT_OF_MEMORY, PYTHON_FLAGS, WORKSPACE, Limits, SandboxError
 from gptoss_tui.tools.python.seccomp import docker_profile
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Docker:
 
     client: DockerClient
     image: str
+    workspace: Path | None = None
 
     @property
     def name(self) -> str:
@@ -44,7 +45,8 @@ class Docker:
 
     @property
     def description(self) -> str:
-        return f"runs in a Docker container of {self.image}: no network, none of your files; the kernel is shared"
+        files = "none of your files" if self.workspace is None else f"your workspace to read at {WORKSPACE}"
+        return f"runs in a Docker container of {self.image}: no network, {files}; the kernel is shared"
 
     def worker_limits(self, limits: Limits) -> dict[str, int]:
         """Only the output: the container bounds the rest."""
@@ -64,7 +66,7 @@ class Docker:
     def _start(self, limits: Limits) -> tuple[Container, Any]:
         container: Container | None = None
         try:
-            container = self.client.containers.create(self.image, **_options(limits))
+            container = self.client.containers.create(self.image, **_options(limits, self.workspace))
             stream = container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
             if not isinstance(stream._sock, socket.socket) or isinstance(stream._sock, ssl.SSLSocket):
                 raise OSError("only engines on a local socket can be used")
@@ -129,7 +131,7 @@ class DockerProcess:
                 self._container.wait(timeout=_PING_SECONDS)
                 self._container.reload()
                 state = self._container.attrs["State"]
-                self._why = "it used too much memory" if state["OOMKilled"] else f"exit code {state['ExitCode']}"
+                self._why = OUT_OF_MEMORY if state["OOMKilled"] else f"exit code {state['ExitCode']}"
         with contextlib.suppress(Exception):
             self._container.remove(force=True)
 
@@ -154,12 +156,14 @@ class DockerProcess:
         return data
 
 
-def _options(limits: Limits) -> dict[str, Any]:
-    from docker.types import Ulimit
+def _options(limits: Limits, workspace: Path | None) -> dict[str, Any]:
+    from docker.types import Mount, Ulimit
 
     scratch = f"rw,noexec,nosuid,nodev,size={limits.scratch},mode=1777,uid=65534,gid=65534"
     environment = ("PATH=/usr/local/bin:/usr/bin:/bin", f"HOME={HOME}", "LANG=C.UTF-8")
+    mounts = [] if workspace is None else [Mount(WORKSPACE, str(workspace), type="bind", read_only=True)]
     return {
+        "mounts": mounts,
         "entrypoint": ["/usr/bin/env", "-i", *environment, "python3", *PYTHON_FLAGS],
         "command": [],
         "stdin_open": True,
@@ -171,7 +175,7 @@ def _options(limits: Limits) -> dict[str, Any]:
         "nano_cpus": 1_000_000_000,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges", f"seccomp={docker_profile()}"],
-        "user": _USER,
+        "user": _reader(workspace),
         "ipc_mode": "none",
         "tmpfs": {"/tmp": scratch, HOME: scratch},
         "ulimits": [
@@ -185,12 +189,19 @@ def _options(limits: Limits) -> dict[str, Any]:
     }
 
 
-async def find_docker(image: str) -> Docker:
+def _reader(workspace: Path | None) -> str:
+    """nobody; to read a workspace, its owner without any rights beside, unless that is root."""
+    if workspace is None or (status := workspace.stat()).st_uid == 0:
+        return _USER
+    return f"{status.st_uid}:{status.st_gid}"
+
+
+async def find_docker(image: str, workspace: Path | None = None) -> Docker:
     """The engine, if it answers within 3 seconds and has the image. Raises SandboxError that says what is missing."""
-    return await asyncio.to_thread(_find, image)
+    return await asyncio.to_thread(_find, image, workspace)
 
 
-def _find(image: str) -> Docker:
+def _find(image: str, workspace: Path | None) -> Docker:
     import docker
     from docker.errors import ImageNotFound
 
@@ -203,13 +214,15 @@ def _find(image: str) -> Docker:
         client.images.get(image)
     except ImageNotFound:
         client.close()
-        raise SandboxError(f"the image {image} is not here", hint=f"docker pull {image}") from None
+        raise SandboxError(
+            f"the image {image} is not here", hint=f"`gptoss-tui sandbox build` makes it, or docker pull {image}"
+        ) from None
     except Exception as error:
         client.close()
         raise SandboxError(f"the engine cannot say whether {image} is here: {error}") from error
     client.api.timeout = _CALL_SECONDS
     _sweep(client)
-    return Docker(client, image)
+    return Docker(client, image, workspace)
 
 
 def _sweep(client: DockerClient) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import codecs
 import itertools
 import time
@@ -11,27 +13,43 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from gptoss_tui.tools.python.frames import FrameReader, ProtocolError, encode, pack
-from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError, SandboxProcess, worker_source
+from gptoss_tui.tools.python.sandbox import (
+    OUT_OF_MEMORY,
+    Limits,
+    Sandbox,
+    SandboxError,
+    SandboxProcess,
+    worker_source,
+)
 
 _START_SECONDS = 15.0
 _GRACE_SECONDS = 2.0
 _READ_BYTES = 64 << 10
 _SENT_PER_OUTPUT = 64
 """A cell whose frames take more than so many times the allowed output does not come from our worker."""
+_FIGURE_BYTES = 4 << 20
+"""What the figures of a cell may take on the wire, beside the output; `worker._MAX_FIGURE_BYTES` is the same."""
+_FRAME_SLACK = 512 << 10
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MEMORY_ERROR = "MemoryError"
 
 T = TypeVar("T")
-Ending = Literal["ok", "error", "timeout", "died"]
+Ending = Literal["ok", "error", "timeout", "memory", "died"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a cell ended. `alive` False: the interpreter is gone, and with it the state. `dropped` in bytes."""
+    """How a cell ended. `alive` False: the interpreter is gone, and with it the state. `dropped` in bytes.
+
+    `memory` is the limit of memory, met by an exception or by the end of the process. `figures` are PNG files.
+    """
 
     ending: Ending
     text: str
     alive: bool
     dropped: int = 0
     why: str = ""
+    figures: tuple[bytes, ...] = ()
 
 
 class Interpreter:
@@ -43,7 +61,9 @@ class Interpreter:
         self._frames = FrameReader()
         self._pending: list[dict[str, Any]] = []
         self._cells = itertools.count(1)
+        self._cell = 0
         self._received = 0
+        self._figures = _Figures()
 
     @classmethod
     async def start(cls, sandbox: Sandbox, limits: Limits) -> Interpreter:
@@ -65,10 +85,10 @@ class Interpreter:
         return interpreter
 
     async def run(self, code: str, on_output: Callable[[str], None]) -> Outcome:
-        """Run a cell. Cancelling ends the interpreter."""
-        cell = next(self._cells)
+        """Run a cell. When it is cancelled the cell goes on: `interrupt` or `kill` must follow."""
+        self._cell = cell = next(self._cells)
         output = _Output(on_output, self._limits.output)
-        self._received = 0
+        self._received, self._figures = 0, _Figures()
         try:
             ending, done = await self._run(cell, code, output)
         except TimeoutError:  # an OSError, too
@@ -76,7 +96,9 @@ class Interpreter:
             return Outcome("timeout", output.finish(), alive=False)
         except (OSError, EOFError, ProtocolError):
             why = await self.end()
-            return Outcome("died", output.finish(), alive=False, why=why)
+            return Outcome("memory" if why == OUT_OF_MEMORY else "died", output.finish(), alive=False, why=why)
+        except asyncio.CancelledError:
+            raise
         except BaseException:
             self.kill()
             raise
@@ -84,7 +106,26 @@ class Interpreter:
             # What the cell started goes on and would have the machine for itself.
             await self.end()
             return Outcome("timeout", output.finish(), alive=False)
-        return Outcome(ending, output.finish(), alive=True, dropped=done["dropped"])
+        text = output.finish()
+        if ending == "error" and text.rstrip().rpartition("\n")[2].startswith(_MEMORY_ERROR):
+            ending = "memory"
+        return Outcome(ending, text, alive=True, dropped=done["dropped"], figures=self._figures.done)
+
+    async def interrupt(self) -> bool:
+        """Stop the cell that a cancelled `run` left behind. False when it would not stop, and the state is gone."""
+        output = _Output(lambda text: None, self._limits.output)
+        try:
+            deadline = time.monotonic() + _GRACE_SECONDS
+            await _within(self._process.write(encode({"interrupt": self._cell})), deadline)
+            done = await _within(self._until_done(self._cell, output), deadline)
+        except (OSError, EOFError, ProtocolError):  # a TimeoutError is an OSError
+            done = {"strays": 1}
+        except BaseException:
+            self.kill()
+            raise
+        if done["strays"]:
+            await self.end()
+        return not done["strays"]
 
     def kill(self) -> None:
         """End it now."""
@@ -114,6 +155,9 @@ class Interpreter:
                 raise ProtocolError("a frame of another cell")
             if isinstance(text := message.get("text"), str):
                 output.add(text)
+            elif isinstance(piece := message.get("figure"), str):
+                self._received -= len(piece)
+                self._figures.add(piece, last=message.get("last") is True)
             elif message.get("done") is True:
                 return _checked(message)
             else:
@@ -125,7 +169,7 @@ class Interpreter:
             if not data:
                 raise EOFError
             self._received += len(data)
-            if self._received > self._limits.output * _SENT_PER_OUTPUT:
+            if self._received > self._limits.output * _SENT_PER_OUTPUT + _FRAME_SLACK:
                 raise ProtocolError("too many bytes")
             self._pending = self._frames.feed(data)
         return self._pending.pop(0)
@@ -134,6 +178,29 @@ class Interpreter:
 async def _within(work: Awaitable[T], deadline: float) -> T:
     async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
         return await work
+
+
+class _Figures:
+    """The pictures of a cell, put together from their pieces. They come from a sandbox and are checked to be PNG."""
+
+    def __init__(self) -> None:
+        self.done: tuple[bytes, ...] = ()
+        self._pieces: list[str] = []
+        self._room = _FIGURE_BYTES
+
+    def add(self, piece: str, *, last: bool) -> None:
+        self._room -= len(piece)
+        if self._room < 0:
+            raise ProtocolError("too large a figure")
+        self._pieces.append(piece)
+        if last:
+            try:
+                data = base64.b64decode("".join(self._pieces), validate=True)
+            except (binascii.Error, ValueError):
+                raise ProtocolError("a figure that is not Base64") from None
+            if not data.startswith(_PNG):
+                raise ProtocolError("a figure that is not PNG")
+            self.done, self._pieces = (*self.done, data), []
 
 
 class _Output:

@@ -11,6 +11,15 @@ from gptoss_tui.errors import GptOssError
 HOME = "/mnt/data"
 """The working folder inside: the models were told that it is there."""
 
+WORKSPACE = "/workspace"
+"""Where the workspace is inside, when the person wants it there; it can only be read."""
+
+PACKAGES = "/opt/python-packages"
+"""Where bubblewrap shows the packages that `gptoss-tui sandbox build` installed."""
+
+OUT_OF_MEMORY = "it used too much memory"
+"""What `SandboxProcess.wait` gives when that is certain."""
+
 BOOTSTRAP = """\
 import os
 def read(size):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.base import ToolResult
@@ -15,16 +19,32 @@ _LOST = "variables, imports and files are gone"
 
 
 class PythonSession:
-    """Runs cells one at a time in the sandbox that `choose` gives. The choice is made once, at the first need."""
+    """Runs cells one at a time in the sandbox that `choose` gives. The choice is made once, at the first need.
 
-    def __init__(self, choose: Callable[[], Awaitable[Sandbox]], limits: Limits) -> None:
+    Stateless, every cell gets an interpreter of its own. `figures` is the folder that pictures are written to; it is
+    made when there is one.
+    """
+
+    def __init__(
+        self,
+        choose: Callable[[], Awaitable[Sandbox]],
+        limits: Limits,
+        *,
+        stateful: bool = True,
+        figures: Path | None = None,
+    ) -> None:
         self._choose = choose
         self._limits = limits
+        self._stateful = stateful
+        self._figures = figures
+        self._drawn = 0
         self._sandbox: Sandbox | None = None
         self._interpreter: Interpreter | None = None
+        self._recovery: asyncio.Task[None] | None = None
         self._choosing = asyncio.Lock()
         self._turnstile = asyncio.Lock()
         self._lost = False
+        self._interrupted = False
 
     async def sandbox(self) -> Sandbox:
         """Where code will run. Raises ToolError when there is no sandbox."""
@@ -34,24 +54,33 @@ class PythonSession:
             return self._sandbox
 
     async def run(self, code: str, on_output: Callable[[str], None]) -> ToolResult:
-        """Run a cell. Raises ToolError when no interpreter can be had; cancelling ends the interpreter."""
+        """Run a cell. Raises ToolError when no interpreter can be had.
+
+        Cancelling interrupts the cell, as Ctrl+C would: the state is kept if that ends it soon, else it is lost.
+        """
         async with self._turnstile:
+            await self._recovered()
             interpreter = await self._started()
-            lost, self._lost = self._lost, True
-            self._interpreter = None
-            outcome = await interpreter.run(code, on_output)
-            self._lost = not outcome.alive
-            if outcome.alive:
-                self._interpreter = interpreter
-        notes = [f"[Python was restarted before this call: {_LOST}.]"] if lost else []
-        text = "\n".join((*notes, _report(outcome, self._limits)))
-        return ToolResult(text, ok=outcome.ending == "ok", data={"ending": outcome.ending, "state_lost": self._lost})
+            notes = self._notes()
+            self._interpreter, self._lost = None, self._stateful
+            try:
+                outcome = await interpreter.run(code, on_output)
+            except asyncio.CancelledError:
+                self._recovery = asyncio.create_task(self._recover(interpreter))
+                raise
+            self._keep(interpreter, alive=outcome.alive)
+        files = await asyncio.to_thread(self._write, outcome.figures)
+        text = "\n".join((*notes, _report(outcome, self._limits, files)))
+        data = {"ending": outcome.ending, "state_lost": self._lost, "files": files}
+        return ToolResult(text, ok=outcome.ending == "ok", data=data)
 
     def reset(self) -> None:
         """Forget everything. What runs is ended."""
+        if self._recovery is not None:
+            self._recovery.cancel()
         if self._interpreter is not None:
             self._interpreter.kill()
-        self._interpreter, self._lost = None, False
+        self._interpreter, self._recovery, self._lost, self._interrupted = None, None, False, False
 
     async def _started(self) -> Interpreter:
         if self._interpreter is not None:
@@ -61,15 +90,67 @@ class PythonSession:
         except SandboxError as error:
             raise ToolError(error.message, hint=error.hint) from error
 
+    def _keep(self, interpreter: Interpreter, *, alive: bool) -> None:
+        """What becomes of an interpreter after its cell."""
+        if alive and self._stateful:
+            self._interpreter, self._lost = interpreter, False
+        elif alive:
+            interpreter.kill()
+        else:
+            self._lost = self._stateful
 
-def _report(outcome: Outcome, limits: Limits) -> str:
+    async def _recover(self, interpreter: Interpreter) -> None:
+        """After a cancelled cell: interrupt it. Cancelling this, too, ends the interpreter."""
+        try:
+            alive = await interpreter.interrupt()
+        except asyncio.CancelledError:
+            interpreter.kill()
+            raise
+        self._interrupted = alive and self._stateful
+        self._keep(interpreter, alive=alive)
+
+    async def _recovered(self) -> None:
+        if self._recovery is not None:
+            recovery, self._recovery = self._recovery, None
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(recovery)
+
+    def _notes(self) -> list[str]:
+        """What the model must know before the output."""
+        notes = []
+        if self._lost:
+            notes.append(f"[Python was restarted before this call: {_LOST}.]")
+        elif self._interrupted:
+            notes.append("[The user interrupted the call before this one. Variables are kept.]")
+        self._interrupted = False
+        return notes
+
+    def _write(self, figures: tuple[bytes, ...]) -> list[str]:
+        """Figures as files that only their owner can read; their paths."""
+        files = []
+        for data in figures:
+            if self._figures is None:
+                break
+            self._figures.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._drawn += 1
+            path = self._figures / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{self._drawn}.png"
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+                file.write(data)
+            files.append(str(path))
+        return files
+
+
+def _report(outcome: Outcome, limits: Limits, files: list[str]) -> str:
     """What the model reads: the output, and what it cannot see from it."""
-    notes = []
+    notes = [f"[The figure is shown to the user, as {path}]" for path in files]
     if outcome.dropped:
         notes.append(f"[{outcome.dropped} more bytes of output were dropped. Print less.]")
     if outcome.ending == "timeout":
         lost = "Variables are kept." if outcome.alive else f"Python had to be ended: {_LOST}."
         notes.append(f"[Stopped: the code ran for more than {limits.seconds:g} seconds. {lost}]")
+    elif outcome.ending == "memory":
+        lost = "Variables are kept." if outcome.alive else f"Python had to be ended: {_LOST}."
+        notes.append(f"[Stopped: more than {limits.memory >> 20} MiB of memory were needed. {lost}]")
     elif outcome.ending == "died":
         why = f" ({outcome.why})" if outcome.why else ""
         notes.append(f"[The Python process ended{why}: {_LOST}.]")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gptoss_tui.tools.python.bubblewrap import candidates
-from gptoss_tui.tools.python.docker_engine import find_docker
-from gptoss_tui.tools.python.probes import self_test
+from gptoss_tui.tools.python.choose import find_tested_bubblewrap, find_tested_docker
 from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError
 from gptoss_tui.tools.python.session import PythonSession
+from tests.sandboxes import missing
 
 IMAGE = os.environ.get("GPTOSS_TUI_TEST_IMAGE", "python:3.12-slim")
 """`docker import` of any root file system with python3 will do."""
@@ -21,14 +21,14 @@ IMAGE = os.environ.get("GPTOSS_TUI_TEST_IMAGE", "python:3.12-slim")
 Open = Callable[..., PythonSession]
 
 
-async def find(name: str) -> Sandbox:
-    """The sandbox, after its self-test. Skips where there is none, as in a container that may not nest."""
+async def find(name: str, workspace: Path | None = None) -> Sandbox:
+    """The sandbox, after its self-test. Skips where there is none and none is required."""
     try:
-        sandbox: Sandbox = next(candidates()) if name == "bubblewrap" else await find_docker(IMAGE)
-        await self_test(sandbox)
+        if name == "bubblewrap":
+            return await find_tested_bubblewrap(workspace)
+        return await find_tested_docker(IMAGE, workspace)
     except SandboxError as error:
-        pytest.skip(f"{name}: {error.message}")
-    return sandbox
+        missing(f"{name}: {error.message}", name)
 
 
 @pytest.fixture(params=["bubblewrap", "docker"])

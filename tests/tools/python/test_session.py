@@ -108,7 +108,7 @@ async def test_a_cell_that_will_not_stop_is_ended(open_session: Open) -> None:
     session = open_session(seconds=1.0)
     result = await session.run("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass", ignore)
     assert not result.ok
-    assert result.data == {"ending": "timeout", "state_lost": True}
+    assert result.data == {"ending": "timeout", "state_lost": True, "files": []}
     assert LOST in result.text
     assert await run(session, "1") == f"[Python was restarted before this call: {LOST}.]\n1\n"
     assert await run(session, "2") == "2\n"
@@ -132,7 +132,7 @@ async def test_processes_of_a_stopped_cell_do_not_go_on(open_session: Open) -> N
 )
 async def test_a_process_that_ends_is_told_and_replaced(session: PythonSession, code: str) -> None:
     result = await session.run(code, ignore)
-    assert result.data == {"ending": "died", "state_lost": True}
+    assert result.data == {"ending": "died", "state_lost": True, "files": []}
     assert LOST in result.text
     assert (await run(session, "1")).endswith("\n1\n")
 

@@ -73,7 +73,7 @@ async def test_without_a_sandbox_nothing_runs(monkeypatch: pytest.MonkeyPatch, t
             await python.tools[0].prepare("print(1)")
         assert "docker: the engine does not answer" in refusal.value.message
         assert "bubblewrap" in refusal.value.message
-        assert "docker pull" in str(refusal.value.hint)
+        assert "gptoss-tui sandbox build" in str(refusal.value.hint)
 
 
 async def test_an_image_that_is_not_here_is_never_pulled() -> None:
@@ -133,6 +133,6 @@ async def test_the_self_test_sees_a_sandbox_that_is_none() -> None:
 
 
 async def test_results_of_calls(tool: PythonTool) -> None:
-    assert (await result(tool, "1 + 1")).data == {"ending": "ok", "state_lost": False}
+    assert (await result(tool, "1 + 1")).data == {"ending": "ok", "state_lost": False, "files": []}
     assert not (await result(tool, "1 / 0")).ok
     tool.session.reset()

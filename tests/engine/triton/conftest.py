@@ -1,0 +1,74 @@
+"""Small random models on the GPU, or in Triton's interpreter where there is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel's module is imported: before any of them is
+
+from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.triton.decode import Blocks
+from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
+from tests.conformance.shapes import SMALL
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+# The interpreter pays for programs, not for elements: few large blocks.
+BLOCKS = Blocks(rows=64, block=64, span=2, down_rows=16, keys=16, head_rows=128, vocabulary=64)
+
+SHAPES = {
+    # A sliding layer and a full one; columns that do not fill their last MXFP4 tile; two blocks of keys at once.
+    "tiny": replace(
+        SMALL, num_hidden_layers=2, num_experts=5, vocab_size=131, hidden_size=96, intermediate_size=32, head_dim=32
+    ),
+    # One query head a key/value head, an odd number of layers, an expert wider than the hidden size.
+    "uneven": replace(
+        SMALL,
+        num_hidden_layers=3,
+        num_experts=3,
+        experts_per_token=2,
+        vocab_size=70,
+        hidden_size=64,
+        intermediate_size=96,
+        head_dim=32,
+        num_attention_heads=3,
+        num_key_value_heads=3,
+        sliding_window=5,
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Directory of the random checkpoint of a shape, written once."""
+    root = tmp_path_factory.mktemp("triton")
+
+    def make(shape: str) -> Path:
+        directory = root / shape
+        if not directory.exists():
+            directory.mkdir()
+            random_checkpoint(SHAPES[shape], directory, "original", seed=1)
+        return directory
+
+    return make
+
+
+@pytest.fixture(params=list(SHAPES))
+def shape(request: pytest.FixtureRequest) -> str:
+    """Each shape in turn."""
+    name: str = request.param
+    return name
+
+
+def triton_weights(directory: Path) -> tuple[ModelConfig, ModelWeights]:
+    """The checkpoint in float32, where the kernels' sums differ from torch's by their order only."""
+    opened = open_checkpoint(directory)
+    return opened.config, load_weights(opened.read, opened.config, torch.float32, DEVICE)

@@ -1,0 +1,82 @@
+"""Logits of the kernels against the torch engine, in float32: prefill, decode, and one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.kv_cache import KVCache
+from gptoss_tui.engine.triton.prefill import Prefill
+from tests.conformance.runs import float32_model, run_chunks
+from tests.engine.triton.conftest import BLOCKS, DEVICE, SHAPES, triton_weights
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the interpreter is numpy: exp(-inf - -inf) and such
+
+TOLERANCE = 1e-4
+LENGTH, PROMPT = 14, 12
+"""Tokens, and those of them that come at once; both go over the windows."""
+
+
+class Machine:
+    """A model in the kernels' hands. Memory that nothing wrote is NaN: reading it would show."""
+
+    def __init__(self, directory: Path) -> None:
+        self.config, self.weights = triton_weights(directory)
+        self.cache = KVCache(self.config, 64, PROMPT, torch.float32, DEVICE)
+        for buffer in (self.cache._sliding, *self.cache._full):
+            buffer.fill_(torch.nan)
+        self.decoder = Decoder(self.config, self.weights, self.cache, BLOCKS)
+        self.prefill = Prefill(self.decoder)
+
+    def logits(self, residual: Tensor) -> Tensor:
+        self.decoder.state.x.copy_(residual)
+        self.decoder.logits()
+        return self.decoder.state.logits.cpu().clone()
+
+    def run(self, ids: list[int]) -> list[Tensor]:
+        """Logits after each of `ids`, which come at once."""
+        self.cache.reserve(len(ids))
+        self.decoder.state.position.fill_(self.cache.length)
+        states = self.prefill.run(torch.tensor(ids, device=DEVICE))
+        self.cache.commit(ids)
+        return [self.logits(state) for state in states]
+
+    def step(self, token: int, splits: int) -> Tensor:
+        """Logits after one token."""
+        state = self.decoder.state
+        self.cache.reserve(1)
+        state.position.fill_(self.cache.length)
+        state.x.copy_(self.weights.embedding[token])
+        self.decoder.layers(splits)
+        self.cache.commit([token])
+        return self.logits(state.x)
+
+
+def random_ids(shape: str) -> list[int]:
+    """Random tokens of a shape's vocabulary."""
+    generator = torch.Generator().manual_seed(7)
+    return torch.randint(SHAPES[shape].vocab_size, (LENGTH,), generator=generator).tolist()
+
+
+def test_prefill_then_decode(checkpoint: Callable[[str], Path], shape: str) -> None:
+    """A chunk, then tokens one by one with the keys in one part and in four, of which some are empty."""
+    directory, ids = checkpoint(shape), random_ids(shape)
+    expected = run_chunks(float32_model(directory), ids)
+    machine = Machine(directory)
+    got = machine.run(ids[:PROMPT])
+    got += [machine.step(ids[PROMPT], splits=1), machine.step(ids[PROMPT + 1], splits=4)]
+    torch.testing.assert_close(torch.stack(got), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_chunks_do_not_matter(checkpoint: Callable[[str], Path]) -> None:
+    """A second chunk sees the first one through the cache."""
+    directory, ids = checkpoint("tiny"), random_ids("tiny")
+    expected = run_chunks(float32_model(directory), ids)
+    machine = Machine(directory)
+    got = machine.run(ids[:5]) + machine.run(ids[5:])
+    torch.testing.assert_close(torch.stack(got), expected, rtol=0, atol=TOLERANCE)

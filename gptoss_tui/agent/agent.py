@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from gptoss_tui import __version__
-from gptoss_tui.agent.approvals import Approvals, Policy
+from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.commands import ContextReport, Decision, ResumedSession, SessionSummary, TurnSummary
 from gptoss_tui.agent.compaction import Compactor
@@ -19,6 +19,7 @@ from gptoss_tui.agent.context import context_report, tokens_to_read_again
 from gptoss_tui.agent.events import (
     EffortChanged,
     Event,
+    ModeChanged,
     Notice,
     Rewound,
     StepFinished,
@@ -28,6 +29,9 @@ from gptoss_tui.agent.events import (
 )
 from gptoss_tui.agent.history import History, find_turn, restore_history
 from gptoss_tui.agent.log import before_turn
+from gptoss_tui.agent.policy.book import WorkspaceFile
+from gptoss_tui.agent.policy.modes import Mode
+from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.agent.prompt import build_preamble
 from gptoss_tui.agent.session import SessionFile, SessionStore, is_lasting, load_session, open_session
 from gptoss_tui.agent.sessions import find_session, list_sessions, shown_records
@@ -65,7 +69,7 @@ class Agent:
         developer_message: str | None = None,
         builtin_tools: tuple[ToolNamespace, ...] = (),
         current_date: str | None = None,
-        policy: Policy = "ask",
+        approvals: Approvals | None = None,
         session_store: SessionStore | None = None,
         context_limit: int | None = None,
         limits: Limits | None = None,
@@ -74,7 +78,7 @@ class Agent:
     ) -> None:
         self.engine = engine
         self.effort: Effort = effort
-        self.approvals = Approvals(policy)
+        self.approvals = approvals or Approvals()
         self._tokenizer = tokenizer
         self._registry = registry
         self._workspace = workspace
@@ -181,6 +185,38 @@ class Agent:
     def decide(self, item_id: str, decision: Decision) -> None:
         """Answer an approval request. Raises UsageError for another id or digest than the one that waits."""
         self.approvals.answer(item_id, decision)
+
+    # -- permission -------------------------------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> Mode:
+        """How much may happen without asking. See `AgentPort.mode`."""
+        return self.approvals.mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        before = self.approvals.mode
+        self.approvals.mode = mode
+        if mode != before:
+            event = ModeChanged(turn_id=self._turn.turn_id if self._turn else "", mode=mode, before=before)
+            self._emit(event) if self._busy else self._record(to_dict(event))
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that this workspace lets happen, the strictest first."""
+        return self.approvals.book.modes
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The standing answers that hold here."""
+        return self.approvals.book.rules
+
+    def revoke(self, rule_id: str) -> Rule:
+        """Take a rule back. See `AgentPort.revoke`."""
+        return self.approvals.book.revoke(rule_id)
+
+    def trust(self, trusted: bool = True) -> WorkspaceFile:
+        """Let the workspace's own file allow things, as it is now; or stop. Raises PolicyError."""
+        return self.approvals.book.trust(trusted)
 
     def effort_cost(self, effort: Effort) -> int:
         """Tokens that the engine would have to read again under another effort. See `AgentPort.effort_cost`."""

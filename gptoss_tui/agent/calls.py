@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.agent.approvals import Approvals, Question
 from gptoss_tui.agent.budget import Budget, Limits, RepeatGuard, fit_output
+from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import (
     ApprovalRequest,
     ApprovalResolved,
@@ -21,12 +24,13 @@ from gptoss_tui.agent.events import (
     ToolStatus,
 )
 from gptoss_tui.agent.history import History
+from gptoss_tui.agent.revision import revised, source_of, tell_revision
 from gptoss_tui.agent.stream import SampledCall
 from gptoss_tui.errors import GptOssError, ToolError
 from gptoss_tui.harmony.conversation import INTERRUPTED
 from gptoss_tui.harmony.parser import normalize_recipient
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Effect, PreparedCall, Tool
+from gptoss_tui.tools.base import Effect, PreparedCall, SelectableCall, Tool
 from gptoss_tui.tools.formats import format_denied
 from gptoss_tui.tools.registry import ToolRegistry
 
@@ -88,10 +92,12 @@ class CallRunner:
             self._reply(call, "error", error.message, 0.0)
             return None
         self._announce(call, prepared.summary)
-        if denial := await self._denied(call, prepared.effect):
-            self._reply(call, "denied", format_denied(denial.message), 0.0)
+        permitted = await self._permit(call, prepared)
+        if isinstance(permitted, ApprovalResolved):
+            self._reply(call, "denied", format_denied(permitted.message), 0.0)
         else:
-            await self._run(call, prepared)
+            told = tell_revision(prepared, permitted) if permitted is not prepared else ""
+            await self._run(call, permitted, told)
         return None
 
     def open(self, call: SampledCall) -> None:
@@ -135,18 +141,70 @@ class CallRunner:
             raise ToolError(f"There is no tool {call.recipient!r}. The tools are: {known}.")
         return tool
 
-    async def _denied(self, call: SampledCall, effect: Effect | None) -> ApprovalResolved | None:
-        """The denial, or None when the call may run."""
-        if effect is None:
-            return None
-        decision, by = await self._approvals.resolve(
-            call.item_id, effect, lambda: self._emit(_approval_request(call, effect))
-        )
-        resolved = ApprovalResolved(item_id=call.item_id, decision=decision.kind, by=by, message=decision.message)
-        self._emit(resolved)
-        return resolved if decision.kind == "deny" else None
+    async def _permit(self, call: SampledCall, prepared: PreparedCall) -> PreparedCall | ApprovalResolved:
+        """The call that may run, which is another one when the person changed it; or the denial."""
+        problem = ""
+        for revision in itertools.count():
+            effect = prepared.effect
+            if effect is None:
+                return prepared
+            ask = functools.partial(self._ask, call, prepared, revision, problem)
+            resolved, decision = await self._resolve(call, effect, ask)
+            if decision.kind != "edit":
+                return resolved if decision.kind == "deny" else prepared
+            prepared, problem = await self._revise(call, prepared, decision)
+        raise AssertionError("unreachable")
 
-    async def _run(self, call: SampledCall, prepared: PreparedCall) -> None:
+    async def _resolve(
+        self, call: SampledCall, effect: Effect, ask: Callable[[Question], None]
+    ) -> tuple[ApprovalResolved, Decision]:
+        answer = await self._approvals.resolve(call.item_id, effect, ask)
+        resolved = ApprovalResolved(
+            item_id=call.item_id,
+            decision=answer.decision.kind,
+            by=answer.by,
+            message=answer.decision.message,
+            digest=effect.digest,
+            why=answer.why,
+            rules=answer.rules,
+        )
+        self._emit(resolved)
+        return resolved, answer.decision
+
+    def _ask(self, call: SampledCall, prepared: PreparedCall, revision: int, problem: str, question: Question) -> None:
+        effect = question.effect
+        self._emit(
+            ApprovalRequest(
+                item_id=call.item_id,
+                tool=call.tool,
+                kind=effect.kind,
+                title=effect.title,
+                preview=effect.preview,
+                preview_type=effect.preview_type,
+                digest=effect.digest,
+                paths=effect.paths,
+                warnings=(*((problem,) if problem else ()), *effect.warnings),
+                details=effect.details,
+                reasons=question.reasons,
+                sources=self._approvals.sources,
+                grants=tuple(grant.label for grant in question.grants),
+                source=source_of(prepared),
+                selectable=isinstance(prepared, SelectableCall) and len(effect.paths) > 1,
+                revision=revision,
+            )
+        )
+
+    async def _revise(self, call: SampledCall, prepared: PreparedCall, decision: Decision) -> tuple[PreparedCall, str]:
+        """The changed call; or the one before and why it stays. Either is asked about."""
+        try:
+            return await revised(prepared, decision), ""
+        except ToolError as error:
+            return prepared, f"Your change cannot be used: {error.message}"
+        except Exception as error:
+            return prepared, f"Your change cannot be used: {_as_tool_error(call, error).message}"
+
+    async def _run(self, call: SampledCall, prepared: PreparedCall, told: str) -> None:
+        """Run it. `told` stands above what the model reads."""
         effect = prepared.effect
         self._emit(
             ToolStarted(
@@ -154,6 +212,7 @@ class CallRunner:
                 tool=call.tool,
                 preview=effect.preview if effect else "",
                 preview_type=effect.preview_type if effect else "text",
+                digest=effect.digest if effect else "",
             )
         )
         self._running = True
@@ -161,6 +220,8 @@ class CallRunner:
         try:
             result = await prepared.run(lambda text: self._output(call, text))
             ok, text = result.ok, result.text
+            if result.source:
+                self._approvals.saw(result.source)
         except ToolError as error:
             ok, text = False, error.message
         except Exception as error:
@@ -169,7 +230,7 @@ class CallRunner:
             self._repeats.reset()
             if effect.kind == "edit":
                 self._history.add_files(effect.paths)
-        self._reply(call, "ok" if ok else "error", text, time.monotonic() - began)
+        self._reply(call, "ok" if ok else "error", told + text, time.monotonic() - began)
 
     def _output(self, call: SampledCall, text: str) -> None:
         """Output of the running tool; what comes after its end has no place in the turn."""
@@ -197,20 +258,6 @@ class CallRunner:
         if not self._announced:
             self._announced = True
             self._emit(ToolCall(item_id=call.item_id, tool=call.tool, arguments=call.arguments, summary=summary))
-
-
-def _approval_request(call: SampledCall, effect: Effect) -> ApprovalRequest:
-    return ApprovalRequest(
-        item_id=call.item_id,
-        tool=call.tool,
-        kind=effect.kind,
-        title=effect.title,
-        preview=effect.preview,
-        preview_type=effect.preview_type,
-        digest=effect.digest,
-        paths=effect.paths,
-        warnings=effect.warnings,
-    )
 
 
 def _as_tool_error(call: SampledCall, error: Exception) -> ToolError:

@@ -8,16 +8,27 @@ from pathlib import Path
 from typing import Protocol
 
 from gptoss_tui.agent.events import DecisionKind, Event
+from gptoss_tui.agent.policy.book import WorkspaceFile
+from gptoss_tui.agent.policy.modes import Mode
+from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.harmony.messages import Effort
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to an `ApprovalRequest`. `digest` must be the request's; `message` goes to the model on a denial."""
+    """The answer to an `ApprovalRequest`. `digest` must be the request's; `message` goes to the model on a denial.
+
+    `session` and `always` allow what `grants[grant]` of the request says, for the session or kept for the workspace.
+    `edit` makes another call of it, which is planned and asked about anew: from `text`, or without the files
+    `leave_out`.
+    """
 
     kind: DecisionKind
     digest: str
     message: str = ""
+    grant: int = 0
+    text: str = ""
+    leave_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +183,34 @@ class AgentPort(Protocol):
 
         Gives the message of that turn, or nothing. Raises UsageError as `rewind`.
         """
+        ...
+
+    @property
+    def mode(self) -> Mode:
+        """How much may happen without asking. May be set at any time; `ModeChanged` says so in the session.
+
+        Setting raises UsageError for a mode that is not in `modes`.
+        """
+        ...
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None: ...
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that this workspace lets happen, the strictest first."""
+        ...
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The standing answers that hold here: of the session, the workspace and the user."""
+        ...
+
+    def revoke(self, rule_id: str) -> Rule:
+        """Take a rule back. Raises UsageError for an unknown id or a rule that stands in a file of the user's."""
+        ...
+
+    def trust(self, trusted: bool = True) -> WorkspaceFile:
+        """Let the workspace's own file `.gptoss-tui.toml` allow things, as it is now; or stop. Raises PolicyError."""
         ...
 
     def new_conversation(self) -> None:

@@ -15,8 +15,8 @@ from textual.strip import Strip
 from gptoss_tui.tui.blocks.base import Block
 from gptoss_tui.tui.theme import Palette
 
-KEPT_ROWS = 1500
-"""Rows that stay drawn, the nearest to the view first; about 3 kB each."""
+KEPT_ROWS = 1000
+"""Rows that stay drawn, the nearest to the view first."""
 
 
 @dataclass(slots=True, eq=False)

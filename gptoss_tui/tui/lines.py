@@ -24,9 +24,23 @@ FOLDED = "\u2060"
 _console = Console(width=80, color_system="truecolor", force_terminal=True, legacy_windows=False)
 
 
+class _NoCache:
+    """Remembers nothing. A strip has seven caches, which take most of its memory and of a garbage collection."""
+
+    def get(self, key: object, default: object = None) -> object:
+        return default
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+
+_NO_CACHE = _NoCache()
+_CACHES = [slot for slot in Strip.__slots__ if slot.endswith("_cache") and slot != "_render_cache"]
+
+
 class Row(Strip):
     """A strip that knows its text: the first `lead` characters are decoration; `joint` is what stands between it and
-    the next row when that one goes on with the same line, else None.
+    the next row when that one goes on with the same line, else None. It is made to be kept, not to be painted.
     """
 
     __slots__ = ("joint", "lead")
@@ -34,7 +48,11 @@ class Row(Strip):
     def __init__(
         self, segments: Iterable[Segment], cell_length: int | None = None, *, lead: int = 0, joint: str | None = None
     ) -> None:
-        super().__init__(segments, cell_length)
+        self._segments = list(segments)
+        self._cell_length = cell_length
+        self._render_cache = self._link_ids = self._cell_count = None
+        for cache in _CACHES:
+            setattr(self, cache, _NO_CACHE)
         self.lead = lead
         self.joint = joint
 
@@ -121,9 +139,9 @@ def _segments(line: Text) -> Iterable[Segment]:
     return (segment for segment in line.render(_console) if segment.text)
 
 
-def blank(width: int, base: Style | None = None) -> Strip:
+def blank(width: int, base: Style | None = None) -> Row:
     """An empty row."""
-    return Strip.blank(width, base)
+    return Row([Segment(" " * width, base or Style.null())], width)
 
 
 def rows(

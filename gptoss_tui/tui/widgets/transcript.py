@@ -248,22 +248,29 @@ class Transcript(ScrollView, can_focus=False):
         if raw is None:
             raw = _NOTHING
         if (marks or selected is not None) and raw is not _NOTHING:
-            strip = raw.adjust_cell_length(self.size.width).apply_style(palette.base)
+            strip = self._based(raw, palette)
             for found, style in marks:
                 strip = _styled(strip, (found.start, found.end), style)
             return self._filtered(strip if selected is None else _styled(strip, selected, self.selection_style))
         known = self._painted.get(id(raw))
         if known is not None and known[0] is raw:
             return known[1]
-        strip = self._filtered(raw.adjust_cell_length(self.size.width).apply_style(palette.base))
+        strip = self._filtered(self._based(raw, palette))
         self._painted[id(raw)] = (raw, strip)
         return strip
 
+    def _based(self, raw: Strip, palette: Palette) -> Strip:
+        """A row over the colours of the screen, as wide as it."""
+        width = self.size.width
+        fitted = Segment.adjust_line_length(list(raw), width, Style.null())
+        return Strip(Segment.apply_style(fitted, palette.base), width)
+
     def _filtered(self, strip: Strip) -> Strip:
         """As the terminal's wishes are, such as no colours."""
+        segments = list(strip)
         for line_filter in self.get_line_filters():
-            strip = strip.apply_filter(line_filter, self.background_colors[1])
-        return strip
+            segments = line_filter.apply(segments, self.background_colors[1])
+        return Strip(segments, strip.cell_length)
 
     def _marks(self, first: int, last: int) -> dict[int, list[tuple[Span, Style]]]:
         """What the search finds between two rows, and how it is marked."""

@@ -43,6 +43,7 @@ from gptoss_tui.harmony.conversation import Conversation
 from gptoss_tui.harmony.messages import EFFORTS, Effort, Preamble, ToolNamespace
 from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.tools.base import Citation
 from gptoss_tui.tools.registry import ToolRegistry
 
 _WARM_SECONDS: Final = 2.0
@@ -329,6 +330,13 @@ class Agent:
         if turn is not None:
             self._history.drop_from(self._tokenizer, turn)
         return text
+
+    def page_text(self, citation: Citation) -> tuple[str, ...]:
+        return self._registry.page_text(citation)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        return self._registry.sources
 
     def close(self) -> None:
         """Interrupt the turn and end what tools keep running; the session file is closed behind its last event.

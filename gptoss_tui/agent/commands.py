@@ -12,6 +12,7 @@ from gptoss_tui.agent.policy.book import WorkspaceFile
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.tools.base import Citation
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,15 @@ class AgentPort(Protocol):
 
     def trust(self, trusted: bool = True) -> WorkspaceFile:
         """Let the workspace's own file `.gptoss-tui.toml` allow things, as it is now; or stop. Raises PolicyError."""
+        ...
+
+    def page_text(self, citation: Citation) -> tuple[str, ...]:
+        """The lines of the page that a citation points at, `first_line` counted from 0; none when it was forgotten."""
+        ...
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where tools get their results, by tool: `{"browser": "DuckDuckGo"}`."""
         ...
 
     def new_conversation(self) -> None:

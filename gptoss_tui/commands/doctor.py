@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """All findings, the quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
-        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker, _sandbox),
+        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker, _sandbox, _browser),
     )
     for section in sections:
         yield from section()
@@ -189,3 +189,17 @@ def _sandbox() -> Iterator[Check]:
         yield Check("sandbox", "note", error.message, error.hint)
         return
     yield Check("sandbox", "ok", f"Python {sandbox.description}")
+
+
+def _browser() -> Iterator[Check]:
+    from gptoss_tui.settings import load_settings
+    from gptoss_tui.tools.browser.choose import choose_backend
+
+    try:
+        settings = load_settings()
+        backend = choose_backend(settings)
+    except GptOssError as error:
+        yield Check("browser", "problem", error.message, error.hint)
+        return
+    through = f", through the proxy {settings.browser_proxy}" if settings.browser_proxy and backend.remote else ""
+    yield Check("browser", "ok", f"reads {backend.description}{through}")

@@ -50,7 +50,7 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         "-b",
         "--browser",
         action=argparse.BooleanOptionalAction,
-        help="let the model search a folder of documents, by default the app's own",
+        help="let the model search and read the web, or a folder of documents",
     )
     group.add_argument("-p", "--python", action=argparse.BooleanOptionalAction, help="let the model run Python")
     group.add_argument(

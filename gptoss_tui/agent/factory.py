@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
+from gptoss_tui import patch
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
@@ -14,6 +15,7 @@ from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.engine.types import Engine
 from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
 from gptoss_tui.settings import Settings
+from gptoss_tui.tools.apply_patch import WritePlan
 from gptoss_tui.tools.base import BuiltinTools, Workspace
 from gptoss_tui.tools.browser.choose import choose_backend
 from gptoss_tui.tools.browser.tool import Browser
@@ -22,6 +24,7 @@ from gptoss_tui.tools.python.tool import Python
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from gptoss_tui.tools.shell.tool import ShellTool
 from gptoss_tui.tools.workspace import open_workspace
+from gptoss_tui.undo import UndoStore
 
 _DEFAULT_TEMPERATURES = {"nano": 0.0}
 """Models whose best temperature is not gpt-oss's 1.0: a model as small as nano must not guess."""
@@ -43,7 +46,8 @@ def build_agent(
     """
     workspace = open_workspace(settings.workspace)
     sampling = settings.sampling(_DEFAULT_TEMPERATURES.get(settings.model, 1.0))
-    registry = build_registry(settings, workspace)
+    store = UndoStore(workspace.root)
+    registry = build_registry(settings, workspace, store.apply)
     return Agent(
         engine,
         tokenizer,
@@ -71,8 +75,11 @@ def build_approvals(workspace: Workspace, mode: Mode | None = None, *, allow_all
     return Approvals(mode or book.suggested_mode or "ask", book=book, allow_all=allow_all)
 
 
-def build_registry(settings: Settings, workspace: Workspace) -> ToolRegistry:
-    """The tools that `settings` switch on, in the order in which the model is told about them. Raises UsageError."""
+def build_registry(settings: Settings, workspace: Workspace, write: WritePlan = patch.apply) -> ToolRegistry:
+    """The tools that `settings` switch on, in the order in which the model is told about them. Raises UsageError.
+
+    Edits of files go through `write`.
+    """
     builtin: list[BuiltinTools] = []
     if settings.python:
         readable = workspace.root if settings.python_workspace else None
@@ -83,7 +90,7 @@ def build_registry(settings: Settings, workspace: Workspace) -> ToolRegistry:
         )
     if settings.browser:
         builtin.append(Browser(choose_backend(settings), _count_tokens))
-    functions = workspace_tools(workspace, edit=settings.apply_patch)
+    functions = workspace_tools(workspace, edit=settings.apply_patch, write=write)
     if settings.offers_shell:
         patches = next((tool for tool in functions if tool.name == APPLY_PATCH.name), None)
         functions = (*functions, ShellTool(workspace, patches))

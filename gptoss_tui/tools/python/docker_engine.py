@@ -221,21 +221,25 @@ def _find(image: str, workspace: Path | None) -> Docker:
         client.close()
         raise SandboxError(f"the engine cannot say whether {image} is here: {error}") from error
     client.api.timeout = _CALL_SECONDS
-    _sweep(client)
+    remove_leftovers(client)
     return Docker(client, image, workspace)
 
 
-def _sweep(client: DockerClient) -> None:
+def remove_leftovers(client: DockerClient) -> int:
     """Remove the containers of programs that are gone: those that were killed could not do it themselves.
 
     Other machines, and containers with an app inside, may use the same engine; their process ids say nothing here.
+    Gives how many there were; an engine that does not answer has none.
     """
     ours = [_OWNER, f"{_HOST}={socket.gethostname()}"]
+    count = 0
     with contextlib.suppress(Exception):
         for container in client.containers.list(all=True, filters={"label": ours}):
             owner = container.labels[_OWNER]
             if container.labels.get(_BOOT) != _boot() or not (owner.isdigit() and _alive(int(owner))):
                 container.remove(force=True)
+                count += 1
+    return count
 
 
 def _alive(pid: int) -> bool:

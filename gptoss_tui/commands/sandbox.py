@@ -1,0 +1,199 @@
+"""`gptoss-tui sandbox`: what runs the model's Python and commands; building its image, testing and clearing it away."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptoss_tui.errors import GptOssError, UsageError
+from gptoss_tui.sanitize import to_terminal_line
+
+if TYPE_CHECKING:
+    from gptoss_tui.settings import Settings
+
+_DOCKER, _BUBBLEWRAP, _SHELL = "docker", "bubblewrap", "shell"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command and its own commands."""
+    parser = subparsers.add_parser(
+        "sandbox",
+        help="build, check or clear away what runs the model's Python and commands",
+        description="Build, check or clear away what runs the model's Python and commands.",
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_build(actions)
+    _add_simple(actions, "status", "which sandboxes there are, and what each is", _status)
+    _add_simple(actions, "test", "try to get out of each sandbox; 1 when a chosen one does not hold", _test)
+    about = "remove containers that were left behind"
+    clean = actions.add_parser("clean", help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
+    clean.add_argument("--all", action="store_true", help="the image and the packages, too")
+    clean.set_defaults(run=run, sandbox_action=_clean)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action that was parsed. Raises SandboxError or UsageError."""
+    action: Callable[[argparse.Namespace], int] = args.sandbox_action
+    return action(args)
+
+
+def _add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    build = actions.add_parser(
+        "build",
+        help="make the image of the Docker sandbox, or install packages for bubblewrap",
+        description="Make the image of the Docker sandbox from the recipe that comes with the app; this pulls its base "
+        "image and downloads the packages. --offline makes it of this machine's Python instead, without a network. "
+        "With --for bubblewrap the packages are installed into a folder that bubblewrap shows to its Python.",
+        allow_abbrev=False,
+    )
+    build.add_argument("packages", nargs="*", metavar="PACKAGE", help="for example numpy, pandas==2.3.0")
+    build.add_argument("--science", action="store_true", help="numpy, pandas, scipy, sympy and matplotlib")
+    build.add_argument("--for", dest="backend", choices=(_DOCKER, _BUBBLEWRAP), default=_DOCKER, help="default: docker")
+    build.add_argument("--base", metavar="IMAGE", help="the image to begin with (default: python:3.12-slim)")
+    build.add_argument("--offline", action="store_true", help="of this machine's Python, nothing is downloaded")
+    build.set_defaults(run=run, sandbox_action=_build)
+
+
+def _add_simple(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    about: str,
+    action: Callable[[argparse.Namespace], int],
+) -> None:
+    parser = actions.add_parser(name, help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run, sandbox_action=action)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from gptoss_tui.tools.python import image
+    from gptoss_tui.tools.python.choose import packages_folder
+
+    settings = _settings()
+    packages = image.checked_packages([*args.packages, *(image.SCIENCE if args.science else ())])
+    if args.offline and (packages or args.base or args.backend != _DOCKER):
+        raise UsageError("--offline makes an image of this machine's Python and takes nothing else")
+    if args.backend == _BUBBLEWRAP:
+        if not packages:
+            raise UsageError("bubblewrap needs nothing built but packages", hint="name some, or say --science")
+        image.install_packages(packages_folder(), packages, _say)
+        _say(f"installed in {packages_folder()}")
+        return 0
+    client = image.connect()
+    tag = settings.python_image
+    if args.offline:
+        built = image.import_own_python(client, tag)
+    else:
+        built = image.build_image(client, tag, args.base or image.BASE_IMAGE, packages, _say)
+    _say(f"built {tag} ({built})")
+    return _tell_tests({_DOCKER: _tested(_DOCKER, settings)})
+
+
+def _status(args: argparse.Namespace) -> int:
+    settings = _settings()
+    found = {name: _tested(name, settings) for name in (_DOCKER, _BUBBLEWRAP, _SHELL)}
+    found[_DOCKER]["image"] = _image(settings)
+    chosen = _chosen(settings, found)
+    if args.json:
+        print(json.dumps({"python": chosen, "backends": found}, indent=2))
+        return 0
+    for name, state in found.items():
+        _say(f"{name:<12} {'works' if state['works'] else 'not here'}: {state['detail']}")
+    if image := found[_DOCKER]["image"]:
+        packages = ", ".join(image["packages"]) or "no extra packages"
+        _say(f"{'image':<12} {settings.python_image}, {image['size'] >> 20} MiB, {packages}, {image['id']}")
+    _say(f"{'python':<12} runs in {chosen}" if chosen else f"{'python':<12} does not run: there is no sandbox")
+    return 0
+
+
+def _test(args: argparse.Namespace) -> int:
+    settings = _settings()
+    found = {name: _tested(name, settings) for name in (_DOCKER, _BUBBLEWRAP, _SHELL)}
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        _tell_tests(found)
+    return 0 if _chosen(settings, found) else 1
+
+
+def _clean(args: argparse.Namespace) -> int:
+    import shutil
+
+    from gptoss_tui.tools.python.choose import packages_folder
+    from gptoss_tui.tools.python.docker_engine import remove_leftovers
+    from gptoss_tui.tools.python.image import connect
+
+    folder = packages_folder()
+    if args.all and folder.is_dir():
+        shutil.rmtree(folder)
+        _say(f"removed {folder}")
+    client = connect()
+    _say(f"removed {remove_leftovers(client)} containers")
+    tag = _settings().python_image
+    if args.all and client.images.list(name=tag):
+        client.images.remove(tag)
+        _say(f"removed the image {tag}")
+    return 0
+
+
+def _settings() -> Settings:
+    from gptoss_tui.settings import load_settings
+
+    return load_settings()
+
+
+def _tested(name: str, settings: Settings) -> dict[str, Any]:
+    """Whether a sandbox holds, and what it is or why it is not there."""
+    try:
+        description, probes = asyncio.run(_find(name, settings))
+    except GptOssError as error:
+        return {"works": False, "detail": error.message, "hint": error.hint}
+    return {"works": True, "detail": description, "probes": probes}
+
+
+async def _find(name: str, settings: Settings) -> tuple[str, int]:
+    """What a sandbox is and how many attempts to get out failed. Raises SandboxError."""
+    if name == _SHELL:
+        from gptoss_tui.tools.shell import probes
+        from gptoss_tui.tools.shell.sandbox import Access, find_shell_sandbox
+
+        shell = find_shell_sandbox(Path(settings.workspace).resolve())
+        return shell.describe(Access()), await probes.self_test(shell)
+    from gptoss_tui.tools.python.choose import find_tested_bubblewrap, find_tested_docker
+    from gptoss_tui.tools.python.probes import self_test
+
+    found = await (find_tested_docker(settings.python_image) if name == _DOCKER else find_tested_bubblewrap())
+    return found.description, await self_test(found)
+
+
+def _chosen(settings: Settings, found: dict[str, dict[str, Any]]) -> str | None:
+    names = (_DOCKER, _BUBBLEWRAP) if settings.python_sandbox == "auto" else (settings.python_sandbox,)
+    return next((name for name in names if found[name]["works"]), None)
+
+
+def _image(settings: Settings) -> dict[str, Any] | None:
+    from gptoss_tui.tools.python import image
+
+    try:
+        return image.describe_image(image.connect(), settings.python_image)
+    except GptOssError:
+        return None
+
+
+def _tell_tests(found: dict[str, dict[str, Any]]) -> int:
+    """A line for each; 1 when any does not hold."""
+    for name, state in found.items():
+        held = f"all {state['probes']} attempts to get out failed" if state["works"] else state["detail"]
+        _say(f"{name:<12} {'holds' if state['works'] else 'does not run'}: {held}")
+        if state.get("hint"):
+            _say(f"{'':<12} hint: {state['hint']}")
+    return 0 if all(state["works"] for state in found.values()) else 1
+
+
+def _say(text: str) -> None:
+    print(to_terminal_line(text), flush=True)

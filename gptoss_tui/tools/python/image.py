@@ -1,0 +1,181 @@
+"""The image of the Docker sandbox: built from the shipped recipe, or from this machine's own Python without a network.
+
+Nothing here runs while a person waits for an answer: only `gptoss-tui sandbox` calls it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from gptoss_tui.errors import UsageError
+from gptoss_tui.tools.python.sandbox import SandboxError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+BASE_IMAGE: Final = "python:3.12-slim"
+PACKAGES_LABEL: Final = "gptoss-tui.packages"
+SCIENCE: Final = ("numpy", "pandas", "scipy", "sympy", "matplotlib")
+_PACKAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([=<>!~]=?[A-Za-z0-9.*]+)?")
+_CONNECT_SECONDS = 5
+_BUILD_SECONDS = 1800
+_PROGRAMS: Final = ("env", "sh", "bash", "echo", "sleep", "cat", "ls", "cp", "mv", "rm", "mkdir", "head", "tail", "wc")
+_LEFT_OUT: Final = frozenset({"site-packages", "dist-packages", "test", "tests", "__pycache__", "idlelib", "tkinter"})
+
+
+def checked_packages(packages: list[str]) -> tuple[str, ...]:
+    """Names of packages with versions. Raises UsageError for anything that pip might read as an option or a path."""
+    for name in packages:
+        if not _PACKAGE.fullmatch(name):
+            raise UsageError(f"{name!r} is not the name of a package", hint="for example numpy, or pandas==2.3.0")
+    return tuple(packages)
+
+
+def connect() -> DockerClient:
+    """The engine, for long work. Raises SandboxError."""
+    import docker
+
+    try:
+        client = docker.from_env(timeout=_CONNECT_SECONDS)
+        client.ping()
+    except Exception as error:  # requests, urllib3 and the SDK each have their own
+        raise SandboxError(f"the Docker engine does not answer: {error}", hint="start Docker") from error
+    client.api.timeout = _BUILD_SECONDS
+    return client
+
+
+def build_image(
+    client: DockerClient, tag: str, base: str, packages: tuple[str, ...], say: Callable[[str], None]
+) -> str:
+    """Build `tag` from the recipe, which may pull `base` and download packages. Gives its id. Raises SandboxError."""
+    recipe = Path(__file__).with_name("Dockerfile").read_bytes()
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(recipe)
+        tar.addfile(entry, io.BytesIO(recipe))
+    context.seek(0)
+    lines = client.api.build(
+        fileobj=context,
+        custom_context=True,
+        tag=tag,
+        buildargs={"BASE": base, "PACKAGES": " ".join(packages)},
+        network_mode=None if packages else "none",
+        rm=True,
+        forcerm=True,
+        decode=True,
+    )
+    try:
+        for line in lines:
+            if error := line.get("error"):
+                raise SandboxError(f"the image was not built: {error.strip()}", hint="`--offline` needs no base image")
+            if text := str(line.get("stream") or line.get("status") or "").rstrip():
+                say(text)
+        return str(client.images.get(tag).id)
+    except SandboxError:
+        raise
+    except Exception as error:
+        raise SandboxError(f"the image was not built: {error}") from error
+
+
+def import_own_python(client: DockerClient, tag: str) -> str:
+    """Make `tag` of this machine's Python and a few of its programs; no network. Gives its id. Raises SandboxError."""
+    if sys.platform != "linux":
+        raise SandboxError("an image can only be made of a Linux machine's Python", hint="leave out --offline")
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            for source, name in _own_files():
+                _add(tar, source, name)
+            for folder in ("tmp", "mnt/data", "proc", "dev", "sys", "etc"):
+                _add_folder(tar, folder)
+        file.seek(0)
+        repository, _, version = tag.partition(":")
+        changes = ["USER 65534:65534", "WORKDIR /tmp", f'LABEL {PACKAGES_LABEL}=""']
+        try:
+            client.api.import_image_from_stream(file, repository=repository, tag=version or None, changes=changes)
+            return str(client.images.get(tag).id)
+        except Exception as error:
+            raise SandboxError(f"the image was not imported: {error}") from error
+
+
+def _own_files() -> Iterator[tuple[Path, str]]:
+    """What goes into the image, and where: Python, a few programs, and the libraries that these are linked with."""
+    python = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    library = Path(os.path.realpath(Path(os.__file__).parent))
+    programs = [python, *(Path(found) for name in _PROGRAMS if (found := shutil.which(name, path="/usr/bin:/bin")))]
+    linked = [*programs, *library.glob("lib-dynload/*.so")]
+    seen: set[str] = set()
+    yield python, f"usr/local/bin/{version}"
+    yield python, "usr/local/bin/python3"
+    for program in programs[1:]:
+        yield program, f"usr/bin/{program.name}"
+    yield from _tree(library, f"usr/local/lib/{version}")
+    for path in _libraries(linked):
+        if path not in seen:
+            seen.add(path)
+            yield Path(path), path.lstrip("/")
+
+
+def _tree(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(set(folders) - _LEFT_OUT)
+        below = Path(name) / Path(place).relative_to(folder)
+        yield from ((Path(place, file), str(below / file)) for file in sorted(files))
+
+
+def _libraries(programs: list[Path]) -> Iterator[str]:
+    """Paths of shared libraries and the linker, as the linker looks for them."""
+    for program in programs:
+        done = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False)
+        yield from re.findall(r"(?:=>\s+|^\s*)(/\S+)\s+\(0x", done.stdout, re.MULTILINE)
+
+
+def _add(tar: tarfile.TarFile, source: Path, name: str) -> None:
+    """A file with its content, owned by root; never setuid."""
+    real = Path(os.path.realpath(source))
+    entry = tarfile.TarInfo(name)
+    entry.size = real.stat().st_size
+    entry.mode = 0o755 if os.access(real, os.X_OK) else 0o644
+    with real.open("rb") as file:
+        tar.addfile(entry, file)
+
+
+def _add_folder(tar: tarfile.TarFile, name: str) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+    tar.addfile(entry)
+
+
+def describe_image(client: DockerClient, tag: str) -> dict[str, Any] | None:
+    """Id, size in bytes and packages of `tag`, None when the engine does not have it."""
+    from docker.errors import ImageNotFound
+
+    try:
+        image = client.images.get(tag)
+    except ImageNotFound:
+        return None
+    packages = str(image.labels.get(PACKAGES_LABEL, "")).split()
+    return {"id": str(image.id), "size": int(image.attrs["Size"]), "packages": packages}
+
+
+def install_packages(folder: Path, packages: tuple[str, ...], say: Callable[[str], None]) -> None:
+    """Install packages for bubblewrap's Python into `folder`, with pip. Raises SandboxError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "install", "--upgrade", "--target", str(folder), *packages]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            say(line.rstrip())
+    if process.returncode:
+        raise SandboxError("pip did not install the packages")

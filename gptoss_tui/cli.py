@@ -17,7 +17,7 @@ from gptoss_tui.commands.flags import add_chat_flags, add_screen_flags, settings
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import to_terminal_text
 
-COMMANDS = ("exec", "patch", "generate", "score", "models", "doctor", "bench", "completion")
+COMMANDS = ("exec", "patch", "generate", "score", "models", "sandbox", "doctor", "bench", "completion")
 """Each is a module of `gptoss_tui.commands` with `add_parser(subparsers)`, whose `run(args)` gives the exit code."""
 
 _USAGE = """gptoss-tui [options] [PROMPT]

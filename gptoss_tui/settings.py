@@ -70,7 +70,7 @@ class Settings:
     browser_proxy: str | None = None
     searxng_url: str | None = None
     python_sandbox: SandboxChoice = "auto"
-    python_image: str = "python:3.12-slim"
+    python_image: str = "gptoss-tui-python"
     python_stateful: bool = True
     python_workspace: bool = False
     shell: bool | None = None

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from gptoss_tui import __version__
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
-from gptoss_tui.agent.commands import ContextReport, Decision, ResumedSession, SessionSummary, TurnSummary
+from gptoss_tui.agent.commands import ContextReport, Decision, ResumedSession, SessionSummary, ToolSummary, TurnSummary
 from gptoss_tui.agent.compaction import Compactor
 from gptoss_tui.agent.context import context_report, tokens_to_read_again
 from gptoss_tui.agent.events import (
@@ -206,6 +206,12 @@ class Agent:
     def modes(self) -> tuple[Mode, ...]:
         """The modes that this workspace lets happen, the strictest first."""
         return self.approvals.book.modes
+
+    def tools(self) -> tuple[ToolSummary, ...]:
+        """The tools that the model is told about."""
+        functions = (ToolSummary(one.name, one.description) for one in self._registry.declarations)
+        groups = (ToolSummary(one.name, one.description or "") for one in self._registry.namespaces)
+        return (*functions, *groups)
 
     def rules(self) -> tuple[Rule, ...]:
         """The standing answers that hold here."""

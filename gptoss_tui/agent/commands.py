@@ -95,6 +95,14 @@ class ResumedSession:
     notices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ToolSummary:
+    """A tool that the model has, for lists: the words about it are those that the model reads."""
+
+    name: str
+    about: str
+
+
 class AgentPort(Protocol):
     """The agent as a front sees it. Used from one event loop.
 
@@ -200,6 +208,10 @@ class AgentPort(Protocol):
     @property
     def modes(self) -> tuple[Mode, ...]:
         """The modes that this workspace lets happen, the strictest first."""
+        ...
+
+    def tools(self) -> tuple[ToolSummary, ...]:
+        """The tools that the model is told about."""
         ...
 
     def rules(self) -> tuple[Rule, ...]:

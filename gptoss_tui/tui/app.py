@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,6 +22,7 @@ from textual.theme import Theme
 
 from gptoss_tui.engine.types import Engine, LoadProgress
 from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.settings import Mode
 from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.loading import Backend, ModelLoader
 from gptoss_tui.tui.history import PromptHistory
@@ -58,6 +60,7 @@ class GptOssApp(App[int]):
         *,
         prompt: str | None = None,
         effort: Effort = "medium",
+        mode: Mode = "ask",
         workspace: str = "",
         history_path: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,6 +77,7 @@ class GptOssApp(App[int]):
         self._backend = backend
         self._prompt = prompt
         self._effort = effort
+        self._mode: Mode = mode
         self._workspace = workspace
         self._history_path = history_path
         self._clock = clock
@@ -103,6 +107,7 @@ class GptOssApp(App[int]):
             palette=self._palette(),
             workspace=self._workspace,
             effort=self._effort,
+            mode=self._mode,
             prompt=self._prompt,
             show_pages=self._show_pages,
             keymap=self.keymap,
@@ -188,6 +193,15 @@ class LocalBackend:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    @property
+    def model(self) -> str:
+        """The name of the model that `connect` finds."""
+        return self._settings.model
+
+    def use_model(self, name: str) -> None:
+        """Let `connect` and `build_agent` give another model."""
+        self._settings = replace(self._settings, model=name)
+
     def connect(self) -> Engine:
         """The client of the engine's worker. Raises ModelNotFoundError.
 
@@ -214,6 +228,7 @@ def run_app(settings: Settings, prompt: str | None = None) -> int:
         LocalBackend(settings),
         prompt=prompt,
         effort=settings.reasoning_effort,
+        mode=settings.mode or "ask",
         workspace=str(settings.workspace),
         history_path=state / "history.jsonl",
         show_pages=settings.show_browser_results,

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.commands import Decision, TurnSummary
+from gptoss_tui.agent.commands import ContextReport, Decision, TurnSummary
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.settings import Mode
 from gptoss_tui.tui.app import GptOssApp
 
 INFO = EngineInfo(
@@ -65,7 +67,8 @@ class ScriptedAgent:
     conversations: int = 0
     closed: bool = False
     refusal: GptOssError | None = None
-    mode: str = "ask"
+    mode: Mode = "ask"
+    modes: tuple[Mode, ...] = get_args(Mode)
     steered: list[str] = field(default_factory=list)
     rewound: list[int] = field(default_factory=list)
     past: list[TurnSummary] = field(default_factory=list)
@@ -153,6 +156,11 @@ class ScriptedAgent:
     def effort_cost(self, effort: Effort) -> int:
         return 0 if effort == self.effort else 1200 * bool(self.prompts)
 
+    def context(self) -> ContextReport:
+        used = 1234 if self.past else 0
+        parts = {"system": used, "developer": 0, "user": 0, "reasoning": 0, "calls": 0, "tool_results": 0, "answers": 0}
+        return ContextReport(**parts, used=used, cached=used // 2, limit=INFO.context)
+
     def turns(self) -> tuple[TurnSummary, ...]:
         return tuple(self.past)
 
@@ -174,6 +182,7 @@ class ScriptedAgent:
 
     def new_conversation(self) -> None:
         self.conversations += 1
+        self.past.clear()
 
     def close(self) -> None:
         self.closed = True
@@ -211,6 +220,11 @@ class ScriptedBackend:
     def __init__(self, agent: ScriptedAgent, engine: ScriptedEngine) -> None:
         self.agent = agent
         self.engine = engine
+
+    model = "nano"
+
+    def use_model(self, name: str) -> None:
+        self.model = name
 
     def connect(self) -> ScriptedEngine:
         return self.engine

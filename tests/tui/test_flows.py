@@ -370,11 +370,11 @@ async def test_effort_keys_and_their_ends() -> None:
     app, agent = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("alt+comma", "alt+comma")
-        assert "effort ▮▯▯ low" in status(app)
+        assert "effort ▮▯▯ low" in screen(app)
         await pilot.press("alt+full_stop", "alt+full_stop", "alt+full_stop")
-        assert "effort ▮▮▮ high" in status(app)
+        assert "effort ▮▮▮ high" in screen(app)
         await pilot.press("ctrl+t")
-        assert "effort ▮▯▯ low" in status(app)
+        assert "effort ▮▯▯ low" in screen(app)
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: agent.efforts == ["low"])
         assert composer(app).text == ""
@@ -386,7 +386,7 @@ async def test_new_conversation_clears_the_view() -> None:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: "30 tokens" in conversation(app))
         await until(pilot, lambda: "Enter send" in screen(app))
-        await pilot.press("ctrl+l")
+        await pilot.press("ctrl+n")
         assert agent.conversations == 1
         assert "first answer" not in conversation(app)
         assert "create hello.py" in conversation(app)
@@ -398,7 +398,7 @@ async def test_new_conversation_waits_for_the_running_turn() -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: agent.prompts)
-        await pilot.press("ctrl+l")
+        await pilot.press("ctrl+n")
         assert agent.conversations == 0
         assert "Stop the model first" in conversation(app)
 

@@ -1,4 +1,4 @@
-"""The reasoning effort: lower, higher, next; it reaches the agent at once and the status line with it."""
+"""The reasoning effort: lower, higher, next; it reaches the agent at once, and what it costs is known before."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from gptoss_tui.harmony.messages import EFFORTS, Effort
 
 
 class EffortController:
-    """Holds the effort also while there is no agent yet."""
+    """Holds the effort also while there is no agent yet. `cost` tokens have to be read again because of a change."""
 
-    def __init__(self, effort: Effort, agent: Callable[[], AgentPort | None], show: Callable[[Effort], None]) -> None:
+    def __init__(self, effort: Effort, agent: Callable[[], AgentPort | None], show: Callable[[], None]) -> None:
         self.effort: Effort = effort
+        self.cost = 0
         self._agent = agent
         self._show = show
 
@@ -21,12 +22,19 @@ class EffortController:
         agent = self._agent()
         if agent is not None:
             agent.effort = self.effort
-        self._show(self.effort)
+        self._show()
 
     def use(self, effort: Effort) -> None:
         """Think at `effort` from now on."""
+        agent = self._agent()
         self.effort = effort
+        self.cost = agent.effort_cost(effort) if agent is not None else 0
         self.apply()
+
+    def paid(self) -> None:
+        """What a change cost was read by now."""
+        self.cost = 0
+        self._show()
 
     def change(self, step: int) -> None:
         """Lower or raise the effort, between its ends."""

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gptoss_tui.tui.widgets.hints import Hint
 
-_COMMON: tuple[Hint, ...] = (
-    ("Alt+,/. Ctrl+T", "effort", "screen.cycle_effort"),
-    ("F1", "help", "screen.help"),
-    ("F2", "reasoning", "screen.toggle_reasoning"),
-    ("Ctrl+L", "new", "screen.new_conversation"),
-    ("Ctrl+Q", "quit", "app.quit"),
-    ("Ctrl+O", "details", "screen.toggle_details"),
-)
-_IDLE: tuple[Hint, ...] = (("Enter", "send", "screen.send"),)
-_BUSY: tuple[Hint, ...] = (("Esc", "stop", "screen.interrupt"), ("Enter", "queue", "screen.send"))
-_TAIL: Hint = ("Ctrl+End", "newest", "screen.to_tail")
-_QUIT: tuple[Hint, ...] = (("Ctrl+C", "again to quit", "app.quit"),)
+Label = Callable[[str], str]
+"""The key of a binding's id, as people write it; empty when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +19,47 @@ class Situation:
     asking: bool = False
     following: bool = True
     quit_armed: bool = False
+    rewind_armed: bool = False
 
 
-def hints_for(situation: Situation) -> tuple[Hint, ...]:
-    """The hints of a situation."""
+def hints_for(situation: Situation, label: Label) -> tuple[Hint, ...]:
+    """The hints of a situation, with the keys that `label` gives; what has no key is left out."""
+    found = []
+    for name, what, action in _wanted(situation):
+        keys = "/".join(key for key in map(label, name.split()) if key)
+        if keys:
+            found.append((_joined(keys), what, action))
+    return tuple(found)
+
+
+def _wanted(situation: Situation) -> Iterator[tuple[str, str, str]]:
     if situation.quit_armed:
-        return _QUIT
-    first: tuple[Hint, ...] = () if situation.asking else _BUSY if situation.running else _IDLE
-    tail = () if situation.following else (_TAIL,)
-    return (*tail, *first, *_COMMON)
+        yield "chat.copy", "again to quit", "app.quit"
+        return
+    if situation.rewind_armed:
+        yield "chat.interrupt", "again to go back to an earlier message", "screen.interrupt"
+        return
+    if not situation.following:
+        yield "chat.tail", "newest", "screen.to_tail"
+    if not situation.asking:
+        if situation.running:
+            yield "chat.interrupt", "stop", "screen.interrupt"
+            yield "composer.submit", "steer", "screen.send"
+            yield "composer.later", "queue", "screen.send_later"
+        else:
+            yield "composer.submit", "send", "screen.send"
+    yield "chat.help", "keys", "screen.help"
+    yield "app.palette", "commands", "app.command_palette"
+    yield "chat.effort_down chat.effort_up", "effort", "screen.cycle_effort"
+    yield "chat.mode", "mode", "screen.cycle_mode"
+    yield "chat.reasoning", "reasoning", "screen.toggle_reasoning"
+    yield "chat.details", "details", "screen.toggle_details"
+    yield "chat.new", "new", "screen.new_conversation"
+    yield "app.quit", "quit", "app.quit"
+
+
+def _joined(keys: str) -> str:
+    """`Alt+,/Alt+.` as `Alt+,/.`."""
+    first, slash, second = keys.partition("/")
+    modifier = first[: first.rfind("+") + 1]
+    return first + slash + second.removeprefix(modifier) if slash and modifier else keys

@@ -1,11 +1,12 @@
-"""Keys that stop things: Esc for the turn, Ctrl+C twice for the app."""
+"""Keys that count when they are pressed twice: Ctrl+C to quit, Esc to go back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 QUIT_SECONDS = 2.0
-"""How long a first Ctrl+C waits for a second one."""
+REWIND_SECONDS = 1.5
+"""How long a first key waits for a second one."""
 
 
 class TwicePressed:

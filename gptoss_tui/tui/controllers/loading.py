@@ -16,7 +16,16 @@ LoadState = Literal["idle", "loading", "ready", "failed"]
 
 
 class Backend(Protocol):
-    """How the app gets its parts. Both are called in a thread, after the first frame."""
+    """How the app gets its parts. They are made in a thread, after the first frame."""
+
+    @property
+    def model(self) -> str:
+        """The name of the model that `connect` finds."""
+        ...
+
+    def use_model(self, name: str) -> None:
+        """Let `connect` and `build_agent` give another model."""
+        ...
 
     def connect(self) -> Engine:
         """Find the model and make the engine's client; loads nothing. Raises GptOssError."""
@@ -25,6 +34,7 @@ class Backend(Protocol):
     def build_agent(self, engine: Engine) -> AgentPort:
         """Make the agent: tokenizer, tools, session. Raises GptOssError."""
         ...
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,17 @@ class ModelLoader:
             return LoadFailure(f"{type(error).__name__}: {error}", "This is a bug in gptoss-tui; please report it.")
         self.state = "ready"
         return info
+
+    @property
+    def model(self) -> str:
+        """The name of the model that is loaded, or would be."""
+        return self._backend.model
+
+    async def use_model(self, name: str) -> None:
+        """End the agent and the engine; the next `load` brings up the model `name`."""
+        await self.close()
+        self._engine, self.agent, self.state = None, None, "idle"
+        self._backend.use_model(name)
 
     async def check(self) -> bool:
         """After a failed turn: whether the model is still loaded. When it is not, the next message loads it again."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.commands import ContextReport
 from gptoss_tui.engine.types import EngineInfo
-from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.base import count
 from gptoss_tui.tui.blocks.reasoning import CHARS_PER_TOKEN
@@ -24,6 +24,7 @@ class StatusController:
         self._clock = clock
         self._streamed = 0
         self._since: float | None = None
+        self._asked_at: float | None = None
 
     @property
     def activity(self) -> Activity:
@@ -40,28 +41,38 @@ class StatusController:
         """A model is loaded."""
         status = self._line.status
         status.model, status.device = to_terminal_line(info.model), to_terminal_line(info.device)
+        status.backend = to_terminal_line(info.backend)
         status.context_limit = info.context
         self._line.changed()
 
-    def set_effort(self, effort: Effort) -> None:
-        """The reasoning effort of the next turn."""
-        self._line.status.effort = effort
+    def set_sandbox(self, name: str) -> None:
+        """What holds the tools that run something; empty when there are none."""
+        self._line.status.sandbox = to_terminal_line(name)
+        self._line.changed()
+
+    def set_context(self, report: ContextReport) -> None:
+        """How full the context is, and how much of it need not be read again."""
+        status = self._line.status
+        status.context_used, status.context_cached = report.used, report.cached
+        status.context_limit = report.limit or status.context_limit
         self._line.changed()
 
     def new_conversation(self) -> None:
         """The context is empty again."""
-        self._line.status.context_used = 0
-        self._line.status.tokens_per_second = 0.0
+        status = self._line.status
+        status.context_used, status.context_cached = 0, None
+        status.tokens_per_second = status.first_token_seconds = 0.0
         self._line.changed()
 
     def apply(self, event: ev.Event) -> None:
         """Follow a turn."""
         match event:
             case ev.TurnStarted():
+                self._asked_at = self._clock()
                 self.set_activity("reading")
             case ev.PromptProgress():
                 self._restart()
-                self.set_activity("reading", f"{count(event.done)}/{count(event.total)}" if event.total else "")
+                self.set_activity("reading", _share_read(event))
             case ev.ReasoningDelta():
                 self._stream("thinking", event.text)
             case ev.AnswerDelta():
@@ -78,6 +89,7 @@ class StatusController:
                 self._finish_step(event)
             case ev.TurnFinished():
                 self._restart()
+                self._asked_at = None
                 self.set_activity("ready")
 
     def _restart(self) -> None:
@@ -88,6 +100,8 @@ class StatusController:
         if status.activity != activity:
             self.set_activity(activity)
         now = self._clock()
+        if self._asked_at is not None:
+            status.first_token_seconds, self._asked_at = now - self._asked_at, None
         if self._since is None:
             self._since = now
         self._streamed += len(text)
@@ -99,8 +113,15 @@ class StatusController:
     def _finish_step(self, event: ev.StepFinished) -> None:
         status = self._line.status
         status.context_used, status.context_limit = event.context_used, event.context_limit
+        status.context_cached = event.context_used
         if event.decode_seconds > 0 and event.generated_tokens > 1:
             status.tokens_per_second = event.generated_tokens / event.decode_seconds
             status.speed_is_estimate = False
         self._restart()
         self._line.changed()
+
+
+def _share_read(event: ev.PromptProgress) -> str:
+    """How far the prompt is read, without what was in the cache before."""
+    new = event.total - event.cached
+    return f"{count(event.done - event.cached)}/{count(new)} tokens" if new > 0 else ""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
 from gptoss_tui.agent import events as ev
-from gptoss_tui.engine.types import EngineInfo, LoadProgress
+from gptoss_tui.engine.types import LoadProgress
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.blocks.notice import NoticeKind
+from gptoss_tui.settings import Mode
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
@@ -24,11 +24,15 @@ from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.conversation import ConversationController
 from gptoss_tui.tui.controllers.effort import EffortController
 from gptoss_tui.tui.controllers.frames import MAX_RATE, FrameClock
-from gptoss_tui.tui.controllers.hints import Situation, hints_for
-from gptoss_tui.tui.controllers.leaving import QUIT_SECONDS, TwicePressed
+from gptoss_tui.tui.controllers.hints import Situation
+from gptoss_tui.tui.controllers.leaving import QUIT_SECONDS, REWIND_SECONDS, TwicePressed
 from gptoss_tui.tui.controllers.loading import ModelLoader
+from gptoss_tui.tui.controllers.modes import ModeController
+from gptoss_tui.tui.controllers.panes import PANE_WIDTH, PaneController
+from gptoss_tui.tui.controllers.rewind import RewindController
 from gptoss_tui.tui.controllers.status import StatusController
 from gptoss_tui.tui.controllers.transcript import TranscriptController
+from gptoss_tui.tui.controllers.view import ChatView
 from gptoss_tui.tui.history import PromptHistory
 from gptoss_tui.tui.keymap import Keymap
 from gptoss_tui.tui.state import StateFile
@@ -37,13 +41,13 @@ from gptoss_tui.tui.widgets.approval import ApprovalPanel
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.hints import HintLine
 from gptoss_tui.tui.widgets.loading import LoadingBar
-from gptoss_tui.tui.widgets.queue import QueueView, Waiting
+from gptoss_tui.tui.widgets.queue import QueueView
 from gptoss_tui.tui.widgets.reasoning_pane import ReasoningPane
 from gptoss_tui.tui.widgets.status import StatusLine
 from gptoss_tui.tui.widgets.transcript import Transcript
 
-PANE_WIDTH = 120
-"""From this many columns on, reasoning has a pane of its own."""
+if TYPE_CHECKING:
+    from gptoss_tui.tui.screens.picker import Picked, Picker
 
 WELCOME_KEYS = (
     ("Enter", "send, Ctrl+J or Shift+Enter for a new line"),
@@ -57,15 +61,23 @@ class ChatScreen(Screen[None]):
     """One conversation with one model."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "interrupt", "Stop the model or the running tool", id="chat.interrupt"),
+        Binding("escape", "interrupt", "Stop the model; twice: go back to an earlier message", id="chat.interrupt"),
         Binding("alt+comma", "change_effort(-1)", "Think less", id="chat.effort_down", priority=True),
         Binding("alt+full_stop", "change_effort(1)", "Think more", id="chat.effort_up", priority=True),
+        Binding("shift+tab", "cycle_mode", "Next approval mode", id="chat.mode", priority=True),
         Binding("ctrl+t", "cycle_effort", "Next reasoning effort", id="chat.effort_cycle", priority=True),
         Binding("f2", "toggle_reasoning", "Show or hide the reasoning", id="chat.reasoning", priority=True),
         Binding("ctrl+o", "toggle_details", "Open or close tool calls", id="chat.details", priority=True),
-        Binding("ctrl+l", "new_conversation", "New conversation", id="chat.new", priority=True),
+        Binding("ctrl+n", "new_conversation", "New conversation", id="chat.new", priority=True),
+        Binding("ctrl+l", "redraw", "Draw the screen again", id="chat.redraw", priority=True),
         Binding("ctrl+end", "to_tail", "End of the conversation", id="chat.tail", priority=True),
-        Binding("ctrl+c", "copy_or_quit", "Copy the selection; twice: quit", id="chat.copy", priority=True),
+        Binding(
+            "ctrl+c",
+            "copy_or_quit",
+            "Copy what is selected, else stop; twice: quit",
+            id="chat.copy",
+            priority=True,
+        ),
         Binding("f1", "help", "All keys", id="chat.help", priority=True),
     ]
 
@@ -78,6 +90,7 @@ class ChatScreen(Screen[None]):
         palette: Palette,
         workspace: str,
         effort: Effort,
+        mode: Mode,
         prompt: str | None,
         show_pages: bool,
         keymap: Keymap,
@@ -91,21 +104,22 @@ class ChatScreen(Screen[None]):
         self._palette = palette
         self._workspace = to_terminal_line(workspace)
         self._first_effort: Effort = effort
+        self._first_mode: Mode = mode
         self._prompt = prompt
         self._show_pages = show_pages
         self._keymap = keymap
         self._attention = attention
-        self._state_file = state_file
-        self._show_pane = True
+        self._panes = PaneController(state_file, {"reasoning": True}, self._arrange)
         self._details_open = show_pages
         self._reasoning_open = False
         self._quit = TwicePressed(clock, QUIT_SECONDS)
+        self._rewind_key = TwicePressed(clock, REWIND_SECONDS)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="main"):
             yield Transcript(id="conversation")
             pane = ReasoningPane(id="reasoning")
-            pane.display = self.app.size.width >= PANE_WIDTH
+            pane.display = self._panes.shown("reasoning", self.app.size.width)
             yield pane
         yield LoadingBar(self._palette, id="loading")
         yield QueueView(self._palette, id="queue")
@@ -121,17 +135,24 @@ class ChatScreen(Screen[None]):
         self._status = StatusController(self.query_one(StatusLine), self._clock)
         self._talk = TranscriptController(transcript, pane, self._clock, show_pages=self._show_pages)
         self._approvals = ApprovalController(self._panel, lambda: self.set_focus(self._composer))
-        listeners = (self._talk.apply, self._status.apply, self._approvals.apply, self._attention.apply, self._heard)
-        self._chat = ConversationController(self._loader, self, self._spawn, listeners)
-        self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._status.set_effort)
         self._frames = FrameClock(self._talk.flush, self._tick)
+        self._view = ChatView(
+            self, self._talk, self._status, self._frames, self._panel, self._keymap, self._palette, self._situation
+        )
+        parts = (self._talk, self._status, self._approvals, self._attention, self._view)
+        listeners = (*(part.apply for part in parts), self._count_context)
+        self._chat = ConversationController(self._loader, self._view, self._spawn, listeners)
+        self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._view.show_edge)
+        self._modes = ModeController(self._first_mode, lambda: self._chat.agent, self._view.show_edge)
+        self._rewind = RewindController(self.pick, self._rewound, lambda why: self._view.say("warning", why))
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
-        self._effort.apply()
+        bindings = [*self.BINDINGS, *Composer.BINDINGS, *self.app.BINDINGS]
+        self._view.connect(self._effort, self._modes, [b for b in bindings if isinstance(b, Binding)])
         self.use_palette(self._palette)
         self._talk.welcome(WelcomeBlock(self._workspace, WELCOME_KEYS))
-        self._show_hints()
         self._composer.own_keys = self._keymap.own(Composer.BINDINGS)
         self._composer.focus()
+        self._arrange()
         self.call_after_refresh(self._start)
 
     def update_node_styles(self, animate: bool = True) -> None:
@@ -145,96 +166,39 @@ class ChatScreen(Screen[None]):
         self._palette = palette
         self.query_one("#conversation", Transcript).set_palette(palette)
         self.query_one(ReasoningPane).set_palette(palette)
-        for widget in (self.query_one(StatusLine), self.query_one("#hints", HintLine), self.query_one(LoadingBar)):
-            widget.palette = palette
-            widget.refresh(layout=False)
-        self.query_one(QueueView).palette = palette
-        if self._panel.is_mounted:
-            self._panel.use_palette(palette)
+        self._view.use_palette(palette)
 
     async def close(self) -> None:
         """End the agent and the engine."""
         await self._loader.close()
 
-    # What the conversation tells
-
     def _start(self) -> None:
         if self.is_running and self.is_attached:
             if self._keymap.problems:
-                self.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
+                self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
             self._chat.start(self._prompt)
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: str) -> object:
         return self.run_worker(work, group=group, exclusive=True)
 
-    def loading_began(self) -> None:
-        """The model comes up from now on."""
-        self._status.set_activity("loading")
-        self._frames.start()
-
-    async def loading_ended(self, info: EngineInfo | None) -> None:
-        """The model is there, or (None) it is not."""
-        if not self._panel.is_attached:  # nothing can be asked before a model is there; typing comes first
-            await self.mount(self._panel, before=self._composer)
-        self.query_one(LoadingBar).hide()
-        self._frames.stop()
-        if info is not None:
-            self._status.set_model(info)
-            self._effort.apply()
-        self._status.set_activity("failed" if info is None else "ready")
-
-    def turns_began(self) -> None:
-        """Something runs from now on."""
-        self._effort.apply()
-        self._composer.busy = True
-        self._frames.start()
-
-    def turns_ended(self) -> None:
-        """Nothing runs any more."""
-        self._composer.busy = False
-        self._frames.stop()
-        self._show_hints()
-
-    def model_lost(self) -> None:
-        """The model went away; the next message loads it again."""
-        self._status.set_activity("failed")
-        self.say("info", "The model is not loaded any more. Send a message to load it again.")
-
-    def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something, in the conversation."""
-        self._talk.notice(kind, message, hint)
-
-    def show_waiting(self, waiting: Waiting) -> None:
-        """Show what was typed and not read yet."""
-        self.query_one(QueueView).show(waiting)
-        self._composer.has_queue = bool(waiting.queued)
-
-    def return_to_draft(self, prompts: Sequence[str]) -> None:
-        """These prompts will not run; they go back to where they were typed."""
-        if prompts:
-            draft = [self._composer.text] if self._composer.text else []
-            self._composer.set_draft("\n\n".join([*prompts, *draft]))
-
-    def _heard(self, event: ev.Event) -> None:
-        if isinstance(event, ev.TurnStarted | ev.ApprovalRequest | ev.ApprovalResolved):
-            self._show_hints()
+    def _tick(self) -> None:
+        self._view.tick()
 
     def _show_progress(self, progress: LoadProgress) -> None:
-        if not progress.done:
-            self.query_one(LoadingBar).show(to_terminal_line(progress.stage), progress.fraction)
+        self._view.show_progress(progress)
 
-    def _tick(self) -> None:
-        self._talk.tick()
-        self.query_one(StatusLine).tick()
-
-    def _show_hints(self) -> None:
-        situation = Situation(
+    def _situation(self) -> Situation:
+        return Situation(
             running=self._chat.running,
             asking=self._approvals.is_open,
             following=self.query_one("#conversation", Transcript).following,
             quit_armed=self._quit.armed,
+            rewind_armed=self._rewind_key.armed,
         )
-        self.query_one("#hints", HintLine).show(hints_for(situation))
+
+    def _count_context(self, event: ev.Event) -> None:
+        if isinstance(event, ev.TurnFinished) and self._chat.agent is not None:
+            self._status.set_context(self._chat.agent.context())
 
     # What widgets report
 
@@ -249,7 +213,7 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Submitted)
     def _submitted(self, event: Composer.Submitted) -> None:
-        self._chat.submit(event.text, later=getattr(event, "later", False))
+        self._chat.submit(event.text, later=event.later)
 
     @on(Composer.TakeQueued)
     def _edit_queued(self) -> None:
@@ -261,7 +225,7 @@ class ChatScreen(Screen[None]):
     def _edit_clicked(self, event: QueueView.Taken) -> None:
         prompt = self._chat.turns.take(event.index)
         if prompt is not None:
-            self.return_to_draft([prompt])
+            self._view.return_to_draft([prompt])
             self._composer.focus()
 
     @on(ApprovalPanel.Answered)
@@ -270,7 +234,7 @@ class ChatScreen(Screen[None]):
             return
         refused = self._approvals.answer(self._chat.agent, event)
         if refused:
-            self.say("warning", refused)
+            self._view.say("warning", refused)
         if event.ends_turn:
             self._chat.interrupt()
 
@@ -288,7 +252,7 @@ class ChatScreen(Screen[None]):
 
     @on(Transcript.FollowingChanged, "#conversation")
     def _following_changed(self) -> None:
-        self._show_hints()
+        self._view.show_hints()
 
     @on(events.ScreenResume)
     def _seen_again(self) -> None:
@@ -296,15 +260,32 @@ class ChatScreen(Screen[None]):
         if self.is_mounted and self._approvals.is_open:
             self._panel.grace.shown()
 
+    @on(events.Click, "#reasoning-title")
+    def _pane_title_clicked(self) -> None:
+        self._panes.toggle("reasoning")
+
     @on(events.Resize)
     def _resized(self) -> None:
         self._arrange()
+        self._view.show_edge()
 
     def _arrange(self) -> None:
-        """Reasoning has its own pane where there is room for one."""
-        pane = self._show_pane and self.size.width >= PANE_WIDTH
-        self.query_one(ReasoningPane).display = pane
-        self._talk.set_inline_reasoning(not pane and self._show_pane)
+        """Panes stand beside the conversation where there is room; else reasoning is part of it."""
+        shown = self._panes.shown("reasoning", self.size.width)
+        self.query_one(ReasoningPane).display = shown
+        self._talk.set_inline_reasoning(not shown and self._panes.is_open("reasoning"))
+
+    async def pick(self, picker: Picker) -> Picked | None:
+        """Let the person choose; None when they do not."""
+        from gptoss_tui.tui.screens.picker import PickerScreen
+
+        return await self.app.push_screen_wait(PickerScreen(picker, self._palette))
+
+    def _rewound(self, turn_id: str, text: str) -> None:
+        self._talk.drop_from(turn_id)
+        self._composer.set_draft(text)
+        if self._chat.agent is not None:
+            self._status.set_context(self._chat.agent.context())
 
     # Actions
 
@@ -312,9 +293,32 @@ class ChatScreen(Screen[None]):
         """Send the draft (for the mouse)."""
         self._composer.action_submit()
 
+    async def action_send_later(self) -> None:
+        """Queue the draft (for the mouse)."""
+        self._composer.action_submit_later()
+
     def action_interrupt(self) -> None:
-        """Stop the running turn."""
-        self._chat.interrupt()
+        """Stop the running turn; twice with nothing typed and nothing running: go back to an earlier message."""
+        if self._chat.interrupt() or not self._composer.is_empty:
+            self._rewind_key.disarm()
+        elif self._rewind_key.press():
+            self.action_rewind()
+        else:
+            self.set_timer(REWIND_SECONDS, self._view.show_hints)
+        self._view.show_hints()
+
+    @work(group="rewind", exclusive=True)
+    async def action_rewind(self) -> None:
+        """Go back to before an earlier message."""
+        if self._chat.running:
+            self._view.say("info", "Stop the model first, then go back.")
+        elif self._chat.agent is not None:
+            await self._rewind.choose(self._chat.agent)
+
+    def action_cycle_mode(self) -> None:
+        """The next approval mode."""
+        if refusal := self._modes.cycle():
+            self._view.say("warning", refusal)
 
     def action_change_effort(self, step: int) -> None:
         """Lower or raise the reasoning effort, between its ends."""
@@ -327,8 +331,7 @@ class ChatScreen(Screen[None]):
     def action_toggle_reasoning(self) -> None:
         """Show or hide reasoning: the side pane where it fits, else in the conversation."""
         if self.size.width >= PANE_WIDTH:
-            self._show_pane = not self._show_pane
-            self._arrange()
+            self._panes.toggle("reasoning")
         else:
             self._reasoning_open = not self._reasoning_open
             self._talk.open_all(ReasoningBlock, self._reasoning_open)
@@ -341,7 +344,7 @@ class ChatScreen(Screen[None]):
     def action_new_conversation(self) -> None:
         """Forget the conversation and start an empty one."""
         if self._chat.running:
-            self.say("info", "Stop the model first (Esc), then start a new conversation.")
+            self._view.say("info", "Stop the model first (Esc), then start a new conversation.")
             return
         if self._chat.agent is not None:
             self._chat.agent.new_conversation()
@@ -368,9 +371,19 @@ class ChatScreen(Screen[None]):
         if self._quit.press():
             self.app.exit()
             return
-        self._chat.interrupt()
-        self._show_hints()
-        self.set_timer(QUIT_SECONDS, self._show_hints)
+        if not self._chat.interrupt() and not self._composer.is_empty:
+            self._composer.set_draft("")
+        self._view.show_hints()
+        self.set_timer(QUIT_SECONDS, self._view.show_hints)
+
+    def action_quit_empty(self) -> None:
+        """End the app when nothing is typed."""
+        if self._composer.is_empty:
+            self.app.exit()
+
+    def action_redraw(self) -> None:
+        """Paint the whole screen again."""
+        self.app.refresh(repaint=True, layout=True)
 
     def action_help(self) -> None:
         """All keys."""

@@ -9,9 +9,8 @@ from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
-from gptoss_tui.harmony.messages import EFFORTS, Effort
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.blocks.base import SPINNER, count
+from gptoss_tui.tui.blocks.base import SPINNER, count, seconds
 from gptoss_tui.tui.theme import Palette
 
 Activity = Literal["loading", "failed", "ready", "reading", "thinking", "answering", "calling", "tool", "approval"]
@@ -29,21 +28,33 @@ _LABELS: dict[Activity, str] = {
 }
 _STILL: dict[Activity, str] = {"ready": "●", "failed": "✗", "approval": "?"}
 _GAUGE_CELLS = 8
+_GAP = "  ·  "
 
 
 @dataclass(slots=True)
 class Status:
-    """What the line shows. Context in tokens, speed in tokens a second; `speed_is_estimate` while it streams."""
+    """What the line shows. Context in tokens, speed in tokens a second; `speed_is_estimate` while it streams.
+
+    `context_cached` None: not known. `first_token_seconds` is the time from a message to the first token about it.
+    """
 
     activity: Activity = "loading"
     detail: str = ""
     model: str = ""
+    backend: str = ""
     device: str = ""
-    effort: Effort = "medium"
+    sandbox: str = ""
     context_used: int = 0
+    context_cached: int | None = None
     context_limit: int = 0
     tokens_per_second: float = 0.0
     speed_is_estimate: bool = False
+    first_token_seconds: float = 0.0
+
+
+_Part = list[tuple[int, Text]]
+"""A piece of the line: its forms, the longest first, each with how much it is needed. Where room is short, the form
+that is needed least gives way to the next one of its part, and the last one to nothing."""
 
 
 class StatusLine(Widget):
@@ -70,23 +81,25 @@ class StatusLine(Widget):
             self.changed()
 
     def render(self) -> Text:
-        width = self.size.width
-        left = self._join([self._activity(), self._model()])
-        right = self._join([self._effort(), *self._context_gauge(wide=width >= 100), *self._speed()])
-        line = lines.spread(left, right, max(1, width - 2))
+        room = max(1, self.size.width - 2)
+        left = [self._activity(), *self._model()]
+        right = [*self._sandbox(), *self._context_gauge(), *self._first_token(), *self._speed()]
+        _fit(left, right, room)
+        line = lines.spread(self._join(left), self._join(right), room)
         return Text.assemble(" ", line, end="", no_wrap=True)
 
-    def _join(self, parts: list[Text]) -> Text:
-        return lines.text("  ·  ", self.palette.faint).join([part for part in parts if part.plain])
+    def _join(self, parts: list[_Part]) -> Text:
+        return lines.text(_GAP, self.palette.faint).join([part[0][1] for part in parts])
 
-    def _activity(self) -> Text:
+    def _activity(self) -> _Part:
         activity = self.status.activity
         style = self._activity_style(activity)
         mark = _STILL.get(activity) or SPINNER[self._frame % len(SPINNER)]
         text = lines.text(f"{mark} {_LABELS[activity]}", style)
+        short = text.copy()
         if self.status.detail:
             text.append(f" {self.status.detail}", self.palette.muted)
-        return text
+        return [(4, text), (9, short)] if self.status.detail else [(9, text)]
 
     def _activity_style(self, activity: Activity) -> Style:
         match activity:
@@ -99,34 +112,58 @@ class StatusLine(Widget):
             case _:
                 return self.palette.heading
 
-    def _model(self) -> Text:
-        names = [name for name in (self.status.model, self.status.device) if name]
-        return lines.text(" on ".join(names), self.palette.muted)
+    def _model(self) -> list[_Part]:
+        status, muted = self.status, self.palette.muted
+        if not status.model:
+            return []
+        where = " ".join(name for name in (status.backend, status.device) if name)
+        full = f"{status.model} on {where}" if where else status.model
+        return [[(5, lines.text(full, muted)), (7, lines.text(status.model, muted))]]
 
-    def _effort(self) -> Text:
-        level = EFFORTS.index(self.status.effort) + 1
-        text = lines.text("effort ", self.palette.faint)
-        text.append("▮" * level, self.palette.reasoning + Style(italic=False))
-        text.append("▯" * (len(EFFORTS) - level), self.palette.faint)
-        return text.append(f" {self.status.effort}", self.palette.muted)
+    def _sandbox(self) -> list[_Part]:
+        name = self.status.sandbox
+        if not name:
+            return []
+        style = self.palette.warning if name.startswith("no ") else self.palette.muted
+        return [[(6, lines.text(name, style))]]
 
-    def _context_gauge(self, *, wide: bool) -> list[Text]:
-        limit = self.status.context_limit
+    def _context_gauge(self) -> list[_Part]:
+        limit, used = self.status.context_limit, self.status.context_used
         if not limit:
             return []
-        used = self.status.context_used
-        share = min(1.0, used / limit)
+        share, faint, muted = min(1.0, used / limit), self.palette.faint, self.palette.muted
         style = self.palette.error if share > 0.9 else self.palette.warning if share > 0.7 else self.palette.ok
-        text = lines.text("context " if wide else "", self.palette.faint)
-        if wide:
-            filled = round(share * _GAUGE_CELLS) or (1 if used else 0)
-            text.append("━" * filled, style)
-            text.append("━" * (_GAUGE_CELLS - filled) + " ", self.palette.faint)
-        return [text.append(f"{count(used)}/{count(limit)}", self.palette.muted)]
+        filled = round(share * _GAUGE_CELLS) or (1 if used else 0)
+        numbers = lines.text(f"{count(used)}/{count(limit)}", muted if share <= 0.7 else style)
+        bar = lines.text("context ", faint).append("━" * filled, style)
+        bar.append("─" * (_GAUGE_CELLS - filled) + " ", faint)
+        cached = lines.text("", faint)
+        if self.status.context_cached is not None and used:
+            cached.append(f" {min(100, 100 * self.status.context_cached // used)}% cached", faint)
+        return [[(1, bar + numbers + cached), (3, numbers + cached), (8, numbers)]]
 
-    def _speed(self) -> list[Text]:
+    def _first_token(self) -> list[_Part]:
+        waited = self.status.first_token_seconds
+        return [[(2, lines.text(f"first token {seconds(waited)}", self.palette.muted))]] if waited else []
+
+    def _speed(self) -> list[_Part]:
         speed = self.status.tokens_per_second
         if not speed:
             return []
         about = "≈" if self.status.speed_is_estimate else ""
-        return [lines.text(f"{about}{speed:.0f} tok/s", self.palette.muted)]
+        return [[(4, lines.text(f"{about}{speed:.0f} tok/s", self.palette.muted))]]
+
+
+def _fit(left: list[_Part], right: list[_Part], room: int) -> None:
+    """Shorten and drop parts until both sides fit into `room` cells with a gap between them."""
+
+    def width(parts: list[_Part]) -> int:
+        return sum(part[0][1].cell_len for part in parts) + len(_GAP) * max(0, len(parts) - 1)
+
+    while width(left) + width(right) + len(_GAP) > room and len(left) + len(right) > 1:
+        part = min([*left, *right], key=lambda part: part[0][0])
+        side = left if any(part is other for other in left) else right
+        if len(part) > 1:
+            del part[0]
+        else:
+            side[:] = [other for other in side if other is not part]

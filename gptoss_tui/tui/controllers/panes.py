@@ -1,0 +1,33 @@
+"""Which panes are open beside the conversation, and remembering it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gptoss_tui.tui.state import StateFile
+
+PANE_WIDTH = 120
+"""From this many columns on, panes have room beside the conversation."""
+
+
+class PaneController:
+    """Panes by name, each with whether it is open when nobody chose. `arrange` shows what is open and has room."""
+
+    def __init__(self, state_file: StateFile, defaults: Mapping[str, bool], arrange: Callable[[], None]) -> None:
+        self._state_file = state_file
+        self._defaults = defaults
+        self._arrange = arrange
+
+    def is_open(self, name: str) -> bool:
+        """Whether a person wants to see the pane `name`."""
+        return self._state_file.remembered.panes.get(name, self._defaults.get(name, False))
+
+    def shown(self, name: str, width: int) -> bool:
+        """Whether the pane `name` is on a screen of `width` columns."""
+        return width >= PANE_WIDTH and self.is_open(name)
+
+    def toggle(self, name: str) -> None:
+        """Open or close a pane, and remember it."""
+        self._state_file.remembered.panes[name] = not self.is_open(name)
+        self._state_file.save()
+        self._arrange()

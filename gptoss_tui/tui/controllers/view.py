@@ -1,0 +1,163 @@
+"""What the screen shows around the conversation: bars, hints, the queue, the composer's edge, text for the draft."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual.binding import Binding
+from textual.screen import Screen
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.engine.types import EngineInfo, LoadProgress
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.blocks.notice import NoticeKind
+from gptoss_tui.tui.controllers.effort import EffortController
+from gptoss_tui.tui.controllers.frames import FrameClock
+from gptoss_tui.tui.controllers.hints import Situation, hints_for
+from gptoss_tui.tui.controllers.modes import ModeController
+from gptoss_tui.tui.controllers.status import StatusController
+from gptoss_tui.tui.controllers.transcript import TranscriptController
+from gptoss_tui.tui.keymap import Keymap
+from gptoss_tui.tui.theme import Palette
+from gptoss_tui.tui.widgets.approval import ApprovalPanel
+from gptoss_tui.tui.widgets.composer import Composer
+from gptoss_tui.tui.widgets.gauge import composer_edge
+from gptoss_tui.tui.widgets.hints import HintLine
+from gptoss_tui.tui.widgets.loading import LoadingBar
+from gptoss_tui.tui.widgets.queue import QueueView, Waiting
+from gptoss_tui.tui.widgets.status import StatusLine
+
+_EDGE_MARGIN = 6
+"""Cells of the composer's edge that belong to its corners."""
+
+
+class ChatView:
+    """Implements `ConversationView`. `situation` says what decides about the hints at this moment."""
+
+    def __init__(
+        self,
+        screen: Screen[None],
+        talk: TranscriptController,
+        status: StatusController,
+        frames: FrameClock,
+        panel: ApprovalPanel,
+        keymap: Keymap,
+        palette: Palette,
+        situation: Callable[[], Situation],
+    ) -> None:
+        self._screen = screen
+        self._talk = talk
+        self._status = status
+        self._frames = frames
+        self._panel = panel
+        self._keymap = keymap
+        self._palette = palette
+        self._situation = situation
+        self._composer = screen.query_one(Composer)
+        self._bindings: dict[str, Binding] = {}
+
+    def connect(self, effort: EffortController, modes: ModeController, bindings: Sequence[Binding]) -> None:
+        """What the composer's edge shows, and the bindings that hints may name."""
+        self._effort, self._modes = effort, modes
+        self._bindings = {binding.id: binding for binding in bindings if binding.id}
+        self.show_edge()
+        self.show_hints()
+
+    def use_palette(self, palette: Palette) -> None:
+        """Draw in other colours."""
+        self._palette = palette
+        query = self._screen.query_one
+        for widget in (query(StatusLine), query(LoadingBar), query(QueueView), query("#hints", HintLine)):
+            widget.palette = palette
+            widget.refresh(layout=False)
+        if self._panel.is_mounted:
+            self._panel.use_palette(palette)
+        self.show_edge()
+
+    # What the conversation tells
+
+    def loading_began(self) -> None:
+        """The model comes up from now on."""
+        self._status.set_activity("loading")
+        self._frames.start()
+
+    async def loading_ended(self, info: EngineInfo | None) -> None:
+        """The model is there, or (None) it is not."""
+        if not self._panel.is_attached:  # nothing can be asked before a model is there; typing comes first
+            await self._screen.mount(self._panel, before=self._composer)
+        self._screen.query_one(LoadingBar).hide()
+        self._frames.stop()
+        if info is not None:
+            self._status.set_model(info)
+            self._effort.apply()
+            if refusal := self._modes.agent_came():
+                self.say("warning", refusal)
+        self._status.set_activity("failed" if info is None else "ready")
+
+    def turns_began(self) -> None:
+        """Something runs from now on."""
+        self._effort.apply()
+        self._composer.busy = True
+        self._frames.start()
+
+    def turns_ended(self) -> None:
+        """Nothing runs any more."""
+        self._composer.busy = False
+        self._frames.stop()
+        self.show_hints()
+
+    def model_lost(self) -> None:
+        """The model went away; the next message loads it again."""
+        self._status.set_activity("failed")
+        self.say("info", "The model is not loaded any more. Send a message to load it again.")
+
+    def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
+        """Tell the person something, in the conversation."""
+        self._talk.notice(kind, message, hint)
+
+    def show_waiting(self, waiting: Waiting) -> None:
+        """Show what was typed and not read yet."""
+        self._screen.query_one(QueueView).show(waiting)
+        self._composer.has_queue = bool(waiting.queued)
+
+    def return_to_draft(self, prompts: Sequence[str]) -> None:
+        """These prompts will not run; they go back to where they were typed."""
+        if prompts:
+            draft = [self._composer.text] if self._composer.text else []
+            self._composer.set_draft("\n\n".join([*prompts, *draft]))
+
+    def apply(self, event: ev.Event) -> None:
+        """Follow a turn."""
+        match event:
+            case ev.TurnStarted() | ev.ApprovalRequest() | ev.ApprovalResolved():
+                self.show_hints()
+            case ev.StepFinished():
+                self._effort.paid()
+            case ev.ModeChanged():
+                self.show_edge()
+
+    # What is drawn
+
+    def show_progress(self, progress: LoadProgress) -> None:
+        """How far loading is."""
+        if not progress.done:
+            self._screen.query_one(LoadingBar).show(to_terminal_line(progress.stage), progress.fraction)
+
+    def tick(self) -> None:
+        """Advance what moves."""
+        self._talk.tick()
+        self._screen.query_one(StatusLine).tick()
+
+    def show_hints(self) -> None:
+        """Name the keys that do something now."""
+        self._screen.query_one("#hints", HintLine).show(hints_for(self._situation(), self._label))
+
+    def show_edge(self) -> None:
+        """The approval mode and the effort on the composer's lower edge."""
+        room = self._screen.size.width - _EDGE_MARGIN
+        edge = composer_edge(self._modes.mode, self._effort.effort, self._effort.cost, self._palette, room)
+        self._composer.border_subtitle = edge
+
+    def _label(self, name: str) -> str:
+        binding = self._bindings.get(name)
+        return self._keymap.label(binding) if binding is not None else ""

@@ -1,0 +1,47 @@
+"""What the next message would meet: the approval mode and the reasoning effort, on the lower edge of the composer."""
+
+from __future__ import annotations
+
+from rich.style import Style
+from rich.text import Text
+
+from gptoss_tui.harmony.messages import EFFORTS, Effort
+from gptoss_tui.settings import Mode
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.blocks.base import count
+from gptoss_tui.tui.theme import Palette
+
+MODE_NAMES: dict[Mode, str] = {
+    "read-only": "plan, read only",
+    "ask": "asks first",
+    "auto-edit": "edits without asking",
+    "full-auto": "full auto in the sandbox",
+}
+"""What people read of a mode."""
+_MARKS: dict[Mode, str] = {"read-only": "○", "ask": "?", "auto-edit": "✎", "full-auto": "»"}
+
+
+def mode_text(mode: Mode, palette: Palette) -> Text:
+    """A mode with its mark; the more may happen unasked, the more it stands out."""
+    style = {"read-only": palette.ok, "ask": palette.muted, "auto-edit": palette.accent, "full-auto": palette.warning}
+    return lines.text(f"{_MARKS[mode]} {MODE_NAMES[mode]}", style[mode])
+
+
+def effort_text(effort: Effort, cost: int, palette: Palette) -> Text:
+    """`effort ▮▮▯ medium`, and the tokens that a change makes the engine read again."""
+    level = EFFORTS.index(effort) + 1
+    text = lines.text("effort ", palette.faint)
+    text.append("▮" * level, palette.reasoning + Style(italic=False))
+    text.append("▯" * (len(EFFORTS) - level), palette.faint)
+    text.append(f" {effort}", palette.muted)
+    return text.append(f", reads {count(cost)} again", palette.warning) if cost else text
+
+
+def composer_edge(mode: Mode, effort: Effort, cost: int, palette: Palette, width: int) -> Text:
+    """Both, as far as `width` cells have room."""
+    both = [mode_text(mode, palette), effort_text(effort, cost, palette)]
+    for parts in (both, [mode_text(mode, palette), lines.text(effort, palette.muted)], [mode_text(mode, palette)]):
+        line = Text.assemble(" ", lines.text("  ·  ", palette.faint).join(parts), " ", end="")
+        if line.cell_len <= width:
+            return line
+    return Text("", end="")

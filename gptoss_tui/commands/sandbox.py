@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptoss_tui.errors import GptOssError, UsageError
@@ -161,8 +160,9 @@ async def _find(name: str, settings: Settings) -> tuple[str, int]:
     if name == _SHELL:
         from gptoss_tui.tools.shell import probes
         from gptoss_tui.tools.shell.sandbox import Access, find_shell_sandbox
+        from gptoss_tui.tools.workspace import open_workspace
 
-        shell = find_shell_sandbox(Path(settings.workspace).resolve())
+        shell = find_shell_sandbox(open_workspace(settings.workspace).root)
         return shell.describe(Access()), await probes.self_test(shell)
     from gptoss_tui.tools.python.choose import find_tested_bubblewrap, find_tested_docker
     from gptoss_tui.tools.python.probes import self_test

@@ -30,6 +30,7 @@ _PACKAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?
 _CONNECT_SECONDS = 5
 _BUILD_SECONDS = 1800
 _PROGRAMS: Final = ("env", "sh", "bash", "echo", "sleep", "cat", "ls", "cp", "mv", "rm", "mkdir", "head", "tail", "wc")
+_WHERE: Final = "import ctypes, os; print(os.path.dirname(os.path.realpath(os.__file__)))"
 _LEFT_OUT: Final = frozenset({"site-packages", "dist-packages", "test", "tests", "__pycache__", "idlelib", "tkinter"})
 
 
@@ -92,17 +93,17 @@ def import_own_python(client: DockerClient, tag: str) -> str:
     """Make `tag` of this machine's Python and a few of its programs; no network. Gives its id. Raises SandboxError."""
     if sys.platform != "linux":
         raise SandboxError("an image can only be made of a Linux machine's Python", hint="leave out --offline")
-    with tempfile.TemporaryFile() as file:
+    with tempfile.NamedTemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
             for source, name in _own_files():
                 _add(tar, source, name)
             for folder in ("tmp", "mnt/data", "proc", "dev", "sys", "etc"):
                 _add_folder(tar, folder)
-        file.seek(0)
+        file.flush()
         repository, _, version = tag.partition(":")
         changes = ["USER 65534:65534", "WORKDIR /tmp", f'LABEL {PACKAGES_LABEL}=""']
         try:
-            client.api.import_image_from_stream(file, repository=repository, tag=version or None, changes=changes)
+            client.api.import_image_from_file(file.name, repository=repository, tag=version or None, changes=changes)
             return str(client.images.get(tag).id)
         except Exception as error:
             raise SandboxError(f"the image was not imported: {error}") from error
@@ -110,21 +111,28 @@ def import_own_python(client: DockerClient, tag: str) -> str:
 
 def _own_files() -> Iterator[tuple[Path, str]]:
     """What goes into the image, and where: Python, a few programs, and the libraries that these are linked with."""
-    python = Path(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    library = Path(os.path.realpath(Path(os.__file__).parent))
-    programs = [python, *(Path(found) for name in _PROGRAMS if (found := shutil.which(name, path="/usr/bin:/bin")))]
-    linked = [*programs, *library.glob("lib-dynload/*.so")]
-    seen: set[str] = set()
-    yield python, f"usr/local/bin/{version}"
+    python, library = _movable_python()
+    programs = [Path(found) for name in _PROGRAMS if (found := shutil.which(name, path="/usr/bin:/bin"))]
     yield python, "usr/local/bin/python3"
-    for program in programs[1:]:
-        yield program, f"usr/bin/{program.name}"
-    yield from _tree(library, f"usr/local/lib/{version}")
-    for path in _libraries(linked):
-        if path not in seen:
-            seen.add(path)
-            yield Path(path), path.lstrip("/")
+    yield from ((program, f"usr/bin/{program.name}") for program in programs)
+    yield from _tree(library, f"usr/local/lib/{library.name}")
+    linked = dict.fromkeys(_libraries([python, *programs, *library.glob("lib-dynload/*.so")]))
+    yield from ((Path(path), path.lstrip("/")) for path in linked)
+
+
+def _movable_python() -> tuple[Path, Path]:
+    """A Python and its library: ours, else the system's; all that it is linked with must lie in the system's folders.
+
+    Raises SandboxError when there is none.
+    """
+    for program in (getattr(sys, "_base_executable", sys.executable), "/usr/bin/python3"):
+        python = Path(os.path.realpath(program))
+        told = subprocess.run([python, "-I", "-c", _WHERE], capture_output=True, text=True, check=False)
+        library = Path(told.stdout.strip() or "/nowhere")
+        linked = _libraries([python, *library.glob("lib-dynload/*.so")])
+        if library.is_dir() and all(path.startswith(("/lib", "/usr/")) for path in linked):
+            return python, library
+    raise SandboxError("no Python of this machine can be put into an image", hint="apt install python3")
 
 
 def _tree(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
@@ -137,6 +145,8 @@ def _tree(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
 def _libraries(programs: list[Path]) -> Iterator[str]:
     """Paths of shared libraries and the linker, as the linker looks for them."""
     for program in programs:
+        if not program.is_file():
+            continue
         done = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=False)
         yield from re.findall(r"(?:=>\s+|^\s*)(/\S+)\s+\(0x", done.stdout, re.MULTILINE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
 _FPS = "TEXTUAL_FPS"
 
@@ -11,6 +12,5 @@ _FPS = "TEXTUAL_FPS"
 # that are started from here.
 if _FPS not in os.environ:
     os.environ[_FPS] = "240"
-    import textual.constants
-
+    import_module("textual.constants")
     del os.environ[_FPS]

@@ -1,11 +1,12 @@
 """Markdown as strips, drawn top to bottom from markdown-it's tokens.
 
 `MarkdownView` keeps the rows of every finished top-level block while a message streams, so a repaint costs the last
-block only; `finish` draws the whole text once more, cleanly.
+block only.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -41,6 +42,22 @@ def render_markdown(source: str, width: int, palette: Palette, labels: Mapping[s
     return _Painter(palette, labels).paint(_parser().parse(source), width)
 
 
+def split_markdown(source: str, size: int) -> list[str]:
+    """`source` in pieces of about `size` characters that can be drawn one by one, cut where a top-level block begins.
+
+    Links by reference are found within a piece only.
+    """
+    if len(source) <= size:
+        return [source]
+    offsets, starts = _line_offsets(source), [token for token in _parser().parse(source) if _begins_block(token)]
+    cuts = [0]
+    for token in starts:
+        offset = offsets[(token.map or [0])[0]]
+        if offset - cuts[-1] >= size:
+            cuts.append(offset)
+    return [source[start:end] for start, end in zip(cuts, [*cuts[1:], len(source)], strict=True)]
+
+
 class MarkdownView:
     """A growing document at one width. `source` must be safe for the terminal already."""
 
@@ -53,6 +70,11 @@ class MarkdownView:
         self._stable: list[Strip] = []
         self._fence = _OpenFence()
 
+    @property
+    def complete_to(self) -> int:
+        """How many characters of the live source are in blocks that nothing can change any more."""
+        return self._stable_end
+
     def render(
         self, source: str, width: int, palette: Palette, *, live: bool, labels: Mapping[str, str] = _NO_LABELS
     ) -> list[Strip]:
@@ -62,15 +84,18 @@ class MarkdownView:
         is not live.
         """
         if not live:
-            self._forget()
-            return self._shifted(render_markdown(source, width, palette, labels))
+            known = self._width == width and self._palette is palette and self._stable_end == len(source) and not labels
+            rows = self._stable if known else self._shifted(render_markdown(source, width, palette, labels))
+            self.forget()
+            return rows
         if width != self._width or palette is not self._palette or not source.startswith(self._source):
-            self._forget()
+            self.forget()
             self._width, self._palette = width, palette
         self._source = source
         return self._render_live(source, width, palette)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop the rows of finished blocks."""
         self._source, self._width, self._palette = "", 0, None
         self._stable_end, self._stable = 0, []
         self._fence = _OpenFence()
@@ -78,11 +103,13 @@ class MarkdownView:
     def _render_live(self, source: str, width: int, palette: Palette) -> list[Strip]:
         tail = source[self._stable_end :]
         tokens = _parser().parse(tail)
-        starts = [i for i, t in enumerate(tokens) if t.level == 0 and t.nesting >= 0]
+        complete = tail.count("\n")
+        # A block that begins on a line which still grows may turn out to be none: `#` becomes `#hashtag`.
+        starts = [i for i, token in enumerate(tokens) if _begins_block(token) and (token.map or [0])[0] < complete]
         if len(starts) > 1:
             last = starts[-1]
             self._stable += self._after_stable(_Painter(palette).paint(tokens[:last], width), width)
-            self._stable_end += _line_offset(tail, (tokens[last].map or [0])[0])
+            self._stable_end += _line_offsets(tail)[(tokens[last].map or [0])[0]]
             tokens, self._fence = tokens[last:], _OpenFence()
         if len(tokens) == 1 and tokens[0].type == "fence":
             return [*self._stable, *self._after_stable(self._fence.render(tokens[0], width, palette), width)]
@@ -198,7 +225,7 @@ class _Painter:
 
     def _table_row(self, row: Sequence[Text], widths: Sequence[int], width: int, *, head: bool) -> list[Strip]:
         wrapped = [lines.wrap(cell, w) for cell, w in zip(row, widths, strict=False)]
-        out = []
+        out: list[Strip] = []
         for y in range(max((len(c) for c in wrapped), default=0)):
             line = lines.text("", self._palette.text)
             for x, (cell, w) in enumerate(zip(wrapped, widths, strict=False)):
@@ -305,9 +332,10 @@ def _code_rows(code: str, language: str, width: int, palette: Palette) -> list[S
     return out
 
 
-def _line_offset(source: str, line: int) -> int:
-    """Where line `line` starts, as a character offset."""
-    offset = 0
-    for _ in range(line):
-        offset = source.index("\n", offset) + 1
-    return offset
+def _begins_block(token: Token) -> bool:
+    return token.level == 0 and token.nesting >= 0
+
+
+def _line_offsets(source: str) -> list[int]:
+    """Where each line starts, as a character offset."""
+    return [0, *(match.end() for match in re.finditer("\n", source))]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptoss_tui.tui.markdown import MarkdownView, render_markdown
+from gptoss_tui.tui.markdown import MarkdownView, render_markdown, split_markdown
 from gptoss_tui.tui.theme import DARK, Palette
 
 PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)
@@ -97,10 +97,37 @@ def test_a_stream_ends_as_the_whole(chunk: int) -> None:
 
 def test_rows_of_finished_blocks_are_not_drawn_again() -> None:
     view = MarkdownView(margin=2)
-    first = view.render("one\n\ntwo\n\nthr", 40, PALETTE, live=True)
-    second = view.render("one\n\ntwo\n\nthree", 40, PALETTE, live=True)
+    first = view.render("one\n\ntwo\n\nthree\nfo", 40, PALETTE, live=True)
+    second = view.render("one\n\ntwo\n\nthree\nfour", 40, PALETTE, live=True)
     assert all(old is new for old, new in zip(first[:3], second[:3], strict=True))
     assert second[0].text.startswith("  one")
+
+
+def test_a_line_that_still_grows_ends_nothing() -> None:
+    view = MarkdownView()
+    view.render("- an item\n#", 40, PALETTE, live=True)
+    grown = view.render("- an item\n#hashtag", 40, PALETTE, live=True)
+    assert [row.text.rstrip() for row in grown] == ["• an item #hashtag"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["# head", "prose **bold**", "- item", "  more", "", "```py", "code", "```", "| a |", "|---|"]),
+        max_size=30,
+    ),
+    st.integers(1, 40),
+)
+def test_an_answer_in_pieces_looks_like_the_whole(source: list[str], size: int) -> None:
+    text = "\n".join(source)
+    pieces = split_markdown(text, size)
+    assert "".join(pieces) == text
+    whole = [row.text.rstrip() for row in render_markdown(text, 40, PALETTE)]
+    apart: list[str] = []
+    for piece in pieces:
+        rows = [row.text.rstrip() for row in render_markdown(piece, 40, PALETTE)]
+        apart += ["", *rows] if apart and rows else rows
+    assert apart == whole
 
 
 def test_an_open_fence_draws_its_complete_lines_once() -> None:

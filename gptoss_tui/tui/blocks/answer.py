@@ -1,4 +1,4 @@
-"""What the model says to the person."""
+"""What the model says to the person: one answer, in blocks that are short enough to be drawn in no time."""
 
 from __future__ import annotations
 
@@ -8,61 +8,120 @@ from textual.strip import Strip
 from gptoss_tui.agent.references import References, replace_marks, without_partial_mark
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import MARGIN, Block, readable
-from gptoss_tui.tui.markdown import MarkdownView
+from gptoss_tui.tui.markdown import MarkdownView, split_markdown
 from gptoss_tui.tui.theme import Palette
+
+PART_CHARS = 3000
+"""From this length on what is complete of a streaming part becomes a block of its own: about two screens."""
 
 
 class AnswerBlock(Block):
-    """Markdown that streams and is then frozen. `preamble` marks what is said before tool calls.
+    """A part of an answer: Markdown that streams and is then frozen. `preamble` marks what is said before tool calls.
 
     Marks such as `【1†L4】` are never shown in part, and are numbered once `cite` says what they point at.
     """
 
-    def __init__(self, *, preamble: bool = False) -> None:
-        self.live = True
+    def __init__(self, text: str = "", *, preamble: bool = False, live: bool = True) -> None:
+        self.live = live
         self.preamble = preamble
-        self._pieces = [""]
+        self._pieces = [text]
         self._references = References()
+        self._is_last = True
         self._view = MarkdownView(MARGIN)
+
+    @property
+    def text(self) -> str:
+        """The Markdown as the model wrote it."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0]
 
     def append(self, text: str) -> None:
         """Add streamed text."""
         self._pieces.append(text)
 
-    def finish(self, text: str) -> None:
-        """Freeze the block with the whole text."""
+    def freeze(self, text: str) -> None:
+        """The text of the block is complete."""
         self._pieces = [text]
         self.live = False
-        self._view = MarkdownView(MARGIN)
 
-    def cite(self, references: References) -> None:
-        """Number the marks of the finished text and list below it what they point at."""
-        self._references = references
+    def cite(self, references: References, *, is_last: bool) -> None:
+        """Number the marks of the text and, below the last part, list what they point at."""
+        self._references, self._is_last = references, is_last
+
+    def split(self) -> AnswerBlock | None:
+        """When the part is long: freeze what is complete of it, and give a live block for the rest."""
+        end = self._view.complete_to
+        if end < PART_CHARS:
+            return None
+        rest = AnswerBlock(self.text[end:], preamble=self.preamble)
+        self.freeze(self.text[:end])
+        return rest
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
         if self.live:
-            return self._view.render(without_partial_mark(self._text()), readable(width), palette, live=True)
+            return self._view.render(without_partial_mark(self.text), readable(width), palette, live=True)
         labels = self._references.labels
-        answer = self._view.render(self._text(), readable(width), palette, live=False, labels=labels)
+        answer = self._view.render(self.text, readable(width), palette, live=False, labels=labels)
         return [*answer, *self._list(width, palette)]
 
     def source(self) -> str:
-        answer = replace_marks(self._text(), self._references.labels)
-        listed = "\n".join(f"{label} {description}" for label, description in self._references.entries)
+        answer = replace_marks(self.text, self._references.labels).strip("\n")
+        listed = "\n".join(f"{label} {description}" for label, description in self._entries)
         return f"{answer}\n\n{listed}" if listed else answer
 
-    def _text(self) -> str:
-        if len(self._pieces) > 1:
-            self._pieces = ["".join(self._pieces)]
-        return self._pieces[0]
+    def forget(self) -> None:
+        self._view.forget()
+
+    @property
+    def _entries(self) -> tuple[tuple[str, str], ...]:
+        return self._references.entries if self._is_last else ()
 
     def _list(self, width: int, palette: Palette) -> list[Strip]:
         """The references, one after the other; what does not fit goes on below the description."""
-        rows = [lines.blank(width)] if self._references.entries else []
-        for label, description in self._references.entries:
+        rows: list[Strip] = [lines.blank(width)] if self._entries else []
+        for label, description in self._entries:
             gap = len(label) + 1
             wrapped = lines.wrap(lines.text(description, palette.muted), max(8, readable(width) - gap))
             for index, row in enumerate(wrapped):
                 head = Text.assemble((f"{label} " if index == 0 else " " * gap, palette.link), row, end="")
                 rows += lines.shift([lines.strip(head, readable(width))], MARGIN, width)
         return rows
+
+
+class Answer:
+    """The blocks of one answer, first to last. Only the last one is live."""
+
+    def __init__(self, *, preamble: bool = False) -> None:
+        self.preamble = preamble
+        self.blocks = [AnswerBlock(preamble=preamble)]
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(block.text for block in self.blocks)
+
+    def append(self, text: str) -> AnswerBlock | None:
+        """Add streamed text; the block that began with it, if one did."""
+        last = self.blocks[-1]
+        last.append(text)
+        rest = last.split()
+        if rest is not None:
+            self.blocks.append(rest)
+        return rest
+
+    def finish(self, text: str) -> list[AnswerBlock]:
+        """Freeze the answer with its whole text; the blocks to show from now on, the first one the same as before."""
+        if text != self.text:  # it came without its deltas, or was mended
+            parts = split_markdown(text, PART_CHARS)
+            first, *_ = self.blocks
+            first.freeze(parts[0])
+            first.forget()
+            self.blocks = [first, *(AnswerBlock(part, preamble=self.preamble, live=False) for part in parts[1:])]
+        self.blocks[-1].freeze(self.blocks[-1].text)
+        return self.blocks
+
+    def cite(self, references: References) -> None:
+        """Number the marks and list what they point at."""
+        for block in self.blocks:
+            block.cite(references, is_last=block is self.blocks[-1])

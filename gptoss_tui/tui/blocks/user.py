@@ -6,20 +6,36 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.blocks.base import Block, readable
+from gptoss_tui.tui.blocks.base import Block, plural, readable
+from gptoss_tui.tui.composing.message import split_message
 from gptoss_tui.tui.theme import Palette
+
+HEAD_ROWS = 24
+"""Rows of a long prompt that are shown while it is closed."""
 
 
 class UserBlock(Block):
-    """A prompt, as typed, on a band of its own."""
+    """A prompt, as typed, on a band of its own. What went with it has a row each; a long one can be opened."""
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.typed, self.attached = split_message(text)
+        self.is_open = False
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
-        rows = lines.paragraphs(self.text, readable(width), palette.text)
+        shown = self.text if self.is_open else self.typed
+        rows = lines.paragraphs(shown, readable(width), palette.text)
+        if not self.is_open and len(rows) > HEAD_ROWS:
+            rest = plural(len(rows) - HEAD_ROWS, "more row")
+            rows = [*rows[:HEAD_ROWS], lines.text(f"… {rest}, click to open", palette.muted)]
+        if not self.is_open:
+            rows += [lines.text(f"+ {line}", palette.muted) for line in self.attached]
         bar = [Segment("▌ ", palette.user)]
         return lines.rows(rows, width, prefix=bar, base=palette.surface)
+
+    def toggle(self) -> bool:
+        self.is_open = not self.is_open
+        return bool(self.attached) or len(self.typed) > HEAD_ROWS
 
     def source(self) -> str:
         return self.text

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.references import gives_page, references
 from gptoss_tui.sanitize import to_terminal_line as line
 from gptoss_tui.sanitize import to_terminal_text as safe
-from gptoss_tui.tui.blocks.answer import AnswerBlock
+from gptoss_tui.tui.blocks.answer import Answer
 from gptoss_tui.tui.blocks.base import Block, seconds
 from gptoss_tui.tui.blocks.notice import NoticeBlock, NoticeKind, SummaryBlock
 from gptoss_tui.tui.blocks.raw import RawBlock
@@ -35,6 +36,7 @@ class TranscriptController:
         self._show_pages = show_pages
         self._answered = ("", "")
         self._items: dict[str, Block] = {}
+        self._answers: dict[str, Answer] = {}
         self._thoughts: dict[str, tuple[ThoughtBlock, float]] = {}
         self._turns: dict[str, UserBlock] = {}
         self._raw: RawBlock | None = None
@@ -52,6 +54,7 @@ class TranscriptController:
     def clear(self) -> None:
         """Start an empty conversation."""
         self._items.clear()
+        self._answers.clear()
         self._thoughts.clear()
         self._turns.clear()
         self._transcript.clear()
@@ -136,6 +139,7 @@ class TranscriptController:
 
     def _begin(self, event: ev.TurnStarted) -> None:
         self._items.clear()
+        self._answers.clear()
         self._thoughts.clear()
         self._raw = None
         self._started, self._generated = self._clock(), 0
@@ -150,6 +154,9 @@ class TranscriptController:
     def _end(self, event: ev.TurnFinished) -> None:
         for block in self._items.values():
             self._settle(block)
+        for answer in self._answers.values():
+            if answer.blocks[-1].live:
+                self._finish(answer, answer.text)
         elapsed = f"{seconds(self._clock() - self._started)} · {plural_tokens(self._generated)}"
         match event.reason:
             case "failed":
@@ -167,8 +174,6 @@ class TranscriptController:
         if not block.live:
             return
         match block:
-            case AnswerBlock():
-                block.finish(block.source())
             case ReasoningBlock(thought=thought):
                 thought.finish(thought.text, thought.tokens, thought.seconds)
             case ToolBlock():
@@ -202,24 +207,38 @@ class TranscriptController:
         self._pane.transcript.touch(beside)
 
     def _answer(self, event: ev.AnswerDelta | ev.AnswerDone) -> None:
-        block = self._items.get(event.item_id)
-        if not isinstance(block, AnswerBlock):
-            block = AnswerBlock(preamble=event.preamble)
-            self._items[event.item_id] = block
-            self._add(block)
+        answer = self._answers.get(event.item_id)
+        if answer is None:
+            answer = self._answers[event.item_id] = Answer(preamble=event.preamble)
+            self._add(answer.blocks[0])
         if isinstance(event, ev.AnswerDone):
             self._answered = (event.item_id, event.text)
-            block.finish(safe(event.text))
-        else:
-            block.append(safe(event.text))
-        self._transcript.touch(block)
+            self._finish(answer, safe(event.text))
+            return
+        last = answer.blocks[-1]
+        rest = answer.append(safe(event.text))
+        self._transcript.touch(last)
+        if rest is not None:
+            self._transcript.add(rest, after=last)
+
+    def _finish(self, answer: Answer, text: str) -> None:
+        """Freeze an answer. Blocks that its whole text does not need any more go, others come."""
+        before = answer.blocks
+        after = answer.finish(text)
+        if after is not before:
+            self._transcript.remove_block(*before[1:])
+            for last, block in pairwise(after):
+                self._transcript.add(block, after=last)
+            self._transcript.touch(after[0])
+        self._transcript.touch(after[-1])
 
     def _cite(self, event: ev.AnswerCited) -> None:
         """Citations come behind the whole answer; their spans are those of its text as it was sampled."""
-        block, (item_id, text) = self._items.get(event.item_id), self._answered
-        if isinstance(block, AnswerBlock) and item_id == event.item_id:
-            block.cite(references(text, event.citations))
-            self._transcript.touch(block)
+        answer, (item_id, text) = self._answers.get(event.item_id), self._answered
+        if answer is not None and item_id == event.item_id:
+            answer.cite(references(text, event.citations))
+            for block in answer.blocks:
+                self._transcript.touch(block)
 
     def _tool(self, item_id: str, tool: str) -> ToolBlock:
         block = self._items.get(item_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import time
@@ -23,6 +22,7 @@ from textual.theme import Theme
 from gptoss_tui.engine.types import Engine, LoadProgress
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.settings import Mode
+from gptoss_tui.tui import garbage
 from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.loading import Backend, ModelLoader
 from gptoss_tui.tui.history import PromptHistory
@@ -207,8 +207,7 @@ class LocalBackend:
 
         The first frame is out, so the garbage collector works again, without what the start has left for good.
         """
-        gc.freeze()
-        gc.enable()
+        garbage.begin()
         from gptoss_tui.engine.worker.client import EngineClient
 
         return EngineClient(self._settings.engine_spec())

@@ -1,19 +1,19 @@
 """When to repaint: one timer for everything that moves, stopped when nothing does.
 
-The rate adapts between 8 and 30 frames a second so that drawing takes at most a tenth of a core's time.
+The rate adapts between 8 and 30 frames a second so that painting and what it waits for take a small share of a core.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from textual.timer import Timer
 
 MAX_RATE = 30
 MIN_RATE = 8
-SHARE = 10
-"""A frame that took t seconds is followed by a pause of SHARE * t."""
+SHARE = 8
+"""A frame that took t seconds of CPU time is followed by a pause of SHARE * t."""
 TICK_SECONDS = 0.12
 
 
@@ -23,13 +23,17 @@ def pause_after(cost: float) -> float:
 
 
 class FrameClock:
-    """Calls `draw` when something is dirty, and `tick` for spinners while something runs."""
+    """Calls `draw` when something is dirty, and `tick` for spinners while something runs.
+
+    What a frame costs is only known at the next beat: the screen is painted after `draw`.
+    """
 
     def __init__(self, draw: Callable[[], None], tick: Callable[[], None]) -> None:
         self._draw = draw
         self._tick = tick
         self._timer: Timer | None = None
-        self._next_draw = 0.0
+        self._drawn = 0.0
+        self._spent: float | None = None
         self._next_tick = 0.0
         self._cost = 0.0
 
@@ -46,15 +50,18 @@ class FrameClock:
         """Nothing moves any more: draw what is left and rest."""
         if self._timer is not None:
             self._timer.pause()
+        self._spent = None
         self._draw()
 
     def frame(self) -> None:
         """One beat of the timer."""
         now = perf_counter()
+        if self._spent is not None:
+            self._cost = 0.7 * self._cost + 0.3 * (thread_time() - self._spent)
+            self._spent = None
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._tick()
-        if now >= self._next_draw:
+        if now - self._drawn >= pause_after(self._cost) - 0.5 / MAX_RATE:  # beats are never quite on time
+            self._drawn, self._spent = now, thread_time()
             self._draw()
-            self._cost = 0.7 * self._cost + 0.3 * (perf_counter() - now)
-            self._next_draw = now + pause_after(self._cost)

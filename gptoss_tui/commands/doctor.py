@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line
@@ -201,5 +202,7 @@ def _browser() -> Iterator[Check]:
     except GptOssError as error:
         yield Check("browser", "problem", error.message, error.hint)
         return
-    through = f", through the proxy {settings.browser_proxy}" if settings.browser_proxy and backend.remote else ""
+    # Only the host: a proxy's address can have a password in it.
+    proxy = urlsplit(settings.browser_proxy).hostname if settings.browser_proxy and backend.remote else None
+    through = f", through the proxy {proxy}" if proxy else ""
     yield Check("browser", "ok", f"reads {backend.description}{through}")

@@ -7,8 +7,7 @@ needs of them with its tools. A mention that names nothing is text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from gptoss_tui.patch.confine import PathError, Tree, describe
@@ -16,23 +15,13 @@ from gptoss_tui.patch.text import NotTextError, decode
 from gptoss_tui.tools.formats import format_read
 from gptoss_tui.tools.workspace import shown
 from gptoss_tui.tui.composing.mentions import find_mentions
-
-MARKER = "--- attached ---"
-"""The line that stands between what was typed and what goes with it."""
+from gptoss_tui.tui.composing.message import Note, join_message
 
 MAX_CHARS = 48_000
 CONTEXT_SHARE = 4
 """At most this part of the context goes to what is attached to one message."""
 CHARS_PER_TOKEN = 3
 NOTE_CHARS = 8_000
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something for the model to know with the next message: a title of one line, and a text."""
-
-    title: str
-    text: str
 
 
 def room_for(context: int) -> int:
@@ -46,7 +35,7 @@ def mentioned_paths(text: str) -> list[str]:
 
 
 def compose(text: str, root: Path, notes: Sequence[Note], room: int) -> str:
-    """The message as it is sent: `text`, and behind the marker what goes with it. Reads files: for a thread."""
+    """The message as it is sent, with what goes with it. Reads files: for a thread."""
     blocks = [_note_block(note, room // 2) for note in notes]
     left = room - sum(map(len, blocks))
     try:
@@ -58,20 +47,7 @@ def compose(text: str, root: Path, notes: Sequence[Note], room: int) -> str:
                     left -= len(block)
     except PathError:
         pass  # the workspace is gone: the names stay names
-    return f"{text}\n\n{MARKER}\n" + "\n\n".join(blocks) if blocks else text
-
-
-def split_message(message: str) -> tuple[str, list[str]]:
-    """A message as it was sent: what was typed, and the first lines of what went with it, without their brackets."""
-    typed, marker, attached = message.partition(f"\n\n{MARKER}\n")
-    if not marker:
-        return message, []
-    return typed, list(_titles(attached.split("\n\n[")))
-
-
-def _titles(blocks: Iterable[str]) -> Iterable[str]:
-    for block in blocks:
-        yield block.partition("\n")[0].strip("[]")
+    return join_message(text, blocks)
 
 
 def _note_block(note: Note, room: int) -> str:

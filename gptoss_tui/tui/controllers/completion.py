@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.composing.files import FileFinder
 from gptoss_tui.tui.composing.fuzzy import Match
 from gptoss_tui.tui.composing.mentions import OpenMention, open_mention, shown_path, spell
 from gptoss_tui.tui.slash.complete import Suggestion, suggest
 from gptoss_tui.tui.slash.port import SlashPort
 from gptoss_tui.tui.widgets.choices import Choice, ChoiceList
 from gptoss_tui.tui.widgets.composer import Composer
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.composing.files import FileFinder
 
 MAX_FILES = 40
 WAIT_SECONDS = 0.4
@@ -36,17 +39,19 @@ class _Open:
 class CompletionController:
     """Owns the list over the composer. Keys come here first; what is not for the list goes on to the composer."""
 
-    def __init__(self, composer: Composer, view: ChoiceList, port: SlashPort, finder: FileFinder | None) -> None:
+    def __init__(
+        self, composer: Composer, view: ChoiceList, port: SlashPort, make_finder: Callable[[], FileFinder]
+    ) -> None:
         self._composer = composer
         self._view = view
         self._port = port
-        self._finder = finder
+        self._make_finder = make_finder
+        self._finder: FileFinder | None = None
         self._open = _Open()
         self._seen: tuple[str, tuple[int, int]] = ("", (0, 0))
         self._recalled = ""
         self._dismissed: int | None = None
         self._search: asyncio.Task[None] | None = None
-        composer.take_key_first = self.take_key
 
     @property
     def is_open(self) -> bool:
@@ -72,7 +77,7 @@ class CompletionController:
         if self._is_command(composer.text):
             self._offer_commands(composer.text)
             return
-        mention = open_mention(composer.before_cursor()) if self._finder is not None else None
+        mention = open_mention(composer.before_cursor())
         if mention is None:
             self._dismissed = None
             self._close()
@@ -132,7 +137,8 @@ class CompletionController:
         self._search = asyncio.create_task(self._find(mention))
 
     async def _find(self, mention: OpenMention) -> None:
-        assert self._finder is not None
+        if self._finder is None:
+            self._finder = self._make_finder()
         found = await asyncio.to_thread(self._finder.search, mention.query, MAX_FILES)
         if found:
             self._open = _Open("file", files=found, mention=mention)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from gptoss_tui.agent import events as ev
@@ -96,6 +96,14 @@ class ConversationController:
         else:
             self._run_queue()
 
+    def run_other(self, events: AsyncGenerator[ev.Event, None]) -> None:
+        """Run something of the agent that is no turn, such as a compaction; what is typed meanwhile waits behind it."""
+        self._spawn(self._run_other(events), "turns")
+
+    async def load(self) -> EngineInfo | None:
+        """Bring up what the loader was told to, now. None when that fails, which is told."""
+        return await self._bring_up()
+
     def interrupt(self) -> bool:
         """Stop the running turn; False when none runs."""
         if not self.turns.running or self.agent is None:
@@ -108,9 +116,12 @@ class ConversationController:
         await self._loader.close()
 
     def _load(self) -> None:
-        self._spawn(self._bring_up(), "engine")
+        self._spawn(self._load_now(), "engine")
 
-    async def _bring_up(self) -> None:
+    async def _load_now(self) -> None:
+        await self._bring_up()
+
+    async def _bring_up(self) -> EngineInfo | None:
         self._view.loading_began()
         outcome = await self._loader.load()
         if isinstance(outcome, LoadFailure):
@@ -118,9 +129,10 @@ class ConversationController:
             again = "Send a message to try again."
             self._view.say("error", outcome.message, f"{outcome.hint}\n{again}".strip())
             self._view.return_to_draft(self.turns.take_all())
-        else:
-            await self._view.loading_ended(outcome)
-            self._run_queue()
+            return None
+        await self._view.loading_ended(outcome)
+        self._run_queue()
+        return outcome
 
     def _run_queue(self) -> None:
         if self._loader.state == "ready" and not self.turns.running and self.turns.queue:
@@ -133,6 +145,12 @@ class ConversationController:
         self._view.turns_began()
         await self.turns.run(agent)
         self._view.turns_ended()
+
+    async def _run_other(self, events: AsyncGenerator[ev.Event, None]) -> None:
+        self._view.turns_began()
+        await self.turns.follow(events)
+        self._view.turns_ended()
+        self._run_queue()
 
     def _heard(self, event: ev.Event) -> None:
         for listener in self._listeners:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import cast
 
 from gptoss_tui.agent.commands import AgentPort
-from gptoss_tui.agent.events import Event, Steered, TurnFinished
+from gptoss_tui.agent.events import Event, Notice, Steered, TurnFinished
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.tui.widgets.queue import Waiting
 
@@ -67,6 +67,18 @@ class TurnController:
                 self._changed()
                 if not await self._run_turn(agent, prompt):
                     return
+        finally:
+            self.running = False
+
+    async def follow(self, events: AsyncGenerator[Event, None]) -> None:
+        """Show the events of something that is no turn. Errors become a notice."""
+        self.running = True
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    self._show(event)
+        except GptOssError as error:
+            self._show(Notice(text=error.message, hint=error.hint or ""))
         finally:
             self.running = False
 

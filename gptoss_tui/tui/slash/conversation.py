@@ -20,7 +20,7 @@ async def _new(port: SlashPort, argument: str) -> None:
     await port.new_conversation()
 
 
-def _agent(port: SlashPort) -> AgentPort | None:
+def agent_or_say(port: SlashPort) -> AgentPort | None:
     """The agent; without one the person is told to wait."""
     if port.agent is None:
         port.say("info", "The model is still loading; try again when it is ready.")
@@ -28,7 +28,7 @@ def _agent(port: SlashPort) -> AgentPort | None:
 
 
 async def _resume(port: SlashPort, argument: str) -> None:
-    agent = _agent(port)
+    agent = agent_or_say(port)
     if agent is None:
         return
     if not argument:
@@ -68,7 +68,7 @@ def _preview(session: SessionSummary) -> str:
     """The last messages of a saved session."""
     from gptoss_tui.agent.session import load_session
     from gptoss_tui.errors import SessionError
-    from gptoss_tui.tui.composing.attachments import split_message
+    from gptoss_tui.tui.composing.message import split_message
 
     try:
         events = load_session(session.path).events
@@ -104,7 +104,7 @@ def ago(when: str, now: datetime | None = None) -> str:
 
 def turn_item(turn: TurnSummary) -> Item:
     """A turn as a row of a list."""
-    from gptoss_tui.tui.composing.attachments import split_message
+    from gptoss_tui.tui.composing.message import split_message
 
     files = plural(len(turn.files), "file") if turn.files else ""
     typed = split_message(turn.text)[0]
@@ -128,7 +128,7 @@ async def choose_turn(port: SlashPort, agent: AgentPort, argument: str, title: s
 
 
 async def _fork(port: SlashPort, argument: str) -> None:
-    agent = _agent(port)
+    agent = agent_or_say(port)
     if agent is None:
         return
     if argument == "all":
@@ -152,7 +152,7 @@ def turn_values(port: SlashPort) -> Iterable[Value]:
 
 
 async def _compact(port: SlashPort, argument: str) -> None:
-    agent = _agent(port)
+    agent = agent_or_say(port)
     if agent is not None:
         await port.compact(argument)
 
@@ -160,7 +160,7 @@ async def _compact(port: SlashPort, argument: str) -> None:
 async def _context(port: SlashPort, argument: str) -> None:
     from gptoss_tui.tui.screens.context import ContextScreen
 
-    agent = _agent(port)
+    agent = agent_or_say(port)
     if agent is not None:
         await port.open(ContextScreen(agent.context(), port.palette))
 

@@ -17,7 +17,7 @@ from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.references import references, replace_marks
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 from gptoss_tui.tui.blocks.base import seconds
-from gptoss_tui.tui.composing.attachments import split_message
+from gptoss_tui.tui.composing.message import split_message
 
 FORMATS = {
     "markdown": "to read anywhere",

@@ -81,7 +81,7 @@ async def _copy(port: SlashPort, argument: str) -> None:
             )
             return
     if text:
-        port.copy(text)
+        await port.copy(text)
     else:
         port.say("info", missing)
 

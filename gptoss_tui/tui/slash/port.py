@@ -95,8 +95,8 @@ class SlashPort(Protocol):
         """Send a message, as if it had been typed."""
         ...
 
-    def copy(self, text: str) -> None:
-        """Put text on the clipboard."""
+    async def copy(self, text: str) -> None:
+        """Put text on the clipboard, and say how sure that is."""
         ...
 
     async def pick(self, picker: Picker) -> Picked | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from rich.style import Style
 from rich.text import Text
@@ -23,7 +22,33 @@ GROWTH = 0.4
 """How much of the screen a long draft may take; beyond that it scrolls."""
 MIN_ROWS = 5
 
-TakeKey = Callable[[str], Awaitable[bool]]
+
+class ComposerListener(Protocol):
+    """What the composer tells beside its messages: these need an answer, or come with every key."""
+
+    async def take_key(self, key: str) -> bool:
+        """A key before the composer gets it; True when it was taken."""
+        ...
+
+    def changed(self) -> None:
+        """The text or the cursor is another one."""
+        ...
+
+    def recalled(self) -> None:
+        """The draft was put there, not typed."""
+        ...
+
+    def search_history(self) -> None:
+        """The earlier prompts are to be searched."""
+        ...
+
+    def edit_outside(self) -> None:
+        """The draft is to be opened in an editor of the person's own."""
+        ...
+
+    def emptied(self) -> None:
+        """Backspace was pressed where there is nothing."""
+        ...
 
 
 class Composer(TextArea):
@@ -62,22 +87,13 @@ class Composer(TextArea):
     class TakeQueued(Message):
         """Up was pressed in an empty composer: the last queued prompt may come back for editing."""
 
-    class SearchHistory(Message):
-        """The earlier prompts are to be searched."""
-
-    class EditOutside(Message):
-        """The draft is to be opened in an editor of the person's own."""
-
-    class Emptied(Message):
-        """Backspace was pressed where there is nothing: what hangs on the draft may go."""
-
     def __init__(self, history: PromptHistory, *, id: str | None = None) -> None:
         self.chips = Chips()
         super().__init__(id=id, compact=True, highlight_cursor_line=False, placeholder=PLACEHOLDER)
         self.prompts = history
         self.has_queue = False
         self.busy = False
-        self.take_key_first: TakeKey | None = None
+        self.listener: ComposerListener | None = None
         self.match_cursor_bracket = False
         self.own_keys = {
             key: binding.action
@@ -102,6 +118,8 @@ class Composer(TextArea):
         safe = to_terminal_text(text)
         self.replace(safe, (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)
+        if self.listener is not None:
+            self.listener.recalled()
 
     def type_text(self, text: str) -> None:
         """Insert text at the cursor, as if typed."""
@@ -153,11 +171,13 @@ class Composer(TextArea):
 
     def action_search_history(self) -> None:
         """Search the prompts that were sent before."""
-        self.post_message(self.SearchHistory())
+        if self.listener is not None:
+            self.listener.search_history()
 
     def action_edit_outside(self) -> None:
         """Open the draft in an editor."""
-        self.post_message(self.EditOutside())
+        if self.listener is not None:
+            self.listener.edit_outside()
 
     def action_spell_out(self) -> None:
         """Put the pasted text itself in the place of the chip at the cursor."""
@@ -172,8 +192,8 @@ class Composer(TextArea):
                 return
 
     def action_delete_left(self) -> None:
-        if self.is_empty:
-            self.post_message(self.Emptied())
+        if self.is_empty and self.listener is not None:
+            self.listener.emptied()
         super().action_delete_left()
 
     def _delete_via_keyboard(self, start: Location, end: Location) -> EditResult | None:
@@ -231,7 +251,7 @@ class Composer(TextArea):
 
         A priority binding would run before the letters that were typed just before it.
         """
-        if self.take_key_first is not None and await self.take_key_first(event.key):
+        if self.listener is not None and await self.listener.take_key(event.key):
             event.stop()
             event.prevent_default()
             return
@@ -254,6 +274,16 @@ class Composer(TextArea):
         """A double click on a chip spells it out."""
         if event.chain == 2:
             self.action_spell_out()
+
+    def on_text_area_changed(self) -> None:
+        """Tell that the text is another one."""
+        if self.listener is not None:
+            self.listener.changed()
+
+    def on_text_area_selection_changed(self) -> None:
+        """Tell that the cursor is somewhere else."""
+        if self.listener is not None:
+            self.listener.changed()
 
     # Looks
 

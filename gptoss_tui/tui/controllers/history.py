@@ -1,0 +1,95 @@
+"""Moving between conversations: resume, fork, going back, and summing up; the view follows the agent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Protocol, cast
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.commands import AgentPort, ContextReport, ResumedSession
+from gptoss_tui.errors import UsageError
+from gptoss_tui.tui.blocks.notice import NoticeKind
+from gptoss_tui.tui.composing.message import split_message
+from gptoss_tui.tui.slash.record import Record
+
+
+class HistoryView(Protocol):
+    """What it needs from the screen around it."""
+
+    def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
+        """Tell the person something, in the conversation."""
+        ...
+
+    def show_conversation(self, events: tuple[ev.Event, ...]) -> None:
+        """Show these events in the place of the conversation."""
+        ...
+
+    def show_context(self, report: ContextReport) -> None:
+        """How full the context is now."""
+        ...
+
+    def drop_turns(self, turn_id: str) -> None:
+        """Take a turn and what came after it out of the view."""
+        ...
+
+    def set_draft(self, text: str) -> None:
+        """Put a message back where it was typed."""
+        ...
+
+
+class HistoryController:
+    """Acts on the agent and keeps the view and the record in step with it."""
+
+    def __init__(
+        self,
+        agent: Callable[[], AgentPort | None],
+        view: HistoryView,
+        record: Record,
+        run: Callable[[AsyncGenerator[ev.Event, None]], None],
+    ) -> None:
+        self._agent = agent
+        self._view = view
+        self._record = record
+        self._run = run
+
+    def resume(self, session_id: str) -> None:
+        """Go on with a saved conversation. Raises GptOssError."""
+        self.show(self._present().resume(session_id))
+
+    def show(self, resumed: ResumedSession) -> None:
+        """Show a conversation that the agent goes on with."""
+        self._record.clear()
+        for event in resumed.events:
+            self._record.apply(event)
+        self._view.show_conversation(resumed.events)
+        for notice in resumed.notices:
+            self._view.say("warning", notice)
+        self._refresh()
+
+    def fork(self, turn: int | None) -> None:
+        """Go on in a copy, up to before `turn` whose message becomes the draft. Raises GptOssError."""
+        text = self._present().fork(turn)
+        if turn is not None:
+            self.dropped(f"t{turn}", text)
+        self._view.say("info", "This is a copy from here on; the conversation that it comes from is kept.")
+
+    def dropped(self, turn_id: str, text: str) -> None:
+        """The agent dropped a turn and what came after; its message goes back into the draft."""
+        self._record.keep_before(turn_id)
+        self._view.drop_turns(turn_id)
+        if text:
+            self._view.set_draft(split_message(text)[0])
+        self._refresh()
+
+    def compact(self, instructions: str) -> None:
+        """Sum the conversation up. Raises GptOssError."""
+        self._run(cast("AsyncGenerator[ev.Event, None]", self._present().compact(instructions)))
+
+    def _present(self) -> AgentPort:
+        agent = self._agent()
+        if agent is None:
+            raise UsageError("The model is still loading", hint="try again when it is ready")
+        return agent
+
+    def _refresh(self) -> None:
+        self._view.show_context(self._present().context())

@@ -1,0 +1,88 @@
+"""Commands about what the model may do: its tools, and the rules that answer for the person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gptoss_tui.agent.commands import AgentPort
+from gptoss_tui.agent.policy.book import describe_rule
+from gptoss_tui.agent.policy.modes import MODE_MEANINGS
+from gptoss_tui.agent.policy.rules import Rule
+from gptoss_tui.errors import GptOssError
+from gptoss_tui.tui.screens.picker import Action, Item, Picker, loaded
+from gptoss_tui.tui.slash.conversation import agent_or_say
+from gptoss_tui.tui.slash.port import SlashPort
+from gptoss_tui.tui.slash.registry import Command
+
+_SCOPES = {"session": "this conversation", "workspace": "this workspace", "user": "everywhere"}
+
+
+async def _tools(port: SlashPort, argument: str) -> None:
+    agent = agent_or_say(port)
+    if agent is None:
+        return
+    items = [
+        Item(tool.name, tool.name, tool.about.split("\n")[0], "", tool.about, searched=f"{tool.name} {tool.about}")
+        for tool in agent.tools()
+    ]
+    await port.pick(Picker(f"Tools of the model · {_mode(agent)}", loaded(items), what="close", preview=True))
+
+
+def _mode(agent: AgentPort) -> str:
+    return f"{agent.mode}: {MODE_MEANINGS[agent.mode]}"
+
+
+async def _approvals(port: SlashPort, argument: str) -> None:
+    agent = agent_or_say(port)
+    if agent is None:
+        return
+    selected = ""
+    while True:
+        picked = await port.pick(
+            Picker(
+                f"Standing answers · {_mode(agent)}",
+                loaded(rule_items(agent.rules())),
+                what="close",
+                empty="None. An approval for longer than once makes one.",
+                selected=selected,
+                preview=True,
+                actions=(Action("delete", "Delete", "revoke", "revoke"),),
+            )
+        )
+        if picked is None or picked.action != "revoke":
+            return
+        _revoke(port, agent, picked.value)
+
+
+def _revoke(port: SlashPort, agent: AgentPort, rule_id: str) -> None:
+    try:
+        rule = agent.revoke(rule_id)
+    except GptOssError as error:
+        port.say("warning", error.message, error.hint or "")
+        return
+    port.flash(f"Revoked: {describe_rule(rule)}")
+
+
+def rule_items(rules: Sequence[Rule]) -> list[Item]:
+    """Rules as rows, with where they hold and where they come from."""
+    items = []
+    for rule in rules:
+        words = describe_rule(rule)
+        made = rule.created.replace("T", " ")[:16]
+        about = [words, f"Holds: {_SCOPES[rule.scope]}", f"Reach: {rule.reach}"]
+        about += [f"Made: {made}"] if made else []
+        about += [f"Written in {rule.place}; edit that file to change it."] if rule.place else []
+        items.append(Item(rule.id, words, "", _SCOPES[rule.scope], "\n".join(about), searched=f"{words} {rule.scope}"))
+    return items
+
+
+COMMANDS = (
+    Command("tools", "the tools that the model has, and which of them ask", _tools, "Tools"),
+    Command(
+        "approvals",
+        "the standing answers to approvals; Delete revokes one",
+        _approvals,
+        "Tools",
+        aliases=("permissions", "rules"),
+    ),
+)

@@ -66,8 +66,8 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     with torch.inference_mode():
         weights = load_weights(checkpoint.read, config, DTYPES[spec.dtype], device, on_read)
         backend = TritonBackend(config, weights, context, checkpoint.directory.name)
-        report(LoadProgress("Comparing the kernels with the reference", 0.9))
-        backend.check()
+    report(LoadProgress("Comparing the kernels with the reference", 0.9))
+    backend.check()
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))
     return backend
 
@@ -100,7 +100,8 @@ class TritonBackend:
 
     def check(self) -> None:
         """Compare a layer of each kind with the reference. Raises EngineError when the device computes wrong."""
-        check_device(self._decoder, self._prefill)
+        with torch.inference_mode():
+            check_device(self._decoder, self._prefill)
 
     def info(self) -> EngineInfo:
         """What is loaded. `kv_bytes_per_token` is what a further token adds; sliding layers have a fixed size."""

@@ -41,7 +41,7 @@ def candidates_kernel(
     heat = tl.load(temperature)
     if heat > 0:
         # Four numbers a counter; the step is in the seed's place, so that no two steps share one.
-        uniform = tl.rand(tl.load(seed) + tl.load(step) * 0x9E3779B97F4A7C15, token)
+        uniform = tl.rand(tl.load(seed) + tl.load(step) * 0x1E3779B97F4A7C15, token)
         score = score / heat - tl.log(-tl.log(tl.maximum(uniform, 1e-30)))
     value, index = tl.max(score, 0, return_indices=True)
     highest = tl.max(raw, 0)

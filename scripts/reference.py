@@ -22,6 +22,9 @@ SHARED = ("screen", "chat", "model", "sampling")
 """Groups of flags that several commands have; described once."""
 
 MEANINGS = {
+    "browser_backend": "who is asked for pages, see [tools](tools.md#browser)",
+    "browser_proxy": "the address of a proxy for all that the browser asks for; the environment's are not used",
+    "searxng_url": "the address of your SearXNG",
     "browser_folder": "the folder that `local` searches (default: the documentation that comes with the app)",
     "python_sandbox": "what keeps Python in: `docker`, `bubblewrap`, or the first of them that works",
     "keys": 'keys of your own, a table of [action](keys.md) and keys: `[keys]`, then `chat.help = "Ctrl+Y, F1"`; '
@@ -37,6 +40,7 @@ VARIABLES = {
     "GPTOSS_TUI_UNDO": "folder of the edits that can be undone",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
     "GPTOSS_TUI_PYTHON_BACKENDS": "`1` allows `--backend python:MODULE`, an engine of your own",
+    "EXA_API_KEY": "your key for Exa; `YDC_API_KEY`, `BRAVE_API_KEY` and `TAVILY_API_KEY` are those of the other services",
     "HF_ENDPOINT": "the hub that `models download` talks to",
     "HF_TOKEN": "your token for that hub",
     "HF_HUB_CACHE": "where models that other programs downloaded are looked for, else `hub` in `HF_HOME`",

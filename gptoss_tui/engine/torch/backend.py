@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
+from gptoss_tui.engine.generation import Meter, checked_ids, checked_prompt, chunks, score_rows
 from gptoss_tui.engine.prefix import common_prefix, prefix_digest
-from gptoss_tui.engine.sampling import new_generator, sample, top_alternatives
+from gptoss_tui.engine.sampling import new_generator, sample
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.model import Transformer
 from gptoss_tui.engine.torch.weights import load_weights
@@ -20,15 +20,13 @@ from gptoss_tui.engine.types import (
     EngineInfo,
     EngineSpec,
     Finished,
-    FinishReason,
     LoadProgress,
     PrefillProgress,
     SamplingParams,
     ScoredPosition,
     Token,
-    Usage,
 )
-from gptoss_tui.errors import ContextOverflowError, EngineError
+from gptoss_tui.errors import EngineError
 
 PREFILL_CHUNK = 512
 """Tokens. Each chunk unpacks every expert it uses once, and a cancel waits for its end."""
@@ -98,19 +96,12 @@ class TorchBackend:
         self, token_ids: Sequence[int], params: SamplingParams, cancelled: Callable[[], bool]
     ) -> Iterator[PrefillProgress | Token | Finished]:
         """See `Backend.generate`. Raises ContextOverflowError and EngineError at once, before anything runs."""
-        prompt = self._checked(token_ids)
-        if len(prompt) >= self._cache.context:
-            raise ContextOverflowError(
-                f"The prompt of {len(prompt)} tokens leaves no room in the context of {self._cache.context}",
-                hint="start a new conversation, or load the model with a larger context",
-            )
+        prompt = checked_prompt(token_ids, self.model.config.vocab_size, self._cache.context)
         return self._generate(prompt, params, cancelled)
 
     def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
         """See `Backend.score`. Raises ContextOverflowError and EngineError before anything runs."""
-        ids = self._checked(token_ids)
-        if len(ids) > self._cache.context:
-            raise ContextOverflowError(f"{len(ids)} tokens do not fit the context of {self._cache.context}")
+        ids = checked_ids(token_ids, self.model.config.vocab_size, self._cache.context)
         self._cache.rewind(0)
         positions: list[ScoredPosition] = []
         with torch.inference_mode():
@@ -118,7 +109,7 @@ class TorchBackend:
                 states = self._run(ids[start : start + self._chunk])
                 for rows in torch.split(states, SCORE_ROWS):
                     following = ids[len(positions) + 1 : len(positions) + 1 + len(rows)]
-                    positions += _score_rows(self.model.logits(rows), following, top)
+                    positions += score_rows(self.model.logits(rows), following, top)
         self._cache.rewind(0)
         return positions
 
@@ -138,9 +129,9 @@ class TorchBackend:
         kept = min(params.keep_prefix, len(prompt))
         if prefix_digest(prompt[:kept]) in self._cache.kept:
             self._cache.keep(kept)
-        meter = _Meter(len(prompt), cached, started)
+        meter = Meter(len(prompt), cached, started)
         states: Tensor | None = None
-        for chunk in _chunks(prompt, cached, self._chunk, kept):
+        for chunk in chunks(prompt, cached, self._chunk, kept):
             if cancelled():
                 yield meter.finish("cancelled")
                 return
@@ -156,7 +147,7 @@ class TorchBackend:
         yield from self._decode(states[-1:], params, cancelled, meter)
 
     def _decode(
-        self, state: Tensor, params: SamplingParams, cancelled: Callable[[], bool], meter: _Meter
+        self, state: Tensor, params: SamplingParams, cancelled: Callable[[], bool], meter: Meter
     ) -> Iterator[Token | Finished]:
         """Sample from `state` [1, H] and go on until something ends it."""
         room = self._cache.context - meter.prompt
@@ -185,59 +176,3 @@ class TorchBackend:
             states = self.model.hidden(torch.tensor(ids, device=self.model.weights.device), self._cache)
             self._cache.commit(ids)
         return states
-
-    def _checked(self, token_ids: Sequence[int]) -> list[int]:
-        ids = list(token_ids)
-        if not ids:
-            raise EngineError("There must be at least one token to continue")
-        vocab = self.model.config.vocab_size
-        if not 0 <= min(ids) <= max(ids) < vocab:
-            wrong = next(token for token in ids if not 0 <= token < vocab)
-            raise EngineError(f"Token id {wrong} is outside the vocabulary of {vocab}")
-        return ids
-
-
-def _chunks(prompt: list[int], start: int, size: int, cut: int) -> Iterator[list[int]]:
-    """The tokens from `start` on, at most `size` at once, none of them across `cut`."""
-    while start < len(prompt):
-        end = min(start + size, len(prompt))
-        if start < cut < end:
-            end = cut
-        yield prompt[start:end]
-        start = end
-
-
-@dataclass(slots=True)
-class _Meter:
-    """What one generation cost so far. Times are of `time.perf_counter`."""
-
-    prompt: int
-    cached: int
-    started: float
-    prefilled: int = 0
-    prefilled_at: float | None = None
-    generated: int = 0
-
-    def finish(self, reason: FinishReason) -> Finished:
-        now = time.perf_counter()
-        prefilled_at = now if self.prefilled_at is None else self.prefilled_at
-        usage = Usage(
-            prompt_tokens=self.prompt,
-            cached_tokens=self.cached,
-            prefilled_tokens=self.prefilled,
-            generated_tokens=self.generated,
-            prefill_seconds=prefilled_at - self.started,
-            decode_seconds=now - prefilled_at,
-        )
-        return Finished(reason, usage)
-
-
-def _score_rows(logits: Tensor, following: Sequence[int], top: int) -> list[ScoredPosition]:
-    """Scored positions of logits [P, V]; `following` are the ids after them, one fewer at the end of the input."""
-    logprobs = torch.log_softmax(logits, dim=-1)
-    scored = []
-    for row, logprob in enumerate(logprobs):
-        after = following[row] if row < len(following) else None
-        value = None if after is None else float(logprob[after])
-        scored.append(ScoredPosition(after, value, top_alternatives(logprob, top)))
-    return scored

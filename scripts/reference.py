@@ -40,7 +40,7 @@ VARIABLES = {
     "GPTOSS_TUI_UNDO": "folder of the edits that can be undone",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
     "GPTOSS_TUI_PYTHON_BACKENDS": "`1` allows `--backend python:MODULE`, an engine of your own",
-    "EXA_API_KEY": "your key for Exa; `YDC_API_KEY`, `BRAVE_API_KEY` and `TAVILY_API_KEY` are those of the other services",
+    "EXA_API_KEY": "your key for Exa; `YDC_API_KEY`, `BRAVE_API_KEY`, `TAVILY_API_KEY` are those of other services",
     "HF_ENDPOINT": "the hub that `models download` talks to",
     "HF_TOKEN": "your token for that hub",
     "HF_HUB_CACHE": "where models that other programs downloaded are looked for, else `hub` in `HF_HOME`",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptoss_tui.tools.base import Citation
@@ -94,6 +94,20 @@ def test_looks_at_each_character_a_bounded_number_of_times() -> None:
     for start in range(0, len(hostile), 7):
         _, held = hold_back(held + hostile[start : start + 7])
         assert len(held) <= 200
+
+
+@settings(max_examples=1000)
+@given(st.integers(0, 9), st.integers(0, 12), st.integers(0, 12), st.sampled_from(["【{}†L{}-L{}】", "【{}†L{}–{}】"]))
+def test_a_citation_points_at_lines_that_were_shown_or_at_nothing(
+    cursor: int, first: int, last: int, form: str
+) -> None:
+    (found,) = resolve_citations(form.format(cursor, first, last), PAGES)
+    shown = cursor in PAGES and first <= last < len(PAGES[cursor].lines)
+    assert (found.number > 0) is shown
+    if shown:
+        page = PAGES[cursor]
+        assert (found.url, found.cursor, found.first_line, found.last_line) == (page.url, cursor, first, last)
+        assert page.lines[first : last + 1]
 
 
 async def test_the_browser_cites_what_it_showed(browser: Browser, call: Call) -> None:

@@ -46,7 +46,7 @@ class Settings:
     `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
     `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`
-    None offers it to every model but nano, which was trained without.
+    and `edit_file` None offer them to every model but nano, which was trained without.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
 
@@ -74,6 +74,7 @@ class Settings:
     python_stateful: bool = True
     python_workspace: bool = False
     shell: bool | None = None
+    edit_file: bool | None = None
     show_browser_results: bool = False
     raw: bool = False
     workspace: Path = Path()
@@ -87,6 +88,11 @@ class Settings:
     def offers_shell(self) -> bool:
         """Whether the model is told about the shell."""
         return self.model != "nano" if self.shell is None else self.shell
+
+    @property
+    def offers_edit_file(self) -> bool:
+        """Whether the model is told about `edit_file` beside `apply_patch`."""
+        return self.model != "nano" and self.apply_patch if self.edit_file is None else self.edit_file
 
     def engine_spec(self) -> EngineSpec:
         """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory."""

@@ -15,11 +15,12 @@ from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.engine.types import Engine
 from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
 from gptoss_tui.settings import Settings
-from gptoss_tui.tools.apply_patch import WritePlan
 from gptoss_tui.tools.base import BuiltinTools, Workspace
 from gptoss_tui.tools.browser.choose import choose_backend
 from gptoss_tui.tools.browser.tool import Browser
 from gptoss_tui.tools.declarations import APPLY_PATCH
+from gptoss_tui.tools.edit_file import EditFileTool
+from gptoss_tui.tools.edits import WritePlan
 from gptoss_tui.tools.python.tool import Python
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from gptoss_tui.tools.shell.tool import ShellTool
@@ -91,6 +92,8 @@ def build_registry(settings: Settings, workspace: Workspace, write: WritePlan = 
     if settings.browser:
         builtin.append(Browser(choose_backend(settings), _count_tokens))
     functions = workspace_tools(workspace, edit=settings.apply_patch, write=write)
+    if settings.offers_edit_file:
+        functions = (*functions, EditFileTool(workspace, write))
     if settings.offers_shell:
         patches = next((tool for tool in functions if tool.name == APPLY_PATCH.name), None)
         functions = (*functions, ShellTool(workspace, patches))

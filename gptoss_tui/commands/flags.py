@@ -47,6 +47,11 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         help="let the model propose changes to files (default: on)",
     )
     group.add_argument(
+        "--edit-file",
+        action=argparse.BooleanOptionalAction,
+        help="let the model change files by replacing texts too (default: as --apply-patch, but off for nano)",
+    )
+    group.add_argument(
         "-b",
         "--browser",
         action=argparse.BooleanOptionalAction,

@@ -68,28 +68,32 @@ def header_missing(hunk: Hunk, header: str, lines: Sequence[str]) -> str:
 def not_found(hunk: Hunk, index: LineIndex) -> str:
     """The old lines of the hunk are nowhere."""
     wanted = "\n".join(f"{line.kind}{line.text}" for line in hunk.lines if line.kind != "+")
-    parts = [f"{_where(hunk)}: these lines are not in the file:", _clipped(wanted)]
+    parts = [f"{_where(hunk)}: these lines are not in the file:", shown_lines(wanted.split("\n"))]
     new = hunk.new
     changed = [line for line in hunk.lines if line.kind == "+"]
     if changed and new and (hits := index.find(LOOK_ALIKE, new, 0, len(index.lines))):
         parts.append(f"But its new lines are there already, at line {hits[0] + 1}: it seems to be applied before.")
         return "\n".join(parts)
-    near = _nearest(hunk.old, index)
+    return "\n".join((*parts, nearest_place(hunk.old, index, "the hunk")))
+
+
+def nearest_place(old: Sequence[str], index: LineIndex, what: str) -> str:
+    """The part of the file that is most like `old`, and that `what` is to be sent again."""
+    near = _nearest(old, index)
     if near is None:
-        parts.append(f"Nothing like them is in its {len(index.lines)} lines. Read the file, then send the hunk again.")
-        return "\n".join(parts)
-    start, stop = max(near - 1, 0), near + min(len(hunk.old), _SHOWN) + 1
-    parts.append(f"The nearest place in the file is:\n{numbered(index.lines, start, stop)}")
-    pairs = zip(hunk.old, index.lines[near:], strict=False)
+        return f"Nothing like them is in its {len(index.lines)} lines. Read the file, then send {what} again."
+    start, stop = max(near - 1, 0), near + min(len(old), _SHOWN) + 1
+    parts = [f"The nearest place in the file is:\n{numbered(index.lines, start, stop)}"]
+    pairs = zip(old, index.lines[near:], strict=False)
     first = next((n for n, (ours, theirs) in enumerate(pairs, near) if fold(ours) != fold(theirs)), None)
     if first is not None:
         parts.append(f"The first difference is at line {first + 1}.")
-    parts.append("Send the hunk again with the lines exactly as they are in the file.")
+    parts.append(f"Send {what} again with the lines exactly as they are in the file.")
     return "\n".join(parts)
 
 
-def _clipped(text: str) -> str:
-    lines = text.split("\n")
+def shown_lines(lines: Sequence[str]) -> str:
+    """`lines` for a message: not too many, none too long."""
     shown = [line if len(line) <= _WIDTH else line[:_WIDTH] + "…" for line in lines[:_SHOWN]]
     return "\n".join((*shown, f"… ({len(lines) - _SHOWN} more)") if len(lines) > _SHOWN else shown)
 

@@ -21,7 +21,7 @@ from gptoss_tui.patch.unwrap import unwrap
 MAX_PATCH_CHARS = 8 << 20
 _CONTROL = re.compile(r"\*\*\* ?(Begin Patch|End Patch|End of File|(?:(Add|Update|Delete) File|Move to): *(.*?))\s*\Z")
 _LINE_RANGE = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?(.*)\Z")
-_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _UNIFIED = ("--- ", "+++ ")
 _FORM = "*** Begin Patch\n*** Update File: path\n@@\n unchanged line\n-old line\n+new line\n*** End Patch"
 
@@ -31,7 +31,7 @@ def parse(text: str) -> Patch:
     if len(text) > MAX_PATCH_CHARS:
         raise PatchError(f"The patch is larger than {MAX_PATCH_CHARS >> 20} MiB.", hint="Send it in parts.")
     bare, notes = unwrap(text)
-    if _UNWRITABLE.search(bare):
+    if UNWRITABLE.search(bare):
         raise PatchError("The patch holds NUL characters or lone surrogates, which no text file can hold.")
     return _Parser(bare, list(notes)).patch()
 

@@ -12,9 +12,21 @@ from pathlib import Path
 from gptoss_tui.errors import PatchError
 from gptoss_tui.patch.confine import PathError, Tree, describe, is_protected
 from gptoss_tui.patch.lines import MAX_LINES
-from gptoss_tui.patch.match import match_hunks
+from gptoss_tui.patch.match import Matched, match_hunks
+from gptoss_tui.patch.parse import UNWRITABLE
+from gptoss_tui.patch.replace import replace_text
 from gptoss_tui.patch.text import NotTextError, TextFile, decode, encode_new, splice
-from gptoss_tui.patch.types import AddFile, DeleteFile, Edit, FileChange, FileOperation, Patch, Plan, UpdateFile
+from gptoss_tui.patch.types import (
+    AddFile,
+    DeleteFile,
+    Edit,
+    FileChange,
+    FileOperation,
+    Patch,
+    Plan,
+    ReplaceText,
+    UpdateFile,
+)
 
 
 def plan(patch: Patch, root: Path) -> Plan:
@@ -89,6 +101,8 @@ class _Planner:
             old, mode, text = self._read(path)
             self._take(path)
             return FileChange("D", path, old, None, mode, edits=_whole(text, ()))
+        if isinstance(operation, ReplaceText):
+            return self._replace(operation)
         return self._update(operation)
 
     def _add(self, operation: AddFile) -> FileChange:
@@ -116,17 +130,42 @@ class _Planner:
         new = old
         if operation.hunks:
             text = text or decode(old)  # binary data: decode says why not
-            matched = match_hunks(operation.hunks, text.lines)
-            if matched.errors:
-                raise PatchError("\n".join(f"{path}: {error}" for error in matched.errors))
-            self.notes.extend(f"{path}: {note}" for note in matched.notes)
-            edits = matched.edits
+            edits = self._edits(path, match_hunks(operation.hunks, text.lines))
             new = splice(text, edits)
         new_path = self._destination(operation.move_to, path) if operation.move_to is not None else None
-        if new == old and new_path is None:
-            raise PatchError(f"{path}: the update changes nothing; its new lines are what the file has.")
-        self._take(path, *([new_path] if new_path else []))
-        return FileChange("R" if new_path else "M", path, old, new, mode, new_path, edits)
+        return self._changed(FileChange("R" if new_path else "M", path, old, new, mode, new_path, edits))
+
+    def _replace(self, operation: ReplaceText) -> FileChange:
+        if UNWRITABLE.search(operation.old + operation.new):
+            raise PatchError("The text holds NUL characters or lone surrogates, which no text file can hold.")
+        path = self._path(operation.path)
+        lines = tuple(operation.new.replace("\r\n", "\n").removesuffix("\n").split("\n")) if operation.new else ()
+        if not operation.old and self.tree.stat(path) is None:
+            return self._add(AddFile(operation.path, lines))
+        old, mode, text = self._read(path)
+        text = text or decode(old)
+        if operation.old:
+            edits = self._edits(path, replace_text(text.lines, operation.old, operation.new, operation.count))
+        elif not text.lines:
+            edits = _whole(text, lines)
+        else:
+            raise PatchError(
+                f"{path}: old_text is empty, but the file has {len(text.lines)} lines; send those to change."
+            )
+        return self._changed(FileChange("M", path, old, splice(text, edits), mode, None, edits))
+
+    def _edits(self, path: str, matched: Matched) -> tuple[Edit, ...]:
+        if matched.errors:
+            raise PatchError("\n".join(f"{path}: {error}" for error in matched.errors))
+        self.notes.extend(f"{path}: {note}" for note in matched.notes)
+        return matched.edits
+
+    def _changed(self, change: FileChange) -> FileChange:
+        """Takes the paths of a file that was there. Raises PatchError when nothing would change."""
+        if change.new == change.old and change.new_path is None:
+            raise PatchError(f"{change.path}: the update changes nothing; its new lines are what the file has.")
+        self._take(change.path, *([change.new_path] if change.new_path else []))
+        return change
 
     def _destination(self, raw: str, source: str) -> str:
         path = self._path(raw)

@@ -67,7 +67,20 @@ class UpdateFile:
     move_to: str | None = None
 
 
-FileOperation = AddFile | DeleteFile | UpdateFile
+@dataclass(frozen=True, slots=True)
+class ReplaceText:
+    """Not of the patch language: exactly `count` places of `old` in a file give way to `new`.
+
+    An empty `old` stands for the content of a file that is empty or not there yet.
+    """
+
+    path: str
+    old: str
+    new: str
+    count: int = 1
+
+
+FileOperation = AddFile | DeleteFile | UpdateFile | ReplaceText
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,4 +53,22 @@ SEARCH_FILES = FunctionDeclaration(
     },
 )
 
+EDIT_FILE = FunctionDeclaration(
+    name="edit_file",
+    description="Replace a text in a file of the workspace, or create a file.",
+    parameters={
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "description": "Relative to the workspace"},
+            "old_text": {
+                "type": "string",
+                "description": "The text to replace, exactly as it is in the file; empty to create the file",
+            },
+            "new_text": {"type": "string", "description": "What stands there afterwards"},
+            "count": {"type": "integer", "description": "How often old_text is in the file", "default": 1},
+        },
+        "required": ["path", "old_text", "new_text"],
+    },
+)
+
 WORKSPACE_FUNCTIONS = (APPLY_PATCH, READ_FILE, LIST_FILES, SEARCH_FILES)

@@ -8,8 +8,9 @@ from gptoss_tui import patch
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
 from gptoss_tui.tools.aliases import AliasedTool, alias_of, translation_of
-from gptoss_tui.tools.apply_patch import ApplyPatchTool, WritePlan
+from gptoss_tui.tools.apply_patch import ApplyPatchTool
 from gptoss_tui.tools.base import BuiltinTools, Citation, FunctionTool, Tool, Workspace
+from gptoss_tui.tools.edits import WritePlan
 from gptoss_tui.tools.list_files import ListFilesTool
 from gptoss_tui.tools.read_file import ReadFileTool
 from gptoss_tui.tools.search_files import SearchFilesTool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,3 +81,16 @@ async def test_sessions_go_to_the_users_folder_by_default(tmp_path: Path, monkey
     await run_turn(agent)
     assert agent.session_path is not None
     assert agent.session_path.parent == tmp_path / "mine"
+
+
+def test_edit_file_is_for_models_other_than_nano(tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path)
+
+    def offered(**values: Any) -> bool:
+        return "edit_file" in build_registry(Settings(**values), workspace).names
+
+    assert not offered()
+    assert offered(model="gpt-oss-20b")
+    assert not offered(model="gpt-oss-20b", apply_patch=False)
+    assert not offered(model="gpt-oss-20b", edit_file=False)
+    assert offered(edit_file=True)

@@ -255,3 +255,28 @@ def test_evil_paths_change_nothing(form: str, tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
     assert (outside / "secret.txt").read_text() == "one\ntwo\n"
     assert refused >= 60
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_replacing_a_text_is_what_str_replace_does(data: st.DataObject) -> None:
+    text = "".join(f"{line}\n" for line in data.draw(st.lists(st.sampled_from(["a", "ab", "", " b"]), min_size=1)))
+    start = data.draw(st.integers(0, len(text) - 1))
+    old = text[start : data.draw(st.integers(start + 1, len(text)))]
+    new = data.draw(st.sampled_from(["", "x", "x\n", "\n", "x\ny", "\nx\n\n", old]))
+    expected = text.replace(old, new)
+    with directory() as root:
+        (root / "f").write_text(text)
+        operation = patch.ReplaceText("f", old, new, text.count(old))
+        if expected == text:
+            with pytest.raises(PatchError, match="changes nothing"):
+                patch.plan(patch.Patch((operation,)), root)
+            return
+        try:
+            patch.apply(patch.plan(patch.Patch((operation,)), root))
+        except PatchError:
+            # The last newline of a file stays, so taking it away alone changes nothing.
+            assert expected == text.removesuffix("\n")
+            return
+        ended = expected if expected.endswith("\n") or not expected else f"{expected}\n"
+        assert (root / "f").read_text() == ended

@@ -1,0 +1,38 @@
+"""`edit_file`: one file by replacing a text in it, for models that do that better than patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gptoss_tui import patch
+from gptoss_tui.errors import ToolError
+from gptoss_tui.harmony.messages import FunctionDeclaration
+from gptoss_tui.tools.arguments import parse_arguments
+from gptoss_tui.tools.base import Workspace
+from gptoss_tui.tools.declarations import EDIT_FILE
+from gptoss_tui.tools.edits import EditCall, WritePlan, prepare_edit
+
+
+@dataclass(frozen=True, slots=True)
+class EditFileTool:
+    """Changes or creates one file, by the engine of `apply_patch`. `write` puts the plan onto the disk."""
+
+    workspace: Workspace
+    write: WritePlan = patch.apply
+
+    @property
+    def name(self) -> str:
+        return EDIT_FILE.name
+
+    @property
+    def declaration(self) -> FunctionDeclaration:
+        return EDIT_FILE
+
+    async def prepare(self, arguments: str) -> EditCall:
+        """Find the text and plan. Raises ToolError with what the model should send instead."""
+        values = parse_arguments(arguments, EDIT_FILE)
+        if values["count"] < 1:
+            raise ToolError("edit_file: count is at least 1.")
+        replacement = patch.ReplaceText(values["path"], values["old_text"], values["new_text"], values["count"])
+        root = self.workspace.root
+        return await prepare_edit(self.name, lambda: patch.plan(patch.Patch((replacement,)), root), self.write)

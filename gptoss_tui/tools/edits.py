@@ -1,0 +1,78 @@
+"""What the tools that edit files share: a planned edit, shown as a diff, and exactly that plan written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gptoss_tui import patch
+from gptoss_tui.errors import PatchError, ToolError
+from gptoss_tui.tools.base import Effect, ToolResult
+from gptoss_tui.tools.formats import format_applied
+
+WritePlan = Callable[[patch.Plan], None]
+"""Puts a plan onto the disk, or raises PatchError. That of an undo store keeps what was there before."""
+
+_VERBS = {"A": "Create", "M": "Change", "D": "Delete", "R": "Move"}
+
+
+@dataclass(frozen=True, slots=True)
+class EditCall:
+    """A planned edit by `tool` and what to show of it."""
+
+    tool: str
+    plan: patch.Plan
+    effect: Effect
+    write: WritePlan
+
+    @property
+    def summary(self) -> str:
+        return f"{self.tool} {', '.join(label for _, label in self.plan.summary)}"
+
+    async def run(self, on_output: Callable[[str], None]) -> ToolResult:
+        """Write the plan. Raises ToolError, with nothing changed. Cancelling waits for the write: all or nothing."""
+        writing = asyncio.ensure_future(asyncio.to_thread(self.write, self.plan))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            raise
+        except PatchError as error:
+            raise _for_model(error) from error
+        return ToolResult(format_applied(self.plan.summary), data={"paths": list(self.plan.paths)})
+
+
+async def prepare_edit(tool: str, make_plan: Callable[[], patch.Plan], write: WritePlan) -> EditCall:
+    """Plan off the event loop. Raises ToolError with what the model should send instead."""
+    try:
+        planned, effect = await asyncio.to_thread(_planned, make_plan)
+    except PatchError as error:
+        raise _for_model(error) from error
+    return EditCall(tool, planned, effect, write)
+
+
+def _planned(make_plan: Callable[[], patch.Plan]) -> tuple[patch.Plan, Effect]:
+    planned = make_plan()
+    effect = Effect(
+        kind="edit",
+        title=_title(planned),
+        preview=patch.unified_diff(planned),
+        preview_type="diff",
+        digest=patch.digest(planned),
+        paths=planned.paths,
+        warnings=planned.notes,
+        reach="workspace",
+    )
+    return planned, effect
+
+
+def _title(planned: patch.Plan) -> str:
+    if len(planned.changes) == 1:
+        kind, label = planned.summary[0]
+        return f"{_VERBS[kind]} {label}"
+    return f"Change {len(planned.changes)} files"
+
+
+def _for_model(error: PatchError) -> ToolError:
+    return ToolError(f"{error.message}\n{error.hint}" if error.hint else error.message)

@@ -15,8 +15,8 @@ from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError
 from gptoss_tui.tools.python.session import PythonSession
 from tests.sandboxes import missing
 
-IMAGE = os.environ.get("GPTOSS_TUI_TEST_IMAGE", "python:3.12-slim")
-"""`docker import` of any root file system with python3 will do."""
+IMAGE = os.environ.get("GPTOSS_TUI_TEST_IMAGE", "gptoss-tui-python")
+"""`gptoss-tui sandbox build --offline` makes one."""
 
 Open = Callable[..., PythonSession]
 

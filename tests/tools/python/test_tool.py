@@ -127,7 +127,7 @@ async def test_the_self_test_sees_a_sandbox_that_is_none() -> None:
     with pytest.raises(SandboxError, match="unprotected") as refusal:
         await self_test(Unprotected())
     if os.geteuid() != 0:  # Landlock is not for processes that may gain privileges, so the worker did not even start
-        assert "Operation not permitted" in refusal.value.message
+        assert "did not start" in refusal.value.message
         return
     caught = refusal.value.message.split("code inside ")[1].split(", ")
     assert {"makes sockets", "has no system call filter", "sees other processes", "has an environment"} <= set(caught)

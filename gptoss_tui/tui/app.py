@@ -113,6 +113,7 @@ class GptOssApp(App[int]):
             keymap=self.keymap,
             attention=self.attention,
             state_file=self.state_file,
+            redraw=self.redraw,
         )
         return self._chat  # type: ignore[return-value]
 
@@ -120,7 +121,7 @@ class GptOssApp(App[int]):
         """Follow themes, focus and signals."""
         self.set_keymap(dict(self.keymap.keys))
         self.theme_changed_signal.subscribe(self, self._theme_changed)
-        self.app_resume_signal.subscribe(self, lambda _: self.attention.begin())
+        self.app_resume_signal.subscribe(self, self._resumed)
         self.attention.begin()
         if not self.is_headless:
             loop = asyncio.get_running_loop()
@@ -171,6 +172,15 @@ class GptOssApp(App[int]):
         yield SystemCommand("Effort", "The next reasoning effort: low, medium, high", self._chat.action_cycle_effort)
         yield SystemCommand("Keys", "All keys", self._chat.action_help)
         yield SystemCommand("Quit", "End the app and the model", self.exit)
+
+    def redraw(self) -> None:
+        """Paint everything again: something else wrote on the terminal."""
+        whole = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)
+        self._display(self.screen, whole)
+
+    def _resumed(self, _: object) -> None:
+        self.attention.begin(again=True)
+        self.call_after_refresh(self.redraw)
 
     def _leave(self, code: int) -> None:
         self.exit(return_code=code)

@@ -28,9 +28,12 @@ class AttentionController:
         self._called = float("-inf")
         self._began = 0.0
 
-    def begin(self) -> None:
-        """The app is on screen."""
-        self._say("")
+    def begin(self, *, again: bool = False) -> None:
+        """The app is on screen; `again` after something else had the terminal."""
+        if again:
+            self._write(window_title(self._title))
+        else:
+            self._say("")
 
     def focus(self, focused: bool) -> None:
         """The window got or lost the focus."""

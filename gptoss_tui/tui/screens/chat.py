@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -21,6 +21,7 @@ from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
 from gptoss_tui.tui.controllers.approvals import ApprovalController
 from gptoss_tui.tui.controllers.attention import AttentionController
+from gptoss_tui.tui.controllers.composing import Around, ComposingController, places_for
 from gptoss_tui.tui.controllers.conversation import ConversationController
 from gptoss_tui.tui.controllers.effort import EffortController
 from gptoss_tui.tui.controllers.frames import MAX_RATE, FrameClock
@@ -38,6 +39,7 @@ from gptoss_tui.tui.keymap import Keymap
 from gptoss_tui.tui.state import StateFile
 from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.approval import ApprovalPanel
+from gptoss_tui.tui.widgets.choices import ChoiceList
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.hints import HintLine
 from gptoss_tui.tui.widgets.loading import LoadingBar
@@ -47,7 +49,9 @@ from gptoss_tui.tui.widgets.status import StatusLine
 from gptoss_tui.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
+    from gptoss_tui.tui.app import GptOssApp
     from gptoss_tui.tui.screens.picker import Picked, Picker
+    from gptoss_tui.tui.slash.registry import Registry
 
 WELCOME_KEYS = (
     ("Enter", "send, Ctrl+J or Shift+Enter for a new line"),
@@ -96,6 +100,7 @@ class ChatScreen(Screen[None]):
         keymap: Keymap,
         attention: AttentionController,
         state_file: StateFile,
+        redraw: Callable[[], None],
     ) -> None:
         super().__init__(id="chat")
         self._loader = loader(self._show_progress)
@@ -109,6 +114,8 @@ class ChatScreen(Screen[None]):
         self._show_pages = show_pages
         self._keymap = keymap
         self._attention = attention
+        self._redraw = redraw
+        self._places = places_for(workspace, history.path)
         self._panes = PaneController(state_file, {"reasoning": True}, self._arrange)
         self._details_open = show_pages
         self._reasoning_open = False
@@ -124,6 +131,7 @@ class ChatScreen(Screen[None]):
         yield LoadingBar(self._palette, id="loading")
         yield QueueView(self._palette, id="queue")
         yield Composer(self._history, id="composer")
+        yield ChoiceList(self._palette, id="completion")
         yield StatusLine(self._palette, id="status")
         yield HintLine(self._palette, id="hints")
 
@@ -140,11 +148,12 @@ class ChatScreen(Screen[None]):
             self, self._talk, self._status, self._frames, self._panel, self._keymap, self._palette, self._situation
         )
         parts = (self._talk, self._status, self._approvals, self._attention, self._view)
-        listeners = (*(part.apply for part in parts), self._count_context)
+        listeners = (*(part.apply for part in parts), self._count_context, self._heard)
         self._chat = ConversationController(self._loader, self._view, self._spawn, listeners)
         self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._view.show_edge)
         self._modes = ModeController(self._first_mode, lambda: self._chat.agent, self._view.show_edge)
         self._rewind = RewindController(self.pick, self._rewound, lambda why: self._view.say("warning", why))
+        self._room = self._furnish()
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
         bindings = [*self.BINDINGS, *Composer.BINDINGS, *self.app.BINDINGS]
         self._view.connect(self._effort, self._modes, [b for b in bindings if isinstance(b, Binding)])
@@ -154,6 +163,25 @@ class ChatScreen(Screen[None]):
         self._composer.focus()
         self._arrange()
         self.call_after_refresh(self._start)
+
+    def _furnish(self) -> ComposingController:
+        """What is behind the composer."""
+        around = Around(
+            screen=self,
+            app=cast("GptOssApp", self.app),
+            composer=self._composer,
+            choices=self.query_one("#completion", ChoiceList),
+            chat=self._chat,
+            loader=self._loader,
+            view=self._view,
+            talk=self._talk,
+            status=self._status,
+            effort=self._effort,
+            palette=lambda: self._palette,
+            clock=self._clock,
+            renew=self.action_new_conversation,
+        )
+        return ComposingController(around, self._places)
 
     def update_node_styles(self, animate: bool = True) -> None:
         """Focus restyles what shows focus, not the whole tree: with a long tree that takes seconds."""
@@ -169,7 +197,8 @@ class ChatScreen(Screen[None]):
         self._view.use_palette(palette)
 
     async def close(self) -> None:
-        """End the agent and the engine."""
+        """Save the draft; end the agent and the engine."""
+        self._room.close()
         await self._loader.close()
 
     def _start(self) -> None:
@@ -196,6 +225,9 @@ class ChatScreen(Screen[None]):
             rewind_armed=self._rewind_key.armed,
         )
 
+    def _heard(self, event: ev.Event) -> None:
+        self._room.apply(event)
+
     def _count_context(self, event: ev.Event) -> None:
         if isinstance(event, ev.TurnFinished) and self._chat.agent is not None:
             self._status.set_context(self._chat.agent.context())
@@ -213,13 +245,17 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Submitted)
     def _submitted(self, event: Composer.Submitted) -> None:
-        self._chat.submit(event.text, later=event.later)
+        self._room.submitted(event.text, later=event.later)
+
+    @on(ChoiceList.Chosen, "#completion")
+    def _completion_clicked(self, event: ChoiceList.Chosen) -> None:
+        self._room.chosen(event.index)
 
     @on(Composer.TakeQueued)
     def _edit_queued(self) -> None:
         prompt = self._chat.turns.take_last()
         if prompt is not None:
-            self._composer.set_draft(prompt)
+            self._composer.set_draft(self._room.take_back(prompt))
 
     @on(QueueView.Taken)
     def _edit_clicked(self, event: QueueView.Taken) -> None:
@@ -282,12 +318,18 @@ class ChatScreen(Screen[None]):
         return await self.app.push_screen_wait(PickerScreen(picker, self._palette))
 
     def _rewound(self, turn_id: str, text: str) -> None:
-        self._talk.drop_from(turn_id)
-        self._composer.set_draft(text)
-        if self._chat.agent is not None:
-            self._status.set_context(self._chat.agent.context())
+        self._room.history.dropped(turn_id, text)
 
     # Actions
+
+    def run_command(self, name: str) -> None:
+        """Run a slash command (for the palette)."""
+        self.run_worker(self._room.commands.run(name, ""), group="command")
+
+    @property
+    def commands(self) -> Registry:
+        """The slash commands (for the palette)."""
+        return self._room.commands.registry
 
     async def action_send(self) -> None:
         """Send the draft (for the mouse)."""
@@ -299,7 +341,7 @@ class ChatScreen(Screen[None]):
 
     def action_interrupt(self) -> None:
         """Stop the running turn; twice with nothing typed and nothing running: go back to an earlier message."""
-        if self._chat.interrupt() or not self._composer.is_empty:
+        if self._chat.interrupt() or self._room.interrupt() or not self._composer.is_empty:
             self._rewind_key.disarm()
         elif self._rewind_key.press():
             self.action_rewind()
@@ -349,6 +391,7 @@ class ChatScreen(Screen[None]):
         if self._chat.agent is not None:
             self._chat.agent.new_conversation()
         self._talk.clear()
+        self._room.record.clear()
         self._talk.welcome(WelcomeBlock(self._workspace, WELCOME_KEYS))
         self._status.new_conversation()
 
@@ -383,7 +426,7 @@ class ChatScreen(Screen[None]):
 
     def action_redraw(self) -> None:
         """Paint the whole screen again."""
-        self.app.refresh(repaint=True, layout=True)
+        self._redraw()
 
     def action_help(self) -> None:
         """All keys."""

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any
 
-from gptoss_tui import __version__
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
-from gptoss_tui.agent.commands import ContextReport, Decision, ResumedSession, SessionSummary, ToolSummary, TurnSummary
+from gptoss_tui.agent.checkpoints import Checkpoints, Choices
+from gptoss_tui.agent.commands import (
+    ContextReport,
+    Decision,
+    ResumedSession,
+    SessionSummary,
+    ToolSummary,
+    TurnSummary,
+    UndoOutcome,
+)
 from gptoss_tui.agent.compaction import Compactor
 from gptoss_tui.agent.context import context_report, tokens_to_read_again
 from gptoss_tui.agent.events import (
@@ -21,6 +28,7 @@ from gptoss_tui.agent.events import (
     Event,
     ModeChanged,
     Notice,
+    Restored,
     Rewound,
     StepFinished,
     TurnStarted,
@@ -28,16 +36,17 @@ from gptoss_tui.agent.events import (
     to_dict,
 )
 from gptoss_tui.agent.history import History, find_turn, restore_history
-from gptoss_tui.agent.log import before_turn
 from gptoss_tui.agent.policy.book import WorkspaceFile
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.agent.prompt import build_preamble
-from gptoss_tui.agent.session import SessionFile, SessionStore, is_lasting, load_session, open_session
+from gptoss_tui.agent.recorder import Recorder
+from gptoss_tui.agent.session import SessionStore, is_lasting, load_session, open_session
 from gptoss_tui.agent.sessions import find_session, list_sessions, shown_records
 from gptoss_tui.agent.turn import Turn, TurnContext
+from gptoss_tui.agent.warm import read_ahead
 from gptoss_tui.engine.prefix import prefix_digest
-from gptoss_tui.engine.types import Engine, EngineInfo, GenerationEvent, SamplingParams
+from gptoss_tui.engine.types import Engine, EngineInfo, SamplingParams
 from gptoss_tui.errors import EngineError, SessionError, UsageError
 from gptoss_tui.harmony.conversation import Conversation
 from gptoss_tui.harmony.messages import EFFORTS, Effort, Preamble, ToolNamespace
@@ -45,9 +54,7 @@ from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.tools.base import Citation
 from gptoss_tui.tools.registry import ToolRegistry
-
-_WARM_SECONDS: Final = 2.0
-"""The other efforts are read ahead only where reading is quick; elsewhere the first use of each one pays for it."""
+from gptoss_tui.undo import UndoReport, UndoStore
 
 
 class Agent:
@@ -55,7 +62,8 @@ class Agent:
 
     `effort` may be set at any time and counts from the model's next step on. `current_date` (YYYY-MM-DD) stays as it
     is for the whole conversation. `context_limit` None means the engine's own. Without `session_store` nothing is
-    saved. From `compact_at` percent of the context on, the conversation is compacted (0: only when asked for).
+    saved, without `undo_store` no edit is taken back. From `compact_at` percent of the context on, the conversation is
+    compacted (0: only when asked for).
     """
 
     def __init__(
@@ -72,6 +80,7 @@ class Agent:
         current_date: str | None = None,
         approvals: Approvals | None = None,
         session_store: SessionStore | None = None,
+        undo_store: UndoStore | None = None,
         context_limit: int | None = None,
         limits: Limits | None = None,
         compact_at: int = 0,
@@ -92,8 +101,8 @@ class Agent:
         self._limits = limits or Limits()
         self._compact_at = compact_at
         self._raw = raw
-        self._session: SessionFile | None = None
-        self._saving_failed = False
+        self._recorder = Recorder(session_store, workspace, self._complain)
+        self._checkpoints = Checkpoints(undo_store)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._turn: Turn | None = None
         self._compaction: asyncio.Task[bool] | None = None
@@ -116,12 +125,12 @@ class Agent:
     @property
     def session_path(self) -> Path | None:
         """The file of this session, once there is one."""
-        return self._session.path if self._session else None
+        return self._recorder.path
 
     @property
     def session_id(self) -> str | None:
         """The id of this session, once it is saved."""
-        return self._session.path.stem if self._session else None
+        return self._recorder.path.stem if self._recorder.path else None
 
     # -- turns ------------------------------------------------------------------------------------------------------
 
@@ -133,8 +142,11 @@ class Agent:
         self._busy = True
         try:
             info = await self._loaded()
+            notices = await self._checkpoints.recover()
             self._events = asyncio.Queue()
             turn = self._begin(text, info)
+            for notice in notices:
+                self._emit(replace(notice, turn_id=turn.turn_id))
             async with aclosing(self._until_over(turn.start(), turn.interrupt)) as events:
                 async for event in events:
                     yield event
@@ -200,7 +212,7 @@ class Agent:
         self.approvals.mode = mode
         if mode != before:
             event = ModeChanged(turn_id=self._turn.turn_id if self._turn else "", mode=mode, before=before)
-            self._emit(event) if self._busy else self._record(to_dict(event))
+            self._emit(event) if self._busy else self._recorder.write(to_dict(event))
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -236,26 +248,10 @@ class Agent:
 
     async def warm(self) -> None:
         """Let the engine read the beginning of the conversation ahead. See `AgentPort.warm`."""
-        if self._busy or self.conversation.entries or (info := await self.engine.info()) is None:
-            return
-        began = time.monotonic()
-        for effort in (self.effort, *(other for other in EFFORTS if other != self.effort)):
-            ids = render_preamble(self._tokenizer, self._preamble(effort))
-            if prefix_digest(ids) not in info.kept_prefixes and not await self._read_ahead(ids):
-                return
-            if time.monotonic() - began > _WARM_SECONDS:
-                return
-
-    async def _read_ahead(self, token_ids: list[int]) -> bool:
-        """False when a turn began meanwhile, which goes first."""
-        params = SamplingParams(temperature=0.0, max_tokens=1, keep_prefix=len(token_ids))
-        # The contract promises an iterator that can be closed: a generator.
-        generation = cast("AsyncGenerator[GenerationEvent, None]", self.engine.generate(token_ids, params))
-        async with aclosing(generation) as events:
-            async for _ in events:
-                if self._busy:
-                    return False
-        return True
+        if not self._busy and not self.conversation.entries:
+            efforts = (self.effort, *(other for other in EFFORTS if other != self.effort))
+            beginnings = (render_preamble(self._tokenizer, self._preamble(effort)) for effort in efforts)
+            await read_ahead(self.engine, beginnings, lambda: self._busy)
 
     # -- the conversation as a whole --------------------------------------------------------------------------------
 
@@ -271,8 +267,56 @@ class Agent:
     def rewind(self, turn: int) -> str:
         """Drop that turn and everything after it, and give its message back. See `AgentPort.rewind`."""
         self._require_idle()
+        return self._rewind(turn)
+
+    async def undo(self, turn: int | None = None, choices: Choices | None = None) -> UndoOutcome:
+        """Drop that turn and everything after it, files included. See `AgentPort.undo`."""
+        self._require_idle()
+        turns = self.turns()
+        if not turns:
+            raise UsageError("There is no turn to take back")
+        first = turns[-1] if turn is None else find_turn(turns, turn)
+        reports: list[UndoReport] = []
+        gone: list[int] = []
+        self._busy = True
+        try:
+            for each in reversed(turns[turns.index(first) :]):
+                name = self._history.edits_of(each.number)
+                report = await asyncio.to_thread(self._checkpoints.undo, name, each.files, choices or {})
+                reports += [report] if report is not None else []
+                if report is not None and not report.done:
+                    break
+                gone.append(each.number)
+        finally:
+            # The conversation goes back as far as the files did, also when the disk refused halfway.
+            text = self._rewind(gone[-1]) if gone else ""
+            self._rest()
+        return UndoOutcome(tuple(gone), text, tuple(reports))
+
+    async def redo(self, choices: Choices | None = None) -> UndoOutcome:
+        """Bring back what was dropped last, files included. See `AgentPort.redo`."""
+        self._require_idle()
+        dropped = self._history.dropped_turns()
+        if not dropped:
+            raise UsageError("There is nothing to make again", hint="a new message ends what can be")
+        reports: list[UndoReport] = []
+        self._busy = True
+        try:
+            for each in dropped:
+                name = self._history.edits_of(each.number)
+                report = await asyncio.to_thread(self._checkpoints.redo, name, choices or {})
+                reports += [report] if report is not None else []
+                if report is not None and not report.done:
+                    return UndoOutcome(reports=tuple(reports))
+            self._history.redo(self._tokenizer)
+            self._recorder.write(to_dict(Restored(turn=dropped[0].number)))
+        finally:
+            self._rest()
+        return UndoOutcome(tuple(turn.number for turn in dropped), dropped[0].text, tuple(reports))
+
+    def _rewind(self, turn: int) -> str:
         text = self._history.rewind(self._tokenizer, turn)
-        self._record(to_dict(Rewound(turn=turn)))
+        self._recorder.write(to_dict(Rewound(turn=turn)))
         return text
 
     def new_conversation(self) -> None:
@@ -295,46 +339,32 @@ class Agent:
         See `AgentPort.resume`.
         """
         self._require_idle()
-        path = find_session(self._sessions_directory(), session_id, self._workspace)
+        path = find_session(self._recorder.directory, session_id, self._workspace)
         if path == self.session_path:
-            self._close_session()
+            self._recorder.close()
         file = open_session(path)
         try:
             state = load_session(path)
-            history = restore_history(self._tokenizer, state, self._record)
+            history = restore_history(self._tokenizer, state, self._recorder.write)
         except BaseException:
             file.close()
             raise
         self._current_date = state.header.date
         self._replace_history(history or self._new_history(Conversation(self._tokenizer, self._preamble())))
-        self._session = file
+        self._recorder.go_on_in(file)
         notices = list(state.notices)
         if state.header.workspace != str(self._workspace):
             notices.append(f"This session began in {state.header.workspace}; it goes on in {self._workspace}")
         events = (from_dict(record) for record in shown_records(state))
-        shown = tuple(event for event in events if event is not None and not isinstance(event, Rewound))
+        shown = tuple(e for e in events if e is not None and not isinstance(e, (Rewound, Restored)))
         return ResumedSession(state.header.id, shown, tuple(notices))
 
     def fork(self, turn: int | None = None) -> str:
         """Go on in a new session with all turns before `turn`, or all of them. See `AgentPort.fork`."""
         self._require_idle()
         text = find_turn(self.turns(), turn).text if turn is not None else ""
-        if self._session is not None and self._store is not None:
-            state = load_session(self._session.path)
-            records = shown_records(state) if turn is None else before_turn(shown_records(state), turn)
-            header = state.header
-            file = self._store.create(
-                app=__version__,
-                model=header.model,
-                workspace=self._workspace,
-                date=header.date,
-                parent=header.id,
-                records=records,
-            )
-            self._close_session()
-            self._session = file
-        if turn is not None:
-            self._history.drop_from(self._tokenizer, turn)
+        self._recorder.fork(turn)
+        self._history.forked(self._tokenizer, turn)
         return text
 
     def page_text(self, citation: Citation) -> tuple[str, ...]:
@@ -353,7 +383,7 @@ class Agent:
         self.interrupt()
         self._registry.reset()
         if not self._busy:
-            self._close_session()
+            self._recorder.close()
 
     # -- parts ------------------------------------------------------------------------------------------------------
 
@@ -374,7 +404,7 @@ class Agent:
         """Nothing runs any more."""
         self._busy = False
         if self._closed:
-            self._close_session()
+            self._recorder.close()
 
     def _require_idle(self) -> None:
         if self._busy:
@@ -408,9 +438,9 @@ class Agent:
             compact_at=self._limit(info) * self._compact_at // 100 if self._compact_at else None,
         )
         self._turn = turn = Turn(context, turn_id, text)
-        self._open_session(info, turn_id)
+        self._recorder.begin(info.model, self._current_date)
         changed = self._effort_change()
-        self._history.add_user(text, self._preamble())
+        self._history.add_user(text, self._preamble(), self._checkpoints.begin(self.session_id, turn_id))
         context.emit(TurnStarted(text=text, session=self.session_id or ""))
         if changed is not None:
             context.emit(changed)
@@ -439,19 +469,14 @@ class Agent:
         )
 
     def _new_history(self, conversation: Conversation) -> History:
-        return History(conversation, self._record)
+        return History(conversation, self._recorder.write)
 
     def _replace_history(self, history: History) -> None:
         self._require_idle()
-        self._close_session()
+        self._recorder.close()
         self.approvals.forget()
         self._registry.reset()
         self._history = history
-
-    def _sessions_directory(self) -> Path:
-        if self._store is None:
-            raise UsageError("Sessions are not saved here, so there is none to go on with")
-        return self._store.directory
 
     # -- events and their record ------------------------------------------------------------------------------------
 
@@ -463,35 +488,10 @@ class Agent:
             self._cached_ids = self._history.prompt_ids()[:held]
         if is_lasting(event):
             self._history.flush()
-            self._record(to_dict(event))
+            self._recorder.write(to_dict(event))
         self._events.put_nowait(event)
 
-    def _record(self, record: Mapping[str, Any]) -> None:
-        if self._session is None:
-            return
-        try:
-            self._session.append(record)
-            self._saving_failed = False
-        except SessionError as error:
-            self._report(error)
-
-    def _open_session(self, info: EngineInfo, turn_id: str) -> None:
-        if self._session is not None or self._store is None:
-            return
-        try:
-            self._session = self._store.create(
-                app=__version__, model=info.model, workspace=self._workspace, date=self._current_date
-            )
-        except SessionError as error:
-            self._report(error, turn_id)
-
-    def _close_session(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
-
-    def _report(self, error: SessionError, turn_id: str = "") -> None:
-        """Say once that saving fails; the conversation goes on in memory."""
-        if not self._saving_failed:
-            self._saving_failed = True
-            self._events.put_nowait(Notice(turn_id=turn_id, text=error.message, hint=error.hint or ""))
+    def _complain(self, error: SessionError) -> None:
+        """What cannot be saved stops nothing."""
+        turn_id = self._turn.turn_id if self._turn else ""
+        self._events.put_nowait(Notice(turn_id=turn_id, text=error.message, hint=error.hint or ""))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gptoss_tui.agent.events import DecisionKind, Event
 from gptoss_tui.agent.policy.book import WorkspaceFile
@@ -13,6 +13,9 @@ from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.tools.base import Citation
+
+if TYPE_CHECKING:  # fronts import this before anything is on screen
+    from gptoss_tui.undo import Choice, Conflict, UndoReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,25 @@ class ToolSummary:
     about: str
 
 
+@dataclass(frozen=True, slots=True)
+class UndoOutcome:
+    """What undo or redo came to, in the order in which it was done.
+
+    `turns` are the turns that were dropped from the conversation, or came back. `text` is the message of the oldest
+    one of them. `reports` say which files changed, one for each turn that had edits. Where the last one has open
+    conflicts, its turn and those behind it are as they were: ask, and call again with a choice for each path.
+    """
+
+    turns: tuple[int, ...] = ()
+    text: str = ""
+    reports: tuple[UndoReport, ...] = ()
+
+    @property
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """The files that a person has to decide about."""
+        return self.reports[-1].conflicts if self.reports else ()
+
+
 class AgentPort(Protocol):
     """The agent as a front sees it. Used from one event loop.
 
@@ -160,6 +182,21 @@ class AgentPort(Protocol):
         """Drop that turn and everything after it, and give its message back. Files stay as they are (see `undo`).
 
         Raises UsageError for a number that is not in `turns()`, or while a turn runs.
+        """
+        ...
+
+    async def undo(self, turn: int | None = None, choices: Mapping[str, Choice] | None = None) -> UndoOutcome:
+        """Drop that turn, by default the last one, and everything after it, and put files back to before it.
+
+        What somebody else changed since is merged or asked about (`UndoOutcome.conflicts`), never overwritten;
+        `choices` maps paths to answers. Raises UsageError as `rewind`, UndoError when the disk refuses.
+        """
+        ...
+
+    async def redo(self, choices: Mapping[str, Choice] | None = None) -> UndoOutcome:
+        """Bring back what the last undo or rewind dropped, with its files. No message may have come since.
+
+        Raises UsageError when there is nothing to bring back or a turn runs, UndoError when the disk refuses.
         """
         ...
 

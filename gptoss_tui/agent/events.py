@@ -269,6 +269,13 @@ class Rewound(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restored(Event):
+    """What the last `Rewound` dropped, from turn `turn` on, is part of the conversation again. Outside of a turn."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompactionStarted(Event):
     """The model sums the conversation of `tokens` tokens up. `automatic`: because the context is nearly full."""
 

@@ -61,6 +61,7 @@ def build_agent(
         current_date=date.today().isoformat(),
         approvals=build_approvals(workspace, mode or settings.mode, allow_all=allow_all),
         session_store=session_store or SessionStore(),
+        undo_store=store,
         context_limit=settings.context,
         limits=Limits(tokens=settings.max_tokens),
         raw=settings.raw,

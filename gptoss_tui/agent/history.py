@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from gptoss_tui.agent.commands import TurnSummary
-from gptoss_tui.agent.log import Operation, before_turn, effective, last_turn, number_turns, replay, turns
+from gptoss_tui.agent.log import Effective, Operation, before_turn, effective, last_turn, number_turns, replay, turns
 from gptoss_tui.agent.session import SessionState
 from gptoss_tui.errors import HarmonyError, SessionError, UsageError
 from gptoss_tui.harmony.conversation import Conversation
@@ -23,16 +23,17 @@ Record = Callable[[Mapping[str, Any]], None]
 class History:
     """A conversation with at most one open generation, whose sampled ids have arrived so far.
 
-    `record` takes every line for the session file. `log` is what happened before: it has led to `conversation`.
+    `record` takes every line for the session file. `past` is what happened before: it has led to `conversation`.
     `last_number` is the highest number that a turn of the session ever had.
     """
 
     def __init__(
-        self, conversation: Conversation, record: Record, log: Sequence[Operation] = (), last_number: int = 0
+        self, conversation: Conversation, record: Record, past: Effective | None = None, last_number: int = 0
     ) -> None:
         self.conversation = conversation
         self._record = record
-        self._log = list(log)
+        self._log = past.kept if past else []
+        self._dropped = past.dropped if past else []
         self._last_number = last_number
         self._open: list[int] = []
         self._recorded = 0
@@ -63,13 +64,17 @@ class History:
             self._write("preamble", preamble=preamble_to_dict(preamble))
             self._preamble_recorded = True
 
-    def add_user(self, text: str, preamble: Preamble) -> None:
-        """Begin a turn with the user's message, under the preamble that holds from now on."""
+    def add_user(self, text: str, preamble: Preamble, edits: str = "") -> None:
+        """Begin a turn with the user's message, under the preamble that holds from now on.
+
+        `edits` is the name under which the undo store keeps what the turn changes.
+        """
         self.set_preamble(preamble)
         self.conversation.add_user(text)
         self._last_number += 1
+        self._dropped.clear()
         time = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._write("user", turn=self._last_number, text=text, time=time)
+        self._write("user", turn=self._last_number, text=text, time=time, edits=edits)
 
     def add_steering(self, text: str) -> None:
         """A message of the user inside the turn."""
@@ -113,17 +118,40 @@ class History:
 
     def rewind(self, tokenizer: Tokenizer, number: int) -> str:
         """Drop turn `number` and everything after it; gives its message. Raises UsageError when there is none."""
-        text = self.drop_from(tokenizer, number)
+        text = find_turn(self.turns(), number).text
+        log = before_turn(self._log, number)
+        dropped = self._log[len(log) :]
+        self._go_to(tokenizer, log)
+        self._dropped.append(dropped)
         self._record({"type": "history", "op": "rewind", "turn": number})
         return text
 
-    def drop_from(self, tokenizer: Tokenizer, number: int) -> str:
-        """As `rewind` for a file that does not have these turns."""
-        turn = find_turn(self.turns(), number)
-        log = before_turn(self._log, number)
+    def forked(self, tokenizer: Tokenizer, number: int | None) -> None:
+        """The file is that of a fork now, which has nothing from turn `number` on and nothing that was dropped."""
+        if number is not None:
+            self._go_to(tokenizer, before_turn(self._log, number))
+        self._dropped.clear()
+
+    def dropped_turns(self) -> tuple[TurnSummary, ...]:
+        """What the last rewind dropped, oldest first; empty when nothing can come back."""
+        return turns(self._dropped[-1]) if self._dropped else ()
+
+    def redo(self, tokenizer: Tokenizer) -> None:
+        """Bring back what the last rewind dropped, which must be there."""
+        self._go_to(tokenizer, [*self._log, *self._dropped[-1]])
+        self._dropped.pop()
+        self._record({"type": "history", "op": "redo"})
+
+    def edits_of(self, number: int) -> str:
+        """The name of what a turn changed, also of one that was dropped; empty when it has none."""
+        for operation in (*self._log, *(op for dropped in self._dropped for op in dropped)):
+            if operation["op"] == "user" and operation["turn"] == number:
+                return str(operation.get("edits", ""))
+        return ""
+
+    def _go_to(self, tokenizer: Tokenizer, log: list[Operation]) -> None:
         self.conversation = replay(tokenizer, log) or Conversation(tokenizer, self.conversation.preamble)
         self._log = log
-        return turn.text
 
     def _write(self, op: str, **fields: Any) -> None:
         operation = {"type": "history", "op": op, **fields}
@@ -148,11 +176,11 @@ def restore_history(tokenizer: Tokenizer, state: SessionState, record: Record) -
     """The history of a session, None when it had no user message. Raises SessionError when it cannot be rebuilt."""
     try:
         operations = number_turns(state.history)
-        log = effective(operations)
-        conversation = replay(tokenizer, log)
+        past = effective(operations)
+        conversation = replay(tokenizer, past.kept)
         if conversation is None:
             return None
-        return History(conversation, record, log, last_turn(operations))
+        return History(conversation, record, past, last_turn(operations))
     except (KeyError, TypeError, ValueError, AttributeError, HarmonyError) as error:
         raise SessionError(f"The conversation in {state.path} cannot be rebuilt: {error!r}") from error
 

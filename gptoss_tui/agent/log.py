@@ -3,13 +3,14 @@
 Operations are JSON objects with an `op`:
 
 - `preamble`: the system and developer messages from now on
-- `user`: a turn begins: its number (`turn`), its message (`text`), local `time`
+- `user`: a turn begins: its number (`turn`), its message (`text`), local `time`, and the name of its `edits` for undo
 - `ids`, `end`: sampled tokens as they were sampled; the generation is over
 - `tool`: what a tool replied to a call
 - `steer`: a message of the user inside the turn
 - `files`: `paths` that a call changed
 - `compact`: the messages (`texts`) that stand for everything before
 - `rewind`: turn `turn` and everything after it never happened
+- `redo`: what the last rewind dropped is back; there was no other turn since
 
 An operation that is not known is passed by.
 """
@@ -17,6 +18,7 @@ An operation that is not known is passed by.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gptoss_tui.agent.commands import TurnSummary
@@ -44,15 +46,31 @@ def last_turn(records: Iterable[Operation]) -> int:
     return max((record["turn"] for record in records if record.get("op") == "user"), default=0)
 
 
-def effective(records: Iterable[Operation]) -> list[Operation]:
-    """`records`, numbered, without what rewinds took back and without the rewinds. Other records may stand between."""
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """What counts of a log, and what rewinds dropped that can come back, the last at the end."""
+
+    kept: list[Operation]
+    dropped: list[list[Operation]]
+
+
+def effective(records: Iterable[Operation]) -> Effective:
+    """Numbered `records` without what rewinds took back and without the rewinds. Other records may stand between."""
     kept: list[Operation] = []
+    dropped: list[list[Operation]] = []
     for record in records:
-        if record.get("op") == "rewind":
-            kept = before_turn(kept, int(record["turn"]))
-        else:
-            kept.append(record)
-    return kept
+        match record.get("op"):
+            case "rewind":
+                before = before_turn(kept, int(record["turn"]))
+                dropped.append(kept[len(before) :])
+                kept = before
+            case "redo":
+                kept += dropped.pop() if dropped else []
+            case _:
+                if record.get("op") == "user":
+                    dropped.clear()
+                kept.append(record)
+    return Effective(kept, dropped)
 
 
 def before_turn(records: Sequence[Operation], number: int) -> list[Operation]:

@@ -16,7 +16,7 @@ LAST: Final = "last"
 """Stands for the newest session of a workspace."""
 
 _TITLE_LENGTH = 80
-_TURN_MARKS = (b'"op":"user"', b'"op":"rewind"')
+_TURN_MARKS = (b'"op":"user"', b'"op":"rewind"', b'"op":"redo"')
 """Only lines with these are parsed for a list. A message cannot forge one: inside a string the quotes are escaped."""
 
 
@@ -62,7 +62,7 @@ def delete_session(path: Path) -> None:
 
 def shown_records(state: SessionState) -> list[Mapping[str, Any]]:
     """What counts of a session, events and history in order: without what was taken back."""
-    return effective(number_turns(state.records))
+    return effective(number_turns(state.records)).kept
 
 
 def session_turns(records: Iterable[Mapping[str, Any]]) -> tuple[TurnSummary, ...]:
@@ -94,7 +94,7 @@ def _summarize(path: Path, workspace: str | None) -> SessionSummary | None:
                 return None
             marked = [record for line in file if any(m in line for m in _TURN_MARKS) and (record := parse_line(line))]
         updated = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
-        found = turns(effective(number_turns(marked)))
+        found = turns(effective(number_turns(marked)).kept)
     except (OSError, SessionError, KeyError, TypeError, ValueError):
         return None
     if not found:

@@ -1,0 +1,61 @@
+"""What each turn changed in the workspace, so that files go back together with the conversation."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+
+from gptoss_tui.agent.events import Notice
+from gptoss_tui.errors import UndoError
+from gptoss_tui.undo import Choice, UndoReport, UndoStore
+
+Choices = Mapping[str, Choice]
+
+
+class Checkpoints:
+    """Names the edits of turns in the undo store, and takes them back by that name. Without a store: nothing."""
+
+    def __init__(self, store: UndoStore | None) -> None:
+        self._store = store
+        self._unsaved = secrets.token_hex(6)
+        self._recovered = False
+
+    def begin(self, session_id: str | None, turn_id: str) -> str:
+        """Edits belong to this turn from now on. Gives the name under which they are kept."""
+        name = f"{session_id or self._unsaved}/{turn_id}"
+        if self._store is not None:
+            self._store.begin(name)
+        return name
+
+    async def recover(self) -> tuple[Notice, ...]:
+        """Before the first edit: end what a killed process began, and say what was done or why it could not be."""
+        if self._store is None or self._recovered:
+            return ()
+        self._recovered = True
+        try:
+            return tuple(Notice(text=text) for text in await asyncio.to_thread(self._store.recover))
+        except UndoError as error:
+            return (Notice(text=error.message, hint=error.hint or ""),)
+
+    def undo(self, name: str, files: Sequence[str], choices: Choices) -> UndoReport | None:
+        """Take the edits of that name back; None when there are none in force.
+
+        `files` are what the turn is known to have changed. Raises UndoError, also when its edits are not kept any more.
+        """
+        undone = self._undone(name)
+        if undone is None and files:
+            raise UndoError(
+                f"What the turn changed is not kept any more: {', '.join(files)}; nothing was changed",
+                hint="a rewind drops the turn and leaves the files",
+            )
+        return self._store.undo(name, choices) if self._store is not None and undone is False else None
+
+    def redo(self, name: str, choices: Choices) -> UndoReport | None:
+        """Make the edits of that name again; None when none were taken back. Raises UndoError."""
+        return self._store.redo(name, choices) if self._store is not None and self._undone(name) else None
+
+    def _undone(self, name: str) -> bool | None:
+        """Whether the edits of that name were taken back; None when none are kept."""
+        kept = self._store.turns() if self._store is not None else ()
+        return next((edits.undone for edits in kept if edits.turn == name), None)

@@ -1,0 +1,90 @@
+"""The session file of a conversation: begun with the first message, gone on with, forked, and never in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gptoss_tui import __version__
+from gptoss_tui.agent.log import before_turn
+from gptoss_tui.agent.session import SessionFile, SessionStore, load_session
+from gptoss_tui.agent.sessions import shown_records
+from gptoss_tui.errors import SessionError, UsageError
+
+
+class Recorder:
+    """Writes into the session's file, if sessions are saved at all.
+
+    That a line cannot be written is told to `complain`, once until one can be; the conversation goes on in memory.
+    """
+
+    def __init__(self, store: SessionStore | None, workspace: Path, complain: Callable[[SessionError], None]) -> None:
+        self._store = store
+        self._workspace = workspace
+        self._complain = complain
+        self._file: SessionFile | None = None
+        self._failing = False
+
+    @property
+    def path(self) -> Path | None:
+        """The file, once there is one."""
+        return self._file.path if self._file else None
+
+    @property
+    def directory(self) -> Path:
+        """Where sessions are. Raises UsageError when none is saved."""
+        if self._store is None:
+            raise UsageError("Sessions are not saved here, so there is none to go on with")
+        return self._store.directory
+
+    def begin(self, model: str, date: str | None) -> None:
+        """Make the file, unless there is one."""
+        if self._file is not None or self._store is None:
+            return
+        try:
+            self._file = self._store.create(app=__version__, model=model, workspace=self._workspace, date=date)
+        except SessionError as error:
+            self._report(error)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append a line."""
+        if self._file is None:
+            return
+        try:
+            self._file.append(record)
+            self._failing = False
+        except SessionError as error:
+            self._report(error)
+
+    def go_on_in(self, file: SessionFile) -> None:
+        """Write into this file from now on."""
+        self.close()
+        self._file = file
+
+    def fork(self, turn: int | None) -> None:
+        """Go on in a new file that begins with what counts of this one, before `turn`. Raises SessionError."""
+        if self._file is None or self._store is None:
+            return
+        state = load_session(self._file.path)
+        records = shown_records(state)
+        file = self._store.create(
+            app=__version__,
+            model=state.header.model,
+            workspace=self._workspace,
+            date=state.header.date,
+            parent=state.header.id,
+            records=records if turn is None else before_turn(records, turn),
+        )
+        self.go_on_in(file)
+
+    def close(self) -> None:
+        """Close the file; the next message begins another one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _report(self, error: SessionError) -> None:
+        if not self._failing:
+            self._failing = True
+            self._complain(error)

@@ -40,25 +40,34 @@ class _Parser:
     """Recursive descent over the lines of a patch."""
 
     def __init__(self, text: str, notes: list[str]) -> None:
-        self._lines = [line.rstrip("\r") for line in text.split("\n")]
+        lines = text.removesuffix("\n").split("\n")
+        self._lines = [line.rstrip("\r") for line in lines]
         self._at = 0
         self._notes = notes
+        if any(line.endswith("\r") for line in lines):
+            self.note("the patch has CRLF line ends; files keep their own")
 
     def patch(self) -> Patch:
         operations: list[FileOperation] = []
         begun = ended = False
         while self._at < len(self._lines):
             line = self._lines[self._at]
-            control = _control(line)
+            control = self.control(line)
             if control == "Begin Patch":
+                if begun:
+                    self.note("*** Begin Patch was repeated: all parts were taken as one patch")
                 begun, ended = True, False
             elif control == "End Patch":
+                if ended:
+                    self.note("*** End Patch was repeated")
                 ended = True
             elif control in ("Add", "Update", "Delete"):
                 operations.append(self._operation(control))
                 continue
             elif line.strip():
                 self._stray(line, inside=bool(operations) and not ended)
+            else:
+                self.note("blank lines outside of the file parts were ignored")
             self._at += 1
         if not operations:
             raise PatchError("The patch holds no file operation.", hint=f"The form is:\n{_FORM}")
@@ -97,6 +106,7 @@ class _Parser:
         body = [(i, line) for i, line in self._body() if _control(line) != "End of File"]
         while body and not body[-1][1].strip():
             body.pop()
+            self.note(f"{path}: blank lines without + at the end were ignored")
         marked = [line.startswith("+") for _, line in body if line.strip()]
         if marked and not any(marked):
             self.note(f"{path}: the + in front of the lines was missing")
@@ -110,7 +120,7 @@ class _Parser:
 
     def _update(self, path: str) -> UpdateFile:
         move_to = None
-        if self._at < len(self._lines) and _control(self._lines[self._at]) == "Move to":
+        if self._at < len(self._lines) and self.control(self._lines[self._at]) == "Move to":
             move_to = self._path(self._lines[self._at])
             self._at += 1
         builder = _Hunks(self, path)
@@ -129,6 +139,15 @@ class _Parser:
         if inside or line.startswith("*** "):
             raise self.error(f"this line belongs to no file: {line!r}")
         self.note("text outside of the patch was ignored")
+
+    def control(self, line: str) -> str | None:
+        """`_control` of a line that is used now."""
+        found = _control(line)
+        if found and line != line.rstrip():
+            self.note("blanks after control lines were ignored")
+        if found and not line.startswith("*** "):
+            self.note("control lines without the space after *** were accepted")
+        return found
 
     def note(self, note: str) -> None:
         if note not in self._notes:
@@ -155,7 +174,7 @@ class _Hunks:
         if line.startswith("@@"):
             self._header(index, line)
             return
-        control = _control(line)
+        control = self._parser.control(line)
         if control == "End of File":
             self._close(at_end=True)
             self._ended = True
@@ -192,6 +211,7 @@ class _Hunks:
             return
         header = line[2:].strip()
         if header.endswith("@@"):
+            self._parser.note(f"{self._path}: @@ at the end of @@ lines was ignored")
             header = header[:-2].rstrip()
         if header:
             self._headers.append(header)
@@ -201,9 +221,13 @@ class _Hunks:
         lines = self._lines
         solid = lines[: len(lines) - self._blanks]
         if not at_end and (not solid or any(line.kind != "+" for line in solid)):
+            if len(solid) < len(lines):
+                self._parser.note(f"{self._path}: blank lines after a hunk were ignored")
             lines = solid
         if lines:
             number = len(self._hunks) + 1
+            if len(self._headers) > 1:
+                self._parser.note(f"{self._path}: hunk {number} is looked for in {' > '.join(self._headers)}")
             self._hunks.append(Hunk(number, self._start + 1, tuple(self._headers), tuple(lines), at_end))
             self._headers = []
         self._lines, self._blanks = [], 0

@@ -187,6 +187,8 @@ class _Planner:
             raise PatchError(f"{path}: it is a symbolic link; only files can be deleted or moved.")
         if path != self.tree.lexical(raw):
             self.notes.append(f"{raw} leads through a symbolic link: {path} is written")
+        elif path != raw:
+            self.notes.append(f"{raw} was read as {path}")
         return path
 
     def _read(self, path: str) -> tuple[bytes, int, TextFile | None]:

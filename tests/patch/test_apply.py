@@ -304,6 +304,7 @@ def test_the_root_may_be_reached_through_a_link(root: Path, tmp_path: Path) -> N
     text = f"*** Begin Patch\n*** Update File: {link}/a.txt\n-beta\n+B\n*** Add File: {root}/n.txt\n+n\n*** End Patch"
     plan = planned(link, text)
     assert plan.paths == ("a.txt", "n.txt")
+    assert plan.notes == (f"{link}/a.txt was read as a.txt", f"{root}/n.txt was read as n.txt")
     patch.apply(plan)
     assert (root / "a.txt").read_text() == "alpha\nB\n"
 

@@ -19,7 +19,7 @@ test: $(VENV)/.test sandbox
 sandbox:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v bwrap >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y -qq --no-install-recommends bubblewrap python3-minimal >/dev/null || \
+		apt-get install -y -qq --no-install-recommends bubblewrap python3 >/dev/null || \
 		echo "bubblewrap cannot be installed here" >&2; fi
 
 lint: $(VENV)/.dev

@@ -126,17 +126,20 @@ def _types_text(key: str) -> bool:
 
 def _together(places: Sequence[tuple[str, list[Binding]]]) -> set[frozenset[str]]:
     """Pairs of ids that are live at the same time."""
-    always = [b.id or "" for title, bindings in places if title == _ALWAYS for b in bindings]
-    pairs = {frozenset(pair) for pair in combinations(always, 2)}
-    for title, bindings in places:
-        if title != _ALWAYS:
-            ids = [b.id or "" for b in bindings]
-            pairs |= {frozenset(pair) for pair in combinations(ids, 2)}
-            pairs |= {frozenset((one, other)) for one in ids for other in always}
+    always = [b.id or "" for title, bindings in places if title == "Anywhere" for b in bindings]
+    pairs: set[frozenset[str]] = set()
+    for _, bindings in places:
+        ids = [b.id or "" for b in bindings]
+        around = (
+            always if ids and ids[0].startswith(_OF_THE_CHAT) else [one for one in always if one.startswith("app.")]
+        )
+        pairs |= {frozenset(pair) for pair in combinations(ids, 2)}
+        pairs |= {frozenset((one, other)) for one in ids for other in around}
     return pairs
 
 
-_ALWAYS = "Anywhere"
+_OF_THE_CHAT = ("chat.", "app.", "composer.", "approval.")
+"""Places of the chat; the others are screens over it."""
 
 
 def _drop_conflicts(keys: dict[str, str], known: Mapping[str, Binding], pairs: set[frozenset[str]]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -296,6 +296,9 @@ def make_app(
     prompt: str | None = None,
     history_path: Path | None = None,
     show_pages: bool = False,
+    keys: Mapping[str, str] | None = None,
+    state_path: Path | None = None,
+    theme: str = "auto",
 ) -> tuple[GptOssApp, ScriptedAgent]:
     """The app on a scripted agent."""
     agent = ScriptedAgent(list(scripts))
@@ -307,5 +310,8 @@ def make_app(
         history_path=history_path,
         clock=clock or Clock(),
         show_pages=show_pages,
+        keys=keys,
+        state_path=state_path,
+        theme=theme,
     )
     return app, agent

@@ -432,4 +432,4 @@ class ChatScreen(Screen[None]):
         """All keys."""
         from gptoss_tui.tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen())
+        self.app.push_screen(HelpScreen(self._keymap.keys))

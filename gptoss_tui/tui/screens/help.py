@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.text import Text
@@ -15,16 +16,20 @@ from gptoss_tui.tui.keys import KeyGroup, key_groups
 
 
 class HelpScreen(ModalScreen[None]):
-    """A list of keys over the conversation; any of its keys closes it."""
+    """A list of keys over the conversation; any of its keys closes it. `changed` has the person's own."""
 
     CSS_PATH = "../styles/help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f1,q,question_mark", "dismiss", "Close the help", id="help.close"),
     ]
 
+    def __init__(self, changed: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._changed = changed
+
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
-            groups = key_groups()
+            groups = key_groups(self._changed)
             width = max(len(row.keys) for group in groups for row in group.rows) + 2
             for group in groups:
                 yield Static(group.title, classes="help-title", markup=False)

@@ -18,7 +18,9 @@ _PASTE_BEGIN, _PASTE_END = "\x1b[200~", "\x1b[201~"
 _CSI = re.compile(r"\x1b\[([0-?]*)([ -/]*)([@-~])")
 _STRING = re.compile(r"\x1b(?:\]\d+;|P[0-9>!$=|]|_G|\^)[^\x1b\x07]*(?:\x07|\x1b\\)")
 """Replies of OSC, DCS, APC and PM: a text up to its end mark."""
-_STRING_BEGIN = re.compile(r"\x1b(?:\](?:\d+(?:;[^\x1b\x07]*\x1b?)?)?|(?:P[0-9>!$=|]|_G|\^)[^\x1b\x07]*\x1b?)\Z")
+_STRING_BEGIN = re.compile(
+    r"\x1b(?:\](?:\d+(?:;[^\x1b\x07]*\x1b?)?)?|P(?:[0-9>!$=|][^\x1b\x07]*\x1b?)?|_(?:G[^\x1b\x07]*\x1b?)?|\^[^\x1b\x07]*\x1b?)\Z"
+)
 _CSI_BEGIN = re.compile(r"\x1b\[[0-?]*[ -/]*\Z")
 _MOUSE_NAN = re.compile(r"\x1b\[<[0-9;.+-]*(?:NaN|Infinity|inf)[^Mm\x1b]*[Mm]")
 _MOUSE_NAN_BEGIN = re.compile(r"\x1b\[<[0-9;.+-]*(?:N|I|i)[^Mm\x1b]{0,40}\Z")
@@ -94,6 +96,8 @@ class InputFilter:
             return len(found[0])
         if found := _MOUSE_NAN.match(data, at):
             return len(found[0])
+        if _MOUSE_NAN_BEGIN.match(data, at):
+            return 0
         if found := _CSI.match(data, at):
             if scheme := _SCHEME.fullmatch(found[1]):
                 replies.append(Reply(scheme="dark" if scheme[1] == "1" else "light"))
@@ -105,7 +109,7 @@ class InputFilter:
     def _may_go_on(self, data: str, at: int) -> bool:
         if len(data) - at > MAX_HELD:
             return False
-        return any(begin.match(data, at) for begin in (_STRING_BEGIN, _MOUSE_NAN_BEGIN, _CSI_BEGIN))
+        return any(begin.match(data, at) for begin in (_STRING_BEGIN, _CSI_BEGIN))
 
     def _pass(self, data: str, at: int, keep: list[str]) -> int:
         keep.append(data[at])

@@ -23,7 +23,7 @@ WAIT_SECONDS = 0.4
 """How long Tab and Enter wait for a search that is under way."""
 
 Kind = Literal["", "command", "file"]
-_SPECIAL = ("tab", "enter", "up", "down", "escape", "ctrl+n", "ctrl+p")
+_SPECIAL = ("tab", "enter", "up", "down", "escape")
 
 
 @dataclass(slots=True)
@@ -94,9 +94,9 @@ class CompletionController:
         if not self.is_open:
             return False
         match key:
-            case "up" | "ctrl+p":
+            case "up":
                 self._view.move(-1)
-            case "down" | "ctrl+n":
+            case "down":
                 self._view.move(1)
             case "escape":
                 self._dismissed = self._open.mention.start if self._open.mention else -1
@@ -148,6 +148,7 @@ class CompletionController:
 
     def _show(self, rows: list[Choice]) -> None:
         self._view.show(rows)
+        self._view.styles.offset = (0, -min(len(rows), self._view.max_rows) - self._composer.outer_size.height)
         self._view.display = True
 
     def _close(self) -> None:

@@ -36,7 +36,6 @@ class Backend(Protocol):
         ...
 
 
-
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
     """Why there is no model, and what to do."""
@@ -54,6 +53,7 @@ class ModelLoader:
         self._engine: Engine | None = None
         self.state: LoadState = "idle"
         self.agent: AgentPort | None = None
+        self.info: EngineInfo | None = None
 
     async def load(self) -> EngineInfo | LoadFailure:
         """Bring everything up. The agent is made while the weights load, and kept for a second try."""
@@ -66,7 +66,7 @@ class ModelLoader:
         except Exception as error:  # a person must read it in the app, not in a traceback over it
             self.state = "failed"
             return LoadFailure(f"{type(error).__name__}: {error}", "This is a bug in gptoss-tui; please report it.")
-        self.state = "ready"
+        self.state, self.info = "ready", info
         return info
 
     @property
@@ -77,7 +77,7 @@ class ModelLoader:
     async def use_model(self, name: str) -> None:
         """End the agent and the engine; the next `load` brings up the model `name`."""
         await self.close()
-        self._engine, self.agent, self.state = None, None, "idle"
+        self._engine, self.agent, self.info, self.state = None, None, None, "idle"
         self._backend.use_model(name)
 
     async def check(self) -> bool:

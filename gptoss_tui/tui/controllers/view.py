@@ -20,6 +20,7 @@ from gptoss_tui.tui.controllers.transcript import TranscriptController
 from gptoss_tui.tui.keymap import Keymap
 from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.approval import ApprovalPanel
+from gptoss_tui.tui.widgets.choices import ChoiceList
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.gauge import composer_edge
 from gptoss_tui.tui.widgets.hints import HintLine
@@ -55,6 +56,8 @@ class ChatView:
         self._situation = situation
         self._composer = screen.query_one(Composer)
         self._bindings: dict[str, Binding] = {}
+        self.take_back: Callable[[str], str] = str
+        """Gives what was typed for a message that was not sent."""
 
     def connect(self, effort: EffortController, modes: ModeController, bindings: Sequence[Binding]) -> None:
         """What the composer's edge shows, and the bindings that hints may name."""
@@ -67,7 +70,13 @@ class ChatView:
         """Draw in other colours."""
         self._palette = palette
         query = self._screen.query_one
-        for widget in (query(StatusLine), query(LoadingBar), query(QueueView), query("#hints", HintLine)):
+        for widget in (
+            query(StatusLine),
+            query(LoadingBar),
+            query(QueueView),
+            query("#hints", HintLine),
+            query(ChoiceList),
+        ):
             widget.palette = palette
             widget.refresh(layout=False)
         if self._panel.is_mounted:
@@ -124,7 +133,7 @@ class ChatView:
         """These prompts will not run; they go back to where they were typed."""
         if prompts:
             draft = [self._composer.text] if self._composer.text else []
-            self._composer.set_draft("\n\n".join([*prompts, *draft]))
+            self._composer.set_draft("\n\n".join([*map(self.take_back, prompts), *draft]))
 
     def apply(self, event: ev.Event) -> None:
         """Follow a turn."""
@@ -142,6 +151,14 @@ class ChatView:
         """How far loading is."""
         if not progress.done:
             self._screen.query_one(LoadingBar).show(to_terminal_line(progress.stage), progress.fraction)
+
+    def show_fetching(self, progress: LoadProgress) -> None:
+        """How far a download is, while the model from before can be used."""
+        bar = self._screen.query_one(LoadingBar)
+        if progress.done:
+            bar.hide()
+        else:
+            bar.show(to_terminal_line(progress.stage), progress.fraction)
 
     def tick(self) -> None:
         """Advance what moves."""

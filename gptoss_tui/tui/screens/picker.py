@@ -92,8 +92,8 @@ class PickerScreen(ModalScreen[Picked | None]):
 
     CSS_PATH = "../styles/picker.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,ctrl+p", "move(-1)", "The one before", id="picker.up", priority=True),
-        Binding("down,ctrl+n", "move(1)", "The next one", id="picker.down", priority=True),
+        Binding("up", "move(-1)", "The one before", id="picker.up", priority=True),
+        Binding("down", "move(1)", "The next one", id="picker.down", priority=True),
         Binding("pageup", "page(-1)", "A page back", id="picker.page_up", priority=True),
         Binding("pagedown", "page(1)", "A page on", id="picker.page_down", priority=True),
         Binding("enter", "choose", "Choose", id="picker.choose", priority=True),

@@ -39,6 +39,7 @@ class ChoiceList(Widget):
 
     DEFAULT_CSS = """
     ChoiceList { height: auto; }
+    #completion { display: none; overlay: screen; width: 100%; max-width: 100; margin: 0 1; }
     """
 
     class Hovered(Message):

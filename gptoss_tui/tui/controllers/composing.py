@@ -1,0 +1,257 @@
+"""Everything behind the composer, put together: completion, commands, shell lines, drafts, history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.commands import ContextReport
+from gptoss_tui.engine.types import LoadProgress
+from gptoss_tui.settings import config_path
+from gptoss_tui.tui.blocks.notice import NoticeKind
+from gptoss_tui.tui.composing.draft import DraftStore
+from gptoss_tui.tui.composing.message import Note
+from gptoss_tui.tui.controllers.commands import CommandController, Parts
+from gptoss_tui.tui.controllers.completion import CompletionController
+from gptoss_tui.tui.controllers.conversation import ConversationController
+from gptoss_tui.tui.controllers.effort import EffortController
+from gptoss_tui.tui.controllers.history import HistoryController
+from gptoss_tui.tui.controllers.input import InputController
+from gptoss_tui.tui.controllers.loading import ModelLoader
+from gptoss_tui.tui.controllers.models import ModelController
+from gptoss_tui.tui.controllers.shell import ShellController
+from gptoss_tui.tui.controllers.status import StatusController
+from gptoss_tui.tui.controllers.transcript import TranscriptController
+from gptoss_tui.tui.controllers.view import ChatView
+from gptoss_tui.tui.slash.record import Record
+from gptoss_tui.tui.theme import Palette
+from gptoss_tui.tui.widgets.choices import ChoiceList
+from gptoss_tui.tui.widgets.composer import Composer
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from gptoss_tui.tui.app import GptOssApp
+    from gptoss_tui.tui.composing.files import FileFinder
+
+PROMPT_PREVIEW = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Folders: the workspace, where drafts are kept (None: nowhere), and the person's prompts (None: none)."""
+
+    workspace: Path
+    drafts: Path | None = None
+    prompts: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """The parts of the screen that commands and messages act on. `renew` begins an empty conversation."""
+
+    screen: Screen[None]
+    app: GptOssApp
+    composer: Composer
+    choices: ChoiceList
+    chat: ConversationController
+    loader: ModelLoader
+    view: ChatView
+    talk: TranscriptController
+    status: StatusController
+    effort: EffortController
+    palette: Callable[[], Palette]
+    clock: Callable[[], float]
+    renew: Callable[[], None]
+
+
+def places_for(workspace: str, history: Path | None) -> Places:
+    """The usual places: drafts beside the history of prompts, prompts beside the settings. Without a history, none."""
+    if history is None:
+        return Places(Path(workspace))
+    return Places(Path(workspace), history.parent / "drafts", config_path().parent / "prompts")
+
+
+class ComposingController:
+    """Implements `ComposerListener`; the screen hands it what was submitted."""
+
+    def __init__(self, around: Around, places: Places) -> None:
+        self._around = around
+        self._places = places
+        self.record = Record()
+        composer = around.composer
+        self.history = HistoryController(lambda: around.chat.agent, self, self.record, around.chat.run_other)
+        self.models = ModelController(around.loader, self, self.history, around.chat.load)
+        self.shell = ShellController(places.workspace, self._show, self._offer)
+        parts = Parts(
+            composer=composer,
+            chat=around.chat,
+            effort=around.effort,
+            history=self.history,
+            models=self.models,
+            shell=self.shell,
+            record=self.record,
+            palette=around.palette,
+            say=self.say,
+            send=self._send_typed,
+            renew=around.renew,
+        )
+        self.commands = CommandController(around.screen, around.app, parts, str(places.workspace), places.prompts)
+        self._input = InputController(
+            composer,
+            self,
+            self._spawn,
+            around.chat.submit,
+            self._outside,
+            self.commands.run,
+            places.workspace,
+            self._context,
+            DraftStore(places.drafts, str(places.workspace)) if places.drafts is not None else None,
+        )
+        self._completion = CompletionController(composer, around.choices, self.commands, self._finder)
+        composer.listener = self
+        around.view.take_back = self._input.take_back
+
+    # What the screen says
+
+    def submitted(self, text: str, *, later: bool) -> None:
+        """A draft was sent."""
+        self._completion.close()
+        self._input.submitted(text, later=later)
+
+    def take_back(self, message: str) -> str:
+        """What was typed for a message that was not sent."""
+        return self._input.take_back(message)
+
+    def chosen(self, index: int) -> None:
+        """A completion was clicked."""
+        self._completion.take_row(index)
+
+    def interrupt(self) -> bool:
+        """End what the person started beside the model: a shell line, a download. False when there is nothing."""
+        return self.shell.interrupt() or self.models.stop_fetching()
+
+    def apply(self, event: ev.Event) -> None:
+        """Follow the conversation."""
+        self.record.apply(event)
+
+    def close(self) -> None:
+        """Save the draft."""
+        self._input.close()
+        self._completion.close()
+
+    # ComposerListener
+
+    async def take_key(self, key: str) -> bool:
+        """A key before the composer gets it; True when it was for the completion."""
+        return await self._completion.take_key(key)
+
+    def changed(self) -> None:
+        """The text or the cursor is another one."""
+        self._completion.follow()
+        self._input.changed()
+
+    def recalled(self) -> None:
+        """The draft was put there, not typed."""
+        self._completion.recalled()
+
+    def search_history(self) -> None:
+        """Let the person choose an earlier prompt."""
+        self._spawn(self._search_history(), "history")
+
+    def edit_outside(self) -> None:
+        """Open the draft in the person's editor."""
+        self._input.edit_outside()
+
+    def emptied(self) -> None:
+        """Backspace in the empty composer takes the newest note away."""
+        self._input.drop_note()
+
+    async def _search_history(self) -> None:
+        from gptoss_tui.tui.screens.picker import Item, Picker, loaded
+
+        composer = self._around.composer
+        prompts = composer.prompts.newest_first()
+        items = [
+            Item(str(number), " ".join(prompt.split())[:300], preview=prompt[:PROMPT_PREVIEW], searched=prompt[:2000])
+            for number, prompt in enumerate(prompts)
+        ]
+        picked = await self.commands.pick(
+            Picker(
+                "Earlier prompts",
+                loaded(items),
+                what="take",
+                empty="No prompt was sent yet.",
+                preview=True,
+                query=composer.text if "\n" not in composer.text else "",
+                keep_order=False,
+            )
+        )
+        if picked is not None:
+            composer.set_draft(prompts[int(picked.value)])
+        composer.focus()
+
+    # What the parts need
+
+    def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
+        """Tell the person something, in the conversation."""
+        self._around.view.say(kind, message, hint)
+
+    def show_progress(self, progress: LoadProgress) -> None:
+        """How far a download is; what loading shows has its own way here."""
+        self._around.view.show_fetching(progress)
+
+    def show_conversation(self, events: tuple[ev.Event, ...]) -> None:
+        """Show these events in the place of the conversation."""
+        self._around.talk.clear()
+        for event in events:
+            self._around.talk.apply(event)
+        self._around.talk.flush()
+
+    def show_context(self, report: ContextReport) -> None:
+        """How full the context is now."""
+        self._around.status.set_context(report)
+
+    def drop_turns(self, turn_id: str) -> None:
+        """Take a turn and what came after it out of the view."""
+        self._around.talk.drop_from(turn_id)
+
+    def set_draft(self, text: str) -> None:
+        """Put a message back where it was typed."""
+        self._around.composer.set_draft(text)
+
+    def _show(self, event: ev.Event) -> None:
+        self._around.talk.apply(event)
+        self._around.talk.flush()
+        self.record.apply(event)
+
+    def _finder(self) -> FileFinder:
+        from gptoss_tui.tui.composing.files import FileFinder
+
+        return FileFinder(self._places.workspace, self._around.clock)
+
+    def _offer(self, note: Note) -> None:
+        self._input.offer(note)
+
+    def _send_typed(self, text: str) -> None:
+        self._input.submitted(text, later=False)
+
+    def _context(self) -> int:
+        info = self.models.info
+        return info.context if info is not None else 0
+
+    def _spawn(self, work: Coroutine[Any, Any, None], group: str) -> object:
+        return self._around.screen.run_worker(work, group=group)
+
+    def _outside(self, work: Callable[[], str]) -> str:
+        from textual.app import SuspendNotSupported
+
+        from gptoss_tui.tui.composing.editor import EditorError
+
+        with suppress(SuspendNotSupported), self._around.app.suspend():
+            return work()
+        raise EditorError("This terminal cannot be lent to an editor; the draft is as it was")

@@ -8,6 +8,7 @@ lists them: nothing is guessed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -56,13 +57,15 @@ def match_hunks(hunks: Sequence[Hunk], lines: Sequence[str]) -> Matched:
     index = LineIndex(lines)
     matcher = _Matcher(index, Scopes(index), _Progress(bytearray(len(lines))))
     errors: list[str] = []
-    for at, hunk in enumerate(hunks):
+    left = Counter((hunk.old, hunk.headers) for hunk in hunks)
+    for hunk in hunks:
         if len(errors) == _MAX_ERRORS:
             break
         try:
-            matcher.place(hunk, hunks[at:])
+            matcher.place(hunk, left[hunk.old, hunk.headers])
         except PatchError as error:
             errors.append(error.message)
+        left[hunk.old, hunk.headers] -= 1
     done = matcher.progress
     edits = sorted(done.edits, key=lambda edit: (edit.start, edit.stop))
     return Matched(tuple(edits), tuple(done.notes), tuple(errors))
@@ -74,8 +77,11 @@ class _Matcher:
     scopes: Scopes
     progress: _Progress
 
-    def place(self, hunk: Hunk, rest: Sequence[Hunk]) -> None:
-        """Find the place of `hunk` and record its edits. `rest` starts with `hunk` itself."""
+    def place(self, hunk: Hunk, repeats: int) -> None:
+        """Find the place of `hunk` and record its edits. `repeats` hunks, it included, still ask for these lines.
+
+        As many equal hunks as there are places take one place each.
+        """
         scopes = self.scopes.of(hunk.headers)
         if hunk.headers and not scopes:
             raise PatchError(header_missing(hunk, self.scopes.missing(hunk.headers), self.index.lines))
@@ -86,7 +92,7 @@ class _Matcher:
             for name, rung, pattern in _rungs(hunk):
                 for region in group:
                     hits = self._hits(rung, pattern, region, hunk)
-                    if len(hits) > 1 and _repeats(hunk, rest) != len(hits):
+                    if len(hits) > 1 and repeats != len(hits):
                         raise PatchError(ambiguous(hunk, hits, self.index.lines))
                     if hits:
                         self._note_region(hunk, hits[0], region, rung, pattern)
@@ -190,11 +196,6 @@ def _rungs(hunk: Hunk) -> list[tuple[str, Rung, Sequence[str]]]:
     if unmarked != hunk.old:
         rungs.insert(2, (_UNMARKED, TRAILING, unmarked))
     return rungs
-
-
-def _repeats(hunk: Hunk, rest: Sequence[Hunk]) -> int:
-    """How many hunks from here on ask for the same lines: as many as there are places means one for each."""
-    return sum(other.old == hunk.old and other.headers == hunk.headers for other in rest)
 
 
 def _edits(hunk: Hunk, start: int, added: Sequence[str]) -> list[Edit]:

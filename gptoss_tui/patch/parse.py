@@ -13,6 +13,7 @@ end at `\\n` or `\\r\\n` and at nothing else.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 from gptoss_tui.errors import PatchError
 from gptoss_tui.patch.types import AddFile, DeleteFile, FileOperation, Hunk, HunkLine, LineKind, Patch, UpdateFile
@@ -33,17 +34,17 @@ def parse(text: str) -> Patch:
     bare, notes = unwrap(text)
     if UNWRITABLE.search(bare):
         raise PatchError("The patch holds NUL characters or lone surrogates, which no text file can hold.")
-    return _Parser(bare, list(notes)).patch()
+    return _Parser(bare, notes).patch()
 
 
 class _Parser:
     """Recursive descent over the lines of a patch."""
 
-    def __init__(self, text: str, notes: list[str]) -> None:
+    def __init__(self, text: str, notes: Iterable[str]) -> None:
         lines = text.removesuffix("\n").split("\n")
         self._lines = [line.rstrip("\r") for line in lines]
         self._at = 0
-        self._notes = notes
+        self._notes = dict.fromkeys(notes)
         if any(line.endswith("\r") for line in lines):
             self.note("the patch has CRLF line ends; files keep their own")
 
@@ -75,7 +76,8 @@ class _Parser:
             self.note("*** Begin Patch was missing")
         if not ended:
             self.note("*** End Patch was missing: the patch may be cut off")
-        return Patch(_merged(operations, self._notes), tuple(self._notes))
+        merged = _merged(operations, self.note)
+        return Patch(merged, tuple(self._notes))
 
     def _operation(self, kind: str) -> FileOperation:
         path = self._path(self._lines[self._at])
@@ -150,8 +152,8 @@ class _Parser:
         return found
 
     def note(self, note: str) -> None:
-        if note not in self._notes:
-            self._notes.append(note)
+        """Something that was forgiven: said once, however often it was used."""
+        self._notes[note] = None
 
     def error(self, what: str, index: int | None = None) -> PatchError:
         return PatchError(f"Patch line {(self._at if index is None else index) + 1}: {what}.")
@@ -249,7 +251,7 @@ def _control(line: str) -> str | None:
     return match[2] or ("Move to" if match[1].startswith("Move to") else match[1])
 
 
-def _merged(operations: list[FileOperation], notes: list[str]) -> tuple[FileOperation, ...]:
+def _merged(operations: list[FileOperation], note: Callable[[str], None]) -> tuple[FileOperation, ...]:
     """Several updates of one file as one: models repeat the file line for each hunk."""
     merged: dict[str, UpdateFile] = {}
     out: list[FileOperation | str] = []
@@ -267,5 +269,5 @@ def _merged(operations: list[FileOperation], notes: list[str]) -> tuple[FileOper
         hunks = (*earlier.hunks, *operation.hunks)
         numbered = tuple(Hunk(i, h.patch_line, h.headers, h.lines, h.at_end) for i, h in enumerate(hunks, 1))
         merged[operation.path] = UpdateFile(operation.path, numbered, earlier.move_to or operation.move_to)
-        notes.append(f"{operation.path}: its updates were taken together")
+        note(f"{operation.path}: its updates were taken together")
     return tuple(merged[item] if isinstance(item, str) else item for item in out)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gptoss_tui.patch.lines import LADDER, LineIndex, indent_of
+from gptoss_tui.patch.lines import LADDER, MAX_HITS, LineIndex, indent_of
 
 _BRACKETS = tuple(")]}{")
+_MAX_OUTER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +29,57 @@ class Scopes:
 
     def __init__(self, index: LineIndex) -> None:
         self._index = index
-        self._found: dict[str, list[Scope]] = {}
+        self._lines: dict[str, list[int]] = {}
+        self._scopes: dict[int, Scope] = {}
 
     def of(self, headers: tuple[str, ...]) -> list[Scope]:
-        """The scopes of the innermost header, inside those of the outer ones. Empty when a header is missing."""
-        scopes: list[Scope] | None = None
-        for header in headers:
-            inner = self._single(header)
-            scopes = inner if scopes is None else _within(inner, scopes)
-        return scopes or []
+        """The scopes of the innermost header, inside those of the outer ones. Empty when a header is missing.
+
+        At most `MAX_HITS` of them: a header that stands at more places says too little to tell them apart.
+        """
+        if not headers:
+            return []
+        around = [Scope(-1, len(self._index.lines), True)]
+        for header in headers[:-1]:
+            around = self._inside(around, header, _MAX_OUTER)
+        return self._inside(around, headers[-1], MAX_HITS)
 
     def missing(self, headers: tuple[str, ...]) -> str:
         """The first header that has no place."""
         return next(h for n, h in enumerate(headers, 1) if not self.of(headers[:n]))
 
-    def _single(self, header: str) -> list[Scope]:
-        if header not in self._found:
-            self._found[header] = [self._scope(line) for line in self._lines_of(header)]
-        return self._found[header]
+    def _inside(self, around: Sequence[Scope], header: str, limit: int) -> list[Scope]:
+        """The scopes of `header` that open inside of `around`, cut to it; in the order of the file."""
+        lines = self._lines_of(header)
+        kept: dict[int, Scope] = {}
+        for outer in around:
+            for line in lines[bisect_right(lines, outer.header) : bisect_left(lines, outer.stop)]:
+                if len(kept) == limit:
+                    break
+                scope = self._scope(line)
+                kept.setdefault(line, Scope(line, min(scope.stop, outer.stop), scope.block))
+        return [kept[line] for line in sorted(kept)]
 
     def _lines_of(self, header: str) -> list[int]:
+        """Every line that `header` means, ascending."""
+        if header not in self._lines:
+            self._lines[header] = self._looked_up(header)
+        return self._lines[header]
+
+    def _looked_up(self, header: str) -> list[int]:
+        everywhere = len(self._index.lines)
         for rung in LADDER:
-            if hits := self._index.positions(rung, header):
+            if hits := self._index.find(rung, [header], 0, everywhere, limit=everywhere):
                 return hits
-        return self._index.containing(header, at_start=True) or self._index.containing(header, at_start=False)
+        starting = self._index.containing(header, at_start=True, limit=everywhere)
+        return starting or self._index.containing(header, at_start=False, limit=everywhere)
 
     def _scope(self, header: int) -> Scope:
+        if header not in self._scopes:
+            self._scopes[header] = self._measured(header)
+        return self._scopes[header]
+
+    def _measured(self, header: int) -> Scope:
         lines = self._index.lines
         depth = len(indent_of(lines[header]))
         deeper = False
@@ -64,13 +92,3 @@ class Scopes:
             elif not stripped.startswith(_BRACKETS):
                 return Scope(header, at, True) if deeper else Scope(header, len(lines), False)
         return Scope(header, len(lines), deeper)
-
-
-def _within(inner: list[Scope], outer: list[Scope]) -> list[Scope]:
-    """The scopes of `inner` that open inside a scope of `outer`, cut to it; in the order of the file."""
-    kept: dict[int, Scope] = {}
-    for around in outer:
-        for scope in inner:
-            if around.header < scope.header < around.stop:
-                kept.setdefault(scope.header, Scope(scope.header, min(scope.stop, around.stop), scope.block))
-    return [kept[line] for line in sorted(kept)]

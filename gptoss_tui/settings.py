@@ -51,7 +51,7 @@ class Settings:
     """
 
     model: str = "nano"
-    backend: str = "torch"
+    backend: str = "auto"
     dtype: Dtype = "bfloat16"
     context: int | None = None
     threads: int | None = None

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -14,6 +15,10 @@ from hypothesis import settings
 # spin while they do, cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Triton decides when it is imported whether it compiles its kernels or interprets them.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Edits of tests are not kept among the edits of the person who runs them.
 if "GPTOSS_TUI_UNDO" not in os.environ:

@@ -10,22 +10,38 @@ from typing import cast
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.memory import MemoryPlan, check, gigabytes, plan
+from gptoss_tui.engine.triton.memory import TRITON_NEEDS
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import UsageError
 
-BACKENDS = {"torch": "gptoss_tui.engine.torch.backend"}
+BACKENDS = {"torch": "gptoss_tui.engine.torch.backend", "triton": "gptoss_tui.engine.triton.backend"}
 """Name to the module whose `load_backend(spec, report)` loads it."""
 
 PYTHON_BACKENDS_VARIABLE = "GPTOSS_TUI_PYTHON_BACKENDS"
 """Set to 1, it lets `python:package.module` name a backend outside the package (experiments and tests)."""
+
+OLDEST_GPU = (8, 0)
+"""Compute capability of Ampere, the first with bfloat16 in its matrix units."""
+
+AUTO = "auto"
+"""The name for the fastest backend that this machine has."""
 
 SMALLEST_CONTEXT = 4096
 """A context that nobody asked for is not cut below this: a chat with tools needs about as much."""
 
 
 def backend_names() -> list[str]:
-    """The names that `--backend` takes, sorted."""
+    """The names that `--backend` takes beside `auto`, sorted."""
     return sorted(BACKENDS)
+
+
+def fastest_backend() -> str:
+    """The backend that `auto` means on this machine: the GPU's where torch sees one that its kernels run on."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() >= OLDEST_GPU:
+        return "triton"
+    return "torch"
 
 
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
@@ -35,6 +51,10 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     Imports torch and the like: call it in the worker only. Raises UsageError for an unknown name, MemoryPlanError, and
     whatever the backend raises (CheckpointError, EngineError).
     """
+    if spec.backend == AUTO:
+        spec = replace(spec, backend=fastest_backend())
+    if spec.backend == "triton":
+        spec = replace(spec, device="cuda")
     module = import_module(backend_module(spec.backend))
     if spec.backend not in BACKENDS:
         return cast(Backend, module.load_backend(spec, report))
@@ -61,9 +81,10 @@ def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
     """`spec` with a context that fits in memory, and what it needs in words. Raises MemoryPlanError."""
     checkpoint = open_checkpoint(spec.checkpoint)
     available = _available(spec.device)
+    needs = TRITON_NEEDS if spec.backend == "triton" else None
 
     def plan_for(context: int | None) -> MemoryPlan:
-        return plan(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype, available=available)
+        return plan(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype, available=available, needs=needs)
 
     chosen = plan_for(spec.context)
     if spec.context is None:
@@ -76,10 +97,10 @@ def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
 
 def _available(device: str) -> int | None:
     """Free bytes of a GPU with memory of its own; None for every other device: its memory is the machine's."""
-    if not device.startswith("cuda"):
-        return None
     import torch
 
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        return None
     return int(torch.cuda.mem_get_info(device)[0])
 
 

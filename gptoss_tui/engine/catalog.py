@@ -12,6 +12,7 @@ from typing import Literal
 import platformdirs
 
 from gptoss_tui.engine.checkpoint import Checkpoint, open_checkpoint, tensor_table
+from gptoss_tui.engine.checkpoint.random_weights import RANDOM_PREFIX, random_model
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout, ModelConfig
 from gptoss_tui.engine.nano import compact_file
 from gptoss_tui.errors import CheckpointError, ModelNotFoundError
@@ -73,14 +74,17 @@ def resolve_model(name_or_path: str | Path) -> Path:
     """The directory of a model, which `open_checkpoint` takes; for `nano` its compact file, which the worker unpacks.
 
     A name is `nano`, a published model (`gpt-oss-20b`, `openai/gpt-oss-20b`), found in the models directory or complete
-    in the Hugging Face cache, or a folder of the models directory. Everything else is the path of a directory; names
-    come first, so a folder of such a name in the current directory is `./nano`.
+    in the Hugging Face cache, `random:` and a published model (random weights of its shape, for benchmarks), or a
+    folder of the models directory. Everything else is the path of a directory; names come first, so a folder of such a
+    name in the current directory is `./nano`.
 
     Raises ModelNotFoundError with what to do as its hint.
     """
     name = str(name_or_path)
     if name == NANO:
         return compact_file()
+    if name.startswith(RANDOM_PREFIX):
+        return random_model(name).directory
     if model := published_model(name):
         return _resolve_published(model)
     if not _is_path(name) and (directory := models_directory() / name).is_dir():

@@ -1,7 +1,8 @@
 """What a model needs in memory and what this machine has, known before anything is allocated.
 
-The needs are those of the torch engine: weights stay packed, full layers keep every token, sliding layers keep their
-window, a chunk, and now and then a snapshot for going back. A few beginnings of prompts are kept beside that.
+What the weights take is common to all engines; what a context takes is up to the engine (`Needs`). The needs here are
+those of the torch engine: full layers keep every token, sliding layers keep their window, a chunk, and now and then a
+snapshot for going back. A few beginnings of prompts are kept beside that.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import subprocess
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,14 @@ _RUNTIME_BYTES = 620_000_000
 """Resident size of a process with torch imported, its threads' buffers, and oneDNN's compiled products; measured."""
 
 _DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an engine needs beside the weights, in bytes: functions of model, context in tokens, and dtype."""
+
+    kv_bytes: Callable[[ModelConfig, int, Dtype], int]
+    scratch_bytes: Callable[[ModelConfig, int, Dtype], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +75,21 @@ def plan(
     dtype: Dtype = "bfloat16",
     *,
     available: int | None = None,
+    needs: Needs | None = None,
 ) -> MemoryPlan:
     """The memory plan of a model whose tensors take `weight_bytes` on disk, for `context` tokens in `dtype`.
 
     `context` None takes the longest one of the model that fits, and the whole one when none does or the memory is
-    unknown. `available` is the memory of the device, by default `available_memory()` of this machine.
+    unknown. `available` is the memory of the device, by default `available_memory()` of this machine; `needs` are the
+    engine's, by default the torch engine's.
     """
+    needs = needs or TORCH_NEEDS
     if available is None:
         available = available_memory()
     weights = weight_bytes + _widened_bytes(config, dtype)
 
     def total(tokens: int) -> int:
-        return weights + _kv_bytes(config, tokens, dtype) + _scratch_bytes(config, tokens, dtype)
+        return weights + needs.kv_bytes(config, tokens, dtype) + needs.scratch_bytes(config, tokens, dtype)
 
     largest = None
     if available is not None:
@@ -87,8 +99,8 @@ def plan(
     return MemoryPlan(
         context=context,
         weights=weights,
-        kv_cache=_kv_bytes(config, context, dtype),
-        scratch=_scratch_bytes(config, context, dtype),
+        kv_cache=needs.kv_bytes(config, context, dtype),
+        scratch=needs.scratch_bytes(config, context, dtype),
         available=available,
         largest_context=largest,
     )
@@ -147,6 +159,9 @@ def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
     logits = 2 * SCORE_ROWS * config.vocab_size * 4
     rope = context * config.head_dim * size
     return _RUNTIME_BYTES + activations + scores + unpacked + logits + rope
+
+
+TORCH_NEEDS = Needs(_kv_bytes, _scratch_bytes)
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -59,8 +59,8 @@ class SamplingParams:
 class EngineSpec:
     """What to load: a checkpoint's directory, or the file of the built-in model, and how to run it.
 
-    `context` None is all that the model has and memory holds. `name` is what people call the model, by default the
-    name of its directory.
+    `backend` "auto" takes the fastest one that this machine has. `context` None is all that the model has and memory
+    holds. `name` is what people call the model, by default the name of its directory.
     """
 
     checkpoint: Path

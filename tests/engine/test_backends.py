@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from gptoss_tui.engine import memory
-from gptoss_tui.engine.backends import SMALLEST_CONTEXT, backend_module, backend_names, load_backend
+from gptoss_tui.engine.backends import SMALLEST_CONTEXT, backend_module, backend_names, fastest_backend, load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import MemoryPlanError, UsageError
@@ -44,6 +45,24 @@ def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="no backend") as caught:
         backend_module(name)
     assert caught.value.hint == f"available: {', '.join(backend_names())}"
+
+
+@pytest.mark.parametrize(
+    ("found", "capability", "name"), [(False, (0, 0), "torch"), (True, (7, 5), "torch"), (True, (8, 6), "triton")]
+)
+def test_auto_takes_the_gpu_where_there_is_one_that_will_do(
+    found: bool, capability: tuple[int, int], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: found)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert fastest_backend() == name
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_auto_loads_the_torch_backend_without_a_gpu(spec: EngineSpec) -> None:
+    backend = load_backend(replace(spec, backend="auto"), lambda step: None)
+    assert backend.info().backend == "torch"
+    backend.close()
 
 
 def test_the_plan_is_shown_before_anything_is_loaded(spec: EngineSpec) -> None:

@@ -1,8 +1,19 @@
 """Checkpoints on disk: one canonical set of tensors, two layouts, read memory-mapped and written as a stream."""
 
-from gptoss_tui.engine.checkpoint.random_weights import random_checkpoint
-from gptoss_tui.engine.checkpoint.reader import Checkpoint, open_checkpoint
+from pathlib import Path
+
+from gptoss_tui.engine.checkpoint import reader
+from gptoss_tui.engine.checkpoint.random_weights import RANDOM_PREFIX, random_checkpoint, random_model
+from gptoss_tui.engine.checkpoint.reader import Checkpoint
 from gptoss_tui.engine.checkpoint.tensors import TensorSpec, tensor_table
 from gptoss_tui.engine.checkpoint.writer import write_checkpoint
+
+
+def open_checkpoint(directory: Path) -> Checkpoint:
+    """As `reader.open_checkpoint`; a path `random:NAME` is a model of random weights. Raises CheckpointError."""
+    if str(directory).startswith(RANDOM_PREFIX):
+        return random_model(str(directory))
+    return reader.open_checkpoint(directory)
+
 
 __all__ = ["Checkpoint", "TensorSpec", "open_checkpoint", "random_checkpoint", "tensor_table", "write_checkpoint"]

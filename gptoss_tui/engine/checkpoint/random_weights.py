@@ -7,12 +7,19 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gptoss_tui.engine.checkpoint.reader import Checkpoint
 from gptoss_tui.engine.checkpoint.tensors import TensorSpec, tensor_table
 from gptoss_tui.engine.checkpoint.writer import ReportBytes, write_checkpoint
-from gptoss_tui.engine.config import Layout, ModelConfig
+from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout, ModelConfig
+from gptoss_tui.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
+
+RANDOM_PREFIX = "random:"
+"""What a model's name begins with when it is to be made of random numbers, as in `random:gpt-oss-20b`."""
+
+RANDOM_SHAPES = {"gpt-oss-20b": GPT_OSS_20B, "gpt-oss-120b": GPT_OSS_120B}
 
 # Standard deviation of a uniformly random MXFP4 nibble before its scale: sqrt(68.5 / 8).
 _NIBBLE_STD = 2.926
@@ -42,20 +49,44 @@ def random_checkpoint(
     write_checkpoint(directory, config, read, layout, max_shard_bytes=max_shard_bytes, on_progress=on_progress)
 
 
-def random_tensor(name: str, spec: TensorSpec, seed: int) -> torch.Tensor:
-    """The random tensor of the canonical name `name`, on the CPU."""
+class RandomCheckpoint(Checkpoint):
+    """A model of random weights that no file holds: made when read, on the GPU where there is one. For benchmarks."""
+
+    def __init__(self, name: str, config: ModelConfig, seed: int = 0) -> None:
+        super().__init__(Path(RANDOM_PREFIX + name), config, "original", {})
+        self._table, self._seed = tensor_table(config), seed
+
+    def read(self, name: str) -> torch.Tensor:
+        """The canonical tensor `name`; raises KeyError for another name."""
+        import torch
+
+        return random_tensor(name, self._table[name], self._seed, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def random_model(name: str) -> RandomCheckpoint:
+    """The model of `random:NAME`, which has the shape of the published model NAME. Raises CheckpointError."""
+    shape = name.removeprefix(RANDOM_PREFIX)
+    if shape not in RANDOM_SHAPES:
+        raise CheckpointError(f"there is no shape {shape!r}", hint=f"known shapes: {', '.join(RANDOM_SHAPES)}")
+    return RandomCheckpoint(shape, RANDOM_SHAPES[shape])
+
+
+def random_tensor(name: str, spec: TensorSpec, seed: int, device: str = "cpu") -> torch.Tensor:
+    """The random tensor of the canonical name `name`. Other devices draw other numbers."""
     import torch
 
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+    generator = torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little", signed=True))
     if name.endswith(".blocks"):
-        words = torch.empty(math.prod(spec.shape) // 8, dtype=torch.int64)
+        words = torch.empty(math.prod(spec.shape) // 8, dtype=torch.int64, device=device)
         return words.random_(-(2**63), None, generator=generator).view(torch.uint8).view(spec.shape)
     if name.endswith(".scales"):
         exponent = round(math.log2(1 / (math.sqrt(32 * spec.shape[-1]) * _NIBBLE_STD)))
-        return torch.randint(126 + exponent, 129 + exponent, spec.shape, dtype=torch.uint8, generator=generator)
+        return torch.randint(
+            126 + exponent, 129 + exponent, spec.shape, dtype=torch.uint8, generator=generator, device=device
+        )
     mean, std = _normal(name, spec)
-    return torch.empty(spec.shape, dtype=torch.bfloat16).normal_(mean, std, generator=generator)
+    return torch.empty(spec.shape, dtype=torch.bfloat16, device=device).normal_(mean, std, generator=generator)
 
 
 def _normal(name: str, spec: TensorSpec) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.sampling import new_generator, sample
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.kv_cache import KVCache
+from gptoss_tui.engine.triton.memory import PREFILL_CHUNK, SCORE_ROWS
 from gptoss_tui.engine.triton.prefill import Prefill
 from gptoss_tui.engine.triton.selftest import check_device
 from gptoss_tui.engine.triton.steps import Steps
@@ -33,12 +34,6 @@ from gptoss_tui.engine.types import (
     Token,
 )
 from gptoss_tui.errors import EngineError
-
-PREFILL_CHUNK = 4096
-"""Tokens. A chunk reads every expert that one of its tokens chose, and a cancel waits for its end."""
-
-SCORE_ROWS = 64
-"""Positions whose logits are in memory at once while scoring."""
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 

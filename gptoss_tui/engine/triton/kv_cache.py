@@ -1,12 +1,12 @@
 """Keys and values of one sequence on a GPU, kept between requests.
 
-Full layers hold every token, in segments of `SEGMENT` tokens, allocated when the first token needs them. Sliding
+Full layers hold every token, in segments of some thousand tokens, allocated when the first token needs them. Sliding
 layers share the shape of a ring: position p lies in slot p % `ring`. A ring is longer than the window by at least the
 longest chunk, so that a chunk can be appended before its first query has looked back, and going back by what is
 left of it is free. Further back a snapshot of the window is needed (see engine/prefix.py for where they are taken).
 
 Kernels find a layer's memory through a table of addresses, int64 [layers, 2, segments]: position p of a full layer is
-in segment p // SEGMENT, of a sliding one in segment 0 (its table has one segment that is as long as the ring). Each
+in segment p // segment, of a sliding one in segment 0 (its table has one segment that is as long as the ring). Each
 segment holds [K, slots, D]. The tables stay where they are, so a captured graph survives growth.
 
 Beside the sequence stand kept prefixes, as in the torch engine: copies of a few beginnings, which `restore` puts in
@@ -24,13 +24,8 @@ from torch import Tensor
 
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.prefix import common_prefix, prefix_digest
-from gptoss_tui.engine.torch.kv_cache import KEPT_TOKENS, MAX_KEPT, MAX_MARKS
-
-SEGMENT = 4096
-"""Tokens. 101 MB for all full layers of gpt-oss-20b in bfloat16."""
-
-SNAPSHOT_INTERVAL = 1024
-"""Tokens. A snapshot of gpt-oss-20b in bfloat16 takes 3.1 MB."""
+from gptoss_tui.engine.torch.kv_cache import KEPT_TOKENS, MAX_KEPT, MAX_MARKS, SNAPSHOT_INTERVAL
+from gptoss_tui.engine.triton.memory import ring_slots, segment_slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +48,14 @@ class KVCache:
         self.config, self.context, self.dtype, self.device = config, context, dtype, device
         self.tokens: list[int] = []
         self._past = config.sliding_window - 1
-        self.ring = 1 << (self._past + max_chunk - 1).bit_length()
-        self.segment = min(SEGMENT, 1 << (context - 1).bit_length())
+        self.ring = ring_slots(config, max_chunk)
+        self.segment = segment_slots(context)
         self.segments = -(-context // self.segment)
         sliding, heads, dim = config.num_sliding_layers, config.num_key_value_heads, config.head_dim
         self._full_layers = config.num_hidden_layers - sliding
         # Index 0 is keys, 1 is values.
         self._sliding = torch.empty((sliding, 2, heads, self.ring, dim), dtype=dtype, device=device)
-        self._full: list[Tensor] = []  # segments of [full layers, 2, K, SEGMENT, D]
+        self._full: list[Tensor] = []  # segments of [full layers, 2, K, segment, D]
         self._sliding_table = _addresses(self._sliding)[..., None].to(device)  # [layers, 2, 1]
         self._full_table = torch.zeros((self._full_layers, 2, self.segments), dtype=torch.int64, device=device)
         self._newest = 0  # positions below this were written to the rings at some time

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gptoss_tui.engine.triton import kv_cache
+from gptoss_tui.engine.triton import kv_cache, memory
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from tests.engine.triton.conftest import SHAPES
 
@@ -17,7 +17,7 @@ CHUNK = 8
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch) -> KVCache:
     """Segments of 16 tokens, snapshots every 16, a ring of 16 slots."""
-    monkeypatch.setattr(kv_cache, "SEGMENT", 16)
+    monkeypatch.setattr(memory, "SEGMENT", 16)
     monkeypatch.setattr(kv_cache, "SNAPSHOT_INTERVAL", 16)
     return KVCache(CONFIG, 100, CHUNK, torch.float32, torch.device("cpu"))
 
@@ -71,6 +71,22 @@ def test_memory_is_allocated_when_a_token_needs_it(cache: KVCache) -> None:
     write(cache, list(range(16)))
     segment = 16 * cache.bytes_per_token
     assert cache.nbytes - before - sum(s.nbytes for s in cache._snapshots.values()) == segment
+
+
+@pytest.mark.parametrize("context", [5, 64, 5000])
+def test_planned_bytes_are_the_most_that_the_cache_takes(context: int) -> None:
+    """With every segment, snapshot, mark and kept prefix."""
+    chunk = min(memory.PREFILL_CHUNK, context)
+    cache = KVCache(CONFIG, context, chunk, torch.float32, torch.device("cpu"))
+    planned = memory.TRITON_NEEDS.kv_bytes(CONFIG, context, "float32")
+    for start in range(0, context, chunk):
+        step = list(range(start, min(start + chunk, context)))
+        cache.reserve(len(step))
+        cache.commit(step)
+        for back in range(1, min(20, len(step))):
+            cache.mark(cache.length - back)
+        cache.keep(cache.length)
+    assert planned // 2 < cache.nbytes <= planned
 
 
 @pytest.mark.parametrize("cut", [0, 3, 15, 16, 17, 37, 44, 49, 50])

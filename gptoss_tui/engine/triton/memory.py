@@ -1,0 +1,56 @@
+"""What the Triton engine needs on the device beside the weights. No torch here: plans are made before it is loaded."""
+
+from __future__ import annotations
+
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.memory import KEPT_TOKENS, MAX_KEPT, MAX_MARKS, SNAPSHOT_INTERVAL, Needs
+from gptoss_tui.engine.types import Dtype
+
+PREFILL_CHUNK = 2048
+"""Tokens. A chunk reads every expert that one of its tokens chose, and a cancel waits for its end."""
+
+SEGMENT = 4096
+"""Tokens that the full layers' cache grows by: 101 MB for gpt-oss-20b in bfloat16."""
+
+SCORE_ROWS = 64
+"""Positions whose logits are in memory at once while scoring."""
+
+_LIBRARIES = 400_000_000
+"""Code of kernels, workspaces of the vendor's library, captured steps, and what an allocator cannot give back."""
+
+_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
+
+
+def ring_slots(config: ModelConfig, chunk: int) -> int:
+    """Slots of a sliding layer: a power of two that holds the window and a chunk behind it."""
+    return 1 << (config.sliding_window + chunk - 2).bit_length()
+
+
+def segment_slots(context: int) -> int:
+    """Tokens of a segment of the full layers: a power of two, no more than a short context needs."""
+    return min(SEGMENT, 1 << (context - 1).bit_length())
+
+
+def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
+    """Whole segments of the full layers, rings of the sliding ones, snapshots, kept prefixes."""
+    layer_token = 2 * config.kv_width * _BYTES[dtype]
+    sliding, past = config.num_sliding_layers, config.sliding_window - 1
+    segment = segment_slots(context)
+    held = -(-context // segment) * segment + min(KEPT_TOKENS, MAX_KEPT * context)
+    snapshots = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context) + MAX_KEPT
+    slots = ring_slots(config, min(PREFILL_CHUNK, context)) + min(past, context) * snapshots
+    return layer_token * ((config.num_hidden_layers - sliding) * held + sliding * slots)
+
+
+def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
+    """A chunk's activations, logits, rotary tables, and a layer's experts twice while they are repacked."""
+    size, chunk = _BYTES[dtype], min(PREFILL_CHUNK, context)
+    hidden, top = config.hidden_size, config.experts_per_token
+    widths = 3 * hidden + config.qkv_width + 2 * config.query_width + top * (config.intermediate_size + hidden)
+    activations = chunk * (widths * size + 2 * hidden * 4)
+    experts = config.num_experts * 2 * config.intermediate_size * hidden * 17 // 32
+    logits = (2 * SCORE_ROWS + 3) * config.vocab_size * 4
+    return _LIBRARIES + activations + 3 * experts + logits + context * config.head_dim * 4
+
+
+TRITON_NEEDS = Needs(_kv_bytes, _scratch_bytes)

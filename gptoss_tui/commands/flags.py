@@ -11,7 +11,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """What to run and how: `--model`, `--backend`, `--dtype`, `--context`."""
     group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
     group.add_argument("--model", metavar="MODEL", help="name of a model or directory of a checkpoint (default: nano)")
-    group.add_argument("--backend", metavar="NAME", help="what runs the model (default: torch)")
+    group.add_argument("--backend", metavar="NAME", help="auto, torch (any CPU) or triton (NVIDIA GPU) (default: auto)")
     group.add_argument("--dtype", choices=("bfloat16", "float32"), help="dtype of the maths (default: bfloat16)")
     group.add_argument(
         "-c",
@@ -103,6 +103,39 @@ def add_screen_flags(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="take the mouse; without, the terminal selects and copies (default: on)",
     )
+
+
+def add_session_flags(parser: argparse.ArgumentParser, *, choose: bool = False) -> None:
+    """Going on with a saved conversation: `--resume`, `--continue`. With `choose` the id may be left out."""
+    group = parser.add_mutually_exclusive_group()
+    about = "go on with a saved conversation: its id, the beginning of it, or `last`"
+    if choose:
+        group.add_argument(
+            "--resume", metavar="ID", nargs="?", const="", help=f"{about}; without an id choose from a list"
+        )
+    else:
+        group.add_argument("--resume", metavar="ID", help=about)
+    group.add_argument(
+        "--continue",
+        dest="resume",
+        action="store_const",
+        const="last",
+        help="go on with the newest conversation of this folder",
+    )
+
+
+def session_from(args: argparse.Namespace, settings: Settings) -> str | None:
+    """The whole id of the session to go on with; empty to choose one, None for none.
+
+    Raises UsageError when there is none of that id, SessionError when sessions cannot be listed.
+    """
+    if not args.resume:
+        asked: str | None = args.resume
+        return asked
+    from gptoss_tui.agent.session import sessions_directory
+    from gptoss_tui.agent.sessions import find_session
+
+    return find_session(sessions_directory(), args.resume, settings.workspace.resolve()).stem
 
 
 def settings_from(args: argparse.Namespace) -> Settings:

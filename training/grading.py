@@ -166,7 +166,6 @@ def make_agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Work
         effort=scene.effort,
         sampling=SamplingParams(temperature=0.0),
         developer_message=scene.developer_message,
-        builtin_tools=registry.namespaces,
         current_date=scene.date,
         policy="all",
         limits=Limits(tokens=MAX_TOKENS, tool_calls=8),

@@ -49,7 +49,7 @@ from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.types import Engine, EngineInfo, SamplingParams
 from gptoss_tui.errors import EngineError, SessionError, UsageError
 from gptoss_tui.harmony.conversation import Conversation
-from gptoss_tui.harmony.messages import EFFORTS, Effort, Preamble, ToolNamespace
+from gptoss_tui.harmony.messages import EFFORTS, Effort, Preamble
 from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.tools.base import Citation
@@ -76,7 +76,6 @@ class Agent:
         effort: Effort = "medium",
         sampling: SamplingParams | None = None,
         developer_message: str | None = None,
-        builtin_tools: tuple[ToolNamespace, ...] = (),
         current_date: str | None = None,
         approvals: Approvals | None = None,
         session_store: SessionStore | None = None,
@@ -94,7 +93,6 @@ class Agent:
         self._workspace = workspace
         self._sampling = sampling or SamplingParams()
         self._developer_message = developer_message
-        self._builtin_tools = builtin_tools
         self._current_date = self._today = current_date
         self._store = session_store
         self._context_limit = context_limit
@@ -142,6 +140,7 @@ class Agent:
         self._busy = True
         try:
             info = await self._loaded()
+            await self._registry.ready()
             notices = await self._checkpoints.recover()
             self._events = asyncio.Queue()
             turn = self._begin(text, info)
@@ -249,6 +248,7 @@ class Agent:
     async def warm(self) -> None:
         """Let the engine read the beginning of the conversation ahead. See `AgentPort.warm`."""
         if not self._busy and not self.conversation.entries:
+            await self._registry.ready()
             efforts = (self.effort, *(other for other in EFFORTS if other != self.effort))
             beginnings = (render_preamble(self._tokenizer, self._preamble(effort)) for effort in efforts)
             await read_ahead(self.engine, beginnings, lambda: self._busy)
@@ -464,7 +464,7 @@ class Agent:
             effort=effort or self.effort,
             current_date=self._current_date,
             functions=self._registry.declarations,
-            builtin_tools=self._builtin_tools,
+            builtin_tools=self._registry.namespaces,
             developer_message=self._developer_message,
         )
 

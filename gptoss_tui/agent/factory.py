@@ -21,6 +21,8 @@ from gptoss_tui.tools.browser.tool import Browser
 from gptoss_tui.tools.declarations import APPLY_PATCH
 from gptoss_tui.tools.edit_file import EditFileTool
 from gptoss_tui.tools.edits import WritePlan
+from gptoss_tui.tools.mcp.config import load_servers
+from gptoss_tui.tools.mcp.tools import mcp_servers
 from gptoss_tui.tools.python.tool import Python
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from gptoss_tui.tools.shell.tool import ShellTool
@@ -57,7 +59,6 @@ def build_agent(
         effort=settings.reasoning_effort,
         sampling=replace(sampling, max_tokens=None),
         developer_message=settings.developer_message,
-        builtin_tools=registry.namespaces,
         current_date=date.today().isoformat(),
         approvals=build_approvals(workspace, mode or settings.mode, allow_all=allow_all),
         session_store=session_store or SessionStore(),
@@ -98,7 +99,9 @@ def build_registry(settings: Settings, workspace: Workspace, write: WritePlan = 
     if settings.offers_shell:
         patches = next((tool for tool in functions if tool.name == APPLY_PATCH.name), None)
         functions = (*functions, ShellTool(workspace, patches))
-    return ToolRegistry(functions, builtin)
+    # The built-in model was trained with a fixed set of tools, and is too small to learn others from their words.
+    servers = () if settings.model == "nano" else mcp_servers(load_servers())
+    return ToolRegistry(functions, builtin, servers)
 
 
 def _count_tokens(text: str) -> int:

@@ -175,6 +175,14 @@ class BuiltinTools(Protocol):
         ...
 
 
+class ConnectedTools(BuiltinTools, Protocol):
+    """Tools of another program: none until it is connected, and none again when it is gone."""
+
+    async def ready(self, seconds: float) -> None:
+        """Wait until it is known which tools there are, but no longer than `seconds`. Never raises."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Workspace:
     """The directory that tools may touch. `root` is absolute and resolved."""

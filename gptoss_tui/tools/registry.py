@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from gptoss_tui import patch
@@ -9,11 +10,14 @@ from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
 from gptoss_tui.tools.aliases import AliasedTool, alias_of, translation_of
 from gptoss_tui.tools.apply_patch import ApplyPatchTool
-from gptoss_tui.tools.base import BuiltinTools, Citation, FunctionTool, Tool, Workspace
+from gptoss_tui.tools.base import BuiltinTools, Citation, ConnectedTools, FunctionTool, Tool, Workspace
 from gptoss_tui.tools.edits import WritePlan
 from gptoss_tui.tools.list_files import ListFilesTool
 from gptoss_tui.tools.read_file import ReadFileTool
 from gptoss_tui.tools.search_files import SearchFilesTool
+
+SERVERS_SECONDS = 5.0
+"""So long a turn waits for tools of other programs; those that come later are told to the model with the next turn."""
 
 _NAMESPACE = "functions."
 
@@ -21,14 +25,28 @@ _NAMESPACE = "functions."
 class ToolRegistry:
     """Tools in the order in which the model is told about them. Raises UsageError when two have one name."""
 
-    def __init__(self, functions: Iterable[FunctionTool], builtin: Iterable[BuiltinTools] = ()) -> None:
+    def __init__(
+        self,
+        functions: Iterable[FunctionTool],
+        builtin: Iterable[BuiltinTools] = (),
+        connected: Iterable[ConnectedTools] = (),
+    ) -> None:
         self._functions = tuple(functions)
-        self._builtin = tuple(builtin)
-        self._tools: dict[str, Tool] = {}
-        for tool in (*self._functions, *(tool for group in self._builtin for tool in group.tools)):
-            if tool.name in self._tools:
-                raise UsageError(f"Two tools are called {tool.name}.")
-            self._tools[tool.name] = tool
+        self._connected = tuple(connected)
+        self._builtin = (*builtin, *self._connected)
+        names = [tool.name for tool in (*self._functions, *(tool for group in self._builtin for tool in group.tools))]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"Two tools are called {twice}.")
+
+    @property
+    def _tools(self) -> dict[str, Tool]:
+        """All tools that there are now: servers come and go."""
+        tools: tuple[Tool, ...] = (*self._functions, *(tool for group in self._builtin for tool in group.tools))
+        return {tool.name: tool for tool in tools}
+
+    async def ready(self, seconds: float = SERVERS_SECONDS) -> None:
+        """Wait until tools of other programs are known, all at once and no longer than `seconds`."""
+        await asyncio.gather(*(group.ready(seconds) for group in self._connected))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,16 +61,17 @@ class ToolRegistry:
     @property
     def namespaces(self) -> tuple[ToolNamespace, ...]:
         """What the system message tells the model."""
-        return tuple(group.namespace for group in self._builtin)
+        return tuple(group.namespace for group in self._builtin if group.tools)
 
     def find(self, recipient: str) -> Tool | None:
         """The tool that a recipient such as `functions.read_file`, `read_file` or `browser.open` names, or None.
 
         Names that models learned elsewhere are understood, with the arguments that go with them.
         """
-        tool = self._tools.get(recipient.strip().removeprefix(_NAMESPACE))
+        tools = self._tools
+        tool = tools.get(recipient.strip().removeprefix(_NAMESPACE))
         if tool is None and (name := self.alias_of(recipient)):
-            return AliasedTool(self._tools[name], translation_of(recipient))
+            return AliasedTool(tools[name], translation_of(recipient))
         return tool
 
     def alias_of(self, recipient: str) -> str | None:

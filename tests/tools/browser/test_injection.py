@@ -133,7 +133,6 @@ def build(site: Site, home: Path, *transcripts: str) -> Agent:
         load_tokenizer(),
         registry,
         workspace=workspace.root,
-        builtin_tools=registry.namespaces,
         current_date="2026-01-02",
         approvals=Approvals("ask"),
     )

@@ -1,0 +1,1 @@
+"""Tools of other programs, through the Model Context Protocol: servers that the user set up in `mcp.json`."""

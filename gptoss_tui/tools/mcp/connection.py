@@ -1,0 +1,193 @@
+"""The connection to one server, held by a task of its own: it comes up or it does not, and nobody waits for long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from gptoss_tui import __version__
+from gptoss_tui.errors import ToolError
+from gptoss_tui.tools.mcp.config import ServerConfig
+from gptoss_tui.tools.mcp.listing import Listing, Offer, cut, offered_tools
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.types import CallToolResult
+
+State = Literal["off", "connecting", "ready", "failed"]
+
+CONNECT_SECONDS = 20.0
+_MAX_PAGES = 20
+_MAX_SAID = 300
+
+_ending: set[asyncio.Task[None]] = set()
+"""Connections that are being closed: the event loop holds tasks only weakly."""
+
+
+class Connection:
+    """The connection to the server of `config`. Used from one event loop."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.state: State = "off"
+        self.problem = ""
+        self.listing = Listing()
+        self._client: Client | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._settled = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def start(self) -> None:
+        """Begin to connect, if that has not begun."""
+        if self._task is None or self._task.done():
+            self.state, self.problem = "connecting", ""
+            self._settled, self._stopping = asyncio.Event(), asyncio.Event()
+            self._task = asyncio.create_task(self._hold(self._settled, self._stopping), name=f"mcp {self.config.name}")
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until the first try to connect has come to something, but no longer than `seconds`."""
+        if self.state == "off":
+            self.start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
+
+    def stop(self) -> None:
+        """End the connection and the server's process, soon."""
+        self._stopping.set()
+        if self._task is not None:
+            _ending.add(self._task)
+            self._task.add_done_callback(_ending.discard)
+        self._task = None
+        self._client = None
+        self.state = "off"
+
+    async def call(self, tool: str, arguments: Mapping[str, Any], on_progress: Callable[[str], None]) -> CallToolResult:
+        """Call a tool. A connection that was lost is made once more. Raises ToolError."""
+        self.start()
+        await self.settle(CONNECT_SECONDS)
+        client = self._client
+        if client is None:
+            raise ToolError(
+                f"The MCP server {self.config.name} is not available: {self.problem or 'it does not answer'}."
+            )
+
+        async def tell(progress: float, total: float | None, message: str | None) -> None:
+            on_progress(f"{message or f'{progress:g}' + (f' of {total:g}' if total else '')}\n")
+
+        try:
+            async with asyncio.timeout(self.config.seconds):
+                return await client.call_tool(tool, dict(arguments), progress_callback=tell)
+        except TimeoutError:
+            raise ToolError(f"{self.config.name} did not answer within {self.config.seconds:.0f} seconds.") from None
+        except Exception as error:
+            # The SDK, its HTTP client and its streams each have their own errors.
+            lost = self._lost(error)
+            if lost:
+                self.stop()
+            what = "the connection was lost; the call may or may not have been done" if lost else _said(error)
+            raise ToolError(f"{self.config.name} failed: {what}") from error
+
+    async def _hold(self, settled: asyncio.Event, stopping: asyncio.Event) -> None:
+        """Connect, list, and keep the connection until it is not wanted."""
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+            try:
+                # The SDK takes a second to import.
+                await asyncio.to_thread(importlib.import_module, "mcp")
+                async with AsyncExitStack() as stack:
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        client = await self._connect(stack, errors)
+                        self.listing = await _list(client)
+                    if not stopping.is_set():
+                        self._client, self.state = client, "ready"
+                    settled.set()
+                    await stopping.wait()
+            except TimeoutError:
+                self._fail(f"it did not answer within {CONNECT_SECONDS:.0f} seconds", errors)
+            except Exception as error:
+                self._fail(_said(error), errors)
+            finally:
+                settled.set()
+
+    def _fail(self, what: str, errors: IO[str]) -> None:
+        if self._task is asyncio.current_task():
+            self._client, self.state = None, "failed"
+            errors.seek(0)
+            last = errors.read()[-_MAX_SAID:].strip().replace("\n", " ")
+            self.problem = f"{what}: {last}" if last else what
+
+    async def _connect(self, stack: AsyncExitStack, errors: IO[str]) -> Client:
+        from mcp import Client
+        from mcp.client.stdio import StdioServerParameters, stdio_client
+        from mcp.client.streamable_http import streamable_http_client
+        from mcp.shared._httpx_utils import create_mcp_http_client
+        from mcp.types import Implementation
+
+        _quiet()
+        config = self.config
+        if config.url:
+            http = await stack.enter_async_context(create_mcp_http_client(headers=dict(config.headers)))
+            transport = streamable_http_client(config.url, http_client=http)
+        else:
+            parameters = StdioServerParameters(
+                command=config.command, args=list(config.args), env=dict(config.env), cwd=config.cwd
+            )
+            transport = stdio_client(parameters, errlog=errors)  # type: ignore[arg-type]
+        information = Implementation(name="gptoss-tui", version=__version__)
+        return await stack.enter_async_context(Client(transport, client_info=information))
+
+    def _lost(self, error: Exception) -> bool:
+        from mcp import MCPError
+
+        # What the server itself says is an MCPError with a code; -32000 is the SDK's for a closed connection.
+        return not isinstance(error, MCPError) or error.error.code == -32000
+
+
+async def _list(client: Client) -> Listing:
+    """All that the server offers."""
+    capabilities = client.server_capabilities
+    tools: list[tuple[str, str, Any]] = []
+    resources: list[Offer] = []
+    prompts: list[Offer] = []
+    if capabilities.tools:
+        tools = [
+            (tool.name, tool.description or tool.title or "", tool.input_schema)
+            for page in await _pages(client.list_tools)
+            for tool in page.tools
+        ]
+    if capabilities.resources:
+        found = [resource for page in await _pages(client.list_resources) for resource in page.resources]
+        resources = [Offer(str(resource.uri), cut(resource.description or resource.name, 200)) for resource in found]
+    if capabilities.prompts:
+        offered = [prompt for page in await _pages(client.list_prompts) for prompt in page.prompts]
+        prompts = [Offer(prompt.name, cut(prompt.description or "", 200)) for prompt in offered]
+    return Listing(offered_tools(tools), tuple(resources), tuple(prompts))
+
+
+async def _pages(ask: Callable[..., Awaitable[Any]]) -> list[Any]:
+    """The pages of a list; a server that never ends it is cut off."""
+    pages = [await ask()]
+    while pages[-1].next_cursor and len(pages) < _MAX_PAGES:
+        pages.append(await ask(cursor=pages[-1].next_cursor))
+    return pages
+
+
+def _said(error: BaseException) -> str:
+    """What an error says; of a group, what its first one says."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return cut(str(error) or type(error).__name__, _MAX_SAID)
+
+
+def _quiet() -> None:
+    """Log lines of the SDK would be written over the screen."""
+    for name in ("mcp", "httpx2", "httpcore2"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())

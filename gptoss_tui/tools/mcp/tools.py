@@ -1,0 +1,138 @@
+"""A server's tools as the agent sees them: a namespace of its own, and every call an effect that a person allows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gptoss_tui.errors import ToolError
+from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
+from gptoss_tui.tools.base import Citation, Effect, Tool, ToolResult
+from gptoss_tui.tools.mcp.config import ServerConfig
+from gptoss_tui.tools.mcp.connection import Connection
+from gptoss_tui.tools.mcp.content import result_text
+from gptoss_tui.tools.mcp.listing import OfferedTool, cut, namespace_name
+
+
+class McpServer:
+    """The tools of one server, as a namespace of the system message; none until it is connected."""
+
+    def __init__(self, config: ServerConfig, namespace: str) -> None:
+        self.connection = Connection(config)
+        self._namespace = namespace
+
+    @property
+    def namespace(self) -> ToolNamespace:
+        functions = tuple(offered.declaration for offered in self.connection.listing.tools)
+        return ToolNamespace(self._namespace, f"Tools of {self._namespace}, another program of the user.", functions)
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        return tuple(McpTool(self.connection, self._namespace, offered) for offered in self.connection.listing.tools)
+
+    @property
+    def source(self) -> str:
+        """`MCP, 12 tools`, or why there are none."""
+        connection = self.connection
+        if connection.state == "failed":
+            return f"MCP, not available: {connection.problem}"
+        return f"MCP, {len(connection.listing.tools)} tools" if connection.listing.tools else f"MCP, {connection.state}"
+
+    def cite(self, answer: str) -> tuple[Citation, ...]:
+        """None: tools have no pages."""
+        return ()
+
+    def page_text(self, citation: Citation) -> tuple[str, ...]:
+        """None: tools have no pages."""
+        return ()
+
+    async def ready(self, seconds: float) -> None:
+        """Wait until the server's tools are known, but no longer than `seconds`."""
+        await self.connection.settle(seconds)
+
+    def reset(self) -> None:
+        """End the server. The next call, or the next conversation, starts it again."""
+        self.connection.stop()
+
+
+def mcp_servers(configs: Sequence[ServerConfig]) -> tuple[McpServer, ...]:
+    """The servers of `configs`, each with a namespace of its own. Nothing is started yet."""
+    names: list[str] = []
+    for config in configs:
+        names.append(namespace_name(config.name, names))
+    return tuple(McpServer(config, name) for config, name in zip(configs, names, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class McpTool:
+    """One tool of a server."""
+
+    connection: Connection
+    namespace: str
+    offered: OfferedTool
+
+    @property
+    def name(self) -> str:
+        return f"{self.namespace}.{self.offered.declaration.name}"
+
+    @property
+    def declaration(self) -> FunctionDeclaration:
+        """What the model is told."""
+        return self.offered.declaration
+
+    async def prepare(self, arguments: str) -> McpCall:
+        """Raises ToolError when the arguments are not a JSON object; the server checks what is in it."""
+        try:
+            values = json.loads(arguments, strict=False) if arguments.strip() else {}
+        except (ValueError, RecursionError):
+            raise ToolError(f"{self.name}: the arguments are not valid JSON.") from None
+        if not isinstance(values, dict):
+            raise ToolError(f"{self.name}: the arguments are not a JSON object.")
+        return McpCall(self, values)
+
+
+@dataclass(frozen=True, slots=True)
+class McpCall:
+    """A call with its arguments read."""
+
+    tool: McpTool
+    arguments: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """`github.create_issue {"title": "..."}`."""
+        return cut(f"{self.tool.name} {json.dumps(self.arguments, ensure_ascii=False)}", 200)
+
+    @property
+    def source(self) -> str:
+        """The arguments, for a person to change."""
+        return json.dumps(self.arguments, ensure_ascii=False, indent=2)
+
+    @property
+    def effect(self) -> Effect:
+        """What a server does is the server's business: every call is asked about, unless a rule allows it."""
+        server, tool = self.tool.connection.config.name, self.tool.offered.name
+        sent = json.dumps([server, tool, self.arguments], sort_keys=True)
+        return Effect(
+            kind="mcp",
+            title=f"Call {tool} of {server}",
+            preview=self.source,
+            preview_type="code",
+            digest=hashlib.sha256(sent.encode()).hexdigest(),
+            reach="host",
+            mcp=(server, tool),
+            details=(("server", server), ("tool", tool)),
+        )
+
+    async def revise(self, text: str) -> McpCall:
+        """The call with other arguments. Raises ToolError."""
+        return await self.tool.prepare(text)
+
+    async def run(self, on_output: Callable[[str], None]) -> ToolResult:
+        """Raises ToolError."""
+        connection = self.tool.connection
+        result = await connection.call(self.tool.offered.name, self.arguments, on_output)
+        return ToolResult(result_text(result), ok=not result.is_error, source=f"MCP server {connection.config.name}")

@@ -27,7 +27,7 @@ from gptoss_tui.tools.shell import idmap
 
 NOBODY = 65534
 _TOP_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_LINKER_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
+_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/fonts")
 _DIAGNOSIS_BYTES = 2000
 _SIGNALS = {137: "it was killed; perhaps it used too much memory", 139: "it crashed"}
 
@@ -199,7 +199,7 @@ def candidates(workspace: Path | None = None, packages: Path | None = None) -> I
     if not found:
         raise SandboxError(
             "bubblewrap has no Python that every user may read",
-            hint="install the system's Python: apt install python3-minimal",
+            hint="install the system's Python: apt install python3",
         )
     for python, prefix in found:
         fits = packages is not None and packages.is_dir() and python == _own_python() and _reachable(packages)
@@ -227,12 +227,12 @@ def _reachable(path: Path) -> bool:
 
 
 def _system_folders() -> Iterator[str]:
-    """/bin, /lib and so on as the host has them, and what the linker needs of /etc."""
+    """/bin, /lib and so on as the host has them, and what the linker and matplotlib need of /etc."""
     for name in _TOP_FOLDERS:
         folder = Path("/", name)
         if folder.is_symlink():
             yield from ("--symlink", os.readlink(folder), str(folder))
         elif folder.is_dir():
             yield from ("--ro-bind", str(folder), str(folder))
-    for file in _LINKER_FILES:
+    for file in _SYSTEM_FILES:
         yield from ("--ro-bind-try", file, file)

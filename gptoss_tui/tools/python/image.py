@@ -29,7 +29,10 @@ SCIENCE: Final = ("numpy", "pandas", "scipy", "sympy", "matplotlib")
 _PACKAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([=<>!~]=?[A-Za-z0-9.*]+)?")
 _CONNECT_SECONDS = 5
 _BUILD_SECONDS = 1800
-_PROGRAMS: Final = ("env", "sh", "bash", "echo", "sleep", "cat", "ls", "cp", "mv", "rm", "mkdir", "head", "tail", "wc")
+_PROGRAMS: Final = (
+    *("bash", "cat", "chmod", "cp", "echo", "env", "find", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sh"),
+    *("sleep", "sort", "tail", "wc"),
+)
 _WHERE: Final = "import ctypes, os; print(os.path.dirname(os.path.realpath(os.__file__)))"
 _LEFT_OUT: Final = frozenset({"site-packages", "dist-packages", "test", "tests", "__pycache__", "idlelib", "tkinter"})
 
@@ -99,6 +102,7 @@ def import_own_python(client: DockerClient, tag: str) -> str:
                 _add(tar, source, name)
             for folder in ("tmp", "mnt/data", "proc", "dev", "sys", "etc"):
                 _add_folder(tar, folder)
+            _add_link(tar, "bin", "usr/bin")
         file.flush()
         repository, _, version = tag.partition(":")
         changes = ["USER 65534:65534", "WORKDIR /tmp", f'LABEL {PACKAGES_LABEL}=""']
@@ -164,6 +168,12 @@ def _add(tar: tarfile.TarFile, source: Path, name: str) -> None:
 def _add_folder(tar: tarfile.TarFile, name: str) -> None:
     entry = tarfile.TarInfo(name)
     entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+    tar.addfile(entry)
+
+
+def _add_link(tar: tarfile.TarFile, name: str, target: str) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = tarfile.SYMTYPE, target
     tar.addfile(entry)
 
 

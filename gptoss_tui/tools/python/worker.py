@@ -218,9 +218,11 @@ class Worker:
                 for start in range(0, len(data), _FIGURE_PIECE):
                     last = start + _FIGURE_PIECE >= len(data)
                     self._channel.send({"id": cell, "figure": data[start : start + _FIGURE_PIECE], "last": last})
-            pyplot.close("all")
         except Exception as error:
             self._output.write(_describe(error))
+        finally:
+            with contextlib.suppress(Exception):
+                pyplot.close("all")
 
     def _interrupted(self, number: int, frame: object) -> None:
         if self._running is not None:

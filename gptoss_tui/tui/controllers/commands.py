@@ -18,7 +18,6 @@ from gptoss_tui.tui.controllers.conversation import ConversationController
 from gptoss_tui.tui.controllers.effort import EffortController
 from gptoss_tui.tui.controllers.history import HistoryController
 from gptoss_tui.tui.controllers.models import ModelController
-from gptoss_tui.tui.controllers.shell import ShellController
 from gptoss_tui.tui.slash.prompts import prompt_commands, read_prompts
 from gptoss_tui.tui.slash.record import Record
 from gptoss_tui.tui.slash.registry import Registry, builtin_commands
@@ -43,7 +42,6 @@ class Parts:
     effort: EffortController
     history: HistoryController
     models: ModelController
-    shell: ShellController
     record: Record
     palette: Callable[[], Palette]
     say: Callable[[NoticeKind, str, str], None]
@@ -78,10 +76,6 @@ class CommandController:
             await command.run(self, argument)
         except GptOssError as error:
             self.say("error", error.message, error.hint or "")
-
-    async def run_shell(self, line: str) -> None:
-        """Run a command of the person's own in their shell."""
-        await self._parts.shell.run(line)
 
     def _unknown(self, name: str, argument: str) -> None:
         known = [one.name for one in self.registry]

@@ -148,7 +148,8 @@ class CompletionController:
 
     def _show(self, rows: list[Choice]) -> None:
         self._view.show(rows)
-        self._view.styles.offset = (0, -min(len(rows), self._view.max_rows) - self._composer.outer_size.height)
+        below = self._composer.screen.size.height - self._composer.region.y  # it is docked at the bottom
+        self._view.styles.offset = (0, -below)
         self._view.display = True
 
     def _close(self) -> None:
@@ -177,7 +178,7 @@ class CompletionController:
             self._close()
             return False
         self._composer.set_draft(suggestion.text)
-        self._seen = ("", (0, 0))
+        self._seen, self._recalled = ("", (0, 0)), ""
         self.follow()
         return True
 

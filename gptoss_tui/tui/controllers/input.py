@@ -25,6 +25,7 @@ KEPT_MESSAGES = 32
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 RunCommand = Callable[[str, str], Coroutine[Any, Any, None]]
+RunShell = Callable[[str], Coroutine[Any, Any, None]]
 
 
 class InputView(Protocol):
@@ -56,6 +57,7 @@ class InputController:
         send: Send,
         outside: Outside,
         run_command: RunCommand,
+        run_shell: RunShell,
         root: Path,
         context: Callable[[], int],
         drafts: DraftStore | None,
@@ -66,6 +68,7 @@ class InputController:
         self._send = send
         self._outside = outside
         self._run_command = run_command
+        self._run_shell = run_shell
         self._root = root
         self._context = context
         self._drafts = drafts
@@ -84,7 +87,7 @@ class InputController:
         if call is not None:
             self._spawn(self._run_command(call.name, call.argument), "command")
         elif text.startswith("!") and text[1:].strip():
-            self._spawn(self._run_command("!", text[1:].strip()), "shell")
+            self._spawn(self._run_shell(text[1:].strip()), "shell")
         elif not self._notes and not find_mentions(text) and not self._in_order.locked():
             self._send(text, later=later)
         else:

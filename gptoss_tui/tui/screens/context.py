@@ -17,7 +17,7 @@ from gptoss_tui.tui import lines
 from gptoss_tui.tui.theme import Palette
 
 BAR_CELLS = 64
-_FULL, _FREE, _CACHED = "█", "░", "▔"
+_FREE, _CACHED = "░", "▔"
 
 
 def shares(sizes: list[int], total: int, cells: int) -> list[int]:
@@ -66,11 +66,11 @@ def _kinds(report: ContextReport, palette: Palette) -> list[tuple[str, int, str,
     return [
         ("system message", report.system, "▓", palette.muted),
         ("instructions and tools", report.developer, "▒", palette.muted),
-        ("you", report.user, _FULL, palette.user + Style(bold=False)),
+        ("you", report.user, "█", palette.user + Style(bold=False)),
         ("reasoning of the last turn", report.reasoning, "▚", palette.reasoning + plain),
-        ("tool calls", report.calls, "▞", palette.accent),
+        ("tool calls", report.calls, "▞", palette.warning),
         ("tool results", report.tool_results, "▤", palette.accent),
-        ("answers", report.answers, "▓", palette.ok),
+        ("answers", report.answers, "▇", palette.ok),
     ]
 
 

@@ -22,6 +22,10 @@ from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.choices import Choice, ChoiceList
 from gptoss_tui.tui.widgets.hints import Hint, HintLine
 
+MAX_ROWS = 18
+SHARE = 0.9
+FIXED_ROWS = 8
+"""Border, filter, note, keys, and the rows between them."""
 PREVIEW_WIDTH = 92
 """Columns from which on the preview has room beside the list; below it stands under the list."""
 
@@ -111,7 +115,7 @@ class PickerScreen(ModalScreen[Picked | None]):
         with Vertical(id="picker"):
             yield Input(self.picker.query, placeholder="type to filter", id="picker-filter", compact=True)
             with Horizontal(id="picker-body"):
-                yield ChoiceList(self._palette, max_rows=18, id="picker-list")
+                yield ChoiceList(self._palette, max_rows=MAX_ROWS, id="picker-list")
                 if self.picker.preview:
                     with VerticalScroll(id="picker-preview", can_focus=False):
                         yield Static("", id="picker-text", markup=False)
@@ -197,8 +201,17 @@ class PickerScreen(ModalScreen[Picked | None]):
     @on(events.Resize)
     def _arrange(self) -> None:
         """The preview stands beside the list where both have room."""
+        size = self.app.size
+        stacked = self.picker.preview and size.width < PREVIEW_WIDTH
         self.query_one("#picker").set_class(self.picker.preview, "-wide")
-        self.query_one("#picker-body").set_class(self.app.size.width < PREVIEW_WIDTH, "-stacked")
+        self.query_one("#picker-body").set_class(stacked, "-stacked")
+        rows = max(3, int(size.height * SHARE) - FIXED_ROWS)
+        preview = max(2, rows // 3) if stacked else min(rows, MAX_ROWS)
+        choices = self.query_one(ChoiceList)
+        choices.max_rows = max(2, min(MAX_ROWS, rows - preview - 1 if stacked else rows))
+        choices.refresh(layout=True)
+        if self.picker.preview:
+            self.query_one("#picker-preview").styles.height = preview
 
     @on(ChoiceList.Chosen)
     def _clicked(self) -> None:

@@ -175,38 +175,43 @@ def _session_values(port: SlashPort) -> Iterable[Value]:
 COMMANDS = (
     Command(
         "new",
-        "start an empty conversation; this one stays saved",
+        "start an empty conversation",
         _new,
         "Conversation",
         aliases=("clear",),
         while_running=False,
+        more="The conversation so far stays saved; /resume goes on with it.",
     ),
     Command(
         "resume",
-        "go on with a saved conversation, from a list with previews",
+        "go on with a saved conversation",
         _resume,
         "Conversation",
-        Argument("[id|last]", _session_values),
+        Argument("[id]", _session_values),
         aliases=("sessions",),
         while_running=False,
+        more="Lists the saved conversations, those of this workspace first, with their last messages. An id may be cut "
+        "short; `last` is the newest of this workspace.",
     ),
     Command(
         "fork",
-        "go on in a copy of the conversation, up to a message of it",
+        "go on in a copy of the conversation",
         _fork,
         "Conversation",
-        Argument("[turn|all]", _fork_values),
+        Argument("[turn]", _fork_values),
         while_running=False,
+        more="The copy has everything before the message that is chosen, which comes into the composer; `all` copies "
+        "the whole conversation. The one that it comes from stays as it is.",
     ),
     Command(
         "compact",
-        "let the model sum the conversation up and go on from the summary; say what matters to keep it",
+        "sum the conversation up to make room",
         _compact,
         "Conversation",
         Argument("[what matters]"),
         while_running=False,
+        more="The model writes a summary and goes on from it. Say what matters, and it is kept. The session file keeps "
+        "everything.",
     ),
-    Command(
-        "context", "what the context holds, in tokens, and how much of it is in the cache", _context, "Conversation"
-    ),
+    Command("context", "what fills the context, as a picture", _context, "Conversation"),
 )

@@ -124,17 +124,20 @@ def _effort_values(port: SlashPort) -> Iterable[Value]:
 COMMANDS = (
     Command(
         "model",
-        "choose the model: those on this machine and those to download, with the memory they need",
+        "choose or download a model",
         _model,
         "Model",
         Argument("[name]", _model_values),
         while_running=False,
+        more="Lists the models of this machine and those to download, with the memory that each needs and that is "
+        "free. The conversation goes on with the new model; when it cannot be loaded, the one from before comes back.",
     ),
     Command(
         "effort",
-        "how hard the model thinks; says how many tokens a change costs",
+        "how hard the model thinks",
         _effort,
         "Model",
-        Argument("[low|medium|high]", _effort_values),
+        Argument("[level]", _effort_values),
+        more="low, medium or high. The list says how many tokens are read again after a change.",
     ),
 )

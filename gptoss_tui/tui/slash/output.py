@@ -108,16 +108,20 @@ def _copy_values(port: SlashPort) -> Iterable[Value]:
 COMMANDS = (
     Command(
         "export",
-        "write the conversation into a file of the workspace",
+        "write the conversation into a file",
         _export,
         "Conversation",
-        Argument("[markdown|json|html] [file]", _export_values),
+        Argument("[format] [file]", _export_values),
+        more="As markdown, json or html; the name of the file says it too. Without a file a new one is made in the "
+        "workspace. No file is overwritten.",
     ),
     Command(
         "copy",
-        "copy the newest answer, one of its code blocks, or everything",
+        "copy an answer, a code block, or everything",
         _copy,
         "Conversation",
-        Argument("[last|code [number]|all]", _copy_values),
+        Argument("[what]", _copy_values),
+        more="`last` is the newest answer, `code` its last code block, `code 2` its second one, `all` the conversation "
+        "as Markdown. Goes to the system's clipboard where there is one, and to the terminal's (OSC 52).",
     ),
 )

@@ -30,7 +30,7 @@ Handler = Callable[["SlashPort", str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """The argument of a command: how it is written in help (`[low|medium|high]`), and the values to complete."""
+    """The argument of a command: how it is written in help (`[level]`), and the values to complete."""
 
     form: str
     values: Values | None = None
@@ -39,7 +39,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command. `run` gets what stands behind the name, stripped; `while_running` says whether a turn may run."""
+    """A command. `run` gets what stands behind the name, stripped; `while_running` says whether a turn may run.
+
+    `help` is one short line without a full stop; `more` are whole sentences for those who ask.
+    """
 
     name: str
     help: str
@@ -48,10 +51,11 @@ class Command:
     argument: Argument | None = None
     aliases: tuple[str, ...] = ()
     while_running: bool = True
+    more: str = ""
 
     @property
     def usage(self) -> str:
-        """`/effort [low|medium|high]`."""
+        """`/effort [level]`."""
         return f"/{self.name} {self.argument.form}" if self.argument else f"/{self.name}"
 
 

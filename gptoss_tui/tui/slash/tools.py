@@ -77,12 +77,14 @@ def rule_items(rules: Sequence[Rule]) -> list[Item]:
 
 
 COMMANDS = (
-    Command("tools", "the tools that the model has, and which of them ask", _tools, "Tools"),
+    Command("tools", "the tools that the model has", _tools, "Tools"),
     Command(
         "approvals",
-        "the standing answers to approvals; Delete revokes one",
+        "standing answers to approvals, to revoke",
         _approvals,
         "Tools",
         aliases=("permissions", "rules"),
+        more="Lists what was allowed or denied for longer than once: for this conversation, this workspace or "
+        "everywhere. Delete revokes the selected one.",
     ),
 )

@@ -41,9 +41,9 @@ async def _help(port: SlashPort, argument: str) -> None:
     items = [
         Item(
             one.name,
-            one.usage,
+            f"/{one.name}",
             one.help,
-            one.group,
+            "",
             _about(one),
             searched=f"{one.name} {' '.join(one.aliases)} {one.help}",
         )
@@ -56,7 +56,7 @@ async def _help(port: SlashPort, argument: str) -> None:
 
 
 def _about(command: Command) -> str:
-    parts = [command.usage, f"{command.help[:1].upper()}{command.help[1:]}."]
+    parts = [command.usage, f"{command.help[:1].upper()}{command.help[1:]}.", *([command.more] if command.more else [])]
     if command.aliases:
         parts.append("Also: " + ", ".join(f"/{alias}" for alias in command.aliases))
     if not command.while_running:
@@ -75,6 +75,6 @@ async def _quit(port: SlashPort, argument: str) -> None:
 COMMANDS = (
     Command("theme", "choose the colours", _theme, "App", Argument("[name]", _theme_values)),
     Command("keys", "all keys", _keys, "App"),
-    Command("help", "all commands, and what each does", _help, "App", Argument("[command]", _help_values)),
-    Command("quit", "end the app; a draft and the conversation are kept", _quit, "App", aliases=("exit",)),
+    Command("help", "all commands", _help, "App", Argument("[command]", _help_values)),
+    Command("quit", "end the app", _quit, "App", aliases=("exit",), more="The conversation and the draft are kept."),
 )

@@ -39,7 +39,7 @@ class ChoiceList(Widget):
 
     DEFAULT_CSS = """
     ChoiceList { height: auto; }
-    #completion { display: none; overlay: screen; width: 100%; max-width: 100; margin: 0 1; }
+    ChoiceList#completion { display: none; layer: popups; dock: bottom; width: 100%; max-width: 100; margin: 0 1; }
     """
 
     class Hovered(Message):
@@ -120,10 +120,15 @@ class ChoiceList(Widget):
             label.append("  ")
             label.append(row.detail, self.palette.faint if row.dim else self.palette.muted)
         left.append_text(label)
-        if not row.tail:
+        tail = row.tail or (f"{self.selected + 1}/{len(self.rows)}" if selected and self._hides_some else "")
+        if not tail:
             left.truncate(width - 1, overflow="ellipsis")
             return left
-        return lines.spread(left, lines.text(f"{row.tail} ", self.palette.faint), width)
+        return lines.spread(left, lines.text(f"{tail} ", self.palette.faint), width)
+
+    @property
+    def _hides_some(self) -> bool:
+        return len(self.rows) > self._visible()
 
     def _label_style(self, row: Choice, selected: bool) -> Style:
         if row.dim:

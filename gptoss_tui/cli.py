@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from gptoss_tui import __version__
-from gptoss_tui.commands.flags import add_chat_flags, add_screen_flags, settings_from
+from gptoss_tui.commands.flags import add_chat_flags, add_screen_flags, add_session_flags, session_from, settings_from
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import to_terminal_text
 
-COMMANDS = ("exec", "patch", "generate", "score", "models", "sandbox", "doctor", "bench", "completion")
+COMMANDS = ("exec", "sessions", "patch", "generate", "score", "models", "sandbox", "doctor", "bench", "completion")
 """Each is a module of `gptoss_tui.commands` with `add_parser(subparsers)`, whose `run(args)` gives the exit code."""
 
 _USAGE = """gptoss-tui [options] [PROMPT]
@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog="gptoss-tui")
     for name in COMMANDS:
         import_module(f"gptoss_tui.commands.{name}").add_parser(subparsers)
+    add_session_flags(parser, choose=True)
     add_screen_flags(parser)
     add_chat_flags(parser)
     return parser
@@ -91,6 +92,7 @@ def _open_app(arguments: list[str]) -> int:
     parser = _new_parser(usage=_USAGE)
     add_screen_flags(parser)
     add_chat_flags(parser)
+    add_session_flags(parser, choose=True)
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the first message")
     args, unknown = parser.parse_known_args(arguments)
     if args.prompt in COMMANDS and "--" not in arguments:
@@ -101,11 +103,22 @@ def _open_app(arguments: list[str]) -> int:
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     settings = settings_from(args)
+    resume = session_from(args, settings)
+
+    if settings.plain or not _has_screen():
+        from gptoss_tui.plain.front import run_plain
+
+        return run_plain(settings, args.prompt)
 
     gc.disable()  # while modules come in there is nothing to collect; the app switches it on after its first frame
     from gptoss_tui.tui.app import run_app
 
-    return run_app(settings, args.prompt)
+    return run_app(settings, args.prompt, resume)
+
+
+def _has_screen() -> bool:
+    """Whether there is a terminal that can be drawn on."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _before_separator(arguments: list[str]) -> list[str]:

@@ -1,0 +1,200 @@
+"""The plain app on a scripted agent: what is typed, what is said, and in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import deque
+from dataclasses import replace
+
+import pytest
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.errors import UsageError
+from gptoss_tui.plain.commands import COMMANDS, FRONT_COMMANDS, help_lines, run_command
+from gptoss_tui.plain.console import Console
+from gptoss_tui.plain.front import PlainFront
+from gptoss_tui.plain.questions import choices, question, read_answer
+from gptoss_tui.plain.speaker import OUTPUT_LINES, Speaker
+from tests.tui.scripted_agent import ScriptedAgent, Step, answer_script, edit_script, reasoning_script
+
+REQUEST = replace(
+    next(step for step in edit_script() if isinstance(step, ev.ApprovalRequest)),
+    grants=("edits of this workspace",),
+    warnings=("It is a big change",),
+    details=(("in", "/home/ada"),),
+)
+
+
+class Pipe(io.StringIO):
+    """Input that is no terminal."""
+
+
+class Person(Console):
+    """A console at which a person sits: lines come when `type` says so."""
+
+    def __init__(self, writes: io.StringIO) -> None:
+        super().__init__(Pipe(), writes)
+        self._typed: asyncio.Queue[str | None] = asyncio.Queue()
+        self._next: asyncio.Task[str | None] | None = None
+
+    @property
+    def interactive(self) -> bool:
+        return True
+
+    def type(self, line: str | None) -> None:
+        self._typed.put_nowait(line)
+
+    def line(self) -> asyncio.Task[str | None]:
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._typed.get())
+        return self._next
+
+    async def take(self) -> str | None:
+        line = await self.line()
+        self._next = None
+        return line
+
+
+async def said(agent: ScriptedAgent, *lines: str, prompt: str | None = None) -> str:
+    """All that the app says when `lines` are piped in."""
+    out = io.StringIO()
+    console = Console(Pipe("".join(f"{line}\n" for line in lines)), out)
+    assert await PlainFront(agent, console).run(prompt) == 0
+    return out.getvalue()
+
+
+async def until(out: io.StringIO, what: str) -> None:
+    for _ in range(500):
+        if what in out.getvalue():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"never said: {what}\n{out.getvalue()}")
+
+
+async def test_a_turn_is_said_with_who_speaks() -> None:
+    text = await said(ScriptedAgent([[*reasoning_script("I look first."), *answer_script("All done.\nReally.")]]), "hi")
+    assert "Thinking: I look first.\nAnswer: All done.\nReally.\n" in text
+
+
+async def test_each_piped_line_is_a_turn_of_its_own() -> None:
+    agent = ScriptedAgent()
+    await said(agent, "one", "", "two", prompt="zero")
+    assert agent.prompts == ["zero", "one", "two"]
+    assert agent.steered == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "grant", "message"),
+    [
+        (["1"], "once", 0, ""),
+        (["y"], "once", 0, ""),
+        (["2"], "session", 0, ""),
+        (["3"], "always", 0, ""),
+        (["n"], "deny", 0, ""),
+        (["5", "not like this"], "deny", 0, "not like this"),
+        (["what?", "99", "1"], "once", 0, ""),
+    ],
+)
+async def test_answers(lines: list[str], kind: str, grant: int, message: str) -> None:
+    agent = ScriptedAgent([[REQUEST, "decision", *answer_script("Fine.")]])
+    text = await said(agent, "go", *lines)
+    ((item, decision),) = agent.decisions
+    assert (item, decision.kind, decision.grant, decision.message, decision.digest) == (
+        "c1",
+        kind,
+        grant,
+        message,
+        "d1",
+    )
+    assert "Answer: Fine." in text
+
+
+async def test_the_question_says_everything_before_it_asks() -> None:
+    text = await said(ScriptedAgent([[REQUEST, "decision"]]), "go", "n")
+    at = [
+        text.index(part)
+        for part in ("in: /home/ada", "Warning: It is a big change", '+    print("hello")', "1. allow once")
+    ]
+    assert at == sorted(at)
+
+
+async def test_deny_and_stop_ends_the_turn() -> None:
+    agent = ScriptedAgent([[REQUEST, "decision", "hold"]])
+    text = await said(agent, "go", str(len(choices(REQUEST))))
+    assert agent.interrupts == 1
+    assert "Stopped." in text
+
+
+async def test_input_that_ends_at_a_question_denies_by_stopping() -> None:
+    agent = ScriptedAgent([[REQUEST, "hold"]])
+    await said(agent, "go")
+    assert agent.decisions == []
+    assert agent.interrupts == 1
+
+
+async def test_a_person_steers_queues_and_stops() -> None:
+    hold: list[Step] = [ev.AnswerDelta(item_id="a", text="working\n"), "hold"]
+    agent, out = ScriptedAgent([hold, hold]), io.StringIO()
+    person = Person(out)
+    running = asyncio.ensure_future(PlainFront(agent, person).run("go"))
+    await until(out, "working")
+    person.type("use tabs")
+    await until(out, "before its next step")
+    person.type("/queue then this")
+    person.type("/new")
+    await until(out, "waits until the model is done")
+    agent.release()
+    await until(out, "working\nAnswer: working")
+    assert agent.prompts == ["go", "use tabs"], "what came too late to steer runs first"
+    person.type("/stop")
+    await until(out, "Not sent: then this")
+    person.type("/quit")
+    assert await running == 0
+
+
+async def test_commands() -> None:
+    agent = ScriptedAgent()
+    text = await said(
+        agent, "hi", "/effort high", "/effort", "/mode auto-edit", "/mode x", "/turns", "/nothing", "/new"
+    )
+    assert agent.effort == "high"
+    assert agent.mode == "auto-edit"
+    assert "1200 tokens will be read again" in text
+    assert "1. hi" in text
+    assert "Error: There is no mode x" in text
+    assert "Error: There is no command /nothing. /help lists them" in text
+    assert agent.conversations == 1
+
+
+def test_help_names_every_command() -> None:
+    text = "\n".join(help_lines())
+    assert all(f"/{name}" in text for name in COMMANDS)
+    assert all(form in text for form in FRONT_COMMANDS)
+
+
+async def test_a_number_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="no number"):
+        await run_command(ScriptedAgent(), print, "/undo x", running=False)  # type: ignore[arg-type]
+
+
+def test_long_lines_are_said_in_sentences_and_output_is_cut() -> None:
+    lines: list[str] = []
+    speaker = Speaker(lines.append)
+    for word in ("This is a sentence. " * 12).split(" "):
+        speaker.apply(ev.AnswerDelta(item_id="a", text=f"{word} "))
+    assert len(lines) == 1
+    assert lines[0].endswith("sentence.")
+    speaker.apply(ev.ToolFinished(item_id="c", tool="t", status="ok", output="x\n" * 50, seconds=1))
+    assert lines[-1] == f"  and {50 - OUTPUT_LINES} more lines"
+    deque(question(REQUEST))
+    assert read_answer(REQUEST, "0") is None
+
+
+async def test_hostile_text_writes_no_escape_sequence() -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2Jx\u202ey"
+    request = replace(REQUEST, title=hostile, preview=hostile, details=((hostile, hostile),))
+    agent = ScriptedAgent([[*answer_script(hostile), request, "decision"]])
+    text = await said(agent, hostile, "n", f"/{hostile}")
+    assert "\x1b" not in text
+    assert "\u202e" not in text

@@ -64,9 +64,9 @@ async def said(agent: ScriptedAgent, *lines: str, prompt: str | None = None) -> 
     return out.getvalue()
 
 
-async def until(out: io.StringIO, what: str) -> None:
+async def until(out: io.StringIO, what: str, times: int = 1) -> None:
     for _ in range(500):
-        if what in out.getvalue():
+        if out.getvalue().count(what) >= times:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"never said: {what}\n{out.getvalue()}")
@@ -145,8 +145,7 @@ async def test_a_person_steers_queues_and_stops() -> None:
     person.type("/new")
     await until(out, "waits until the model is done")
     agent.release()
-    while len(agent.prompts) < 2:
-        await asyncio.sleep(0.01)
+    await until(out, "Answer: working", times=2)
     assert agent.prompts == ["go", "use tabs"], "what came too late to steer runs first"
     person.type("/stop")
     await until(out, "Not sent: then this")

@@ -27,6 +27,7 @@ class Entry:
     height: int = 1
     rows: list[Strip] | None = None
     stale: bool = True
+    version: int = 0
 
 
 class Flow:
@@ -91,7 +92,8 @@ class Flow:
         """The block looks different now."""
         index = self._index.get(block)
         if index is not None:
-            self.entries[index].stale = True
+            entry = self.entries[index]
+            entry.stale, entry.version = True, entry.version + 1
             self.dirty.add(block)
 
     def remove(self, blocks: Iterable[Block]) -> None:
@@ -117,20 +119,20 @@ class Flow:
         self.dirty.clear()
         self.measure(0)
 
-    def draw(self, index: int) -> int | None:
-        """Draw one block. Its first row that changed, or None when nothing did. Heights count after `measure`."""
+    def draw(self, index: int) -> tuple[list[int], bool]:
+        """Draw one block: its rows that changed, and whether what is below moves. Heights count after `measure`."""
         assert self.palette is not None
         entry = self.entries[index]
-        before = entry.rows or []
+        before, moves = entry.rows or [], entry.rows is None
+        height = entry.height
         rows = entry.block.render(self.width, self.palette)
         self._drawn_rows += len(rows) - len(before)
         self._drawn[entry] = None
         entry.rows, entry.height, entry.stale = rows, len(rows), False
         self.dirty.discard(entry.block)
-        for row, (old, new) in enumerate(zip(before, rows, strict=False)):
-            if old is not new:
-                return row
-        return None if before and len(before) == len(rows) else min(len(before), len(rows))
+        changed = [row for row, (old, new) in enumerate(zip(before, rows, strict=False)) if old is not new]
+        changed += range(len(before), len(rows))
+        return changed, moves or len(rows) != height
 
     def measure(self, first: int) -> None:
         """Find the rows at which blocks begin, from block `first` on."""

@@ -10,8 +10,8 @@ from textual.strip import Strip
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block
 from gptoss_tui.tui.blocks.user import UserBlock
-from gptoss_tui.tui.theme import DARK, Palette
 from gptoss_tui.tui.flow import KEPT_ROWS
+from gptoss_tui.tui.theme import DARK, Palette
 from gptoss_tui.tui.widgets.transcript import Transcript
 
 PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)

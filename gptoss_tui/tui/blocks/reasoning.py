@@ -93,27 +93,14 @@ class ReasoningBlock(Block):
         self.is_open = not self.is_open
         return True
 
+    def reveal(self) -> bool:
+        was_closed, self.is_open = not self.is_open, True
+        return was_closed
+
+    def forget(self) -> None:
+        self._view = None
+
     def tick(self) -> bool:
         if self.thought.live:
             self.thought.frame += 1
         return self.thought.live
-
-
-class ThoughtBlock(Block):
-    """A thought in the side pane: always in full."""
-
-    def __init__(self, thought: Thought) -> None:
-        self.thought = thought
-        self._view = PlainView([Segment(" ")])
-
-    @property
-    def live(self) -> bool:  # type: ignore[override]
-        """A thought is live until its last token."""
-        return self.thought.live
-
-    def render(self, width: int, palette: Palette) -> list[Strip]:
-        head = lines.strip(lines.text(f" {self.thought.title()}", palette.faint), width)
-        return [head, *self._view.render(self.thought.text.strip("\n"), width - 1, palette.reasoning)]
-
-    def source(self) -> str:
-        return self.thought.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from rich.segment import Segment
@@ -32,6 +33,7 @@ _LABELS: dict[ToolState, str] = {
     "denied": "denied",
     "cancelled": "cancelled",
 }
+_EXIT = re.compile(r"\[(?:No output, )?exit code (-?\d+)\.?\]\s*\Z")
 _MARKS: dict[ToolState, str] = {"waiting": "?", "ok": "✓", "error": "✗", "denied": "⊘", "cancelled": "⊘"}
 
 
@@ -54,6 +56,7 @@ class ToolBlock(Block):
         self.seconds = 0.0
         self.is_open = False
         self.is_page = False
+        self.approval = ""
         self._frame = 0
         self._cut = 0
 
@@ -61,6 +64,22 @@ class ToolBlock(Block):
     def live(self) -> bool:  # type: ignore[override]
         """A call is live until it has a result."""
         return self.state in ("writing", "waiting", "running")
+
+    @property
+    def mark(self) -> str:
+        """One character for the state; it turns while something goes on."""
+        return _MARKS.get(self.state) or SPINNER[self._frame % len(SPINNER)]
+
+    @property
+    def label(self) -> str:
+        """The state in words."""
+        return _LABELS[self.state]
+
+    @property
+    def exit_status(self) -> int | None:
+        """What a command that has ended gave back, as its output says; None for tools that run none."""
+        found = None if self.live else _EXIT.search(self.output)
+        return int(found[1]) if found else None
 
     def show_preview(self, preview: str, *, is_diff: bool) -> None:
         """What the call will do, as it is asked about or run."""
@@ -87,6 +106,13 @@ class ToolBlock(Block):
         self.is_open = not self.is_open
         return True
 
+    def reveal(self) -> bool:
+        was_closed, self.is_open = not self.is_open, True
+        return was_closed
+
+    def forget(self) -> None:
+        self._drawn = None
+
     def tick(self) -> bool:
         moving = self.state in ("writing", "running")
         self._frame += moving
@@ -104,13 +130,14 @@ class ToolBlock(Block):
         )
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
-        colour = self._colour(palette)
+        colour = self.colour(palette)
         body = [*self._body(width - 4, palette), *self._result(width - 4, palette)]
         bar = Segment(" ▎ ", colour)
         head = lines.strip(self._head(width - 4, palette), width, prefix=[bar], base=palette.surface)
         return [head, *(lines.beside([bar], row, width) for row in body)]
 
-    def _colour(self, palette: Palette) -> Style:
+    def colour(self, palette: Palette) -> Style:
+        """The colour of the state."""
         match self.state:
             case "waiting":
                 return palette.warning
@@ -122,15 +149,15 @@ class ToolBlock(Block):
                 return palette.heading
 
     def _head(self, width: int, palette: Palette) -> Text:
-        mark = _MARKS.get(self.state) or SPINNER[self._frame % len(SPINNER)]
-        state = f"{mark} {_LABELS[self.state]}"
+        state = f"{self.mark} {self.label}"
         if self.state in ("ok", "error"):
             state += f" · {seconds(self.seconds)}"
         left = Text.assemble((self.tool or "tool", palette.strong), ("  ", palette.text), end="")
-        left.append(self._title(), palette.muted)
-        return lines.spread(left, lines.text(state, self._colour(palette)), width)
+        left.append(self.title(), palette.muted)
+        return lines.spread(left, lines.text(state, self.colour(palette)), width)
 
-    def _title(self) -> str:
+    def title(self) -> str:
+        """What the call does, without the name of the tool."""
         title = self.summary.removeprefix(self.tool).strip()
         return "{}  +{} -{}".format(title, *self._changes).strip() if self._is_diff else title
 

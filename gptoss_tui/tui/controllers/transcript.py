@@ -13,12 +13,18 @@ from gptoss_tui.tui.blocks.answer import Answer
 from gptoss_tui.tui.blocks.base import Block, seconds
 from gptoss_tui.tui.blocks.notice import NoticeBlock, NoticeKind, SummaryBlock
 from gptoss_tui.tui.blocks.raw import RawBlock
-from gptoss_tui.tui.blocks.reasoning import ReasoningBlock, Thought, ThoughtBlock, plural_tokens
+from gptoss_tui.tui.blocks.reasoning import ReasoningBlock, Thought, plural_tokens
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.user import UserBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
-from gptoss_tui.tui.widgets.reasoning_pane import ReasoningPane
+from gptoss_tui.tui.panes.dock import PaneDock
+from gptoss_tui.tui.panes.reasoning import TurnOfThoughts
 from gptoss_tui.tui.widgets.transcript import Transcript
+
+QUESTION_CHARS = 200
+"""How much of a question stands in the panes."""
+
+_BY = {"user": "you", "policy": "the mode", "session": "a rule of the session", "rule": "a rule"}
 
 
 class TranscriptController:
@@ -28,20 +34,21 @@ class TranscriptController:
     """
 
     def __init__(
-        self, transcript: Transcript, pane: ReasoningPane, clock: Callable[[], float], *, show_pages: bool = False
+        self, transcript: Transcript, dock: PaneDock, clock: Callable[[], float], *, show_pages: bool = False
     ) -> None:
         self._transcript = transcript
-        self._pane = pane
+        self._dock = dock
         self._clock = clock
         self._show_pages = show_pages
         self._answered = ("", "")
         self._items: dict[str, Block] = {}
         self._answers: dict[str, Answer] = {}
-        self._thoughts: dict[str, tuple[ThoughtBlock, float]] = {}
+        self._thoughts: dict[str, tuple[TurnOfThoughts, float]] = {}
         self._turns: dict[str, UserBlock] = {}
         self._raw: RawBlock | None = None
         self._welcome: WelcomeBlock | None = None
         self._inline = True
+        self._question = ""
         self._started = 0.0
         self._generated = 0
 
@@ -58,7 +65,7 @@ class TranscriptController:
         self._thoughts.clear()
         self._turns.clear()
         self._transcript.clear()
-        self._pane.transcript.clear()
+        self._dock.clear()
 
     def drop_from(self, turn_id: str) -> None:
         """Take a turn and everything below it away."""
@@ -67,10 +74,10 @@ class TranscriptController:
         if first is None or first not in blocks:
             return
         gone = blocks[blocks.index(first) :]
-        thoughts = {id(block.thought) for block in gone if isinstance(block, ReasoningBlock)}
-        beside = self._pane.transcript
         self._transcript.remove_block(*gone)
-        beside.remove_block(*[b for b in beside.blocks if isinstance(b, ThoughtBlock) and id(b.thought) in thoughts])
+        self._dock.reasoning.drop([block.thought for block in gone if isinstance(block, ReasoningBlock)])
+        self._dock.tools.drop([block for block in gone if isinstance(block, ToolBlock)])
+        self._dock.citations.drop([name for name, block in self._turns.items() if block in gone])
         self._turns = {name: block for name, block in self._turns.items() if block not in gone}
         self.flush()
 
@@ -101,16 +108,24 @@ class TranscriptController:
             self._transcript.touch(block)
             self.flush()
 
+    def go_to(self, block: Block) -> None:
+        """Open a block and scroll to it."""
+        if block.reveal():
+            self._transcript.touch(block)
+        self._transcript.show_block(block)
+
     def flush(self) -> None:
         """Draw what changed."""
         self._transcript.flush()
-        self._pane.transcript.flush()
+        self._dock.flush()
 
     def tick(self) -> None:
         """Advance spinners and clocks of the live blocks."""
         for block in self._items.values():
             if block.live and block.tick():
                 self._transcript.touch(block)
+                if isinstance(block, ToolBlock):
+                    self._dock.tools.touch(block)
 
     def apply(self, event: ev.Event) -> None:
         """Show what happened."""
@@ -146,6 +161,8 @@ class TranscriptController:
         if self._welcome is not None:
             self._transcript.remove_block(self._welcome)
             self._welcome = None
+        self._question = line(event.text[:QUESTION_CHARS])
+        self._dock.reasoning.begin(self._question)
         self._turns[event.turn_id] = block = UserBlock(safe(event.text))
         self._add(block)
         self._transcript.to_tail()
@@ -178,6 +195,7 @@ class TranscriptController:
                 thought.finish(thought.text, thought.tokens, thought.seconds)
             case ToolBlock():
                 block.finish("cancelled", block.output, block.seconds)
+                self._dock.tools.touch(block)
         self._transcript.touch(block)
 
     def _add(self, block: Block) -> None:
@@ -196,7 +214,7 @@ class TranscriptController:
             thought = Thought()
             block = ReasoningBlock(thought, inline=self._inline)
             self._items[event.item_id] = block
-            self._thoughts[event.item_id] = (self._pane.add(thought), self._clock())
+            self._thoughts[event.item_id] = (self._dock.reasoning.add(thought), self._clock())
             self._add(block)
         beside, started = self._thoughts[event.item_id]
         if isinstance(event, ev.ReasoningDone):
@@ -204,7 +222,7 @@ class TranscriptController:
         else:
             block.thought.append(safe(event.text), self._clock() - started)
         self._transcript.touch(block)
-        self._pane.transcript.touch(beside)
+        self._dock.reasoning.view.touch(beside)
 
     def _answer(self, event: ev.AnswerDelta | ev.AnswerDone) -> None:
         answer = self._answers.get(event.item_id)
@@ -239,6 +257,7 @@ class TranscriptController:
             answer.cite(references(text, event.citations))
             for block in answer.blocks:
                 self._transcript.touch(block)
+            self._dock.citations.add(event.turn_id, self._question, event.citations)
 
     def _tool(self, item_id: str, tool: str) -> ToolBlock:
         block = self._items.get(item_id)
@@ -249,6 +268,7 @@ class TranscriptController:
         elif tool:
             block.tool = line(tool)
         self._transcript.touch(block)
+        self._dock.tools.touch(block)
         return block
 
     def _call(self, event: ev.Event) -> None:
@@ -265,6 +285,7 @@ class TranscriptController:
             case ev.ApprovalResolved():
                 block = self._tool(event.item_id, "")
                 block.state = "denied" if event.decision == "deny" else "running"
+                block.approval = _decided(event)
             case ev.ToolStarted():
                 block = self._tool(event.item_id, event.tool)
                 block.state = "running"
@@ -277,3 +298,9 @@ class TranscriptController:
                 block.is_page = gives_page(event.tool)
                 block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
                 block.finish(event.status, safe(event.output), event.seconds)
+
+
+def _decided(event: ev.ApprovalResolved) -> str:
+    """Who said what about a call: `allowed by you`, `denied by a rule`."""
+    what = {"deny": "denied", "edit": "changed"}.get(event.decision, "allowed")
+    return f"{what} by {_BY.get(event.by, line(event.by))}"

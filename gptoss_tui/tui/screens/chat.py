@@ -24,6 +24,7 @@ from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.composing import Around, ComposingController, places_for
 from gptoss_tui.tui.controllers.conversation import ConversationController
 from gptoss_tui.tui.controllers.effort import EffortController
+from gptoss_tui.tui.controllers.finding import Finder
 from gptoss_tui.tui.controllers.frames import MAX_RATE, FrameClock
 from gptoss_tui.tui.controllers.hints import Situation
 from gptoss_tui.tui.controllers.leaving import QUIT_SECONDS, REWIND_SECONDS, TwicePressed
@@ -31,11 +32,16 @@ from gptoss_tui.tui.controllers.loading import ModelLoader
 from gptoss_tui.tui.controllers.modes import ModeController
 from gptoss_tui.tui.controllers.panes import PANE_WIDTH, PaneController
 from gptoss_tui.tui.controllers.rewind import RewindController
+from gptoss_tui.tui.controllers.side import SideController
 from gptoss_tui.tui.controllers.status import StatusController
 from gptoss_tui.tui.controllers.transcript import TranscriptController
 from gptoss_tui.tui.controllers.view import ChatView
 from gptoss_tui.tui.history import PromptHistory
 from gptoss_tui.tui.keymap import Keymap
+from gptoss_tui.tui.panes.base import ItemView, Pane
+from gptoss_tui.tui.panes.citations import CitationsPane
+from gptoss_tui.tui.panes.dock import OPEN_AT_FIRST, PaneDock
+from gptoss_tui.tui.panes.tools import ToolsPane
 from gptoss_tui.tui.state import StateFile
 from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.approval import ApprovalPanel
@@ -44,7 +50,6 @@ from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.hints import HintLine
 from gptoss_tui.tui.widgets.loading import LoadingBar
 from gptoss_tui.tui.widgets.queue import QueueView
-from gptoss_tui.tui.widgets.reasoning_pane import ReasoningPane
 from gptoss_tui.tui.widgets.status import StatusLine
 from gptoss_tui.tui.widgets.transcript import Transcript
 
@@ -71,6 +76,10 @@ class ChatScreen(Screen[None]):
         Binding("shift+tab", "cycle_mode", "Next approval mode", id="chat.mode", priority=True),
         Binding("ctrl+t", "cycle_effort", "Next reasoning effort", id="chat.effort_cycle", priority=True),
         Binding("f2", "toggle_reasoning", "Show or hide the reasoning", id="chat.reasoning", priority=True),
+        Binding("f3", "search", "Search in the conversation; again: next match", id="chat.search", priority=True),
+        Binding("f4", "toggle_pane('tools')", "Show or hide the tool calls", id="chat.tools", priority=True),
+        Binding("f5", "toggle_pane('citations')", "Show or hide the citations", id="chat.citations", priority=True),
+        Binding("f6", "focus_pane", "Go to the next pane, then back to the composer", id="chat.focus", priority=True),
         Binding("ctrl+o", "toggle_details", "Open or close tool calls", id="chat.details", priority=True),
         Binding("ctrl+n", "new_conversation", "New conversation", id="chat.new", priority=True),
         Binding("ctrl+l", "redraw", "Draw the screen again", id="chat.redraw", priority=True),
@@ -96,6 +105,7 @@ class ChatScreen(Screen[None]):
         effort: Effort,
         mode: Mode,
         prompt: str | None,
+        resume: str | None = None,
         show_pages: bool,
         keymap: Keymap,
         attention: AttentionController,
@@ -111,12 +121,13 @@ class ChatScreen(Screen[None]):
         self._first_effort: Effort = effort
         self._first_mode: Mode = mode
         self._prompt = prompt
+        self._resume = resume
         self._show_pages = show_pages
         self._keymap = keymap
         self._attention = attention
         self._redraw = redraw
         self._places = places_for(workspace, history.path)
-        self._panes = PaneController(state_file, {"reasoning": True}, self._arrange)
+        self._panes = PaneController(state_file, OPEN_AT_FIRST, self._arrange)
         self._details_open = show_pages
         self._reasoning_open = False
         self._quit = TwicePressed(clock, QUIT_SECONDS)
@@ -125,9 +136,7 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         with Horizontal(id="main"):
             yield Transcript(id="conversation")
-            pane = ReasoningPane(id="reasoning")
-            pane.display = self._panes.shown("reasoning", self.app.size.width)
-            yield pane
+            yield PaneDock(id="panes")
         yield LoadingBar(self._palette, id="loading")
         yield QueueView(self._palette, id="queue")
         yield Composer(self._history, id="composer")
@@ -137,11 +146,11 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Build the controllers and show the empty state; the model comes after the first frame."""
-        transcript, pane = self.query_one("#conversation", Transcript), self.query_one(ReasoningPane)
+        transcript, self._dock = self.query_one("#conversation", Transcript), self.query_one(PaneDock)
         self._composer = self.query_one(Composer)
         self._panel = ApprovalPanel(self._palette, self._clock, self._workspace, id="approval")
         self._status = StatusController(self.query_one(StatusLine), self._clock)
-        self._talk = TranscriptController(transcript, pane, self._clock, show_pages=self._show_pages)
+        self._talk = TranscriptController(transcript, self._dock, self._clock, show_pages=self._show_pages)
         self._approvals = ApprovalController(self._panel, lambda: self.set_focus(self._composer))
         self._frames = FrameClock(self._talk.flush, self._tick)
         self._view = ChatView(
@@ -152,6 +161,8 @@ class ChatScreen(Screen[None]):
         self._chat = ConversationController(self._loader, self._view, self._spawn, listeners)
         self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._view.show_edge)
         self._modes = ModeController(self._first_mode, lambda: self._chat.agent, self._view.show_edge)
+        self._side = SideController(self, self._dock, self._panes, self._keymap, self._view.say)
+        self._finder = Finder(self, transcript, lambda: self._palette, self._composer.focus)
         self._rewind = RewindController(self.pick, self._rewound, lambda why: self._view.say("warning", why))
         self._room = self._furnish()
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
@@ -193,7 +204,7 @@ class ChatScreen(Screen[None]):
         """Draw everything in the colours of another theme."""
         self._palette = palette
         self.query_one("#conversation", Transcript).set_palette(palette)
-        self.query_one(ReasoningPane).set_palette(palette)
+        self._dock.set_palette(palette)
         self._view.use_palette(palette)
 
     async def close(self) -> None:
@@ -205,7 +216,10 @@ class ChatScreen(Screen[None]):
         if self.is_running and self.is_attached:
             if self._keymap.problems:
                 self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
-            self._chat.start(self._prompt)
+            self._chat.start(self._prompt, None if self._resume is None else self._take_up)
+
+    async def _take_up(self) -> None:
+        await self._room.commands.run("resume", self._resume or "")
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: str) -> object:
         return self.run_worker(work, group=group, exclusive=True)
@@ -278,7 +292,7 @@ class ChatScreen(Screen[None]):
     def _stray_text(self, event: ApprovalPanel.StrayText) -> None:
         self._composer.type_text(event.text)
 
-    @on(Transcript.BlockClicked)
+    @on(Transcript.BlockClicked, "#conversation")
     def _block_clicked(self, event: Transcript.BlockClicked) -> None:
         example = event.block.example_at(event.row) if isinstance(event.block, WelcomeBlock) else None
         if example is not None:
@@ -296,9 +310,22 @@ class ChatScreen(Screen[None]):
         if self.is_mounted and self._approvals.is_open:
             self._panel.grace.shown()
 
-    @on(events.Click, "#reasoning-title")
-    def _pane_title_clicked(self) -> None:
-        self._panes.toggle("reasoning")
+    @on(Pane.Closed)
+    def _pane_closed(self, event: Pane.Closed) -> None:
+        self._side.toggle(event.name)
+
+    @on(ItemView.Left)
+    def _pane_left(self) -> None:
+        self._side.leave()
+
+    @on(ToolsPane.Wanted)
+    def _call_wanted(self, event: ToolsPane.Wanted) -> None:
+        self._side.leave()
+        self._talk.go_to(event.call)
+
+    @on(CitationsPane.Wanted)
+    def _page_wanted(self, event: CitationsPane.Wanted) -> None:
+        self._side.open_page(event.citations, self._chat.agent, self._palette)
 
     @on(events.Resize)
     def _resized(self) -> None:
@@ -307,9 +334,7 @@ class ChatScreen(Screen[None]):
 
     def _arrange(self) -> None:
         """Panes stand beside the conversation where there is room; else reasoning is part of it."""
-        shown = self._panes.shown("reasoning", self.size.width)
-        self.query_one(ReasoningPane).display = shown
-        self._talk.set_inline_reasoning(not shown and self._panes.is_open("reasoning"))
+        self._talk.set_inline_reasoning(self._side.arrange())
 
     async def pick(self, picker: Picker) -> Picked | None:
         """Let the person choose; None when they do not."""
@@ -369,6 +394,18 @@ class ChatScreen(Screen[None]):
     def action_cycle_effort(self) -> None:
         """The next effort; after the highest, the lowest."""
         self._effort.cycle()
+
+    def action_toggle_pane(self, name: str) -> None:
+        """Show or hide a pane: beside the conversation where it fits, else instead of it."""
+        self._side.toggle(name)
+
+    def action_focus_pane(self) -> None:
+        """Give the keys to the next open pane; behind the last one, back to the composer."""
+        self._side.focus_next()
+
+    async def action_search(self) -> None:
+        """Search in the conversation; while a search is open, go to the next match."""
+        await self._finder.open()
 
     def action_toggle_reasoning(self) -> None:
         """Show or hide reasoning: the side pane where it fits, else in the conversation."""

@@ -7,7 +7,7 @@ Rows that were painted once are painted again from what was sent to the terminal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from time import perf_counter
 
 from rich.cells import cell_len
@@ -55,10 +55,16 @@ class Transcript(ScrollView, can_focus=False):
     class BlockClicked(Message):
         """A block was clicked on its row `row`."""
 
-        def __init__(self, block: Block, row: int) -> None:
+        def __init__(self, transcript: Transcript, block: Block, row: int) -> None:
             super().__init__()
+            self.transcript = transcript
             self.block = block
             self.row = row
+
+        @property
+        def control(self) -> Transcript:
+            """The view, for selectors."""
+            return self.transcript
 
     class FollowingChanged(Message):
         """The view began or ceased to follow the tail."""
@@ -182,7 +188,7 @@ class Transcript(ScrollView, can_focus=False):
             return
         found = self._flow.at(event.y + self.scroll_offset.y)
         if found is not None:
-            self.post_message(self.BlockClicked(self._flow.entries[found[0]].block, found[1]))
+            self.post_message(self.BlockClicked(self, self._flow.entries[found[0]].block, found[1]))
 
     # Search
 
@@ -208,6 +214,20 @@ class Transcript(ScrollView, can_focus=False):
         self._hit = (block, number)
         self.show_block(block, hits[number][0].row if hits else 0)
         self.refresh()
+
+    def versions(self) -> Iterator[tuple[Block, int]]:
+        """The blocks, and for each a number that grows when it is touched."""
+        return ((entry.block, entry.version) for entry in self._flow.entries)
+
+    def first_visible(self) -> int:
+        """Which block is the first in view."""
+        found = self._flow.at(self.scroll_offset.y)
+        return found[0] if found else 0
+
+    def is_below(self, block: Block, index: int) -> bool:
+        """Whether a block is the one at `index` or one below it."""
+        at = self._flow.index(block)
+        return at is not None and at >= index
 
     # Painting
 
@@ -322,21 +342,34 @@ class Transcript(ScrollView, can_focus=False):
     # Drawing
 
     def _redraw(self, indices: Iterable[int]) -> None:
-        """Draw blocks, and repaint from the first row in view that changed."""
+        """Draw blocks, and repaint what changed of what is in view: single rows, and all that moved."""
         flow, anchor, unread = self._flow, self._anchor(), self._unread()
-        first_row: int | None = None
+        rows: list[int] = []
+        moved: int | None = None
         first_index = len(flow.entries)
         for index in indices:
-            changed = flow.draw(index)
-            if changed is not None:
-                row = flow.top(index) + changed
-                first_row = row if first_row is None else min(first_row, row)
+            top, old_height = flow.top(index), flow.entries[index].height
+            changed, moves = flow.draw(index)
+            rows += [top + row for row in changed]
+            if moves and moved is None:
+                moved = top + min(old_height, flow.entries[index].height)
             first_index = min(first_index, index)
+        before = self.scroll_offset.y
         self._settle(first_index, anchor)
-        if first_row is not None:
-            self._repaint_from(first_row)
+        if self.scroll_offset.y == before:  # else everything is painted anyway
+            self._repaint(rows, moved)
         if unread != self._unread():
-            self._repaint_from(self.scroll_offset.y + self.size.height - 1)
+            self._repaint([self.scroll_offset.y + self.size.height - 1], None)
+
+    def _repaint(self, rows: Iterable[int], moved: int | None) -> None:
+        """Paint single rows, and all from row `moved` on."""
+        top, height, width = self.scroll_offset.y, self.size.height, self.size.width
+        regions = [Region(0, row - top, width, 1) for row in rows if top <= row < top + height]
+        if moved is not None and moved < top + height:
+            start = max(0, moved - top)
+            regions = [region for region in regions if region.y < start] + [Region(0, start, width, height - start)]
+        if regions:
+            self.refresh(*regions)
 
     def _draw_missing(self) -> None:
         """What comes into view after a resize has to be drawn now, not when its slice comes."""
@@ -378,12 +411,6 @@ class Transcript(ScrollView, can_focus=False):
             self._moving = True
             self.scroll_y = self.scroll_target_y = y
             self._moving = False
-
-    def _repaint_from(self, row: int) -> None:
-        top = max(0, row - self.scroll_offset.y)
-        height = self.size.height - top
-        if height > 0:
-            self.refresh(Region(0, top, self.size.width, height))
 
     def _row(self, row: int) -> Strip | None:
         return self._flow.row(row)

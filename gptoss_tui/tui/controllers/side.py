@@ -1,0 +1,82 @@
+"""The panes on the screen: which are seen at this width, where the keys go, and what their items open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.widget import Widget
+
+from gptoss_tui.tui.controllers.panes import PANE_WIDTH, PaneController
+from gptoss_tui.tui.keymap import Keymap
+from gptoss_tui.tui.panes.dock import PANES, PaneDock
+from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import AgentPort
+    from gptoss_tui.tools.base import Citation
+
+
+class SideController:
+    """On a narrow screen a pane stands in for the conversation until it is left; that is not remembered."""
+
+    def __init__(
+        self, screen: Screen[None], dock: PaneDock, panes: PaneController, keymap: Keymap, say: Callable[..., None]
+    ) -> None:
+        self._screen = screen
+        self._dock = dock
+        self._panes = panes
+        self._say = say
+        bindings = [binding for binding in screen.BINDINGS if isinstance(binding, Binding)]
+        labels = {binding.id: keymap.label(binding) for binding in bindings}
+        self._keys = {pane.NAME: labels.get(f"chat.{pane.NAME}", "") for pane in PANES}
+
+    @property
+    def _wide(self) -> bool:
+        return self._screen.size.width >= PANE_WIDTH
+
+    def arrange(self) -> bool:
+        """Show what is open and has room. True when reasoning belongs into the conversation instead."""
+        beside = [pane.NAME for pane in PANES if self._panes.shown(pane.NAME, self._screen.size.width)]
+        alone = "" if self._wide else self._dock.alone
+        self._dock.show(beside, alone=alone, keys=self._keys)
+        self._screen.query_one("#conversation").display = not alone
+        return "reasoning" not in beside and self._panes.is_open("reasoning")
+
+    def toggle(self, name: str) -> None:
+        """Show or hide a pane."""
+        if self._wide:
+            self._panes.toggle(name)
+            if self._screen.focused is None or not self._screen.focused.display:
+                self._focus(None)
+            return
+        self._dock.show((), alone="" if self._dock.alone == name else name)
+        self.arrange()
+        self._focus(self._dock.next_view(None))
+
+    def focus_next(self) -> None:
+        """Give the keys to the next open pane; behind the last one, back to the composer."""
+        self._focus(self._dock.next_view(self._screen.focused))
+
+    def leave(self) -> None:
+        """Back to the conversation and the composer."""
+        if self._dock.alone:
+            self._dock.show(())
+            self.arrange()
+        self._focus(None)
+
+    def open_page(self, citations: Sequence[Citation], agent: AgentPort | None, palette: Palette) -> None:
+        """Show a cited page where it is cited."""
+        text = agent.page_text(citations[0]) if agent is not None else ()
+        if not text:
+            self._say("info", "The text of this page is not kept any more.")
+            return
+        from gptoss_tui.tui.screens.page import PageScreen
+
+        screen: Screen[Any] = PageScreen(citations, text, palette)
+        self._screen.app.push_screen(screen)
+
+    def _focus(self, widget: Widget | None) -> None:
+        self._screen.set_focus(widget or self._screen.query_one("#composer"))

@@ -1,0 +1,1 @@
+"""What stands beside the conversation: one module a pane, and `dock.PANES`, the registry of all of them."""

@@ -1,0 +1,105 @@
+"""Every call of the conversation: what was called with what, who allowed it, how long it took, what came of it."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.message import Message
+from textual.strip import Strip
+
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.blocks.base import plural, seconds
+from gptoss_tui.tui.blocks.tool import ToolBlock
+from gptoss_tui.tui.panes.base import Item, ItemView, Pane
+from gptoss_tui.tui.theme import Palette
+
+ARGUMENT_CHARS = 300
+_FAILED = ("error", "denied", "cancelled")
+
+
+class CallItem(Item):
+    """A call in few rows. It shows the state of `call`, the block in the conversation."""
+
+    def __init__(self, number: int, call: ToolBlock) -> None:
+        self.number = number
+        self.call = call
+
+    def render(self, width: int, palette: Palette) -> list[Strip]:
+        call, inner = self.call, max(8, width - 6)
+        base = palette.panel if self.selected else None
+        left = lines.text(f"{self.number:>3} {call.mark} ", call.colour(palette))
+        left.append(call.tool or "tool", palette.strong)
+        time = seconds(call.seconds) if not call.live and call.seconds else ""
+        head = lines.spread(left, lines.text(f"{time} ", palette.faint), width)
+        rows: list[Strip] = [lines.strip(head, width, base=base)]
+        prefix = [Segment("      ")]
+        for text, style in self._details(palette):
+            wrapped = lines.paragraphs(text, inner, style)[:3]
+            rows += lines.rows(wrapped, width, prefix=prefix, base=base)
+        return rows
+
+    def _details(self, palette: Palette) -> list[tuple[str, Style]]:
+        call = self.call
+        told = call.title() or " ".join(call.arguments[:ARGUMENT_CHARS].split())
+        details = [(told, palette.muted)] if told else []
+        details.append((self._outcome(), palette.faint if call.state not in _FAILED else palette.error))
+        return [(text, style) for text, style in details if text]
+
+    def _outcome(self) -> str:
+        """`allowed by you, once · exit 1 · 12 lines`."""
+        call = self.call
+        parts = [call.approval, call.label if call.live or call.state in _FAILED else ""]
+        if call.exit_status is not None:
+            parts.append(f"exit {call.exit_status}")
+        if call.output and not call.live:
+            parts.append(plural(call.output.strip("\n").count("\n") + 1, "line"))
+        return " · ".join(part for part in parts if part)
+
+    def source(self) -> str:
+        return self.call.source()
+
+
+class ToolsPane(Pane):
+    """The calls, oldest first. Enter goes to the call in the conversation."""
+
+    NAME, LABEL = "tools", "Tools"
+
+    class Wanted(Message):
+        """The person wants to see the call in the conversation."""
+
+        def __init__(self, call: ToolBlock) -> None:
+            super().__init__()
+            self.call = call
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: dict[ToolBlock, CallItem] = {}
+
+    def touch(self, call: ToolBlock) -> None:
+        """The call is new or looks different."""
+        item = self._items.get(call)
+        if item is None:
+            item = self._items[call] = CallItem(len(self._items) + 1, call)
+            self.view.add(item)
+        else:
+            self.view.touch(item)
+
+    def drop(self, calls: list[ToolBlock]) -> None:
+        """Their turns were taken back."""
+        self.view.remove_block(*(self._items.pop(call) for call in calls if call in self._items))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+        super().clear()
+
+    def note(self) -> str:
+        """How many there are, and how many did not go well."""
+        failed = sum(call.state in _FAILED for call in self._items)
+        return f"{len(self._items)}" + (f" · {failed} failed" if failed else "") if self._items else ""
+
+    def on_item_view_chosen(self, event: ItemView.Chosen) -> None:
+        """Go there."""
+        event.stop()
+        if isinstance(event.item, CallItem):
+            self.post_message(self.Wanted(event.item.call))

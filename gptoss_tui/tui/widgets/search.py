@@ -1,0 +1,101 @@
+"""The row in which a search is typed, with where it stands."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Input, Static
+
+from gptoss_tui.tui.controllers.search import Found
+from gptoss_tui.tui.theme import Palette
+
+KEYS = "Enter next · n/N · Esc close"
+
+
+class Walker(Protocol):
+    """What the bar tells."""
+
+    def look_for(self, wanted: str) -> None:
+        """Something else is looked for."""
+        ...
+
+    def step(self, direction: int) -> None:
+        """To the next match (1), or to the one before (-1)."""
+        ...
+
+    def close(self) -> None:
+        """The search is over."""
+        ...
+
+
+class SearchBar(Horizontal, can_focus=True, can_focus_children=True):
+    """Enter hands the keys from the text to the bar, where `n` and `N` walk; `/` goes back to the text."""
+
+    DEFAULT_CSS = """
+    SearchBar { height: 1; background: $surface; }
+    SearchBar > #search-label { width: auto; padding: 0 1; }
+    SearchBar > Input { width: 1fr; border: none; height: 1; padding: 0; background: $panel; }
+    SearchBar > #search-found { width: auto; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n,down,enter", "step(1)", "Next match", id="search.next"),
+        Binding("N,up,shift+enter", "step(-1)", "Match before", id="search.previous"),
+        Binding("slash", "edit", "Change what is looked for", id="search.edit"),
+        Binding("escape", "close", "Close the search", id="search.close"),
+    ]
+
+    def __init__(self, walker: Walker, palette: Palette) -> None:
+        super().__init__(id="search")
+        self._walker = walker
+        self._palette = palette
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text("Find", style=self._palette.heading), id="search-label", markup=False)
+        yield Input(compact=True, placeholder="in this conversation", id="search-text")
+        yield Static(Text(KEYS, style=self._palette.muted), id="search-found", markup=False)
+
+    def on_mount(self) -> None:
+        """Typing comes first."""
+        self.action_edit()
+
+    def show(self, found: Found) -> None:
+        """Say where the search stands."""
+        wanted = bool(self.query_one(Input).value.strip())
+        style = self._palette.accent if found.total else self._palette.warning
+        count = f"{found.position}/{found.total}  " if found.total else "nothing found  " if wanted else ""
+        text = Text.assemble((count, style), (KEYS, self._palette.muted))
+        self.query_one("#search-found", Static).update(text)
+
+    def action_edit(self) -> None:
+        """Let the text be changed."""
+        self.query_one(Input).focus()
+
+    def action_step(self, direction: int) -> None:
+        """Walk."""
+        self._walker.step(direction)
+
+    def action_close(self) -> None:
+        """Give the keys back."""
+        self._walker.close()
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._walker.look_for(event.value)
+
+    @on(Input.Submitted)
+    def _entered(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.focus()
+        self._walker.step(1)
+
+    async def on_key(self, event: events.Key) -> None:
+        """Up and Down walk from the text too."""
+        if event.key in ("down", "up") and self.query_one(Input).has_focus:
+            event.stop()
+            self.action_step(1 if event.key == "down" else -1)

@@ -126,13 +126,28 @@ class _Matcher:
             before = _Region(((0, size),), note=anywhere.note or "it stands above an earlier hunk")
             groups.append([*after, before] if progress.edits else [anywhere])
             return groups
+        groups.append([*self._named(scopes), _Region(((0, size),), note="it is not below its @@ line")])
+        return groups
+
+    def _named(self, scopes: Sequence[Scope]) -> list[_Region]:
+        """Where `@@` lines point to: inside of the blocks that they open, or else the nearest place below them.
+
+        After an earlier hunk, what is behind it goes first, and a block is only then taken to begin with its `@@` line:
+        a hunk may repeat that line, but more often it means one further down.
+        """
+        size, ended = len(self.index.lines), self.progress.hunk_end
         blocks = tuple((scope.header, scope.stop) for scope in scopes if scope.block)
         below = tuple((scope.header, scope.stop if not scope.block else size) for scope in scopes)
-        behind = tuple((max(start, progress.hunk_end), stop) for start, stop in blocks if progress.hunk_end < stop)
-        named = [_Region(spans) for spans in ((behind, blocks) if progress.edits else (blocks,)) if spans]
-        outside = _Region(((0, size),), note="it is not below its @@ line")
-        groups.append([*named, _Region(below, nearest=True), outside])
-        return groups
+        regions = [_Region(blocks), _Region(below, nearest=True)]
+        if self.progress.edits:
+            inner = tuple((start + 1, stop) for start, stop in blocks)
+            regions = [
+                _Region(_behind(blocks, ended)),
+                _Region(inner),
+                _Region(_behind(below, ended), nearest=True),
+                *regions,
+            ]
+        return [region for region in regions if region.spans]
 
     def _hits(self, rung: Rung, pattern: Sequence[str], region: _Region, hunk: Hunk) -> list[int]:
         found: set[int] = set()
@@ -183,6 +198,11 @@ class _Matcher:
         if rung not in (INDENT.name, LOOK_ALIKE.name):
             return added
         return reindent(hunk.old, self.index.lines[start : start + len(hunk.old)], added)
+
+
+def _behind(spans: Sequence[tuple[int, int]], line: int) -> tuple[tuple[int, int], ...]:
+    """The parts of `spans` from `line` on."""
+    return tuple((max(start, line), stop) for start, stop in spans if line < stop)
 
 
 def _rungs(hunk: Hunk) -> list[tuple[str, Rung, Sequence[str]]]:

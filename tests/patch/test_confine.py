@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
-import threading
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gptoss_tui import patch
-from gptoss_tui.errors import PatchError
+from gptoss_tui.patch import confine, kernel
 from gptoss_tui.patch.confine import PathError, Tree, is_protected
+from tests.patch import race
 
 
 @pytest.fixture
@@ -128,32 +128,44 @@ def test_other_names_are_not_protected(path: str) -> None:
     assert not is_protected(path)
 
 
-def test_a_folder_swapped_for_a_link_meanwhile_never_leads_out(tmp_path: Path) -> None:
-    """An attacker swaps `dir` between a folder and a link to the outside while patches are planned and applied."""
-    root, outside = tmp_path / "root", tmp_path / "outside"
-    (root / "dir").mkdir(parents=True)
-    outside.mkdir()
-    (outside / "a.txt").write_text("0\n")
-    (root / "dir/a.txt").write_text("0\n")
-    (root / "link").symlink_to(outside)
-    done = threading.Event()
+@pytest.mark.parametrize("beneath", [True, False], ids=["openat2", "walk"])
+def test_names_swapped_for_links_meanwhile_never_lead_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beneath: bool
+) -> None:
+    """A part of `python -m tests.patch.race`."""
+    if not beneath:
+        monkeypatch.setattr(confine, "open_beneath", lambda folder, path, flags: None)
+    outcomes = race.run(tmp_path.resolve(), 300)
+    assert outcomes["applied"] > 0
+    assert outcomes["refused"] > 0
 
-    def swap() -> None:
-        names = [str(root / name) for name in ("dir", "spare", "link")]
-        while not done.is_set():
-            for source, target in [(0, 1), (2, 0), (0, 2), (1, 0)]:
-                os.rename(names[source], names[target])
 
-    attacker = threading.Thread(target=swap)
-    attacker.start()
+@pytest.mark.parametrize("path", ["out/secret.txt", "dir/../../secret.txt", "climb", "loop", "none/x", "dir/a.txt/x"])
+def test_folders_are_opened_the_same_way_with_and_without_openat2(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    outcomes = []
+    for beneath in (True, False):
+        if not beneath:
+            monkeypatch.setattr(confine, "open_beneath", lambda folder, path, flags: None)
+        with pytest.raises(OSError) as caught, tree.folder(path):
+            pass
+        outcomes.append(caught.value.errno)
+    links = (errno.ELOOP, errno.ENOTDIR, errno.EXDEV)
+    assert outcomes[0] == outcomes[1] or (outcomes[0] in links and outcomes[1] in links)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has openat2")
+def test_the_kernel_refuses_links_and_ways_out(tree: Tree) -> None:
+    root = os.open(tree.root, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        for at in range(600):
-            with contextlib.suppress(PatchError):
-                text = f"*** Begin Patch\n*** Update File: dir/a.txt\n@@\n+{at}\n*** End of File\n*** End Patch"
-                patch.apply(patch.plan(patch.parse(text), root))
-        assert attacker.is_alive()
+        inner = kernel.open_beneath(root, "dir/inner", os.O_RDONLY | os.O_DIRECTORY)
+        if inner is None:
+            pytest.skip("this kernel, or its filter, has no openat2")
+        os.close(inner)
+        for path, code in [("rel", errno.ELOOP), ("../secret.txt", errno.EXDEV), ("/etc", errno.EXDEV)]:
+            with pytest.raises(OSError) as caught:
+                kernel.open_beneath(root, path, os.O_RDONLY)
+            assert caught.value.errno == code
     finally:
-        done.set()
-        attacker.join()
-    assert os.listdir(outside) == ["a.txt"]
-    assert (outside / "a.txt").read_text() == "0\n"
+        os.close(root)

@@ -64,6 +64,8 @@ class Connection:
         if self._task is not None:
             _ending.add(self._task)
             self._task.add_done_callback(_ending.discard)
+            if self._client is None:
+                self._task.cancel()
         self._task = None
         self._client = None
         self.state = "off"

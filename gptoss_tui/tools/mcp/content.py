@@ -18,7 +18,8 @@ def result_text(result: CallToolResult) -> str:
         if block.type == "text":
             parts.append(block.text)
         elif block.type in ("image", "audio"):
-            parts.append(f"[{block.type} {block.mime_type}, {len(block.data) * 3 // 4} bytes: it cannot be shown]")
+            size = len(block.data) * 3 // 4 - block.data[-2:].count("=")
+            parts.append(f"[{block.type} {block.mime_type}, {size} bytes: it cannot be shown]")
         elif block.type == "resource_link":
             parts.append(f"[resource {block.uri}]")
         elif block.type == "resource":

@@ -18,6 +18,9 @@ _MAX_NAME = 64
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _TAKEN = frozenset({"functions", "browser", "python", "container", "assistant", "user", "system", "developer", "tool"})
 
+_NAMED = ("properties", "$defs", "definitions")
+_INNER = ("items", "anyOf", "oneOf", "allOf", "additionalProperties")
+
 
 @dataclass(frozen=True, slots=True)
 class OfferedTool:
@@ -73,10 +76,28 @@ def _parameters(schema: Any) -> Mapping[str, Any] | None:
     if not schema.get("properties") and not schema.get("anyOf") and not schema.get("$ref"):
         return None
     try:
+        schema = _untitled(schema)
         small = len(json.dumps(schema)) <= _MAX_SCHEMA
     except (ValueError, TypeError, RecursionError):
         small = False
-    return schema if small else {"type": "object", "properties": {name: {} for name in list(schema["properties"])[:50]}}
+    properties = schema.get("properties")
+    names = list(properties)[:50] if isinstance(properties, dict) else []
+    return schema if small else {"type": "object", "properties": {name: {} for name in names}}
+
+
+def _untitled(schema: Any) -> Any:
+    """A schema without titles: libraries make them from the names of parameters, and they only repeat these."""
+    if isinstance(schema, list):
+        return [_untitled(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if key != "title" or not isinstance(value, str)}
+    for key, value in kept.items():
+        if key in _NAMED and isinstance(value, dict):
+            kept[key] = {name: _untitled(part) for name, part in value.items()}
+        elif key in _INNER:
+            kept[key] = _untitled(value)
+    return kept
 
 
 def _distinct(name: str, taken: Iterable[str]) -> str:

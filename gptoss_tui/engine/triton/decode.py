@@ -21,7 +21,7 @@ from gptoss_tui.engine.triton.kernels.gemv import out_kernel, qkv_kernel, router
 from gptoss_tui.engine.triton.kernels.mxfp4 import TILE_ROWS
 from gptoss_tui.engine.triton.kernels.unembed import candidates_kernel, choose_kernel, logits_kernel
 from gptoss_tui.engine.triton.kv_cache import KVCache
-from gptoss_tui.engine.triton.weights import LayerWeights, ModelWeights
+from gptoss_tui.engine.triton.weights import ModelWeights
 
 RING = 256
 """Chosen tokens that the device keeps for the host."""
@@ -102,9 +102,89 @@ class Decoder:
 
     def layer(self, index: int, splits: int) -> None:
         """Run `state.x` through one layer."""
-        layer = self.weights.layers[index]
-        self._attention(index, layer, splits)
-        self._experts(layer)
+        self.project_in(index)
+        self.attend(index, splits)
+        self.project_out(index)
+        self.route(index)
+        self.experts_up(index)
+        self.experts_down(index)
+
+    def project_in(self, index: int) -> None:
+        """`state.query` of `state.x`; its key and value go into the cache."""
+        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
+        table, slots, segments = self.cache.table(index)
+        heads, keys = config.num_attention_heads, config.num_key_value_heads
+        pairs = max(1, blocks.rows // 2)
+        qkv_kernel[(heads + 2 * keys, triton.cdiv(config.head_dim // 2, pairs))](
+            state.x, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, self.cos, self.sin, state.position,
+            state.query, table, H=config.hidden_size, Q=heads, K=keys, D=config.head_dim, SLOTS=slots,
+            SEGMENTS=segments, EPS=RMS_NORM_EPS, PAIRS=pairs, BLOCK=blocks.block, num_warps=blocks.dense_warps,
+        )  # fmt: skip
+
+    def attend(self, index: int, splits: int) -> None:
+        """`state.mixed` of `state.query` and the cache."""
+        config, state, blocks = self.config, self.state, self.blocks
+        table, slots, segments = self.cache.table(index)
+        keys = config.num_key_value_heads
+        window = config.sliding_window if config.is_sliding(index) else 0
+        if window:
+            splits = min(splits, triton.cdiv(window, blocks.keys))
+        attend_kernel[(keys, splits)](
+            state.query, table, self.weights.layers[index].sinks, state.position, state.mixed, state.parts,
+            state.stats, state.arrived, config.head_dim**-0.5, Q=config.num_attention_heads, K=keys,
+            D=config.head_dim, SLOTS=slots, SEGMENTS=segments, WINDOW=window, SPLITS=splits,
+            ROWS=_head_rows(config), BLOCK=min(blocks.keys, slots),
+        )  # fmt: skip
+
+    def project_out(self, index: int) -> None:
+        """`state.x` plus the output projection of `state.mixed`."""
+        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
+        out_kernel[(triton.cdiv(config.hidden_size, blocks.rows),)](
+            state.mixed, layer.out_weight, layer.out_bias, state.x,
+            H=config.hidden_size, WIDTH=config.query_width, ROWS=blocks.rows, BLOCK=blocks.block,
+            num_warps=blocks.dense_warps,
+        )  # fmt: skip
+
+    def route(self, index: int) -> None:
+        """`state.scores` of the experts for `state.x`."""
+        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
+        router_kernel[(config.num_experts,)](
+            state.x, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.scores,
+            H=config.hidden_size, E=config.num_experts, EPS=RMS_NORM_EPS, ROWS=1, BLOCK=blocks.block,
+            num_warps=blocks.dense_warps,
+        )  # fmt: skip
+
+    def experts_up(self, index: int) -> None:
+        """`state.hidden` of the best experts."""
+        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
+        up, inner = layer.mlp1, config.intermediate_size
+        gate_up_kernel[(2 * inner // TILE_ROWS, config.experts_per_token)](
+            state.x, layer.mlp_norm, state.scores, up.values, up.scales, up.bias, state.hidden, config.swiglu_limit,
+            EPS=RMS_NORM_EPS, ALPHA=SWIGLU_ALPHA, TILES=up.tiles, SPAN=min(blocks.span, _span(up.tiles)),
+            **self._choice,
+        )  # fmt: skip
+
+    def experts_down(self, index: int) -> None:
+        """`state.x` plus what the best experts make of `state.hidden`."""
+        config, state, blocks, down = self.config, self.state, self.blocks, self.weights.layers[index].mlp2
+        down_kernel[(config.hidden_size // blocks.down_rows,)](
+            state.hidden, state.scores, down.values, down.scales, down.bias, state.x,
+            TILES=down.tiles, SPAN=min(blocks.span, _span(down.tiles)), ROWS=blocks.down_rows, **self._choice,
+        )  # fmt: skip
+
+    @property
+    def _choice(self) -> dict[str, int]:
+        """What both products of the experts need to know which ones were chosen."""
+        config, top = self.config, self.config.experts_per_token
+        return {
+            "H": config.hidden_size,
+            "I": config.intermediate_size,
+            "E": config.num_experts,
+            "EP": triton.next_power_of_2(config.num_experts),
+            "TOP": top,
+            "TP": triton.next_power_of_2(top),
+            "num_warps": self.blocks.expert_warps,
+        }
 
     def logits(self) -> None:
         """`state.logits` of `state.x`."""
@@ -128,53 +208,6 @@ class Decoder:
             state.position, state.step, state.token, state.logprob, state.tokens, state.logprobs,
             H=config.hidden_size, PARTS=programs, PARTS2=triton.next_power_of_2(programs), RING=RING,
             H2=triton.next_power_of_2(config.hidden_size),
-        )  # fmt: skip
-
-    def _attention(self, index: int, layer: LayerWeights, splits: int) -> None:
-        config, state, blocks = self.config, self.state, self.blocks
-        table, slots, segments = self.cache.table(index)
-        heads, keys = config.num_attention_heads, config.num_key_value_heads
-        shape = {"Q": heads, "K": keys, "D": config.head_dim, "SLOTS": slots, "SEGMENTS": segments}
-        pairs = max(1, blocks.rows // 2)
-        qkv_kernel[(heads + 2 * keys, triton.cdiv(config.head_dim // 2, pairs))](
-            state.x, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, self.cos, self.sin, state.position,
-            state.query, table, H=config.hidden_size, EPS=RMS_NORM_EPS, PAIRS=pairs, BLOCK=blocks.block, **shape,
-            num_warps=blocks.dense_warps,
-        )  # fmt: skip
-        window = config.sliding_window if config.is_sliding(index) else 0
-        if window:
-            splits = min(splits, triton.cdiv(window, blocks.keys))
-        attend_kernel[(keys, splits)](
-            state.query, table, layer.sinks, state.position, state.mixed, state.parts, state.stats, state.arrived,
-            config.head_dim**-0.5, WINDOW=window, SPLITS=splits, ROWS=_head_rows(config),
-            BLOCK=min(blocks.keys, slots), **shape,
-        )  # fmt: skip
-        out_kernel[(triton.cdiv(config.hidden_size, blocks.rows),)](
-            state.mixed, layer.out_weight, layer.out_bias, state.x,
-            H=config.hidden_size, WIDTH=config.query_width, ROWS=blocks.rows, BLOCK=blocks.block,
-            num_warps=blocks.dense_warps,
-        )  # fmt: skip
-
-    def _experts(self, layer: LayerWeights) -> None:
-        config, state, blocks = self.config, self.state, self.blocks
-        hidden, inner = config.hidden_size, config.intermediate_size
-        router_kernel[(config.num_experts,)](
-            state.x, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.scores,
-            H=hidden, E=config.num_experts, EPS=RMS_NORM_EPS, ROWS=1, BLOCK=blocks.block, num_warps=blocks.dense_warps,
-        )  # fmt: skip
-        top = config.experts_per_token
-        choice = {
-            "H": hidden, "I": inner, "E": config.num_experts, "EP": triton.next_power_of_2(config.num_experts),
-            "TOP": top, "TP": triton.next_power_of_2(top), "num_warps": blocks.expert_warps,
-        }  # fmt: skip
-        up, down = layer.mlp1, layer.mlp2
-        gate_up_kernel[(2 * inner // TILE_ROWS, top)](
-            state.x, layer.mlp_norm, state.scores, up.values, up.scales, up.bias, state.hidden, config.swiglu_limit,
-            EPS=RMS_NORM_EPS, ALPHA=SWIGLU_ALPHA, TILES=up.tiles, SPAN=min(blocks.span, _span(up.tiles)), **choice,
-        )  # fmt: skip
-        down_kernel[(hidden // blocks.down_rows,)](
-            state.hidden, state.scores, down.values, down.scales, down.bias, state.x,
-            TILES=down.tiles, SPAN=min(blocks.span, _span(down.tiles)), ROWS=blocks.down_rows, **choice,
         )  # fmt: skip
 
 

@@ -1,0 +1,117 @@
+"""Compile every kernel of a gpt-oss-20b step for a GPU that is not here: `python -m tests.engine.triton.offline 90`.
+
+Prints one JSON object: the bytes of shared memory of each kernel. Nothing is launched, and the tensors have no memory.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.runtime.driver import driver
+from triton.runtime.jit import JITFunction
+
+from gptoss_tui.engine.config import GPT_OSS_20B, ModelConfig
+from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.kernels.mxfp4 import Tiles
+from gptoss_tui.engine.triton.memory import ring_slots, segment_slots
+from gptoss_tui.engine.triton.prefill import Prefill
+from gptoss_tui.engine.triton.weights import LayerWeights, ModelWeights
+
+CONTEXT = 16384
+
+
+class OfflineDriver:
+    """What Triton asks of a driver while it compiles."""
+
+    def __init__(self, capability: int) -> None:
+        self.target = GPUTarget("cuda", capability, 32)
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int = 0) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("meta")
+
+
+class NoCache:
+    """Tables of the shapes that a cache has."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config, self.context = config, CONTEXT
+
+    def table(self, layer: int) -> tuple[Tensor, int, int]:
+        if self.config.is_sliding(layer):
+            return empty(2, 1, dtype=torch.int64), ring_slots(self.config, 2048), 1
+        segment = segment_slots(CONTEXT)
+        return empty(2, CONTEXT // segment, dtype=torch.int64), segment, CONTEXT // segment
+
+
+def empty(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """A tensor without memory."""
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def no_weights(config: ModelConfig) -> ModelWeights:
+    """The weights of two layers, without memory."""
+    hidden, inner, experts = config.hidden_size, config.intermediate_size, config.num_experts
+
+    def tiles(rows: int, columns: int) -> Tiles:
+        count = -(-columns // 64)
+        values = empty(experts, rows // 16, count, 16, 32, dtype=torch.uint8)
+        return Tiles(values, empty(experts, rows // 16, count, 2, 16, dtype=torch.uint8), empty(experts, rows), columns)
+
+    norm = empty(hidden, dtype=torch.float32)
+    layer = LayerWeights(
+        attn_norm=norm,
+        qkv_weight=empty(config.qkv_width, hidden),
+        qkv_bias=empty(config.qkv_width),
+        sinks=empty(config.num_attention_heads),
+        out_weight=empty(hidden, config.query_width),
+        out_bias=empty(hidden),
+        mlp_norm=norm,
+        gate_weight=empty(experts, hidden),
+        gate_bias=empty(experts),
+        mlp1=tiles(2 * inner, hidden),
+        mlp2=tiles(hidden, inner),
+    )
+    vocabulary = empty(config.vocab_size, hidden)
+    return ModelWeights(vocabulary, (layer,) * config.num_hidden_layers, norm, vocabulary)
+
+
+def compile_all(capability: int, prompts: tuple[int, ...] = (16, 200, 2048)) -> dict[str, int]:
+    """Kernel to the most shared memory of its variants: a decode step, and chunks of several lengths."""
+    shared: dict[str, int] = {}
+    launch = JITFunction.run
+
+    def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
+        kernel = launch(self, *args, grid=grid, warmup=True, **options)
+        shared[self.__name__] = max(shared.get(self.__name__, 0), kernel.metadata.shared)
+        return kernel
+
+    JITFunction.run = compile_only
+    driver.set_active(OfflineDriver(capability))
+    config = replace(GPT_OSS_20B, num_hidden_layers=2)
+    cache: Any = NoCache(config)
+    decoder = Decoder(config, no_weights(config), cache)
+    decoder.layers(16)
+    decoder.logits()
+    decoder.choose()
+    for tokens in prompts:
+        Prefill(decoder).run(empty(tokens, dtype=torch.int64))
+    return shared
+
+
+if __name__ == "__main__":
+    print(json.dumps(compile_all(int(sys.argv[1]))))

@@ -1,0 +1,43 @@
+"""The kernels compile for the GPUs that we name, at the real shapes, and fit into their shared memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gptoss_tui.engine.triton.kernels
+
+# Shared memory that a program may use, by compute capability (CUDA C++ programming guide, technical specifications).
+LIMITS = {
+    "86": 99 * 1024,  # RTX 30, the smallest of those since Ampere
+    "90": 227 * 1024,  # H100
+    "120": 99 * 1024,  # RTX 50
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("capability", LIMITS)
+def test_every_kernel_compiles(capability: str, tmp_path: Path) -> None:
+    """In a process of its own: this one interprets kernels."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.engine.triton.offline", capability],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    shared = json.loads(result.stdout.splitlines()[-1])
+    kernels = Path(gptoss_tui.engine.triton.kernels.__file__).parent.glob("*.py")
+    names = {name for path in kernels for name in re.findall(r"^def (\w+_kernel)\(", path.read_text(), re.MULTILINE)}
+    assert set(shared) == names
+    assert max(shared.values()) <= LIMITS[capability]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 _PING_SECONDS = 3
-_CALL_SECONDS = 10
+_CALL_SECONDS = 5
 _USER = "65534:65534"
 _OWNER, _HOST, _BOOT = "gptoss-tui.pid", "gptoss-tui.host", "gptoss-tui.boot"
 _DIAGNOSIS_BYTES = 2000
@@ -121,7 +121,7 @@ class DockerProcess:
     async def wait(self) -> str:
         self.kill()
         assert self._remover is not None
-        await asyncio.to_thread(self._remover.join)
+        await asyncio.to_thread(self._remover.join, _PING_SECONDS)  # an engine that is frozen is not waited for
         self._stream.close()
         return self._stderr.decode("utf-8", "replace").strip() or self._why
 

@@ -1,0 +1,203 @@
+"""A Docker engine that dies, freezes, is full or forgets the image: an error that says so, and nothing is left behind.
+
+Each test has an engine of its own, which needs root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui.tools.python import image
+from gptoss_tui.tools.python.choose import find_tested_docker
+from gptoss_tui.tools.python.docker_engine import Docker, find_docker, remove_leftovers
+from gptoss_tui.tools.python.interpreter import Interpreter, Outcome
+from gptoss_tui.tools.python.sandbox import Limits, SandboxError
+from tests.sandboxes import missing
+from tests.tools.python.conftest import ignore
+
+TAG = "gptoss-tui-daemon"
+DEADLINE = 30.0
+"""Seconds that fail a test which hangs; the engine's own deadlines are shorter."""
+
+
+class Engine:
+    """dockerd with folders of its own; `size` bytes of disk when it is given."""
+
+    def __init__(self, folder: Path, size: int | None = None) -> None:
+        self.folder = folder
+        self.socket = folder / "docker.sock"
+        (folder / "root").mkdir(parents=True)
+        if size is not None:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder / "root"], check=True)
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        for name in ("docker.pid", "exec/containerd/containerd.pid"):
+            (self.folder / name).unlink(missing_ok=True)
+        options = {
+            **{"data-root": f"{self.folder}/root", "exec-root": f"{self.folder}/exec", "bridge": "none"},
+            **{"pidfile": f"{self.folder}/docker.pid", "hosts": [f"unix://{self.socket}"], "iptables": False},
+            **{"ip6tables": False, "ip-forward": False, "ip-masq": False, "live-restore": True},
+        }
+        (self.folder / "daemon.json").write_text(json.dumps(options))
+        with open(self.folder / "log", "ab") as log:
+            return subprocess.Popen(
+                ["dockerd", "--config-file", self.folder / "daemon.json"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "PATH": f"/usr/sbin:{os.environ['PATH']}"},
+            )
+
+    async def ready(self, *, with_image: bool = True) -> None:
+        """Wait until it answers, and give it an image."""
+        while True:
+            try:
+                client = await asyncio.to_thread(image.connect)
+                break
+            except SandboxError:
+                assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+                await asyncio.sleep(0.1)
+        if with_image:
+            await asyncio.to_thread(image.import_own_python, client, TAG)
+        client.close()
+
+    def restart(self) -> None:
+        self.process = self._start()
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(SandboxError):  # containers outlive an engine that may be restarted
+            client = image.connect()
+            for container in client.containers.list(all=True):
+                with contextlib.suppress(Exception):
+                    container.remove(force=True)
+            client.close()
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        self.process.kill()
+        self.process.wait()
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        for mounted in reversed([path for path in mounts if path.startswith(f"{self.folder}/")]):
+            subprocess.run(["umount", "-l", mounted], check=False, capture_output=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("dockerd", path="/usr/sbin:/usr/bin"):
+        if sys.platform == "linux" and os.geteuid() == 0:
+            missing("there is no dockerd", "docker")
+        pytest.skip("an engine of one's own needs root and dockerd")
+    folder = Path("/var/tmp") / f"gptoss-tui-{os.getpid()}-{tmp_path.name}"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/docker.sock")
+    return folder
+
+
+@pytest.fixture
+def engine(place: Path) -> Iterator[Engine]:
+    engine = Engine(place)
+    yield engine
+    engine.stop()
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with open(path, "wb") as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(bytes(1 << 20))
+
+
+async def started() -> Interpreter:
+    return await Interpreter.start(await find_docker(TAG), Limits(seconds=60.0))
+
+
+async def running(interpreter: Interpreter, code: str) -> asyncio.Task[Outcome]:
+    """Code that runs: it has printed something."""
+    began = asyncio.Event()
+    task = asyncio.create_task(interpreter.run(f"print('up', flush=True)\n{code}", lambda text: began.set()))
+    await began.wait()
+    return task
+
+
+async def test_an_engine_that_is_killed_ends_the_call_and_leaves_nothing_after_the_next_start(engine: Engine) -> None:
+    await engine.ready()
+    interpreter = await started()
+    task = await running(interpreter, "import time\nwhile True: time.sleep(1)")
+    engine.process.kill()
+    engine.process.wait()
+    async with asyncio.timeout(DEADLINE):
+        outcome = await task
+        assert (outcome.ending, outcome.alive) == ("died", False)
+        with pytest.raises(SandboxError, match="the engine does not answer"):
+            await find_docker(TAG)
+    engine.restart()
+    await engine.ready(with_image=False)
+    client = (await find_docker(TAG)).client
+    for container in await asyncio.to_thread(client.containers.list, all=True):
+        # This process lives; what it left is cleared away when it does not any more.
+        assert container.labels["gptoss-tui.pid"] == str(os.getpid())
+        await asyncio.to_thread(container.remove, force=True)
+    assert await asyncio.to_thread(remove_leftovers, client) == 0
+    again = await started()
+    assert (await again.run("6 * 7", ignore)).text == "42\n"
+    await again.end()
+
+
+async def test_an_engine_that_freezes_is_an_error_in_time(engine: Engine) -> None:
+    await engine.ready()
+    sandbox = await find_docker(TAG)
+    interpreter = await Interpreter.start(sandbox, Limits(seconds=2.0))
+    engine.process.send_signal(signal.SIGSTOP)
+    async with asyncio.timeout(DEADLINE):
+        outcome = await interpreter.run("6 * 7", ignore)
+        assert (outcome.ending, outcome.alive) == ("timeout", False)
+        with pytest.raises(SandboxError, match="the engine does not answer"):
+            await find_docker(TAG)
+        with pytest.raises(SandboxError, match="Docker does not start the container"):
+            await sandbox.start(Limits())
+    engine.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_socket_that_is_gone_and_an_image_that_is_gone(engine: Engine) -> None:
+    await engine.ready()
+    sandbox = await find_tested_docker(TAG)
+    assert isinstance(sandbox, Docker)
+    await asyncio.to_thread(sandbox.client.images.remove, TAG, force=True)
+    with pytest.raises(SandboxError, match=f"the image {TAG} is not here"):
+        await find_docker(TAG)
+    with pytest.raises(SandboxError, match="No such image"):
+        await sandbox.start(Limits())
+    os.rename(engine.socket, f"{engine.socket}.gone")
+    with pytest.raises(SandboxError, match="the engine does not answer"):
+        await find_docker(TAG)
+    os.rename(f"{engine.socket}.gone", engine.socket)
+
+
+async def test_a_full_disk_is_an_error(place: Path) -> None:
+    engine = Engine(place, size=400 << 20)
+    try:
+        await engine.ready()
+        sandbox = await find_docker(TAG)
+        await asyncio.to_thread(fill, place / "root/filler")
+        with pytest.raises(SandboxError, match="no space left"):
+            await Interpreter.start(sandbox, Limits())
+        os.truncate(place / "root/filler", 0)
+        interpreter = await Interpreter.start(sandbox, Limits())
+        assert (await interpreter.run("6 * 7", ignore)).text == "42\n"
+        await interpreter.end()
+    finally:
+        engine.stop()

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """All findings, the quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
-        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker, _sandbox, _browser),
+        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker, _sandbox, _browser, _mcp),
     )
     for section in sections:
         yield from section()
@@ -206,3 +206,16 @@ def _browser() -> Iterator[Check]:
     proxy = urlsplit(settings.browser_proxy).hostname if settings.browser_proxy and backend.remote else None
     through = f", through the proxy {proxy}" if proxy else ""
     yield Check("browser", "ok", f"reads {backend.description}{through}")
+
+
+def _mcp() -> Iterator[Check]:
+    from gptoss_tui.tools.mcp.config import load_servers, servers_path
+
+    try:
+        servers = load_servers()
+    except GptOssError as error:
+        yield Check("mcp", "problem", error.message, error.hint)
+        return
+    names = ", ".join(server.name for server in servers) or "none"
+    hint = "`gptoss-tui mcp` tries them" if servers else None
+    yield Check("mcp", "ok", f"servers in {servers_path()}: {names}", hint)

@@ -70,6 +70,13 @@ class Connection:
         self._client = None
         self.state = "off"
 
+    async def close(self) -> None:
+        """End the connection, and wait until the server's process is gone."""
+        task = self._task
+        self.stop()
+        if task is not None:
+            await asyncio.gather(task, return_exceptions=True)
+
     async def call(self, tool: str, arguments: Mapping[str, Any], on_progress: Callable[[str], None]) -> CallToolResult:
         """Call a tool. A connection that was lost is made once more. Raises ToolError."""
         self.start()

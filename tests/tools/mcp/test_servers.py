@@ -38,10 +38,7 @@ async def started(*configs: ServerConfig, seconds: float = 30.0) -> tuple[ToolRe
 
 async def ended(*servers: McpServer) -> None:
     """Stop, and wait until the processes are gone."""
-    tasks = [server.connection._task for server in servers if server.connection._task is not None]
-    for server in servers:
-        server.reset()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(server.connection.close() for server in servers))
 
 
 async def call(

@@ -53,7 +53,7 @@ async def self_test(sandbox: Sandbox) -> int:
     try:
         outcome = await interpreter.run(_CODE, lambda text: None)
     finally:
-        await interpreter.end()
+        interpreter.kill()
     *escapes, last = outcome.text.splitlines() or [""]
     count, _, word = last.partition(" ")
     if outcome.ending != "ok" or word != "probes":

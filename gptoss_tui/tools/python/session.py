@@ -40,6 +40,7 @@ class PythonSession:
         self._drawn = 0
         self._sandbox: Sandbox | None = None
         self._interpreter: Interpreter | None = None
+        self._starting: asyncio.Task[Interpreter] | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._choosing = asyncio.Lock()
         self._turnstile = asyncio.Lock()
@@ -52,6 +53,12 @@ class PythonSession:
             if self._sandbox is None:
                 self._sandbox = await self._choose()
             return self._sandbox
+
+    def warm(self) -> None:
+        """Start the interpreter that the next cell needs, as while a person still reads it. Errors wait for the cell."""
+        if self._interpreter is None and self._starting is None and self._recovery is None:
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def run(self, code: str, on_output: Callable[[str], None]) -> ToolResult:
         """Run a cell. Raises ToolError when no interpreter can be had.
@@ -80,13 +87,21 @@ class PythonSession:
             self._recovery.cancel()
         if self._interpreter is not None:
             self._interpreter.kill()
-        self._interpreter, self._recovery, self._lost, self._interrupted = None, None, False, False
+        if self._starting is not None and not self._starting.cancel() and not self._starting.exception():
+            self._starting.result().kill()
+        self._interpreter = self._starting = self._recovery = None
+        self._lost = self._interrupted = False
+
+    async def _start(self) -> Interpreter:
+        return await Interpreter.start(await self.sandbox(), self._limits)
 
     async def _started(self) -> Interpreter:
+        """Raises ToolError."""
         if self._interpreter is not None:
             return self._interpreter
+        starting, self._starting = self._starting, None
         try:
-            return await Interpreter.start(await self.sandbox(), self._limits)
+            return await (starting or self._start())
         except SandboxError as error:
             raise ToolError(error.message, hint=error.hint) from error
 

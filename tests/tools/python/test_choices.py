@@ -51,7 +51,7 @@ async def cancelled(session: PythonSession, code: str) -> None:
 
 async def test_stateless_cells_share_nothing(sandbox: Sandbox) -> None:
     session = session_in(sandbox, stateful=False)
-    for _ in range(3):
+    for _ in range(20):
         assert await run(session, "open('/tmp/left', 'x').close(); open('left', 'x').close(); x = 1") == (
             "[No output. Print what you want to see.]"
         )
@@ -90,6 +90,22 @@ async def test_a_reset_right_after_an_interrupt_forgets(open_session: Open) -> N
     await asyncio.wait([task])
     session.reset()
     assert "NameError" in await run(session, "x")
+
+
+async def test_an_interpreter_is_started_ahead_once_and_forgotten_with_the_rest(sandbox: Sandbox) -> None:
+    session = session_in(sandbox)
+    for _ in range(3):
+        session.warm()
+    assert await run(session, "import os; first = os.getpid(); kept = 1") == "[No output. Print what you want to see.]"
+    session.warm()
+    assert await run(session, "kept") == "1\n"
+    for wait in (0.0, 1.0):
+        session.reset()
+        session.warm()
+        await asyncio.sleep(wait)
+    session.reset()
+    assert "NameError" in await run(session, "kept")
+    session.reset()
 
 
 async def test_too_much_memory_is_named(sandbox: Sandbox) -> None:

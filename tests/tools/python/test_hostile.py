@@ -15,7 +15,7 @@ from tests.tools.python.conftest import ignore
 
 READY = encode({"ready": True})
 DONE = {"id": 1, "done": True, "ok": True, "dropped": 0, "strays": 0}
-CASES = 300
+CASES = 20_000
 
 
 @dataclass

@@ -100,6 +100,7 @@ class PythonTool:
         except UnicodeEncodeError:
             raise ToolError("python: the code is not valid text.") from None
         sandbox = await self.session.sandbox()
+        self.session.warm()
         effect = Effect(
             kind="python",
             title="Run Python",

@@ -67,10 +67,12 @@ class ScriptedAgent:
     conversations: int = 0
     closed: bool = False
     refusal: GptOssError | None = None
+    page: tuple[str, ...] = ()
     mode: Mode = "ask"
     modes: tuple[Mode, ...] = get_args(Mode)
     steered: list[str] = field(default_factory=list)
     rewound: list[int] = field(default_factory=list)
+    warmed: int = 0
     past: list[TurnSummary] = field(default_factory=list)
     session_id: str | None = None
 
@@ -156,6 +158,9 @@ class ScriptedAgent:
     def effort_cost(self, effort: Effort) -> int:
         return 0 if effort == self.effort else 1200 * bool(self.prompts)
 
+    async def warm(self) -> None:
+        self.warmed += 1
+
     def context(self) -> ContextReport:
         used = 1234 if self.past else 0
         parts = {"system": used, "developer": 0, "user": 0, "reasoning": 0, "calls": 0, "tool_results": 0, "answers": 0}
@@ -179,6 +184,9 @@ class ScriptedAgent:
             raise UsageError("No approval is waiting")
         self.decisions.append((item_id, decision))
         self._answer.set_result(decision)
+
+    def page_text(self, citation: object) -> tuple[str, ...]:
+        return self.page
 
     def new_conversation(self) -> None:
         self.conversations += 1
@@ -225,6 +233,9 @@ class ScriptedBackend:
 
     def use_model(self, name: str) -> None:
         self.model = name
+
+    async def sandbox(self) -> str:
+        return ""
 
     def connect(self) -> ScriptedEngine:
         return self.engine

@@ -84,7 +84,8 @@ class AnswerBlock(Block):
             gap = len(label) + 1
             wrapped = lines.wrap(lines.text(description, palette.muted), max(8, readable(width) - gap))
             for index, row in enumerate(wrapped):
-                head = Text.assemble((f"{label} " if index == 0 else " " * gap, palette.link), row, end="")
+                mark = (label, palette.link) if index == 0 else (" " * len(label), palette.muted)
+                head = Text.assemble(mark, " ", row, end=row.end)
                 rows += lines.shift([lines.strip(head, readable(width))], MARGIN, width)
         return rows
 

@@ -125,4 +125,4 @@ def host(url: str) -> str:
 
 def _lines(citations: Sequence[Citation]) -> str:
     spans = {(c.first_line, c.last_line): None for c in citations if c.first_line is not None}
-    return ", ".join(f"L{first}" if first == last else f"L{first}-{last}" for first, last in spans)
+    return ", ".join(f"L{first}" if first == last else f"L{first}-L{last}" for first, last in spans)

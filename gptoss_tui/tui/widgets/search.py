@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 from gptoss_tui.tui.controllers.search import Found
 from gptoss_tui.tui.theme import Palette
 
-KEYS = "Enter next · n/N · Esc close"
+KEYS = "Enter, then n/N · / edit · Esc close"
 
 
 class Walker(Protocol):
@@ -92,7 +92,6 @@ class SearchBar(Horizontal, can_focus=True, can_focus_children=True):
     def _entered(self, event: Input.Submitted) -> None:
         event.stop()
         self.focus()
-        self._walker.step(1)
 
     async def on_key(self, event: events.Key) -> None:
         """Up and Down walk from the text too."""

@@ -84,7 +84,7 @@ class Transcript(ScrollView, can_focus=False):
         self._painted: dict[int, tuple[Strip, Strip]] = {}
         self._search: Search | None = None
         self._hit: tuple[Block, int] | None = None
-        self._rows_when_left = 0
+        self._left_at: tuple[Block, int] | None = None
         self._moving = False
         self._reflowing = False
 
@@ -170,7 +170,8 @@ class Transcript(ScrollView, can_focus=False):
         self._draw_missing()
 
     def watch_following(self) -> None:
-        self._rows_when_left = self._flow.height
+        last = self._flow.entries[-1] if self._flow.entries else None
+        self._left_at = None if self.following or last is None else (last.block, last.height)
         self.post_message(self.FollowingChanged(self))
 
     def on_resize(self, event: events.Resize) -> None:
@@ -307,8 +308,12 @@ class Transcript(ScrollView, can_focus=False):
         return marks
 
     def _unread(self) -> int:
-        """Rows that came since the view ceased to follow."""
-        return 0 if self.following else max(0, self._flow.height - self._rows_when_left)
+        """Rows that came below since the view ceased to follow."""
+        if self._left_at is None:
+            return 0
+        block, height = self._left_at
+        index = self._flow.index(block)
+        return 0 if index is None else max(0, self._flow.height - block.gap - self._flow.top(index) - height)
 
     def _with_note(self, strip: Strip, note: str, palette: Palette) -> Strip:
         width, size = self.size.width, cell_len(note)
@@ -429,14 +434,16 @@ class Transcript(ScrollView, can_focus=False):
         """The width or the colours changed: draw what is visible now and the rest in slices."""
         if width != self._flow.width and self.text_selection is not None:
             self.screen.clear_selection()  # it is kept as rows, which are others now
-        anchor, rows = self._anchor(), self._flow.height
+        anchor, unread = self._anchor(), self._unread()
         self._flow.restyle(width, self._flow.palette)
         self._painted.clear()
         if not self._flow.ready:
             return
         self._settle(0, anchor)
         self._draw_missing()
-        self._rows_when_left += self._flow.height - rows
+        if self._left_at is not None and not unread:  # the last block is as high as the new width makes it
+            last = self._flow.entries[-1]
+            self._left_at = (last.block, last.height)
         self.refresh()
         if not self._reflowing:
             self._reflowing = True

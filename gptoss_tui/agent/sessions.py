@@ -26,8 +26,8 @@ def list_sessions(directory: Path, workspace: Path | None = None) -> tuple[Sessi
     A file that is no session is passed by. Raises SessionError when the directory cannot be read.
     """
     wanted = None if workspace is None else str(workspace)
-    found = [summary for path in _files(directory) if (summary := _summarize(path, wanted)) is not None]
-    return tuple(sorted(found, key=lambda summary: (summary.updated, summary.id), reverse=True))
+    found = [dated for path in _files(directory) if (dated := _summarize(path, wanted)) is not None]
+    return tuple(summary for _, summary in sorted(found, key=lambda dated: (dated[0], dated[1].id), reverse=True))
 
 
 def find_session(directory: Path, session_id: str, workspace: Path | None = None) -> Path:
@@ -85,25 +85,29 @@ def _files(directory: Path) -> list[Path]:
         raise SessionError(f"The sessions in {directory} cannot be listed: {error.strerror}") from error
 
 
-def _summarize(path: Path, workspace: str | None) -> SessionSummary | None:
-    """What a list shows of one file, read without parsing all of it; None when it has no turn or is no session."""
+def _summarize(path: Path, workspace: str | None) -> tuple[int, SessionSummary] | None:
+    """When a file was changed, in nanoseconds, and what a list shows of it, read without parsing all of it.
+
+    None when it has no turn or is no session.
+    """
     try:
         with path.open("rb") as file:
             header = read_header(path, file.readline())
             if workspace is not None and header.workspace != workspace:
                 return None
             marked = [record for line in file if any(m in line for m in _TURN_MARKS) and (record := parse_line(line))]
-        updated = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(timespec="seconds")
+        changed = path.stat().st_mtime_ns
         found = turns(effective(number_turns(marked)).kept)
     except (OSError, SessionError, KeyError, TypeError, ValueError):
         return None
     if not found:
         return None
-    return SessionSummary(
+    updated = datetime.fromtimestamp(changed / 1e9).astimezone()
+    return changed, SessionSummary(
         id=header.id,
         title=title_of(found[0].text),
         created=header.created,
-        updated=updated,
+        updated=updated.isoformat(timespec="seconds"),
         turns=len(found),
         workspace=header.workspace,
         model=header.model,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Final
 
-from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.commands.flags import add_chat_flags, add_session_flags, session_from, settings_from
 from gptoss_tui.commands.stdin import read_stdin
 from gptoss_tui.errors import GptOssError, UsageError
 
@@ -52,6 +52,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="none",
         help="what may happen without asking: nothing that needs an approval, edits of files, or all (default: none)",
     )
+    add_session_flags(parser)
+    parser.add_argument(
+        "--fork", action="store_true", help="with --resume or --continue: go on in a copy, and leave that one as it is"
+    )
     add_chat_flags(parser)
     parser.set_defaults(run=run)
 
@@ -64,9 +68,12 @@ def run(args: argparse.Namespace) -> int:
 
     prompt = _prompt(args.prompt)
     settings = settings_from(args)
+    session = session_from(args, settings)
+    if args.fork and session is None:
+        raise UsageError("--fork needs a conversation to go on from", hint="add --continue or --resume ID")
     output = make_output(as_json=args.json, raw=settings.raw, show_pages=settings.show_browser_results)
     try:
-        return asyncio.run(_exec(settings, prompt, args.approve, output))
+        return asyncio.run(_exec(settings, prompt, args.approve, output, session, fork=args.fork))
     except UsageError:
         raise
     except GptOssError as error:
@@ -84,7 +91,9 @@ def _prompt(given: str) -> str:
     return prompt
 
 
-async def _exec(settings: Settings, prompt: str, approve: str, output: Output) -> int:
+async def _exec(
+    settings: Settings, prompt: str, approve: str, output: Output, session: str | None, *, fork: bool
+) -> int:
     from gptoss_tui.agent.factory import build_agent, build_approvals, build_registry
     from gptoss_tui.commands.loading import loaded_engine
     from gptoss_tui.harmony.tokenizer import load_tokenizer
@@ -99,9 +108,21 @@ async def _exec(settings: Settings, prompt: str, approve: str, output: Output) -
     async with loaded_engine(settings.engine_spec()) as (engine, _):
         agent = build_agent(settings, engine, tokenizer, mode=_MODES[approve], allow_all=approve == "all")
         try:
+            if session is not None:
+                _go_on(agent, session, output, fork=fork)
             return await run_turn(agent, prompt, output)
         finally:
             agent.close()
+
+
+def _go_on(agent: Agent, session: str, output: Output, *, fork: bool) -> None:
+    """Take up a saved conversation, or a copy of it. Raises SessionError or UsageError."""
+    from gptoss_tui.agent.events import Notice
+
+    for notice in agent.resume(session).notices:
+        output.show(Notice(text=notice))
+    if fork:
+        agent.fork()
 
 
 async def run_turn(agent: Agent, prompt: str, output: Output) -> int:

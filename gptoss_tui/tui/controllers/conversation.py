@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.engine.types import EngineInfo
+from gptoss_tui.errors import EngineError
 from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.controllers.loading import LoadFailure, ModelLoader
 from gptoss_tui.tui.controllers.turns import TurnController
 from gptoss_tui.tui.widgets.queue import Waiting
+
+NANO = "nano"
+"""The model that is always there."""
 
 Listener = Callable[[ev.Event], None]
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
@@ -64,6 +69,7 @@ class ConversationController:
         self._view = view
         self._spawn = spawn
         self._listeners = listeners
+        self._first: Callable[[], Awaitable[None]] | None = None
         self.turns = TurnController(self._heard, view.show_waiting)
 
     @property
@@ -76,8 +82,9 @@ class ConversationController:
         """Whether a turn runs."""
         return self.turns.running
 
-    def start(self, prompt: str | None) -> None:
-        """Bring the model up; `prompt` is the first message."""
+    def start(self, prompt: str | None, first: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Bring the model up; `prompt` is the first message, and `first` runs before it, once there is an agent."""
+        self._first = first
         if prompt:
             self.turns.enqueue(prompt)
         self._load()
@@ -119,24 +126,41 @@ class ConversationController:
         self._spawn(self._load_now(), "engine")
 
     async def _load_now(self) -> None:
-        await self._bring_up()
+        """Bring the model up that was asked for, or the built-in one: nobody is left without any."""
+        wanted = self._loader.model
+        if await self._bring_up() is None and wanted != NANO:
+            await self._loader.use_model(NANO)
+            if await self._bring_up() is not None:
+                hint = f"/model {wanted} tries again, /model lists all."
+                self._view.say("info", f"{NANO}, which is built in, is loaded instead.", hint)
 
     async def _bring_up(self) -> EngineInfo | None:
         self._view.loading_began()
         outcome = await self._loader.load()
         if isinstance(outcome, LoadFailure):
             await self._view.loading_ended(None)
-            again = "Send a message to try again."
+            again = "Send a message to try again." if self._loader.model == NANO else ""
             self._view.say("error", outcome.message, f"{outcome.hint}\n{again}".strip())
             self._view.return_to_draft(self.turns.take_all())
             return None
         await self._view.loading_ended(outcome)
+        if self._first is not None:
+            first, self._first = self._first, None
+            await first()
         self._run_queue()
+        if not self.turns.running:
+            self._spawn(self._warm(), "warm")
         return outcome
 
     def _run_queue(self) -> None:
         if self._loader.state == "ready" and not self.turns.running and self.turns.queue:
             self._spawn(self._run_turns(), "turns")
+
+    async def _warm(self) -> None:
+        """Read the beginning of the conversation while the person types. What is wrong shows with the first message."""
+        if self.agent is not None:
+            with suppress(EngineError):
+                await self.agent.warm()
 
     async def _run_turns(self) -> None:
         agent = self.agent

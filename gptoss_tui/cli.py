@@ -108,12 +108,13 @@ def _open_app(arguments: list[str]) -> int:
     if settings.plain or not _has_screen():
         from gptoss_tui.plain.front import run_plain
 
-        return run_plain(settings, args.prompt)
+        return run_plain(settings, args.prompt, "last" if resume == "" else resume)
 
     gc.disable()  # while modules come in there is nothing to collect; the app switches it on after its first frame
+    from gptoss_tui.commands.machine import hardware_line
     from gptoss_tui.tui.app import run_app
 
-    return run_app(settings, args.prompt, resume)
+    return run_app(settings, args.prompt, resume, hardware_line)
 
 
 def _has_screen() -> bool:

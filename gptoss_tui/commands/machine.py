@@ -50,6 +50,16 @@ def describe_machine() -> Machine:
     )
 
 
+def hardware_line() -> str:
+    """Processor, cores and memory in a few words."""
+    cpuinfo, memory = _read(Path("/proc/cpuinfo")), _total_memory()
+    cores = usable_cores()
+    parts = [_cpu_model(cpuinfo), f"{cores} core" + ("s" if cores != 1 else "")]
+    if memory:
+        parts.append(f"{memory / 1e9:.0f} GB memory")
+    return ", ".join(part for part in parts if part)
+
+
 def usable_cores() -> int:
     """CPU cores that this process may run on."""
     if sys.platform != "linux":

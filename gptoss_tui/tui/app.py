@@ -6,13 +6,13 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from platformdirs import user_state_path
-from textual.app import App, SystemCommand
+from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -48,9 +48,10 @@ class GptOssApp(App[int]):
     TITLE = "gptoss-tui"
     CSS_PATH = "styles/chat.tcss"
     PAUSE_GC_ON_SCROLL = True
+    ENABLE_COMMAND_PALETTE = False
+    """There is one of our own, over the slash commands."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
-        Binding("ctrl+p", "command_palette", "All commands", id="app.palette", priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend; `fg` in the shell comes back", id="app.suspend", priority=True),
     ]
 
@@ -59,6 +60,7 @@ class GptOssApp(App[int]):
         backend: Backend,
         *,
         prompt: str | None = None,
+        resume: str | None = None,
         effort: Effort = "medium",
         mode: Mode = "ask",
         workspace: str = "",
@@ -69,6 +71,7 @@ class GptOssApp(App[int]):
         keys: Mapping[str, str] | None = None,
         notifications: Way = "off",
         state_path: Path | None = None,
+        hardware: Callable[[], str] | None = None,
     ) -> None:
         register_alt_keys()
         if not os.environ.get("NO_COLOR"):
@@ -76,12 +79,14 @@ class GptOssApp(App[int]):
         super().__init__()
         self._backend = backend
         self._prompt = prompt
+        self._resume = resume
         self._effort = effort
         self._mode: Mode = mode
         self._workspace = workspace
         self._history_path = history_path
         self._clock = clock
         self._show_pages = show_pages
+        self._hardware = hardware
         self.state_file = StateFile(state_path)
         self.keymap: Keymap = read_keymap(keys or {})
         self.attention = AttentionController(self.write_to_terminal, clock, notifications, workspace)
@@ -109,11 +114,13 @@ class GptOssApp(App[int]):
             effort=self._effort,
             mode=self._mode,
             prompt=self._prompt,
+            resume=self._resume,
             show_pages=self._show_pages,
             keymap=self.keymap,
             attention=self.attention,
             state_file=self.state_file,
             redraw=self.redraw,
+            hardware=self._hardware,
         )
         return self._chat  # type: ignore[return-value]
 
@@ -164,15 +171,6 @@ class GptOssApp(App[int]):
             driver.write(text)
             driver.flush()
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers."""
-        yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
-        yield SystemCommand("New conversation", "Forget this one and start another", self._chat.action_new_conversation)
-        yield SystemCommand("Reasoning", "Show or hide the chain of thought", self._chat.action_toggle_reasoning)
-        yield SystemCommand("Effort", "The next reasoning effort: low, medium, high", self._chat.action_cycle_effort)
-        yield SystemCommand("Keys", "All keys", self._chat.action_help)
-        yield SystemCommand("Quit", "End the app and the model", self.exit)
-
     def redraw(self) -> None:
         """Paint everything again: something else wrote on the terminal."""
         whole = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)
@@ -212,6 +210,12 @@ class LocalBackend:
         """Let `connect` and `build_agent` give another model."""
         self._settings = replace(self._settings, model=name)
 
+    async def sandbox(self) -> str:
+        """What holds the tools that run something: `bubblewrap`, `no sandbox`; empty when there are none of them."""
+        from gptoss_tui.tui.sandboxes import sandbox_in_use
+
+        return await sandbox_in_use(self._settings)
+
     def connect(self) -> Engine:
         """The client of the engine's worker. Raises ModelNotFoundError.
 
@@ -230,12 +234,22 @@ class LocalBackend:
         return build_agent(self._settings, engine, load_tokenizer())
 
 
-def run_app(settings: Settings, prompt: str | None = None) -> int:
-    """Open the app and return its exit code. `prompt` is the first message."""
+def run_app(
+    settings: Settings,
+    prompt: str | None = None,
+    resume: str | None = None,
+    hardware: Callable[[], str] | None = None,
+) -> int:
+    """Open the app and return its exit code. `prompt` is the first message.
+
+    `resume` is the id of a conversation to go on with; empty lets the person choose one.
+    `hardware` says this machine's processor and memory, for the first run.
+    """
     state = user_state_path("gptoss-tui")
     app = GptOssApp(
         LocalBackend(settings),
         prompt=prompt,
+        resume=resume,
         effort=settings.reasoning_effort,
         mode=settings.mode or "ask",
         workspace=str(settings.workspace),
@@ -245,5 +259,6 @@ def run_app(settings: Settings, prompt: str | None = None) -> int:
         keys=settings.keys,
         notifications=best_way(os.environ) if settings.notifications == "auto" else settings.notifications,
         state_path=state / "screen.json",
+        hardware=hardware,
     )
     return app.run(mouse=settings.mouse) or app.return_code or 0

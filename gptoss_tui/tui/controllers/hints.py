@@ -49,7 +49,7 @@ def _wanted(situation: Situation) -> Iterator[tuple[str, str, str]]:
         else:
             yield "composer.submit", "send", "screen.send"
     yield "chat.help", "keys", "screen.help"
-    yield "app.palette", "commands", "app.command_palette"
+    yield "chat.palette", "commands", "screen.palette"
     yield "chat.effort_down chat.effort_up", "effort", "screen.cycle_effort"
     yield "chat.mode", "mode", "screen.cycle_mode"
     yield "chat.reasoning", "reasoning", "screen.toggle_reasoning"

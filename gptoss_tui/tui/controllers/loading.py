@@ -27,6 +27,10 @@ class Backend(Protocol):
         """Let `connect` and `build_agent` give another model."""
         ...
 
+    async def sandbox(self) -> str:
+        """What holds the tools that run something; empty when there are none of them."""
+        ...
+
     def connect(self) -> Engine:
         """Find the model and make the engine's client; loads nothing. Raises GptOssError."""
         ...
@@ -79,6 +83,10 @@ class ModelLoader:
         await self.close()
         self._engine, self.agent, self.info, self.state = None, None, None, "idle"
         self._backend.use_model(name)
+
+    async def sandbox(self) -> str:
+        """What holds the tools that run something; empty when there are none of them."""
+        return await self._backend.sandbox()
 
     async def check(self) -> bool:
         """After a failed turn: whether the model is still loaded. When it is not, the next message loads it again."""

@@ -108,6 +108,12 @@ class TranscriptController:
             self._transcript.touch(block)
             self.flush()
 
+    def redraw(self, block: Block) -> None:
+        """A block has something else to show."""
+        if block in self._transcript.blocks:
+            self._transcript.touch(block)
+            self.flush()
+
     def go_to(self, block: Block) -> None:
         """Open a block and scroll to it."""
         if block.reveal():

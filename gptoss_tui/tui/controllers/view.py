@@ -59,9 +59,16 @@ class ChatView:
         self.take_back: Callable[[str], str] = str
         """Gives what was typed for a message that was not sent."""
 
-    def connect(self, effort: EffortController, modes: ModeController, bindings: Sequence[Binding]) -> None:
-        """What the composer's edge shows, and the bindings that hints may name."""
+    def connect(
+        self,
+        effort: EffortController,
+        modes: ModeController,
+        bindings: Sequence[Binding],
+        loaded: Callable[[], object],
+    ) -> None:
+        """What the composer's edge shows, the bindings that hints may name, and what to do when a model is there."""
         self._effort, self._modes = effort, modes
+        self._loaded = loaded
         self._bindings = {binding.id: binding for binding in bindings if binding.id}
         self.show_edge()
         self.show_hints()
@@ -101,6 +108,7 @@ class ChatView:
             self._effort.apply()
             if refusal := self._modes.agent_came():
                 self.say("warning", refusal)
+            self._loaded()
         self._status.set_activity("failed" if info is None else "ready")
 
     def turns_began(self) -> None:

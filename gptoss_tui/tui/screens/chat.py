@@ -36,6 +36,7 @@ from gptoss_tui.tui.controllers.side import SideController
 from gptoss_tui.tui.controllers.status import StatusController
 from gptoss_tui.tui.controllers.transcript import TranscriptController
 from gptoss_tui.tui.controllers.view import ChatView
+from gptoss_tui.tui.controllers.welcome import WelcomeController
 from gptoss_tui.tui.history import PromptHistory
 from gptoss_tui.tui.keymap import Keymap
 from gptoss_tui.tui.panes.base import ItemView, Pane
@@ -58,13 +59,6 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.screens.picker import Picked, Picker
     from gptoss_tui.tui.slash.registry import Registry
 
-WELCOME_KEYS = (
-    ("Enter", "send, Ctrl+J or Shift+Enter for a new line"),
-    ("Alt+, Alt+.", "think less or more, or Ctrl+T"),
-    ("Esc", "stop the model"),
-    ("F1", "all keys"),
-)
-
 
 class ChatScreen(Screen[None]):
     """One conversation with one model."""
@@ -82,6 +76,7 @@ class ChatScreen(Screen[None]):
         Binding("f6", "focus_pane", "Go to the next pane, then back to the composer", id="chat.focus", priority=True),
         Binding("ctrl+o", "toggle_details", "Open or close tool calls", id="chat.details", priority=True),
         Binding("ctrl+n", "new_conversation", "New conversation", id="chat.new", priority=True),
+        Binding("ctrl+p", "palette", "All commands and keys", id="chat.palette", priority=True),
         Binding("ctrl+l", "redraw", "Draw the screen again", id="chat.redraw", priority=True),
         Binding("ctrl+end", "to_tail", "End of the conversation", id="chat.tail", priority=True),
         Binding(
@@ -111,6 +106,7 @@ class ChatScreen(Screen[None]):
         attention: AttentionController,
         state_file: StateFile,
         redraw: Callable[[], None],
+        hardware: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(id="chat")
         self._loader = loader(self._show_progress)
@@ -126,6 +122,8 @@ class ChatScreen(Screen[None]):
         self._keymap = keymap
         self._attention = attention
         self._redraw = redraw
+        self._state_file = state_file
+        self._hardware = hardware
         self._places = places_for(workspace, history.path)
         self._panes = PaneController(state_file, OPEN_AT_FIRST, self._arrange)
         self._details_open = show_pages
@@ -167,9 +165,11 @@ class ChatScreen(Screen[None]):
         self._room = self._furnish()
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
         bindings = [*self.BINDINGS, *Composer.BINDINGS, *self.app.BINDINGS]
-        self._view.connect(self._effort, self._modes, [b for b in bindings if isinstance(b, Binding)])
+        known = [binding for binding in bindings if isinstance(binding, Binding)]
+        self._view.connect(self._effort, self._modes, known, lambda: self._spawn(self._look_for_sandbox(), "sandbox"))
         self.use_palette(self._palette)
-        self._talk.welcome(WelcomeBlock(self._workspace, WELCOME_KEYS))
+        self._welcome = WelcomeController(self._talk, self._workspace, self._state_file, self._hardware)
+        self._welcome.show()
         self._composer.own_keys = self._keymap.own(Composer.BINDINGS)
         self._composer.focus()
         self._arrange()
@@ -216,6 +216,7 @@ class ChatScreen(Screen[None]):
         if self.is_running and self.is_attached:
             if self._keymap.problems:
                 self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
+            self._spawn(self._welcome.look(), "welcome")
             self._chat.start(self._prompt, None if self._resume is None else self._take_up)
 
     async def _take_up(self) -> None:
@@ -239,8 +240,12 @@ class ChatScreen(Screen[None]):
             rewind_armed=self._rewind_key.armed,
         )
 
+    async def _look_for_sandbox(self) -> None:
+        self._status.set_sandbox(await self._loader.sandbox())
+
     def _heard(self, event: ev.Event) -> None:
         self._room.apply(event)
+        self._welcome.apply(event)
 
     def _count_context(self, event: ev.Event) -> None:
         if isinstance(event, ev.TurnFinished) and self._chat.agent is not None:
@@ -429,7 +434,7 @@ class ChatScreen(Screen[None]):
             self._chat.agent.new_conversation()
         self._talk.clear()
         self._room.record.clear()
-        self._talk.welcome(WelcomeBlock(self._workspace, WELCOME_KEYS))
+        self._welcome.show()
         self._status.new_conversation()
 
     def action_scroll_page(self, direction: int) -> None:
@@ -464,6 +469,14 @@ class ChatScreen(Screen[None]):
     def action_redraw(self) -> None:
         """Paint the whole screen again."""
         self._redraw()
+
+    @work(group="palette", exclusive=True)
+    async def action_palette(self) -> None:
+        """Find a command or a key's action by its words and run it."""
+        from gptoss_tui.tui.controllers.palette import open_palette
+
+        bindings = [binding for binding in self.BINDINGS if isinstance(binding, Binding)]
+        await open_palette(self._room.commands, self._keymap, bindings, self.run_action)
 
     def action_help(self) -> None:
         """All keys."""

@@ -1,0 +1,65 @@
+"""The welcome of the first run: this machine, the models that fit it, and how to get one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual.strip import Strip
+
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.blocks.welcome import WelcomeBlock
+from gptoss_tui.tui.theme import Palette
+
+_NAME_WIDTH = 14
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A model: what it needs here in a few words, and the command that gets it, empty when there is nothing to do."""
+
+    name: str
+    fit: str
+    command: str = ""
+
+
+class FirstRunBlock(WelcomeBlock):
+    """Shown instead of the usual welcome until the first message was ever sent. Its facts come a moment later."""
+
+    def __init__(self, workspace: str) -> None:
+        super().__init__(workspace, ())
+        self.machine = ""
+        self.models: Sequence[ModelRow] = ()
+        self._first_row = 0
+
+    def render(self, width: int, palette: Palette) -> list[Strip]:
+        above = super().render(width, palette)
+        if not self.machine:
+            return above
+        rows = [lines.text("", palette.text), lines.text("This machine", palette.faint)]
+        inner = min(width - 4, 92)
+        rows += lines.wrap(lines.text(self.machine, palette.text), inner)
+        self._first_row = len(above) + len(rows)
+        for model in self.models:
+            row = self._row(model, palette)
+            row.truncate(inner, overflow="ellipsis")
+            rows.append(row)
+        margin = max(2, (width - min(width - 4, 66)) // 2) if width > 100 else 4
+        return [*above, *lines.shift(lines.rows(rows, width - margin), margin, width)]
+
+    def example_at(self, row: int) -> str | None:
+        """Also the command of a model's row."""
+        at = row - self._first_row
+        if self._first_row and 0 <= at < len(self.models):
+            return self.models[at].command or None
+        return super().example_at(row)
+
+    def source(self) -> str:
+        return "\n".join([self.machine, *(f"{model.name}: {model.fit}" for model in self.models)])
+
+    def _row(self, model: ModelRow, palette: Palette) -> Text:
+        mark = "↓ " if model.command else "● "
+        row = lines.text(mark, palette.heading if model.command else palette.ok)
+        row.append(f"{model.name:<{_NAME_WIDTH}}", palette.strong).append(model.fit, palette.muted)
+        return row.append(f"  {model.command}", palette.link) if model.command else row

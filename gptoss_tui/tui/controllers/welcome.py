@@ -1,0 +1,62 @@
+"""The empty conversation: what this is and what to try; on the first run also what this machine can run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gptoss_tui.agent import events as ev
+from gptoss_tui.tui.blocks.first_run import FirstRunBlock
+from gptoss_tui.tui.blocks.welcome import WelcomeBlock
+from gptoss_tui.tui.controllers.transcript import TranscriptController
+from gptoss_tui.tui.state import StateFile
+
+KEYS = (
+    ("Enter", "send, Ctrl+J or Shift+Enter for a new line"),
+    ("Alt+, Alt+.", "think less or more, or Ctrl+T"),
+    ("Esc", "stop the model"),
+    ("F1", "all keys"),
+)
+
+
+class WelcomeController:
+    """`hardware` says processor and memory; without it there is no first run."""
+
+    def __init__(
+        self,
+        talk: TranscriptController,
+        workspace: str,
+        state_file: StateFile,
+        hardware: Callable[[], str] | None,
+    ) -> None:
+        self._talk = talk
+        self._workspace = workspace
+        self._state_file = state_file
+        self._hardware = hardware
+        self._first: FirstRunBlock | None = None
+
+    def show(self) -> None:
+        """Show the empty state."""
+        if self._hardware is None or self._state_file.remembered.welcomed:
+            self._talk.welcome(WelcomeBlock(self._workspace, KEYS))
+        else:
+            self._first = FirstRunBlock(self._workspace)
+            self._talk.welcome(self._first)
+
+    async def look(self) -> None:
+        """On the first run: find out what this machine is and can run, and show it."""
+        block, hardware = self._first, self._hardware
+        if block is None or hardware is None:
+            return
+        from gptoss_tui.tui.first_run import machine_line, model_rows
+
+        block.machine = await asyncio.to_thread(lambda: machine_line(hardware()))
+        block.models = await asyncio.to_thread(model_rows)
+        self._talk.redraw(block)
+
+    def apply(self, event: ev.Event) -> None:
+        """The first message ends the first run."""
+        if isinstance(event, ev.TurnStarted) and self._first is not None:
+            self._first = None
+            self._state_file.remembered.welcomed = True
+            self._state_file.save()

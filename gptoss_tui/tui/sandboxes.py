@@ -1,0 +1,41 @@
+"""Which sandbox holds what models run here, in a word or two for the status line."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gptoss_tui.errors import GptOssError
+from gptoss_tui.settings import Settings
+
+NONE = "no sandbox"
+"""What is shown when tools that need one are switched on and nothing holds them: then they do not run."""
+
+
+async def sandbox_in_use(settings: Settings) -> str:
+    """The sandbox of the shell and of Python, as far as the model has them; empty when it has neither."""
+    names = []
+    if settings.offers_shell:
+        names.append(await asyncio.to_thread(_of_the_shell, settings))
+    if settings.python:
+        names.append(await _of_python(settings))
+    return ", ".join(dict.fromkeys(names))
+
+
+def _of_the_shell(settings: Settings) -> str:
+    from gptoss_tui.tools.shell.sandbox import find_shell_sandbox
+
+    try:
+        find_shell_sandbox(settings.workspace)
+    except GptOssError:
+        return NONE
+    return "bubblewrap"
+
+
+async def _of_python(settings: Settings) -> str:
+    from gptoss_tui.tools.python.choose import choose_sandbox
+
+    try:
+        sandbox = await choose_sandbox(settings.python_sandbox, settings.python_image)
+    except GptOssError:
+        return NONE
+    return "bubblewrap" if "bubblewrap" in sandbox.description else "Docker"

@@ -7,6 +7,7 @@ captured as a CUDA graph once and replayed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,13 +35,16 @@ MAX_SPLITS = 32
 class Blocks:
     """Sizes of the decode kernels' programs, found by benchmarks/triton_kernels.py.
 
-    `rows`: rows a program of a dense product; `block`: columns it reads at once; `span`: MXFP4 tiles read at once;
-    `down_rows`: rows a program of the experts' second product (a divisor of 16); `keys`: keys read at once.
+    `rows`: rows a program of a dense product; `block`: columns it reads at once; `strips`: tile rows a program of the
+    experts' first product, a power of two; `up_span` and `down_span`: MXFP4 tiles of a row read at once; `down_rows`:
+    rows a program of the second product, a divisor of 16; `keys`: keys read at once.
     """
 
     rows: int = 4
     block: int = 512
-    span: int = 8
+    strips: int = 4
+    up_span: int = 4
+    down_span: int = 8
     down_rows: int = 8
     keys: int = 64
     head_rows: int = 8
@@ -67,6 +71,7 @@ class State:
         self.stats = floats(heads, MAX_SPLITS, 2, _head_rows(config))
         self.arrived = ints(heads, dtype=torch.int32)
         self.scores = floats(config.num_experts)
+        self.t = torch.zeros(config.hidden_size, dtype=dtype, device=device)
         self.hidden = torch.zeros((config.experts_per_token, config.intermediate_size), dtype=dtype, device=device)
         self.logits = floats(config.vocab_size)
         programs = triton.cdiv(config.vocab_size, blocks.vocabulary)
@@ -146,21 +151,22 @@ class Decoder:
         )  # fmt: skip
 
     def route(self, index: int) -> None:
-        """`state.scores` of the experts for `state.x`."""
+        """`state.t`, the normed `state.x`, and `state.scores` of the experts for it."""
         config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         router_kernel[(config.num_experts,)](
-            state.x, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.scores,
-            H=config.hidden_size, E=config.num_experts, EPS=RMS_NORM_EPS, ROWS=1, BLOCK=blocks.block,
+            state.x, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.scores, state.t,
+            H=config.hidden_size, E=config.num_experts, EPS=RMS_NORM_EPS, BLOCK=blocks.block,
             num_warps=blocks.dense_warps,
         )  # fmt: skip
 
     def experts_up(self, index: int) -> None:
         """`state.hidden` of the best experts."""
-        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
-        up, inner = layer.mlp1, config.intermediate_size
-        gate_up_kernel[(2 * inner // TILE_ROWS, config.experts_per_token)](
-            state.x, layer.mlp_norm, state.scores, up.values, up.scales, up.bias, state.hidden, config.swiglu_limit,
-            EPS=RMS_NORM_EPS, ALPHA=SWIGLU_ALPHA, TILES=up.tiles, SPAN=min(blocks.span, _span(up.tiles)),
+        config, state, blocks, up = self.config, self.state, self.blocks, self.weights.layers[index].mlp1
+        tile_rows = 2 * config.intermediate_size // TILE_ROWS
+        strips = math.gcd(blocks.strips, tile_rows)
+        gate_up_kernel[(tile_rows // strips, config.experts_per_token)](
+            state.t, state.scores, up.values, up.scales, up.bias, state.hidden, config.swiglu_limit,
+            ALPHA=SWIGLU_ALPHA, TILES=up.tiles, STRIPS=strips, SPAN=min(blocks.up_span, _span(up.tiles)),
             **self._choice,
         )  # fmt: skip
 
@@ -169,7 +175,7 @@ class Decoder:
         config, state, blocks, down = self.config, self.state, self.blocks, self.weights.layers[index].mlp2
         down_kernel[(config.hidden_size // blocks.down_rows,)](
             state.hidden, state.scores, down.values, down.scales, down.bias, state.x,
-            TILES=down.tiles, SPAN=min(blocks.span, _span(down.tiles)), ROWS=blocks.down_rows, **self._choice,
+            TILES=down.tiles, SPAN=min(blocks.down_span, _span(down.tiles)), ROWS=blocks.down_rows, **self._choice,
         )  # fmt: skip
 
     @property

@@ -18,7 +18,9 @@ from tests.conformance.shapes import SMALL
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 # The interpreter pays for programs, not for elements: few large blocks.
-BLOCKS = Blocks(rows=64, block=64, span=2, down_rows=16, keys=16, head_rows=128, vocabulary=64)
+BLOCKS = Blocks(
+    rows=64, block=64, strips=2, up_span=2, down_span=2, down_rows=16, keys=16, head_rows=128, vocabulary=64
+)
 
 SHAPES = {
     # A sliding layer and a full one; columns that do not fill their last MXFP4 tile; two blocks of keys at once.

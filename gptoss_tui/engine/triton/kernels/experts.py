@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.mxfp4 import nibble_value, scale_value
+from gptoss_tui.engine.triton.kernels.mxfp4 import scale_value, unpack
 
 
 @triton.jit
@@ -38,45 +38,59 @@ def pick(values, n, TP: tl.constexpr):
 
 
 @triton.jit
-def gate_up_kernel(
-    x, g, scores, values, scales, bias, hidden, limit,
-    H: tl.constexpr, I: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, TP: tl.constexpr,
-    EPS: tl.constexpr, ALPHA: tl.constexpr, TILES: tl.constexpr, SPAN: tl.constexpr,
+def strips_times(
+    vector, values, scales, strip, first, columns,
+    TILES: tl.constexpr, STRIPS: tl.constexpr, SPAN: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """hidden [k, I] = swiglu(W (rms_norm(x) * g) + b) of the k best experts.
+    """float32 [STRIPS, ROWS]: rows `first` to `first` + ROWS of tile rows from `strip` on, times vector [columns].
 
-    x, g float32 [H]; values [E, 2 I / 16, TILES, 16, 32]; scales [E, 2 I / 16, TILES, 2, 16]; bias [E, 2 I].
-    Program (i, n): tile row i of the n-th best expert. SPAN tiles are read at once.
+    STRIPS tile rows share what is loaded of the vector. A thread holds 16 neighbouring bytes of a row, so the sum over
+    columns stays in it, and the scale comes after the sum.
+    """
+    place = tl.arange(0, STRIPS)[:, None, None, None]
+    tile, col = tl.arange(0, SPAN)[None, :, None, None], tl.arange(0, 32)[None, None, None, :]
+    row = first + tl.arange(0, ROWS)[None, None, :, None]
+    flat_tile, flat_col = tl.arange(0, SPAN)[:, None], tl.arange(0, 32)[None, :]
+    acc = tl.zeros((STRIPS, SPAN, ROWS), tl.float32)
+    for start in tl.range(0, TILES, SPAN):
+        at = (strip + place) * TILES + start + tile
+        held = (start + tile < TILES) & (place >= 0) & (row >= 0)
+        byte = tl.load(values + (at * 16 + row) * 32 + col, mask=held & (col >= 0), other=0)
+        scale = scales + tl.reshape(at * 32 + row, (STRIPS, SPAN, ROWS))
+        there = tl.reshape(held, (STRIPS, SPAN, ROWS))
+        low_scale = scale_value(tl.load(scale, mask=there, other=0))
+        high_scale = scale_value(tl.load(scale + 16, mask=there, other=0))
+        k = (start + flat_tile) * 64 + flat_col
+        low = tl.load(vector + k, mask=k < columns, other=0.0).to(tl.float32)[None, :, None, :]
+        high = tl.load(vector + k + 32, mask=k + 32 < columns, other=0.0).to(tl.float32)[None, :, None, :]
+        low_value, high_value = unpack(byte)
+        acc += tl.sum(low_value.to(tl.float32) * low, 3) * low_scale
+        acc += tl.sum(high_value.to(tl.float32) * high, 3) * high_scale
+    return tl.sum(acc, 1)
+
+
+@triton.jit
+def gate_up_kernel(
+    t, scores, values, scales, bias, hidden, limit,
+    H: tl.constexpr, I: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, TP: tl.constexpr,
+    ALPHA: tl.constexpr, TILES: tl.constexpr, STRIPS: tl.constexpr, SPAN: tl.constexpr,
+):  # fmt: skip
+    """hidden [k, I] = swiglu(W t + b) of the k best experts.
+
+    t [H]; scores float32 [E]; values [E, 2 I / 16, TILES, 16, 32]; scales [E, 2 I / 16, TILES, 2, 16]; bias [E, 2 I].
+    Program (i, n): tile rows i * STRIPS to (i + 1) * STRIPS of the n-th best expert.
     """
     block, choice = tl.program_id(0), tl.program_id(1)
     ids, _ = best_experts(scores, E, EP, TOP, TP)
     expert = pick(ids, choice, TP)
-    strip = (expert.to(tl.int64) * (2 * I // 16) + block) * TILES
-    tile, row, col = tl.arange(0, SPAN), tl.arange(0, 16), tl.arange(0, 32)
-    acc = tl.zeros((SPAN, 16, 32), tl.float32)
-    squares = tl.zeros((SPAN, 32), tl.float32)
-    for start in tl.range(0, TILES, SPAN):
-        at = start + tile
-        held = at < TILES
-        byte = tl.load(
-            values + ((strip + at)[:, None, None] * 16 + row[None, :, None]) * 32 + col[None, None, :],
-            mask=held[:, None, None], other=0,
-        ).to(tl.int32)  # fmt: skip
-        scale = scales + (strip + at)[:, None] * 32 + row[None, :]
-        low_scale = scale_value(tl.load(scale, mask=held[:, None], other=0))
-        high_scale = scale_value(tl.load(scale + 16, mask=held[:, None], other=0))
-        k = at[:, None] * 64 + col[None, :]
-        low, high = tl.load(x + k, mask=k < H, other=0.0), tl.load(x + k + 32, mask=k + 32 < H, other=0.0)
-        squares += low * low + high * high
-        low *= tl.load(g + k, mask=k < H, other=0.0)
-        high *= tl.load(g + k + 32, mask=k + 32 < H, other=0.0)
-        acc += nibble_value(byte & 15) * low_scale[:, :, None] * low[:, None, :]
-        acc += nibble_value(byte >> 4) * high_scale[:, :, None] * high[:, None, :]
-    out = tl.sum(tl.sum(acc, 2), 0) * tl.rsqrt(tl.sum(squares) / H + EPS)
-    out += tl.load(bias + expert * 2 * I + block * 16 + row)
-    gate, linear = tl.split(tl.reshape(out, (8, 2)))
+    strip = expert.to(tl.int64) * (2 * I // 16) + block * STRIPS
+    out = tl.reshape(strips_times(t, values, scales, strip, 0, H, TILES, STRIPS, SPAN, 16), (STRIPS * 16,))
+    row = block * STRIPS * 16 + tl.arange(0, STRIPS * 16)
+    out += tl.load(bias + expert * 2 * I + row)
+    gate, linear = tl.split(tl.reshape(out, (STRIPS * 8, 2)))
     activated = swiglu(gate, linear, limit, ALPHA)
-    tl.store(hidden + choice * I + block * 8 + tl.arange(0, 8), activated.to(hidden.dtype.element_ty))
+    place = hidden + choice * I + block * STRIPS * 8 + tl.arange(0, STRIPS * 8)
+    tl.store(place, activated.to(hidden.dtype.element_ty))
 
 
 @triton.jit
@@ -99,28 +113,12 @@ def down_kernel(
     Program i owns rows i * ROWS to (i + 1) * ROWS; ROWS divides 16.
     """
     first = tl.program_id(0) * ROWS
+    row = first + tl.arange(0, ROWS)
     ids, shares = best_experts(scores, E, EP, TOP, TP)
-    tile, row, col = tl.arange(0, SPAN), tl.arange(0, ROWS), tl.arange(0, 32)
-    inner = first % 16 + row
-    out = tl.zeros((ROWS,), tl.float32)
+    out = tl.load(x + row)
     for choice in tl.static_range(TOP):
         expert = pick(ids, choice, TP)
-        strip = (expert.to(tl.int64) * (H // 16) + first // 16) * TILES
-        acc = tl.zeros((SPAN, ROWS, 32), tl.float32)
-        for start in tl.range(0, TILES, SPAN):
-            at = start + tile
-            held = at < TILES
-            byte = tl.load(
-                values + ((strip + at)[:, None, None] * 16 + inner[None, :, None]) * 32 + col[None, None, :],
-                mask=held[:, None, None], other=0,
-            ).to(tl.int32)  # fmt: skip
-            scale = scales + (strip + at)[:, None] * 32 + inner[None, :]
-            low_scale = scale_value(tl.load(scale, mask=held[:, None], other=0))
-            high_scale = scale_value(tl.load(scale + 16, mask=held[:, None], other=0))
-            k = at[:, None] * 64 + col[None, :]
-            low = tl.load(hidden + choice * I + k, mask=k < I, other=0.0).to(tl.float32)
-            high = tl.load(hidden + choice * I + k + 32, mask=k + 32 < I, other=0.0).to(tl.float32)
-            acc += nibble_value(byte & 15) * low_scale[:, :, None] * low[:, None, :]
-            acc += nibble_value(byte >> 4) * high_scale[:, :, None] * high[:, None, :]
-        out += pick(shares, choice, TP) * (tl.sum(tl.sum(acc, 2), 0) + tl.load(bias + expert * H + first + row))
-    tl.store(x + first + row, tl.load(x + first + row) + out)
+        strip = expert.to(tl.int64) * (H // 16) + first // 16
+        made = strips_times(hidden + choice * I, values, scales, strip, first % 16, I, TILES, 1, SPAN, ROWS)
+        out += pick(shares, choice, TP) * (tl.reshape(made, (ROWS,)) + tl.load(bias + expert * H + row))
+    tl.store(x + row, out)

@@ -85,10 +85,26 @@ def out_kernel(
 
 @triton.jit
 def router_kernel(
-    x, g, w, b, scores, H: tl.constexpr, E: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):
-    """scores [E] float32 = W [E, H] (rms_norm(x) * g) + b."""
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    mask = rows < E
-    out = normed_rows(w, rows, mask, x, g, H, EPS, ROWS, BLOCK) + tl.load(b + rows, mask=mask, other=0.0)
-    tl.store(scores + rows, out, mask=mask)
+    x, g, w, b, scores, t, H: tl.constexpr, E: tl.constexpr, EPS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """t [H] = rms_norm(x) * g, and the router's scores [E] float32 = W [E, H] t + b.
+
+    Program i makes score i, and its share of t: what the experts read must not be computed by each of their programs.
+    """
+    expert = tl.program_id(0)
+    acc = tl.zeros((BLOCK,), tl.float32)
+    squares = tl.zeros((BLOCK,), tl.float32)
+    for start in tl.range(0, H, BLOCK):
+        k = start + tl.arange(0, BLOCK)
+        value = tl.load(x + k, mask=k < H, other=0.0)
+        weight = tl.load(w + expert * H + k, mask=k < H, other=0.0).to(tl.float32)
+        acc += weight * value * tl.load(g + k, mask=k < H, other=0.0)
+        squares += value * value
+    inverse = tl.rsqrt(tl.sum(squares, 0) / H + EPS)
+    tl.store(scores + expert, tl.sum(acc, 0) * inverse + tl.load(b + expert))
+    share = (H + E - 1) // E
+    for start in tl.range(0, share, BLOCK):
+        k = expert * share + start + tl.arange(0, BLOCK)
+        mine = (k < H) & (k < (expert + 1) * share)
+        value = tl.load(x + k, mask=mine, other=0.0) * tl.load(g + k, mask=mine, other=0.0) * inverse
+        tl.store(t + k, value.to(t.dtype.element_ty), mask=mine)

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from gptoss_tui.engine.triton.kernels.experts import swiglu
-from gptoss_tui.engine.triton.kernels.mxfp4 import nibble_value, scale_value
+from gptoss_tui.engine.triton.kernels.mxfp4 import scale_value, unpack
 
 
 @triton.jit
@@ -49,10 +49,10 @@ def tile_product(
             mask=held[:, None] & (k + 32 < columns)[None, :], other=0.0,
         )  # fmt: skip
         at = tile_row + tile
-        byte = tl.load(values + (at * 16 + inner)[:, None] * 32 + col[None, :]).to(tl.int32)
+        low_value, high_value = unpack(tl.load(values + (at * 16 + inner)[:, None] * 32 + col[None, :]))
         low_scale, high_scale = tl.load(scales + at * 32 + inner), tl.load(scales + at * 32 + 16 + inner)
-        low_weight = (nibble_value(byte & 15) * scale_value(low_scale)[:, None]).to(kind)
-        high_weight = (nibble_value(byte >> 4) * scale_value(high_scale)[:, None]).to(kind)
+        low_weight = (low_value.to(tl.float32) * scale_value(low_scale)[:, None]).to(kind)
+        high_weight = (high_value.to(tl.float32) * scale_value(high_scale)[:, None]).to(kind)
         acc = tl.dot(low, tl.trans(low_weight), acc, input_precision="ieee")
         acc = tl.dot(high, tl.trans(high_weight), acc, input_precision="ieee")
     return acc

@@ -1,0 +1,250 @@
+"""Time the kernels of a decode step, one by one and together: `python benchmarks/triton_kernels.py [--sizes rows=8 ...]`.
+
+Needs an NVIDIA GPU. Weights are random, of gpt-oss-20b's shapes (`--model gpt-oss-120b` for the other), in as many layers
+as keep the caches cold. Each kernel runs once a layer in a CUDA graph, so launches do not show; the time of a launch is
+the median of the replays over the layers. Beside it stand the bytes that it must read, and the rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+
+import torch
+
+from gptoss_tui.engine.checkpoint.random_weights import random_model
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.triton.decode import Blocks, Decoder
+from gptoss_tui.engine.triton.kv_cache import KVCache
+from gptoss_tui.engine.triton.prefill import Prefill
+from gptoss_tui.engine.triton.selftest import check_device
+from gptoss_tui.engine.triton.steps import splits_for
+from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
+
+REPLAYS = 15
+
+# What is tried for each kernel: fields of `Blocks` and their values.
+TRIED: dict[str, dict[str, tuple[int, ...]]] = {
+    "project_in": {"rows": (4, 8, 16), "block": (512, 1024), "dense_warps": (2, 4, 8)},
+    "attend": {"keys": (32, 64, 128)},
+    "project_out": {"rows": (2, 4, 8), "block": (512, 1024), "dense_warps": (2, 4, 8)},
+    "route": {"block": (512, 1024, 4096), "dense_warps": (4, 8)},
+    "experts_up": {"strips": (1, 2, 4, 8), "up_span": (2, 4, 8), "expert_warps": (2, 4, 8)},
+    "experts_down": {"down_rows": (4, 8, 16), "down_span": (4, 8, 16), "expert_warps": (2, 4, 8)},
+    "logits": {"head_rows": (4, 8, 16), "block": (512, 1024), "dense_warps": (2, 4, 8)},
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights, a cache with `length` tokens in it, and what they are of."""
+
+    config: ModelConfig
+    weights: ModelWeights
+    cache: KVCache
+    length: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="gpt-oss-20b")
+    parser.add_argument("--layers", type=int, default=8, help="layers with weights of their own; all are timed by them")
+    parser.add_argument("--context", type=int, default=512, help="tokens in the cache")
+    parser.add_argument("--tune", nargs="*", metavar="KERNEL", help=f"try sizes of these kernels: {', '.join(TRIED)}")
+    parser.add_argument("--sizes", nargs="*", default=[], metavar="FIELD=N", help="sizes other than the defaults")
+    parser.add_argument("--prefill", type=int, nargs="*", default=[], metavar="TOKENS", help="also time such chunks")
+    args = parser.parse_args()
+    blocks = replace(Blocks(), **{name: int(value) for name, value in (pair.split("=") for pair in args.sizes)})
+    model = make_model(args.model, args.layers, args.context)
+    with torch.inference_mode():
+        decoder = new_decoder(model, blocks)
+        check_device(decoder, Prefill(decoder))
+        print(
+            f"{torch.cuda.get_device_name()}, {args.model}, {args.context} tokens; reads {bandwidth() / 1e12:.2f} TB/s"
+        )
+        for kernel in args.tune or ():
+            blocks = tuned(model, kernel, blocks)
+        report(model, blocks)
+        for tokens in args.prefill:
+            time_prefill(model, blocks, tokens)
+
+
+def make_model(name: str, layers: int, length: int) -> Model:
+    """The model of random weights, made on the GPU, with a cache of random keys and values."""
+    source = random_model(name)
+    config = replace(source.config, num_hidden_layers=layers)
+    device = torch.device("cuda")
+    with torch.inference_mode():
+        weights = load_weights(source.read, config, torch.bfloat16, device)
+        cache = KVCache(config, max(8192, 2 * length), 2048, torch.bfloat16, device)
+        fill(cache, length)
+    return Model(config, weights, cache, length)
+
+
+def fill(cache: KVCache, length: int) -> None:
+    """Random keys and values for `length` tokens."""
+    cache.clear()
+    for start in range(0, length, 2048):
+        step = min(2048, length - start)
+        cache.reserve(step)
+        cache.commit([1] * step)
+    for buffer in (cache._sliding, *cache._full):
+        buffer.normal_()
+
+
+def new_decoder(model: Model, blocks: Blocks) -> Decoder:
+    """A decoder in the middle of a sequence."""
+    decoder = Decoder(model.config, model.weights, model.cache, blocks)
+    decoder.state.x.normal_()
+    decoder.state.position.fill_(model.length - 1)
+    return decoder
+
+
+def kernels(decoder: Decoder, length: int) -> dict[str, Callable[[int], None]]:
+    """Each launch of a layer, by name; the last two do not depend on the layer."""
+    splits = splits_for(length, decoder.blocks.keys)
+    return {
+        "project_in": decoder.project_in,
+        "attend": lambda layer: decoder.attend(layer, splits),
+        "project_out": decoder.project_out,
+        "route": decoder.route,
+        "experts_up": decoder.experts_up,
+        "experts_down": decoder.experts_down,
+        "logits": lambda layer: decoder.logits(),
+        "choose": lambda layer: decoder.choose(),
+    }
+
+
+def needed_bytes(model: Model) -> dict[str, int]:
+    """What each launch must read: weights and keys; the mean of a sliding and a full layer for attention."""
+    config, layer = model.config, model.weights.layers[0]
+    share = config.experts_per_token / config.num_experts
+    seen = (min(model.length, config.sliding_window) + model.length) / 2
+    return {
+        "project_in": layer.qkv_weight.nbytes,
+        "attend": int(2 * config.kv_width * 2 * seen),
+        "project_out": layer.out_weight.nbytes,
+        "route": layer.gate_weight.nbytes,
+        "experts_up": int(layer.mlp1.nbytes * share),
+        "experts_down": int(layer.mlp2.nbytes * share),
+        "logits": model.weights.unembedding.nbytes,
+        "choose": 2 * 4 * config.vocab_size,
+    }
+
+
+def replay_time(launch: Callable[[], None]) -> float:
+    """Median seconds of a replay of what `launch` launches."""
+    launch()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        launch()
+    times = []
+    for _ in range(REPLAYS):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end) / 1e3)
+    return statistics.median(times)
+
+
+def kernel_time(decoder: Decoder, length: int, name: str) -> float:
+    """Seconds of one launch, over all layers in turn."""
+    launch, layers = kernels(decoder, length)[name], decoder.config.num_hidden_layers
+    once = name in ("logits", "choose")
+    decoder.route(0)  # scores to choose experts by
+    return replay_time(lambda: _drop([launch(n) for n in range(1 if once else layers)])) / (1 if once else layers)
+
+
+def tuned(model: Model, kernel: str, blocks: Blocks) -> Blocks:
+    """`blocks` with the fastest of the sizes that are tried for `kernel`; prints the best five."""
+    found: list[tuple[float, Blocks, str]] = []
+    for sizes in combinations(TRIED[kernel]):
+        candidate = replace(blocks, **sizes)
+        text = " ".join(f"{name}={value}" for name, value in sizes.items())
+        try:
+            found.append((kernel_time(new_decoder(model, candidate), model.length, kernel), candidate, text))
+        except Exception as error:  # a size that does not compile or fit is out
+            print(f"  {kernel} {text}: {str(error).splitlines()[0][:80]}")
+    found.sort(key=lambda entry: entry[0])
+    for seconds, _, text in found[:5]:
+        print(f"  {kernel} {text}: {seconds * 1e6:.2f} us")
+    best = found[0][1]
+    return replace(blocks, **{name: getattr(best, name) for name in TRIED[kernel]})
+
+
+def combinations(sizes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
+    """Every choice of one value a field."""
+    for values in itertools.product(*sizes.values()):
+        yield dict(zip(sizes, values, strict=True))
+
+
+def report(model: Model, blocks: Blocks) -> None:
+    """A table of the launches, and the step of the whole model that they add up to and that is measured."""
+    print(" ".join(f"{field.name}={getattr(blocks, field.name)}" for field in fields(blocks)))
+    decoder, needed = new_decoder(model, blocks), needed_bytes(model)
+    layers = random_model(model_name(model)).config.num_hidden_layers
+    total = 0.0
+    for name, nbytes in needed.items():
+        seconds = kernel_time(decoder, model.length, name)
+        total += seconds * (1 if name in ("logits", "choose") else layers)
+        print(f"{name:>14} {seconds * 1e6:8.2f} us {nbytes / 1e6:8.1f} MB {nbytes / seconds / 1e12:6.2f} TB/s")
+    splits = splits_for(model.length, blocks.keys)
+
+    def step() -> None:
+        for index in range(layers):
+            decoder.layer(index % model.config.num_hidden_layers, splits)
+        decoder.logits()
+        decoder.choose()
+
+    seconds = replay_time(step)
+    print(
+        f"sum of the launches {total * 1e3:.3f} ms; a step of {layers} layers {seconds * 1e3:.3f} ms: {1 / seconds:.0f} tok/s"
+    )
+
+
+def model_name(model: Model) -> str:
+    """The published model that has this many experts."""
+    return "gpt-oss-20b" if model.config.num_experts == 32 else "gpt-oss-120b"
+
+
+def time_prefill(model: Model, blocks: Blocks, tokens: int) -> None:
+    """One chunk from an empty cache, without a graph, as the engine runs it."""
+    cache = model.cache
+    cache.clear()
+    decoder = new_decoder(model, blocks)
+    prefill = Prefill(decoder)
+    ids = torch.randint(model.config.vocab_size, (tokens,), device="cuda")
+    cache.reserve(tokens)
+    decoder.state.position.zero_()
+    layers = random_model(model_name(model)).config.num_hidden_layers
+    times = []
+    for _ in range(5):
+        torch.cuda.synchronize()
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        prefill.run(ids)
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end) / 1e3)
+    seconds = statistics.median(times[1:]) * layers / model.config.num_hidden_layers
+    print(f"prefill of {tokens}: {seconds * 1e3:.1f} ms for {layers} layers, {tokens / seconds:.0f} tok/s")
+
+
+def _drop(value: object) -> None:
+    """Nothing: a launch has no result."""
+
+
+def bandwidth() -> float:
+    """Bytes a second of a sum over 4 GB."""
+    data = torch.empty(1 << 30, dtype=torch.float32, device="cuda").normal_()
+    return data.nbytes / replay_time(lambda: _drop(torch.sum(data)))
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui import __version__, cli
+from gptoss_tui.agent.session import DIRECTORY_VARIABLE, SessionStore
 from gptoss_tui.errors import CheckpointError, GptOssError, UsageError
 from gptoss_tui.settings import Settings
 
@@ -31,15 +32,23 @@ Opened = list[tuple[Settings, str | None]]
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opened:
+def resumed() -> list[str | None]:
+    """The conversation that the app was opened with."""
+    return []
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, resumed: list[str | None]) -> Opened:
     """What the app was opened with; it does not really open."""
     calls: Opened = []
 
-    def run_app(settings: Settings, prompt: str | None) -> int:
+    def run_app(settings: Settings, prompt: str | None, resume: str | None, *more: object) -> int:
         calls.append((settings, prompt))
+        resumed.append(resume)
         return 0
 
     monkeypatch.setattr("gptoss_tui.tui.app.run_app", run_app)
+    monkeypatch.setattr(cli, "_has_screen", lambda: True)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     return calls
 
@@ -123,6 +132,24 @@ def test_the_app_opens_with_the_prompt(opened: Opened, arguments: list[str], pro
     assert cli.main(arguments) == 0
     ((_, given),) = opened
     assert given == prompt
+
+
+def test_the_app_opens_with_a_saved_conversation(
+    opened: Opened, resumed: list[str | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "sessions"))
+    ids = []
+    for text in ("one", "two"):
+        file = SessionStore().create(app="1", model="nano", workspace=tmp_path.resolve(), date=None)
+        file.append({"type": "history", "op": "user", "turn": 1, "text": text})
+        file.close()
+        ids.append(file.path.stem)
+    for arguments in ([], ["--resume"], ["--resume", ids[0]], ["--continue", "go on"]):
+        assert cli.main(["-C", str(tmp_path), *arguments]) == 0
+    assert resumed == [None, "", ids[0], ids[1]]
+    assert opened[-1][1] == "go on"
+    assert cli.main(["--resume", "nope"]) == 2
+    assert len(opened) == 4
 
 
 def test_chat_flags_reach_the_settings(opened: Opened, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Time the kernels of a decode step, one by one and together: `python benchmarks/triton_kernels.py`.
 
 Needs an NVIDIA GPU. Weights are random, of gpt-oss-20b's shapes (`--model gpt-oss-120b` for the other), in as many
-layers as keep the caches cold. Each kernel runs once a layer in a CUDA graph, so launches do not show; the time of a launch is
-the median of the replays over the layers. Beside it stand the bytes that it must read, and the rate.
+layers as keep the caches cold. Each kernel runs once a layer in a CUDA graph, so launches do not show; the time of a
+launch is the median of the replays over the layers. Beside it stand the bytes that it must read, and the rate.
 """
 
 from __future__ import annotations

@@ -122,11 +122,12 @@ def _restore(folder: int, name: str, backup: str, staged: str, step: Step) -> No
     kept, there = disk.status(folder, backup), disk.status(folder, name)
     if kept is None:
         return
-    now = disk.fingerprint(folder, name)
-    if disk.same_file(kept, there) or now == step.old:
-        disk.remove(folder, backup)
+    now, waiting = disk.fingerprint(folder, name), disk.fingerprint(folder, staged)
+    not_swapped = disk.same_file(kept, there) or (waiting is not None and waiting == step.new)
+    if not_swapped or now == step.old:
+        disk.remove(folder, backup)  # the name has what it had, or what another program gave it
     elif now is None or now == step.new:
-        if now is not None and disk.fingerprint(folder, staged) not in (None, step.old):
+        if waiting not in (None, step.old) and now is not None:
             # Another program had put its file there just before the swap, which moved it to the staged name.
             os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
             raise _ForeignError(f"{name} was replaced meanwhile")

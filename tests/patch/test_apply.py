@@ -14,6 +14,7 @@ import pytest
 
 from gptoss_tui import patch
 from gptoss_tui.errors import PatchError
+from gptoss_tui.patch import kernel
 from tests.patch.test_scenarios import snapshot
 
 MANY = """\
@@ -266,6 +267,92 @@ def test_a_file_that_changes_at_the_last_moment_is_kept(root: Path, monkeypatch:
         patch.apply(plan)
     assert snapshot(root)["a.txt"] == ("file", b"theirs, and longer\n")
     assert not [name for name in snapshot(root) if ".patch-" in name]
+
+
+UPDATE = "*** Begin Patch\n*** Update File: a.txt\n-beta\n+BETA\n*** End Patch"
+
+
+def _replaced_by_another_program(root: Path, name: str) -> None:
+    (root / "theirs").write_text("theirs\n")
+    (root / "theirs").rename(root / name)
+
+
+@pytest.mark.parametrize("swap", [True, False], ids=["exchange", "rename"])
+def test_a_file_that_is_replaced_just_before_the_swap_is_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch, swap: bool
+) -> None:
+    plan = planned(root, UPDATE)
+    real, sync = kernel.exchange, os.fsync
+
+    def exchange(folder: int, one: str, other: str) -> bool:
+        monkeypatch.setattr(kernel, "exchange", real)
+        _replaced_by_another_program(root, "a.txt")
+        return real(folder, one, other)
+
+    def fsync(fd: int) -> None:
+        if not (root / "a.txt").read_text().startswith("theirs"):
+            _replaced_by_another_program(root, "a.txt")
+        sync(fd)
+
+    if not swap:
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(kernel, "exchange", lambda *names: False)
+    else:
+        monkeypatch.setattr(kernel, "exchange", exchange)
+    with pytest.raises(PatchError, match=r"nothing was changed\. a\.txt: the file changed"):
+        patch.apply(plan)
+    assert (root / "a.txt").read_text() == "theirs\n"
+    assert not [name for name in snapshot(root) if ".patch-" in name]
+
+
+def test_a_file_that_is_replaced_just_before_it_is_deleted_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(root, "*** Begin Patch\n*** Delete File: gone.txt\n*** End Patch")
+    real = os.rename
+
+    def rename(source: str, target: str, **folders: int) -> None:
+        if source == "gone.txt":
+            monkeypatch.setattr(os, "rename", real)
+            _replaced_by_another_program(root, "gone.txt")
+        real(source, target, **folders)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(PatchError, match=r"gone\.txt: the file changed"):
+        patch.apply(plan)
+    assert (root / "gone.txt").read_text() == "theirs\n"
+
+
+def test_bytes_written_into_the_old_file_while_it_is_swapped_are_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that has the file open for writing does not notice that its name is swapped away."""
+    plan = planned(root, UPDATE)
+    real = kernel.exchange
+    with (root / "a.txt").open("a") as writer:
+
+        def exchange(folder: int, one: str, other: str) -> bool:
+            done = real(folder, one, other)
+            writer.write("more\n")
+            writer.flush()
+            return done
+
+        monkeypatch.setattr(kernel, "exchange", exchange)
+        with pytest.raises(PatchError, match=r"a\.txt: the file changed"):
+            patch.apply(plan)
+    assert (root / "a.txt").read_text() == "alpha\nbeta\nmore\n"
+
+
+def test_an_applied_plan_is_taken_back(root: Path) -> None:
+    before = snapshot(root)
+    plan = planned(root)
+    patch.apply(plan)
+    patch.undo(plan)
+    assert snapshot(root) == before
+    patch.apply(plan)
+    (root / "a.txt").write_text("other\n")
+    changed = snapshot(root)
+    with pytest.raises(PatchError, match="nothing was changed"):
+        patch.undo(plan)
+    assert snapshot(root) == changed
 
 
 def test_the_digest_binds_every_byte_and_name(root: Path) -> None:

@@ -55,7 +55,7 @@ class PythonSession:
             return self._sandbox
 
     def warm(self) -> None:
-        """Start the interpreter that the next cell needs, as while a person still reads it. Errors wait for the cell."""
+        """Start the interpreter that the next cell needs, while a person still reads it. Errors wait for the cell."""
         if self._interpreter is None and self._starting is None and self._recovery is None:
             self._starting = asyncio.create_task(self._start())
             self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -51,7 +51,7 @@ async def cancelled(session: PythonSession, code: str) -> None:
 
 async def test_stateless_cells_share_nothing(sandbox: Sandbox) -> None:
     session = session_in(sandbox, stateful=False)
-    for _ in range(20):
+    for _ in range(8):
         assert await run(session, "open('/tmp/left', 'x').close(); open('left', 'x').close(); x = 1") == (
             "[No output. Print what you want to see.]"
         )

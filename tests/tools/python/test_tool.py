@@ -90,6 +90,9 @@ class Unprotected:
     name = "unprotected"
     description = "nothing"
 
+    def __init__(self) -> None:
+        self.started: list[PlainProcess] = []
+
     def worker_limits(self, limits: Limits) -> dict[str, int]:
         return {"output": limits.output}
 
@@ -97,7 +100,8 @@ class Unprotected:
         process = await asyncio.create_subprocess_exec(
             sys.executable, *PYTHON_FLAGS, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
-        return PlainProcess(process)
+        self.started.append(PlainProcess(process))
+        return self.started[-1]
 
 
 class PlainProcess:
@@ -124,8 +128,11 @@ class PlainProcess:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the probes read /proc")
 async def test_the_self_test_sees_a_sandbox_that_is_none() -> None:
+    unprotected = Unprotected()
     with pytest.raises(SandboxError, match="unprotected") as refusal:
-        await self_test(Unprotected())
+        await self_test(unprotected)
+    for process in unprotected.started:
+        await process.wait()
     if os.geteuid() != 0:  # Landlock is not for processes that may gain privileges, so the worker did not even start
         assert "did not start" in refusal.value.message
         return

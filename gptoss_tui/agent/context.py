@@ -44,14 +44,13 @@ def context_report(
 def tokens_to_read_again(
     history: History, preamble_ids: Sequence[int], cached_ids: Sequence[int], *, kept: bool
 ) -> int:
-    """How many of the conversation's tokens that the engine holds it loses under another preamble.
+    """How many of the conversation's tokens that the engine holds it may lose under another preamble.
 
-    `kept` says whether it keeps that preamble beside the conversation.
+    `kept` says whether it keeps that preamble beside the conversation. The few words before the preambles differ do
+    not count: an engine with sliding windows cannot go back to them.
     """
-    prompt = history.prompt_ids()
-    held = common_prefix(prompt, cached_ids)
-    left = len(preamble_ids) if kept else common_prefix(preamble_ids, cached_ids)
-    return max(0, held - left)
+    held = common_prefix(history.prompt_ids(), cached_ids)
+    return max(0, held - len(preamble_ids)) if kept else held
 
 
 def _part(message: Message) -> str:

@@ -152,6 +152,7 @@ class History:
     def _go_to(self, tokenizer: Tokenizer, log: list[Operation]) -> None:
         self.conversation = replay(tokenizer, log) or Conversation(tokenizer, self.conversation.preamble)
         self._log = log
+        self._preamble_recorded = False
 
     def _write(self, op: str, **fields: Any) -> None:
         operation = {"type": "history", "op": op, **fields}

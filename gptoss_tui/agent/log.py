@@ -74,10 +74,11 @@ def effective(records: Iterable[Operation]) -> Effective:
 
 
 def before_turn(records: Sequence[Operation], number: int) -> list[Operation]:
-    """The records before turn `number` began; all of them when it is not there."""
+    """The records before turn `number` began, with what changed for it; all of them when it is not there."""
     for index, record in enumerate(records):
         if record.get("op") == "user" and record["turn"] == number:
-            return list(records[:index])
+            changed = index > 0 and records[index - 1].get("op") == "preamble"
+            return list(records[: index - changed])
     return list(records)
 
 

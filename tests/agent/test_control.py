@@ -139,9 +139,8 @@ async def test_an_effort_that_was_used_before_costs_no_system_prefix(tmp_path: P
     assert agent.effort_cost("high") == 0, "nothing was read yet"
     await run_turn(agent)
     head = agent.conversation.preamble_length
-    talk = len(engine._cache) - 1 - head
     first = agent.effort_cost("high")
-    assert talk < first < talk + head, "all but what stands before the word"
+    assert first == len(engine._cache) - 1, "all that was read"
     agent.effort = "high"
     assert only(await run_turn(agent, "two"), EffortChanged).tokens == first
     assert agent.effort_cost("high") == 0
@@ -216,6 +215,28 @@ async def test_rewinding_is_as_if_the_turns_had_never_been_and_keeps_the_prefix(
     assert [t.number for t in agent.turns()] == [1, 4], "numbers never come twice"
     with pytest.raises(UsageError, match="no turn 2"):
         agent.rewind(2)
+
+
+async def test_a_rewind_takes_a_change_of_effort_back_too(tmp_path: Path) -> None:
+    engine, agent = await three_turns(tmp_path)
+    agent.effort = "high"
+    assert only(await run_turn(agent, "four"), EffortChanged).effort == "high"
+    agent.rewind(4)
+    agent.effort = "medium"
+    assert "effort_changed" not in types(await run_turn(agent, "four"))
+    assert "Reasoning: medium" in prompt_of(engine, -1)
+    tokens = agent.conversation.tokens
+    agent.rewind(1)
+    agent.close()
+    again = saved(tmp_path, make_engine(ANSWER, *[ANSWER] * 4))
+    again.resume(only_file(tmp_path / "s").stem)
+    assert again.turns() == ()
+    await run_turn(again, "one")
+    assert again.conversation.tokens[:20] == tokens[:20]
+    again.close()
+    last_one = saved(tmp_path, make_engine())
+    last_one.resume("last")
+    assert last_one.conversation.tokens == again.conversation.tokens
 
 
 async def test_rewinding_everything_leaves_an_empty_conversation_in_the_same_session(tmp_path: Path) -> None:

@@ -47,21 +47,18 @@ def disk_free() -> int:
 def model_rows() -> list[ModelRow]:
     """nano, which runs now, and the published models with what they need here."""
     here = {model.name: Path(model.directory) for model in installed_models() if model.directory and not model.problem}
-    rows = [ModelRow(NANO, "runs now, built in: small, shows how everything works")]
-    for name in PUBLISHED:
-        fit, fits = _fit(name, installed=name in here)
-        rows.append(ModelRow(name, fit, f"/model {name}" if fits else ""))
-    return rows
+    nano = ModelRow(NANO, "built in, runs now: small, shows how everything works")
+    return [nano, *(_row(name, installed=name in here) for name in PUBLISHED)]
 
 
-def _fit(name: str, *, installed: bool) -> tuple[str, bool]:
-    """What a published model needs in words, and whether this machine has it."""
+def _row(name: str, *, installed: bool) -> ModelRow:
+    """A published model, and whether this machine has what it needs."""
     model = PUBLISHED[name]
     memory = plan(model.config, model.weight_bytes, None)
-    needed = plan(model.config, model.weight_bytes, 1).total
-    size = "is here" if installed else f"{gigabytes(model.weight_bytes)} to download"
+    needed = gigabytes(plan(model.config, model.weight_bytes, 1).total)
+    size = "is here" if installed else f"{gigabytes(model.weight_bytes)} on disk"
     if memory.available is not None and not memory.largest_context:
-        return f"{size}, needs {gigabytes(needed)} of memory: too much for this machine", False
+        return ModelRow(name, f"too large: {size}, {needed} of memory", fits=False)
     if not installed and disk_free() < model.weight_bytes:
-        return f"{size}, fits the memory, but the disk has {gigabytes(disk_free())} free", False
-    return f"{size}, needs {gigabytes(needed)} of memory: fits", True
+        return ModelRow(name, f"no room: {size}, {needed} of memory", fits=False)
+    return ModelRow(name, f"fits: {size}, {needed} of memory", f"/model {name}")

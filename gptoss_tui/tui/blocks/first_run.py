@@ -13,15 +13,17 @@ from gptoss_tui.tui.blocks.welcome import WelcomeBlock
 from gptoss_tui.tui.theme import Palette
 
 _NAME_WIDTH = 14
+_HOW = "Click ↓ or type /model NAME to download one; nano works meanwhile."
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model: what it needs here in a few words, and the command that gets it, empty when there is nothing to do."""
+    """A model and what it needs here, in a few words. `command` gets it; `fits` False: it cannot run here."""
 
     name: str
     fit: str
     command: str = ""
+    fits: bool = True
 
 
 class FirstRunBlock(WelcomeBlock):
@@ -45,6 +47,8 @@ class FirstRunBlock(WelcomeBlock):
             row = self._row(model, palette)
             row.truncate(inner, overflow="ellipsis")
             rows.append(row)
+        if any(model.command for model in self.models):
+            rows += lines.wrap(lines.text(_HOW, palette.faint), inner)
         margin = max(2, (width - min(width - 4, 66)) // 2) if width > 100 else 4
         return [*above, *lines.shift(lines.rows(rows, width - margin), margin, width)]
 
@@ -59,7 +63,11 @@ class FirstRunBlock(WelcomeBlock):
         return "\n".join([self.machine, *(f"{model.name}: {model.fit}" for model in self.models)])
 
     def _row(self, model: ModelRow, palette: Palette) -> Text:
-        mark = "↓ " if model.command else "● "
-        row = lines.text(mark, palette.heading if model.command else palette.ok)
-        row.append(f"{model.name:<{_NAME_WIDTH}}", palette.strong).append(model.fit, palette.muted)
-        return row.append(f"  {model.command}", palette.link) if model.command else row
+        if not model.fits:
+            mark, style = "✗ ", palette.faint
+        elif model.command:
+            mark, style = "↓ ", palette.heading
+        else:
+            mark, style = "● ", palette.ok
+        name = lines.text(f"{model.name:<{_NAME_WIDTH}}", palette.strong if model.fits else palette.muted)
+        return Text.assemble(lines.text(mark, style), name, lines.text(model.fit, palette.muted), end="")

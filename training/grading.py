@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptoss_tui.agent.agent import Agent
+from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.events import AnswerDone, Event, Recovered, ToolCall, ToolFinished, TurnFinished
 from gptoss_tui.engine.types import Engine, SamplingParams
@@ -167,7 +168,7 @@ def make_agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Work
         sampling=SamplingParams(temperature=0.0),
         developer_message=scene.developer_message,
         current_date=scene.date,
-        policy="all",
+        approvals=Approvals(allow_all=True),
         limits=Limits(tokens=MAX_TOKENS, tool_calls=8),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from training.data.chat import Chat, Expectation, Step
 from training.data.draw import Draw, text_lines
 from training.data.intents import BEYOND, INTENTS, Intent
@@ -30,6 +32,8 @@ def answer_intent(chat: Chat, intent: Intent) -> None:
     text = say(draw, intent.phrasings)
     if intent.casual:
         text = casual(draw, text)
+    if draw.split == "train" and draw.chance(0.15):
+        text = hasty(draw, text)
     chat.skill = "talk"
     chat.key = wording_key(text)
     answer = intent.answer
@@ -64,6 +68,24 @@ def casual(draw: Draw, text: str) -> str:
         return text.upper()
     if u < 0.27:
         return text + text[-1] * draw.between(1, 3) if text[-1].isalpha() else text
+    return text
+
+
+SHORT_FORMS = {
+    "you": "u", "are": "r", "your": "ur", "please": "pls", "what is": "whats", "what's": "whats", "how is": "hows",
+    "i am": "im", "i'm": "im", "do not": "dont", "don't": "dont", "can not": "cant", "can't": "cant", "to": "2",
+    "thanks": "thx", "because": "bc", "python": "py", "file": "fil", "hello": "helo", "who": "hwo",
+}  # fmt: skip
+
+
+def hasty(draw: Draw, text: str) -> str:
+    """A short form as in text messages, or a blank before the last mark."""
+    if text[-1:] in "?!" and draw.chance(0.4):
+        return text[:-1].rstrip() + " " + text[-1]
+    fitting = [form for form in SHORT_FORMS if re.search(rf"\b{form}\b", text, re.IGNORECASE)]
+    for form in fitting:
+        if draw.chance(0.6):
+            text = re.sub(rf"\b{form}\b", SHORT_FORMS[form], text, flags=re.IGNORECASE)
     return text
 
 

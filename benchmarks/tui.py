@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import re
 import select
 import statistics
@@ -31,7 +30,8 @@ import pyte
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.tui_player import END, RATE, TOKENS, turn
+from benchmarks.tui_player import END, RATE, TOKENS, turn  # noqa: E402
+from gptoss_tui.agent import events as ev  # noqa: E402
 
 COLUMNS, ROWS = 120, 40
 READY = "ready"
@@ -156,10 +156,10 @@ def measure_stream() -> None:
         report("written to the terminal", f"{(screen.bytes - written) / 1e6:.2f} MB")
 
 
-def measure_keys(rows: int = 50_000, keys: int = 400) -> None:
+def measure_keys(rows: int = 50_000, keys: int = 300) -> None:
     with app(player=True, rate=600, tokens=600 * 90) as screen:
         screen.wait(lambda text: READY in text)
-        screen.send(f"fill {rows}\r")
+        screen.send(f"fill rows {rows}\r")
         filled = screen.wait(lambda text: END in text, 900)
         report(f"filled {rows:,} rows", f"{filled:.0f} s", f"RSS {screen.rss:.0f} MB")
         screen.watch(2)
@@ -191,6 +191,65 @@ def _echo(screen: Screen, character: str) -> float | None:
     return took
 
 
+def measure_memory(seconds: int = 3600, rate: int = 600) -> None:
+    with app(player=True) as screen:
+        screen.wait(lambda text: READY in text)
+        screen.watch(1)
+        before = screen.rss
+        screen.send(f"fill tokens {seconds * rate}\r")
+        took = screen.wait(lambda text: END in text, 1800)
+        screen.watch(2)
+        report("RSS before", f"{before:.0f} MB")
+        report(f"after {seconds * rate:,} tokens", f"{screen.rss:.0f} MB", f"played in {took:.0f} s")
+
+
+def measure_events(messages: int = 300) -> None:
+    for name, milliseconds in asyncio.run(_events(messages)).items():
+        report(name, f"{milliseconds:.1f} ms", f"CPU, behind {messages} messages")
+
+
+async def _events(messages: int) -> dict[str, float]:
+    """CPU milliseconds of single events in the app without a terminal, less what it spends anyway."""
+    from textual import events
+
+    from tests.tui.screen import composer, transcript
+    from tests.tui.scripted_agent import make_app
+
+    program, _ = make_app()
+    async with program.run_test(size=(COLUMNS, ROWS)) as pilot:
+        talk = program.screen_stack[0]._talk  # type: ignore[attr-defined]
+        for number in range(messages // 2):
+            for event in turn(number, 1):
+                talk.apply(event)
+            talk.flush()
+        await pilot.pause()
+        composer(program).cursor_blink = False
+
+        async def cost(act: Callable[[int], object], times: int, gap: float) -> float:
+            began = time.process_time()
+            await asyncio.sleep(times * gap)
+            idle = time.process_time() - began
+            began = time.process_time()
+            for number in range(times):
+                act(number)
+                await asyncio.sleep(gap)
+            return 1000 * (time.process_time() - began - idle) / times
+
+        def append(number: int) -> None:
+            talk.apply(ev.AnswerDelta(item_id="live", text="word "))
+            talk.flush()
+
+        def scroll(number: int) -> None:
+            transcript(program).scroll_relative(y=-3 if number < 20 else 3, animate=False)
+
+        found = {"key": await cost(lambda n: program.post_message(events.Key("a", "a")), 40, 0.05)}
+        found["frame of an answer"] = await cost(append, 40, 0.05)
+        focus: tuple[events.Event, events.Event] = (events.AppBlur(), events.AppFocus())
+        found["focus"] = await cost(lambda n: program.post_message(focus[n % 2]), 20, 0.1)
+        found["scroll"] = await cost(scroll, 40, 0.05)
+        return found
+
+
 def report(name: str, value: str, note: str = "") -> None:
     print(f"  {name:<28} {value:>12}  {note}", flush=True)
 
@@ -199,7 +258,9 @@ MEASURES: dict[str, Callable[[], None]] = {
     "start": measure_start,
     "idle": measure_idle,
     "stream": measure_stream,
+    "events": measure_events,
     "keys": measure_keys,
+    "memory": measure_memory,
 }
 
 

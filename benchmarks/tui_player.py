@@ -2,11 +2,13 @@
 
 As a module it is a backend for the engine's worker (`--backend python:benchmarks.tui_player`): every prompt is answered
 with PLAYER_TOKENS tokens of prose, code, lists and tables at PLAYER_RATE tokens a second, ended by END. As a program it
-is `gptoss-tui` itself, but a message `fill N` puts N rows of finished turns into the conversation without an engine.
+is `gptoss-tui` itself, but a message `fill rows N` (or `tokens`) plays finished turns into the conversation as fast as
+the app takes them, without an engine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
@@ -23,10 +25,10 @@ END = "ENDMARK"
 TOKENS_A_SECTION = 420
 """About how many tokens `section` has; only used to write enough of them."""
 
-_WORDS = (
-    "the model streams a token stream that is rendered by the terminal widget as markdown with **bold** and `code` "
-    "spans and [links](https://example.com) in long paragraphs of ordinary prose"
-).split()
+_WORDS = tuple(
+    "the model streams a token stream that is rendered by the terminal widget as markdown with **bold** and `code` "  # noqa: SIM905
+    "spans and [links](https://example.com) in long paragraphs of ordinary prose".split()
+)
 _DEVICE = EngineInfo("player", "player", "none", "none", 1, 1, 201_088, 131_072, 0, 0)
 
 
@@ -107,7 +109,7 @@ def _pieces(text: str, size: int = 80) -> Iterator[str]:
 
 
 class FillingAgent:
-    """The real agent, but `fill N` plays turns until the conversation has N rows."""
+    """The real agent, but `fill rows N` and `fill tokens N` play turns until the conversation has so many."""
 
     def __init__(self, agent: Any, rows: Callable[[], int]) -> None:
         self.__dict__.update(_agent=agent, _rows=rows)
@@ -119,16 +121,16 @@ class FillingAgent:
         setattr(self._agent, name, value)
 
     async def submit(self, text: str) -> AsyncIterator[ev.Event]:
-        import asyncio
-
         if not text.startswith("fill "):
             async for event in self._agent.submit(text):
                 yield event
             return
-        number = 0
-        while self._rows() < int(text.removeprefix("fill ")):
+        _, unit, wanted = text.split()
+        characters, number = 0, 0
+        while (self._rows() if unit == "rows" else characters // 4) < int(wanted):
             for event in turn(number, 8):
                 if not isinstance(event, ev.TurnFinished):
+                    characters += len(event.text) if isinstance(event, ev.AnswerDelta | ev.ReasoningDelta) else 0
                     yield event
                     await asyncio.sleep(0)
             number += 1

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """All findings, the quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
-        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker, _sandbox, _browser, _mcp),
+        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker, _sandbox, _commands, _browser, _mcp),
     )
     for section in sections:
         yield from section()
@@ -175,6 +175,23 @@ def _docker() -> Iterator[Check]:
         yield Check("docker", "note", f"not reachable: {error}", "needed only where `sandbox` says so")
         return
     yield Check("docker", "ok", f"engine {version}")
+
+
+def _commands() -> Iterator[Check]:
+    import asyncio
+
+    from gptoss_tui.settings import load_settings
+    from gptoss_tui.tools.shell.probes import self_test
+    from gptoss_tui.tools.shell.sandbox import Access, find_shell_sandbox
+    from gptoss_tui.tools.workspace import open_workspace
+
+    try:
+        sandbox = find_shell_sandbox(open_workspace(load_settings().workspace).root)
+        asyncio.run(self_test(sandbox))
+    except GptOssError as error:
+        yield Check("commands", "note", f"unsandboxed, each is asked about: {error.message}", error.hint)
+        return
+    yield Check("commands", "ok", sandbox.describe(Access()))
 
 
 def _sandbox() -> Iterator[Check]:

@@ -188,7 +188,6 @@ class ComposingController:
                 empty="No prompt was sent yet.",
                 preview=True,
                 query=composer.text if "\n" not in composer.text else "",
-                keep_order=False,
             )
         )
         if picked is not None:

@@ -9,6 +9,7 @@ from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.document._document import EditResult, Location, Selection
+from textual.geometry import Offset
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -296,6 +297,12 @@ class Composer(TextArea):
         rows = max(MIN_ROWS, int(self.app.size.height * GROWTH))
         if self.styles.max_height is None or self.styles.max_height.value != rows:
             self.styles.max_height = rows
+
+    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
+        """While an edit is being undone the cursor may stand behind the end; it is put right before the next frame."""
+        if self.cursor_location[0] >= self.wrapped_document.document.line_count:
+            return Offset()
+        return super().scroll_cursor_visible(center, animate)
 
     def get_line(self, line_index: int) -> Text:
         """A line with its chips, mentions and its command in their colours."""

@@ -34,6 +34,8 @@ _NOT_ZERO = ("context", "max_tokens", "threads")
 _TABLES = {"keys"}
 """Settings that only the file has: a table each."""
 
+COMPACT_AT = 85
+"""Percent of the context: what is left is enough for the request to sum up and the summary."""
 
 NANO_CONTEXT = 8192
 """Tokens of context of the built-in model unless another number is asked for: it was never trained beyond that."""
@@ -44,6 +46,7 @@ class Settings:
     """All settings. None means that the model's or the machine's own default applies.
 
     `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
+    `compact_at` is in percent of the context, see `compacts_at`.
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
     `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`
     and `edit_file` None offer them to every model but nano, which was trained without.
@@ -59,6 +62,7 @@ class Settings:
     top_p: float = 1.0
     seed: int | None = None
     max_tokens: int | None = None
+    compact_at: int | None = None
     reasoning_effort: Effort = "medium"
     mode: Mode | None = None
     developer_message: str | None = None
@@ -83,6 +87,16 @@ class Settings:
     mouse: bool = True
     plain: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def compacts_at(self) -> int:
+        """The share of the context, in percent, from which on a conversation is compacted; 0 never.
+
+        nano cannot sum up: what it says of a conversation has nothing to do with it.
+        """
+        if self.compact_at is not None:
+            return self.compact_at
+        return 0 if self.model == "nano" else COMPACT_AT
 
     @property
     def offers_shell(self) -> bool:
@@ -223,6 +237,8 @@ def _flat_table(value: Any, where: str) -> dict[str, str]:
 
 
 def _check_range(name: str, value: Any, where: str) -> None:
+    if name == "compact_at" and not 0 <= value <= 95:
+        raise UsageError(f"{where} must be between 0 and 95, got {value}")
     if name in _NOT_ZERO and value < 1:
         raise UsageError(f"{where} must be at least 1, got {value}")
     if name in ("temperature", "top_p"):

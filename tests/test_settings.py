@@ -161,6 +161,20 @@ def test_engine_spec_of_no_model(tmp_path: Path) -> None:
         load_settings({"model": str(tmp_path / "missing")}, {}).engine_spec()
 
 
+@pytest.mark.parametrize(
+    ("model", "given", "percent"),
+    [("nano", None, 0), ("nano", 70, 70), ("gpt-oss-20b", None, 85), ("gpt-oss-20b", 0, 0)],
+)
+def test_when_a_conversation_is_compacted(model: str, given: int | None, percent: int) -> None:
+    assert Settings(model=model, compact_at=given).compacts_at == percent
+
+
+@pytest.mark.parametrize("percent", ["-1", "96", "x"])
+def test_a_share_that_leaves_no_room_for_a_summary_is_refused(percent: str) -> None:
+    with pytest.raises(UsageError, match="GPTOSS_TUI_COMPACT_AT"):
+        load_settings({}, {"GPTOSS_TUI_COMPACT_AT": percent})
+
+
 def test_keys_are_a_table_of_the_file(write_config: WriteConfig) -> None:
     environ = write_config('[keys]\nchat.help = "Ctrl+Y"\n"chat.new" = ["F5", "F6"]\n')
     assert load_settings(environ=environ).keys == {"chat.help": "Ctrl+Y", "chat.new": "F5, F6"}

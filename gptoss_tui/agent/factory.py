@@ -65,6 +65,7 @@ def build_agent(
         undo_store=store,
         context_limit=settings.context,
         limits=Limits(tokens=settings.max_tokens),
+        compact_at=settings.compacts_at,
         raw=settings.raw,
     )
 

@@ -12,6 +12,8 @@ from gptoss_tui.agent.events import (
     AnswerDelta,
     AnswerDone,
     ApprovalRequest,
+    CompactionFinished,
+    CompactionStarted,
     Event,
     Notice,
     RawTokens,
@@ -127,6 +129,10 @@ class TextOutput:
                 print(to_terminal_text(event.preview), file=self._err)
                 self._say("This needs an approval and did not happen; --approve says what may.")
                 self._unanswered = True
+            case CompactionStarted():
+                self._say("* the conversation is summed up, since the context is nearly full")
+            case CompactionFinished() if event.error:
+                self._say(f"  error: {event.error}")
             case Recovered():
                 self._say(f"note: {event.what}")
             case Notice():

@@ -66,6 +66,12 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages that the model reads"
     )
+    group.add_argument(
+        "--compact-at",
+        type=int,
+        metavar="PERCENT",
+        help="sum a conversation up when it fills this much of the context, 0 never (default: 85, but 0 for nano)",
+    )
     group.add_argument("--developer-message", metavar="TEXT", help="your own instructions to the model")
     group.add_argument(
         "--raw", action=argparse.BooleanOptionalAction, help="show the tokens of the conversation as they are"

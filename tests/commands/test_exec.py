@@ -30,7 +30,7 @@ from gptoss_tui.commands import loading
 from gptoss_tui.commands.exec_output import TextOutput
 from gptoss_tui.errors import MemoryPlanError
 from gptoss_tui.tools.base import Citation
-from tests.agent.helpers import ANSWER, CALL_PATCH, make_engine
+from tests.agent.helpers import ANSWER, CALL_PATCH, call, make_engine
 
 Exec = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
@@ -331,3 +331,13 @@ def test_importing_the_command_is_cheap() -> None:
     code = "import sys, gptoss_tui.commands.exec; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"asyncio", "torch", "textual", "openai_harmony", "aiohttp"} & set(modules)
+
+
+def test_a_conversation_that_is_summed_up_says_so(run_exec: Exec, tmp_path: Path) -> None:
+    (tmp_path / "work" / "big.txt").write_text("line\n" * 900)
+    read = call("read_file", '{"path":"big.txt"}')
+    code, out, err = run_exec(
+        (read, "It is long.<|return|>", ANSWER), "-c", "2400", "--compact-at", "50", "read big.txt"
+    )
+    assert (code, out) == (0, "I created hello.py.\n")
+    assert "* the conversation is summed up" in err

@@ -15,6 +15,10 @@ from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.browser.backend import Document
 
 SECONDS = 10.0
+BETTER_SECONDS = 4.0
+"""So long a better reading is waited for when there is one already."""
+
+_END_SECONDS = 2.0
 _MAX_FRAME = 32 << 20
 _PASSED_ON = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
@@ -48,11 +52,13 @@ class Extractor:
         about = json.dumps({"content_type": content_type, "charset": charset, "url": url}).encode()
         best: dict[str, Any] | None = None
         with contextlib.suppress(TimeoutError, OSError, ValueError, asyncio.IncompleteReadError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as deadline:
                 await self._write(len(about).to_bytes(4, "big") + about, data)
                 while True:
                     frame = await self._frame()
                     best = frame if best is None or "error" not in frame else best
+                    soon = asyncio.get_running_loop().time() + BETTER_SECONDS
+                    deadline.reschedule(min(soon, deadline.when() or soon))
         if best is None:
             raise ToolError(
                 f"Error fetching URL `{url}`: the document cannot be read: it takes too long, or is damaged."
@@ -63,6 +69,11 @@ class Extractor:
 
     async def close(self) -> None:
         """End the process, if it has not ended yet."""
+        stdout = self._process.stdout
+        if stdout is not None and stdout.at_eof():
+            # It is ending by itself. To kill what has ended makes asyncio complain about a process that it lost.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), _END_SECONDS)
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import itertools
 from collections.abc import Iterable
 
 from gptoss_tui.tools.base import Effect
@@ -20,6 +21,7 @@ FREE_BYTES_TOTAL = 256
 """...and so much of all addresses of a host together, before a person is asked about one."""
 
 _MAX_KNOWN = 50_000
+_MAX_PER_PAGE = 5_000
 
 
 class Ledger:
@@ -31,10 +33,9 @@ class Ledger:
 
     def learn(self, urls: Iterable[str]) -> None:
         """Pages with these addresses were shown: to follow one of them carries nothing away."""
-        for url in urls:
-            at = bisect.bisect_left(self._known, url)
-            if len(self._known) < _MAX_KNOWN and self._known[at : at + 1] != [url]:
-                self._known.insert(at, url)
+        new = [url for url in itertools.islice(urls, _MAX_PER_PAGE) if not self._knows(url)]
+        if len(self._known) + len(new) <= _MAX_KNOWN:
+            self._known = sorted({*self._known, *new})
 
     def effect(self, url: WebUrl) -> Effect:
         """What a person, or a rule, has to allow before `url` is asked for."""
@@ -74,6 +75,10 @@ class Ledger:
         """A new conversation begins."""
         self._known.clear()
         self._spent.clear()
+
+    def _knows(self, url: str) -> bool:
+        at = bisect.bisect_left(self._known, url)
+        return self._known[at : at + 1] == [url]
 
     def _written(self, url: WebUrl) -> int:
         """The bytes of `url` that neither a page nor a host that was read before gave: perhaps the model's own."""

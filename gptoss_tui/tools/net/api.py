@@ -10,7 +10,7 @@ from typing import Any
 
 from gptoss_tui.tools.net import bodies
 from gptoss_tui.tools.net.errors import FetchError, StatusError, TooSlowError, UnreachableError, UnreadableError
-from gptoss_tui.tools.net.fetch import USER_AGENT, retry_after
+from gptoss_tui.tools.net.fetch import USER_AGENT, load_library, retry_after
 from gptoss_tui.tools.net.retry import Sleep, retrying
 
 _SECONDS = 20.0
@@ -39,6 +39,7 @@ async def call_api(call: ApiCall, *, proxy: str | None = None, sleep: Sleep = as
 
     The address is the user's own choice and is not checked: a search engine may run on this machine.
     """
+    await load_library()
     return await retrying(lambda: _once(call, proxy), sleep=sleep)
 
 

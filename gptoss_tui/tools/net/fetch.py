@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -73,11 +74,17 @@ async def fetch(url: WebUrl, policy: NetPolicy, may_follow: Callable[[WebUrl], b
     Each hop of a redirect is checked as the first address is. `may_follow` decides on hops to another origin; one that
     it refuses ends in a RedirectError that names the address.
     """
+    await load_library()
     try:
         async with asyncio.timeout(policy.seconds):
             return await _follow(url, policy, may_follow)
     except TimeoutError:
         raise TooSlowError(f"{url.host} did not send its answer within {policy.seconds:.0f} seconds.") from None
+
+
+async def load_library() -> None:
+    """Import what speaks HTTP, which takes long enough to be seen on a screen that waits for it."""
+    await asyncio.to_thread(importlib.import_module, "aiohttp")
 
 
 async def _follow(url: WebUrl, policy: NetPolicy, may_follow: Callable[[WebUrl], bool]) -> Fetched:

@@ -16,6 +16,7 @@ from gptoss_tui.tools.arguments import parse_arguments
 from gptoss_tui.tools.base import Effect, ToolResult, Workspace
 from gptoss_tui.tools.declarations import SEARCH_FILES
 from gptoss_tui.tools.formats import format_matches
+from gptoss_tui.tools.ripgrep import narrowed
 from gptoss_tui.tools.suggest import similar_paths
 from gptoss_tui.tools.workspace import Budget, Walk, in_thread, read_text, shown
 
@@ -101,7 +102,8 @@ class SearchFilesCall:
 
     def _matches(self, tree: Tree, budget: Budget) -> Iterator[tuple[str, int, str]]:
         """Every match, file by file. Raises TimeoutError when the budget ends."""
-        for path in self._files(tree, budget):
+        files = narrowed(self.workspace.root, list(self._files(tree, budget)), self.pattern.pattern, budget.left)
+        for path in files:
             try:
                 text = read_text(tree, path)
             except PathError:

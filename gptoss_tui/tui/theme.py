@@ -158,6 +158,8 @@ class Palette:
     removed: Style
     added_text: Style
     removed_text: Style
+    added_word: Style
+    removed_word: Style
     surface: Style
     panel: Style
     code_block: Style
@@ -203,6 +205,8 @@ class Palette:
             removed=paper(error, 0.14),
             added_text=ink(success, bold=True),
             removed_text=ink(error, bold=True),
+            added_word=paper(success, 0.34) + Style(bold=True),
+            removed_word=paper(error, 0.34) + Style(bold=True),
             surface=paper(surface),
             panel=paper(panel),
             code_block=paper(surface),

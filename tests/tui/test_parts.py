@@ -18,7 +18,7 @@ from gptoss_tui.tui.keyboard import register_alt_keys
 from gptoss_tui.tui.keys import key_groups, key_name, keys_page
 from gptoss_tui.tui.plain import PlainView
 from gptoss_tui.tui.theme import DARK, LIGHT, Palette
-from gptoss_tui.tui.widgets.approval import GRACE_SECONDS, KeyGrace
+from gptoss_tui.tui.widgets.grace import GRACE_SECONDS, KeyGrace
 from tests.tui.scripted_agent import DIFF, Clock
 
 ROOT = Path(__file__).parents[2]

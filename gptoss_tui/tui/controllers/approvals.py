@@ -41,7 +41,17 @@ class ApprovalController:
         """Pass an answer on. Gives the reason when the agent refuses it."""
         request = answered.request
         try:
-            agent.decide(request.item_id, Decision(answered.kind, request.digest, answered.message))
+            agent.decide(
+                request.item_id,
+                Decision(
+                    answered.kind,
+                    request.digest,
+                    answered.message,
+                    grant=answered.grant,
+                    text=answered.text,
+                    leave_out=answered.leave_out,
+                ),
+            )
         except UsageError as error:
             return error.message
         finally:

@@ -6,8 +6,9 @@ ahead never answers. Keys that do not count go on into the draft.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, Literal
 
 from rich.text import Text
 from textual import events
@@ -15,68 +16,70 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from gptoss_tui.agent.events import ApprovalRequest, DecisionKind
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import plural
+from gptoss_tui.tui.keys import key_name
 from gptoss_tui.tui.theme import Palette
-from gptoss_tui.tui.widgets.hints import Hint, HintLine
+from gptoss_tui.tui.widgets.answers import Answers
+from gptoss_tui.tui.widgets.approval_inputs import CallEditor, ReasonInput, can_be_shown
+from gptoss_tui.tui.widgets.approval_offers import Offer, editing_offers, note_for, offers_for, reason_offers
+from gptoss_tui.tui.widgets.grace import KeyGrace
+from gptoss_tui.tui.widgets.notes import NotesView
 from gptoss_tui.tui.widgets.preview import PreviewView
 
-if TYPE_CHECKING:
-    from textual.widgets import Input
-
-GRACE_SECONDS = 0.3
-SHARE = 0.7
+SHARE = 0.75
 """How much of the screen a question may take."""
-FIXED_ROWS = 5
-"""Borders, title, keys and the gap above them."""
-MAX_WARNING_ROWS = 4
+FIXED_ROWS = 4
+"""Borders, title and the gap above the keys."""
+MAX_NOTE_ROWS = 4
 MIN_PREVIEW_ROWS = 3
-ANSWER_KEYS = ("y", "a", "n", "m")
 
-
-class KeyGrace:
-    """Whether a key may answer: not before `GRACE_SECONDS` on screen, nor within that time of a key that did not."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._since: float | None = None
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether the question is on screen."""
-        return self._since is not None
-
-    def hidden(self) -> None:
-        """Nothing is shown: no key counts."""
-        self._since = None
-
-    def shown(self) -> None:
-        """The question is on screen from now on."""
-        self._since = self._clock()
-
-    def accepts(self) -> bool:
-        """Ask for a key that was just pressed. A key that comes too early starts the time again."""
-        now = self._clock()
-        if self._since is None:
-            return False
-        if now - self._since >= GRACE_SECONDS:
-            return True
-        self._since = now
-        return False
+State = Literal["asking", "writing", "editing"]
 
 
 class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     """Shows one request at a time."""
 
+    DEFAULT_CSS = """
+    ApprovalPanel {
+        display: none;
+        height: auto;
+        padding: 0 1;
+        border: round $warning;
+        border-title-color: $text-muted;
+        border-title-align: right;
+        border-subtitle-color: $text-muted;
+        background: $background;
+
+        &.-active { display: block; }
+        #approval-title { height: 1; }
+        #approval-keys { margin: 1 0 0 0; }
+        #approval-message { display: none; border: none; height: 1; padding: 0 1; background: $panel; }
+        #approval-editor { display: none; height: auto; border: none; padding: 0; background: $surface; }
+        &.-writing #approval-message { display: block; }
+        &.-editing #approval-editor { display: block; }
+        &.-editing #approval-preview { display: none; }
+    }
+    """
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer('once')", "Allow once", id="approval.once"),
-        Binding("a", "answer('session')", "Allow this kind for the session", id="approval.session"),
+        Binding("a", "answer('session')", "Allow for this conversation", id="approval.session"),
+        Binding("w", "answer('always')", "Allow always in this workspace", id="approval.always"),
         Binding("n", "answer('deny')", "Deny", id="approval.deny"),
         Binding("m", "deny_with_message", "Deny and tell the model why", id="approval.message"),
+        Binding("e", "edit", "Change the call before allowing it", id="approval.edit"),
+        Binding("ctrl+g", "edit_outside", "Change it in your editor ($VISUAL or $EDITOR)", id="approval.editor"),
+        Binding("alt+enter,ctrl+s", "finish_edit", "Show what the changed call would do", id="approval.edited"),
+        Binding("tab", "next_grant", "Allow more or less with a and w", id="approval.scope"),
+        Binding("d", "change_layout", "Diff side by side, or one after the other", id="approval.layout"),
+        Binding("right_square_bracket", "go_to_file(1)", "Next file", id="approval.next_file"),
+        Binding("left_square_bracket", "go_to_file(-1)", "File before", id="approval.file_before"),
+        Binding("space", "leave_out", "Leave this file out, or take it in", id="approval.leave_out"),
         Binding("escape", "refuse", "Deny and stop the turn", id="approval.refuse"),
         Binding("up", "scroll_rows(-1)", "Scroll up", id="approval.up"),
         Binding("down", "scroll_rows(1)", "Scroll down", id="approval.down"),
@@ -89,12 +92,25 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     class Answered(Message):
         """The person decided on the request that is shown. `ends_turn` also stops the turn."""
 
-        def __init__(self, request: ApprovalRequest, kind: DecisionKind, message: str, *, ends_turn: bool) -> None:
+        def __init__(
+            self,
+            request: ApprovalRequest,
+            kind: DecisionKind,
+            message: str = "",
+            *,
+            ends_turn: bool = False,
+            grant: int = 0,
+            text: str = "",
+            leave_out: tuple[str, ...] = (),
+        ) -> None:
             super().__init__()
             self.request = request
             self.kind = kind
             self.message = message
             self.ends_turn = ends_turn
+            self.grant = grant
+            self.text = text
+            self.leave_out = leave_out
 
     class StrayText(Message):
         """A key was pressed that answers nothing; `text` is what it types."""
@@ -108,29 +124,32 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self.palette = palette
         self.grace = KeyGrace(clock)
         self.request: ApprovalRequest | None = None
+        self._clock = clock
         self._root = root
+        self._state: State = "asking"
+        self._grant = 0
+        self._pressed = float("-inf")
+        self._pressed_text = ""
+        self._attempt: tuple[str, str] = ("", "")
 
     def compose(self) -> ComposeResult:
-        from textual.widgets import Input
-
         yield Static(id="approval-title", markup=False)
-        yield Static(id="approval-warnings", markup=False)
+        yield NotesView(id="approval-notes")
         yield PreviewView(id="approval-preview")
-        yield Input(placeholder="Tell the model why", id="approval-message")
-        yield HintLine(self.palette, id="approval-keys")
+        yield CallEditor(id="approval-editor", compact=True, tab_behavior="indent")
+        yield ReasonInput(placeholder="Tell the model why", id="approval-message")
+        yield Answers(self.palette, id="approval-keys")
 
     def ask(self, request: ApprovalRequest) -> None:
         """Put `request` to the person and take the focus."""
         self.grace.hidden()
-        self.request = request
+        self.request, self._grant, self._pressed = request, 0, float("-inf")
         self.query_one("#approval-title", Static).update(self._title(request))
-        warnings = self.query_one("#approval-warnings", Static)
-        warnings.update(Text("\n").join([self._warning(w) for w in request.warnings]))
-        warnings.display = bool(request.warnings)
-        is_diff = request.preview_type == "diff"
-        preview = self.query_one(PreviewView)
-        preview.show(request.preview, is_diff=is_diff, root=self._root, palette=self.palette)
-        self._show_message_input(False)
+        notes, preview = self.query_one(NotesView), self.query_one(PreviewView)
+        notes.show_request(request, self.palette)
+        notes.display = notes.total_rows > 0
+        preview.show(request, root=self._root, palette=self.palette)
+        self._enter("asking")
         self.add_class("-active")
         self._fit()
         self.focus()
@@ -139,15 +158,19 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     def use_palette(self, palette: Palette) -> None:
         """Take other colours, also for what is shown."""
         self.palette = palette
+        self.query_one(NotesView).use_palette(palette)
         self.query_one(PreviewView).use_palette(palette)
-        self.query_one(HintLine).palette = palette
+        self.query_one(Answers).palette = palette
+        self.query_one(Answers).refresh()
 
     def dismiss(self) -> None:
         """Nothing is asked any more."""
         self.grace.hidden()
         self.request = None
-        self._show_message_input(False)
+        self._enter("asking")
         self.remove_class("-active")
+
+    # -- room -------------------------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
         """Keep the keys in view at every size."""
@@ -155,66 +178,140 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self.call_after_refresh(self._say_rows)
 
     def _fit(self) -> None:
-        """The preview takes what the other parts leave of the panel's share of the screen; it scrolls."""
-        if self.request is not None:
-            warnings = min(len(self.request.warnings), MAX_WARNING_ROWS)
-            room = round(self.app.size.height * SHARE) - FIXED_ROWS - warnings
-            self.query_one(PreviewView).styles.max_height = max(MIN_PREVIEW_ROWS, room)
+        """Notes and preview share what the other parts leave of the panel's share of the screen; both scroll."""
+        if self.request is None:
+            return
+        notes, preview = self.query_one(NotesView), self.query_one(PreviewView)
+        keys = self.query_one(Answers).rows(max(8, self.app.size.width - 4))
+        room = max(MIN_PREVIEW_ROWS, round(self.app.size.height * SHARE) - FIXED_ROWS - keys)
+        spare = room - preview.total_rows
+        for_notes = min(notes.total_rows, max(min(MAX_NOTE_ROWS, room - MIN_PREVIEW_ROWS), spare, 1))
+        notes.styles.max_height = for_notes
+        preview.styles.max_height = max(MIN_PREVIEW_ROWS, room - for_notes)
+        self.query_one(CallEditor).styles.max_height = max(MIN_PREVIEW_ROWS, room - for_notes)
 
     def _shown(self) -> None:
         self._say_rows()
         self.grace.shown()
 
     def _say_rows(self) -> None:
+        notes, preview = self.query_one(NotesView), self.query_one(PreviewView)
+        said = [plural(view.total_rows, what) for view, what in ((notes, "note"), (preview, "row")) if view.is_cut]
+        self.border_subtitle = f"{', '.join(said)}: Up and Down scroll" if said else None
+        files = preview.files
+        self.border_title = f"file {preview.file_at_top + 1} of {len(files)}" if len(files) > 1 else None
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self.set_class(state == "writing", "-writing")
+        self.set_class(state == "editing", "-editing")
+        self.query_one(ReasonInput).value = ""
+        self._show_answers()
+        if state == "writing":
+            self.query_one(ReasonInput).focus()
+        elif state == "editing":
+            self.query_one(CallEditor).focus()
+        elif self.request is not None:
+            self.focus()
+
+    def _show_answers(self) -> None:
+        if self.request is None:
+            return
         preview = self.query_one(PreviewView)
-        self.border_subtitle = f"{plural(preview.total_rows, 'row')}, Up and Down scroll" if preview.is_cut else None
+        if self._state == "writing":
+            offers = [reason_offers()]
+        elif self._state == "editing":
+            offers = [editing_offers()]
+        else:
+            offers = offers_for(
+                self.request, self._grant, len(preview.files), len(preview.left_out), self.app.size.width
+            )
+        note = note_for(self.request, self._grant, preview.left_out) if self._state == "asking" else ""
+        self.query_one(Answers).show([[self._hint(offer) for offer in row] for row in offers], note)
+
+    def _hint(self, offer: Offer) -> tuple[str, str, str]:
+        binding = next(b for b in self.BINDINGS if isinstance(b, Binding) and b.id == offer.binding)
+        first = self.app._keymap.get(offer.binding, binding.key).split(",")[0]
+        return offer.key or key_name(first), offer.words, f"click('{offer.binding.removeprefix('approval.')}')"
+
+    # -- keys -------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While a message is written, letters belong to it."""
-        writing = self.has_class("-writing")
-        return not writing or action in ("refuse", "click")
+        """While something is written, letters belong to it."""
+        if self._state == "asking":
+            return action != "finish_edit"
+        return action in ("refuse", "click") or (self._state == "editing" and action in ("finish_edit", "edit_outside"))
+
+    async def on_key(self, event: events.Key) -> None:
+        """Remember when a key was pressed. Keys that answer nothing are part of a draft."""
+        self._pressed = event.time if self._clock is time.monotonic else self._clock()
+        self._pressed_text = event.character or ""
+        if self._state == "asking" and event.is_printable and event.key not in self._own_keys():
+            event.stop()
+            self._stray()
+
+    def _own_keys(self) -> set[str]:
+        keymap = self.app._keymap
+        found = [binding for binding in self.BINDINGS if isinstance(binding, Binding)]
+        return {key for binding in found for key in keymap.get(binding.id or "", binding.key).split(",")}
+
+    def _counts(self) -> bool:
+        """Whether the key that was pressed last may do something. Each press is asked about once."""
+        pressed, self._pressed = self._pressed, float("-inf")
+        if self.grace.accepts(pressed):
+            return True
+        self._type()
+        return False
+
+    def _stray(self) -> None:
+        self.grace.shown()
+        self._type()
+
+    def _type(self) -> None:
+        if self._pressed_text.isprintable() and self._pressed_text:
+            self.post_message(self.StrayText(self._pressed_text))
+
+    async def action_click(self, what: str) -> None:
+        """An answer by mouse; like a key, it counts only when the question was seen."""
+        binding = next(b for b in self.BINDINGS if isinstance(b, Binding) and b.id == f"approval.{what}")
+        self._pressed, self._pressed_text = self._clock(), ""
+        if self._state == "writing" and what == "message":
+            self._send_message()
+        else:
+            await self.run_action(binding.action)
+
+    # -- answers ----------------------------------------------------------------------------------------------------
 
     def action_answer(self, kind: DecisionKind) -> None:
-        """Answer with `once`, `session` or `deny`, when the key counts."""
-        if self._counts({"once": "y", "session": "a", "deny": "n"}[kind]):
-            self._answer(kind)
-
-    def action_click(self, choice: str) -> None:
-        """A choice by mouse; like a key, it counts only when the question was seen."""
-        if choice == "refuse":
-            self.action_refuse()
-        elif choice == "send":
-            self._send_message()
-        elif self.grace.accepts():
-            if choice == "message":
-                self._show_message_input(True)
-            else:
-                self._answer(cast("DecisionKind", choice))
+        """Answer with `once`, `session`, `always` or `deny`, when the key counts."""
+        request = self.request
+        if request is None or not self._counts():
+            return
+        left_out = self.query_one(PreviewView).left_out
+        if kind == "deny":
+            self._answer("deny")
+        elif kind != "once" and (left_out or not request.grants):
+            self._stray()
+        elif not left_out:
+            self._answer(kind, grant=self._grant)
+        elif len(left_out) == len(self.query_one(PreviewView).files):
+            self._say("That leaves no file. Deny it instead.")
+        else:
+            self._answer("edit", leave_out=tuple(sorted(left_out)))
 
     def action_deny_with_message(self) -> None:
         """Open the line for a message to the model."""
-        if self._counts("m"):
-            self._show_message_input(True)
+        if self._counts():
+            self._enter("writing")
 
     def action_refuse(self) -> None:
-        """Deny and stop the turn; from the message line, back to the question."""
-        if self.has_class("-writing"):
-            self._show_message_input(False)
-            self.focus()
-        else:
+        """Deny and stop the turn; from a text, back to the question."""
+        if self._state == "asking":
             self._answer("deny", ends_turn=True)
-
-    def action_scroll_rows(self, rows: int) -> None:
-        """Scroll the preview."""
-        self.query_one(PreviewView).scroll_relative(y=rows, animate=False)
-
-    async def on_key(self, event: events.Key) -> None:
-        """Keys that answer nothing are part of a draft."""
-        if self.has_class("-writing") or not event.is_printable or event.character is None:
             return
-        if event.key not in ANSWER_KEYS:
-            event.stop()
-            self._stray(event.character)
+        if self._state == "editing":
+            self.grace.shown()  # the preview was hidden until now
+        self._enter("asking")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """The message is complete."""
@@ -222,52 +319,125 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self._send_message()
 
     def _send_message(self) -> None:
-        line: Input = self.query_one("#approval-message")  # type: ignore[assignment]
-        self._answer("deny", message=line.value)
+        self._answer("deny", message=self.query_one(ReasonInput).value)
 
-    def _counts(self, character: str) -> bool:
-        if self.grace.accepts():
-            return True
-        self.post_message(self.StrayText(character))
-        return False
-
-    def _stray(self, character: str) -> None:
-        self.grace.shown()
-        self.post_message(self.StrayText(character))
-
-    def _answer(self, kind: DecisionKind, *, message: str = "", ends_turn: bool = False) -> None:
+    def _answer(
+        self,
+        kind: DecisionKind,
+        *,
+        message: str = "",
+        ends_turn: bool = False,
+        grant: int = 0,
+        text: str = "",
+        leave_out: tuple[str, ...] = (),
+    ) -> None:
         if self.request is not None:
             request, self.request = self.request, None
-            self.post_message(self.Answered(request, kind, message, ends_turn=ends_turn))
+            self.post_message(
+                self.Answered(request, kind, message, ends_turn=ends_turn, grant=grant, text=text, leave_out=leave_out)
+            )
 
-    def _show_message_input(self, shown: bool) -> None:
-        self.set_class(shown, "-writing")
-        if self.request is not None:
-            self.query_one(HintLine).show(_WRITING if shown else _choices(to_terminal_line(self.request.kind)))
-        line: Input = self.query_one("#approval-message")  # type: ignore[assignment]
-        line.value = ""
-        if shown:
-            line.focus()
+    # -- changing the call ------------------------------------------------------------------------------------------
+
+    def action_edit(self) -> None:
+        """Open the text of the call for changes, or the person's editor when the screen cannot show it as it is."""
+        if self.request is None or not self._counts():
+            return
+        text = self._editable(self.request)
+        if not text:
+            self._stray()
+        elif not can_be_shown(text):
+            self._say("The text has characters that cannot be shown here. Ctrl+G opens your editor.")
+        else:
+            self.query_one(CallEditor).load_text(text)
+            self._enter("editing")
+
+    def action_edit_outside(self) -> None:
+        """Open the text of the call in the person's own editor."""
+        from gptoss_tui.tui.widgets.approval_editor import edit_outside
+
+        if self.request is None or not (self._state == "editing" or self._counts()):
+            return
+        text = self.query_one(CallEditor).text if self._state == "editing" else self._editable(self.request)
+        if text:
+            edited, problem = edit_outside(self.app, text)
+            self._say(problem) if problem else self._offer_edit(edited)
+
+    def action_finish_edit(self) -> None:
+        """Have the changed call planned and shown."""
+        self._offer_edit(self.query_one(CallEditor).text)
+
+    def _offer_edit(self, text: str) -> None:
+        request = self.request
+        if request is None:
+            return
+        if text == request.source or not text.strip():
+            self._enter("asking")
+            self.grace.shown()
+        else:
+            self._attempt = (request.item_id, text)
+            self._answer("edit", text=text)
+
+    def _editable(self, request: ApprovalRequest) -> str:
+        """What to begin with: a change that could not be used is there to be mended."""
+        item_id, text = self._attempt
+        refused = item_id == request.item_id and text != request.source and request.revision > 0
+        return text if refused and request.source else request.source
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def action_scroll_rows(self, rows: int) -> None:
+        """Scroll notes and preview as if they were one."""
+        views = [self.query_one(NotesView), self.query_one(PreviewView)]
+        for view in views if rows > 0 else reversed(views):
+            if view.scroll_rows(rows) and abs(rows) < 1000:
+                break
+        self._say_rows()
+
+    def action_next_grant(self) -> None:
+        """Another of the things that can be allowed for longer than once."""
+        if self.request is not None and self.request.grants:
+            self._grant = (self._grant + 1) % len(self.request.grants)
+            self._show_answers()
+
+    def action_change_layout(self) -> None:
+        """Diff side by side, or one after the other."""
+        if self._counts() and self.request is not None:
+            if self.request.preview_type != "diff":
+                self._stray()
+                return
+            preview = self.query_one(PreviewView)
+            preview.layout_of_diff = "unified" if preview.layout_of_diff == "split" else "split"
+            preview.draw_again()
+
+    def action_go_to_file(self, step: int) -> None:
+        """The next file, or the one before."""
+        if self._counts():
+            preview = self.query_one(PreviewView)
+            preview.go_to_file(preview.file_at_top + step)
+            self._say_rows()
+
+    def action_leave_out(self) -> None:
+        """Leave out the file whose head is at the top, or take it in again."""
+        preview = self.query_one(PreviewView)
+        if self.request is None or not self._counts():
+            return
+        if not self.request.selectable or len(preview.files) < 2:
+            self._stray()
+            return
+        number = preview.file_at_top
+        preview.left_out = preview.left_out ^ {preview.files[number][1]}
+        preview.draw_again()
+        preview.go_to_file(number)
+        self._show_answers()
+        self._fit()
+
+    def _say(self, what: str) -> None:
+        self.notify(to_terminal_line(what), severity="warning", markup=False, timeout=5)
 
     def _title(self, request: ApprovalRequest) -> Text:
         title = lines.text("? ", self.palette.warning)
         title.append(to_terminal_line(request.title), self.palette.strong)
-        where = f"  {to_terminal_line(request.tool)}"
-        return title.append(where, self.palette.faint)
-
-    def _warning(self, warning: str) -> Text:
-        return lines.text(f"! {to_terminal_line(warning)}", self.palette.warning)
-
-
-_WRITING: tuple[Hint, ...] = (("Enter", "deny and send this", "click('send')"), ("Esc", "back", "click('refuse')"))
-_PLURALS = {"edit": "all edits", "command": "all commands"}
-
-
-def _choices(kind: str) -> tuple[Hint, ...]:
-    return (
-        ("y", "allow once", "click('once')"),
-        ("a", f"{_PLURALS.get(kind, kind)} this session", "click('session')"),
-        ("n", "deny", "click('deny')"),
-        ("m", "deny, say why", "click('message')"),
-        ("Esc", "stop", "click('refuse')"),
-    )
+        title.append(f"  {to_terminal_line(request.tool)}", self.palette.faint)
+        changed = f"  changed by you, {plural(request.revision, 'time')}" if request.revision else ""
+        return title.append(changed, self.palette.accent)

@@ -1,4 +1,4 @@
-"""A unified diff as rows with line numbers and colours. Pure; shared by tool cards and the approval panel."""
+"""A unified diff taken apart into rows with line numbers. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.segment import Segment
-from textual.strip import Strip
-
 from gptoss_tui.sanitize import to_terminal_text
-from gptoss_tui.tui import lines
-from gptoss_tui.tui.theme import Palette
 
 RowKind = Literal["file", "hunk", "context", "added", "removed", "note"]
 
@@ -25,12 +20,16 @@ _BINARY_GONE = re.compile(r"Binary files a/(.+) and /dev/null differ\Z")
 
 @dataclass(frozen=True, slots=True)
 class DiffRow:
-    """One row of a diff. `old` and `new` are line numbers, of a hunk those it begins at; None where there are none."""
+    """One row of a diff. `old` and `new` are line numbers, of a hunk those it begins at; None where there are none.
+
+    `path` is the file of a `file` row as the diff names it: the new one, or the old one of a file that goes.
+    """
 
     kind: RowKind
     text: str
     old: int | None = None
     new: int | None = None
+    path: str = ""
 
 
 def parse_unified(diff: str, root: str = "") -> list[DiffRow]:
@@ -54,7 +53,7 @@ def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
         elif line.startswith("--- ") and following.startswith("+++ "):
             left = line[4:]
         elif line.startswith("+++ ") and left:
-            yield DiffRow("file", _file_title(left, line[4:], root))
+            yield DiffRow("file", _file_title(left, line[4:], root), path=_path(left, line[4:]))
             left = ""
         elif match := _HUNK.match(line):
             hunk = _Hunk(int(match[1]), int(match[2] or 1), int(match[3]), int(match[4] or 1))
@@ -63,13 +62,14 @@ def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
             continue  # the next two lines say the same
         elif line.startswith("rename from ") and following.startswith("rename to "):
             if not "".join(source[index + 2 : index + 3]).startswith("--- "):  # else the header of its lines follows
-                yield DiffRow("file", f"{_shown(line[12:], '', root)} → {_shown(following[10:], '', root)}  (moved)")
+                title = f"{_shown(line[12:], '', root)} → {_shown(following[10:], '', root)}  (moved)"
+                yield DiffRow("file", title, path=following[10:])
         elif line.startswith("rename to ") and source[index - 1].startswith("rename from "):
             continue
         elif match := _NO_LINES.match(line):
-            yield DiffRow("file", _shown(match[1], "", root))
+            yield DiffRow("file", _shown(match[1], "", root), path=match[1])
         elif match := _BINARY_GONE.match(line):
-            yield DiffRow("file", f"{_shown(match[1], '', root)}  (binary, deleted)")
+            yield DiffRow("file", f"{_shown(match[1], '', root)}  (binary, deleted)", path=match[1])
         else:
             yield DiffRow("note", line)
 
@@ -110,6 +110,12 @@ def _file_title(old: str, new: str, root: str) -> str:
     return after if before == after else f"{before} → {after}"
 
 
+def _path(old: str, new: str) -> str:
+    if new.startswith("/dev/null"):
+        return old.split("\t")[0].removeprefix("a/")
+    return new.split("\t")[0].removeprefix("b/")
+
+
 def _shown(path: str, side: str, root: str) -> str:
     path = path.removeprefix(side)
     return path if not root or path.startswith("/") else f"{root.rstrip('/')}/{path}"
@@ -118,39 +124,3 @@ def _shown(path: str, side: str, root: str) -> str:
 def count_changes(rows: list[DiffRow]) -> tuple[int, int]:
     """Lines added and removed."""
     return sum(r.kind == "added" for r in rows), sum(r.kind == "removed" for r in rows)
-
-
-def render_diff(diff: str, width: int, palette: Palette, root: str = "") -> list[Strip]:
-    """`diff` as rows of `width` cells. Paths are shown below `root` when one is given."""
-    parsed = parse_unified(diff, root)
-    digits = max((len(str(n)) for row in parsed for n in (row.old, row.new) if n), default=1)
-    return [strip for row in parsed for strip in _render_row(row, digits, width, palette)]
-
-
-def _render_row(row: DiffRow, digits: int, width: int, palette: Palette) -> list[Strip]:
-    if row.kind == "file":
-        title = lines.wrap(lines.text(row.text, palette.strong), width - 1)
-        return lines.rows(title, width, prefix=[Segment(" ")], base=palette.panel)
-    if row.kind == "hunk":
-        if not row.text and max(row.old or 0, row.new or 0) <= 1:
-            return []  # nothing stands above it
-        pad = " " * (2 * digits + 2)
-        return [lines.strip(lines.text(f"{pad}⋯ {row.text}".rstrip(), palette.faint), width)]
-    if row.kind == "note":
-        return lines.rows(lines.fold(lines.text(row.text, palette.muted), width - 1), width, prefix=[Segment(" ")])
-    return _render_code(row, digits, width, palette)
-
-
-def _render_code(row: DiffRow, digits: int, width: int, palette: Palette) -> list[Strip]:
-    sign, mark, base = {
-        "added": ("+", palette.added_text, palette.added),
-        "removed": ("-", palette.removed_text, palette.removed),
-    }.get(row.kind, (" ", palette.muted, None))
-    numbers = " ".join(f"{n if n is not None else '':>{digits}}" for n in (row.old, row.new))
-    gutter = [Segment(f"{numbers} ", palette.faint), Segment(f"{sign} ", mark)]
-    taken = sum(s.cell_length for s in gutter)
-    ink = palette.text if row.kind != "context" else palette.muted
-    pieces = lines.fold(lines.text(row.text, ink), max(8, width - taken))
-    first = lines.strip(pieces[0], width, prefix=gutter, base=base)
-    rest = lines.rows(pieces[1:], width, prefix=[Segment(" " * taken)], base=base)
-    return [first, *rest]

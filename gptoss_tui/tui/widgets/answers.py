@@ -1,0 +1,75 @@
+"""The answers to a question: keys and what they do, on as many rows as they need. Each can be clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import events
+from textual.geometry import Size
+from textual.widget import Widget
+
+from gptoss_tui.tui import lines
+from gptoss_tui.tui.theme import Palette
+from gptoss_tui.tui.widgets.hints import Hint
+
+GAP = 2
+
+
+class Answers(Widget):
+    """`note` stands above the answers: what those that last would allow."""
+
+    DEFAULT_CSS = """
+    Answers { height: auto; }
+    """
+
+    def __init__(self, palette: Palette, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.palette = palette
+        self._groups: tuple[tuple[Hint, ...], ...] = ()
+        self._note = ""
+        self._spans: list[tuple[int, int, int, str]] = []
+
+    def show(self, groups: Sequence[Sequence[Hint]], note: str = "") -> None:
+        """Show other answers; each group begins a row."""
+        self._groups, self._note = tuple(map(tuple, groups)), note
+        self.refresh(layout=True)
+
+    def rows(self, width: int) -> int:
+        """How many rows there are in `width` cells."""
+        return len(self._lay_out(width)[0])
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return self.rows(width)
+
+    def render(self) -> Text:
+        rows, self._spans = self._lay_out(self.size.width)
+        return Text("\n", end="", no_wrap=True).join(rows)
+
+    async def on_click(self, event: events.Click) -> None:
+        """Run the action of the answer under the pointer."""
+        for row, start, end, action in self._spans:
+            if row == event.y and start <= event.x < end:
+                event.stop()
+                await self.app.run_action(action, self.parent)
+
+    def _lay_out(self, width: int) -> tuple[list[Text], list[tuple[int, int, int, str]]]:
+        room = max(8, width)
+        rows = [Text(" ", end="").append_text(row) for row in self._note_rows(room - 1)]
+        spans: list[tuple[int, int, int, str]] = []
+        for group in self._groups:
+            line = Text(" ", end="")
+            for key, what, action in group:
+                hint = Text.assemble((key, self.palette.accent), (f" {what}", self.palette.muted), end="")
+                if line.cell_len > 1 and line.cell_len + GAP + hint.cell_len > room:
+                    rows.append(line)
+                    line = Text(" ", end="")
+                if line.cell_len > 1:
+                    line.append(" " * GAP)
+                spans.append((len(rows), line.cell_len, line.cell_len + hint.cell_len, action))
+                line.append_text(hint)
+            rows.append(line)
+        return rows, spans
+
+    def _note_rows(self, width: int) -> list[Text]:
+        return lines.wrap(lines.text(self._note, self.palette.text), width) if self._note else []

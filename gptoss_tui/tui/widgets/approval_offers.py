@@ -1,0 +1,73 @@
+"""Which answers a request has, in words that fit the screen. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gptoss_tui.agent.events import ApprovalRequest
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.blocks.base import plural
+
+NARROW: Final = 60
+WIDE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An answer: the binding whose key gives it, and what it does. `key` stands for the binding's own key."""
+
+    binding: str
+    words: str
+    key: str = ""
+
+
+def offers_for(request: ApprovalRequest, grant: int, files: int, left_out: int, width: int) -> list[list[Offer]]:
+    """The answers, and below them the ways to look closer or to change the call."""
+    narrow = width < NARROW
+    once = "once" if narrow else "allow once"
+    if left_out:
+        once = f"without {plural(left_out, 'file')}"
+    answers = [Offer("approval.once", once)]
+    if request.grants and not left_out:
+        answers.append(Offer("approval.session", "session" if width < WIDE else "this session"))
+        answers.append(Offer("approval.always", "always" if narrow else "always here"))
+    answers.append(Offer("approval.deny", "no" if narrow else "deny"))
+    answers.append(Offer("approval.message", "no, why" if narrow else "deny, say why"))
+    answers.append(Offer("approval.refuse", "stop"))
+    more = []
+    if request.source:
+        more.append(Offer("approval.edit", "edit"))
+    if len(request.grants) > 1 and not left_out:
+        wider = "allow more" if grant == 0 else "allow less"
+        more.append(Offer("approval.scope", wider))
+    if files > 1:
+        more.append(Offer("approval.next_file", "next file"))
+    if files > 1 and request.selectable:
+        more.append(Offer("approval.leave_out", "leave file out" if not narrow else "skip file"))
+    if request.preview_type == "diff" and width >= 110:
+        more.append(Offer("approval.layout", "layout"))
+    return [answers, more] if more else [answers]
+
+
+def note_for(request: ApprovalRequest, grant: int, left_out: frozenset[str]) -> str:
+    """What the lasting answers would allow."""
+    if left_out:
+        return f"Left out: {to_terminal_line(', '.join(sorted(left_out)))}. The rest is shown again before it runs."
+    if not request.grants:
+        return ""
+    return f"For longer: {to_terminal_line(request.grants[grant])}"
+
+
+def reason_offers() -> list[Offer]:
+    """While the message to the model is written."""
+    return [Offer("approval.message", "deny and send this", "Enter"), Offer("approval.refuse", "back")]
+
+
+def editing_offers() -> list[Offer]:
+    """While the call is changed."""
+    return [
+        Offer("approval.edited", "show what it does"),
+        Offer("approval.editor", "your editor"),
+        Offer("approval.refuse", "back"),
+    ]

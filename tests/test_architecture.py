@@ -21,6 +21,7 @@ FORBIDDEN = {
     ),
     "harmony": ("gptoss_tui.engine", "gptoss_tui.patch", "gptoss_tui.tools", "gptoss_tui.agent", "torch", "textual"),
     "patch": ("gptoss_tui.engine", "gptoss_tui.harmony", "gptoss_tui.tools", "gptoss_tui.agent", "torch", "textual"),
+    "undo": ("gptoss_tui.engine", "gptoss_tui.harmony", "gptoss_tui.tools", "gptoss_tui.agent", "torch", "textual"),
     "tools": ("gptoss_tui.engine", "gptoss_tui.agent", "gptoss_tui.tui", "torch", "textual"),
     "agent": ("gptoss_tui.tui", "gptoss_tui.commands", "torch", "textual"),
     "tui": ("gptoss_tui.commands", "gptoss_tui.cli", "torch"),

@@ -7,8 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,20 @@ from tests.patch.test_scenarios import snapshot
 from tests.undo import crash
 from tests.undo.victim import REFUSED, act
 
+RAM = Path("/dev/shm")
+
 STEPS = ("open", "write", "fsync", "link", "rename", "unlink", "mkdir", "rmdir", "fchmod")
 JOURNAL = ("opened", "committed", "closed", "withdrawn")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: what is tried here makes thousands of calls to sync."""
+    if not os.access(RAM, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=RAM) as folder:
+        yield Path(folder)
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, step: Callable[[str], None]) -> None:
@@ -84,8 +97,8 @@ def killed_at(number: int, work: Callable[..., object], *args: object) -> bool:
 
 
 @pytest.mark.parametrize("action", crash.ACTIONS)
-def test_killed_at_every_step(tmp_path: Path, action: str) -> None:
-    stage = crash.set_stage(tmp_path, action, trace=False)
+def test_killed_at_every_step(disk: Path, action: str) -> None:
+    stage = crash.set_stage(disk, action, trace=False)
     number, ends = 1, set()
     while True:
         root, state = stage.fresh()
@@ -100,20 +113,20 @@ def test_killed_at_every_step(tmp_path: Path, action: str) -> None:
     assert ends == {True, False}, "some of the deaths left half an edit behind"
 
 
-def test_the_recovery_itself_is_killed_at_every_step(tmp_path: Path) -> None:
-    stage = crash.set_stage(tmp_path, "apply", trace=False)
+def test_the_recovery_itself_is_killed_at_every_step(disk: Path) -> None:
+    stage = crash.set_stage(disk, "apply", trace=False)
     deaths = 0
-    for number in range(1, 200, 7):
+    for number in range(1, 200, 11):
         root, state = stage.fresh()
         if not killed_at(number, act, "apply", root, state):
             break
-        shutil.rmtree(tmp_path / "half", ignore_errors=True)
-        (tmp_path / "now").rename(tmp_path / "half")
+        shutil.rmtree(disk / "half", ignore_errors=True)
+        (disk / "now").rename(disk / "half")
         at = 1
         while True:
-            shutil.rmtree(tmp_path / "now", ignore_errors=True)
+            shutil.rmtree(disk / "now", ignore_errors=True)
             # `cp` keeps names of one file names of one file, as they are in the middle of an edit.
-            subprocess.run(["cp", "-a", tmp_path / "half", tmp_path / "now"], check=True)
+            subprocess.run(["cp", "-a", disk / "half", disk / "now"], check=True)
             if not killed_at(at, UndoStore(root, state).recover):
                 break
             assert crash.complaint(stage, root, state, -9) is None, f"edit killed at {number}, recovery at {at}"
@@ -122,10 +135,14 @@ def test_the_recovery_itself_is_killed_at_every_step(tmp_path: Path) -> None:
     assert deaths > 40
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EXDEV])
-@pytest.mark.parametrize("action", crash.ACTIONS)
-def test_an_error_at_every_step(tmp_path: Path, action: str, code: int) -> None:
-    stage = crash.set_stage(tmp_path, action, trace=False)
+APPLY_ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EMFILE, errno.EXDEV)
+
+
+@pytest.mark.parametrize(
+    ("action", "code"), [*(("apply", code) for code in APPLY_ERRORS), ("undo", errno.ENOSPC), ("redo", errno.EIO)]
+)
+def test_an_error_at_every_step(disk: Path, action: str, code: int) -> None:
+    stage = crash.set_stage(disk, action, trace=False)
     number = refused = 0
     while True:
         number += 1
@@ -155,9 +172,9 @@ def test_an_error_at_every_step(tmp_path: Path, action: str, code: int) -> None:
     assert refused > 25
 
 
-def test_a_disk_that_stays_broken_is_mended_at_the_next_start(tmp_path: Path) -> None:
+def test_a_disk_that_stays_broken_is_mended_at_the_next_start(disk: Path) -> None:
     """From some step on every write fails, the way back too: the error says what is where, and nothing is lost."""
-    stage = crash.set_stage(tmp_path, "apply", trace=False)
+    stage = crash.set_stage(disk, "apply", trace=False)
     half = 0
     for number in range(1, 60):
         root, state = stage.fresh()
@@ -183,8 +200,8 @@ def test_a_disk_that_stays_broken_is_mended_at_the_next_start(tmp_path: Path) ->
     assert half > 5
 
 
-def test_what_a_person_changed_after_the_crash_is_theirs(tmp_path: Path) -> None:
-    stage = crash.set_stage(tmp_path, "apply", trace=False)
+def test_what_a_person_changed_after_the_crash_is_theirs(disk: Path) -> None:
+    stage = crash.set_stage(disk, "apply", trace=False)
     seen = 0
     for number in range(1, 60):
         root, state = stage.fresh()
@@ -204,8 +221,8 @@ def test_what_a_person_changed_after_the_crash_is_theirs(tmp_path: Path) -> None
     assert seen > 0
 
 
-def test_edits_are_refused_while_an_interrupted_one_cannot_be_taken_back(tmp_path: Path) -> None:
-    stage = crash.set_stage(tmp_path, "apply", trace=False)
+def test_edits_are_refused_while_an_interrupted_one_cannot_be_taken_back(disk: Path) -> None:
+    stage = crash.set_stage(disk, "apply", trace=False)
     root, state = stage.fresh()
     number = 1
     while killed_at(number, act, "apply", root, state):
@@ -228,9 +245,9 @@ def test_edits_are_refused_while_an_interrupted_one_cannot_be_taken_back(tmp_pat
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 @pytest.mark.parametrize("action", crash.ACTIONS)
-def test_killed_at_system_calls(tmp_path: Path, action: str) -> None:
+def test_killed_at_system_calls(disk: Path, action: str) -> None:
     """A sample of the points, SQLite's own among them; `python -m tests.undo.crash` tries all."""
-    stage = crash.set_stage(tmp_path, action)
+    stage = crash.set_stage(disk, action)
     tried = list(crash.points(stage, 12))
     assert len(tried) > 8
     for call, at in tried:

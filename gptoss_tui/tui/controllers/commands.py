@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptoss_tui.agent.commands import AgentPort
+from gptoss_tui.agent.commands import AgentPort, UndoOutcome
 from gptoss_tui.engine.types import EngineInfo
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.harmony.messages import Effort
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from gptoss_tui.tui.app import GptOssApp
     from gptoss_tui.tui.screens.picker import Picked, Picker
+    from gptoss_tui.undo.types import Choice
 
 FLASH_SECONDS = 2.0
 
@@ -201,6 +202,14 @@ class CommandController:
     async def fork(self, turn: int | None) -> None:
         """Go on in a copy of the conversation up to a turn, whose message comes into the composer."""
         self._parts.history.fork(turn)
+
+    async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:
+        """Take turns back, files included, and show it."""
+        return await self._parts.history.undo(turn, choices)
+
+    async def redo(self, choices: Mapping[str, Choice]) -> UndoOutcome:
+        """Make what was taken back again, and show it."""
+        return await self._parts.history.redo(choices)
 
     async def compact(self, instructions: str) -> None:
         """Let the model sum the conversation up."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Protocol, cast
 
 from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.commands import AgentPort, ContextReport, ResumedSession
+from gptoss_tui.agent.commands import AgentPort, ContextReport, ResumedSession, UndoOutcome
 from gptoss_tui.errors import UsageError
 from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.composing.message import split_message
 from gptoss_tui.tui.slash.record import Record
+from gptoss_tui.undo.types import Choice
 
 
 class HistoryView(Protocol):
@@ -80,6 +81,23 @@ class HistoryController:
         if text:
             self._view.set_draft(split_message(text)[0])
         self._refresh()
+
+    async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:
+        """Take turns back, files included. Raises GptOssError."""
+        outcome = await self._present().undo(turn, choices)
+        if outcome.turns:
+            self.dropped(f"t{min(outcome.turns)}", outcome.text)
+        return outcome
+
+    async def redo(self, choices: Mapping[str, Choice]) -> UndoOutcome:
+        """Make what was taken back last again. Raises GptOssError."""
+        outcome = await self._present().redo(choices)
+        if outcome.turns:
+            self._record.bring_back()
+            self._view.show_conversation(tuple(self._record.events))
+            self._view.set_draft("")
+            self._refresh()
+        return outcome
 
     def compact(self, instructions: str) -> None:
         """Sum the conversation up. Raises GptOssError."""

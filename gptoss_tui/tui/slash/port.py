@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from gptoss_tui.agent.commands import AgentPort
+from gptoss_tui.agent.commands import AgentPort, UndoOutcome
 from gptoss_tui.engine.types import EngineInfo
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.tui.blocks.notice import NoticeKind
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.slash.record import Record
     from gptoss_tui.tui.slash.registry import Registry
     from gptoss_tui.tui.theme import Palette
+    from gptoss_tui.undo.types import Choice
 
 
 class SlashPort(Protocol):
@@ -117,6 +118,14 @@ class SlashPort(Protocol):
 
     async def fork(self, turn: int | None) -> None:
         """Go on in a copy of the conversation up to a turn, whose message comes into the composer."""
+        ...
+
+    async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:
+        """Take turns back, files included, and show it."""
+        ...
+
+    async def redo(self, choices: Mapping[str, Choice]) -> UndoOutcome:
+        """Make what was taken back again, and show it."""
         ...
 
     async def compact(self, instructions: str) -> None:

@@ -28,22 +28,32 @@ class Record:
 
     def __init__(self) -> None:
         self.events: list[ev.Event] = []
+        self._dropped: list[list[ev.Event]] = []
 
     def apply(self, event: ev.Event) -> None:
         """Follow the conversation."""
+        if isinstance(event, ev.TurnStarted):
+            self._dropped.clear()
         if not isinstance(event, _PASSING):
             self.events.append(event)
 
     def clear(self) -> None:
         """A new conversation begins."""
         self.events.clear()
+        self._dropped.clear()
 
     def keep_before(self, turn_id: str) -> None:
         """Drop a turn and all behind it."""
         for index, event in enumerate(self.events):
             if event.turn_id == turn_id:
+                self._dropped.append(self.events[index:])
                 del self.events[index:]
                 return
+
+    def bring_back(self) -> None:
+        """What was dropped last is part of the conversation again."""
+        if self._dropped:
+            self.events += self._dropped.pop()
 
     @property
     def is_empty(self) -> bool:

@@ -9,10 +9,11 @@ from gptoss_tui.agent.policy.book import describe_rule
 from gptoss_tui.agent.policy.modes import MODE_MEANINGS
 from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.errors import GptOssError
+from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.screens.picker import Action, Item, Picker, loaded
 from gptoss_tui.tui.slash.conversation import agent_or_say
 from gptoss_tui.tui.slash.port import SlashPort
-from gptoss_tui.tui.slash.registry import Command
+from gptoss_tui.tui.slash.registry import Argument, Command, Value
 
 _SCOPES = {"session": "this conversation", "workspace": "this workspace", "user": "everywhere"}
 
@@ -76,6 +77,24 @@ def rule_items(rules: Sequence[Rule]) -> list[Item]:
     return items
 
 
+async def _trust(port: SlashPort, argument: str) -> None:
+    agent = agent_or_say(port)
+    if agent is None:
+        return
+    if argument not in ("", "off"):
+        port.say("warning", f"/trust does not know {to_terminal_line(argument)!r}.", "Use /trust, or /trust off.")
+        return
+    file = agent.trust(argument != "off")
+    if argument == "off":
+        port.say("info", f"{file.path} may only forbid things from now on.")
+    else:
+        port.say("info", f"{file.path}, as it is now, may allow things.", "/trust off takes that back.")
+
+
+def _trust_values(port: SlashPort) -> Sequence[Value]:
+    return [Value("off", "the file may only forbid things")]
+
+
 COMMANDS = (
     Command("tools", "the tools that the model has", _tools, "Tools"),
     Command(
@@ -86,5 +105,14 @@ COMMANDS = (
         aliases=("permissions", "rules"),
         more="Lists what was allowed or denied for longer than once: for this conversation, this workspace or "
         "everywhere. Delete revokes the selected one.",
+    ),
+    Command(
+        "trust",
+        "let the workspace's own rules allow things",
+        _trust,
+        "Tools",
+        Argument("[off]", _trust_values),
+        more="The file `.gptoss-tui.toml` of a workspace may always forbid things. Allowing things, as it is now, "
+        "takes this command; a later change of the file ends that.",
     ),
 )

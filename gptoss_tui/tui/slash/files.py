@@ -1,0 +1,127 @@
+"""Commands that take changes back, and make them again: files and conversation together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from gptoss_tui.agent.commands import UndoOutcome
+from gptoss_tui.tui.blocks.base import plural
+from gptoss_tui.tui.screens.picker import Item, Picker, loaded
+from gptoss_tui.tui.slash.conversation import agent_or_say, turn_values
+from gptoss_tui.tui.slash.port import SlashPort
+from gptoss_tui.tui.slash.registry import Argument, Command
+from gptoss_tui.undo.types import Choice, Conflict, UndoReport
+
+PREVIEW_BYTES = 4000
+
+_CHOICES: dict[Choice, tuple[str, str]] = {
+    "keep": ("keep it as it is now", "what was changed since stays; the turn's change of this file stays too"),
+    "restore": ("put it back", "what was changed since is lost"),
+    "merge": ("write both, with conflict marks", "for you to mend"),
+}
+
+Ask = Callable[[dict[str, Choice]], Awaitable[UndoOutcome]]
+
+
+async def _undo(port: SlashPort, argument: str) -> None:
+    agent = agent_or_say(port)
+    if agent is None:
+        return
+    turn: int | None = None
+    if argument:
+        known = [one.number for one in agent.turns()]
+        turn = int(argument) if argument.isdecimal() else 0
+        if turn not in known:
+            last = ", ".join(map(str, known[-8:])) or "none yet"
+            port.say("warning", f"There is no turn {argument!r} in this conversation.", f"The last ones: {last}")
+            return
+    await _settle(port, lambda choices: port.undo(turn, choices), "Undone")
+
+
+async def _redo(port: SlashPort, argument: str) -> None:
+    if agent_or_say(port) is not None:
+        await _settle(port, port.redo, "Made again")
+
+
+async def _settle(port: SlashPort, act: Ask, done: str) -> None:
+    """Act, ask about each file that somebody else changed, and act again until all is decided."""
+    choices: dict[str, Choice] = {}
+    reports: list[UndoReport] = []
+    while True:
+        outcome = await act(choices)
+        open_conflicts = outcome.conflicts
+        reports += [report for report in outcome.reports if report.done]
+        if not open_conflicts:
+            break
+        for conflict in open_conflicts:
+            choice = await _ask(port, conflict)
+            if choice is None:
+                port.say("info", f"Stopped at {conflict.path}; it is as it was.", _summary(reports))
+                return
+            choices[conflict.path] = choice
+    port.say("info", f"{done}. {_summary(reports)}".strip())
+
+
+async def _ask(port: SlashPort, conflict: Conflict) -> Choice | None:
+    items = [
+        Item(choice, _CHOICES[choice][0], "", "", f"{_CHOICES[choice][1]}\n\n{_difference(conflict)}")
+        for choice in conflict.choices
+    ]
+    title = f"{conflict.path}: {conflict.reason}"
+    picked = await port.pick(Picker(title, loaded(items), what="decide", preview=True))
+    return next((choice for choice in conflict.choices if picked is not None and choice == picked.value), None)
+
+
+def _difference(conflict: Conflict) -> str:
+    """The file as it is now against what it would go back to, as a unified diff of their beginnings."""
+    import difflib
+
+    def rows(content: bytes | None) -> list[str]:
+        return (content or b"")[:PREVIEW_BYTES].decode("utf-8", "replace").splitlines()
+
+    return "\n".join(
+        difflib.unified_diff(rows(conflict.current), rows(conflict.wanted), "now", "put back", lineterm="")
+    )
+
+
+def _summary(reports: Sequence[UndoReport]) -> str:
+    """What happened to files, in a sentence."""
+    restored = [path for report in reports for path in report.restored]
+    merged = [path for report in reports for path in report.merged]
+    kept = [path for report in reports for path in report.kept]
+    parts = []
+    if restored:
+        parts.append(f"{plural(len(set(restored)), 'file')} put back: {_names(restored)}")
+    if merged:
+        parts.append(f"with later changes kept: {_names(merged)}")
+    if kept:
+        parts.append(f"left alone: {_names(kept)}")
+    return "; ".join(parts) or "No file had changed."
+
+
+def _names(paths: Sequence[str]) -> str:
+    unique = sorted(set(paths))
+    return ", ".join(unique[:5]) + (f" and {len(unique) - 5} more" if len(unique) > 5 else "")
+
+
+COMMANDS = (
+    Command(
+        "undo",
+        "take the last turn back, files included",
+        _undo,
+        "Files",
+        Argument("[turn]", turn_values),
+        while_running=False,
+        more="Takes back the last turn, or everything from the turn that is named: the conversation, and the files "
+        "that it changed, deleted or moved. A file that was changed since is merged or asked about, never overwritten. "
+        "The message comes back into the composer.",
+    ),
+    Command(
+        "redo",
+        "make what was undone again",
+        _redo,
+        "Files",
+        while_running=False,
+        more="Until the next message is sent.",
+    ),
+)

@@ -212,17 +212,20 @@ async def _events(messages: int) -> dict[str, float]:
     """CPU milliseconds of single events in the app without a terminal, less what it spends anyway."""
     from textual import events
 
+    from gptoss_tui.tui.widgets.transcript import Transcript
     from tests.tui.screen import composer, transcript
     from tests.tui.scripted_agent import make_app
 
     program, _ = make_app()
     async with program.run_test(size=(COLUMNS, ROWS)) as pilot:
+        await pilot.pause(0.5)
         talk = program.screen_stack[0]._talk  # type: ignore[attr-defined]
         for number in range(messages // 2):
             for event in turn(number, 1):
                 talk.apply(event)
             talk.flush()
-        await pilot.pause()
+        while not all(view.is_settled for view in program.screen.query(Transcript)):
+            await pilot.pause(0.05)
         composer(program).cursor_blink = False
 
         async def cost(act: Callable[[int], object], times: int, gap: float) -> float:

@@ -197,7 +197,7 @@ class ChatScreen(Screen[None]):
     def update_node_styles(self, animate: bool = True) -> None:
         """Focus restyles what shows focus, not the whole tree: with a long tree that takes seconds."""
         for widget in (self.query_one_optional(Composer), self.query_one_optional(ApprovalPanel)):
-            if widget is not None:
+            if widget is not None and widget.display:
                 widget.update_node_styles(animate=animate)
 
     def use_palette(self, palette: Palette) -> None:

@@ -6,7 +6,7 @@ Permission is a pure function of the request, decided before anything runs. What
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -172,6 +172,15 @@ class BuiltinTools(Protocol):
 
     def reset(self) -> None:
         """A new conversation begins: forget the state. Processes end."""
+        ...
+
+
+@runtime_checkable
+class RestorableTools(Protocol):
+    """Tools with a state that can be had back from what the model read."""
+
+    def restore(self, replies: Iterable[tuple[str, str]]) -> None:
+        """A saved conversation goes on. `replies` are names of tools and what they answered, in order."""
         ...
 
 

@@ -7,10 +7,18 @@ from collections.abc import Iterable
 
 from gptoss_tui import patch
 from gptoss_tui.errors import UsageError
-from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
+from gptoss_tui.harmony.messages import FunctionDeclaration, Message, ToolNamespace
 from gptoss_tui.tools.aliases import AliasedTool, alias_of, translation_of
 from gptoss_tui.tools.apply_patch import ApplyPatchTool
-from gptoss_tui.tools.base import BuiltinTools, Citation, ConnectedTools, FunctionTool, Tool, Workspace
+from gptoss_tui.tools.base import (
+    BuiltinTools,
+    Citation,
+    ConnectedTools,
+    FunctionTool,
+    RestorableTools,
+    Tool,
+    Workspace,
+)
 from gptoss_tui.tools.edits import WritePlan
 from gptoss_tui.tools.list_files import ListFilesTool
 from gptoss_tui.tools.read_file import ReadFileTool
@@ -90,6 +98,13 @@ class ToolRegistry:
     def page_text(self, citation: Citation) -> tuple[str, ...]:
         """The lines of the page that a citation points at; none when it points at nothing or the page is forgotten."""
         return next((lines for group in self._builtin if (lines := group.page_text(citation))), ())
+
+    def restore(self, messages: Iterable[Message]) -> None:
+        """A saved conversation goes on: tools take their state from what the model read back."""
+        replies = [(message.name or "", message.content) for message in messages if message.role == "tool"]
+        for group in self._builtin:
+            if isinstance(group, RestorableTools):
+                group.restore(replies)
 
     def reset(self) -> None:
         """A new conversation begins, or none follows: built-in tools forget their state and end their processes."""

@@ -21,6 +21,10 @@ MAX_MATCHES = 50
 _MATCH_LINES = 4
 _MAX_SHOWN_URL = 1024
 
+_MAX_LINES = 1_000_000
+_HEAD = re.compile(r"\[(\d{1,9})\] ([^\n]*?)(?: \(([^\n]*)\))?\n\*\*viewing lines \[\d+ - \d+\] of (\d{1,9})\*\*\n\n")
+_SHOWN_LINE = re.compile(r"^L(\d{1,9}): ([^\n]*)$", re.MULTILINE)
+
 PageKind = Literal["document", "results", "matches"]
 
 
@@ -35,7 +39,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one cursor names; it never changes. `lines` are wrapped; `targets` by link number."""
+    """What one cursor names; it never changes. `lines` are wrapped; `targets` by link number.
+
+    `whole` is False for a page of which only what the model was shown is known, from a saved conversation.
+    """
 
     kind: PageKind
     title: str
@@ -43,6 +50,7 @@ class Page:
     text: str
     lines: tuple[str, ...]
     targets: tuple[Target, ...]
+    whole: bool = True
 
 
 def document_page(document: Document, *, source: bool = False) -> Page:
@@ -120,6 +128,19 @@ def view(page: Page, cursor: int, first: int, num_lines: int, count_tokens: Call
     head = f"[{cursor}] {page.title}" + (f" ({plain(url)})" if url else "")
     body = "\n".join(shown)
     return f"{head}\n**viewing lines [{first} - {first + len(shown) - 1}] of {last_line}**\n\n{body}"
+
+
+def shown_page(reply: str) -> tuple[int, Page] | None:
+    """The cursor and the page of an earlier reply, as far as it was shown; None when the reply shows no page."""
+    head = _HEAD.match(reply)
+    if head is None or not int(head[4]) < _MAX_LINES:
+        return None
+    lines = [""] * (int(head[4]) + 1)
+    for found in _SHOWN_LINE.finditer(reply, head.end()):
+        if int(found[1]) < len(lines):
+            lines[int(found[1])] = found[2]
+    kind: PageKind = "document" if head[3] else "results"
+    return int(head[1]), Page(kind, head[2], head[3] or "", "\n".join(lines), tuple(lines), (), whole=False)
 
 
 def _page(kind: PageKind, title: str, url: str, text: str, targets: tuple[Target, ...]) -> Page:

@@ -34,6 +34,11 @@ class PageStack:
         self._pages.pop(self._next - KEPT, None)
         self._next += 1
 
+    def restore(self, cursor: int, page: Page) -> None:
+        """Give `page` the cursor that it had; the next page gets a later one."""
+        self._pages[cursor] = page
+        self._next = max(self._next, cursor + 1)
+
     def page(self, cursor: int) -> Page:
         """The page of a cursor; a negative one means the newest. Raises ToolError when there is none."""
         if not self._next:
@@ -48,7 +53,10 @@ class PageStack:
 
     def target(self, cursor: int, link: int) -> Target:
         """Where link `link` of the page of `cursor` leads. Raises ToolError when there is no such link."""
-        targets = self.page(cursor).targets
+        page = self.page(cursor)
+        targets = page.targets
+        if not page.whole:
+            raise ToolError(f"The links of page `{cursor}` are not kept any more. Open the page, or search, again.")
         if link >= len(targets):
             raise ToolError(f"Invalid link id `{link}`.")
         return targets[link]

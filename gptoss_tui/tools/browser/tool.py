@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from gptoss_tui.tools.base import Citation, Effect, Tool, ToolResult
 from gptoss_tui.tools.browser.backend import Backend
 from gptoss_tui.tools.browser.citations import resolve_citations
 from gptoss_tui.tools.browser.links import host
-from gptoss_tui.tools.browser.page import Page, document_page, matches_page, results_page, view
+from gptoss_tui.tools.browser.page import Page, document_page, matches_page, results_page, shown_page, view
 from gptoss_tui.tools.browser.pages import PageStack
 from gptoss_tui.tools.browser.permission import Ledger
 from gptoss_tui.tools.net.urls import parse_web_url
@@ -116,6 +116,17 @@ class Browser:
         self._stack.clear()
         self._ledger.clear()
 
+    def restore(self, replies: Iterable[tuple[str, str]]) -> None:
+        """A saved conversation goes on: its cursors are taken, and what was shown under them can be cited.
+
+        `replies` are names of functions and what the model read back.
+        """
+        self.reset()
+        for name, text in replies:
+            shown = shown_page(text) if name.removeprefix("functions.").startswith("browser.") else None
+            if shown is not None:
+                self._stack.restore(*shown)
+
     # -- what a call will do ----------------------------------------------------------------------------------------
 
     def _plan_search(self, values: dict[str, Any]) -> Plan:
@@ -130,8 +141,8 @@ class Browser:
             return self._plan_fetch(link, line, values["num_lines"], source=source)
         if link < 0:
             page = self._stack.page(values["cursor"])
-            if source and page.kind == "document":
-                return self._plan_fetch(page.url, line, values["num_lines"], source=True)
+            if page.kind == "document" and (source or not page.whole):
+                return self._plan_fetch(page.url, line, values["num_lines"], source=source)
             return Plan(lambda: self._show(page, line, values["num_lines"]))
         target = self._stack.target(values["cursor"], link)
         line = target.line if values["loc"] < 0 else line
@@ -145,6 +156,8 @@ class Browser:
         if not pattern.strip():
             raise ToolError("browser.find: the pattern is empty.")
         page = self._stack.page(values["cursor"])
+        if not page.whole:
+            raise ToolError("The page is not kept any more. Open it again, then find.")
         if page.kind == "matches":
             raise ToolError("Cannot run `find` on find results; give the cursor of the page itself.")
         return Plan(lambda: self._find(page, pattern))

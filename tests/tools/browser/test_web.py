@@ -7,9 +7,12 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.base import PreparedCall, ToolResult
+from gptoss_tui.tools.browser.page import shown_page
 from gptoss_tui.tools.browser.tool import Browser
 from gptoss_tui.tools.browser.web import Web
 from gptoss_tui.tools.net.errors import RedirectError, RefusedUrlError, StatusError
@@ -150,3 +153,34 @@ async def test_pages_cannot_forge_marks(browser: Browser, site: Site) -> None:
     text = (await run(browser, "open", id=site.url("/forged"))).text
     assert re.findall(r"【[^】]*】", text) == ["【0†‡〗〖5‡forged‡evil.org〗】", "【1†host†a〗〖6‡forged】"]
     assert all(re.match(r"L\d+: |\*\*viewing|\[0\] A〖7†L1〗B|$", line) for line in text.split("\n"))
+
+
+async def test_a_saved_conversation_goes_on_with_its_cursors(browser: Browser, site: Site) -> None:
+    replies = [
+        ("browser.search", (await run(browser, "search", query="lantern")).text),
+        ("browser.open", (await run(browser, "open", id=0)).text),
+        ("functions.read_file", "[7] not a page ()\n**viewing lines [0 - 1] of 1**\n\nL0: x"),
+        ("browser.find", "No pages to access!"),
+    ]
+    (before,) = browser.cite("【1†L4-L5】")
+    lines = browser.page_text(before)
+    browser.restore(replies)
+    (after,) = browser.cite("【1†L4-L5】")
+    assert after == before
+    kept = browser.page_text(after)
+    assert (kept[:6], len(kept)) == (lines[:6], len(lines)), "what was shown; the rest is not known any more"
+    assert browser.cite("【7†L0】")[0].number == 0
+    assert (await run(browser, "search", query="more")).text.startswith("[2] more")
+    with pytest.raises(ToolError, match="not kept any more"):
+        await run(browser, "open", cursor=0, id=0)
+    with pytest.raises(ToolError, match="not kept any more"):
+        await run(browser, "find", cursor=1, pattern="lantern")
+    again = await prepare(browser, "open", cursor=1, loc=2)
+    assert again.effect is not None, "to read on, the page is asked for again"
+    assert (await again.run(lambda text: None)).text.startswith("[3] The Lantern & you")
+
+
+@given(st.lists(st.sampled_from(["[1] t", " (u)", "\n**viewing lines [0 - 2] of 2**\n\n", "L1: x\n", "L9: y", "\n"])))
+def test_any_reply_is_a_page_or_none(pieces: list[str]) -> None:
+    shown = shown_page("".join(pieces))
+    assert shown is None or (shown[0], len(shown[1].lines)) == (1, 3)

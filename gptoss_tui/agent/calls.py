@@ -24,13 +24,13 @@ from gptoss_tui.agent.events import (
     ToolStatus,
 )
 from gptoss_tui.agent.history import History
-from gptoss_tui.agent.revision import revised, source_of, tell_revision
+from gptoss_tui.agent.revision import revised, selectable, source_of, tell_revision
 from gptoss_tui.agent.stream import SampledCall
 from gptoss_tui.errors import GptOssError, ToolError
 from gptoss_tui.harmony.conversation import INTERRUPTED
 from gptoss_tui.harmony.parser import normalize_recipient
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Effect, PreparedCall, SelectableCall, Tool
+from gptoss_tui.tools.base import Effect, PreparedCall, Tool
 from gptoss_tui.tools.formats import format_denied
 from gptoss_tui.tools.registry import ToolRegistry
 
@@ -189,7 +189,7 @@ class CallRunner:
                 sources=self._approvals.sources,
                 grants=tuple(grant.label for grant in question.grants),
                 source=source_of(prepared),
-                selectable=isinstance(prepared, SelectableCall) and len(effect.paths) > 1,
+                selectable=selectable(prepared),
                 revision=revision,
             )
         )

@@ -21,7 +21,7 @@ async def revised(call: PreparedCall, decision: Decision) -> PreparedCall:
         if not isinstance(call, SelectableCall):
             raise ToolError("No part of this call can be left out.")
         return await call.without(decision.leave_out)
-    if not isinstance(call, RevisableCall):
+    if not isinstance(call, RevisableCall) or not call.source:
         raise ToolError("This call cannot be edited.")
     return await call.revise(decision.text)
 
@@ -29,6 +29,12 @@ async def revised(call: PreparedCall, decision: Decision) -> PreparedCall:
 def source_of(call: PreparedCall) -> str:
     """The text that a person may edit; empty when there is none."""
     return call.source if isinstance(call, RevisableCall) else ""
+
+
+def selectable(call: PreparedCall) -> bool:
+    """Whether a person may leave some files out."""
+    effect = call.effect
+    return isinstance(call, SelectableCall) and bool(source_of(call)) and effect is not None and len(effect.paths) > 1
 
 
 def tell_revision(before: PreparedCall, after: PreparedCall) -> str:

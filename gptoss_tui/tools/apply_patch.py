@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gptoss_tui import patch
 from gptoss_tui.harmony.messages import FunctionDeclaration
+from gptoss_tui.patch.unwrap import unwrap
 from gptoss_tui.tools.base import Workspace
 from gptoss_tui.tools.declarations import APPLY_PATCH
 from gptoss_tui.tools.edits import EditCall, WritePlan, prepare_edit
@@ -29,4 +30,5 @@ class ApplyPatchTool:
     async def prepare(self, arguments: str) -> EditCall:
         """Parse and plan. Raises ToolError with what the model should send instead."""
         root = self.workspace.root
-        return await prepare_edit(self.name, lambda: patch.plan(patch.parse(arguments), root), self.write)
+        source = unwrap(arguments)[0]
+        return await prepare_edit(self.name, lambda: patch.plan(patch.parse(arguments), root), self.write, source)

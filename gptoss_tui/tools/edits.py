@@ -10,6 +10,7 @@ from gptoss_tui import patch
 from gptoss_tui.errors import PatchError, ToolError
 from gptoss_tui.tools.base import Effect, ToolResult
 from gptoss_tui.tools.formats import format_applied
+from gptoss_tui.tools.patch_parts import without_files
 
 WritePlan = Callable[[patch.Plan], None]
 """Puts a plan onto the disk, or raises PatchError. That of an undo store keeps what was there before."""
@@ -19,12 +20,16 @@ _VERBS = {"A": "Create", "M": "Change", "D": "Delete", "R": "Move"}
 
 @dataclass(frozen=True, slots=True)
 class EditCall:
-    """A planned edit by `tool` and what to show of it."""
+    """A planned edit by `tool` and what to show of it.
+
+    `source` is the edit in the patch language, for changes before it is allowed; empty when a person can make none.
+    """
 
     tool: str
     plan: patch.Plan
     effect: Effect
     write: WritePlan
+    source: str = ""
 
     @property
     def summary(self) -> str:
@@ -43,13 +48,29 @@ class EditCall:
         return ToolResult(format_applied(self.plan.summary), data={"paths": list(self.plan.paths)})
 
 
-async def prepare_edit(tool: str, make_plan: Callable[[], patch.Plan], write: WritePlan) -> EditCall:
+    async def revise(self, text: str) -> EditCall:
+        """The patch that a person made of it, in place of it. Raises ToolError."""
+        root = self.plan.root
+        return await prepare_edit(self.tool, lambda: patch.plan(patch.parse(text), root), self.write, text)
+
+    async def without(self, paths: tuple[str, ...]) -> EditCall:
+        """The edit of the other files. Raises ToolError."""
+        call = await self.revise(await asyncio.to_thread(without_files, self.source, paths, self.plan.root))
+        wanted = {change.path for change in self.plan.changes if not {change.path, change.new_path} & set(paths)}
+        if {change.path for change in call.plan.changes} != wanted:
+            raise ToolError("These files cannot be left out: the rest of the patch needs them.")
+        return call
+
+
+async def prepare_edit(
+    tool: str, make_plan: Callable[[], patch.Plan], write: WritePlan, source: str = ""
+) -> EditCall:
     """Plan off the event loop. Raises ToolError with what the model should send instead."""
     try:
         planned, effect = await asyncio.to_thread(_planned, make_plan)
     except PatchError as error:
         raise _for_model(error) from error
-    return EditCall(tool, planned, effect, write)
+    return EditCall(tool, planned, effect, write, source)
 
 
 def _planned(make_plan: Callable[[], patch.Plan]) -> tuple[patch.Plan, Effect]:

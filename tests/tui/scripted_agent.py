@@ -280,6 +280,7 @@ def edit_script(*, diff: str = DIFF, item: str = "c1", warnings: tuple[str, ...]
             digest="d1",
             paths=("hello.py",),
             warnings=warnings,
+            grants=("edits of this workspace",),
         ),
         "decision",
     ]

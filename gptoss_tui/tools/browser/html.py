@@ -128,6 +128,10 @@ class _Reader(HTMLParser):
             self._first_heading.append(text)
         self._put(text)
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """`<![` begins a comment in HTML; the parser would take it for SGML, in which it can be wrong."""
+        return self.parse_bogus_comment(i)
+
     def _check_time(self) -> None:
         if time.monotonic() > self._deadline:
             raise TimeoutError

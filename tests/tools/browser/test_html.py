@@ -34,6 +34,7 @@ URL = "local://kb/sub/page.html"
         ("<a href='x'>never closed", "【0†never closed】"),
         ("【3†forged】 ◼", "〖3†forged〗 ◾"),
         ("<a href='x'>a†b\n c</a>", "【0†a‡b c】"),
+        ("a<![CDATA[x]]>b<![ \x13>c<![if>d", "abcd"),
         ("", ""),
     ],
 )

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.agent.automaton import message_automaton
 from gptoss_tui.agent.budget import Limits
-from gptoss_tui.agent.checkpoints import Checkpoints, Choices
+from gptoss_tui.agent.checkpoints import Checkpoints, Choices, GoingBack
 from gptoss_tui.agent.commands import (
     ContextReport,
     Decision,
@@ -54,7 +55,7 @@ from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.tools.base import Citation
 from gptoss_tui.tools.registry import ToolRegistry
-from gptoss_tui.undo import UndoReport, UndoStore
+from gptoss_tui.undo import UndoStore
 
 
 class Agent:
@@ -108,7 +109,7 @@ class Agent:
         self._closed = False
         self._info: EngineInfo | None = None
         self._cached_ids: list[int] = []
-        self._history = self._new_history(Conversation(tokenizer, self._preamble()))
+        self._history = self._new_history()
 
     @property
     def conversation(self) -> Conversation:
@@ -276,22 +277,15 @@ class Agent:
         if not turns:
             raise UsageError("There is no turn to take back")
         first = turns[-1] if turn is None else find_turn(turns, turn)
-        reports: list[UndoReport] = []
-        gone: list[int] = []
+        going_back = GoingBack(self._checkpoints, self._history.edits_of, choices or {})
         self._busy = True
         try:
-            for each in reversed(turns[turns.index(first) :]):
-                name = self._history.edits_of(each.number)
-                report = await asyncio.to_thread(self._checkpoints.undo, name, each.files, choices or {})
-                reports += [report] if report is not None else []
-                if report is not None and not report.done:
-                    break
-                gone.append(each.number)
+            await going_back.undo(turns[turns.index(first) :])
         finally:
             # The conversation goes back as far as the files did, also when the disk refused halfway.
-            text = self._rewind(gone[-1]) if gone else ""
+            text = self._rewind(going_back.settled[-1]) if going_back.settled else ""
             self._rest()
-        return UndoOutcome(tuple(gone), text, tuple(reports))
+        return UndoOutcome(tuple(going_back.settled), text, tuple(going_back.reports))
 
     async def redo(self, choices: Choices | None = None) -> UndoOutcome:
         """Bring back what was dropped last, files included. See `AgentPort.redo`."""
@@ -299,20 +293,16 @@ class Agent:
         dropped = self._history.dropped_turns()
         if not dropped:
             raise UsageError("There is nothing to make again", hint="a new message ends what can be")
-        reports: list[UndoReport] = []
+        going_forth = GoingBack(self._checkpoints, self._history.edits_of, choices or {})
         self._busy = True
         try:
-            for each in dropped:
-                name = self._history.edits_of(each.number)
-                report = await asyncio.to_thread(self._checkpoints.redo, name, choices or {})
-                reports += [report] if report is not None else []
-                if report is not None and not report.done:
-                    return UndoOutcome(reports=tuple(reports))
+            if not await going_forth.redo(dropped):
+                return UndoOutcome(reports=tuple(going_forth.reports))
             self._history.redo(self._tokenizer)
             self._recorder.write(to_dict(Restored(turn=dropped[0].number)))
         finally:
             self._rest()
-        return UndoOutcome(tuple(turn.number for turn in dropped), dropped[0].text, tuple(reports))
+        return UndoOutcome(tuple(going_forth.settled), dropped[0].text, tuple(going_forth.reports))
 
     def _rewind(self, turn: int) -> str:
         text = self._history.rewind(self._tokenizer, turn)
@@ -325,7 +315,7 @@ class Agent:
         Raises UsageError while a turn runs.
         """
         self._current_date = self._today
-        self._replace_history(self._new_history(Conversation(self._tokenizer, self._preamble())))
+        self._replace_history(self._new_history())
 
     # -- sessions ---------------------------------------------------------------------------------------------------
 
@@ -345,12 +335,13 @@ class Agent:
         file = open_session(path)
         try:
             state = load_session(path)
-            history = restore_history(self._tokenizer, state, self._recorder.write)
+            history = restore_history(self._tokenizer, state, self._preamble(), self._recorder.write)
         except BaseException:
             file.close()
             raise
         self._current_date = state.header.date
-        self._replace_history(history or self._new_history(Conversation(self._tokenizer, self._preamble())))
+        self._replace_history(history)
+        self._registry.restore(self.conversation.to_messages())
         self._recorder.go_on_in(file)
         notices = list(state.notices)
         if state.header.workspace != str(self._workspace):
@@ -468,8 +459,8 @@ class Agent:
             developer_message=self._developer_message,
         )
 
-    def _new_history(self, conversation: Conversation) -> History:
-        return History(conversation, self._recorder.write)
+    def _new_history(self) -> History:
+        return History(Conversation(self._tokenizer, self._preamble()), self._recorder.write)
 
     def _replace_history(self, history: History) -> None:
         self._require_idle()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from gptoss_tui.agent.commands import TurnSummary
 from gptoss_tui.agent.events import Notice
 from gptoss_tui.errors import UndoError
 from gptoss_tui.undo import Choice, UndoReport, UndoStore
@@ -59,3 +60,43 @@ class Checkpoints:
         """Whether the edits of that name were taken back; None when none are kept."""
         kept = self._store.turns() if self._store is not None else ()
         return next((edits.undone for edits in kept if edits.turn == name), None)
+
+
+class GoingBack:
+    """Takes the edits of several turns back, or makes them again, up to the first that a person has to decide about.
+
+    `edits_of` gives the name of a turn's edits. `settled` are the numbers of the turns that are done, also when an
+    error ended it; `reports` those of the turns that had edits.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, edits_of: Callable[[int], str], choices: Choices) -> None:
+        self._checkpoints = checkpoints
+        self._edits_of = edits_of
+        self._choices = choices
+        self.settled: list[int] = []
+        self.reports: list[UndoReport] = []
+
+    async def undo(self, turns: Sequence[TurnSummary]) -> bool:
+        """The newest of `turns` first; whether all are settled. Raises UndoError."""
+        for turn in reversed(turns):
+            name = self._edits_of(turn.number)
+            report = await asyncio.to_thread(self._checkpoints.undo, name, turn.files, self._choices)
+            if not self._settle(turn, report):
+                return False
+        return True
+
+    async def redo(self, turns: Sequence[TurnSummary]) -> bool:
+        """The oldest of `turns` first; whether all are settled. Raises UndoError."""
+        for turn in turns:
+            report = await asyncio.to_thread(self._checkpoints.redo, self._edits_of(turn.number), self._choices)
+            if not self._settle(turn, report):
+                return False
+        return True
+
+    def _settle(self, turn: TurnSummary, report: UndoReport | None) -> bool:
+        if report is not None:
+            self.reports.append(report)
+            if not report.done:
+                return False
+        self.settled.append(turn.number)
+        return True

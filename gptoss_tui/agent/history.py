@@ -173,20 +173,12 @@ def final_header(tokenizer: Tokenizer) -> list[int]:
     return [CHANNEL, *tokenizer.encode("final"), MESSAGE]
 
 
-def restore_history(tokenizer: Tokenizer, state: SessionState, record: Record) -> History | None:
-    """The history of a session, None when it had no user message. Raises SessionError when it cannot be rebuilt."""
+def restore_history(tokenizer: Tokenizer, state: SessionState, preamble: Preamble, record: Record) -> History:
+    """The history of a session; `preamble` is for one that has no turn. Raises SessionError when it is damaged."""
     try:
         operations = number_turns(state.history)
         past = effective(operations)
-        conversation = replay(tokenizer, past.kept)
-        if conversation is None:
-            return None
+        conversation = replay(tokenizer, past.kept) or Conversation(tokenizer, preamble)
         return History(conversation, record, past, last_turn(operations))
     except (KeyError, TypeError, ValueError, AttributeError, HarmonyError) as error:
         raise SessionError(f"The conversation in {state.path} cannot be rebuilt: {error!r}") from error
-
-
-def restore_conversation(tokenizer: Tokenizer, state: SessionState) -> Conversation | None:
-    """As `restore_history`, for reading."""
-    history = restore_history(tokenizer, state, lambda _: None)
-    return history.conversation if history else None

@@ -14,12 +14,18 @@ import pytest
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import ApprovalRequest, Notice, TurnFinished, to_dict
-from gptoss_tui.agent.history import restore_conversation
-from gptoss_tui.agent.session import SessionFile, SessionStore, is_lasting, load_session
+from gptoss_tui.agent.history import restore_history
+from gptoss_tui.agent.session import SessionFile, SessionState, SessionStore, is_lasting, load_session
 from gptoss_tui.errors import SessionError
+from gptoss_tui.harmony.conversation import Conversation
+from gptoss_tui.harmony.messages import Preamble
 from gptoss_tui.harmony.tokenizer import load_tokenizer
 from tests.agent.helpers import ANSWER, CALL_PATCH, make_agent, make_engine, only, run_turn
 from tests.agent.test_interrupt import assert_valid
+
+
+def restored_conversation(state: SessionState) -> Conversation:
+    return restore_history(load_tokenizer(), state, Preamble(), lambda _: None).conversation
 
 
 async def finished_session(tmp_path: Path) -> tuple[Agent, Path]:
@@ -63,8 +69,7 @@ async def test_an_event_is_in_the_file_before_anybody_sees_it(tmp_path: Path) ->
 
 async def test_a_conversation_comes_back_token_for_token(tmp_path: Path) -> None:
     agent, path = await finished_session(tmp_path)
-    restored = restore_conversation(load_tokenizer(), load_session(path))
-    assert restored is not None
+    restored = restored_conversation(load_session(path))
     assert restored.tokens == agent.conversation.tokens
     assert restored.to_dict() == agent.conversation.to_dict()
 
@@ -115,7 +120,7 @@ async def test_a_history_that_does_not_fit_is_a_session_error(tmp_path: Path) ->
     with path.open("ab") as file:
         file.write(b'{"type":"history","op":"ids","ids":["x"]}\n')
     with pytest.raises(SessionError, match="cannot be rebuilt"):
-        restore_conversation(load_tokenizer(), load_session(path))
+        restored_conversation(load_session(path))
 
 
 async def test_a_new_conversation_is_a_new_file(tmp_path: Path) -> None:
@@ -184,6 +189,5 @@ async def test_a_full_disk_is_said_once_and_nothing_is_lost_when_there_is_room_a
     state = load_session(path)
     assert state.notices == ()
     assert [e["text"] for e in state.events if e["type"] == "turn_started"] == ["create hello.py", "two", "three"]
-    restored = restore_conversation(load_tokenizer(), state)
-    assert restored is not None
+    restored = restored_conversation(state)
     assert restored.tokens == agent.conversation.tokens

@@ -14,8 +14,8 @@ import pyte
 Condition = Callable[[str], object]
 
 # Sequences that the emulator does not know and would show as text: keyboard modes and queries.
-_UNKNOWN = re.compile(r"\x1b\[(?:[<=>][0-9;]*[a-zA-Z]|\?[0-9;]*\$p|\?u)")
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*)?\Z")
+_UNKNOWN = re.compile(r"\x1b\[(?:[<=>][0-9;]*[a-zA-Z]|\?[0-9;]*\$p|\?u|2[23];0t)|\x1b\]11;\?\x1b\\\\")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][0-9;?]*\x1b?)?\Z")
 
 ENTER, QUIT = "\r", "\x11"
 CHUNK = 4096
@@ -42,6 +42,7 @@ class Terminal:
             codec_errors="replace",
         )
         self._child.delaybeforesend = None
+        self._hung_up = False
 
     @property
     def text(self) -> str:
@@ -83,6 +84,35 @@ class Terminal:
         assert self._child.exitstatus is not None, f"ended by signal {self._child.signalstatus}"
         return self._child.exitstatus
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the program."""
+        self._child.kill(number)
+
+    def state(self) -> str:
+        """What the system says of the program: `stopped`, `sleeping`, `running`."""
+        return psutil.Process(self._child.pid).status()
+
+    def blank(self) -> None:
+        """Forget what was drawn, as when another program had the terminal."""
+        self._screen.reset()
+
+    def hang_up(self) -> psutil.Process:
+        """Close the window. Gives the program's process."""
+        self._hung_up = True
+        process = psutil.Process(self._child.pid)
+        self._child.ptyproc.fileobj.close()
+        return process
+
+    @property
+    def title(self) -> str:
+        """The window's title."""
+        return self._screen.title
+
+    @property
+    def background(self) -> str:
+        """The colour behind the first cell."""
+        return self._screen.buffer[0][0].bg
+
     def workers(self) -> list[psutil.Process]:
         """The engine's processes that the program has."""
         children = psutil.Process(self._child.pid).children(recursive=True)
@@ -90,7 +120,8 @@ class Terminal:
 
     def close(self) -> None:
         """End the program, however it is."""
-        self._child.close(force=True)
+        if not self._hung_up:
+            self._child.close(force=True)
 
     def _read(self) -> bool:
         """Draw what has come; False when the program has ended."""

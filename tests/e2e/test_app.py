@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gptoss_tui.tui.widgets.approval import GRACE_SECONDS
+from gptoss_tui.tui.widgets.grace import GRACE_SECONDS
 from tests.e2e.conftest import OpenApp
 from tests.e2e.terminal import ENTER, QUIT, Terminal
 

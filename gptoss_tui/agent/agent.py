@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gptoss_tui.agent.approvals import Approvals
-from gptoss_tui.agent.automaton import message_automaton
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.checkpoints import Checkpoints, Choices, GoingBack
 from gptoss_tui.agent.commands import (

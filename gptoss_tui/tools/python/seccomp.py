@@ -91,6 +91,22 @@ _NAMESPACES = 0x7E020080
 _INJECTING_IOCTLS = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX put characters into a terminal."""
 
+_MODES: Final[dict[str, tuple[int | None, int | None, int]]] = {
+    "chmod": (90, None, 1),
+    "creat": (85, None, 1),
+    "fchmod": (91, 52, 1),
+    "fchmodat": (268, 53, 2),
+    "fchmodat2": (452, 452, 2),
+    "mknod": (133, None, 1),
+    "mknodat": (259, 33, 2),
+    "open": (2, None, 2),
+    "openat": (257, 56, 3),
+}
+"""Calls that give a file its mode: their numbers, and which argument it is."""
+
+_OPENAT2 = 437
+_SETUID_OR_SETGID = 0o6000
+
 _MACHINES = {"x86_64": (0, 0xC000003E, 56, 16), "aarch64": (1, 0xC00000B7, 220, 29)}
 """Machine: its column above, its audit number, the numbers of its clone and ioctl."""
 
@@ -104,10 +120,11 @@ def machines() -> tuple[str, ...]:
     return tuple(_MACHINES)
 
 
-def assemble(machine: str, families: tuple[int, ...] = ()) -> bytes:
+def assemble(machine: str, families: tuple[int, ...] = (), *, setuid: bool = True) -> bytes:
     """The filter as an array of `struct sock_filter`. Raises KeyError for a machine that is not in `machines()`.
 
-    `families` are the address families of which there may be sockets; none by default.
+    `families` are the address families of which there may be sockets; none by default. Without `setuid` no file can be
+    made that runs with the rights of its owner: what stays behind in a workspace could be run by others.
     """
     column, architecture, clone, ioctl = _MACHINES[machine]
     socket = REFUSED["socket"][column]
@@ -125,6 +142,8 @@ def assemble(machine: str, families: tuple[int, ...] = ()) -> bytes:
             program += _answer(_EQUAL, number, errno.EPERM)
     if families and socket is not None:
         program += _sockets(socket, families)
+    if not setuid:
+        program += _modes(column)
     program += [
         _step(_EQUAL, clone, 0, 4),
         _step(_LOAD, _FIRST_ARGUMENT),
@@ -147,6 +166,20 @@ def _sockets(number: int, families: tuple[int, ...]) -> list[bytes]:
         *(step for family in families for step in (_step(_EQUAL, family, 0, 1), _step(_RETURN, _ALLOW))),
         _step(_RETURN, _ERROR | errno.EPERM),
     ]
+
+
+def _modes(column: int) -> list[bytes]:
+    """Refuse the bits in every call that takes a mode; openat2 has it out of sight, and programs do without."""
+    steps = [*_answer(_EQUAL, _OPENAT2, errno.ENOSYS)]
+    for *numbers, argument in _MODES.values():
+        if (number := numbers[column]) is not None:
+            steps += [
+                _step(_EQUAL, number, 0, 4),
+                _step(_LOAD, _FIRST_ARGUMENT + 8 * argument),
+                *_answer(_ANY_BIT, _SETUID_OR_SETGID, errno.EPERM),
+                _step(_RETURN, _ALLOW),
+            ]
+    return steps
 
 
 def docker_profile() -> str:

@@ -90,7 +90,10 @@ class PythonTool:
 
     async def prepare(self, arguments: str) -> PythonCall:
         """Raises ToolError when there is no code, or no sandbox to run it in."""
-        code = _code(arguments)
+        return await self.plan(_code(arguments))
+
+    async def plan(self, code: str) -> PythonCall:
+        """The call that runs exactly `code`. Raises ToolError."""
         if not code.strip():
             raise ToolError("python: there is no code. The argument is the Python code itself.")
         if len(code) > MAX_CODE:
@@ -120,6 +123,15 @@ class PythonCall:
     session: PythonSession
     code: str
     effect: Effect
+
+    @property
+    def source(self) -> str:
+        """The code, for changes before it is allowed."""
+        return self.code
+
+    async def revise(self, text: str) -> PythonCall:
+        """The code that a person made of it. Raises ToolError."""
+        return await PythonTool(self.session).plan(text)
 
     @property
     def summary(self) -> str:

@@ -5,6 +5,7 @@ Git, editors and shells run what stands in these files, with the person's rights
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -91,7 +92,9 @@ def _protected(root: Path) -> Iterator[Path]:
 
 def present(root: Path) -> frozenset[str]:
     """The protected names that the workspace has, to be compared after a command ran."""
-    plants = (f"{GIT}/{plant}" for plant in _GIT_PLANTS if os.path.lexists(root / GIT / plant))
+    git = root / GIT
+    own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that has such files for good reason
+    plants = (f"{GIT}/{plant}" for plant in _GIT_PLANTS if own and os.path.lexists(git / plant))
     return frozenset((*(str(path.relative_to(root)) for path in _protected(root)), *plants))
 
 
@@ -99,8 +102,9 @@ def remove_plants(root: Path, before: frozenset[str]) -> tuple[str, ...]:
     """Remove what would send git to another configuration; give all protected names that are new."""
     new = tuple(sorted(present(root) - before))
     for name in new:
-        if name.startswith(f"{GIT}/"):
-            os.unlink(root / name)
+        if name in {f"{GIT}/{plant}" for plant in _GIT_PLANTS}:
+            with contextlib.suppress(OSError):  # gone, or a folder, which git cannot read
+                os.unlink(root / name)
     return new
 
 

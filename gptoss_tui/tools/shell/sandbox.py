@@ -36,6 +36,9 @@ _SET_VARIABLES = {
 }
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/run")
 _RUN_FILES = ("/run/current-system", "/run/systemd/resolve", "/run/resolvconf")
+_SYSTEM_FOLDERS = frozenset(
+    {"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/proc", "/run", "/sys", "/usr", "/var"}
+)
 _MAX_PROCESSES = 4096
 
 # The first process waits for the command, so that the command is not process 1, for which signals mean other things.
@@ -92,21 +95,25 @@ class ShellSandbox:
             *("--proc", "/proc"),
             *(word for folder in _OWN_FOLDERS for word in self._own_folder(folder)),
             *(word for file in _RUN_FILES for word in ("--ro-bind-try", file, file)),
-            *self._hidden(),
+            *self._opened(),
             *self._workspace(access),
+            *self._hidden(),
             *("--chdir", str(directory), "--seccomp", str(seccomp)),
         ]
 
     def _own_folder(self, folder: str) -> tuple[str, ...]:
         return ("--perms", "1777", "--tmpfs", folder) if os.path.isdir(folder) and not os.path.islink(folder) else ()
 
+    def _opened(self) -> Iterator[str]:
+        """For nobody: the first folder on the way to the workspace that it may not enter, as an empty one."""
+        if os.geteuid() == 0 and (closed := _closed(self.root)):
+            yield from ("--tmpfs", str(closed))
+
     def _hidden(self) -> Iterator[str]:
-        """Secrets; for nobody also the first folder on the way to the workspace that it may not enter."""
-        closed = [closed] if os.geteuid() == 0 and (closed := _closed(self.root)) else []
-        for folder in closed:
-            yield from ("--tmpfs", str(folder))
+        """Secrets, also when the workspace is the home folder; not when it lies among them."""
         for path in secret_paths(self.home):
-            if self.root.is_relative_to(path) or path.is_relative_to(self.root) or not _enterable(path):
+            inside = path.is_relative_to(self.root)
+            if self.root.is_relative_to(path) or not (inside or _enterable(path)):
                 continue
             yield from ("--tmpfs", str(path)) if path.is_dir() else ("--ro-bind", "/dev/null", str(path))
 
@@ -127,6 +134,8 @@ def find_shell_sandbox(root: Path) -> ShellSandbox:
         raise SandboxError("there is no sandbox for commands on this system")
     if platform.machine() not in machines():
         raise SandboxError(f"there is no system call filter for {platform.machine()}")
+    if str(root) in _SYSTEM_FOLDERS:
+        raise SandboxError(f"the workspace is {root}, a part of the system", hint="start in a folder of your own")
     program = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
     if program is None:
         raise SandboxError("bubblewrap is not installed", hint="install it: apt install bubblewrap")
@@ -136,7 +145,7 @@ def find_shell_sandbox(root: Path) -> ShellSandbox:
 def filter_program() -> int:
     """The system call filter in a new descriptor, which the caller closes."""
     descriptor = os.memfd_create("seccomp")
-    os.write(descriptor, assemble(platform.machine(), families=tuple(int(family) for family in _SOCKETS)))
+    os.write(descriptor, assemble(platform.machine(), tuple(int(family) for family in _SOCKETS), setuid=False))
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 

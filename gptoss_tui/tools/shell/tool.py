@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gptoss_tui.errors import ToolError
@@ -57,12 +57,16 @@ class ShellTool:
             if self.patch is None:
                 raise ToolError("shell: apply_patch is switched off here.")
             return await self.patch.prepare(found["here"] or found["text"])
+        return await self.plan(request)
+
+    async def plan(self, request: Request) -> ShellCall:
+        """The call that runs exactly `request`. Raises ToolError."""
         directory = self._directory(request.workdir)
         sandbox = await self.sandbox()
         commands = command_words(request.command)
         access = Access(network=request.network, git=writes_git(request.command, commands))
         effect = _effect(request, directory, commands, access, sandbox, self._missing)
-        return ShellCall(request, directory, access, sandbox, effect)
+        return ShellCall(request, directory, access, sandbox, effect, self)
 
     async def sandbox(self) -> ShellSandbox | None:
         """What holds commands, after its self-test; None when nothing does here. It is looked for once."""
@@ -96,6 +100,18 @@ class ShellCall:
     access: Access
     sandbox: ShellSandbox | None
     effect: Effect
+    tool: ShellTool
+
+    @property
+    def source(self) -> str:
+        """The command, for changes before it is allowed."""
+        return self.request.command
+
+    async def revise(self, text: str) -> ShellCall:
+        """The command that a person made of it, in the same folder and with the same access. Raises ToolError."""
+        if not text.strip():
+            raise ToolError("shell: there is no command.")
+        return await self.tool.plan(replace(self.request, command=text))
 
     @property
     def summary(self) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gptoss_tui.tools.python.seccomp import REFUSED, assemble, docker_profile, machines
+from gptoss_tui.tools.python.seccomp import _MODES, REFUSED, assemble, docker_profile, machines
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -24,11 +24,13 @@ HEADERS = {
 }
 
 
-def decide(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+def decide(
+    machine: str, number: int, *arguments: int, architecture: int | None = None, assembled: bytes | None = None
+) -> int:
     """What the filter returns for a call: the program, interpreted."""
     audit = ARCHITECTURE[machine] if architecture is None else architecture
     data = struct.pack("=iIQ6Q", number, audit, 0, *(*arguments, *[0] * (6 - len(arguments))))
-    program = list(struct.iter_unpack("=HBBI", assemble(machine)))
+    program = list(struct.iter_unpack("=HBBI", assembled or assemble(machine)))
     accumulator = at = 0
     while True:
         code, if_true, if_false, value = program[at]
@@ -87,12 +89,45 @@ def test_terminals_get_no_characters(machine: str) -> None:
     assert decide(machine, IOCTL[machine], 0x5412, 0) == ALLOW
 
 
+SOCKET = {"x86_64": 41, "aarch64": 198}
+SHELL_FAMILIES = (2, 10)
+
+
+def test_a_command_gets_only_the_sockets_that_are_named(machine: str) -> None:
+    program = assemble(machine, SHELL_FAMILIES, setuid=False)
+    for family in range(64):
+        expected = ALLOW if family in SHELL_FAMILIES else refused(errno.EPERM)
+        assert decide(machine, SOCKET[machine], family, assembled=program) == expected
+    for name, numbers in REFUSED.items():
+        number = numbers[COLUMN[machine]]
+        if number is not None and name != "socket":
+            assert decide(machine, number, assembled=program) == refused(errno.EPERM)
+    assert decide(machine, CLONE[machine], 1 << 28, assembled=program) == refused(errno.EPERM)
+    assert decide(machine, IOCTL[machine], 0, 0x5412, assembled=program) == refused(errno.EPERM)
+
+
+@pytest.mark.parametrize("name", _MODES)
+def test_a_command_makes_no_file_that_runs_as_its_owner(machine: str, name: str) -> None:
+    *numbers, argument = _MODES[name]
+    number = numbers[COLUMN[machine]]
+    program = assemble(machine, SHELL_FAMILIES, setuid=False)
+    for mode in range(0o10000) if number is not None else ():
+        arguments = [0] * argument + [mode]
+        expected = refused(errno.EPERM) if mode & 0o6000 else ALLOW
+        assert decide(machine, number or 0, *arguments, assembled=program) == expected
+    assert decide(machine, 437, assembled=program) == refused(errno.ENOSYS)
+    assert decide(machine, 437) == ALLOW
+
+
 def test_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
     if not HEADERS[machine].exists():
         pytest.skip(f"no {HEADERS[machine]} here")
     text = HEADERS[machine].read_text()
     known = {name: int(number) for name, number in re.findall(r"#define __NR_(\w+)\s+(\d+)", text)}
     for name, numbers in REFUSED.items():
+        if numbers[COLUMN[machine]] is not None and name in known:
+            assert known[name] == numbers[COLUMN[machine]], name
+    for name, numbers in _MODES.items():
         if numbers[COLUMN[machine]] is not None and name in known:
             assert known[name] == numbers[COLUMN[machine]], name
     assert sum(name in known for name in REFUSED) > 50

@@ -13,7 +13,7 @@ import pytest
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.base import Effect, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
-from gptoss_tui.tools.shell.sandbox import ShellSandbox
+from gptoss_tui.tools.shell.sandbox import ShellSandbox, find_shell_sandbox
 from gptoss_tui.tools.shell.tool import ShellTool
 from tests.processes import running, until
 from tests.tools.calls import call, result
@@ -126,6 +126,39 @@ async def test_what_a_command_writes_belongs_to_the_owner_of_the_workspace(shell
     assert len({(status.st_uid, status.st_gid) for status in made}) == 1
 
 
+async def test_no_file_is_left_that_runs_with_the_rights_of_its_owner(shell: ShellTool, root: Path) -> None:
+    (root / "s.py").write_text("""
+import os
+for make in (
+    lambda: os.chmod("s.py", 0o4755),
+    lambda: os.close(os.open("opened", os.O_CREAT | os.O_WRONLY, 0o4755)),
+    lambda: os.mknod("made", 0o6755),
+):
+    try:
+        make()
+    except PermissionError:
+        print("refused")
+""")
+    assert await call(shell, "/usr/bin/python3 s.py; chmod g+s sub 2>&1 | tail -c 24") == (
+        "refused\n" * 3 + "Operation not permitted\n"
+    )
+    assert not any(os.stat(root / name).st_mode & 0o6000 for name in os.listdir(root))
+    assert await call(shell, "touch f && chmod 755 f && stat -c %a f") == "755\n"
+
+
+async def test_a_link_to_another_repository_does_not_lead_the_clearing_up_there(
+    tmp_path: Path, shell: ShellTool
+) -> None:
+    other, plain = tmp_path / "other", tmp_path / "plain"
+    other.mkdir()
+    plain.mkdir()
+    (other / "commondir").write_text("kept")
+    shell = ShellTool(Workspace(plain))
+    done = await result(shell, f"ln -s {other} .git")
+    assert "[It created .git, which" in done.text
+    assert (other / "commondir").read_text() == "kept"
+
+
 async def test_secrets_are_out_of_sight(
     shell: ShellTool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +180,29 @@ async def test_secrets_are_out_of_sight(
             path.unlink()
         (home / ".ssh").rmdir()
         home.rmdir()
+
+
+async def test_a_home_folder_as_workspace_hides_its_secrets(root: Path, shell: ShellTool) -> None:
+    (root / ".ssh").mkdir()
+    (root / ".ssh/id").write_text("canary")
+    (root / ".netrc").write_text("canary")
+    (root / ".bashrc").write_text("mine\n")
+    sandbox = await shell.sandbox()
+    assert sandbox is not None
+    shell = ShellTool(shell.workspace, find=lambda root: ShellSandbox(sandbox.program, root, home=root))
+    output = await call(
+        shell, "cat .ssh/id .netrc; ls -A .ssh; echo x >> .bashrc; echo x > .ssh/authorized_keys; cat a.txt"
+    )
+    assert "canary" not in output
+    assert output.endswith("one\ntwo\n")
+    assert (root / ".bashrc").read_text() == "mine\n"
+    assert os.listdir(root / ".ssh") == ["id"]
+
+
+@pytest.mark.parametrize("folder", ["/", "/etc", "/usr"])
+async def test_a_part_of_the_system_is_no_workspace_for_a_sandbox(folder: str) -> None:
+    with pytest.raises(SandboxError, match="a part of the system"):
+        find_shell_sandbox(Path(folder))
 
 
 async def test_loopback_is_its_own_and_works(shell: ShellTool, root: Path) -> None:
@@ -283,3 +339,16 @@ async def test_without_patches_a_patch_through_the_shell_is_refused(shell: Shell
     shell.patch = None
     with pytest.raises(ToolError, match="switched off"):
         await shell.prepare("apply_patch <<'EOF'\n*** Begin Patch\n*** End Patch\nEOF")
+
+
+async def test_a_command_that_a_person_changed_is_read_anew(tool: ShellTool) -> None:
+    call = await tool.prepare(json.dumps({"command": "ls -l"}))
+    assert isinstance(call, RevisableCall)
+    assert call.source == "ls -l"
+    changed = await call.revise("git status && rm x")
+    assert changed.effect is not None
+    assert call.effect is not None
+    assert changed.effect.commands == (("git", "status"), ("rm", "x"))
+    assert changed.effect.digest != call.effect.digest
+    with pytest.raises(ToolError, match="no command"):
+        await call.revise("  ")

@@ -23,6 +23,7 @@ MAX_PATCH_CHARS = 8 << 20
 _CONTROL = re.compile(r"\*\*\* ?(Begin Patch|End Patch|End of File|(?:(Add|Update|Delete) File|Move to): *(.*?))\s*\Z")
 _LINE_RANGE = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?(.*)\Z")
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_KINDS: dict[str, LineKind] = {" ": " ", "-": "-", "+": "+"}
 _UNIFIED = ("--- ", "+++ ")
 _FORM = "*** Begin Patch\n*** Update File: path\n@@\n unchanged line\n-old line\n+new line\n*** End Patch"
 
@@ -173,32 +174,32 @@ class _Hunks:
         self._ended = False
 
     def feed(self, index: int, line: str) -> None:
-        if line.startswith("@@"):
+        """The next line of the update."""
+        kind = _KINDS.get(line[:1])
+        if kind is not None and not self._ended:
+            self._append(index, HunkLine(kind, line[1:]))
+        elif line.startswith("@@"):
             self._header(index, line)
-            return
-        control = self._parser.control(line)
-        if control == "End of File":
+        elif (control := self._parser.control(line)) == "End of File":
             self._close(at_end=True)
             self._ended = True
-            return
-        if control is not None or (line.startswith("***") and line.rstrip("* ") == ""):
+        elif control is not None or (line.startswith("***") and line.rstrip("* ") == ""):
             raise self._parser.error(f"unexpected {line.strip()!r} inside the update of {self._path}", index)
-        if line.startswith("\\ No newline"):
+        elif line.startswith("\\ No newline"):
             self._parser.note(f"{self._path}: '\\ No newline at end of file' was ignored")
-            return
-        if self._ended and not line.strip():
-            return
-        self._ended = False
+        elif line.strip() or not self._ended:
+            self._ended = False
+            blanks = 0 if line else self._blanks + 1
+            self._append(index, self._unmarked(line) if kind is None else HunkLine(kind, line[1:]), blanks)
+
+    def _append(self, index: int, line: HunkLine, blanks: int = 0) -> None:
         if not self._lines and not self._headers:
             self._start = index
-        self._lines.append(self._hunk_line(line))
-        self._blanks = 0 if line else self._blanks + 1
+        self._lines.append(line)
+        self._blanks = blanks
 
-    def _hunk_line(self, line: str) -> HunkLine:
-        kinds: dict[str, LineKind] = {" ": " ", "-": "-", "+": "+"}
-        kind = kinds.get(line[:1])
-        if kind is not None:
-            return HunkLine(kind, line[1:])
+    def _unmarked(self, line: str) -> HunkLine:
+        """An unchanged line whose space in front is missing; blank ones may be without."""
         if line.strip():
             self._parser.note(f"{self._path}: unchanged lines without a space in front were taken as unchanged lines")
         return HunkLine(" ", line)

@@ -81,6 +81,7 @@ class Settings:
     edit_file: bool | None = None
     show_browser_results: bool = False
     raw: bool = False
+    constrain_headers: bool = True
     workspace: Path = Path()
     theme: str = "auto"
     notifications: Notifications = "auto"

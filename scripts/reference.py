@@ -26,6 +26,7 @@ MEANINGS = {
     "browser_proxy": "the address of a proxy for all that the browser asks for; the environment's are not used",
     "searxng_url": "the address of your SearXNG",
     "browser_folder": "the folder that `local` searches (default: the documentation that comes with the app)",
+    "constrain_headers": "let the model write only well-formed headers, and call only tools that it is offered",
     "python_sandbox": "what keeps Python in: `docker`, `bubblewrap`, or the first of them that works",
     "keys": 'keys of your own, a table of [action](keys.md) and keys: `[keys]`, then `chat.help = "Ctrl+Y, F1"`; '
     '`"none"` takes a key away',

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.agent.automaton import message_automaton
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.checkpoints import Checkpoints, Choices, GoingBack
 from gptoss_tui.agent.commands import (
@@ -45,6 +46,7 @@ from gptoss_tui.agent.session import SessionStore, is_lasting, load_session, ope
 from gptoss_tui.agent.sessions import find_session, list_sessions, shown_records
 from gptoss_tui.agent.turn import Turn, TurnContext
 from gptoss_tui.agent.warm import read_ahead
+from gptoss_tui.engine.constraint import TokenAutomaton
 from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.types import Engine, EngineInfo, SamplingParams
 from gptoss_tui.errors import EngineError, SessionError, UsageError
@@ -63,7 +65,8 @@ class Agent:
     `effort` may be set at any time and counts from the model's next step on. `current_date` (YYYY-MM-DD) stays as it
     is for the whole conversation. `context_limit` None means the engine's own. Without `session_store` nothing is
     saved, without `undo_store` no edit is taken back. From `compact_at` percent of the context on, the conversation is
-    compacted (0: only when asked for).
+    compacted (0: only when asked for). With `constrain_headers`
+    neither malformed headers nor unknown recipients are sampled.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Agent:
         limits: Limits | None = None,
         compact_at: int = 0,
         raw: bool = False,
+        constrain_headers: bool = True,
     ) -> None:
         self.engine = engine
         self.effort: Effort = effort
@@ -99,6 +103,7 @@ class Agent:
         self._limits = limits or Limits()
         self._compact_at = compact_at
         self._raw = raw
+        self._constrain_headers = constrain_headers
         self._recorder = Recorder(session_store, workspace, self._complain)
         self._checkpoints = Checkpoints(undo_store)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -408,6 +413,12 @@ class Agent:
         del self._cached_ids[info.cached_tokens :]
         return info
 
+    def _constraint(self) -> TokenAutomaton | None:
+        """What the model may write, with the tools that it is offered now."""
+        if not self._constrain_headers:
+            return None
+        return message_automaton(self._tokenizer, self._registry.recipients)
+
     def _limit(self, info: EngineInfo) -> int:
         return info.context if self._context_limit is None else min(info.context, self._context_limit)
 
@@ -426,6 +437,7 @@ class Agent:
             emit=lambda event: self._emit(replace(event, turn_id=turn_id)),
             before_step=lambda: self._apply_effort(turn_id),
             compact_at=self._limit(info) * self._compact_at // 100 if self._compact_at else None,
+            constraint=self._constraint(),
         )
         self._turn = turn = Turn(context, turn_id, text)
         self._recorder.begin(info.model, self._current_date)
@@ -434,6 +446,8 @@ class Agent:
         context.emit(TurnStarted(text=text, session=self.session_id or ""))
         if changed is not None:
             context.emit(changed)
+        for problem in self.approvals.new_problems():
+            context.emit(Notice(text=f"{problem.message}. Until then every change asks.", hint=problem.hint or ""))
         return turn
 
     def _apply_effort(self, turn_id: str) -> None:

@@ -67,6 +67,7 @@ def build_agent(
         limits=Limits(tokens=settings.max_tokens),
         compact_at=settings.compacts_at,
         raw=settings.raw,
+        constrain_headers=settings.constrain_headers,
     )
 
 

@@ -29,6 +29,7 @@ from gptoss_tui.agent.events import (
 from gptoss_tui.agent.history import History, final_header
 from gptoss_tui.agent.meter import StepMeter
 from gptoss_tui.agent.stream import StepStream
+from gptoss_tui.engine.constraint import TokenAutomaton, Walk
 from gptoss_tui.engine.types import (
     Engine,
     Finished,
@@ -55,6 +56,7 @@ class TurnContext:
     """What a turn works with. `context_limit` in tokens; `emit` takes every event of the turn, in order.
 
     `before_step` is called before the model goes on. A conversation of `compact_at` tokens is compacted (None: never).
+    `constraint` says what may follow `<|start|>assistant`.
     """
 
     engine: Engine
@@ -69,6 +71,7 @@ class TurnContext:
     emit: Callable[[Event], None]
     before_step: Callable[[], None]
     compact_at: int | None = None
+    constraint: TokenAutomaton | None = None
 
 
 class Turn:
@@ -96,6 +99,7 @@ class Turn:
         )
         self._stream: StepStream | None = None
         self._meter: StepMeter | None = None
+        self._walk: Walk | None = None
         self._steps = 0
         self._answer_forced = False
         self._answer = ""
@@ -229,6 +233,7 @@ class Turn:
             max_tokens=room,
             stop_token_ids=STOP_TOKENS,
             keep_prefix=self._history.conversation.preamble_length,
+            constraint=self._walk.rest if self._walk else None,
         )
         generation = self._context.engine.generate(self._history.prompt_ids(), params)
         # The contract promises an iterator that can be closed: a generator.
@@ -257,6 +262,9 @@ class Turn:
         """Put tokens into the stream and the history. Gives how many of them count."""
         count, events = stream.feed(token_ids)
         self._history.add_sampled(token_ids[:count])
+        if self._walk:
+            for token in token_ids[:count]:
+                self._walk.advance(token)
         if self._context.raw:
             self._emit(RawTokens(text=self._context.tokenizer.decode(token_ids[:count])))
         self._show(events)
@@ -288,6 +296,7 @@ class Turn:
 
     def _open_stream(self) -> StepStream:
         self._stream = StepStream(self._context.tokenizer, self._next_item, self._calls.tool_name)
+        self._walk = Walk(self._context.constraint) if self._context.constraint else None
         return self._stream
 
     def _next_item(self) -> str:

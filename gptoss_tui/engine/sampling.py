@@ -7,12 +7,14 @@ look at as few of the largest values as they need.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.types import SamplingParams, Token
 from gptoss_tui.errors import EngineError
 
@@ -49,15 +51,17 @@ def new_generator(seed: int | None, device: torch.device) -> torch.Generator:
     return generator
 
 
-def sample(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> Token:
+def sample(
+    logits: Tensor, params: SamplingParams, generator: torch.Generator, state: TokenState | None = None
+) -> Token:
     """Choose a token. `logprob` and `top` come from the log-softmax of `logits` as they are, before any filter.
 
-    Raises EngineError when the logits are not numbers.
+    `state` restricts the choice to what may come next. Raises EngineError when the logits are not numbers.
     """
     total = float(torch.logsumexp(logits, dim=0))
     if not math.isfinite(total):
         raise EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
-    token = choose(logits, params, generator)
+    token = choose(logits, params, generator) if state is None else _choose_in(state, logits, params, generator)
     return Token(token, float(logits[token]) - total, top_alternatives(logits - total, params.top_logprobs))
 
 
@@ -67,6 +71,22 @@ def top_alternatives(logprobs: Tensor, count: int) -> tuple[tuple[int, float], .
         return ()
     values, ids = logprobs.topk(min(count, logprobs.shape[0]))
     return tuple(zip(ids.tolist(), values.tolist(), strict=True))
+
+
+def _choose_in(state: TokenState, logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
+    """As `choose`, among what the state allows."""
+    if state.text:
+        forbidden = [token for token in USED_SPECIAL_TOKENS if token not in state.following]
+        likeliest = int(logits.argmax())
+        if params.temperature == 0.0 and not params.logit_bias and likeliest < NUM_TEXT_TOKENS:
+            return likeliest
+        ids = torch.tensor([token for token in forbidden if token < logits.shape[0]], device=logits.device)
+        return choose(logits.index_fill(0, ids.long(), -math.inf), params, generator)
+    allowed = sorted(state.following)
+    if len(allowed) == 1:
+        return allowed[0]
+    few = replace(params, logit_bias={n: params.logit_bias.get(token, 0.0) for n, token in enumerate(allowed)})
+    return allowed[choose(logits[torch.tensor(allowed, device=logits.device)], few, generator)]
 
 
 def choose(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from gptoss_tui.engine.constraint import TokenAutomaton
 from gptoss_tui.errors import UsageError
 
 Dtype = Literal["bfloat16", "float32"]
@@ -25,8 +26,10 @@ class SamplingParams:
     `stop_token_ids` end the stream; the stop token itself is delivered. `top_logprobs` alternatives (0..20) are taken
     from the log-softmax of the raw logits, before bias and temperature, as is `logprob`.
 
-    `keep_prefix` chooses nothing: that many tokens at the beginning of the prompt are what other prompts will begin
-    with too. An engine may keep what it knows of them beside the sequence, so that coming back to them costs nothing.
+    `constraint` says which tokens may come next (see `engine.constraint`); an engine without access to its logits
+    ignores it. `keep_prefix` chooses nothing: that many tokens at the beginning of the prompt are what other prompts
+    will begin with too. An engine may keep what it knows of them beside the sequence, so that coming back to them costs
+    nothing.
     """
 
     temperature: float = 1.0
@@ -39,6 +42,7 @@ class SamplingParams:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     top_logprobs: int = 0
     keep_prefix: int = 0
+    constraint: TokenAutomaton | None = None
 
     def __post_init__(self) -> None:
         checks = (

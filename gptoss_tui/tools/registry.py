@@ -62,6 +62,12 @@ class ToolRegistry:
         return tuple(self._tools)
 
     @property
+    def recipients(self) -> tuple[str, ...]:
+        """What a call of each tool is addressed to: functions with their namespace, built-in tools by their names."""
+        functions = {tool.name for tool in self._functions}
+        return tuple(f"{_NAMESPACE}{name}" if name in functions else name for name in self._tools)
+
+    @property
     def declarations(self) -> tuple[FunctionDeclaration, ...]:
         """What the developer message tells the model."""
         return tuple(tool.declaration for tool in self._functions)

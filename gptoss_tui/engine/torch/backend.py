@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
+from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Meter, checked_ids, checked_prompt, chunks, score_rows
 from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.sampling import new_generator, sample
@@ -153,12 +154,15 @@ class TorchBackend:
         room = self._cache.context - meter.prompt
         limit = room if params.max_tokens is None else min(room, params.max_tokens)
         generator = new_generator(params.seed, state.device)
+        walk = None if params.constraint is None else Walk(params.constraint)
         while True:
             if cancelled():
                 yield meter.finish("cancelled")
                 return
             with torch.inference_mode():
-                token = sample(self.model.logits(state)[0], params, generator)
+                token = sample(self.model.logits(state)[0], params, generator, walk.state if walk else None)
+            if walk:
+                walk.advance(token.id)
             meter.generated += 1
             yield token
             if token.id in params.stop_token_ids:

@@ -13,6 +13,7 @@ from torch import Tensor
 from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Meter, checked_ids, checked_prompt, chunks, score_rows
 from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.sampling import new_generator, sample
@@ -213,13 +214,16 @@ class TritonBackend:
         """Tokens that filters or alternatives make the host look at, one by one."""
         generator = new_generator(params.seed, self.weights.device)
         length = self._cache.length
+        walk = None if params.constraint is None else Walk(params.constraint)
         token: Token | None = None
         for position in range(length - 1, length - 1 + limit):
             if cancelled():
                 return
             with torch.inference_mode():
                 logits = self._steps.first_logits(state) if token is None else self._steps.logits_of(token, position)
-                token = sample(logits, params, generator)
+                token = sample(logits, params, generator, walk.state if walk else None)
+            if walk:
+                walk.advance(token.id)
             yield token
 
     def _run(self, ids: list[int]) -> Tensor:

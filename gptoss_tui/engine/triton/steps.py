@@ -35,8 +35,14 @@ class Steps:
 
     @staticmethod
     def can_draw(params: SamplingParams) -> bool:
-        """Whether the device can choose the tokens alone: no filter that needs the order of the logits."""
-        return params.top_p == 1.0 and params.top_k == 0 and params.min_p == 0.0 and params.top_logprobs == 0
+        """Whether the device can choose alone: no filter that needs the order of the logits, nothing to follow."""
+        return (
+            params.constraint is None
+            and params.top_p == 1.0
+            and params.top_k == 0
+            and params.min_p == 0.0
+            and params.top_logprobs == 0
+        )
 
     def drawn(
         self, residual: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool]

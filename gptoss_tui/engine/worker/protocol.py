@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gptoss_tui import errors
+from gptoss_tui.engine.constraint import TokenAutomaton, TokenState
 from gptoss_tui.engine.types import (
     EngineInfo,
     EngineSpec,
@@ -165,7 +166,7 @@ def encode_request(request: Request) -> bytes:
         case Load(spec=spec):
             body["spec"] = {**dataclasses.asdict(spec), "checkpoint": str(spec.checkpoint)}
         case Generate(token_ids=token_ids, params=params):
-            body |= {"token_ids": token_ids, "params": dataclasses.asdict(params)}
+            body |= {"token_ids": token_ids, "params": _encode_params(params)}
         case Score(token_ids=token_ids, top=top):
             body |= {"token_ids": token_ids, "top": top}
         case Cancel() | Info() | Unload():
@@ -285,10 +286,25 @@ def _pairs(values: list[Any]) -> tuple[tuple[int, float], ...]:
     return tuple((token_id, logprob) for token_id, logprob in values)
 
 
+def _encode_params(params: SamplingParams) -> dict[str, Any]:
+    values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    if (automaton := params.constraint) is not None:
+        values["constraint"] = [automaton.start, [(list(s.following.items()), s.text) for s in automaton.states]]
+    return values
+
+
+def _decode_constraint(value: list[Any] | None) -> TokenAutomaton | None:
+    if value is None:
+        return None
+    start, states = value
+    return TokenAutomaton(tuple(TokenState(dict(following), text) for following, text in states), start)
+
+
 def _decode_params(values: dict[str, Any]) -> SamplingParams:
     stop = tuple(values.pop("stop_token_ids"))
     bias = {int(token_id): weight for token_id, weight in values.pop("logit_bias").items()}
-    return SamplingParams(**values, stop_token_ids=stop, logit_bias=bias)
+    constraint = _decode_constraint(values.pop("constraint"))
+    return SamplingParams(**values, stop_token_ids=stop, logit_bias=bias, constraint=constraint)
 
 
 def _decode_info(values: dict[str, Any] | None) -> EngineInfo | None:

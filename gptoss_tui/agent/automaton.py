@@ -1,0 +1,57 @@
+"""The messages that a model may write, as an automaton over token ids: no header can come out malformed.
+
+Only headers are restricted: a known channel, a recipient that is offered, a content type, `<|message|>`. Content is
+free, but for control tokens that have no business there. Both places of the recipient that models write (before the
+channel and behind it) are allowed, and all the content types that they give to calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gptoss_tui.engine.constraint import TokenAutomaton, TokenState, automaton_of
+from gptoss_tui.harmony.header import CHANNELS
+from gptoss_tui.harmony.tokenizer import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START, Tokenizer
+
+_CALL_CHANNELS = ("analysis", "commentary")
+
+_STOP, _BETWEEN, _AUTHOR, _TEXT, _CALL = range(5)
+"""The first states: behind a stop, behind `<|end|>`, behind `<|start|>`, in a message's text, in a call's text."""
+
+
+def message_automaton(tokenizer: Tokenizer, recipients: Sequence[str]) -> TokenAutomaton:
+    """What may follow `<|start|>assistant`, where only `recipients` (such as `functions.read_file`) can be called."""
+    paths = [([CHANNEL, *tokenizer.encode(channel), MESSAGE], _TEXT) for channel in CHANNELS]
+    for recipient in recipients:
+        for header in _calls(tokenizer, recipient):
+            paths += [([*header, *kind, MESSAGE], _CALL) for kind in _content_types(tokenizer)]
+    states = [TokenState({})] * 5
+    root = automaton_of(_distinct(paths), states)
+    (assistant,) = tokenizer.encode("assistant")
+    states[_BETWEEN] = TokenState({START: _AUTHOR})
+    states[_AUTHOR] = TokenState({assistant: root})
+    states[_TEXT] = TokenState({END: _BETWEEN, RETURN: _STOP}, text=True)
+    states[_CALL] = TokenState({CALL: _STOP}, text=True)
+    return TokenAutomaton(tuple(states), root)
+
+
+def _calls(tokenizer: Tokenizer, recipient: str) -> Iterable[list[int]]:
+    """Headers of a call up to the content type."""
+    to = tokenizer.encode(f" to={recipient}")
+    for channel in _CALL_CHANNELS:
+        name = tokenizer.encode(channel)
+        yield [*to, CHANNEL, *name]
+        yield [CHANNEL, *name, *to]
+
+
+def _content_types(tokenizer: Tokenizer) -> Iterable[list[int]]:
+    yield []
+    yield [*tokenizer.encode(" "), CONSTRAIN, *tokenizer.encode("json")]
+    yield [CONSTRAIN, *tokenizer.encode("json")]
+    for kind in (" json", " code"):
+        yield tokenizer.encode(kind)
+
+
+def _distinct(paths: Iterable[tuple[list[int], int]]) -> Iterable[tuple[list[int], int]]:
+    """Each sequence once."""
+    return {tuple(ids): (ids, end) for ids, end in paths}.values()

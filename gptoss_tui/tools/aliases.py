@@ -97,6 +97,15 @@ def _searching(given: dict[str, Any]) -> dict[str, Any]:
     return _kept(pattern=_first(given, _QUERIES), path=_first(given, _PATHS))
 
 
+def _replacing(given: dict[str, Any]) -> dict[str, Any]:
+    return _kept(
+        path=_first(given, _PATHS),
+        old_text=_first(given, ("old_text", "old_str", "old_string", "search", "find", "old")),
+        new_text=_first(given, ("new_text", "new_str", "new_string", "replacement", "replace", "new")),
+        count=_first(given, ("count", "expected_replacements", "occurrences")),
+    )
+
+
 def _code(given: dict[str, Any]) -> dict[str, Any] | str:
     code = _first(given, ("code", "input", "source", "script", "cmd", "command", "python"))
     return code if isinstance(code, str) else given
@@ -147,6 +156,12 @@ _GROUPS: Final[tuple[tuple[str, Translation | None, str], ...]] = (
         "apply_patch",
         None,
         "repo_browser.apply_patch container.apply_patch shell.apply_patch applypatch apply-patch apply_diff patch",
+    ),
+    (
+        "edit_file",
+        _replacing,
+        "str_replace str_replace_editor str_replace_based_edit_tool replace_in_file search_replace string_replace "
+        "replace edit repo_browser.edit_file repo_browser.str_replace container.edit_file file_edit",
     ),
     (
         "python",

@@ -10,6 +10,7 @@ import pytest
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.aliases import AliasedTool, alias_of
 from gptoss_tui.tools.base import Workspace
+from gptoss_tui.tools.edit_file import EditFileTool
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from tests.tools.calls import call
 
@@ -66,6 +67,17 @@ async def test_patches_are_patches(registry: ToolRegistry, root: Path) -> None:
     assert tool is not None
     await call(tool, json.dumps({"patch": "*** Begin Patch\n*** Add File: n\n+x\n*** End Patch"}))
     assert (root / "n").read_text() == "x\n"
+
+
+async def test_replacements_are_edits(workspace: Workspace, root: Path) -> None:
+    registry = ToolRegistry((EditFileTool(workspace),))
+    forms = {"str_replace": ("path", "old_str", "new_str"), "edit": ("file_path", "old_string", "new_string")}
+    for recipient, names in forms.items():
+        (root / "n").write_text("x\n")
+        tool = registry.find(recipient)
+        assert tool is not None
+        await call(tool, json.dumps(dict(zip(names, ("n", "x", "y"), strict=True))))
+        assert (root / "n").read_text() == "y\n"
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
-import gptoss_tui
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.browser.backend import Document
+from gptoss_tui.tools.browser.child import end_child, start_child
 
 SECONDS = 10.0
 BETTER_SECONDS = 4.0
 """So long a better reading is waited for when there is one already."""
 
-_END_SECONDS = 2.0
 _MAX_FRAME = 32 << 20
-_PASSED_ON = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
 class Extractor:
@@ -32,18 +27,7 @@ class Extractor:
     @classmethod
     async def start(cls) -> Extractor:
         """Raises ToolError when no process can be started."""
-        # -P and the folder: nothing is imported from where the user works.
-        command = (sys.executable, "-P", "-m", "gptoss_tui.tools.browser.extract_worker")
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment["PYTHONPATH"] = str(Path(gptoss_tui.__file__).parents[1])
-        pipe = asyncio.subprocess.PIPE
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, env=environment, cwd="/"
-            )
-        except OSError as error:
-            raise ToolError(f"No process to read documents with can be started: {error}") from error
-        return cls(process)
+        return cls(await start_child("gptoss_tui.tools.browser.extract_worker"))
 
     async def read(
         self, data: bytes, *, content_type: str, charset: str, url: str, seconds: float = SECONDS
@@ -69,15 +53,7 @@ class Extractor:
 
     async def close(self) -> None:
         """End the process, if it has not ended yet."""
-        stdout = self._process.stdout
-        if stdout is not None and stdout.at_eof():
-            # It is ending by itself. To kill what has ended makes asyncio complain about a process that it lost.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _END_SECONDS)
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        await self._process.wait()
+        await end_child(self._process)
 
     async def _write(self, *parts: bytes) -> None:
         stdin = self._process.stdin

@@ -69,10 +69,14 @@ Act = Callable[[], Awaitable[ToolResult]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a call will do: `act` does it, `effect` is what a person has to allow first."""
+    """What a call will do: `act` does it, `effect` is what a person has to allow first.
+
+    `asked` names the service that gets to hear of it.
+    """
 
     act: Act
     effect: Effect | None = None
+    asked: str = ""
 
 
 class Browser:
@@ -133,7 +137,8 @@ class Browser:
         query = values["query"].strip()
         if not query:
             raise ToolError("browser.search: the query is empty.")
-        return Plan(lambda: self._search(query, min(max(1, values["top_n"] or values["topn"]), MAX_RESULTS)))
+        topn = min(max(1, values["top_n"] or values["topn"]), MAX_RESULTS)
+        return Plan(lambda: self._search(query, topn), asked=self._backend.name if self._backend.remote else "")
 
     def _plan_open(self, values: dict[str, Any]) -> Plan:
         link, line, source = values["id"], max(0, values["loc"]), bool(values["view_source"])
@@ -226,13 +231,13 @@ class BrowserCall:
 
     @property
     def summary(self) -> str:
-        """`browser.search how to scroll`, `browser.open 3`, `browser.find "keys"`."""
+        """`browser.search how to scroll (Exa)`, `browser.open link 3`, `browser.find keys`."""
         what = self.values.get("query") or self.values.get("pattern") or self.values.get("id", "")
         if what == -1:
             what = f"line {max(0, self.values['loc'])}"
         elif isinstance(what, int):
             what = f"link {what}"
-        return f"{self.name} {what}"
+        return f"{self.name} {what}" + (f" ({self.plan.asked})" if self.plan.asked else "")
 
     @property
     def effect(self) -> Effect | None:

@@ -218,12 +218,12 @@ DUCK = """<html><body><div class="result results_links"><div class="links_main r
 
 
 async def test_duckduckgo(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real library, with the page that it reads on loopback."""
-    from ddgs.engines.duckduckgo import Duckduckgo
-
-    monkeypatch.setattr(Duckduckgo, "search_url", f"http://127.0.0.1:{site.port}/html/")
+    """The real library, with the page that it reads on loopback; proxies of the environment are not used."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "DDGS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    engine = DuckDuckGo(page=f"http://127.0.0.1:{site.port}/html/", sleep=no_pause)
     site.page("/html/", DUCK)
-    hits = await DuckDuckGo(sleep=no_pause).search("x y", 5)
+    hits = await engine.search("x y", 5)
     assert [(hit.title, hit.url) for hit in hits] == [("One & more", "https://a.org/one")]
     assert "passage" in hits[0].summary
     assert site.requests[0][0] == "POST"
@@ -231,10 +231,15 @@ async def test_duckduckgo(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.requests.clear()
     site.answers["/html/"] = response(202, b"are you a robot?")
     with pytest.raises(UnreachableError, match="too many requests"):
-        await DuckDuckGo(sleep=no_pause).search("x y", 5)
+        await engine.search("x y", 5)
     assert len(site.requests) == 2
 
 
-async def test_a_service_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_duckduckgo_out_of_reach() -> None:
+    with pytest.raises(UnreachableError, match="DuckDuckGo cannot be reached"):
+        await DuckDuckGo(page="http://127.0.0.1:1/", sleep=no_pause).search("x", 5)
+
+
+async def test_a_service_that_is_not_there() -> None:
     with pytest.raises(ToolError, match="SearXNG cannot be reached"):
         await ApiSearch(SearXNG("http://127.0.0.1:1"), sleep=no_pause).search("x", 5)

@@ -92,7 +92,7 @@ async def test_reading_on_needs_no_network(browser: Browser, site: Site) -> None
         assert call.effect is None
         await call.run(lambda text: None)
     search = await prepare(browser, "search", query="x")
-    assert search.effect is None
+    assert (search.effect, search.summary) == (None, "browser.search x (fixed)")
     assert len(site.requests) == 1
 
 

@@ -3,42 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.browser.backend import SearchResult
+from gptoss_tui.tools.browser.child import end_child, start_child
 from gptoss_tui.tools.browser.search.services import cleaned
-from gptoss_tui.tools.net.errors import UnreachableError
+from gptoss_tui.tools.net.errors import TooSlowError, UnreachableError
 from gptoss_tui.tools.net.retry import Sleep, retrying
 
-_SECONDS = 10
+_SECONDS = 20.0
+_TRIES = 2
 
 
 class DuckDuckGo:
-    """Searches with DuckDuckGo's page for browsers without scripts."""
+    """Searches with DuckDuckGo's page for browsers without scripts, or with another `page` like it."""
 
     name = "DuckDuckGo"
 
-    def __init__(self, *, proxy: str | None = None, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(self, *, proxy: str | None = None, page: str = "", sleep: Sleep = asyncio.sleep) -> None:
         self._proxy = proxy
+        self._page = page
         self._sleep = sleep
 
     async def search(self, query: str, topn: int) -> list[SearchResult]:
         """At most `topn` hits. Raises ToolError."""
-        found = await retrying(lambda: asyncio.to_thread(self._search, query, topn), tries=2, sleep=self._sleep)
+        job = {"query": query, "topn": topn, "proxy": self._proxy, "page": self._page}
+        found = await retrying(lambda: _ask(job), tries=_TRIES, sleep=self._sleep)
         return cleaned((SearchResult(hit["title"], hit["href"], hit["body"]) for hit in found), topn)
 
-    def _search(self, query: str, topn: int) -> list[dict[str, Any]]:
-        try:
-            from ddgs import DDGS
-            from ddgs.exceptions import DDGSException
-        except ImportError:
-            raise ToolError("DuckDuckGo needs the package ddgs: `pip install ddgs`.") from None
-        try:
-            return DDGS(proxy=self._proxy, timeout=_SECONDS).text(query, max_results=topn, backend="duckduckgo")
-        except DDGSException as error:
-            if "No results" in str(error):
-                raise UnreachableError(
-                    "DuckDuckGo gave no results. It gives none either when there were too many requests from here."
-                ) from error
-            raise UnreachableError(f"DuckDuckGo cannot be reached: {str(error)[:200]}") from error
+
+async def _ask(job: dict[str, Any]) -> list[dict[str, str]]:
+    """The results of one search, made in a process of its own. Raises ToolError."""
+    process = await start_child("gptoss_tui.tools.browser.search.duckduckgo_worker")
+    try:
+        async with asyncio.timeout(_SECONDS):
+            said, _ = await process.communicate(json.dumps(job).encode())
+        answer = json.loads(said)
+    except TimeoutError:
+        raise TooSlowError(f"DuckDuckGo did not answer within {_SECONDS:.0f} seconds.") from None
+    except ValueError:
+        raise UnreachableError("DuckDuckGo cannot be reached: its process ended without an answer.") from None
+    finally:
+        await end_child(process)
+    if "missing" in answer:
+        raise ToolError("DuckDuckGo needs the package ddgs: `pip install ddgs`.")
+    if "error" in answer:
+        what = f"cannot be reached: {answer['error']}" if answer["error"] else _NOTHING
+        raise UnreachableError(f"DuckDuckGo {what}")
+    results: list[dict[str, str]] = answer["results"]
+    return results
+
+
+_NOTHING = "gave no results. It gives none either when there were too many requests from here."

@@ -17,7 +17,10 @@ from gptoss_tui.commands.flags import add_chat_flags, add_screen_flags, add_sess
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import to_terminal_text
 
-COMMANDS = ("exec", "sessions", "patch", "generate", "score", "models", "sandbox", "mcp", "doctor", "bench", "completion")
+COMMANDS = (
+    *("exec", "sessions", "patch", "trust", "approvals", "sandbox", "mcp"),
+    *("models", "generate", "score", "doctor", "bench", "completion"),
+)
 """Each is a module of `gptoss_tui.commands` with `add_parser(subparsers)`, whose `run(args)` gives the exit code."""
 
 _USAGE = """gptoss-tui [options] [PROMPT]

@@ -54,6 +54,7 @@ class Approvals:
         self._turnstile = asyncio.Lock()
         self._open: tuple[str, Question, asyncio.Future[Decision]] | None = None
         self._sources: tuple[str, ...] = ()
+        self._told: set[str] = set()
 
     @property
     def mode(self) -> Mode:
@@ -83,6 +84,12 @@ class Approvals:
     def saw(self, source: str) -> None:
         """The model reads text of a stranger: what it asks for from now on may be the stranger's wish."""
         self._sources = (*(known for known in self._sources if known != source), source)[-_MAX_SOURCES:]
+
+    def new_problems(self) -> tuple[PolicyError, ...]:
+        """The files of rules that cannot be understood, and were not told about before."""
+        found = tuple(problem for problem in self.book.problems if problem.message not in self._told)
+        self._told = {problem.message for problem in self.book.problems}
+        return found
 
     def forget(self) -> None:
         """A new conversation begins: what was allowed for the session is taken back."""

@@ -30,6 +30,13 @@ async def tool() -> PythonTool:
     return PythonTool(PythonSession(choose, Limits()))
 
 
+async def test_code_that_a_person_changed_is_what_runs(tool: PythonTool) -> None:
+    call = await (await tool.prepare('{"code": "print(1)"}')).revise("{1: print(2)}")
+    assert call.source == call.effect.preview == "{1: print(2)}"
+    assert call.effect.digest == hashlib.sha256(call.code.encode()).hexdigest()
+    assert (await call.run(lambda text: None)).text == "2\n{1: None}\n"
+
+
 async def test_what_is_shown_is_what_runs(tool: PythonTool) -> None:
     code = "import math\n\nprint(math.sqrt(2) > 1.4)\n"
     call = await tool.prepare(code)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gptoss_tui.errors import ToolError
-from gptoss_tui.tools.base import Effect, Workspace
+from gptoss_tui.tools.base import Effect, RevisableCall, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.sandbox import ShellSandbox, find_shell_sandbox
 from gptoss_tui.tools.shell.tool import ShellTool

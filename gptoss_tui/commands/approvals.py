@@ -1,0 +1,72 @@
+"""`gptoss-tui approvals`: the rules that answer for a person in a workspace - which there are, and taking one back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.policy.book import RuleBook
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command and its own commands."""
+    parser = subparsers.add_parser(
+        "approvals",
+        help="list or revoke the rules that answer for you",
+        description="The rules that answer for you in a workspace. An approval `always` makes one.",
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the rules that hold in a folder", allow_abbrev=False)
+    _add_folder(listing)
+    listing.add_argument("--json", action="store_true", help="print one JSON object a line")
+    listing.set_defaults(run=run, approvals_action=_list)
+    revoking = actions.add_parser("revoke", help="take a rule back", allow_abbrev=False)
+    revoking.add_argument("rule", metavar="ID", help="as `list` shows it")
+    _add_folder(revoking)
+    revoking.set_defaults(run=run, approvals_action=_revoke)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action that was parsed. Raises UsageError or PolicyError."""
+    from gptoss_tui.agent.policy.book import RuleBook
+    from gptoss_tui.tools.workspace import open_workspace
+
+    book = RuleBook(open_workspace(Path(args.workspace)).root)
+    action: Callable[[argparse.Namespace, RuleBook], int] = args.approvals_action
+    return action(args, book)
+
+
+def _list(args: argparse.Namespace, book: RuleBook) -> int:
+    from gptoss_tui.agent.policy.book import describe_rule
+    from gptoss_tui.sanitize import to_terminal_line
+
+    for problem in book.problems:
+        raise problem
+    for rule in book.rules:
+        if args.json:
+            print(json.dumps(asdict(rule)))
+        else:
+            where = to_terminal_line(rule.place) or f"allowed {rule.created.replace('T', ' ')[:16]}"
+            print(f"{rule.id}  {to_terminal_line(describe_rule(rule))}  ({where})")
+    if not book.rules and not args.json:
+        print("There are no rules here: everything that does something asks, as the mode says.")
+    return 0
+
+
+def _revoke(args: argparse.Namespace, book: RuleBook) -> int:
+    from gptoss_tui.agent.policy.book import describe_rule
+    from gptoss_tui.sanitize import to_terminal_line
+
+    rule = book.revoke(args.rule)
+    print(f"Taken back: {to_terminal_line(describe_rule(rule))}")
+    return 0
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-C", "--workspace", default=".", metavar="DIR", help="the workspace (default: this folder)")

@@ -1,0 +1,47 @@
+"""`gptoss-tui trust`: let a workspace's own `.gptoss-tui.toml` allow things, as it is now."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "trust",
+        help="let a workspace's own .gptoss-tui.toml allow things",
+        description="Vouch for the .gptoss-tui.toml of a folder as it is now. Until then, and when it changes, "
+        "it can only forbid. What it would allow is printed first.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the workspace (default: this folder)")
+    parser.add_argument("--revoke", action="store_true", help="trust it no longer")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Keep the answer. Raises UsageError when there is no such folder or file, PolicyError when it is damaged."""
+    from gptoss_tui.agent.policy.book import RuleBook, describe_rule
+    from gptoss_tui.errors import UsageError
+    from gptoss_tui.sanitize import to_terminal_line
+    from gptoss_tui.tools.workspace import open_workspace
+
+    book = RuleBook(open_workspace(Path(args.folder)).root)
+    for problem in book.problems:
+        raise problem
+    file = book.workspace_file
+    path = to_terminal_line(str(file.path))
+    if args.revoke:
+        book.trust(False)
+        print(f"{path} is not trusted: it can only forbid.")
+        return 0
+    if not file.exists:
+        raise UsageError(f"There is no {path}, so there is nothing to trust")
+    for rule in file.written.rules:
+        print(f"  {to_terminal_line(describe_rule(rule))}")
+    if file.written.mode is not None:
+        print(f"  begin in the mode {file.written.mode}")
+    book.trust()
+    print(f"{path} is trusted as it is now. When it changes, it has to be trusted anew.")
+    return 0

@@ -24,6 +24,8 @@ from gptoss_tui.tools.python.sandbox import (
 
 _START_SECONDS = 15.0
 _GRACE_SECONDS = 2.0
+_INTERRUPT_SECONDS = 5.0
+"""How long a cell that a person interrupted may take to stop; only the next cell waits for it."""
 _READ_BYTES = 64 << 10
 _SENT_PER_OUTPUT = 64
 """A cell whose frames take more than so many times the allowed output does not come from our worker."""
@@ -115,7 +117,7 @@ class Interpreter:
         """Stop the cell that a cancelled `run` left behind. False when it would not stop, and the state is gone."""
         output = _Output(lambda text: None, self._limits.output)
         try:
-            deadline = time.monotonic() + _GRACE_SECONDS
+            deadline = time.monotonic() + _INTERRUPT_SECONDS
             await _within(self._process.write(encode({"interrupt": self._cell})), deadline)
             done = await _within(self._until_done(self._cell, output), deadline)
         except (OSError, EOFError, ProtocolError):  # a TimeoutError is an OSError

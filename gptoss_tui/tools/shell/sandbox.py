@@ -39,14 +39,7 @@ _RUN_FILES = ("/run/current-system", "/run/systemd/resolve", "/run/resolvconf")
 _SYSTEM_FOLDERS = frozenset(
     {"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/proc", "/run", "/sys", "/usr", "/var"}
 )
-_MAX_PROCESSES = 4096
-
-# The first process waits for the command, so that the command is not process 1, for which signals mean other things.
-# When it ends, the kernel ends everything else in the namespace.
-_FIRST = (
-    f"ulimit -c 0; ulimit -u {_MAX_PROCESSES} 2>/dev/null; exec 3>&2 2>/dev/null; "
-    f'{BASH} --noprofile --norc -c "$1" 2>&3 3>&-; exit $?'
-)
+_PROCESSES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +52,15 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class ShellSandbox:
-    """bubblewrap at `program`, for commands in the workspace at `root`, which is absolute and resolved."""
+    """bubblewrap at `program`, for commands in the workspace at `root`, which is absolute and resolved.
+
+    Secrets of `home` are hidden; a command may have so many `processes` and threads.
+    """
 
     program: str
     root: Path
     home: Path = field(default_factory=Path.home)
+    processes: int = _PROCESSES
 
     def describe(self, access: Access) -> str:
         """One line for people."""
@@ -74,7 +71,7 @@ class ShellSandbox:
     def launch(self, command: str, directory: Path, access: Access, seccomp: int) -> Launch:
         """How to start `command` in `directory`. `seccomp` is a descriptor of `filter_program()`."""
         argv = [*self._prefix(), *self._arguments(directory, access, seccomp)]
-        argv += [BASH, "--noprofile", "--norc", "-c", _FIRST, "bash", command]
+        argv += [BASH, "--noprofile", "--norc", "-c", _first(self.processes), "bash", command]
         variables = environment(os.environ)
         if not _enterable(self.home / "x"):
             variables["HOME"] = "/tmp"
@@ -113,7 +110,8 @@ class ShellSandbox:
         """Secrets, also when the workspace is the home folder; not when it lies among them."""
         for path in secret_paths(self.home):
             inside = path.is_relative_to(self.root)
-            if self.root.is_relative_to(path) or not (inside or _enterable(path)):
+            gone = not inside and any(path.is_relative_to(folder) for folder in _OWN_FOLDERS)
+            if gone or self.root.is_relative_to(path) or not (inside or _enterable(path)):
                 continue
             yield from ("--tmpfs", str(path)) if path.is_dir() else ("--ro-bind", "/dev/null", str(path))
 
@@ -126,6 +124,17 @@ class ShellSandbox:
             yield from ("--bind", str(source / GIT), str(git))
         for path in protected_paths(self.root, git=access.git):
             yield from ("--ro-bind", str(source / path.relative_to(self.root)), str(path))
+
+
+def _first(processes: int) -> str:
+    """The first process waits for the command: for process 1 signals mean other things.
+
+    When it ends, the kernel ends everything else in the namespace. What bash says of a killed command is left out.
+    """
+    return (
+        f"ulimit -c 0; ulimit -u {processes} 2>/dev/null; exec 3>&2 2>/dev/null; "
+        f'{BASH} --noprofile --norc -c "$1" 2>&3 3>&-; exit $?'
+    )
 
 
 def find_shell_sandbox(root: Path) -> ShellSandbox:

@@ -278,8 +278,12 @@ async def test_what_the_model_reads(shell: ShellTool, command: str, text: str, o
 
 
 async def test_a_fork_bomb_ends_with_its_time(shell: ShellTool) -> None:
-    await result(shell, json.dumps({"command": "f() { f | f & }; f; sleep 30", "timeout": 2}))
-    assert await call(shell, "echo alive") == "alive\n"
+    sandbox = await shell.sandbox()
+    assert sandbox is not None
+    shell = ShellTool(shell.workspace, find=lambda root: ShellSandbox(sandbox.program, root, processes=64))
+    done = await result(shell, json.dumps({"command": "f() { f | f & }; f; sleep 30", "timeout": 2}))
+    assert done.data["ending"] == "timeout"
+    assert await call(shell, "echo alive; ulimit -u") == "alive\n64\n"
 
 
 @pytest.mark.parametrize("workdir", ["..", "/", "/etc", "sub/../..", "link", "missing", "a.txt", "~"])
@@ -341,8 +345,8 @@ async def test_without_patches_a_patch_through_the_shell_is_refused(shell: Shell
         await shell.prepare("apply_patch <<'EOF'\n*** Begin Patch\n*** End Patch\nEOF")
 
 
-async def test_a_command_that_a_person_changed_is_read_anew(tool: ShellTool) -> None:
-    call = await tool.prepare(json.dumps({"command": "ls -l"}))
+async def test_a_command_that_a_person_changed_is_read_anew(shell: ShellTool) -> None:
+    call = await shell.prepare(json.dumps({"command": "ls -l"}))
     assert isinstance(call, RevisableCall)
     assert call.source == "ls -l"
     changed = await call.revise("git status && rm x")

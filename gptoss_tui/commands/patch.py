@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -104,9 +105,10 @@ def _go_back(store: UndoStore, text: str, args: argparse.Namespace) -> int:
         reasons = "\n".join(conflict.reason for conflict in report.conflicts)
         ways = ", ".join(f"`--on-conflict {way}`" for way in get_args(Choice))
         raise UndoError(f"Nothing was changed, because files were changed since:\n{reasons}", hint=f"choose: {ways}")
+    gone = {path for path in report.restored if not os.path.lexists(store.root / path)}
     for word, paths in (("restored", report.restored), ("merged", report.merged), ("kept", report.kept)):
         for path in paths:
-            print(to_terminal_text(f"{word} {path}"))
+            print(to_terminal_text(f"{'removed' if path in gone else word} {path}"))
     return 0
 
 

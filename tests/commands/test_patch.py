@@ -40,7 +40,7 @@ def test_apply_check_undo_redo(root: Path) -> None:
     applied = run(root, text=PATCH)
     assert (applied.returncode, applied.stdout, applied.stderr) == (0, "M a.txt\nA n.txt\n", "")
     new = snapshot(root)
-    assert run(root, "--undo", text=PATCH).stdout == "restored a.txt\nrestored n.txt\n"
+    assert run(root, "--undo", text=PATCH).stdout == "restored a.txt\nremoved n.txt\n"
     assert snapshot(root) == old
     assert run(root, "--redo", text=PATCH).returncode == 0
     assert snapshot(root) == new

@@ -10,7 +10,7 @@ from rich.style import Style
 MAX_TARGET = 2000
 _WEB = re.compile(r"https?://[^\s/]")
 # What RFC 3986 lets stand in a URI. The rest is written in percent codes, so that no target can end the sequence.
-_URI = "!#$%&'()*+,/:;=?@[]~-._"
+_URI = "!#$%&'()*+,/:=?@[]~-._"
 
 
 def linked(style: Style, url: str) -> Style:

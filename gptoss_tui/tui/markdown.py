@@ -20,6 +20,7 @@ from gptoss_tui.agent.references import pieces
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.highlight import highlight
+from gptoss_tui.tui.links import linked
 from gptoss_tui.tui.theme import Palette
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class _Painter:
                     stack.append(stack[-1] + Style(strike=True))
                 case "link_open":
                     href, start = str(child.attrGet("href") or ""), len(result)
-                    stack.append(stack[-1] + self._palette.link)
+                    stack.append(linked(stack[-1] + self._palette.link, href))
                 case "image":
                     result.append(f"[{child.content}]", stack[-1] + self._palette.link)
                 case "link_close":

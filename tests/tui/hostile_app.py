@@ -8,15 +8,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from textual.events import Paste
+from textual.widgets import Input
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import CheckpointError
 from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui.app import GptOssApp
+from gptoss_tui.tui.panes.base import ItemView
+from gptoss_tui.tui.screens.page import PageScreen
+from gptoss_tui.tui.widgets.grace import GRACE_SECONDS
 from tests.tui.screen import composer, panel, transcript
 from tests.tui.scripted_agent import INFO, ScriptedAgent, ScriptedBackend, ScriptedEngine, Step, step_finished
 
@@ -31,6 +37,8 @@ HOSTILE = "".join(
         f"\x9b31m\x9d0;{MARK}\x9c",
         "\x00\x07\x08\x0e\x7f\r",
         "\u202e\u200b\U000e0041\u2028",
+        "\ud800\udcff",
+        "e" + "\u0301" * 40 + "漢👩‍👩‍👧",
         f"[@click=app.quit]{MARK}[/] [red]{MARK}[/red] [/] [link={MARK}]",
     )
 )
@@ -56,19 +64,52 @@ class TalkingEngine(ScriptedEngine):
         return INFO
 
 
+def every_other_event(text: str, known: Sequence[Step]) -> list[Step]:
+    """One of each kind of event that `known` leaves out, with `text` wherever a string may stand."""
+    kinds = [kind for kind in ev.Event.__subclasses__() if kind not in {type(step) for step in known}]
+    return [
+        kind(**{f.name: _filled(f.name, get_type_hints(kind)[f.name], text) for f in dataclasses.fields(kind)})
+        for kind in kinds
+    ]
+
+
+def _filled(name: str, hint: Any, text: str) -> Any:
+    """A value of type `hint`."""
+    if name == "turn_id":
+        return ""
+    if get_origin(hint) is Literal:
+        return get_args(hint)[0]
+    if get_origin(hint) is tuple:
+        return (_filled("", get_args(hint)[0], text),)
+    if get_origin(hint) in (Union, UnionType):
+        return _filled(name, get_args(hint)[0], text)
+    if dataclasses.is_dataclass(hint):
+        hints = get_type_hints(hint)
+        return hint(**{f.name: _filled("", hints[f.name], text) for f in dataclasses.fields(hint)})
+    if get_origin(hint) in (dict, Mapping):
+        return {}
+    return {str: text, int: 1, float: 0.1, bool: True}[hint]
+
+
 def script(text: str) -> list[Step]:
     """Every kind of event, with `text` in every field that can hold one."""
     diff = f"--- a/{text}\n+++ b/{text}\n@@ -1 +1 @@ {text}\n-{text}\n+{text}\n{text}\n"
     prose = f"# {text}\n\n{text} `{text}` [{text}]({text}) <{text}>"
-    sharp = f"{prose}\n\n```{text}\n{text}\n```\n\n| {text} |\n|---|\n| {text} |"
-    return [
+    far = f"https://{MARK}.example/{text}"
+    sharp = f"{prose} [{text}]({far})\n\n```{text}\n{text}\n```\n\n| {text} |\n|---|\n| {text} |"
+    steps: list[Step] = [
         ev.PromptProgress(step=1, total=10, done=5, cached=0),
         *(ev.ReasoningDelta(item_id="r", text=character) for character in text),
         ev.ReasoningDone(item_id="r", text=text, tokens=3, seconds=0.1),
         *(ev.AnswerDelta(item_id="p", text=character, preamble=True) for character in sharp),
         ev.AnswerDone(item_id="p", text=sharp, tokens=3, seconds=0.1, preamble=True),
         ev.AnswerCited(
-            item_id="p", citations=(Citation(1, text, text, 1, 2, (0, 3)), Citation(0, "", "", 1, 1, (3, 9)))
+            item_id="p",
+            citations=(
+                Citation(1, text, text, 1, 2, (0, 3), 0),
+                Citation(2, text, far, 1, 2, (9, 12), 1),
+                Citation(0, "", "", 1, 1, (3, 9)),
+            ),
         ),
         ev.ToolCallDelta(item_id="c", tool=text, text=text),
         ev.ToolCall(item_id="c", tool=text, arguments=text, summary=text),
@@ -91,12 +132,19 @@ def script(text: str) -> list[Step]:
         ev.ToolCall(item_id="d", tool=text, arguments=text, summary=text),
         ev.ToolStarted(item_id="d", tool=text, preview=text, preview_type="command"),
         ev.ToolOutputDelta(item_id="d", text=text),
-        ev.ToolFinished(item_id="d", tool=text, status="error", output=text, seconds=0.1),
+        ev.ToolFinished(item_id="d", tool=text, status="error", output=text + "x" * 100_000, seconds=0.1),
         ev.Recovered(item_id="x", what=text),
         ev.Notice(text=text, hint=text),
         ev.RawTokens(text=text),
         step_finished(),
-        ev.TurnFinished(reason="failed", answer=text, error=text, hint=text),
+    ]
+    end = ev.TurnFinished(reason="failed", answer=text, error=text, hint=text)
+    return [
+        *steps,
+        *every_other_event(
+            text, [*steps, end, ev.TurnStarted(text=""), ev.ApprovalResolved(item_id="", decision="once", by="")]
+        ),
+        end,
     ]
 
 
@@ -113,12 +161,33 @@ async def drive(app: GptOssApp, text: str) -> None:
     await reached(lambda: composer(app).text != "")  # loading failed, and the prompt came back as a draft
     composer(app).action_submit()
     await reached(lambda: panel(app).grace.is_shown)
-    panel(app).action_answer("deny")
+    await asyncio.sleep(GRACE_SECONDS * 2)
+    app.simulate_key("n")
     await reached(lambda: not any(block.live for block in transcript(app).blocks) and panel(app).request is None)
     chat = app.screen_stack[0]
     for action in ("toggle_reasoning", "toggle_details"):
         await chat.run_action(action)
         await asyncio.sleep(0.1)
+    for key in ("f4", "f5"):
+        app.simulate_key(key)
+        await asyncio.sleep(0.2)
+    citations = app.screen.query_one("#citations-items", ItemView)
+    citations.focus()
+    await reached(lambda: app.focused is citations)
+    app.simulate_key("enter")
+    await reached(lambda: isinstance(app.screen, PageScreen))
+    app.simulate_key("escape")
+    await reached(lambda: app.screen is chat)
+    app.simulate_key("f3")
+    await reached(lambda: isinstance(app.focused, Input))
+    app.screen.query_one(Input).post_message(Paste(text))
+    await asyncio.sleep(0.2)
+    app.screen.query_one(Input).value = MARK if MARK in text else "harm"
+    await asyncio.sleep(0.3)
+    app.simulate_key("escape")
+    await asyncio.sleep(0.1)
+    app.simulate_key("escape")
+    await reached(lambda: app.focused is composer(app))
     composer(app).post_message(Paste(text))
     composer(app).set_draft(text)
     transcript(app).scroll_home(animate=False)
@@ -128,8 +197,9 @@ async def drive(app: GptOssApp, text: str) -> None:
 
 def main() -> None:
     text = HOSTILE if sys.argv[1] == "hostile" else HARMLESS
-    agent = ScriptedAgent([script(text)])
-    app = GptOssApp(ScriptedBackend(agent, TalkingEngine(text)), prompt=text, workspace=text)  # type: ignore[arg-type]
+    agent = ScriptedAgent([script(text)], page=(text,) * 40)
+    workspace = text.replace("\ud800", "").replace("\0", "")  # the name of a folder can have no such characters
+    app = GptOssApp(ScriptedBackend(agent, TalkingEngine(text)), prompt=text, workspace=workspace)  # type: ignore[arg-type]
     app.call_later(lambda: app.run_worker(drive(app, text)))
     app.run()
 

@@ -18,6 +18,12 @@ ESCAPE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|.?)", re.DOTALL
 )
 STYLE_OR_MOVE = re.compile(r"\x1b\[[0-9;:]*[mH]")
+LINK = re.compile(r"\x1b\]8;(?:id=[0-9-]+;https://[a-z]+\.example/[!-:<-~]*|;)\x1b\\")
+"""A link to the one place that the script names, with nothing in it but visible ASCII."""
+
+
+TITLE = re.compile(r"\x1b\][02];[^\x00-\x1f\x7f-\x9f]*gptoss-tui[^\x00-\x1f\x7f-\x9f]*\x07")
+"""The title that the app gives to the window: what goes on, its name, the folder."""
 
 
 def capture(name: str, size: tuple[int, int]) -> str:
@@ -41,23 +47,25 @@ def capture(name: str, size: tuple[int, int]) -> str:
 
 
 def sequences(output: str) -> set[str]:
-    """The escape sequences of `output` other than colours and cursor positions."""
-    return {found for found in ESCAPE.findall(output) if not STYLE_OR_MOVE.fullmatch(found)}
+    """The escape sequences of `output` other than colours, moves, titles and links to where they may lead."""
+    known = (STYLE_OR_MOVE, LINK, TITLE)
+    return {one for one in set(ESCAPE.findall(output)) if not any(form.fullmatch(one) for form in known)}
 
 
 @pytest.mark.parametrize("size", [(24, 80), (50, 160)])
 def test_hostile_text_adds_no_escape_sequence(size: tuple[int, int]) -> None:
     harmless, hostile = capture("harmless", size), capture("hostile", size)
     assert MARK in hostile, "the text is shown"
+    assert any(LINK.fullmatch(one) and MARK in one for one in ESCAPE.findall(hostile)), "links are links"
     assert sequences(hostile) <= sequences(harmless)
     controls = {c for c in hostile if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0} - {"\x1b", "\r", "\n"}
     assert controls <= {c for c in harmless if ord(c) < 0x20}
     assert not {"\u202e", "\u200b", "\u2028", "\U000e0041"} & set(hostile)
 
 
-def test_the_title_of_the_terminal_is_unchanged() -> None:
+def test_the_title_of_the_terminal_is_the_app_s_own() -> None:
     output = capture("hostile", (24, 80))
     emulator = pyte.Screen(80, 24)
     pyte.Stream(emulator).feed(re.sub(r"\x1b\[[>=?<][0-9;$]*[a-zA-Z]", "", output))
-    assert MARK not in emulator.title
-    assert MARK not in emulator.icon_name
+    assert emulator.title != MARK
+    assert all(TITLE.fullmatch(one) for one in ESCAPE.findall(output) if one.startswith(("\x1b]0;", "\x1b]2;")))

@@ -11,10 +11,21 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
+from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.controllers.search import Found
 from gptoss_tui.tui.theme import Palette
 
 KEYS = "Enter, then n/N · / edit · Esc close"
+
+
+class _Wanted(Input):
+    """What is pasted is made safe for the terminal, as everywhere."""
+
+    def insert(self, text: str, index: int) -> None:
+        super().insert(to_terminal_line(text), index)
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        super().replace(to_terminal_line(text), start, end)
 
 
 class Walker(Protocol):
@@ -56,7 +67,7 @@ class SearchBar(Horizontal, can_focus=True, can_focus_children=True):
 
     def compose(self) -> ComposeResult:
         yield Static(Text("Find", style=self._palette.heading), id="search-label", markup=False)
-        yield Input(compact=True, placeholder="in this conversation", id="search-text")
+        yield _Wanted(compact=True, placeholder="in this conversation", id="search-text")
         yield Static(Text(KEYS, style=self._palette.muted), id="search-found", markup=False)
 
     def on_mount(self) -> None:

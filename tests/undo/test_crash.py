@@ -113,6 +113,26 @@ def test_killed_at_every_step(disk: Path, action: str) -> None:
     assert ends == {True, False}, "some of the deaths left half an edit behind"
 
 
+def test_killed_at_every_step_where_files_have_one_name(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File systems without hard links and without swapping: copies take their place, and may be torn."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(kernel, "exchange", lambda *names: False)
+    stage = crash.set_stage(disk, "apply", trace=False)
+    number = 1
+    while True:
+        root, state = stage.fresh()
+        died = killed_at(number, act, "apply", root, state)
+        assert crash.complaint(stage, root, state, -9 if died else 0) is None, f"step {number}"
+        if not died:
+            break
+        number += 1
+    assert number > 40
+
+
 def test_the_recovery_itself_is_killed_at_every_step(disk: Path) -> None:
     stage = crash.set_stage(disk, "apply", trace=False)
     deaths = 0

@@ -68,7 +68,8 @@ class ScriptedAgent:
     closed: bool = False
     refusal: GptOssError | None = None
     page: tuple[str, ...] = ()
-    mode: Mode = "ask"
+    chosen_mode: Mode = "ask"
+    refused_modes: set[Mode] = field(default_factory=set)
     modes: tuple[Mode, ...] = get_args(Mode)
     steered: list[str] = field(default_factory=list)
     rewound: list[int] = field(default_factory=list)
@@ -147,6 +148,16 @@ class ScriptedAgent:
 
     def release(self) -> None:
         self._released.set()
+
+    @property
+    def mode(self) -> Mode:
+        return self.chosen_mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        if mode in self.refused_modes:
+            raise UsageError(f"The mode {mode} is not available here")
+        self.chosen_mode = mode
 
     def steer(self, text: str) -> None:
         """What steers is taken at the next step of the script."""
@@ -311,6 +322,7 @@ def make_app(
     keys: Mapping[str, str] | None = None,
     state_path: Path | None = None,
     theme: str = "auto",
+    hardware: Callable[[], str] | None = None,
 ) -> tuple[GptOssApp, ScriptedAgent]:
     """The app on a scripted agent."""
     agent = ScriptedAgent(list(scripts))
@@ -325,5 +337,6 @@ def make_app(
         keys=keys,
         state_path=state_path,
         theme=theme,
+        hardware=hardware,
     )
     return app, agent

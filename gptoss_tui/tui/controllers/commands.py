@@ -99,6 +99,11 @@ class CommandController:
         return self._parts.models.info
 
     @property
+    def model(self) -> str:
+        """The name of the model in use."""
+        return self._parts.models.name
+
+    @property
     def registry(self) -> Registry:
         """All commands; the person's own prompts are read again when the composer is about to offer them."""
         if self._registry is None:

@@ -52,6 +52,11 @@ class ModelController:
         return self._loader.info
 
     @property
+    def name(self) -> str:
+        """The name of the model in use."""
+        return self._loader.model
+
+    @property
     def fetching(self) -> str:
         """The model that is being downloaded; empty when none is."""
         return self._fetching
@@ -63,7 +68,7 @@ class ModelController:
 
     async def switch(self, name: str) -> None:
         """Use the model `name`. Raises GptOssError, with nothing changed, when it can be neither found nor fetched."""
-        if self.info is not None and name == self.info.model:
+        if self.info is not None and name == self.name:
             self._view.say("info", f"{name} is in use already.")
             return
         if self._fetching:

@@ -91,6 +91,14 @@ class StatusController:
                 self._restart()
                 self._asked_at = None
                 self.set_activity("ready")
+            case ev.CompactionStarted():
+                self.set_activity("reading", "to sum it up")
+            case ev.CompactionDelta():
+                self._stream("answering", event.text)
+            case ev.CompactionFinished():
+                self._restart()
+                self._line.status.context_used = event.tokens
+                self.set_activity("reading" if self._asked_at is not None else "ready")
 
     def _restart(self) -> None:
         self._streamed, self._since = 0, None

@@ -26,6 +26,9 @@ QUESTION_CHARS = 200
 
 _BY = {"user": "you", "policy": "the mode", "session": "a rule of the session", "rule": "a rule"}
 
+_SUMMARY = "compaction"
+"""The item under which a summary streams."""
+
 
 class TranscriptController:
     """Keeps the blocks of the running turn by item id; events are upserts, so unknown ids make new blocks.
@@ -148,6 +151,8 @@ class TranscriptController:
                 self._add(NoticeBlock("warning", safe(event.what)))
             case ev.Notice():
                 self._add(NoticeBlock("warning", safe(event.text), safe(event.hint)))
+            case ev.CompactionStarted() | ev.CompactionDelta() | ev.CompactionFinished():
+                self._compact(event)
             case ev.RawTokens():
                 self._write_raw(safe(event.text))
             case ev.StepFinished():
@@ -206,6 +211,25 @@ class TranscriptController:
 
     def _add(self, block: Block) -> None:
         self._transcript.add(block)
+
+    def _compact(self, event: ev.CompactionStarted | ev.CompactionDelta | ev.CompactionFinished) -> None:
+        """A summary streams as an answer does, between two quiet rows."""
+        match event:
+            case ev.CompactionStarted():
+                self._answers.pop(_SUMMARY, None)
+                why = "the context is nearly full" if event.automatic else "asked for"
+                self._add(SummaryBlock(f"summing up {plural_tokens(event.tokens)}, {why}"))
+            case ev.CompactionDelta():
+                self._answer(ev.AnswerDelta(item_id=_SUMMARY, text=event.text, preamble=True))
+            case ev.CompactionFinished():
+                if event.summary:
+                    done = ev.AnswerDone(item_id=_SUMMARY, text=event.summary, tokens=0, seconds=0.0, preamble=True)
+                    self._answer(done)
+                if event.error:
+                    self._add(NoticeBlock("warning", safe(event.error), safe(event.hint)))
+                else:
+                    self._add(SummaryBlock(f"the conversation goes on from here with {plural_tokens(event.tokens)}"))
+        self.flush()
 
     def _write_raw(self, text: str) -> None:
         if self._raw is None:

@@ -22,7 +22,7 @@ async def _model(port: SlashPort, argument: str) -> None:
     if argument:
         await port.switch_model(argument)
         return
-    current = port.info.model if port.info else ""
+    current = port.model
 
     async def load() -> list[Item]:
         return await asyncio.to_thread(model_items, current)

@@ -34,6 +34,11 @@ class SlashPort(Protocol):
         ...
 
     @property
+    def model(self) -> str:
+        """The name of the model in use."""
+        ...
+
+    @property
     def registry(self) -> Registry:
         """All commands."""
         ...

@@ -25,6 +25,11 @@ if "GPTOSS_TUI_UNDO" not in os.environ:
     os.environ["GPTOSS_TUI_UNDO"] = tempfile.mkdtemp(prefix="gptoss-tui-undo-")
     atexit.register(shutil.rmtree, os.environ["GPTOSS_TUI_UNDO"], ignore_errors=True)
 
+# Nor does what they allowed, or were allowed, count for the other.
+if "GPTOSS_TUI_APPROVALS" not in os.environ:
+    os.environ["GPTOSS_TUI_APPROVALS"] = tempfile.mkdtemp(prefix="gptoss-tui-approvals-")
+    atexit.register(shutil.rmtree, os.environ["GPTOSS_TUI_APPROVALS"], ignore_errors=True)
+
 # A shell that starts the tests in the background has Ctrl+C ignored, and so would all programs that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

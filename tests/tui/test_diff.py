@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from gptoss_tui.tui.diff import count_changes, parse_unified, render_diff
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptoss_tui.tui.diff import count_changes, draw_diff, parse_unified, render_diff
+from gptoss_tui.tui.diff.render import MIN_SPLIT_WIDTH
+from gptoss_tui.tui.diff.words import changed_words, pair_lines
 from gptoss_tui.tui.theme import DARK, Palette
 from tests.tui.scripted_agent import DIFF
 
@@ -87,3 +92,83 @@ def test_a_hunk_says_that_lines_stand_above_it_only_when_they_do() -> None:
     assert plain(added) == [" n.py  (new file)", "  1 + x"]
     changed = "--- a/o.py\n+++ b/o.py\n@@ -1,1 +1,1 @@\n-x\n+y\n@@ -9,1 +9,1 @@\n-v\n+w\n"
     assert [row.strip() for row in plain(changed)] == ["o.py", "1   - x", "1 + y", "⋯", "9   - v", "9 + w"]
+
+
+PAIR = """\
+--- a/a.py
++++ b/a.py
+@@ -1,3 +1,3 @@
+ x = 1
+-total = price * count
++total = price * amount + tax
+ y = 2
+"""
+
+
+def test_side_by_side_puts_a_line_beside_what_it_became() -> None:
+    drawn = draw_diff(PAIR, 120, PALETTE, layout="split")
+    (row,) = [strip.text for strip in drawn.strips if "price" in strip.text]
+    assert row.index("price * count") < 60 < row.index("price * amount + tax")
+    assert {strip.cell_length for strip in drawn.strips} == {120}
+    assert drawn.files == ((0, "a.py"),)
+
+
+def test_side_by_side_needs_room() -> None:
+    narrow = [strip.text for strip in draw_diff(PAIR, MIN_SPLIT_WIDTH - 1, PALETTE, layout="split").strips]
+    assert narrow == [strip.text for strip in draw_diff(PAIR, MIN_SPLIT_WIDTH - 1, PALETTE).strips]
+
+
+def test_changed_words_are_marked_in_both_lines() -> None:
+    marked = {
+        segment.text
+        for strip in render_diff(PAIR, 80, PALETTE)
+        for segment in strip
+        if segment.style and segment.style.bgcolor in (PALETTE.added_word.bgcolor, PALETTE.removed_word.bgcolor)
+    }
+    assert {"count", "amount"} <= {word.strip() for word in marked}
+    assert "total" not in "".join(marked)
+
+
+def test_files_left_out_are_only_named() -> None:
+    two = PAIR + PAIR.replace("a.py", "b.py")
+    drawn = draw_diff(two, 80, PALETTE, left_out=frozenset({"b.py"}))
+    text = [strip.text.rstrip() for strip in drawn.strips]
+    assert [path for _, path in drawn.files] == ["a.py", "b.py"]
+    assert text[-1] == " b.py  left out"
+    assert sum("price" in row for row in text) == 2
+
+
+def test_the_path_of_every_kind_of_change() -> None:
+    diff = (
+        "--- /dev/null\n+++ b/new.py\n@@ -0,0 +1,1 @@\n+x\n--- a/gone.py\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-x\n"
+        "diff --git a/old b/moved\nrename from old\nrename to moved\n"
+        "diff --git a/empty b/empty\nnew file mode 100644\nBinary files a/data.bin and /dev/null differ"
+    )
+    paths = [row.path for row in parse_unified(diff) if row.kind == "file"]
+    assert paths == ["new.py", "gone.py", "moved", "empty", "data.bin"]
+
+
+@given(st.lists(st.text("ab c"), max_size=8), st.lists(st.text("ab c"), max_size=8))
+def test_pairs_hold_every_line_once_and_in_order(removed: list[str], added: list[str]) -> None:
+    pairs = pair_lines(removed, added)
+    assert [old for old, _ in pairs if old is not None] == list(range(len(removed)))
+    assert [new for _, new in pairs if new is not None] == list(range(len(added)))
+
+
+@given(st.text("abc +-", max_size=30), st.text("abc +-", max_size=30))
+def test_changed_words_leave_what_both_have(old: str, new: str) -> None:
+    went, came = changed_words(old, new)
+    rest = ["".join(line[a:b] for a, b in _outside(spans, line)) for line, spans in ((old, went), (new, came))]
+    assert rest[0] == rest[1] or not (went or came)
+
+
+def _outside(spans: list[tuple[int, int]], line: str) -> list[tuple[int, int]]:
+    edges = [0, *(edge for span in spans for edge in span), len(line)]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def test_colours_never_change_the_text() -> None:
+    body = "\n".join(f"+{line}" for line in ('x = "\u202e"', "\tdef f():", "", "'''", "  # é"))
+    diff = f"--- /dev/null\n+++ b/a.py\n@@ -0,0 +1,5 @@\n{body}\n"
+    coloured, plain = ([s.text for s in render_diff(text, 60, PALETTE)] for text in (diff, diff.replace("a.py", "a.q")))
+    assert coloured[1:] == plain[1:]

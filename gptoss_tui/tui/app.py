@@ -149,7 +149,10 @@ class GptOssApp(App[int]):
 
     def on_terminal_colours(self, message: TerminalColours) -> None:
         """The terminal said whether it is dark: follow it unless a theme was chosen."""
-        self._dark = self.state_file.remembered.dark = message.dark
+        self._dark = message.dark
+        if self.state_file.remembered.dark != message.dark:
+            self.state_file.remembered.dark = message.dark
+            self.state_file.save()
         if self._chosen_theme == AUTO:
             self.theme = theme_named(AUTO, self.available_themes, dark=self._dark)
 

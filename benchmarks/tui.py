@@ -104,6 +104,9 @@ class Screen:
             self.draw(self.read(left))
 
     def close(self) -> None:
+        """End the program at once; its engine ends with it."""
+        self.process.kill()
+        self.process.wait(10)
         self._child.close(force=True)
 
 

@@ -1,6 +1,8 @@
-"""Takes the README's picture from the real app with the built-in model: `python scripts/picture.py`.
+"""Takes the pictures of the documentation: `python scripts/picture.py` and `python scripts/picture.py --states`.
 
-The app runs without a terminal around it, at the size of one. Exits with 1 when no diff came to wait for approval.
+The README's picture comes from the real app with the built-in model; it exits with 1 when no diff came to wait for
+approval. With `--states` a scripted agent plays the states that the snapshot tests look at. The app runs without a
+terminal around it, at the size of one.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from gptoss_tui.tui.widgets.status import StatusLine
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "screen.svg"
 SIZE = (120, 40)
+STATE_SIZE = (136, 40)
 SECONDS = 120
 FILE = "config.toml"
 CONTENT = 'name = "demo"\nhost = "localhost"\nport = 8080\ndebug = false\nworkers = 4\n'
@@ -48,6 +51,22 @@ def _activity(app: GptOssApp) -> str:
     return app.screen.query_one(StatusLine).status.activity
 
 
+async def take_states(folder: Path) -> None:
+    """One picture for each of STATES, in the dark theme, and the panes in the light one too."""
+    from tests.tui.scripted_agent import Clock, make_app
+    from tests.tui.states import PAGE, STATES, THEMES, session, still
+
+    for state in STATES:
+        for theme in THEMES if state.name == "panes" else THEMES[:1]:
+            app, agent = make_app(session(), clock=Clock())
+            agent.page = PAGE
+            name = state.name if theme == THEMES[0] else f"{state.name}-light"
+            async with app.run_test(size=STATE_SIZE) as pilot:
+                await still(state.act, theme)(pilot)
+                (folder / f"{name}.svg").write_text(app.export_screenshot(title="gptoss-tui"), encoding="utf-8")
+            print(folder / f"{name}.svg")
+
+
 async def _until(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition():
@@ -61,7 +80,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("messages", nargs="*", default=list(MESSAGES), help="what to say, the last for the diff")
     parser.add_argument("--out", type=Path, default=PICTURE, metavar="FILE")
+    parser.add_argument("--states", action="store_true", help="the main states instead, into the same folder")
     args = parser.parse_args()
+    if args.states:
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        asyncio.run(take_states(args.out.parent))
+        return 0
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         Path(folder, FILE).write_text(CONTENT, encoding="utf-8")
         picture = asyncio.run(take(Path(folder), args.messages))

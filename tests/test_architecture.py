@@ -25,7 +25,7 @@ FORBIDDEN = {
     "tools": ("gptoss_tui.engine", "gptoss_tui.agent", "gptoss_tui.tui", "torch", "textual"),
     "agent": ("gptoss_tui.tui", "gptoss_tui.commands", "torch", "textual"),
     "tui": ("gptoss_tui.commands", "gptoss_tui.cli", "torch"),
-    "commands": ("gptoss_tui.tui", "gptoss_tui.cli", "torch", "textual"),
+    "commands": ("gptoss_tui.cli", "torch", "textual"),
 }
 """Subpackage to what no module of it may name, neither at its top nor inside of a function."""
 

@@ -33,7 +33,6 @@ from gptoss_tui.agent.events import (
     Rewound,
     StepFinished,
     TurnStarted,
-    from_dict,
     to_dict,
 )
 from gptoss_tui.agent.history import History, find_turn, restore_history
@@ -42,8 +41,8 @@ from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.agent.prompt import build_preamble
 from gptoss_tui.agent.recorder import Recorder
-from gptoss_tui.agent.session import SessionStore, is_lasting, load_session, open_session
-from gptoss_tui.agent.sessions import find_session, list_sessions, shown_records
+from gptoss_tui.agent.session import SessionStore, is_lasting
+from gptoss_tui.agent.sessions import list_sessions, resumed_session
 from gptoss_tui.agent.turn import Turn, TurnContext
 from gptoss_tui.agent.warm import read_ahead
 from gptoss_tui.engine.constraint import TokenAutomaton
@@ -333,26 +332,16 @@ class Agent:
         See `AgentPort.resume`.
         """
         self._require_idle()
-        path = find_session(self._recorder.directory, session_id, self._workspace)
-        if path == self.session_path:
-            self._recorder.close()
-        file = open_session(path)
+        state, file = self._recorder.find(session_id)
         try:
-            state = load_session(path)
             history = restore_history(self._tokenizer, state, self._preamble(), self._recorder.write)
         except BaseException:
             file.close()
             raise
         self._current_date = state.header.date
         self._replace_history(history)
-        self._registry.restore(self.conversation.to_messages())
         self._recorder.go_on_in(file)
-        notices = list(state.notices)
-        if state.header.workspace != str(self._workspace):
-            notices.append(f"This session began in {state.header.workspace}; it goes on in {self._workspace}")
-        events = (from_dict(record) for record in shown_records(state))
-        shown = tuple(e for e in events if e is not None and not isinstance(e, (Rewound, Restored)))
-        return ResumedSession(state.header.id, shown, tuple(notices))
+        return resumed_session(state, self._workspace)
 
     def fork(self, turn: int | None = None) -> str:
         """Go on in a new session with all turns before `turn`, or all of them. See `AgentPort.fork`."""

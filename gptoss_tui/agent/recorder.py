@@ -8,8 +8,8 @@ from typing import Any
 
 from gptoss_tui import __version__
 from gptoss_tui.agent.log import before_turn
-from gptoss_tui.agent.session import SessionFile, SessionStore, load_session
-from gptoss_tui.agent.sessions import shown_records
+from gptoss_tui.agent.session import SessionFile, SessionState, SessionStore, load_session, open_session
+from gptoss_tui.agent.sessions import find_session, shown_records
 from gptoss_tui.errors import SessionError, UsageError
 
 
@@ -37,6 +37,21 @@ class Recorder:
         if self._store is None:
             raise UsageError("Sessions are not saved here, so there is none to go on with")
         return self._store.directory
+
+    def find(self, session_id: str) -> tuple[SessionState, SessionFile]:
+        """A saved session and its file, which is open for `go_on_in`.
+
+        Raises UsageError for an unknown id, SessionError when it cannot be read or is in use.
+        """
+        path = find_session(self.directory, session_id, self._workspace)
+        if path == self.path:
+            self.close()
+        file = open_session(path)
+        try:
+            return load_session(path), file
+        except BaseException:
+            file.close()
+            raise
 
     def begin(self, model: str, date: str | None) -> None:
         """Make the file, unless there is one."""

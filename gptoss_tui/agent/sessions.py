@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from gptoss_tui.agent.commands import SessionSummary, TurnSummary
+from gptoss_tui.agent.commands import ResumedSession, SessionSummary, TurnSummary
+from gptoss_tui.agent.events import Restored, Rewound, from_dict
 from gptoss_tui.agent.log import effective, number_turns, turns
 from gptoss_tui.agent.session import SessionState, open_session, parse_line, read_header
 from gptoss_tui.errors import SessionError, UsageError
@@ -63,6 +64,16 @@ def delete_session(path: Path) -> None:
 def shown_records(state: SessionState) -> list[Mapping[str, Any]]:
     """What counts of a session, events and history in order: without what was taken back."""
     return effective(number_turns(state.records)).kept
+
+
+def resumed_session(state: SessionState, workspace: Path) -> ResumedSession:
+    """What a front is told of a session that goes on in `workspace`."""
+    notices = list(state.notices)
+    if state.header.workspace != str(workspace):
+        notices.append(f"This session began in {state.header.workspace}; it goes on in {workspace}")
+    events = (from_dict(record) for record in shown_records(state))
+    shown = tuple(event for event in events if event is not None and not isinstance(event, (Rewound, Restored)))
+    return ResumedSession(state.header.id, shown, tuple(notices))
 
 
 def session_turns(records: Iterable[Mapping[str, Any]]) -> tuple[TurnSummary, ...]:

@@ -46,7 +46,7 @@ from gptoss_tui.tools.registry import ToolRegistry
 
 _log = logging.getLogger(__name__)
 
-_NO_ROOM = LimitMet("The context is full", "sum it up (/compact), start a new conversation, or run with a larger --context")
+_NO_ROOM = LimitMet("The context is full", "sum it up (/compact), start a new conversation, or give a larger --context")
 _NO_TOKENS = LimitMet("The turn has used up its tokens before the answer was complete", "say `continue`")
 _NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, or change the reasoning effort")
 

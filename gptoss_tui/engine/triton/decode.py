@@ -15,6 +15,7 @@ import triton
 from torch import Tensor
 
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
+from gptoss_tui.engine.sampling import NUM_TEXT_TOKENS
 from gptoss_tui.engine.torch.model import rope_tables
 from gptoss_tui.engine.triton.kernels.attention import attend_kernel
 from gptoss_tui.engine.triton.kernels.experts import down_kernel, gate_up_kernel
@@ -26,6 +27,9 @@ from gptoss_tui.engine.triton.weights import ModelWeights
 
 RING = 256
 """Chosen tokens that the device keeps for the host."""
+
+MAX_STATES, MAX_EDGES = 8192, 32768
+"""Room for an automaton; that of twenty tools takes about 800 states."""
 
 MAX_SPLITS = 32
 """Parts of the keys of a key/value head."""
@@ -81,6 +85,10 @@ class State:
         self.temperature, self.logprob = floats(1), floats(1)
         self.bias = floats(config.vocab_size)
         self.tokens, self.logprobs = ints(RING), floats(RING)
+        # An automaton that the choice follows (see kernels/unembed.py), and its state; -1: there is none.
+        self.at = ints(1).fill_(-1)
+        self.starts, self.text = ints(MAX_STATES + 1, dtype=torch.int32), ints(MAX_STATES, dtype=torch.uint8)
+        self.ids, self.following = ints(MAX_EDGES, dtype=torch.int32), ints(MAX_EDGES, dtype=torch.int32)
 
 
 def _head_rows(config: ModelConfig) -> int:
@@ -207,11 +215,14 @@ class Decoder:
         programs = triton.cdiv(config.vocab_size, block)
         candidates_kernel[(programs,)](
             state.logits, state.bias, state.temperature, state.seed, state.step,
-            state.best, state.place, state.top, state.mass, V=config.vocab_size, BLOCK=block,
+            state.at, state.starts, state.text, state.ids,
+            state.best, state.place, state.top, state.mass,
+            V=config.vocab_size, FIRST_SPECIAL=NUM_TEXT_TOKENS, BLOCK=block,
         )  # fmt: skip
         choose_kernel[(1,)](
             state.logits, state.best, state.place, state.top, state.mass, self.weights.embedding, state.x,
-            state.position, state.step, state.token, state.logprob, state.tokens, state.logprobs,
+            state.position, state.step, state.at, state.starts, state.text, state.ids, state.following,
+            state.token, state.logprob, state.tokens, state.logprobs,
             H=config.hidden_size, PARTS=programs, PARTS2=triton.next_power_of_2(programs), RING=RING,
             H2=triton.next_power_of_2(config.hidden_size),
         )  # fmt: skip

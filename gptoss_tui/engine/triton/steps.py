@@ -7,6 +7,7 @@ run up to `AHEAD` steps too many; they wrote keys behind the committed tokens, w
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from gptoss_tui.engine.constraint import TokenAutomaton, Walk
 from gptoss_tui.engine.sampling import unused_ids
-from gptoss_tui.engine.triton.decode import MAX_SPLITS, RING, Decoder
+from gptoss_tui.engine.triton.decode import MAX_EDGES, MAX_SPLITS, MAX_STATES, RING, Decoder
 from gptoss_tui.engine.types import SamplingParams, Token
 from gptoss_tui.errors import EngineError
 
@@ -35,14 +37,13 @@ class Steps:
 
     @staticmethod
     def can_draw(params: SamplingParams) -> bool:
-        """Whether the device can choose alone: no filter that needs the order of the logits, nothing to follow."""
-        return (
-            params.constraint is None
-            and params.top_p == 1.0
-            and params.top_k == 0
-            and params.min_p == 0.0
-            and params.top_logprobs == 0
+        """Whether the device can choose alone: no filter that needs the order of the logits, room for the automaton."""
+        filtered = params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
+        automaton = params.constraint
+        fits = automaton is None or (
+            len(automaton.states) <= MAX_STATES and sum(len(s.following) for s in automaton.states) <= MAX_EDGES
         )
+        return not filtered and params.top_logprobs == 0 and fits
 
     def drawn(
         self, residual: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool]
@@ -95,10 +96,28 @@ class Steps:
         state.temperature.fill_(params.temperature)
         state.bias.zero_()
         state.bias[unused_ids(state.bias.shape[0], state.bias.device)] = -math.inf
+        self._upload(params.constraint)
         for token, bias in params.logit_bias.items():
             if not 0 <= token < state.bias.shape[0]:
                 raise EngineError(f"logit_bias names token {token}; the vocabulary has {state.bias.shape[0]}")
             state.bias[token] += bias
+
+    def _upload(self, automaton: TokenAutomaton | None) -> None:
+        """Put the automaton where the choice follows it."""
+        state = self.decoder.state
+        state.at.fill_(-1)
+        if automaton is None or Walk(automaton).state is None:
+            return
+        edges = [edge for each in automaton.states for edge in each.following.items()]
+        starts = list(itertools.accumulate((len(each.following) for each in automaton.states), initial=0))
+        for target, values in (
+            (state.starts, starts),
+            (state.text, [each.text for each in automaton.states]),
+            (state.ids, [token for token, _ in edges]),
+            (state.following, [behind for _, behind in edges]),
+        ):
+            target[: len(values)] = torch.tensor(values, dtype=target.dtype, device=target.device)
+        state.at.fill_(automaton.start)
 
     def _step(self, keys: int, *, choose: bool) -> None:
         """One step whose queries see `keys` keys."""
@@ -119,7 +138,7 @@ class Steps:
     def _capture(self, splits: int, choose: bool) -> torch.cuda.CUDAGraph:
         """The graph of a step. Kernels are compiled by running them once, which must leave no trace."""
         state = self.decoder.state
-        kept = (state.x, state.position, state.step, state.tokens, state.logprobs, state.token)
+        kept = (state.x, state.position, state.step, state.tokens, state.logprobs, state.token, state.at)
         before = [tensor.clone() for tensor in kept]
         self._launch(splits, choose)
         for tensor, value in zip(kept, before, strict=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gptoss_tui.engine.constraint import TokenAutomaton, TokenState, automaton_of
 from gptoss_tui.engine.torch.backend import TorchBackend
 from gptoss_tui.engine.triton import backend as module
 from gptoss_tui.engine.triton.backend import TritonBackend, load_backend
@@ -161,6 +162,25 @@ def test_drawing_follows_the_distribution(backend: TritonBackend) -> None:
     common = [id for id in range(len(shares)) if shares[id] * draws >= 5]
     statistic = sum((seen[id] - draws * float(shares[id])) ** 2 / (draws * float(shares[id])) for id in common)
     assert statistic < 2 * len(common) + 10
+
+
+@pytest.mark.parametrize("params", [GREEDY, SamplingParams(temperature=2.0, seed=4, max_tokens=5)])
+def test_the_device_follows_an_automaton(backend: TritonBackend, params: SamplingParams) -> None:
+    """One id, one of two, then text until an id that ends it; nothing of it is the model's own choice."""
+    states = [TokenState({}), TokenState({9: 0}, text=True)]
+    root = automaton_of([((77, 5), 1), ((77, 6), 1)], states)
+    automaton = TokenAutomaton(tuple(states), root)
+    constrained = SamplingParams(**{**_fields(params), "constraint": automaton})
+    assert backend._steps.can_draw(constrained)
+    tokens = [token.id for token in run(backend, PROMPT, constrained)[0]]
+    assert tokens[0] == 77
+    assert tokens[1] in (5, 6)
+    assert int(backend._decoder.state.at) in (-1, 1)
+    free = [token.id for token in run(backend, PROMPT, params)[0]]
+    assert free[0] != 77
+    by_host = SamplingParams(**{**_fields(constrained), "top_logprobs": 1})
+    if params is GREEDY:
+        assert [token.id for token in run(backend, PROMPT, by_host)[0]] == tokens
 
 
 def _fields(params: SamplingParams) -> dict[str, object]:

@@ -24,20 +24,53 @@ def logits_kernel(
 
 
 @triton.jit
+def allowed(token, at, starts, text, ids, FIRST_SPECIAL: tl.constexpr):
+    """Which of `token` [N] may come next in state `at` of an automaton; -1 restricts nothing.
+
+    The ids that lead on from state s are ids[starts[s]:starts[s + 1]] int32; text uint8 [states]: all text may come.
+    """
+    listed = token < 0
+    free = at < 0
+    if at >= 0:
+        free = tl.load(text + at) != 0
+        for edge in tl.range(tl.load(starts + at), tl.load(starts + at + 1)):
+            listed |= token == tl.load(ids + edge)
+    return listed | (free & ((token < FIRST_SPECIAL) | (at < 0)))
+
+
+@triton.jit
+def state_behind(chosen, at, starts, text, ids, following):
+    """The state that `chosen` leads to from `at`; -1 when nothing is restricted there."""
+    behind = tl.full((), -1, tl.int64)
+    if at >= 0:
+        if tl.load(text + at) != 0:
+            behind = at
+        for edge in tl.range(tl.load(starts + at), tl.load(starts + at + 1)):
+            if chosen == tl.load(ids + edge):
+                behind = tl.load(following + edge).to(tl.int64)
+    if behind >= 0:
+        if (tl.load(text + behind) == 0) & (tl.load(starts + behind) == tl.load(starts + behind + 1)):
+            behind = tl.full((), -1, tl.int64)
+    return behind
+
+
+@triton.jit
 def candidates_kernel(
-    logits, bias, temperature, seed, step, best, place, top, mass, V: tl.constexpr, BLOCK: tl.constexpr
-):
+    logits, bias, temperature, seed, step, at, starts, text, ids, best, place, top, mass,
+    V: tl.constexpr, FIRST_SPECIAL: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """The best candidate and the softmax's part of each block of BLOCK logits.
 
     bias float32 [V] is added for the choice only (-inf forbids); temperature float32 [1], 0 is arg-max; seed int64 [1];
-    step int64 [1] makes each token's noise its own. Out, one a program: best float32 and place int32 of the candidate,
-    top float32 and mass float32 of the raw logits.
+    step int64 [1] makes each token's noise its own; at int64 [1] is the state of an automaton (see `allowed`). Out, one
+    a program: best float32 and place int32 of the candidate, top float32 and mass float32 of the raw logits.
     """
     program = tl.program_id(0)
     token = program * BLOCK + tl.arange(0, BLOCK)
     inside = token < V
     raw = tl.load(logits + token, mask=inside, other=float("-inf"))
     score = raw + tl.load(bias + token, mask=inside, other=float("-inf"))
+    score = tl.where(allowed(token, tl.load(at), starts, text, ids, FIRST_SPECIAL), score, float("-inf"))
     heat = tl.load(temperature)
     if heat > 0:
         # Four numbers a counter; the step is in the seed's place, so that no two steps share one.
@@ -53,10 +86,11 @@ def candidates_kernel(
 
 @triton.jit
 def choose_kernel(
-    logits, best, place, top, mass, embedding, x, position, step, token, logprob, tokens, logprobs,
+    logits, best, place, top, mass, embedding, x, position, step, at, starts, text, ids, following,
+    token, logprob, tokens, logprobs,
     H: tl.constexpr, PARTS: tl.constexpr, PARTS2: tl.constexpr, RING: tl.constexpr, H2: tl.constexpr,
 ):  # fmt: skip
-    """One program: token int64 [1] and its raw logprob [1]; x = its embedding; position and step go on by one.
+    """One program: token int64 [1] and its raw logprob [1]; x = its embedding; position, step and automaton go on.
 
     The choice is also left in tokens and logprobs [RING] at step % RING, where the host picks it up later.
     """
@@ -68,6 +102,7 @@ def choose_kernel(
     highest = tl.max(tops, 0)
     total = tl.sum(tl.load(mass + part, mask=real, other=0.0) * tl.exp(tops - highest), 0)
     value = tl.load(logits + chosen) - highest - tl.log(total)
+    tl.store(at, state_behind(chosen, tl.load(at), starts, text, ids, following))
     now = tl.load(step)
     tl.store(token, chosen)
     tl.store(logprob, value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -148,6 +147,8 @@ def _settings() -> Settings:
 
 def _tested(name: str, settings: Settings) -> dict[str, Any]:
     """Whether a sandbox holds, and what it is or why it is not there."""
+    import asyncio
+
     try:
         description, probes = asyncio.run(_find(name, settings))
     except GptOssError as error:

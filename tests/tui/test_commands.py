@@ -272,7 +272,7 @@ async def test_a_model_that_cannot_be_had_leaves_the_one_from_before(folder: Pat
         await until(pilot, lambda: "there is no model 'no-such-model'" in conversation(app))
         assert backend.used == []
         await command(pilot, "/model broken")
-        await until(pilot, lambda: "Going back to nano" in conversation(app), tries=1000)
+        await until(pilot, lambda: "nano is loaded again" in conversation(app), tries=1000)
         await ready(pilot, app)
         await say(pilot, app, "hi")
         assert "still here" in conversation(app)
@@ -316,7 +316,7 @@ async def test_themes_help_keys_and_quit(folder: Path) -> None:
         await until(pilot, lambda: composer(app).text == "/copy ")
         composer(app).set_draft("")
         await command(pilot, "/keys")
-        await until(pilot, lambda: "Think less" in screen(app))
+        await until(pilot, lambda: "Send the message" in screen(app))
         await pilot.press("escape")
         await command(pilot, "/quit")
         await until(pilot, lambda: app._exit)
@@ -342,7 +342,7 @@ async def test_what_may_not_run_now_says_so(folder: Path) -> None:
     async with app.run_test(size=WIDE) as pilot:
         await ready(pilot, app)
         await pilot.press(*"hi", "enter")
-        await until(pilot, lambda: "x x x" in conversation(app))
+        await until(pilot, lambda: "ready" not in status(app))
         await command(pilot, "/new")
         await until(pilot, lambda: "waits until the model is done" in conversation(app))
         assert composer(app).text == "/new"

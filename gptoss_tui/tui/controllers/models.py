@@ -79,14 +79,15 @@ class ModelController:
         before = self._loader.model
         agent = self._loader.agent
         session = agent.session_id if agent is not None and agent.turns() else None
-        if await self._use(name):
-            self._view.say("info", f"{to_terminal_line(name)} is loaded.")
-        elif before:
+        ending = f"{to_terminal_line(name)} is loaded."
+        if not await self._use(name):
+            ending = f"{to_terminal_line(before)} is loaded again, since {to_terminal_line(name)} could not be."
             self._view.say("info", f"Going back to {to_terminal_line(before)}.")
             if not await self._use(before):
                 return
         if session is not None:
             self._history.resume(session)
+        self._view.say("info", ending)
 
     async def _use(self, name: str) -> bool:
         await self._loader.use_model(name)

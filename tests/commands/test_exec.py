@@ -88,6 +88,32 @@ def test_without_approval_nothing_is_written_and_the_diff_is_shown(run_exec: Exe
     assert load_session(session).events[-1]["reason"] == "interrupted"
 
 
+CALL_HOOK = CALL_PATCH.replace("hello.py", ".husky/pre-commit")
+DENY = '[approvals]\n[[approvals.rules]]\nkind = "edit"\npattern = "*.py"\nverdict = "deny"\n'
+
+
+def test_a_protected_file_needs_all(run_exec: Exec, tmp_path: Path) -> None:
+    code, _, err = run_exec((CALL_HOOK, ANSWER), "--approve", "edits", "add a hook")
+    assert (code, (tmp_path / "work" / ".husky").exists()) == (3, False)
+    assert "+print('hello')" in err
+    code, _, _ = run_exec((CALL_HOOK, ANSWER), "--approve", "all", "add a hook")
+    assert (code, (tmp_path / "work" / ".husky" / "pre-commit").exists()) == (0, True)
+
+
+def test_a_workspace_can_forbid_even_with_all(run_exec: Exec, tmp_path: Path) -> None:
+    (tmp_path / "work" / ".gptoss-tui.toml").write_text(DENY)
+    code, _, err = run_exec((CALL_PATCH, ANSWER), "--approve", "all", "create hello.py")
+    assert (code, (tmp_path / "work" / "hello.py").exists()) == (0, False)
+    assert "A rule denies edits of *.py" in err
+
+
+def test_damaged_rules_stop_it_before_it_begins(run_exec: Exec, tmp_path: Path) -> None:
+    (tmp_path / "work" / ".gptoss-tui.toml").write_text("[approvals]\nmode = 1")
+    code, out, err = run_exec((CALL_PATCH, ANSWER), "--approve", "all", "create hello.py")
+    assert (code, out) == (1, "")
+    assert "mode must be one of" in err
+
+
 def test_raw_is_the_stream_with_special_tokens(run_exec: Exec) -> None:
     code, out, _ = run_exec((CALL_PATCH, ANSWER), "--raw", "--approve", "edits", "create hello.py")
     assert (code, out) == (0, CALL_PATCH + ANSWER + "\n")

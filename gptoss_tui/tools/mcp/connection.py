@@ -132,16 +132,18 @@ class Connection:
             self.problem = f"{what}: {last}" if last else what
 
     async def _connect(self, stack: AsyncExitStack, errors: IO[str]) -> Client:
+        import httpx2
         from mcp import Client
         from mcp.client.stdio import StdioServerParameters, stdio_client
         from mcp.client.streamable_http import streamable_http_client
-        from mcp.shared._httpx_utils import create_mcp_http_client
         from mcp.types import Implementation
 
         _quiet()
         config = self.config
         if config.url:
-            http = await stack.enter_async_context(create_mcp_http_client(headers=dict(config.headers)))
+            # A server may hold an answer open for as long as a call may take.
+            timeout = httpx2.Timeout(CONNECT_SECONDS, read=config.seconds + CONNECT_SECONDS)
+            http = await stack.enter_async_context(httpx2.AsyncClient(headers=dict(config.headers), timeout=timeout))
             transport = streamable_http_client(config.url, http_client=http)
         else:
             parameters = StdioServerParameters(

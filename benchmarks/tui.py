@@ -106,8 +106,8 @@ class Screen:
     def close(self) -> None:
         """End the program at once; its engine ends with it."""
         self.process.kill()
-        self.process.wait(10)
-        self._child.close(force=True)
+        self._child.wait()
+        os.close(self._child.child_fd)
 
 
 @contextmanager

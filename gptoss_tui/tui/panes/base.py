@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.segment import Segment
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
+from textual.strip import Strip
 from textual.widget import Widget
 
 from gptoss_tui.tui import lines
@@ -22,6 +24,16 @@ class Item(Block):
     """A block that the cursor can stand on."""
 
     selected = False
+
+
+class Empty(Block):
+    """What a pane is for, as long as nothing stands in it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def render(self, width: int, palette: Palette) -> list[Strip]:
+        return lines.rows(lines.paragraphs(self.text, max(8, width - 2), palette.faint), width, prefix=[Segment(" ")])
 
 
 class ItemView(Transcript, can_focus=True):
@@ -159,6 +171,7 @@ class Pane(Vertical):
 
     NAME: ClassVar[str]
     LABEL: ClassVar[str]
+    PURPOSE: ClassVar[str]
 
     class Closed(Message):
         """The title was clicked: the person wants the pane gone."""
@@ -172,6 +185,8 @@ class Pane(Vertical):
         self.title = PaneTitle(self.LABEL, id=f"{self.NAME}-title")
         self.view = ItemView(id=f"{self.NAME}-items")
         self._palette: Palette | None = None
+        self._empty = Empty(self.PURPOSE)
+        self.view.add(self._empty)
 
     def compose(self) -> ComposeResult:
         yield self.title
@@ -189,6 +204,11 @@ class Pane(Vertical):
 
     def flush(self) -> None:
         """Draw what changed, if it can be seen."""
+        if self.view.has(self._empty) == bool(self.view.items):
+            if self.view.items:
+                self.view.remove_block(self._empty)
+            else:
+                self.view.add(self._empty)
         if self.display:
             self.title.show(self.note())
             self.view.flush()

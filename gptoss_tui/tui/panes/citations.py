@@ -64,6 +64,7 @@ class CitationsPane(Pane):
     """The pages, in the order of the answers. Enter opens one at the lines that are cited."""
 
     NAME, LABEL = "citations", "Citations"
+    PURPOSE = "The pages that answers cite."
 
     class Wanted(Message):
         """The person wants to read a page where it is cited."""

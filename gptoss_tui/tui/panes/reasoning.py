@@ -76,6 +76,7 @@ class ReasoningPane(Pane):
     """Follows the newest thought. The turn that runs is open; when the next one begins it is folded."""
 
     NAME, LABEL = "reasoning", "Reasoning"
+    PURPOSE = "What the model thinks before it answers."
 
     def __init__(self) -> None:
         super().__init__()

@@ -63,6 +63,7 @@ class ToolsPane(Pane):
     """The calls, oldest first. Enter goes to the call in the conversation."""
 
     NAME, LABEL = "tools", "Tools"
+    PURPOSE = "What the model called, who allowed it, and what came of it."
 
     class Wanted(Message):
         """The person wants to see the call in the conversation."""

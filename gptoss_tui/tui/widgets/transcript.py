@@ -95,6 +95,10 @@ class Transcript(ScrollView, can_focus=False):
         """The blocks, oldest first."""
         return [entry.block for entry in self._flow.entries]
 
+    def has(self, block: Block) -> bool:
+        """Whether the block stands in it."""
+        return self._flow.index(block) is not None
+
     @property
     def drawn_rows(self) -> int:
         """How many rows are kept drawn; bounded, whatever the height of it all."""

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gptoss_tui.agent.events import DecisionKind, Event
-from gptoss_tui.agent.policy.book import WorkspaceFile
-from gptoss_tui.agent.policy.modes import Mode
-from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.settings import Mode
 from gptoss_tui.tools.base import Citation
 
 if TYPE_CHECKING:  # fronts import this before anything is on screen
+    from gptoss_tui.agent.policy.book import WorkspaceFile
+    from gptoss_tui.agent.policy.rules import Rule
     from gptoss_tui.undo import Choice, Conflict, UndoReport
 
 

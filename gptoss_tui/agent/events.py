@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.settings import Mode
 from gptoss_tui.tools.base import Citation, PreviewType
 
 SCHEMA_VERSION = 1

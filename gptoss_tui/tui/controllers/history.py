@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.commands import AgentPort, ContextReport, ResumedSession, UndoOutcome
@@ -11,7 +11,9 @@ from gptoss_tui.errors import UsageError
 from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.composing.message import split_message
 from gptoss_tui.tui.slash.record import Record
-from gptoss_tui.undo.types import Choice
+
+if TYPE_CHECKING:
+    from gptoss_tui.undo.types import Choice
 
 
 class HistoryView(Protocol):

@@ -136,7 +136,7 @@ async def test_other_requests_show_all_of_what_would_run(preview_type: str, prev
         await until(pilot, lambda: panel(app).grace.is_shown)
         assert all(line in screen(app) for line in preview.split("\n"))
         clock.now += 0.31
-        await pilot.click("#approval-keys", offset=(2, 0))
+        await pilot.click("#approval-keys", offset=(2, 1))  # below what the lasting answers allow
         await until(pilot, lambda: agent.decisions)
         assert agent.decisions[0][1].kind == "once"
 
@@ -146,7 +146,7 @@ async def test_a_click_before_300_ms_does_not_count() -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: panel(app).grace.is_shown)
-        await pilot.click("#approval-keys", offset=(2, 0))
+        await pilot.click("#approval-keys", offset=(2, 1))
         assert agent.decisions == []
         assert composer(app).text == ""
 

@@ -15,6 +15,7 @@ import asyncio
 import os
 import re
 import select
+import signal
 import statistics
 import sys
 import tempfile
@@ -105,9 +106,9 @@ class Screen:
 
     def close(self) -> None:
         """End the program at once; its engine ends with it."""
-        self.process.kill()
+        self._child.kill(signal.SIGKILL)
         self._child.wait()
-        os.close(self._child.child_fd)
+        self._child.close()
 
 
 @contextmanager

@@ -47,7 +47,6 @@ class EditCall:
             raise _for_model(error) from error
         return ToolResult(format_applied(self.plan.summary), data={"paths": list(self.plan.paths)})
 
-
     async def revise(self, text: str) -> EditCall:
         """The patch that a person made of it, in place of it. Raises ToolError."""
         root = self.plan.root
@@ -62,9 +61,7 @@ class EditCall:
         return call
 
 
-async def prepare_edit(
-    tool: str, make_plan: Callable[[], patch.Plan], write: WritePlan, source: str = ""
-) -> EditCall:
+async def prepare_edit(tool: str, make_plan: Callable[[], patch.Plan], write: WritePlan, source: str = "") -> EditCall:
     """Plan off the event loop. Raises ToolError with what the model should send instead."""
     try:
         planned, effect = await asyncio.to_thread(_planned, make_plan)

@@ -166,6 +166,15 @@ async def test_a_burst_of_keys_with_completions_loses_none(workspace: Path) -> N
         assert agent.prompts[0].startswith(f"{typed} ")
 
 
+async def test_editing_keys_in_a_burst_keep_their_place() -> None:
+    app, agent = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        burst = [("x", "x"), ("y", "y"), ("ctrl+u", "\x15"), ("a", "a"), ("b", "b"), ("left", None), ("c", "c")]
+        for key, character in [*burst, ("backspace", "\x7f"), ("end", None), ("d", "d"), ("enter", "\r")]:
+            app.post_message(Key(key, character))
+        await until(pilot, lambda: agent.prompts == ["abd"])
+
+
 # Completion
 
 

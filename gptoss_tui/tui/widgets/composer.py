@@ -22,6 +22,15 @@ PLACEHOLDER = "Ask something, or say what to change"
 GROWTH = 0.4
 """How much of the screen a long draft may take; beyond that it scrolls."""
 MIN_ROWS = 5
+_ELSEWHERE = ("ctrl+c", "super+c", "ctrl+d")
+"""Keys that do something else where there is nothing to edit: the screen decides."""
+_EDITING_KEYS = {
+    key: binding.action
+    for binding in TextArea.BINDINGS
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+    if key not in _ELSEWHERE
+}
 
 
 class ComposerListener(Protocol):
@@ -256,7 +265,7 @@ class Composer(TextArea):
             event.stop()
             event.prevent_default()
             return
-        action = self.own_keys.get(event.key)
+        action = self.own_keys.get(event.key) or _EDITING_KEYS.get(event.key)
         if action is None:
             await super()._on_key(event)
             return

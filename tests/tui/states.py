@@ -145,8 +145,8 @@ def still(act: Act, theme: str) -> Act:
     async def run(pilot: Pilot[int]) -> None:
         app = app_of(pilot)
         composer(app).cursor_blink = False
-        app.theme = theme
         await until(pilot, lambda: "ready" in status(app) or "no model" in status(app))
+        app.theme = theme
         await act(pilot)
         await pilot.pause()
 

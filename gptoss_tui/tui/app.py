@@ -18,6 +18,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.timer import Timer
 
 from gptoss_tui.engine.types import Engine, LoadProgress
 from gptoss_tui.harmony.messages import Effort
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort
     from gptoss_tui.settings import Settings
 
+SETTLE_SECONDS = 0.3
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -87,6 +89,7 @@ class GptOssApp(App[int]):
         self._clock = clock
         self._show_pages = show_pages
         self._hardware = hardware
+        self._settling: Timer | None = None
         self.state_file = StateFile(state_path)
         self.keymap: Keymap = read_keymap(keys or {})
         self.attention = AttentionController(self.write_to_terminal, clock, notifications, workspace)
@@ -146,6 +149,12 @@ class GptOssApp(App[int]):
     def on_app_blur(self) -> None:
         """The window lost the focus."""
         self.attention.focus(False)
+
+    def on_resize(self) -> None:
+        """Terminals move what is on them while their size changes: when it stays, everything is painted once more."""
+        if self._settling is not None:
+            self._settling.stop()
+        self._settling = None if self.is_headless else self.set_timer(SETTLE_SECONDS, self.redraw)
 
     def on_terminal_colours(self, message: TerminalColours) -> None:
         """The terminal said whether it is dark: follow it unless a theme was chosen."""

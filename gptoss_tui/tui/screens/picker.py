@@ -211,7 +211,7 @@ class PickerScreen(ModalScreen[Picked | None]):
         choices.max_rows = max(2, min(MAX_ROWS, rows - preview - 1 if stacked else rows))
         choices.refresh(layout=True)
         if self.picker.preview:
-            self.query_one("#picker-preview").styles.height = preview
+            self.query_one("#picker-preview").styles.height = preview + stacked  # the rule above it
 
     @on(ChoiceList.Chosen)
     def _clicked(self) -> None:

@@ -110,7 +110,7 @@ class ChoiceList(Widget):
 
     def _row(self, row: Choice, selected: bool, width: int) -> Text:
         left = lines.text(MARK if selected else "  ", self.palette.accent)
-        label = lines.text(row.label, self._label_style(row, selected))
+        label = lines.text("", Style.null()).append(row.label, self._label_style(row, selected))
         for place in row.positions:
             label.stylize(self.palette.heading, place, place + 1)
         if row.detail:

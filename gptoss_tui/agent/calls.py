@@ -124,6 +124,8 @@ class CallRunner:
 
     async def _prepare(self, call: SampledCall) -> PreparedCall:
         """Raises ToolError with what the model has to know."""
+        if call.doubt:
+            raise ToolError(f"The call was malformed and did not run: {call.doubt}. Make it again.")
         tool = self._find(call)
         if not call.complete:
             raise ToolError("The call was cut off before its end and did not run. Make it again, and shorter.")

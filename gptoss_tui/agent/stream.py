@@ -24,7 +24,11 @@ Kind = Literal["reasoning", "preamble", "answer", "call", "foreign"]
 
 @dataclass(frozen=True, slots=True)
 class SampledCall:
-    """A call as the model wrote it. Not `complete`: the generation was cut inside it, so it must not run."""
+    """A call as the model wrote it.
+
+    Not `complete`: the generation was cut inside it, so it must not run. Nor must it with a `doubt`, which says what of
+    it had to be guessed.
+    """
 
     item_id: str
     recipient: str
@@ -32,6 +36,7 @@ class SampledCall:
     arguments: str
     channel: str | None
     complete: bool
+    doubt: str = ""
 
 
 @dataclass(slots=True)
@@ -117,7 +122,13 @@ class StepStream:
                 self.answer = text
         elif item.kind == "call":
             self.call = SampledCall(
-                item.id, event.message.recipient or "", item.tool, text, event.message.channel, event.stop != "eos"
+                item.id,
+                event.message.recipient or "",
+                item.tool,
+                text,
+                event.message.channel,
+                event.stop != "eos",
+                event.doubt,
             )
         return events
 

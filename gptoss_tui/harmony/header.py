@@ -18,7 +18,7 @@ from gptoss_tui.harmony.tokenizer import CHANNEL, CONSTRAIN, SPECIAL_TOKENS
 
 CHANNELS = ("analysis", "commentary", "final")
 UNCLEAR_RECIPIENT = "unclear"
-"""Recipient of a call whose header names two different ones: no tool has that name, so nothing runs."""
+"""Recipient of a call whose header names two, or nobody who could reply: no tool has that name, so nothing runs."""
 
 Segment = tuple[int | None, str]
 
@@ -27,11 +27,16 @@ _TO = re.compile(r"\s*to=\s*([\w.:/-]*)(\S*)")
 _REPEATED_ROLE = re.compile(r"\s*(assistant)+")
 _NAMESPACED = re.compile(r"(functions|browser)\.\w")
 _TYPES = ("json", "code", "text")
+_HEADER_WORDS = re.compile(r"(?:\W|_)*(?:(?:analysis|commentary|final|json|code|channel|constrain|message)(?:\W|_)*)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header as understood. `rest` is text behind it when `<|message|>` is missing, `notes` what was recovered."""
+    """A header as understood.
+
+    `rest` is text behind it when `<|message|>` is missing, `notes` what was recovered. `doubt` is set when the author,
+    the recipient or where the content begins had to be guessed: a call under such a header must not run.
+    """
 
     role: Role
     name: str | None
@@ -41,6 +46,7 @@ class Header:
     rest: str = ""
     notes: tuple[str, ...] = ()
     channel_known: bool = True
+    doubt: str = ""
 
 
 @dataclass(slots=True)
@@ -53,6 +59,12 @@ class _Found:
     words: list[str] = field(default_factory=list)
     rest: str = ""
     notes: list[str] = field(default_factory=list)
+    doubt: str = ""
+
+    def guess(self, note: str) -> None:
+        """A note about something that a call depends on."""
+        self.notes.append(note)
+        self.doubt = self.doubt or note
 
 
 def read_header(segments: Sequence[Segment], *, has_role: bool, complete: bool, sampled: bool = True) -> Header:
@@ -104,7 +116,7 @@ def _read_role(text: str, found: _Found, *, complete: bool) -> str:
         return text
     if not complete:
         return text
-    found.notes.append(f"unknown author {word[:40]!r} was taken as the assistant")
+    found.guess(f"unknown author {word[:40]!r} was taken as the assistant")
     return behind
 
 
@@ -160,7 +172,9 @@ def _read_words(text: str, found: _Found, *, keep_rest: bool) -> None:
             if match[1]:
                 found.recipients.append(match[1])
             if match[2]:
-                found.notes.append(f"the recipient was cut before {match[2][:40]!r}")
+                cut = f"the recipient was cut before {match[2][:40]!r}"
+                # Control text that ran into a name is no part of it; anything else may be.
+                found.notes.append(cut) if _HEADER_WORDS.fullmatch(match[2]) else found.guess(cut)
             text = text[match.end() :]
             continue
         word = text.split(maxsplit=1)[0]
@@ -186,11 +200,19 @@ def _settle(found: _Found, *, complete: bool, sampled: bool) -> Header:
     if found.role in ("assistant", "tool"):
         channel, known = _settle_channel(found, recipient, complete=complete)
     if not complete and has_header:
-        found.notes.append("<|message|> was missing after the header")
+        found.guess("<|message|> was missing after the header")
     if sampled and found.role != "assistant":
         found.notes.append(f"the model wrote a message as {found.name or found.role}")
     return Header(
-        found.role, found.name, channel, recipient, content_type, found.rest, tuple(found.notes), channel_known=known
+        found.role,
+        found.name,
+        channel,
+        recipient,
+        content_type,
+        found.rest,
+        tuple(found.notes),
+        channel_known=known,
+        doubt=found.doubt,
     )
 
 
@@ -200,14 +222,23 @@ def _settle_recipient(found: _Found) -> str | None:
         if not named:
             return None
         found.words = [w for w in found.words if w not in named]
-        found.notes.append(f"recipient {named[0][:40]!r} stood without to=")
+        found.guess(f"recipient {named[0][:40]!r} stood without to=")
         found.recipients = named
     if len(set(found.recipients)) > 1:
-        found.notes.append("the header named two recipients, so the call has none")
+        found.guess("the header named two recipients, so the call has none")
         return UNCLEAR_RECIPIENT
     if len(found.recipients) > 1:
         found.notes.append("the recipient was written twice")
-    return None if found.recipients[0] == "all" else found.recipients[0]
+    recipient = found.recipients[0]
+    if found.role == "assistant" and _is_author(recipient):
+        # The reply's author would read as somebody else than a tool.
+        found.guess(f"recipient {recipient[:40]!r} is no tool's name, so the call has none")
+        return UNCLEAR_RECIPIENT
+    return None if recipient == "all" else recipient
+
+
+def _is_author(name: str) -> bool:
+    return name.partition(":")[0] in _ROLES or name.startswith("assistant")
 
 
 def _settle_content_type(found: _Found) -> str | None:

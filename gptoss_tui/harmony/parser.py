@@ -62,7 +62,8 @@ class MessageFinished:
 
     `num_tokens` are the fed ids that belong to it: skipped ones before it, its header, content and stop. `stop` is
     `eos` when the stream ended (or said `<|endoftext|>`) before the message did. `recovered`: one sentence for each
-    thing that was malformed.
+    thing that was malformed. `doubt` is the one because of which it is not certain who calls whom with what: empty for
+    a call that may run.
     """
 
     index: int
@@ -70,6 +71,7 @@ class MessageFinished:
     num_tokens: int
     stop: Stop
     recovered: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 ParserEvent = MessageStarted | ContentDelta | MessageFinished
@@ -90,6 +92,7 @@ class StreamParser:
         self._index = 0
         self._count = 0
         self._notes: list[str] = []
+        self._doubt = ""
         self._state: Literal["header", "content", "between"] = "header" if sampled else "between"
         # Header: (special token or None, pieces of text) pairs; `_has_role` once `<|start|>` was sampled.
         self._segments: list[tuple[int | None, list[str]]] = [(None, [])]
@@ -182,7 +185,7 @@ class StreamParser:
         if header.rest.strip() and not between_messages:
             self._count -= 1
             self._start_message(header)
-            self._notes.append("the message had no end before <|start|>")
+            self._doubt_it("the message had no end before <|start|>")
             self._finish_message("end")
             self._count = 1
         elif not between_messages:
@@ -210,6 +213,7 @@ class StreamParser:
         self._state = "content"
         self._header = header
         self._notes += header.notes
+        self._doubt = header.doubt
         if self._index and not self._has_role:
             self._notes.append("<|start|> was missing before the message")
         self._events.append(
@@ -239,7 +243,7 @@ class StreamParser:
                 held = len(self._held) + 1
                 self._held.clear()
                 self._count -= held
-                self._notes.append("the message had no end before the next header")
+                self._doubt_it("the message had no end before the next header")
                 self._finish_message("end")
                 self._count = held
                 self._start_message(header)
@@ -273,18 +277,26 @@ class StreamParser:
 
     def _add_special(self, token: int) -> None:
         spelled = self._tokenizer.decode([token])
+        is_first = not any(piece.strip() for piece in self._content)
         self._add_content(self._decoder.decode(b"", final=True) + spelled)
         note = f"{spelled} inside the content was kept as text"
-        if note not in self._notes:
+        if is_first:
+            self._doubt_it(f"{spelled} stood where the content begins, and was kept as text")
+        elif note not in self._notes:
             self._notes.append(note)
 
     def _split_at_start(self) -> None:
         """`<|start|>` is never text: the message has lost its end."""
         self._count -= 1
-        self._notes.append("the message had no end before <|start|>")
+        self._doubt_it("the message had no end before <|start|>")
         self._finish_message("end")
         self._count = 1
         self._begin_header(has_role=True)
+
+    def _doubt_it(self, note: str) -> None:
+        """Where the content begins or ends had to be guessed."""
+        self._notes.append(note)
+        self._doubt = self._doubt or note
 
     def _add_content(self, text: str) -> None:
         if text:
@@ -305,10 +317,10 @@ class StreamParser:
             name=header.name,
         )
         self._note_stop(message, stop)
-        self._events.append(MessageFinished(self._index, message, self._count, stop, tuple(self._notes)))
+        self._events.append(MessageFinished(self._index, message, self._count, stop, tuple(self._notes), self._doubt))
         self._index += 1
         self._count = 0
-        self._content, self._notes, self._header = [], [], None
+        self._content, self._notes, self._doubt, self._header = [], [], "", None
         # Behind <|end|> a sampled stream may go on without <|start|>; behind the other stops nothing is meant.
         self._begin_header(has_role=False)
         if stop != "end" or not self._sampled:

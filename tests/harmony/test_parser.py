@@ -111,6 +111,9 @@ MALFORMED = [
     ),
     ("<|channel|>commentary to=functions.x to=functions.x<|message|>{}<|call|>", [("commentary", "functions.x", "{}")]),
     ("<|channel|>commentary to=functions.x to=functions.y<|message|>{}<|call|>", [("commentary", "unclear", "{}")]),
+    ("<|channel|>commentary to=assistantfunctions.x<|message|>{}<|call|>", [("commentary", "unclear", "{}")]),
+    ("<|channel|>commentary to=user<|message|>{}<|call|>", [("commentary", "unclear", "{}")]),
+    ("<|channel|>commentary to=developer:x<|message|>{}<|call|>", [("commentary", "unclear", "{}")]),
     ("<|channel|>commentary to=functions.x?? json<|message|>{}<|call|>", [("commentary", "functions.x", "{}")]),
     ("<|channel|>commentary to=functions.x json extra<|message|>{}<|call|>", [("commentary", "functions.x", "{}")]),
     # <|message|> missing
@@ -162,6 +165,32 @@ def test_malformed_is_recovered_and_says_so(text: str, expected: Sequence[tuple[
             assert (got.message.channel, got.message.recipient, got.message.content) == wanted
             assert got.recovered
             assert all(note and "\n" not in note for note in got.recovered)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_sure"),
+    [
+        ("<|channel|>commentary to=functions.x?? json<|message|>{}<|call|>", True),
+        ("<|channel|>commentary to=functions.x<|channel|>commentary<|message|>{}<|end|>", True),
+        ("<|channel|>thoughts to=functions.x<|message|>y<|call|>", True),
+        (" to=functions.x<|message|>y<|call|>", True),
+        ("<|channel|>commentary to=functions.x!_y<|message|>{}<|call|>", False),
+        ("<|channel|>commentary functions.x<|message|>{}<|call|>", False),
+        ("<|channel|>commentary to=functions.x to=functions.y<|message|>{}<|call|>", False),
+        ("<|channel|>commentary to=system<|message|>{}<|call|>", False),
+        ("<|channel|>commentary to=functions.x{}<|call|>", False),
+        ("<|channel|>commentary to=functions.x<|message|><|message|>{}<|call|>", False),
+        ("<|channel|>commentary to=functions.x<|message|>{}<|start|>assistant", False),
+        ("<|channel|>commentary to=functions.x<|message|>{}<|channel|>final<|message|>", False),
+        ("<|start|>foo to=functions.x<|channel|>commentary<|message|>{}<|call|>", False),
+    ],
+)
+def test_a_call_is_doubted_when_whom_or_with_what_had_to_be_guessed(text: str, is_sure: bool) -> None:
+    """Channel and content type do not matter; the recipient and where the arguments begin and end do."""
+    first = parse_messages(wire(text))[0]
+    assert first.message.recipient is not None
+    assert (first.doubt == "") is is_sure
+    assert first.recovered
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import regex
-
 MAX_SCORED = 2000
 """Candidates that are scored one by one; better kinds of matches are taken first."""
 
@@ -85,6 +83,8 @@ class FuzzyIndex:
             at = -1
             while (at := self._blob.find(literal, at + 1)) >= 0:
                 yield at + (literal[0] == "\n")
+        import regex  # here, so that the first frame does not wait for it
+
         first, *others = (regex.escape(char, literal_spaces=True) for char in wanted)
         letters = first + "".join(f"[^{char}\\n]*+{char}" for char in others)
         for found in regex.finditer(rf"{letters}[^\n]*+", self._blob, concurrent=True):

@@ -1,8 +1,8 @@
 """JSON Schema as the TypeScript-like text in which the models were taught to read function parameters.
 
 Follows openai-harmony's rendering letter by letter wherever that is right. It differs where the library loses what the
-schema says: every line of a description is a comment, `anyOf`, `$ref`, `const` and enums of any type are rendered, and
-an array of a union is put in brackets.
+schema says: every line of a description is a comment, `anyOf`, `allOf`, `$ref`, `const` and enums of any type are
+rendered, and an array of a union is put in brackets.
 """
 
 from __future__ import annotations
@@ -45,14 +45,25 @@ def _type(schema: Any, scope: _Scope) -> str:
         return "".join(f"\n{scope.indent} | {_variant(v, scope)}" for v in schema["oneOf"])
     if isinstance(schema.get("anyOf"), list):
         return " | ".join(_distinct(_type(v, scope.deeper()) for v in schema["anyOf"])) or "any"
+    if isinstance(schema.get("allOf"), list) and "properties" not in schema:
+        return _all_of(schema["allOf"], scope)
     if "const" in schema:
         return _literal(schema["const"])
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
+        return " | ".join(_literal(value) for value in schema["enum"])
     kind = schema.get("type")
     if isinstance(kind, list):
         return " | ".join(_distinct(_named(k, schema, scope) for k in kind)) or "any"
-    if isinstance(schema.get("enum"), list) and schema["enum"]:
-        return " | ".join(_literal(value) for value in schema["enum"])
     return _named(kind, schema, scope)
+
+
+def _all_of(schemas: Sequence[Any], scope: _Scope) -> str:
+    """All of them at once; what says nothing about the type is left out, unions stand in brackets."""
+    parts = [(schema, _type(schema, scope.deeper())) for schema in schemas]
+    told = [(schema, written) for schema, written in parts if written != "any"]
+    if len(told) < 2:
+        return told[0][1] if told else "any"
+    return " & ".join(_distinct(f"({text})" if _is_union(schema, text) else text for schema, text in told))
 
 
 def _named(kind: Any, schema: Mapping[str, Any], scope: _Scope) -> str:

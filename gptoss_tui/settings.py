@@ -18,7 +18,7 @@ from platformdirs import user_config_path
 
 from gptoss_tui.engine.types import Dtype, EngineSpec, SamplingParams
 from gptoss_tui.errors import UsageError
-from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.harmony.messages import EFFORTS, Effort
 
 CONFIG_VARIABLE = "GPTOSS_TUI_CONFIG"
 PREFIX = "GPTOSS_TUI_"
@@ -27,10 +27,16 @@ SandboxChoice = Literal["auto", "docker", "bubblewrap"]
 Mode = Literal["read-only", "ask", "auto-edit", "full-auto"]
 """How much may happen without asking, the strictest first."""
 BrowserBackend = Literal["auto", "local", "exa", "youcom", "brave", "tavily", "searxng", "duckduckgo"]
+Runaways = Literal["stop", "ask", "off"]
+"""What happens to a model that repeats itself: it is made to go on without, the person is asked, nothing."""
 Notifications = Literal["auto", "osc9", "osc777", "bell", "off"]
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NOT_ZERO = ("context", "max_tokens", "threads")
+_NOT_NEGATIVE = (
+    *(f"reasoning_tokens_{effort}" for effort in EFFORTS),
+    "repeated_tokens",
+)
 _TABLES = {"keys"}
 """Settings that only the file has: a table each."""
 
@@ -46,6 +52,7 @@ class Settings:
     """All settings. None means that the model's or the machine's own default applies.
 
     `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
+    `reasoning_tokens_*` bound the thinking before a call or an answer, one for each effort; 0 does not.
     `compact_at` is in percent of the context, see `compacts_at`.
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
     `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`
@@ -64,6 +71,12 @@ class Settings:
     max_tokens: int | None = None
     compact_at: int | None = None
     reasoning_effort: Effort = "medium"
+    reasoning_tokens_low: int = 4096
+    reasoning_tokens_medium: int = 16384
+    reasoning_tokens_high: int = 0
+    runaways: Runaways = "stop"
+    repeated_tokens: int = 400
+    repeated_calls: int = 3
     mode: Mode | None = None
     developer_message: str | None = None
     apply_patch: bool = True
@@ -98,6 +111,15 @@ class Settings:
         if self.compact_at is not None:
             return self.compact_at
         return 0 if self.model == "nano" else COMPACT_AT
+
+    @property
+    def reasoning_tokens(self) -> dict[Effort, int]:
+        """How long the model may think at a stretch, by effort; 0 as long as it wants."""
+        return {
+            "low": self.reasoning_tokens_low,
+            "medium": self.reasoning_tokens_medium,
+            "high": self.reasoning_tokens_high,
+        }
 
     @property
     def offers_shell(self) -> bool:
@@ -242,6 +264,10 @@ def _check_range(name: str, value: Any, where: str) -> None:
         raise UsageError(f"{where} must be between 0 and 95, got {value}")
     if name in _NOT_ZERO and value < 1:
         raise UsageError(f"{where} must be at least 1, got {value}")
+    if name in _NOT_NEGATIVE and value < 0:
+        raise UsageError(f"{where} must be 0 or more, got {value}")
+    if name == "repeated_calls" and value < 2:
+        raise UsageError(f"{where} must be at least 2, got {value}")
     if name in ("temperature", "top_p"):
         try:
             SamplingParams(**{name: value})

@@ -27,6 +27,12 @@ MEANINGS = {
     "searxng_url": "the address of your SearXNG",
     "browser_folder": "the folder that `local` searches (default: the documentation that comes with the app)",
     "constrain_headers": "let the model write only well-formed headers, and call only tools that it is offered",
+    "reasoning_tokens_low": "how many tokens the model may think before it calls or answers, with low effort; 0: any",
+    "reasoning_tokens_medium": "the same with medium effort",
+    "reasoning_tokens_high": "the same with high effort",
+    "runaways": "a model that repeats itself is stopped and made to answer, or you are asked; or nothing happens",
+    "repeated_tokens": "so many tokens in a row that only repeat what stands before them are a runaway; 0: never",
+    "repeated_calls": "the same call with the same result so many times is a runaway",
     "python_sandbox": "what keeps Python in: `docker`, `bubblewrap`, or the first of them that works",
     "keys": 'keys of your own, a table of [action](keys.md) and keys: `[keys]`, then `chat.help = "Ctrl+Y, F1"`; '
     '`"none"` takes a key away',

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.settings import Runaways
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,14 +16,21 @@ class Limits:
     """The bounds of one turn.
 
     `tokens` bounds what is sampled in the turn (None: only the context does). `answer_tokens` of what is left are kept
-    back for a final answer, at most an eighth of the whole. After `repeats` identical calls with identical results the
-    model is told to stop, and the next such call ends the turn.
+    back for a final answer, at most an eighth of the whole. `reasoning_tokens` bounds what is thought before a call or
+    an answer (0 or no entry: not bounded).
+
+    A runaway is `repeats` identical calls with identical results, or `repeated_tokens` sampled tokens that only repeat
+    what stands before them. With `stop` the model is told to make another call (the same one again ends the turn), or
+    made to answer; with `ask` the turn ends, and the person says how it goes on.
     """
 
     tool_calls: int = 50
     repeats: int = 3
     tokens: int | None = None
     answer_tokens: int = 1024
+    reasoning_tokens: Mapping[Effort, int] = field(default_factory=dict)
+    runaways: Runaways = "stop"
+    repeated_tokens: int = 400
 
 
 class Budget:

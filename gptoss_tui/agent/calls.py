@@ -17,6 +17,7 @@ from gptoss_tui.agent.events import (
     ApprovalRequest,
     ApprovalResolved,
     Event,
+    RunawayDetected,
     ToolCall,
     ToolFinished,
     ToolOutputDelta,
@@ -71,6 +72,7 @@ class CallRunner:
         self._budget = budget
         self._emit = emit
         self._repeats = RepeatGuard(limits.repeats)
+        self._question: LimitMet | None = None
         self._open: SampledCall | None = None
         self._announced = False
         self._running = False
@@ -90,7 +92,7 @@ class CallRunner:
             prepared = await self._prepare(call)
         except ToolError as error:
             self._reply(call, "error", error.message, 0.0)
-            return None
+            return self._question
         self._announce(call, prepared.summary)
         permitted = await self._permit(call, prepared)
         if isinstance(permitted, ApprovalResolved):
@@ -98,7 +100,7 @@ class CallRunner:
         else:
             told = tell_revision(prepared, permitted) if permitted is not prepared else ""
             await self._run(call, permitted, told)
-        return None
+        return self._question
 
     def open(self, call: SampledCall) -> None:
         """`call` stands in the conversation and waits for its reply."""
@@ -243,12 +245,23 @@ class CallRunner:
         """Close the call with its result, cut to what the context has room for."""
         room = self._budget.context_left(len(self._history.prompt_ids())) // 2
         output = fit_output(output, self._tokenizer, max(room, _MIN_OUTPUT_TOKENS))
-        if self._repeats.record(call.tool, call.arguments, output):
+        runaway = self._limits.runaways != "off" and self._repeats.record(call.tool, call.arguments, output)
+        if runaway:
             output += (
                 f"\n\n[This same call has now given this same result {self._limits.repeats} times. "
                 "Do not make it again: use what you know, or answer.]"
             )
         self._finish(call, status, output, seconds)
+        if runaway:
+            self._tell_runaway(call)
+
+    def _tell_runaway(self, call: SampledCall) -> None:
+        """People hear of it; if they want to be asked, the turn ends here."""
+        asked = self._limits.runaways == "ask"
+        what = f"The model made the same call ({call.tool}) {self._limits.repeats} times, with the same result"
+        self._emit(RunawayDetected(item_id=call.item_id, kind="calls", what=what, asked=asked))
+        if asked:
+            self._question = LimitMet(what, "say `continue` to let it go on, or what it should do instead")
 
     def _finish(self, call: SampledCall, status: ToolStatus, output: str, seconds: float) -> None:
         self._announce(call, call.tool)

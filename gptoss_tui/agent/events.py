@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 
 TurnEnd = Literal["done", "interrupted", "limit", "failed"]
 ToolStatus = Literal["ok", "error", "denied", "cancelled"]
+RunawayKind = Literal["tokens", "calls"]
 DecisionKind = Literal["once", "session", "always", "deny", "edit"]
 
 
@@ -225,6 +226,19 @@ class Recovered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunawayDetected(Event):
+    """The model repeats itself: the same `tokens` in one message, or the same `calls`; `what` says it for people.
+
+    `asked`: the turn ends with it, and the person says how it goes on. Else the model was made to do something else.
+    """
+
+    item_id: str
+    kind: RunawayKind
+    what: str
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
     """Something that a person should know and that stops nothing, such as a session that cannot be saved."""
 
@@ -251,7 +265,8 @@ class StepFinished(Event):
 class TurnFinished(Event):
     """The last event of a turn. `answer` is the final text, `error` why it failed or which limit it met.
 
-    `unsent` are messages that were meant to steer the turn and came too late for it.
+    `incomplete`: the model was cut before the end of `answer`, which has what there is. `unsent` are messages that were
+    meant to steer the turn and came too late for it.
     """
 
     reason: TurnEnd
@@ -259,6 +274,7 @@ class TurnFinished(Event):
     error: str = ""
     hint: str = ""
     unsent: tuple[str, ...] = ()
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

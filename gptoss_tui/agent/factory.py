@@ -64,10 +64,21 @@ def build_agent(
         session_store=session_store or SessionStore(),
         undo_store=store,
         context_limit=settings.context,
-        limits=Limits(tokens=settings.max_tokens),
+        limits=build_limits(settings),
         compact_at=settings.compacts_at,
         raw=settings.raw,
         constrain_headers=settings.constrain_headers,
+    )
+
+
+def build_limits(settings: Settings) -> Limits:
+    """The bounds of each turn."""
+    return Limits(
+        tokens=settings.max_tokens,
+        runaways=settings.runaways,
+        repeats=settings.repeated_calls,
+        repeated_tokens=settings.repeated_tokens,
+        reasoning_tokens=settings.reasoning_tokens,
     )
 
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Literal, cast
 
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Budget, Limits
@@ -22,12 +22,14 @@ from gptoss_tui.agent.events import (
     PromptProgress,
     RawTokens,
     Recovered,
+    RunawayDetected,
     Steered,
     StepFinished,
     TurnFinished,
 )
 from gptoss_tui.agent.history import History, final_header
 from gptoss_tui.agent.meter import StepMeter
+from gptoss_tui.agent.runaway import LoopDetector
 from gptoss_tui.agent.stream import StepStream
 from gptoss_tui.engine.constraint import TokenAutomaton, Walk
 from gptoss_tui.engine.types import (
@@ -44,10 +46,14 @@ from gptoss_tui.errors import GptOssError
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
 from gptoss_tui.tools.registry import ToolRegistry
 
+Stopped = Literal["thinking", "loop"]
+"""Why we ended a generation: its thought was too long, or it repeated itself."""
+
 _log = logging.getLogger(__name__)
 
 _NO_ROOM = LimitMet("The context is full", "sum it up (/compact), start a new conversation, or give a larger --context")
 _NO_TOKENS = LimitMet("The turn has used up its tokens before the answer was complete", "say `continue`")
+_LOOP = LimitMet("The model repeats itself, so it was stopped", "say `continue`, or ask for something else")
 _NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, or change the reasoning effort")
 
 
@@ -103,6 +109,10 @@ class Turn:
         self._steps = 0
         self._answer_forced = False
         self._answer = ""
+        self._incomplete = False
+        self._detector = LoopDetector(0)
+        self._thought = 0
+        self._stopped: Stopped | None = None
         self._task: asyncio.Task[None] | None = None
         self._began = False
         self._interrupted = False
@@ -143,7 +153,8 @@ class Turn:
             finished = TurnFinished(reason="failed", error=what, hint="the conversation is kept; please report this")
         self._settle()
         self.over = True
-        self._emit(replace(finished, answer=self._answer, unsent=tuple(self._steering)))
+        unsent = tuple(self._steering)
+        self._emit(replace(finished, answer=self._answer, unsent=unsent, incomplete=self._incomplete))
 
     async def _loop(self) -> TurnFinished:
         while True:
@@ -195,31 +206,37 @@ class Turn:
         cut: FinishReason | None = "length"
         if self._room() > 0:
             cut = await self._generate(stream, self._room())
-        if cut is not None and stream.open == "answer":
+        if cut is not None and self._stopped is None and stream.open == "answer":
             cut = await self._generate(stream, self._answer_room())
         self._close_stream()
+        if self._stopped == "loop" and (stream.answer is not None or self._context.limits.runaways == "ask"):
+            self._take_answer(stream, cut)
+            return stream, _LOOP
         if stream.call is not None:
-            return stream, self._out_of_tokens() if cut is not None else None
+            return stream, self._out_of_tokens() if cut is not None and self._stopped is None else None
         if stream.answer is None and stream.preamble and cut is None:
             self._answer = stream.preamble
             return stream, None
         if stream.answer is None:
             return await self._force_answer(stream, cut)
-        self._take_answer(stream)
+        self._take_answer(stream, cut)
         return stream, self._out_of_tokens() if cut is not None else None
 
     async def _force_answer(self, ended: StepStream, cut: FinishReason | None) -> tuple[StepStream, LimitMet | None]:
         """Thinking ended without an answer: write the answer's header for the model, once a turn, and go on."""
         if self._answer_forced or self._answer_room() <= 0:
+            self._take_answer(ended, cut)
             return ended, self._out_of_tokens() if cut is not None else _NO_ANSWER
         self._answer_forced = True
+        why = _why(cut, self._stopped)
         stream = self._open_stream()
-        why = "the tokens ran out before the answer" if cut is not None else "the turn ended without an answer"
         self._feed(stream, final_header(self._context.tokenizer))
         self._emit(Recovered(item_id=stream.last_id, what=f"{why}, so the model was made to give it now"))
         cut = await self._generate(stream, self._answer_room())
         self._close_stream()
-        self._take_answer(stream)
+        self._take_answer(stream, cut)
+        if self._stopped == "loop":
+            return stream, _LOOP
         return stream, self._out_of_tokens() if cut is not None else None
 
     async def _generate(self, stream: StepStream, room: int) -> FinishReason | None:
@@ -243,20 +260,47 @@ class Turn:
                     case PrefillProgress(total, done, cached):
                         meter.read(event)
                         self._emit(PromptProgress(step=self._steps, total=total, done=done, cached=cached))
-                    case TokenBatch() if not stream.over:
+                    case TokenBatch() if not stream.over and self._stopped is None:
                         meter.sampled(len(event.tokens))
                         await self._take(stream, event)
                     case Finished():
                         self._finish_step(event.usage)
-                        return _cut(event.reason, stream)
+                        return "length" if self._stopped else _cut(event.reason, stream)
         return None
 
     async def _take(self, stream: StepStream, batch: TokenBatch) -> None:
         token_ids = [token.id for token in batch.tokens]
+        was_thinking, left = stream.open == "reasoning", self._thinking_left()
+        if was_thinking and left is not None:
+            del token_ids[left:]
         count = self._feed(stream, token_ids)
         self._budget.spend(count)
-        if stream.over and token_ids[count - 1] not in STOP_TOKENS:
+        self._thought += count if was_thinking else 0
+        self._look_at(stream, token_ids[:count])
+        if self._stopped or (stream.over and token_ids[count - 1] not in STOP_TOKENS):
             await self._context.engine.cancel()
+
+    def _thinking_left(self) -> int | None:
+        """Tokens that the thought may still have; None when nothing bounds it."""
+        effort = self._history.conversation.preamble.system.effort
+        bound = self._context.limits.reasoning_tokens.get(effort, 0)
+        return max(bound - self._thought, 0) if bound else None
+
+    def _look_at(self, stream: StepStream, token_ids: list[int]) -> None:
+        """Stop a generation that thinks too long or goes round in circles."""
+        if stream.over:
+            return
+        if period := self._detector.feed(token_ids):
+            self._stopped = "loop"
+            asked = self._context.limits.runaways == "ask"
+            what = (
+                f"The model repeats the same {period} tokens again and again"
+                if period > 1
+                else "The model repeats itself"
+            )
+            self._emit(RunawayDetected(item_id=stream.last_id, kind="tokens", what=what, asked=asked))
+        elif stream.open == "reasoning" and self._thinking_left() == 0:
+            self._stopped = "thinking"
 
     def _feed(self, stream: StepStream, token_ids: list[int]) -> int:
         """Put tokens into the stream and the history. Gives how many of them count."""
@@ -297,6 +341,9 @@ class Turn:
     def _open_stream(self) -> StepStream:
         self._stream = StepStream(self._context.tokenizer, self._next_item, self._calls.tool_name)
         self._walk = Walk(self._context.constraint) if self._context.constraint else None
+        limits = self._context.limits
+        self._detector = LoopDetector(limits.repeated_tokens if limits.runaways != "off" else 0)
+        self._thought, self._stopped = 0, None
         return self._stream
 
     def _next_item(self) -> str:
@@ -313,8 +360,10 @@ class Turn:
             self._calls.open(stream.call)
         self._show(events)
 
-    def _take_answer(self, stream: StepStream) -> None:
-        self._answer = stream.answer or ""
+    def _take_answer(self, stream: StepStream, cut: FinishReason | None) -> None:
+        """What the model said is the turn's answer, whole or as far as it came."""
+        self._answer = stream.answer if stream.answer is not None else stream.preamble or ""
+        self._incomplete = cut is not None
         if stream.answer is not None and not stream.answer.strip():
             self._emit(Notice(text="The model gave an empty answer", hint="ask again"))
 
@@ -323,7 +372,7 @@ class Turn:
         stream = self._stream
         self._close_stream()
         if stream is not None and stream.answer is not None:
-            self._answer = stream.answer
+            self._answer, self._incomplete = stream.answer, not stream.over
         if self._meter is not None:
             self._finish_step(self._meter.usage())
         self._calls.settle()
@@ -337,8 +386,16 @@ class Turn:
         return self._budget.answer_room(len(self._history.prompt_ids()))
 
     def _out_of_tokens(self) -> LimitMet:
+        self._incomplete = True
         left = self._budget.context_left(len(self._history.prompt_ids()))
         return _NO_ROOM if left <= 0 else _NO_TOKENS
+
+
+def _why(cut: FinishReason | None, stopped: Stopped | None) -> str:
+    """Why the answer has to be asked for."""
+    if stopped is not None:
+        return {"thinking": "the tokens for thinking were used up", "loop": "the model repeated itself"}[stopped]
+    return "the tokens ran out before the answer" if cut is not None else "the turn ended without an answer"
 
 
 def _cut(reason: FinishReason, stream: StepStream) -> FinishReason | None:

@@ -20,6 +20,7 @@ from gptoss_tui.agent.events import (
     ReasoningDelta,
     ReasoningDone,
     Recovered,
+    RunawayDetected,
     ToolCall,
     ToolFinished,
     TurnFinished,
@@ -133,7 +134,7 @@ class TextOutput:
                 self._say("* the conversation is summed up, since the context is nearly full")
             case CompactionFinished() if event.error:
                 self._say(f"  error: {event.error}")
-            case Recovered():
+            case Recovered() | RunawayDetected():
                 self._say(f"note: {event.what}")
             case Notice():
                 self._say(f"note: {event.text}")

@@ -57,7 +57,7 @@ class Speaker:
                 self._line(f"Tool: {to_terminal_line(event.summary)}")
             case ev.ToolFinished():
                 self._result(event)
-            case ev.Recovered():
+            case ev.Recovered() | ev.RunawayDetected():
                 self._line(f"Note: {event.what}")
             case ev.Notice():
                 self._line(f"Note: {event.text} {event.hint}".rstrip())

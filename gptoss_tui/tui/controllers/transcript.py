@@ -149,6 +149,8 @@ class TranscriptController:
                 self._cite(event)
             case ev.Recovered():
                 self._add(NoticeBlock("warning", safe(event.what)))
+            case ev.RunawayDetected():
+                self._add(NoticeBlock("warning", safe(event.what)))
             case ev.Notice():
                 self._add(NoticeBlock("warning", safe(event.text), safe(event.hint)))
             case ev.CompactionStarted() | ev.CompactionDelta() | ev.CompactionFinished():

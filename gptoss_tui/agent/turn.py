@@ -231,7 +231,7 @@ class Turn:
         why = _why(cut, self._stopped)
         stream = self._open_stream()
         self._feed(stream, final_header(self._context.tokenizer))
-        self._emit(Recovered(item_id=stream.last_id, what=f"{why}, so the model was made to give it now"))
+        self._emit(Recovered(item_id=stream.last_id, what=f"{why}, so the model was made to answer now"))
         cut = await self._generate(stream, self._answer_room())
         self._close_stream()
         self._take_answer(stream, cut)

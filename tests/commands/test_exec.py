@@ -174,6 +174,7 @@ def test_a_model_that_cannot_be_loaded_is_1_also_in_json(
         "error": "It does not fit",
         "hint": "use a smaller one",
         "unsent": [],
+        "incomplete": False,
     }
     assert "It does not fit" in err
 

@@ -58,7 +58,7 @@ _WRAPPERS: Final[Mapping[str, _Wrapper]] = {
     "sudo": _Wrapper(_options(_SUDO_VALUES), stays=True, unclear=_options("-e -s -i --edit --shell --login")),
     "doas": _Wrapper(_options("-u -C"), stays=True, unclear=_options("-s")),
     "chroot": _Wrapper(_options("--userspec --groups"), operands=1, stays=True),
-    "watch": _Wrapper(_options("-n -d --interval"), stays=True),
+    "watch": _Wrapper(_options("-n --interval"), stays=True),
 }
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 
@@ -121,7 +121,7 @@ def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
             at += 1
             break
         if word.startswith("-") and len(word) > 1:
-            if option in wrapper.unclear or (not word.startswith("--") and word[:2] in wrapper.unclear):
+            if _unsure(option, wrapper):
                 return None
             at += 2 if option in wrapper.values and not joined else 1
         elif wrapper.stays and _ASSIGNMENT.match(word):
@@ -134,11 +134,22 @@ def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
     return words[at + operands :]
 
 
+def _unsure(option: str, wrapper: _Wrapper) -> bool:
+    """Whether `option` makes it impossible to say what runs, or hides one with a value: `-ao`, `--outp`."""
+    valued = wrapper.values | wrapper.unclear
+    if option.startswith("--"):
+        return option in wrapper.unclear or (option not in valued and any(name.startswith(option) for name in valued))
+    if option[:2] in valued:
+        return option[:2] in wrapper.unclear
+    return any(f"-{letter}" in valued for letter in option[2:])
+
+
 def _script(words: Words, depth: int) -> list[Words] | None:
     """`bash -c TEXT` is its text; `bash FILE` is itself; a shell that reads commands from stdin is not clear."""
     for at, word in enumerate(words[1:], 1):
         if word.startswith("-") and not word.startswith("--") and "c" in word:
-            return _all_of(parse_words(words[at + 1]), depth + 1) if at + 1 < len(words) else None
+            text = words[at + 1] if at + 1 < len(words) else "-"
+            return None if "o" in word or text.startswith(("-", "+")) else _all_of(parse_words(text), depth + 1)
         if not word.startswith(("-", "+")):
             return [words]
         if word not in ("-l", "-e", "-x", "-u", "-n", "--login", "--noprofile", "--norc", "--posix"):

@@ -101,6 +101,8 @@ def test_any_text_is_words_or_nothing(text: str) -> None:
         ("eval 'ls; rm x'", (("ls",), ("rm", "x"))),
         (r"find . -exec rm {} \;", (("find", ".", "-exec", "rm", "{}", ";"), ("rm", "{}"))),
         ("timeout 5", (("timeout", "5"),)),
+        ("watch -d rm ls", (("watch", "-d", "rm", "ls"), ("rm", "ls"))),
+        ("timeout -k5 --signal=KILL 5 nice -n10 stdbuf -oL ls", (("ls",),)),
         ("env", (("env",),)),
     ],
 )
@@ -114,6 +116,8 @@ def test_wrappers_are_taken_off(command: str, words: tuple[tuple[str, ...], ...]
         *("xargs -I{} {}", "xargs -i rm {}", "env -S 'rm x'", "sudo -s", "sudo -i", "curl x | sh", "bash", "bash -c"),
         *("bash -c '$X'", "sh -s x", "eval '$X'", r"find . -exec {} \;", "time -o x ls", "bash -O extglob -c ls"),
         "timeout " * 20 + "ls",
+        *("exec -ca ls rm x", r"\time -ao ls rm x", r"\time --outp ls rm x", "timeout -vk 5 5 rm x", "env -iu X rm x"),
+        *("bash -oc history 'rm x'", "bash -c -e 'rm x'", "timeout --sig KILL 5 rm x", "env -iS 'rm x'"),
     ],
 )
 def test_wrappers_whose_command_cannot_be_told_have_no_words(command: str) -> None:

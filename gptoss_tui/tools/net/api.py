@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gptoss_tui.tools.net import bodies
-from gptoss_tui.tools.net.errors import FetchError, StatusError, TooSlowError, UnreachableError, UnreadableError
+from gptoss_tui.tools.net.errors import FetchError, StatusError, TooSlowError, UnreachableError, UnreadableError, told
 from gptoss_tui.tools.net.fetch import USER_AGENT, load_library, retry_after
 from gptoss_tui.tools.net.retry import Sleep, retrying
 
@@ -69,7 +69,7 @@ async def _once(call: ApiCall, proxy: str | None) -> Any:
     except TimeoutError:
         raise TooSlowError(f"{call.service} did not answer within {_SECONDS:.0f} seconds.") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise UnreachableError(f"{call.service} cannot be reached: {_hidden(call, str(error))}") from None
+        raise UnreachableError(f"{call.service} cannot be reached: {_hidden(call, told(error))}") from None
     if status != 200:
         raise _failed(call, status, said, wait)
     try:

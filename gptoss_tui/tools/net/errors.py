@@ -48,3 +48,12 @@ class TooSlowError(FetchError):
 
 class UnreadableError(FetchError):
     """The answer is in a form that is not read: an image, an encoding that was not asked for."""
+
+
+def told(error: Exception) -> str:
+    """What an error of the connection says, without the address: it may be a proxy's, with its password in it."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{error.status} {error.message}"
+    return str(error) or type(error).__name__

@@ -24,6 +24,7 @@ from gptoss_tui.tools.net.errors import (
     StatusError,
     TooSlowError,
     UnreachableError,
+    told,
 )
 from gptoss_tui.tools.net.urls import WEB_PORTS, WebUrl, parse_web_url
 
@@ -177,5 +178,4 @@ def _typed(url: WebUrl, error: Exception) -> FetchError:
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, TimeoutError):
         return TooSlowError(f"{url.host} does not answer.")
-    what = str(error) or type(error).__name__
-    return UnreachableError(f"Error fetching URL `{url.text}`: {what[:200]}")
+    return UnreachableError(f"Error fetching URL `{url.text}`: {told(error)[:200]}")

@@ -10,6 +10,8 @@ import pytest
 
 from gptoss_tui.tools.net.api import ApiCall, call_api
 from gptoss_tui.tools.net.errors import FetchError, StatusError, UnreachableError, UnreadableError
+from gptoss_tui.tools.net.fetch import fetch
+from gptoss_tui.tools.net.urls import parse_web_url
 from tests.tools.net.servers import Site, response
 
 KEY = "sk-very-secret-0123456789"
@@ -103,3 +105,15 @@ async def test_what_is_sent(site: Site) -> None:
     assert await call_api(sent) == {"results": []}
     method, path, headers, body = site.requests[0]
     assert (method, path, headers["k"], body) == ("GET", "/search?q=a+b%26c", KEY, b"")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n", b"nonsense\r\n\r\n"])
+async def test_the_password_of_a_proxy_is_told_to_nobody(site: Site, answer: bytes) -> None:
+    site.answers["example.test:443"] = answer
+    proxy = f"http://somebody:{KEY}@127.0.0.1:{site.port}"
+    with pytest.raises(FetchError) as asked:
+        await call_api(ApiCall("Service", "GET", "https://example.test/"), proxy=proxy, sleep=Pauses())
+    with pytest.raises(FetchError) as read:
+        await fetch(parse_web_url("https://example.test/"), site.policy(proxy=proxy))
+    assert site.requests
+    assert KEY not in asked.value.message + read.value.message

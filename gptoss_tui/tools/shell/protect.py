@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,13 @@ _GIT_PROGRAMS: Final = ("config", "hooks", "modules", "worktrees", "info")
 
 _GIT_PLANTS: Final = ("commondir", "config.worktree")
 """Files that send git to another configuration; no repository of its own has them."""
+
+_HOOKS: Final = "hooks"
+
+Identity = tuple[int, int, int, str]
+"""Device, number and type of a file, and where a link leads: another one of the same name has another."""
+
+_ANY: Final = (0, 0, 0, "")
 
 _SECRETS: Final = (
     *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".pypirc", ".npmrc"),
@@ -68,12 +76,20 @@ def _subcommand(words: Words) -> str:
 def protected_paths(root: Path, *, git: bool) -> Iterator[Path]:
     """The existing paths of the workspace at `root` that must be read-only. `git` True leaves its .git writable."""
     for path in _protected(root):
-        if path.is_symlink():
-            continue  # a link cannot be mounted on; what it leads to is read-only or protected by its own name
-        if git and path == root / GIT and path.is_dir():
-            yield from (path / part for part in _GIT_PROGRAMS if (path / part).exists())
+        real = Path(os.path.realpath(path))
+        if path.is_symlink() and not (real.exists() and real != root and real.is_relative_to(root)):
+            continue  # a link cannot be mounted on; what it leads to is read-only, or everything
+        if git and path == root / GIT and real.is_dir():
+            yield from (real / part for part in _GIT_PROGRAMS if (real / part).exists())
         else:
-            yield path
+            yield real
+
+
+def missing_hooks(root: Path) -> Path | None:
+    """The folder of hooks that the repository of the workspace at `root` lacks, and git would obey if it had it."""
+    git = Path(os.path.realpath(root / GIT))
+    lacks = git.is_dir() and git.is_relative_to(root) and not os.path.lexists(git / _HOOKS)
+    return git / _HOOKS if lacks else None
 
 
 def _protected(root: Path) -> Iterator[Path]:
@@ -90,22 +106,35 @@ def _protected(root: Path) -> Iterator[Path]:
             folders.clear()
 
 
-def present(root: Path) -> frozenset[str]:
-    """The protected names that the workspace has, to be compared after a command ran."""
+def present(root: Path) -> Mapping[str, Identity]:
+    """The protected names that the workspace has and which files they are, to be compared after a command ran."""
     git = root / GIT
     own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that has such files for good reason
-    plants = (f"{GIT}/{plant}" for plant in _GIT_PLANTS if own and os.path.lexists(git / plant))
-    return frozenset((*(str(path.relative_to(root)) for path in _protected(root)), *plants))
+    plants = {name: _ANY for name in _plants() if own and os.path.lexists(root / name)}
+    return {str(path.relative_to(root)): _identity(path) for path in _protected(root)} | plants
 
 
-def remove_plants(root: Path, before: frozenset[str]) -> tuple[str, ...]:
-    """Remove what would send git to another configuration; give all protected names that are new."""
-    new = tuple(sorted(present(root) - before))
+def remove_plants(root: Path, before: Mapping[str, Identity]) -> tuple[str, ...]:
+    """Remove what would send git to another configuration; give all protected names that are new, or new files."""
+    new = tuple(sorted(name for name, which in present(root).items() if before.get(name) != which))
     for name in new:
-        if name in {f"{GIT}/{plant}" for plant in _GIT_PLANTS}:
+        if name in _plants():
             with contextlib.suppress(OSError):  # gone, or a folder, which git cannot read
                 os.unlink(root / name)
     return new
+
+
+def _plants() -> tuple[str, ...]:
+    return tuple(f"{GIT}/{plant}" for plant in _GIT_PLANTS)
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        status = os.lstat(path)
+        kind = stat.S_IFMT(status.st_mode)
+        return status.st_dev, status.st_ino, kind, os.readlink(path) if kind == stat.S_IFLNK else ""
+    except OSError:
+        return _ANY
 
 
 def secret_paths(home: Path) -> Iterator[Path]:

@@ -24,7 +24,7 @@ from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.python.seccomp import assemble, machines
 from gptoss_tui.tools.shell import idmap
 from gptoss_tui.tools.shell.process import Launch
-from gptoss_tui.tools.shell.protect import GIT, protected_paths, secret_paths
+from gptoss_tui.tools.shell.protect import GIT, missing_hooks, protected_paths, secret_paths
 
 BASH: Final = "/bin/bash"
 _NOBODY = str(idmap.NOBODY)
@@ -124,6 +124,8 @@ class ShellSandbox:
             yield from ("--bind", str(source / GIT), str(git))
         for path in protected_paths(self.root, git=access.git):
             yield from ("--ro-bind", str(source / path.relative_to(self.root)), str(path))
+        if access.git and (hooks := missing_hooks(self.root)):
+            yield from ("--perms", "0755", "--tmpfs", str(hooks), "--remount-ro", str(hooks))
 
 
 def _first(processes: int) -> str:

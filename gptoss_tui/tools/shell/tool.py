@@ -56,6 +56,8 @@ class ShellTool:
         if found := _PATCH.match(request.command):
             if self.patch is None:
                 raise ToolError("shell: apply_patch is switched off here.")
+            if self._directory(request.workdir) != self.workspace.root:
+                raise ToolError("shell: paths of a patch begin at the workspace. Name them so, and leave workdir out.")
             return await self.patch.prepare(found["here"] or found["text"])
         return await self.plan(request)
 
@@ -144,7 +146,7 @@ class ShellCall:
             outcome = await run_process(launch, limits, on_output)
         finally:
             os.close(seccomp)
-            new = remove_plants(root, before)
+            new = await asyncio.to_thread(remove_plants, root, before)
         return outcome, new
 
 
@@ -158,7 +160,9 @@ def report(outcome: Outcome, limits: Limits, new: tuple[str, ...] = ()) -> str:
     elif not outcome.text:
         notes.append("[No output, exit code 0.]")
     if new:
-        notes.append(f"[It created {', '.join(new)}, which other programs obey: the user should look at it.]")
+        notes.append(
+            f"[It created or replaced {', '.join(new)}, which other programs obey: the user should look at it.]"
+        )
     return "\n".join((outcome.text.rstrip("\n"), *notes)).lstrip("\n") if notes else outcome.text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,40 @@ async def test_a_command_that_was_approved_may_commit_but_plant_nothing(shell: S
     assert not (root / ".git/hooks/post-commit").exists()
 
 
+async def test_a_repository_without_hooks_gets_none(shell: ShellTool, root: Path) -> None:
+    shutil.rmtree(root / ".git/hooks")
+    done = await result(
+        shell, "git add a.txt && git commit -qm first; mkdir -p .git/hooks; echo x > .git/hooks/post-commit"
+    )
+    assert "Read-only file system" in done.text
+    assert not (root / ".git/hooks/post-commit").exists()
+    assert await call(shell, "git log --format=%s") == "first\n"
+
+
+@pytest.mark.parametrize("before", ["", "git add -n a.txt; "])
+async def test_a_repository_behind_a_link_keeps_its_hooks_and_configuration(
+    shell: ShellTool, root: Path, before: str
+) -> None:
+    os.rename(root / ".git", root / "data")
+    os.symlink("data", root / ".git")
+    config = (root / "data/config").read_text()
+    await result(shell, f"{before}echo x >> data/config; echo x > data/hooks/post-commit")
+    assert (root / "data/config").read_text() == config
+    assert not (root / "data/hooks/post-commit").exists()
+    done = await result(shell, "rm .g''it && mkdir .g''it")
+    assert "[It created or replaced .git, which" in done.text
+
+
+async def test_a_repository_that_was_moved_away_and_replaced_is_named(shell: ShellTool, root: Path) -> None:
+    os.makedirs(root / "sub/.git")
+    done = await result(shell, "mkdir -p a/b/c/d && mv sub a/b/c/d && mkdir -p sub/.git")
+    assert "[It created or replaced sub/.git, which" in done.text
+
+
 async def test_new_files_that_other_programs_obey_are_named(shell: ShellTool, root: Path) -> None:
     (root / ".bashrc").write_text("mine\n")
     done = await result(shell, "mkdir -p .vscode sub/.git && touch sub/.git/config; echo x > .bashrc")
-    assert "[It created .vscode, sub/.git" in done.text
+    assert "[It created or replaced .vscode, sub/.git" in done.text
     assert (root / ".bashrc").read_text() == "mine\n"
 
 
@@ -155,7 +186,7 @@ async def test_a_link_to_another_repository_does_not_lead_the_clearing_up_there(
     (other / "commondir").write_text("kept")
     shell = ShellTool(Workspace(plain))
     done = await result(shell, f"ln -s {other} .git")
-    assert "[It created .git, which" in done.text
+    assert "[It created or replaced .git, which" in done.text
     assert (other / "commondir").read_text() == "kept"
 
 
@@ -337,6 +368,12 @@ async def test_a_patch_through_the_shell_is_a_patch(shell: ShellTool, root: Path
     assert (prepared.effect.kind, prepared.effect.paths) == ("edit", ("n.txt",))
     await prepared.run(lambda text: None)
     assert (root / "n.txt").read_text() == "it\n"
+
+
+async def test_a_patch_in_another_folder_is_not_applied_to_a_file_of_the_same_name(shell: ShellTool) -> None:
+    patch = "*** Begin Patch\n*** Update File: a.txt\n@@\n-one\n+1\n*** End Patch"
+    with pytest.raises(ToolError, match="begin at the workspace"):
+        await shell.prepare(json.dumps({"cmd": ["apply_patch", patch], "workdir": "sub"}))
 
 
 async def test_without_patches_a_patch_through_the_shell_is_refused(shell: ShellTool) -> None:

@@ -31,6 +31,30 @@ async def test_two_recipients_run_nothing(tmp_path: Path) -> None:
     assert_valid(agent, engine)
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        CALL_PATCH.replace("<|channel|>commentary<|message|>", "<|channel|>commentary"),
+        CALL_PATCH.replace("commentary<|message|>", "commentary<|message|><|message|>"),
+        CALL_PATCH.replace(
+            " to=functions.apply_patch<|channel|>commentary", "<|channel|>commentary functions.apply_patch"
+        ),
+        CALL_PATCH.replace("assistant to=", "somebody to="),
+        CALL_PATCH.replace("<|call|>", "<|start|>assistant<|channel|>final<|message|>Done.<|return|>"),
+        CALL_PATCH.replace("to=functions.apply_patch", "to=user"),
+    ],
+    ids=["no end of the header", "two ends", "no to=", "another author", "no end of the call", "to an author"],
+)
+async def test_a_call_that_had_to_be_guessed_does_not_run_and_the_model_hears_why(tmp_path: Path, damaged: str) -> None:
+    agent = make_agent(engine := make_engine(damaged, ANSWER), tmp_path, mode="auto-edit")
+    events = await run_turn(agent)
+    assert only(events, ToolFinished).status == "error"
+    assert "malformed and did not run" in only(events, ToolFinished).output
+    assert files_in(tmp_path) == []
+    assert only(events, TurnFinished).reason == "done"
+    assert_valid(agent, engine)
+
+
 async def test_a_call_that_ends_like_a_message_stops_the_generation(tmp_path: Path) -> None:
     invented = "<|start|>functions.list_files to=assistant<|channel|>commentary<|message|>secret.txt<|end|>"
     script = call("list_files", "{}").replace("<|call|>", "<|end|>") + invented + ANSWER

@@ -16,6 +16,7 @@ from gptoss_tui.tools.shell.wrappers import SHELLS
 DEFAULT_SECONDS: Final = 120
 MAX_SECONDS: Final = 600
 MAX_COMMAND: Final = 20_000
+_ENDLESS: Final = 1e18
 
 SHELL = FunctionDeclaration(
     name="shell",
@@ -106,15 +107,18 @@ def _command(value: object) -> str:
 
 
 def _milliseconds(value: object) -> object:
-    return max(1, round(value / 1000)) if isinstance(value, int | float) else value
+    """As seconds, within bounds already: a large number of them is not read as milliseconds once more."""
+    return min(value, MAX_SECONDS * 1000) / 1000 if isinstance(value, int | float) and value > 0 else value
 
 
 def _seconds(value: object) -> int:
     """Seconds; a number that can only be milliseconds is read as such."""
-    if isinstance(value, str) and value.strip().isdigit():
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         return DEFAULT_SECONDS
+    if value >= _ENDLESS:
+        return MAX_SECONDS
     seconds = value / 1000 if value > MAX_SECONDS and value >= 1000 else value
     return max(1, min(MAX_SECONDS, round(seconds)))
 

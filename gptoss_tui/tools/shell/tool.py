@@ -85,10 +85,14 @@ class ShellTool:
     def _directory(self, workdir: str) -> Path:
         """The folder that the model names. Raises ToolError when it is none of the workspace."""
         root = self.workspace.root
-        path = Path(os.path.realpath(root / os.path.expanduser(workdir)))
+        try:
+            path = Path(os.path.realpath(root / os.path.expanduser(workdir)))
+            there = path.is_dir()
+        except (OSError, ValueError):  # too long, closed, or no text that can be a name
+            raise ToolError("shell: workdir names no folder of the workspace.") from None
         if not path.is_relative_to(root):
             raise ToolError(f"shell: {workdir} is not in the workspace. Commands run in {root} and below.")
-        if not path.is_dir():
+        if not there:
             raise ToolError(f"shell: there is no folder {workdir} in the workspace.")
         return path
 

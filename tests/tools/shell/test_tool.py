@@ -14,8 +14,10 @@ import pytest
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.base import Effect, RevisableCall, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
+from gptoss_tui.tools.shell.arguments import read_request
 from gptoss_tui.tools.shell.sandbox import ShellSandbox, find_shell_sandbox
 from gptoss_tui.tools.shell.tool import ShellTool
+from gptoss_tui.tools.workspace import open_workspace
 from tests.processes import running, until
 from tests.tools.calls import call, result
 
@@ -347,6 +349,29 @@ async def test_forms_that_models_write(shell: ShellTool, arguments: str) -> None
 async def test_wrong_arguments_show_the_right_form(shell: ShellTool, arguments: str) -> None:
     with pytest.raises(ToolError, match='"command": "ls -la"'):
         await shell.prepare(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        ('{"timeout_ms": 5000}', 5),
+        ('{"timeout_ms": 3600000}', 600),
+        ('{"timeout_ms": 1e999}', 600),
+        ('{"timeout": 1e999}', 600),
+        ('{"timeout": 1' + "0" * 400 + "}", 600),
+        ('{"timeout": "\u00b2"}', 120),
+        ('{"timeout": "' + "9" * 5000 + '"}', 120),
+        ('{"timeout": NaN}', 120),
+    ],
+)
+def test_any_number_is_a_time_within_bounds(arguments: str, seconds: int) -> None:
+    assert read_request(arguments.replace("{", '{"command": "ls", ')).seconds == seconds
+
+
+@pytest.mark.parametrize("workdir", ["a\0b", "x" * 5000, "\ud800", "~nobody-of-that-name"])
+async def test_a_folder_that_is_no_name_is_refused_in_words(root: Path, workdir: str) -> None:
+    with pytest.raises(ToolError, match="no folder"):
+        await ShellTool(open_workspace(root)).prepare(json.dumps({"command": "ls", "workdir": workdir}))
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,12 @@ def _rules(entries: object, place: str, scope: Scope) -> tuple[Rule, ...]:
 
 def _pattern(kind: RuleKind, value: object, place: str) -> Pattern:
     words = [value] if isinstance(value, str) and kind in ("edit", "host") else value
-    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+    empty = slice(1, None) if kind in ("command", "command-prefix") else slice(0)  # `grep '' file` has an empty word
+    if (
+        not isinstance(words, list)
+        or not all(isinstance(word, str) for word in words)
+        or words.count("") > words[empty].count("")
+    ):
         raise PolicyError(f"{place}: pattern must be a list of words, got {value!r}")
     wanted = _WORDS.get(kind)
     if (wanted is None and not words) or (wanted is not None and len(words) != wanted):

@@ -64,7 +64,9 @@ class RuleStore:
         return Kept(tuple(self._rule(entry) for entry in entries), trusted)
 
     def add(self, *rules: Rule) -> None:
-        """Keep rules for good. Raises PolicyError, with nothing kept."""
+        """Keep rules for good. Raises PolicyError, with nothing kept, also for one that could not be read again."""
+        for rule in rules:
+            _read(_entry(rule))
         with self._changing() as kept:
             known = {rule.id for rule in kept.rules}
             self._write(replace(kept, rules=(*kept.rules, *(rule for rule in rules if rule.id not in known))))
@@ -116,11 +118,8 @@ class RuleStore:
             raise self._refused(error) from error
 
     def _rule(self, entry: object) -> Rule:
-        if not isinstance(entry, dict) or not isinstance(created := entry.get("created"), str):
-            raise self._damaged("a rule has another shape")
-        facts = {key: value for key, value in entry.items() if key not in ("id", "created")}
         try:
-            return parse_rule(facts, "a rule", "workspace", created=created, written=False)
+            return _read(entry)
         except PolicyError as error:
             raise self._damaged(error.message) from error
 
@@ -140,3 +139,11 @@ class RuleStore:
 def _entry(rule: Rule) -> dict[str, Any]:
     facts = {"kind": rule.kind, "pattern": list(rule.pattern), "verdict": rule.verdict, "reach": rule.reach}
     return {"id": rule.id, **facts, "created": rule.created}
+
+
+def _read(entry: object) -> Rule:
+    """The rule that `_entry` made. Raises PolicyError."""
+    if not isinstance(entry, dict) or not isinstance(created := entry.get("created"), str):
+        raise PolicyError("a rule has another shape")
+    facts = {key: value for key, value in entry.items() if key not in ("id", "created")}
+    return parse_rule(facts, "a rule", "workspace", created=created, written=False)

@@ -14,6 +14,7 @@ from gptoss_tui.agent.policy.book import RuleBook, describe_rule
 from gptoss_tui.agent.policy.files import read_user_rules, read_workspace_rules
 from gptoss_tui.agent.policy.grants import Grant
 from gptoss_tui.agent.policy.modes import MODES
+from gptoss_tui.agent.policy.rules import Pattern, RuleKind
 from gptoss_tui.errors import PolicyError, UsageError
 
 NPM_TEST = Grant((("command-prefix", ("npm", "test")),), "npm test")
@@ -67,6 +68,24 @@ def test_a_kept_rule_is_there_the_next_time_and_lies_outside_the_workspace(root:
     (file,) = (root.parent / "state").glob("*.json")
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_word_of_a_kept_command_may_be_empty(root: Path) -> None:
+    grant = Grant((("command", ("grep", "", "a.txt")),), "grep")
+    (rule,) = book(root).grant(grant, "workspace", "sandbox")
+    again = book(root)
+    assert (again.rules, again.problems) == ((rule,), ())
+
+
+@pytest.mark.parametrize("rule", [("mcp", ("server", "")), ("edit", ("/" + r"\*" * 9 + "/",))])
+def test_a_rule_that_could_not_be_read_again_is_not_kept_and_spoils_nothing(
+    root: Path, rule: tuple[RuleKind, Pattern]
+) -> None:
+    book(root).grant(NPM_TEST, "workspace", "sandbox")
+    with pytest.raises(PolicyError):
+        book(root).grant(Grant((rule,), "x"), "workspace", "host")
+    again = book(root)
+    assert (len(again.rules), again.problems) == (1, ())
 
 
 def test_the_same_rule_is_kept_once(root: Path) -> None:

@@ -124,7 +124,7 @@ def _clean(args: argparse.Namespace) -> int:
 
     from gptoss_tui.tools.python.choose import packages_folder
     from gptoss_tui.tools.python.docker_engine import remove_leftovers
-    from gptoss_tui.tools.python.image import connect
+    from gptoss_tui.tools.python.image import connect, remove_image
 
     folder = packages_folder()
     if args.all and folder.is_dir():
@@ -134,7 +134,7 @@ def _clean(args: argparse.Namespace) -> int:
     _say(f"removed {remove_leftovers(client)} containers")
     tag = _settings().python_image
     if args.all and client.images.list(name=tag):
-        client.images.remove(tag)
+        remove_image(client, tag)
         _say(f"removed the image {tag}")
     return 0
 

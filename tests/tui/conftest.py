@@ -14,8 +14,8 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-async def until(pilot: Pilot[int], condition: Callable[[], object], tries: int = 200) -> None:
-    """Let the app run until `condition` holds."""
+async def until(pilot: Pilot[int], condition: Callable[[], object], tries: int = 2000) -> None:
+    """Let the app run until `condition` holds; on a busy machine that may take many tries."""
     for _ in range(tries):
         if condition():
             await pilot.pause()

@@ -129,7 +129,7 @@ async def test_pages_are_open_when_they_are_asked_for_and_can_be_closed() -> Non
         await until(pilot, lambda: "30 tokens" in conversation(app))
         assert "L8: key number 8" in conversation(app)
         (card,) = (block for block in transcript(app).blocks if getattr(block, "is_page", False))
-        transcript(app).post_message(transcript(app).BlockClicked(card, 0))
+        transcript(app).post_message(transcript(app).BlockClicked(transcript(app), card, 0))
         await until(pilot, lambda: "12 lines for the model" in conversation(app))
         card.toggle()
         await pilot.press("ctrl+o")

@@ -11,6 +11,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -169,7 +170,9 @@ class BubblewrapProcess:
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         if self._process.poll() is None:
-            self._process.kill()
+            # With its group: until it has set up the sandbox, the process inside would not die with bubblewrap.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             threading.Thread(target=self._process.wait, name="reap bubblewrap", daemon=True).start()
 
     async def wait(self) -> str:

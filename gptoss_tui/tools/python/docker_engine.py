@@ -234,7 +234,7 @@ def remove_leftovers(client: DockerClient) -> int:
     ours = [_OWNER, f"{_HOST}={socket.gethostname()}"]
     count = 0
     with contextlib.suppress(Exception):
-        for container in client.containers.list(all=True, filters={"label": ours}):
+        for container in client.containers.list(all=True, ignore_removed=True, filters={"label": ours}):
             owner = container.labels[_OWNER]
             if container.labels.get(_BOOT) != _boot() or not (owner.isdigit() and _alive(int(owner))):
                 container.remove(force=True)

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +31,7 @@ SCIENCE: Final = ("numpy", "pandas", "scipy", "sympy", "matplotlib")
 _PACKAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?([=<>!~]=?[A-Za-z0-9.*]+)?")
 _CONNECT_SECONDS = 5
 _BUILD_SECONDS = 1800
+_REMOVAL_SECONDS = 10.0
 _PROGRAMS: Final = (
     *("bash", "cat", "chmod", "cp", "echo", "env", "find", "grep", "head", "ls", "mkdir", "mv", "rm", "sed", "sh"),
     *("sleep", "sort", "tail", "wc"),
@@ -175,6 +178,21 @@ def _add_link(tar: tarfile.TarFile, name: str, target: str) -> None:
     entry = tarfile.TarInfo(name)
     entry.type, entry.linkname = tarfile.SYMTYPE, target
     tar.addfile(entry)
+
+
+def remove_image(client: DockerClient, tag: str) -> None:
+    """Remove `tag`, after containers of it that are just being removed. Raises SandboxError when it is still used."""
+    deadline = time.monotonic() + _REMOVAL_SECONDS
+    while True:
+        try:
+            client.images.remove(tag)
+            return
+        except Exception as error:
+            if getattr(error, "status_code", None) != HTTPStatus.CONFLICT or time.monotonic() > deadline:
+                raise SandboxError(
+                    f"the image {tag} was not removed: {error}", hint="end the programs that use it, and do it again"
+                ) from error
+        time.sleep(0.1)
 
 
 def describe_image(client: DockerClient, tag: str) -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
-"""Compile every kernel of a gpt-oss-20b step for a GPU that is not here: `python -m tests.engine.triton.offline 90`.
+"""Compile every kernel of a gpt-oss-20b step for a GPU that is not here.
 
+`python -m tests.engine.triton.offline 90 2048`: the first number is the compute capability, the others are lengths of
+prompts.
 Prints one JSON object: the bytes of shared memory of each kernel. Nothing is launched, and the tensors have no memory.
 """
 
@@ -90,7 +92,7 @@ def no_weights(config: ModelConfig) -> ModelWeights:
     return ModelWeights(vocabulary, (layer,) * config.num_hidden_layers, norm, vocabulary)
 
 
-def compile_all(capability: int, prompts: tuple[int, ...] = (16, 200, 2048)) -> dict[str, int]:
+def compile_all(capability: int, prompts: tuple[int, ...]) -> dict[str, int]:
     """Kernel to the most shared memory of its variants: a decode step, and chunks of several lengths."""
     shared: dict[str, int] = {}
     launch = JITFunction.run
@@ -114,4 +116,4 @@ def compile_all(capability: int, prompts: tuple[int, ...] = (16, 200, 2048)) -> 
 
 
 if __name__ == "__main__":
-    print(json.dumps(compile_all(int(sys.argv[1]))))
+    print(json.dumps(compile_all(int(sys.argv[1]), tuple(map(int, sys.argv[2:])))))

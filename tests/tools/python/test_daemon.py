@@ -81,7 +81,7 @@ class Engine:
             self.process.send_signal(signal.SIGCONT)
         with contextlib.suppress(SandboxError):  # containers outlive an engine that may be restarted
             client = image.connect()
-            for container in client.containers.list(all=True):
+            for container in client.containers.list(all=True, ignore_removed=True):
                 with contextlib.suppress(Exception):
                     container.remove(force=True)
             client.close()
@@ -147,7 +147,7 @@ async def test_an_engine_that_is_killed_ends_the_call_and_leaves_nothing_after_t
     engine.restart()
     await engine.ready(with_image=False)
     client = (await find_docker(TAG)).client
-    for container in await asyncio.to_thread(client.containers.list, all=True):
+    for container in await asyncio.to_thread(client.containers.list, all=True, ignore_removed=True):
         # This process lives; what it left is cleared away when it does not any more.
         assert container.labels["gptoss-tui.pid"] == str(os.getpid())
         await asyncio.to_thread(container.remove, force=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from gptoss_tui.tools.python.bubblewrap import BubblewrapProcess
 from gptoss_tui.tools.python.docker_engine import find_docker
 from gptoss_tui.tools.python.sandbox import Sandbox
 from gptoss_tui.tools.python.session import NO_OUTPUT, PythonSession
@@ -196,7 +200,22 @@ async def test_a_program_that_is_killed_leaves_nothing(sandbox: Sandbox) -> None
     if sandbox.name == "docker":
         again = await find_docker(IMAGE)
         ours = {"label": f"gptoss-tui.pid={program.pid}"}
-        assert not await asyncio.to_thread(again.client.containers.list, all=True, filters=ours)
+        assert not await asyncio.to_thread(again.client.containers.list, all=True, ignore_removed=True, filters=ours)
+
+
+async def test_what_bubblewrap_started_before_the_sandbox_was_set_up_ends_with_it() -> None:
+    """Until then the process inside does not die with its parent, and waits for it for ever."""
+    ours, theirs = socket.socketpair()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - the process closes it
+    with theirs:
+        program = await asyncio.to_thread(
+            subprocess.Popen, ["sh", "-c", f"sleep {SECONDS} & wait"], stdin=theirs, start_new_session=True
+        )
+    process = BubblewrapProcess(program, ours, errors)
+    await _until(running=True)
+    process.kill()
+    await process.wait()
+    await _until(running=False)
 
 
 SECONDS = f"86400.{os.getpid()}"

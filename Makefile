@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DELETE_ON_ERROR:
-.PHONY: run test sandbox lint dev clean
+.PHONY: run test native sandbox lint dev clean
 
-run: $(VENV)/.run
+run: $(VENV)/.run native
 	@$(BIN)/gptoss-tui
 
-test: $(VENV)/.test sandbox
+test: $(VENV)/.test native sandbox
 	@$(BIN)/pytest -rs --numprocesses $(JOBS) --dist loadscope
+
+# The CPU kernels, when their sources changed after the install. Without a compiler torch takes their place.
+native: $(VENV)/.run
+	@$(BIN)/python -m gptoss_tui.engine.native.build --quiet
 
 # The python tool is tested in a real sandbox. Who may install one gets it; where there is none, those tests are
 # skipped, and pytest's summary says so.

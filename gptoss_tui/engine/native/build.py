@@ -44,7 +44,7 @@ class NativeBuildError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class InstructionSet:
-    """One instruction set: the `machines` that have it, its flags, and an expression that only it can compile."""
+    """One instruction set: the `machines` that have it, its flags, and a statement that only they can compile."""
 
     machines: tuple[str, ...]
     flags: tuple[str, ...]
@@ -207,7 +207,7 @@ def _jobs() -> int:
 def _compiles(compiler: Compiler, kind: InstructionSet) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "probe.cpp"
-        source.write_text(f"#include <{kind.header}>\nvoid probe() {{ (void)({kind.probe}); }}\n")
+        source.write_text(f"#include <{kind.header}>\nvoid probe() {{ {kind.probe}; }}\n")
         command = (*compiler.command, *_target(), "-std=c++17", *kind.flags, "-c", str(source), "-o", f"{source}.o")
         try:
             return _run(command, _TRY_SECONDS).returncode == 0

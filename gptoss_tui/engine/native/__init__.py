@@ -1,1 +1,1 @@
-"""The engine of CPUs: C++ kernels behind a plain C interface, built with the package."""
+"""The CPU engine: kernels in C++ behind a plain C ABI, and what drives them."""

@@ -9,7 +9,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from gptoss_tui.harmony.tokenizer import VOCAB_SIZE
+from gptoss_tui.vocabulary import VOCAB_SIZE
 from training.data import generate_group
 
 _FIRST_SEED = 7 * 10**12

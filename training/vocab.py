@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gptoss_tui.harmony.tokenizer import NUM_TEXT_TOKENS, SPECIAL_TOKENS, VOCAB_SIZE, Tokenizer
+from gptoss_tui.harmony.tokenizer import SPECIAL_TOKENS, Tokenizer
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, VOCAB_SIZE
 
 _SPACE, _CAPITALISED, _UPPER, _MIXED, _NO_WORD = 1, 2, 4, 6, 8
 """Bits of a flag: leading space, and how letters are cased. Special tokens are no words."""

@@ -116,7 +116,7 @@ def _settings() -> Iterator[Check]:
 
 
 def _vocabulary() -> Iterator[Check]:
-    from gptoss_tui.harmony.tokenizer import VOCABULARY_SHA256, read_vocabulary
+    from gptoss_tui.vocabulary import VOCABULARY_SHA256, read_vocabulary
 
     try:
         read_vocabulary()

@@ -25,7 +25,8 @@ from gptoss_tui.harmony.messages import (
 )
 from gptoss_tui.harmony.parser import MessageFinished, StreamParser
 from gptoss_tui.harmony.render import assistant_start, render_message, render_preamble
-from gptoss_tui.harmony.tokenizer import CALL, END, ENDOFTEXT, VOCAB_SIZE, Tokenizer
+from gptoss_tui.harmony.tokenizer import CALL, END, ENDOFTEXT, Tokenizer
+from gptoss_tui.vocabulary import VOCAB_SIZE
 
 STATE_VERSION = 1
 

@@ -20,11 +20,11 @@ from gptoss_tui.harmony.tokenizer import (
     END,
     ENDOFTEXT,
     MESSAGE,
-    NUM_TEXT_TOKENS,
     RETURN,
     START,
     Tokenizer,
 )
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
 
 HEADER_LIMIT = 96
 """A header of more tokens has lost its `<|message|>`: what follows is content."""

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platformdirs import user_cache_path
 
 from gptoss_tui.errors import VocabularyError
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, VOCABULARY_FILE, read_vocabulary, token_pieces
 
 if TYPE_CHECKING:
     from openai_harmony import HarmonyEncoding
-
-VOCABULARY_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
-VOCABULARY_FILE = "o200k_base.tiktoken"
-
-NUM_TEXT_TOKENS = 199_998
-VOCAB_SIZE = 201_088
 
 STARTOFTEXT = 199_998
 ENDOFTEXT = 199_999
@@ -79,18 +70,6 @@ class Tokenizer:
         return SPECIAL_TOKENS.get(token_id, f"<|reserved_{token_id}|>").encode()
 
 
-def read_vocabulary() -> bytes:
-    """The uncompressed vocabulary file, checked against its published sha256."""
-    packed = resources.files("gptoss_tui.harmony").joinpath("data", f"{VOCABULARY_FILE}.gz").read_bytes()
-    data = gzip.decompress(packed)
-    if hashlib.sha256(data).hexdigest() != VOCABULARY_SHA256:
-        raise VocabularyError(
-            "The vocabulary file in the package is damaged",
-            hint="reinstall gptoss-tui",
-        )
-    return data
-
-
 @lru_cache(maxsize=1)
 def load_tokenizer() -> Tokenizer:
     """The one tokenizer of the process (about 0.4 s the first time, then free).
@@ -100,7 +79,7 @@ def load_tokenizer() -> Tokenizer:
     from openai_harmony import HarmonyError, load_harmony_encoding  # 0.13 s that the first frame need not wait for
 
     data = read_vocabulary()
-    pieces = [base64.b64decode(line[: line.index(b" ")]) for line in data.splitlines()]
+    pieces = token_pieces(data)
     try:
         with ExitStack() as stack:
             stack.enter_context(_encodings_base(_unpacked(data, stack)))

@@ -97,7 +97,7 @@ def test_a_damaged_vocabulary_is_a_problem(capsys: pytest.CaptureFixture[str], m
     def damaged() -> bytes:
         raise VocabularyError("The vocabulary file in the package is damaged")
 
-    monkeypatch.setattr("gptoss_tui.harmony.tokenizer.read_vocabulary", damaged)
+    monkeypatch.setattr("gptoss_tui.vocabulary.read_vocabulary", damaged)
     assert cli.main(["doctor"]) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " vocabulary " in line]
     assert line.startswith("problem")

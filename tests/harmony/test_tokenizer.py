@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 
 from gptoss_tui.errors import VocabularyError
 from gptoss_tui.harmony import tokenizer as module
-from gptoss_tui.harmony.tokenizer import (
-    NUM_TEXT_TOKENS,
-    SPECIAL_TOKENS,
-    VOCAB_SIZE,
-    Tokenizer,
-    load_tokenizer,
-    read_vocabulary,
-)
+from gptoss_tui.harmony.tokenizer import SPECIAL_TOKENS, Tokenizer, load_tokenizer
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, VOCAB_SIZE, read_vocabulary
 from tests.harmony import library
 
 
@@ -68,7 +62,7 @@ def test_the_vocabulary_in_the_package_is_complete() -> None:
 
 
 def test_a_damaged_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "VOCABULARY_SHA256", "0" * 64)
+    monkeypatch.setattr("gptoss_tui.vocabulary.VOCABULARY_SHA256", "0" * 64)
     with pytest.raises(VocabularyError, match="reinstall"):
         read_vocabulary()
 

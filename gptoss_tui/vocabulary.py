@@ -1,0 +1,33 @@
+"""The o200k vocabulary that ships in the package: the bytes of every text token. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+from importlib import resources
+
+from gptoss_tui.errors import VocabularyError
+
+VOCABULARY_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+VOCABULARY_FILE = "o200k_base.tiktoken"
+
+NUM_TEXT_TOKENS = 199_998
+VOCAB_SIZE = 201_088
+
+
+def read_vocabulary() -> bytes:
+    """The uncompressed vocabulary file, checked against its published sha256. Raises VocabularyError."""
+    packed = resources.files("gptoss_tui").joinpath("data", f"{VOCABULARY_FILE}.gz").read_bytes()
+    data = gzip.decompress(packed)
+    if hashlib.sha256(data).hexdigest() != VOCABULARY_SHA256:
+        raise VocabularyError(
+            "The vocabulary file in the package is damaged",
+            hint="reinstall gptoss-tui",
+        )
+    return data
+
+
+def token_pieces(vocabulary: bytes) -> list[bytes]:
+    """The bytes of each text token, by id."""
+    return [base64.b64decode(line[: line.index(b" ")]) for line in vocabulary.splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -21,7 +22,7 @@ from gptoss_tui.tools.browser.tool import Browser
 from gptoss_tui.tools.declarations import APPLY_PATCH
 from gptoss_tui.tools.edit_file import EditFileTool
 from gptoss_tui.tools.edits import WritePlan
-from gptoss_tui.tools.mcp.config import load_servers
+from gptoss_tui.tools.mcp.config import ServerConfig, load_servers
 from gptoss_tui.tools.mcp.tools import mcp_servers
 from gptoss_tui.tools.python.tool import Python
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
@@ -41,16 +42,18 @@ def build_agent(
     mode: Mode | None = None,
     allow_all: bool = False,
     session_store: SessionStore | None = None,
+    servers: Sequence[ServerConfig] = (),
 ) -> Agent:
     """An agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
 
     Sessions go to the user's session folder unless `session_store` says otherwise. `allow_all` gives up every question
-    (see `Approvals`). Raises UsageError when the workspace or the browser's folder is no folder.
+    (see `Approvals`). `servers` are MCP servers beside those that the user set up. Raises UsageError when the workspace
+    or the browser's folder is no folder.
     """
     workspace = open_workspace(settings.workspace)
     sampling = settings.sampling(_DEFAULT_TEMPERATURES.get(settings.model, 1.0))
     store = UndoStore(workspace.root)
-    registry = build_registry(settings, workspace, store.apply)
+    registry = build_registry(settings, workspace, store.apply, servers)
     return Agent(
         engine,
         tokenizer,
@@ -91,10 +94,12 @@ def build_approvals(workspace: Workspace, mode: Mode | None = None, *, allow_all
     return Approvals(mode or book.suggested_mode or "ask", book=book, allow_all=allow_all)
 
 
-def build_registry(settings: Settings, workspace: Workspace, write: WritePlan = patch.apply) -> ToolRegistry:
+def build_registry(
+    settings: Settings, workspace: Workspace, write: WritePlan = patch.apply, servers: Sequence[ServerConfig] = ()
+) -> ToolRegistry:
     """The tools that `settings` switch on, in the order in which the model is told about them. Raises UsageError.
 
-    Edits of files go through `write`.
+    Edits of files go through `write`. `servers` are MCP servers beside those that the user set up.
     """
     builtin: list[BuiltinTools] = []
     if settings.python:
@@ -113,8 +118,8 @@ def build_registry(settings: Settings, workspace: Workspace, write: WritePlan = 
         patches = next((tool for tool in functions if tool.name == APPLY_PATCH.name), None)
         functions = (*functions, ShellTool(workspace, patches))
     # The built-in model was trained with a fixed set of tools, and is too small to learn others from their words.
-    servers = () if settings.model == "nano" else mcp_servers(load_servers())
-    return ToolRegistry(functions, builtin, servers)
+    connected = () if settings.model == "nano" else mcp_servers((*load_servers(), *servers))
+    return ToolRegistry(functions, builtin, connected)
 
 
 def _count_tokens(text: str) -> int:

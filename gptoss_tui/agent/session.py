@@ -131,6 +131,12 @@ class SessionStore:
 
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = directory or sessions_directory()
+        self._reserved = ""
+
+    def reserve(self) -> str:
+        """Give the id that the next session will have: for those who have to name it before it begins."""
+        self._reserved = self._reserved or _new_id()
+        return self._reserved
 
     def create(
         self,
@@ -144,7 +150,7 @@ class SessionStore:
     ) -> SessionFile:
         """Begin a session: its file holds the header and `records` already. Raises SessionError."""
         now = datetime.now().astimezone()
-        name = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        name, self._reserved = self._reserved or _new_id(), ""
         header = SessionHeader(name, now.isoformat(timespec="seconds"), app, model, str(workspace), date, parent)
         path = self.directory / f"{name}.jsonl"
         try:
@@ -160,6 +166,10 @@ class SessionStore:
         for record in ({"v": FORMAT_VERSION, "type": "session", **asdict(header)}, *records):
             file.append(record)
         return file
+
+
+def _new_id() -> str:
+    return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def open_session(path: Path) -> SessionFile:

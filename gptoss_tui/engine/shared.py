@@ -1,0 +1,163 @@
+"""One engine for several conversations: loaded when it is first needed, asked in turn.
+
+Each conversation holds a seat, which is an `Engine` of its own to it: what it cancels is its own generation, and a
+generation of another one never fails because of it. One generation runs at a time and those that wait go in the order
+in which they came, so between two steps of one conversation every other one has its turn.
+
+Conversations may want different models. One is loaded at a time; a generation that needs another one changes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import cast
+
+from gptoss_tui.engine.types import (
+    Engine,
+    EngineInfo,
+    EngineSpec,
+    GenerationEvent,
+    LoadProgress,
+    SamplingParams,
+    ScoredPosition,
+)
+from gptoss_tui.errors import EngineError
+
+Report = Callable[[LoadProgress], None]
+
+
+class SharedEngine:
+    """Makes engines by `make`, one a spec, and keeps at most one of them. Used from one event loop."""
+
+    def __init__(self, make: Callable[[EngineSpec], Engine]) -> None:
+        self._make = make
+        self._engine: Engine | None = None
+        self._spec: EngineSpec | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._reports: list[Report] = []
+        self._turnstile = asyncio.Lock()
+        self._closed = False
+
+    def seat(self, spec: EngineSpec) -> EngineSeat:
+        """An engine for one conversation that wants the model of `spec`. Nothing is loaded yet."""
+        return EngineSeat(self, spec)
+
+    @property
+    def spec(self) -> EngineSpec | None:
+        """What is loaded, or being loaded; None before anything is."""
+        return self._spec
+
+    async def close(self) -> None:
+        """End the engine. Whoever waits for it gets an EngineError. Idempotent."""
+        self._closed = True
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait({self._loading})
+        if self._engine is not None:
+            await self._engine.close()
+
+    @contextlib.asynccontextmanager
+    async def turn(self, spec: EngineSpec, report: Report) -> AsyncIterator[Engine]:
+        """The engine with the model of `spec` in it, to itself; waits for those that came before."""
+        async with self._turnstile:
+            yield await self._ready(spec, report)
+
+    async def info(self, spec: EngineSpec) -> EngineInfo | None:
+        """What is loaded; None when that is not the model of `spec`."""
+        if self._engine is None or self._spec != spec or self._loading is not None:
+            return None
+        return await self._engine.info()
+
+    async def _ready(self, spec: EngineSpec, report: Report) -> Engine:
+        """Load `spec` unless it is loaded and well. Giving up the wait does not end the load: others may want it."""
+        if self._closed:
+            raise EngineError("The engine was closed")
+        while self._loading is not None or await self.info(spec) is None:
+            if self._loading is None:
+                self._loading = asyncio.create_task(self._load(spec), name="load")
+                self._loading.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._reports.append(report)
+            try:
+                await asyncio.shield(self._loading)
+            except asyncio.CancelledError:
+                if self._closed:
+                    raise EngineError("The engine was closed") from None
+                raise
+            finally:
+                self._reports.remove(report)
+        assert self._engine is not None
+        return self._engine
+
+    async def _load(self, spec: EngineSpec) -> None:
+        try:
+            if self._engine is None or self._spec != spec:
+                if self._engine is not None:
+                    await self._engine.close()
+                self._engine, self._spec = self._make(spec), spec
+            async for progress in self._engine.load():
+                for report in self._reports:
+                    report(progress)
+        finally:
+            self._loading = None
+
+
+class EngineSeat:
+    """Implements `engine.types.Engine` for one conversation. Its model is loaded by the first thing that needs it."""
+
+    def __init__(self, shared: SharedEngine, spec: EngineSpec) -> None:
+        self.spec = spec
+        self._shared = shared
+        self._known: EngineInfo | None = None
+        self._running: Engine | None = None
+
+    async def ready(self, report: Report = lambda _: None) -> EngineInfo:
+        """Have the model loaded, and hear how far it is. Raises as `Engine.load`."""
+        async with self._shared.turn(self.spec, report):
+            info = await self.info()
+            assert info is not None
+            return info
+
+    async def load(self) -> AsyncGenerator[LoadProgress, None]:
+        """Have the model loaded; only its end is told. See `Engine.load`."""
+        yield LoadProgress("ready", 1.0, done=True, info=await self.ready())
+
+    async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
+        """Continue `token_ids` when it is this conversation's turn. See `Engine.generate`."""
+        async with self._shared.turn(self.spec, lambda _: None) as engine:
+            self._running = engine
+            try:
+                generation = cast("AsyncGenerator[GenerationEvent, None]", engine.generate(token_ids, params))
+                async with aclosing(generation) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                self._running = None
+
+    async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
+        """Log-probabilities at every position, when it is this conversation's turn."""
+        async with self._shared.turn(self.spec, lambda _: None) as engine:
+            return await engine.score(token_ids, top)
+
+    async def cancel(self) -> None:
+        """Stop this conversation's generation, if it runs. Those of others go on."""
+        if self._running is not None:
+            await self._running.cancel()
+
+    async def info(self) -> EngineInfo | None:
+        """What is loaded, or was when another model took its place; None before it ever was, and when it died."""
+        info = await self._shared.info(self.spec)
+        if info is not None or self._shared.spec == self.spec:
+            self._known = info
+        elif self._known is not None:
+            self._known = replace(self._known, cached_tokens=0, kept_prefixes=())
+        return self._known
+
+    async def unload(self) -> None:
+        """Nothing: others may need it."""
+
+    async def close(self) -> None:
+        """Nothing: the engine is everybody's, and `SharedEngine.close` ends it."""

@@ -1,0 +1,57 @@
+// What happens to results on their way to memory. Included by the units of instruction sets, each of which has its own
+// copy: the loops are plain, the compiler makes vectors of them.
+#pragma once
+
+#include <cstring>
+
+#include "gemm.h"
+
+namespace native {
+namespace {
+
+// exp for -87 <= x <= 87, within 2 units in the last place: 2 ** n times a polynomial in what is left of x.
+inline float exp_within(float x) {
+  const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2 ** 23: the whole number stands in the low bits
+  const float n = shifted - 12582912.0f;
+  const float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+  float p = 1.98756915e-4f;
+  p = p * r + 1.39819995e-3f;
+  p = p * r + 8.33345190e-3f;
+  p = p * r + 4.16657956e-2f;
+  p = p * r + 1.66666657e-1f;
+  p = p * r + 0.5f;
+  p = p * r * r + r + 1.0f;
+  int32_t whole;
+  std::memcpy(&whole, &shifted, 4);
+  const int32_t bits = static_cast<int32_t>(static_cast<uint32_t>(whole) << 23) + (127 << 23);
+  float scale;
+  std::memcpy(&scale, &bits, 4);
+  return p * scale;
+}
+
+inline float at_most(float x, float most) { return x < most ? x : most; }
+inline float at_least(float x, float least) { return x > least ? x : least; }
+
+// `c` holds kStrip results of each of `count` tokens; they go to rows `first` and on of the output.
+inline void finish(const float* c, int32_t first, int32_t count, const Output& output) {
+  for (int32_t t = 0; t < count; t++, c += kStrip) {
+    float* y = output.y + (first + t) * output.stride;
+    if (output.swiglu) {
+      float h[kGroup];
+      for (int i = 0; i < kGroup; i++) {
+        const float gate = at_most(c[i] + output.bias[i], output.limit);
+        const float linear = at_least(at_most(c[kGroup + i] + output.bias[kGroup + i], output.limit), -output.limit);
+        const float e = exp_within(at_least(at_most(-kSwigluAlpha * gate, 87.0f), -87.0f));
+        h[i] = gate / (1.0f + e) * (linear + 1.0f);
+      }
+      std::memcpy(y, h, sizeof h);
+    } else {
+      float sum[kStrip];
+      for (int i = 0; i < kStrip; i++) sum[i] = c[i] + output.bias[i];
+      std::memcpy(y, sum, static_cast<size_t>(output.columns) * sizeof(float));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace native

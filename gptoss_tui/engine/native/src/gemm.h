@@ -1,0 +1,56 @@
+// Products of many tokens: what the driver (prefill.cpp) asks of an instruction set. Layouts of weights are native.h's.
+//
+// A strip is two groups of 16 rows of a matrix. A thread unpacks a strip once, into a panel that stays in its cache, and
+// multiplies it with all tokens. Activations are packed before that, in tiles of up to `Gemm::tile` tokens.
+#pragma once
+
+#include "native.h"
+
+namespace native {
+
+constexpr int kStrip = 2 * kGroup;
+
+// A strip that is ready to be multiplied. What the pointers mean is between `unpack` and `multiply` of one `Gemm`.
+struct Strip {
+  const void* values[2];
+  const float* scales[2];
+};
+
+// Where the rows of a product go, and what is done to them on the way.
+struct Output {
+  float* y;           // row of the first token, column of the strip's first result
+  int64_t stride;
+  const float* bias;  // [kStrip]
+  int32_t columns;    // results of a token: kStrip, or kGroup for the last strip of an odd number of groups
+  bool swiglu;        // the first group is the gate and the second linear: kGroup results
+  float limit;
+};
+
+struct Gemm {
+  const char* name;
+  int32_t tile;
+  // Bytes of one token's packed activations, and of a thread's panel.
+  size_t (*row_bytes)(Kind kind, int64_t columns);
+  size_t (*panel_bytes)(Kind kind, int64_t columns);
+  // Packs `count` <= tile tokens. The tile takes count * row_bytes.
+  void (*pack)(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile);
+  Strip (*unpack)(Kind kind, const uint8_t* const* groups, int64_t columns, void* panel);
+  // Multiplies a strip with `count` tokens, packed one tile after the other, the heights as `tile_height` says.
+  void (*multiply)(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output);
+};
+
+// Tiles are as even as can be: 13 tokens in tiles of at most 12 are 7 and 6, since a tile of one is slow.
+static inline int32_t tile_count(int32_t tokens, int32_t tile) { return (tokens + tile - 1) / tile; }
+static inline int32_t tile_begin(int32_t tokens, int32_t tile, int32_t index) {
+  return static_cast<int32_t>(static_cast<int64_t>(tokens) * index / tile_count(tokens, tile));
+}
+
+// Each of these is null where the library was built without its instruction set.
+extern const Gemm* const kFloatScalar;   // float32, any kind of weight
+extern const Gemm* const kFloatAvx2;
+extern const Gemm* const kFloatAvx512;
+extern const Gemm* const kBytesAvx512;   // activations as int8 in groups of 32 (VNNI): kMxfp4 and kInt8
+extern const Gemm* const kPairsBf16;     // activations as bf16 (VDPBF16PS): kMxfp4 and kBf16
+extern const Gemm* const kSplitBf16;     // activations as the sum of two bf16
+
+}  // namespace native

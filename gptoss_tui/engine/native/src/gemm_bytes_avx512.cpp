@@ -1,0 +1,163 @@
+// Products in bytes with AVX-512 VNNI: weights as unsigned bytes, activations as int8 in groups of 32 columns that share
+// a float scale. 32 products are summed exactly; their sum times both scales is added up in float32.
+//
+// A panel of MXFP4 is, for each group, its bytes [blocks][8][16][4], twice the value + 12; the scales of both kinds are
+// floats [blocks][16], those of MXFP4 as the bits that are to be added to a float to multiply it. A tile of activations
+// is [blocks] of: bytes [8][count][4], scale [count], minus offset times the sum of the bytes [count].
+#include <immintrin.h>
+
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "epilogue.h"
+
+namespace native {
+namespace {
+
+constexpr int kRows = 6;
+constexpr int kWords = 10;  // of 4 bytes, that a block of a row's activations takes
+// Scales of activations and, as exponents, of weights stay this far from what a float holds. What is smaller than
+// 2 ** -60 counts as if it were that.
+constexpr int kMostExponent = 60;
+constexpr float kLeastScale = 0x1p-60f;
+
+int32_t offset_of(Kind kind) { return kind == Kind::kMxfp4 ? 12 : 128; }
+
+template <int Rows, bool Shift>
+void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* c) {
+  const uint8_t* w[2] = {static_cast<const uint8_t*>(strip.values[0]), static_cast<const uint8_t*>(strip.values[1])};
+  const float* s[2] = {strip.scales[0], strip.scales[1]};
+  __m512 total[Rows][2];
+  for (int r = 0; r < Rows; r++) total[r][0] = total[r][1] = _mm512_setzero_ps();
+  for (int64_t b = 0; b < blocks; b++, a += kWords * Rows) {
+    __m512i sum[Rows][2];
+    for (int r = 0; r < Rows; r++) sum[r][0] = sum[r][1] = _mm512_set1_epi32(a[9 * Rows + r]);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+      const __m512i w0 = _mm512_loadu_si512(w[0] + b * 512 + j * 64);
+      const __m512i w1 = _mm512_loadu_si512(w[1] + b * 512 + j * 64);
+      for (int r = 0; r < Rows; r++) {
+        const __m512i x = _mm512_set1_epi32(a[j * Rows + r]);
+        sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], w0, x);
+        sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], w1, x);
+      }
+    }
+    for (int v = 0; v < 2; v++) {
+      const __m512 ws = _mm512_loadu_ps(s[v] + b * kGroup);
+      for (int r = 0; r < Rows; r++) {
+        const __m512i bits = _mm512_set1_epi32(a[8 * Rows + r]);
+        const __m512 scale = Shift ? _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_castps_si512(ws)))
+                                   : _mm512_mul_ps(_mm512_castsi512_ps(bits), ws);
+        total[r][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][v]), scale, total[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < Rows; r++) {
+    _mm512_storeu_ps(c + r * kStrip, total[r][0]);
+    _mm512_storeu_ps(c + r * kStrip + kGroup, total[r][1]);
+  }
+}
+
+using TileFunction = void (*)(const Strip&, const int32_t*, int64_t, float*);
+template <bool Shift, int... Rows>
+constexpr std::array<TileFunction, kRows> tile_functions(std::integer_sequence<int, Rows...>) {
+  return {multiply_tile<Rows + 1, Shift>...};
+}
+constexpr auto kShiftTiles = tile_functions<true>(std::make_integer_sequence<int, kRows>());
+constexpr auto kScaleTiles = tile_functions<false>(std::make_integer_sequence<int, kRows>());
+
+size_t row_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns / kBlock) * kWords * 4; }
+
+void multiply(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output) {
+  const auto& functions = kind == Kind::kMxfp4 ? kShiftTiles : kScaleTiles;
+  const int32_t tiles = tile_count(count, kRows);
+  for (int32_t tile = 0; tile < tiles; tile++) {
+    const int32_t first = tile_begin(count, kRows, tile), rows = tile_begin(count, kRows, tile + 1) - first;
+    alignas(64) float c[kRows * kStrip];
+    const auto* a = static_cast<const int32_t*>(packed) + first * (columns / kBlock) * kWords;
+    functions[rows - 1](strip, a, columns / kBlock, c);
+    finish(c, first, rows, output);
+  }
+}
+
+void pack(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
+  for (int32_t r = 0; r < count; r++) {
+    int32_t* out = static_cast<int32_t*>(tile) + r;
+    for (int64_t b = 0; b < columns / kBlock; b++, out += kWords * count) {
+      const __m512 x0 = _mm512_loadu_ps(rows[r] + b * kBlock), x1 = _mm512_loadu_ps(rows[r] + b * kBlock + 16);
+      const float most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1)));
+      const float scale = at_least(most / 127.0f, kLeastScale);
+      const __m512 inverse = _mm512_set1_ps(1.0f / scale);
+      const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(x0, inverse));
+      const __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(x1, inverse));
+      alignas(32) int32_t words[8];
+      _mm_store_si128(reinterpret_cast<__m128i*>(words), _mm512_cvtsepi32_epi8(q0));
+      _mm_store_si128(reinterpret_cast<__m128i*>(words + 4), _mm512_cvtsepi32_epi8(q1));
+      for (int j = 0; j < 8; j++) out[j * count] = words[j];
+      std::memcpy(&out[8 * count], &scale, 4);
+      out[9 * count] = -offset_of(kind) * _mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
+    }
+  }
+}
+
+void unpack_mxfp4(const uint8_t* group, int64_t blocks, uint8_t* values, float* scales) {
+  // Twice the value + 12 of each E2M1 number.
+  const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+  const __m512i low = _mm512_set1_epi8(15);
+  const uint8_t* exponents = group + blocks * 256;
+  for (int64_t b = 0; b < blocks; b++) {
+    for (int j = 0; j < 4; j++) {
+      const __m512i both = _mm512_loadu_si512(group + b * 256 + j * 64);
+      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+      _mm512_storeu_si512(values + b * 512 + j * 128, _mm512_shuffle_epi8(table, _mm512_and_si512(both, low)));
+      _mm512_storeu_si512(values + b * 512 + j * 128 + 64, _mm512_shuffle_epi8(table, high));
+    }
+    // 2 ** (byte - 127) of the value, half of it for twice the value.
+    __m512i exponent = _mm512_sub_epi32(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(exponents + b * kGroup))),
+        _mm512_set1_epi32(128));
+    exponent = _mm512_max_epi32(exponent, _mm512_set1_epi32(-kMostExponent));
+    exponent = _mm512_min_epi32(exponent, _mm512_set1_epi32(kMostExponent));
+    _mm512_storeu_si512(scales + b * kGroup, _mm512_slli_epi32(exponent, 23));
+  }
+}
+
+void unpack_scales(const uint8_t* group, int64_t blocks, float* scales) {
+  const uint8_t* halves = group + blocks * 512;
+  for (int64_t b = 0; b < blocks; b++) {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(halves + b * kGroup * 2));
+    _mm512_storeu_si512(scales + b * kGroup, _mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  }
+}
+
+size_t panel_bytes(Kind kind, int64_t columns) {
+  const size_t blocks = static_cast<size_t>(columns / kBlock);
+  return 2 * blocks * (kGroup * sizeof(float) + (kind == Kind::kMxfp4 ? 512 : 0));
+}
+
+Strip unpack(Kind kind, const uint8_t* const* groups, int64_t columns, void* panel) {
+  const int64_t blocks = columns / kBlock;
+  Strip strip;
+  float* scales = static_cast<float*>(panel);
+  uint8_t* values = static_cast<uint8_t*>(panel) + 2 * blocks * kGroup * sizeof(float);
+  for (int g = 0; g < 2; g++, scales += blocks * kGroup, values += blocks * 512) {
+    strip.scales[g] = scales;
+    if (kind == Kind::kMxfp4) {
+      unpack_mxfp4(groups[g], blocks, values, scales);
+      strip.values[g] = values;
+    } else {
+      unpack_scales(groups[g], blocks, scales);
+      strip.values[g] = groups[g];
+    }
+  }
+  return strip;
+}
+
+constexpr Gemm kGemm = {"int8-avx512", kRows, row_bytes, panel_bytes, pack, unpack, multiply};
+
+}  // namespace
+
+extern const Gemm* const kBytesAvx512 = &kGemm;
+
+}  // namespace native

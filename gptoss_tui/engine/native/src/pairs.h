@@ -1,0 +1,108 @@
+// Weights as pairs of bf16, for AVX-512 BF16 and AMX: a group is [columns / 2][16 rows][2], as native.h stores kBf16.
+// MXFP4 is exact in bf16; its columns come in another order, which activations follow (`pair_columns`). Int8 weights are
+// rounded.
+#pragma once
+
+#include <immintrin.h>
+
+#include "epilogue.h"
+
+namespace native {
+namespace {
+
+// A block's columns in the order in which pairs of MXFP4 hold them: pair 4 j + n of columns c and c + 2,
+// c = 8 j + (0, 4, 1, 5)[n].
+inline __m512i pair_columns() {
+  return _mm512_setr_epi32(0x00020000, 0x00060004, 0x00030001, 0x00070005, 0x000a0008, 0x000e000c, 0x000b0009, 0x000f000d,
+                           0x00120010, 0x00160014, 0x00130011, 0x00170015, 0x001a0018, 0x001e001c, 0x001b0019, 0x001f001d);
+}
+
+// 32 floats as bf16, rounded to the nearest, in their order.
+inline __m512i round_block(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
+
+// The block of a row's activations at `x` as 16 pairs, in the order of a matrix of `kind`.
+inline __m512i pack_block(Kind kind, const float* x) {
+  const __m512i natural = round_block(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16));
+  return kind == Kind::kMxfp4 ? _mm512_permutexvar_epi16(pair_columns(), natural) : natural;
+}
+
+// What rounding left of it, rounded too: both together have 16 bits.
+inline __m512i pack_rest(Kind kind, const float* x) {
+  const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
+  const __m512i first = round_block(low, high);
+  const __m512 first_low = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(first)), 16));
+  const __m512 first_high =
+      _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(first, 1)), 16));
+  const __m512i rest = round_block(_mm512_sub_ps(low, first_low), _mm512_sub_ps(high, first_high));
+  return kind == Kind::kMxfp4 ? _mm512_permutexvar_epi16(pair_columns(), rest) : rest;
+}
+
+inline void pairs_of_mxfp4(const uint8_t* group, int64_t columns, uint8_t* out) {
+  // E2M1 numbers as bf16, twice.
+  const __m256i half = _mm256_setr_epi16(0, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0, -0x8000, -0x4100, -0x4080,
+                                         -0x4040, -0x4000, -0x3fc0, -0x3f80, -0x3f40);
+  const __m512i table = _mm512_inserti64x4(_mm512_castsi256_si512(half), half, 1);
+  const __m512i low = _mm512_set1_epi16(15), magnitude = _mm512_set1_epi16(0x7fff);
+  const int64_t blocks = columns / kBlock;
+  const uint8_t* exponents = group + blocks * 256;
+  for (int64_t b = 0; b < blocks; b++) {
+    __m512i by = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(exponents + b * kGroup)));
+    // What is added to the exponents of a row's pair. Below 2 ** -124 and above 2 ** 125 a bf16 would not hold it.
+    by = _mm512_min_epi32(_mm512_max_epi32(by, _mm512_set1_epi32(3)), _mm512_set1_epi32(252));
+    by = _mm512_slli_epi32(_mm512_sub_epi32(by, _mm512_set1_epi32(127)), 7);
+    by = _mm512_or_si512(_mm512_slli_epi32(by, 16), _mm512_and_si512(by, _mm512_set1_epi32(0xffff)));
+    for (int j = 0; j < 4; j++) {
+      const __m512i bits = _mm512_loadu_si512(group + b * 256 + j * 64);
+#pragma GCC unroll 4
+      for (int n = 0; n < 4; n++) {
+        const __m512i value = _mm512_permutexvar_epi16(_mm512_and_si512(_mm512_srli_epi16(bits, 4 * n), low), table);
+        const __mmask32 not_zero = _mm512_test_epi16_mask(value, magnitude);
+        _mm512_storeu_si512(out + (b * 16 + 4 * j + n) * 64, _mm512_mask_add_epi16(value, not_zero, value, by));
+      }
+    }
+  }
+}
+
+inline void pairs_of_int8(const uint8_t* group, int64_t columns, uint8_t* out) {
+  const int64_t blocks = columns / kBlock;
+  const uint8_t* scales = group + blocks * 512;
+  for (int64_t b = 0; b < blocks; b++) {
+    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales + b * kGroup * 2));
+    const __m512 scale = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    for (int j = 0; j < 8; j++) {
+      const __m512i bytes = _mm512_loadu_si512(group + b * 512 + j * 64);
+      __m512 value[4];
+#pragma GCC unroll 4
+      for (int o = 0; o < 4; o++) {
+        const __m512i byte = _mm512_and_si512(_mm512_srli_epi32(bytes, 8 * o), _mm512_set1_epi32(255));
+        value[o] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(byte, _mm512_set1_epi32(128))), scale);
+      }
+      for (int p = 0; p < 2; p++) {
+        const __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value[2 * p]));
+        const __m512i second = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value[2 * p + 1]));
+        _mm512_storeu_si512(out + (b * 16 + 2 * j + p) * 64, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
+      }
+    }
+  }
+}
+
+inline size_t pairs_panel_bytes(Kind kind, int64_t columns) {
+  return kind == Kind::kBf16 ? 0 : static_cast<size_t>(columns) * kStrip * 2;
+}
+
+// Both groups of a strip as pairs.
+inline Strip unpack_pairs(Kind kind, const uint8_t* const* groups, int64_t columns, void* panel) {
+  if (kind == Kind::kBf16) return {{groups[0], groups[1]}, {nullptr, nullptr}};
+  uint8_t* half[2] = {static_cast<uint8_t*>(panel), static_cast<uint8_t*>(panel) + columns * kGroup * 2};
+  for (int g = 0; g < 2; g++) {
+    if (kind == Kind::kMxfp4) {
+      pairs_of_mxfp4(groups[g], columns, half[g]);
+    } else {
+      pairs_of_int8(groups[g], columns, half[g]);
+    }
+  }
+  return {{half[0], half[1]}, {nullptr, nullptr}};
+}
+
+}  // namespace
+}  // namespace native

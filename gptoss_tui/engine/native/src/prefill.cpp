@@ -1,0 +1,194 @@
+// Prefill: products of a chunk of tokens with dense matrices and with the experts that they chose. Activations are packed
+// once, by all threads; then each thread takes strips of the matrices, one at a time, unpacks and multiplies them.
+#include <atomic>
+#include <cstdlib>
+
+#include "gemm.h"
+
+namespace native {
+
+#ifndef NATIVE_AVX2
+const Gemm* const kFloatAvx2 = nullptr;
+#endif
+#ifndef NATIVE_AVX512
+const Gemm* const kFloatAvx512 = nullptr;
+const Gemm* const kBytesAvx512 = nullptr;
+#endif
+#ifndef NATIVE_BF16
+const Gemm* const kPairsBf16 = nullptr;
+const Gemm* const kSplitBf16 = nullptr;
+#endif
+
+namespace {
+
+constexpr int kPackedSlot = 2, kPanelSlot = 3;  // of the pool's scratch memory
+constexpr int kMostTile = 64;
+
+// A product of one matrix, or one for each expert, with rows of activations. Row i of expert e's is
+// x + source[i] * x_stride (source null: i), and goes to row i of y.
+struct Product {
+  const Gemm* gemm;
+  Pool* pool;
+  const Matrix* w;
+  const int32_t* first;  // [experts + 1]
+  const int32_t* source;
+  const float* x;
+  int64_t x_stride;
+  float* y;
+  int64_t y_stride;
+  bool swiglu;
+  float limit;
+
+  size_t row_bytes;
+  uint8_t* packed;
+  std::atomic<int64_t> next_tile{0}, next_strip{0};
+};
+
+int64_t strips_of(const Matrix& w) { return (w.rows / kGroup + 1) / 2; }
+
+void pack_tiles(Product& p) {
+  // Tiles are counted through all experts; each thread walks them and packs those that it drew.
+  int64_t drawn = p.next_tile.fetch_add(1, std::memory_order_relaxed), passed = 0;
+  for (int32_t e = 0; e < p.w->experts; e++) {
+    const int32_t begin = p.first[e], count = p.first[e + 1] - begin;
+    const int32_t tiles = tile_count(count, p.gemm->tile);
+    while (drawn < passed + tiles) {
+      const int32_t tile = static_cast<int32_t>(drawn - passed);
+      const int32_t top = begin + tile_begin(count, p.gemm->tile, tile);
+      const int32_t end = begin + tile_begin(count, p.gemm->tile, tile + 1);
+      const float* rows[kMostTile];
+      for (int32_t i = top; i < end; i++) rows[i - top] = p.x + (p.source ? p.source[i] : i) * p.x_stride;
+      p.gemm->pack(p.w->kind, rows, end - top, p.w->columns, p.packed + static_cast<size_t>(top) * p.row_bytes);
+      drawn = p.next_tile.fetch_add(1, std::memory_order_relaxed);
+    }
+    passed += tiles;
+  }
+}
+
+void multiply_strip(Product& p, int32_t expert, int64_t strip, void* panel) {
+  const Matrix& w = *p.w;
+  const int64_t group = 2 * strip, groups = w.rows / kGroup;
+  const uint8_t* data = w.data + expert * w.matrix_bytes + group * w.group_bytes;
+  const bool whole = group + 1 < groups;
+  // Half a strip is multiplied as if its group were there twice.
+  const uint8_t* const pair[2] = {data, whole ? data + w.group_bytes : data};
+  alignas(64) float bias[kStrip] = {};
+  if (w.bias != nullptr) {
+    const float* from = w.bias + expert * w.rows + group * kGroup;
+    for (int i = 0; i < (whole ? kStrip : kGroup); i++) bias[i] = from[i];
+  }
+  const int32_t begin = p.first[expert], count = p.first[expert + 1] - begin;
+  Output output;
+  output.y = p.y + begin * p.y_stride + strip * (p.swiglu ? kGroup : kStrip);
+  output.stride = p.y_stride;
+  output.bias = bias;
+  output.columns = whole ? kStrip : kGroup;
+  output.swiglu = p.swiglu;
+  output.limit = p.limit;
+  const Strip ready = p.gemm->unpack(w.kind, pair, w.columns, panel);
+  p.gemm->multiply(w.kind, ready, w.columns, p.packed + static_cast<size_t>(begin) * p.row_bytes, count, output);
+}
+
+void multiply_strips(Product& p, void* panel) {
+  const int64_t strips = strips_of(*p.w);
+  int64_t drawn = p.next_strip.fetch_add(1, std::memory_order_relaxed), passed = 0;
+  for (int32_t e = 0; e < p.w->experts; e++) {
+    if (p.first[e + 1] == p.first[e]) continue;
+    while (drawn < passed + strips) {
+      multiply_strip(p, e, drawn - passed, panel);
+      drawn = p.next_strip.fetch_add(1, std::memory_order_relaxed);
+    }
+    passed += strips;
+  }
+}
+
+void run_product(void* context, int thread, int) {
+  Product& p = *static_cast<Product*>(context);
+  void* panel = pool_scratch(p.pool, thread, kPanelSlot, p.gemm->panel_bytes(p.w->kind, p.w->columns));
+  pack_tiles(p);
+  pool_barrier(p.pool);
+  multiply_strips(p, panel);
+}
+
+// Packed tiles may be read beyond the last row, by less than a tile.
+void start(Product& p, int32_t rows) {
+  p.row_bytes = p.gemm->row_bytes(p.w->kind, p.w->columns);
+  const size_t bytes = static_cast<size_t>(rows + p.gemm->tile) * p.row_bytes;
+  p.packed = static_cast<uint8_t*>(pool_scratch(p.pool, 0, kPackedSlot, bytes));
+  pool_run(p.pool, run_product, &p);
+}
+
+// The fastest table for a kind of matrix at an instruction set, of those that were built.
+const Gemm* choose(Isa isa, Precision precision, Kind kind) {
+  const bool fast = precision == Precision::kFast;
+  const Gemm* wanted[4] = {};
+  int count = 0;
+  switch (isa) {
+    case Isa::kAmx:
+    case Isa::kAvx512Bf16:
+      if (fast && kind != Kind::kBf16) wanted[count++] = kBytesAvx512;
+      if (kind != Kind::kInt8) wanted[count++] = fast ? kPairsBf16 : kSplitBf16;
+      wanted[count++] = kFloatAvx512;
+      break;
+    case Isa::kAvx512:
+      if (fast && kind != Kind::kBf16) wanted[count++] = kBytesAvx512;
+      wanted[count++] = kFloatAvx512;
+      break;
+    case Isa::kAvx2: wanted[count++] = kFloatAvx2; break;
+    default: break;
+  }
+  for (int i = 0; i < count; i++) {
+    if (wanted[i] != nullptr) return wanted[i];
+  }
+  return kFloatScalar;
+}
+
+template <Isa isa, Precision precision>
+void dense(Pool* pool, const Matrix& w, const float* x, int64_t x_stride, int32_t tokens, float* y, int64_t y_stride) {
+  const int32_t first[2] = {0, tokens};
+  Product p{choose(isa, precision, w.kind), pool, &w, first, nullptr, x, x_stride, y, y_stride, false, 0.0f, 0, nullptr};
+  start(p, tokens);
+}
+
+template <Isa isa, Precision precision>
+void experts_up(Pool* pool, const Matrix& w, const Routing& routing, const float* x, int64_t x_stride, float* h,
+                int64_t h_stride, float limit) {
+  const Gemm* gemm = choose(isa, precision, w.kind);
+  Product p{gemm, pool, &w, routing.first, routing.token, x, x_stride, h, h_stride, true, limit, 0, nullptr};
+  start(p, routing.tokens * routing.per_token);
+}
+
+template <Isa isa, Precision precision>
+void experts_down(Pool* pool, const Matrix& w, const Routing& routing, const float* h, int64_t h_stride, float* y,
+                  int64_t y_stride) {
+  const Gemm* gemm = choose(isa, precision, w.kind);
+  Product p{gemm, pool, &w, routing.first, nullptr, h, h_stride, y, y_stride, false, 0.0f, 0, nullptr};
+  start(p, routing.tokens * routing.per_token);
+}
+
+template <Isa isa, Precision precision>
+constexpr PrefillKernels table(const char* name) {
+  return {name, dense<isa, precision>, experts_up<isa, precision>, experts_down<isa, precision>};
+}
+
+}  // namespace
+
+const PrefillKernels* prefill_kernels(Isa isa, Precision precision) {
+  static constexpr auto kExact = Precision::kExact, kFast = Precision::kFast;
+  static constexpr PrefillKernels kScalar = table<Isa::kScalar, kExact>("float");
+  static constexpr PrefillKernels kAvx2 = table<Isa::kAvx2, kExact>("float, AVX2");
+  static constexpr PrefillKernels kAvx512[2] = {table<Isa::kAvx512, kExact>("float, AVX-512"),
+                                                table<Isa::kAvx512, kFast>("int8, AVX-512 VNNI")};
+  static constexpr PrefillKernels kBf16[2] = {table<Isa::kAvx512Bf16, kExact>("two bf16, AVX-512 BF16"),
+                                              table<Isa::kAvx512Bf16, kFast>("int8 and bf16, AVX-512")};
+  const int fast = precision == kFast;
+  switch (isa) {
+    case Isa::kAmx:
+    case Isa::kAvx512Bf16: return &kBf16[fast];
+    case Isa::kAvx512: return &kAvx512[fast];
+    case Isa::kAvx2: return &kAvx2;
+    default: return &kScalar;
+  }
+}
+
+}  // namespace native

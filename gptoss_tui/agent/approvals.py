@@ -44,7 +44,8 @@ class Answer:
 class Approvals:
     """The approvals of one session in one workspace. Questions are put one at a time.
 
-    `allow_all` gives up every question that no deny rule answers; it is for `exec --approve all` alone.
+    `allow_all` gives up every question that no deny rule answers, but for those about edits of protected files; it is
+    for `exec --approve all` alone.
     """
 
     def __init__(self, mode: Mode = "ask", *, book: RuleBook | None = None, allow_all: bool = False) -> None:

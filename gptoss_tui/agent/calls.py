@@ -7,7 +7,7 @@ import functools
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gptoss_tui.agent.approvals import Approvals, Question
@@ -31,13 +31,18 @@ from gptoss_tui.errors import GptOssError, ToolError
 from gptoss_tui.harmony.conversation import INTERRUPTED
 from gptoss_tui.harmony.parser import normalize_recipient
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Effect, PreparedCall, Tool
+from gptoss_tui.tools.base import Effect, OutdatedCallError, PreparedCall, RepeatableCall, Tool
 from gptoss_tui.tools.formats import format_denied
 from gptoss_tui.tools.registry import ToolRegistry
 
 _log = logging.getLogger(__name__)
 
 _MIN_OUTPUT_TOKENS = 64
+_PLANS = 4
+"""How often a call is planned whose files change between its plan and its run, before the model hears of it."""
+_OUTDATED = (
+    "A file changed after this was shown. Nothing was written; this is the same call on the files as they are now."
+)
 
 INTERRUPTED_RUNNING = "The user interrupted this call while it ran. What it had done by then stays done."
 
@@ -94,13 +99,23 @@ class CallRunner:
             self._reply(call, "error", error.message, 0.0)
             return self._question
         self._announce(call, prepared.summary)
-        permitted = await self._permit(call, prepared)
-        if isinstance(permitted, ApprovalResolved):
-            self._reply(call, "denied", format_denied(permitted.message), 0.0)
-        else:
-            told = tell_revision(prepared, permitted) if permitted is not prepared else ""
-            await self._run(call, permitted, told)
+        await self._permit_and_run(call, prepared)
         return self._question
+
+    async def _permit_and_run(self, call: SampledCall, prepared: PreparedCall) -> None:
+        """Also again, from the first question on, when what was allowed does not fit any more."""
+        source, problem = source_of(prepared), ""
+        revisions = itertools.count()
+        for left in reversed(range(_PLANS)):
+            permitted = await self._permit(call, prepared, revisions, problem)
+            if isinstance(permitted, ApprovalResolved):
+                self._reply(call, "denied", format_denied(permitted.message), 0.0)
+                return
+            told = tell_revision(source, source_of(permitted)) if source_of(permitted) != source else ""
+            outdated = await self._run(call, permitted, told, plans_left=left)
+            if outdated is None:
+                return
+            prepared, problem = outdated, _OUTDATED
 
     def open(self, call: SampledCall) -> None:
         """`call` stands in the conversation and waits for its reply."""
@@ -145,10 +160,11 @@ class CallRunner:
             raise ToolError(f"There is no tool {call.recipient!r}. The tools are: {known}.")
         return tool
 
-    async def _permit(self, call: SampledCall, prepared: PreparedCall) -> PreparedCall | ApprovalResolved:
+    async def _permit(
+        self, call: SampledCall, prepared: PreparedCall, revisions: Iterator[int], problem: str
+    ) -> PreparedCall | ApprovalResolved:
         """The call that may run, which is another one when the person changed it; or the denial."""
-        problem = ""
-        for revision in itertools.count():
+        for revision in revisions:
             effect = prepared.effect
             if effect is None:
                 return prepared
@@ -207,8 +223,10 @@ class CallRunner:
         except Exception as error:
             return prepared, f"Your change cannot be used: {_as_tool_error(call, error).message}"
 
-    async def _run(self, call: SampledCall, prepared: PreparedCall, told: str) -> None:
-        """Run it. `told` stands above what the model reads."""
+    async def _run(
+        self, call: SampledCall, prepared: PreparedCall, told: str, *, plans_left: int
+    ) -> PreparedCall | None:
+        """Run it and reply; `told` stands above what the model reads. Gives the new plan instead when it needs one."""
         effect = prepared.effect
         self._emit(
             ToolStarted(
@@ -226,6 +244,16 @@ class CallRunner:
             ok, text = result.ok, result.text
             if result.source:
                 self._approvals.saw(result.source)
+        except OutdatedCallError as error:
+            self._running = False
+            ok, text = False, error.message
+            if plans_left and isinstance(prepared, RepeatableCall):
+                try:
+                    return await prepared.again()
+                except ToolError as unfit:
+                    text = (
+                        f"The files changed before the call could run, and it does not fit any more.\n{unfit.message}"
+                    )
         except ToolError as error:
             ok, text = False, error.message
         except Exception as error:
@@ -235,6 +263,7 @@ class CallRunner:
             if effect.kind == "edit":
                 self._history.add_files(effect.paths)
         self._reply(call, "ok" if ok else "error", told + text, time.monotonic() - began)
+        return None
 
     def _output(self, call: SampledCall, text: str) -> None:
         """Output of the running tool; what comes after its end has no place in the turn."""

@@ -37,9 +37,8 @@ def selectable(call: PreparedCall) -> bool:
     return isinstance(call, SelectableCall) and bool(source_of(call)) and effect is not None and len(effect.paths) > 1
 
 
-def tell_revision(before: PreparedCall, after: PreparedCall) -> str:
-    """What the model reads above the result of a call that is not the one that it made."""
-    old, new = source_of(before), source_of(after)
+def tell_revision(old: str, new: str) -> str:
+    """What the model reads above the result of a call that is not the one that it made, by the sources of both."""
     told = new
     if len(new) > _MAX_WORDS:
         lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "yours", "what ran", lineterm="", n=1)

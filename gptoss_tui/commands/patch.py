@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Apply the patch on stdin to DIR: every file of it, or none. The exit code is 0 when it is done and 1 when it is refused;
 then the reason is on stderr and nothing was changed. --check prints the diff instead. --undo takes back the same patch,
-or without one on stdin the last edit in DIR that is in force, whoever made it."""
+or without one on stdin the last edit in DIR that is in force, whoever made it. Files that other programs obey, such as
+those in .git, .bashrc and .vscode, are written with --protected only."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,7 +30,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "patch",
         help="apply a patch to a folder, check it, or take it back",
         description=_DESCRIPTION,
-        usage="gptoss-tui patch [--check | --apply | --undo | --redo] [--on-conflict WAY] [-C DIR] < FILE",
+        usage="gptoss-tui patch [--check | --apply | --undo | --redo] [--protected] [--on-conflict WAY] [-C DIR]\n"
+        "                        < FILE",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -47,6 +49,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=("keep", "restore", "merge"),
         help="for --undo and --redo, files whose same lines were changed since: `keep` them, `restore` the wanted "
         "content, or `merge` with conflict marks (default: refuse)",
+    )
+    parser.add_argument(
+        "--protected",
+        action="store_true",
+        help="also write files that other programs obey: .git, hooks, shells, editors",
     )
     parser.add_argument("-C", "--workspace", metavar="DIR", type=Path, default=Path(), help="folder to work in")
     parser.set_defaults(run=run, action="apply")
@@ -66,13 +73,17 @@ def run(args: argparse.Namespace) -> int:
     if args.action in ("undo", "redo"):
         return _go_back(store, text, args)
     from gptoss_tui import patch
+    from gptoss_tui.patch.protected import reason
 
-    planned = patch.plan(patch.parse(text), root)
-    for note in planned.notes:
+    planned = patch.plan(patch.parse(text), root, protected=True)
+    reasons = [reason(path, owner) for path, owner in planned.protected]
+    for note in (*planned.notes, *reasons):
         _tell(f"note: {note}")
     if args.action == "check":
         _print_diff(planned)
         return 0
+    if reasons and not args.protected:
+        raise PatchError("Protected files need an approval of their own; nothing was changed.", hint="say --protected")
     store.begin(f"{_name(text)}-{time.time_ns():x}")
     store.apply(planned)
     for kind, label in planned.summary:

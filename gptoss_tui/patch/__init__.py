@@ -10,6 +10,18 @@ from gptoss_tui.patch.apply import apply, undo
 from gptoss_tui.patch.diff import unified_diff
 from gptoss_tui.patch.parse import parse
 from gptoss_tui.patch.plan import digest, plan
-from gptoss_tui.patch.types import FileChange, Patch, Plan, ReplaceText
+from gptoss_tui.patch.types import FileChange, OutdatedPlanError, Patch, Plan, ReplaceText
 
-__all__ = ["FileChange", "Patch", "Plan", "ReplaceText", "apply", "digest", "parse", "plan", "undo", "unified_diff"]
+__all__ = [
+    "FileChange",
+    "OutdatedPlanError",
+    "Patch",
+    "Plan",
+    "ReplaceText",
+    "apply",
+    "digest",
+    "parse",
+    "plan",
+    "undo",
+    "unified_diff",
+]

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from gptoss_tui.errors import GptOssError, PatchError
 from gptoss_tui.patch import disk, kernel
-from gptoss_tui.patch.confine import MAX_FILE_BYTES, PathError, Tree, is_protected
+from gptoss_tui.patch.confine import MAX_FILE_BYTES, PathError, Tree
 from gptoss_tui.patch.journal import Journal, NoJournal, Record, UnsettledError, new_record
+from gptoss_tui.patch.protected import protected_by, reason
 from gptoss_tui.patch.recover import Stuck, folders_of, roll_back, tidy
-from gptoss_tui.patch.types import FileState, Plan, Write
+from gptoss_tui.patch.types import FileState, OutdatedPlanError, Plan, Write
 
 REFUSED = "The patch was not applied; nothing was changed."
 
@@ -34,34 +35,52 @@ class _RefusedError(GptOssError):
     """The transaction did not happen; all files are as they were."""
 
 
+class _ChangedError(_RefusedError):
+    """The same, because a file is not as it was planned."""
+
+
 def apply(planned: Plan, journal: Journal | None = None) -> None:
-    """Write what `planned` says. Raises PatchError when a file changed since the plan or the disk refuses.
+    """Write what `planned` says. Raises OutdatedPlanError when a file changed since, PatchError when the disk refuses.
 
     After an error all files are as they were; if even that failed, the message names the files and their backups.
     Only with a `journal` can the next start end what a killed process began.
     """
-    write(planned.root, planned.writes, journal)
+    write(planned.root, planned.writes, journal, protected=bool(planned.protected))
 
 
 def undo(planned: Plan, journal: Journal | None = None) -> None:
     """Take an applied plan back: every file as it was before. Raises PatchError when one changed since."""
-    write(planned.root, [step.inverted() for step in reversed(planned.writes)], journal)
+    writes = [step.inverted() for step in reversed(planned.writes)]
+    write(planned.root, writes, journal, protected=bool(planned.protected))
 
 
-def write(root: Path, writes: Sequence[Write], journal: Journal | None = None, *, refused: str = REFUSED) -> None:
+def write(
+    root: Path,
+    writes: Sequence[Write],
+    journal: Journal | None = None,
+    *,
+    refused: str = REFUSED,
+    protected: bool = False,
+) -> None:
     """The transaction beneath `apply` and `undo`: all of `writes`, each name once, or none.
 
-    Raises PatchError; when nothing was changed, its message begins with `refused`.
+    Raises PatchError, OutdatedPlanError for a file that changed; when nothing was changed, the message begins with
+    `refused`. `protected` says that a person
+    approved those of them that other programs obey.
     """
     try:
         with Tree(root) as tree:
+            for step in writes:
+                if not protected and (owner := protected_by(step.path)):
+                    raise _RefusedError(f"{reason(step.path, owner)}, and nobody approved that.")
             seen = [_verified(tree, step) for step in writes]
             record = new_record(writes, _missing_folders(tree, writes))
             _Transaction(tree, record, writes, seen, journal or NoJournal()).run()
     except PathError as error:
         raise PatchError(f"{refused} {error.message}.") from error
     except _RefusedError as error:
-        raise PatchError(f"{refused} {error.message}", hint=error.hint) from error.__cause__
+        kind = OutdatedPlanError if isinstance(error, _ChangedError) else PatchError
+        raise kind(f"{refused} {error.message}", hint=error.hint) from error.__cause__
 
 
 @dataclass(slots=True)
@@ -103,7 +122,8 @@ class _Transaction:
         else:
             reason, hint = f"The disk refused: {error.strerror or error}.", None
         if not stuck:
-            return _RefusedError(reason, hint=hint)
+            kind = _ChangedError if isinstance(error, _ChangedError) else _RefusedError
+            return kind(reason, hint=hint)
         names = f"It was undone in part only. Not restored: {'; '.join(map(str, stuck))}."
         by_hand = isinstance(self.journal, NoJournal) or all(item.final for item in stuck)
         hint = "Rename the backups by hand." if by_hand else "It is tried again at the next start."
@@ -150,8 +170,6 @@ class _Transaction:
 
 def _verified(tree: Tree, step: Write) -> os.stat_result | None:
     """The status of the file as planned. Raises PatchError when it is not what the plan saw."""
-    if is_protected(step.path):
-        raise _RefusedError(f"{step.path}: files of .git are protected.")
     if step.old is None:
         if tree.stat(step.path) is not None:
             raise _changed(step.path)
@@ -239,7 +257,7 @@ def _set_aside(folder: int, name: str, backup: str, seen: os.stat_result, path: 
         raise _changed(path)
 
 
-def _changed(path: str) -> _RefusedError:
-    return _RefusedError(
+def _changed(path: str) -> _ChangedError:
+    return _ChangedError(
         f"{path}: the file changed after the patch was shown.", hint="Read it and send the patch again."
     )

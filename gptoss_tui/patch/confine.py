@@ -156,11 +156,6 @@ class Tree:
             return None
 
 
-def is_protected(path: str) -> bool:
-    """Whether a component of `path` is `.git` in any spelling that some file system takes for it."""
-    return any(_plain(part) in (".git", "git~1") for part in path.split("/"))
-
-
 def describe(status: os.stat_result) -> str:
     """What kind of thing `status` is of, in words."""
     kinds = {
@@ -206,11 +201,6 @@ def _beneath(path: str, roots: Sequence[str], raw: str) -> str:
         if path.rstrip("/") == base or path.startswith(f"{base}/"):
             return path[len(base) + 1 :] or "."
     raise PathError(f"{raw}: it is outside the workspace; use a path relative to the workspace")
-
-
-def _plain(name: str) -> str:
-    visible = "".join(char for char in name if unicodedata.category(char) != "Cf")
-    return unicodedata.normalize("NFKC", visible).casefold().split(":")[0].rstrip(" .")
 
 
 def _reason(error: OSError) -> str:

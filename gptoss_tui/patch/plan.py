@@ -10,10 +10,11 @@ import stat
 from pathlib import Path
 
 from gptoss_tui.errors import PatchError
-from gptoss_tui.patch.confine import PathError, Tree, describe, is_protected
+from gptoss_tui.patch.confine import PathError, Tree, describe
 from gptoss_tui.patch.lines import MAX_LINES
 from gptoss_tui.patch.match import Matched, match_hunks
 from gptoss_tui.patch.parse import UNWRITABLE
+from gptoss_tui.patch.protected import git_folder, protected_by, reason
 from gptoss_tui.patch.replace import replace_text
 from gptoss_tui.patch.text import NotTextError, TextFile, decode, encode_new, splice
 from gptoss_tui.patch.types import (
@@ -29,12 +30,14 @@ from gptoss_tui.patch.types import (
 )
 
 
-def plan(patch: Patch, root: Path) -> Plan:
+def plan(patch: Patch, root: Path, *, protected: bool = False) -> Plan:
     """What `patch` does to the files beneath `root`.
 
-    Raises PatchError with the errors of every file and hunk; a patch with one error has no plan at all.
+    Raises PatchError with the errors of every file and hunk; a patch with one error has no plan at all. Files that
+    other programs obey are refused, unless `protected` is True: then the plan names them, and the caller has a person
+    approve each.
     """
-    planner = _Planner(root)
+    planner = _Planner(root, protected=protected)
     with planner.tree:
         for operation in patch.operations:
             planner.feed(operation)
@@ -45,7 +48,8 @@ def plan(patch: Patch, root: Path) -> Plan:
         if count > 1:
             head = f"The patch was not applied; nothing was changed. It has {count} errors:"
         raise PatchError("\n\n".join((head, *planner.errors)))
-    return Plan(planner.tree.root, tuple(planner.changes.values()), (*patch.notes, *planner.notes))
+    changes = tuple(planner.changes.values())
+    return Plan(planner.tree.root, changes, (*patch.notes, *planner.notes), tuple(planner.protected.items()))
 
 
 def digest(planned: Plan) -> str:
@@ -61,7 +65,7 @@ def digest(planned: Plan) -> str:
 class _Planner:
     """Plans one operation after the other; each path may be touched once."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, protected: bool) -> None:
         try:
             self.tree = Tree(root)
         except PathError as error:
@@ -69,6 +73,9 @@ class _Planner:
         self.changes: dict[str, FileChange] = {}
         self.notes: list[str] = []
         self.errors: list[str] = []
+        self.protected: dict[str, str] = {}
+        self._may_be_protected = protected
+        self._git: str | None = None
         self._taken: set[str] = set()
 
     def feed(self, operation: FileOperation) -> None:
@@ -180,8 +187,7 @@ class _Planner:
         path = self.tree.resolve(raw, last_link=last_link)
         if path == ".":
             raise PatchError(f"{raw}: this is the workspace itself, not a file.")
-        if is_protected(path) or is_protected(raw):
-            raise PatchError(f"{path}: files of .git are protected and cannot be changed by a patch.")
+        self._check_protected(path, raw)
         status = None if last_link else self.tree.stat(path)
         if status is not None and stat.S_ISLNK(status.st_mode):
             raise PatchError(f"{path}: it is a symbolic link; only files can be deleted or moved.")
@@ -190,6 +196,17 @@ class _Planner:
         elif path != raw:
             self.notes.append(f"{raw} was read as {path}")
         return path
+
+    def _check_protected(self, path: str, raw: str) -> None:
+        if self._git is None:
+            self._git = git_folder(self.tree)
+        inside = self._git and f"{path}/".startswith(f"{self._git}/")
+        owner = "git" if inside else protected_by(path) or protected_by(self.tree.lexical(raw))
+        if owner is None:
+            return
+        if not self._may_be_protected:
+            raise PatchError(f"{reason(path, owner)}, so it needs an approval of its own.")
+        self.protected[path] = owner
 
     def _read(self, path: str) -> tuple[bytes, int, TextFile | None]:
         """Content, permission bits and lines (None for binary data) of a file that may be rewritten or removed."""

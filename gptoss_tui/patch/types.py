@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gptoss_tui.errors import PatchError
+
 LineKind = Literal[" ", "-", "+"]
 ChangeKind = Literal["A", "M", "D", "R"]
+
+
+class OutdatedPlanError(PatchError):
+    """A file is not as the plan saw it; nothing was changed. A new plan may fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +160,16 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that applying a patch will do beneath `root`. `notes` are what a person should see before a yes."""
+    """Everything that applying a patch will do beneath `root`.
+
+    `notes` are what a person should see before a yes. `protected` are the paths among them that need a yes of their
+    own, each with whose behaviour it decides.
+    """
 
     root: Path
     changes: tuple[FileChange, ...]
     notes: tuple[str, ...] = ()
+    protected: tuple[tuple[str, str], ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -31,4 +31,8 @@ class ApplyPatchTool:
         """Parse and plan. Raises ToolError with what the model should send instead."""
         root = self.workspace.root
         source = unwrap(arguments)[0]
-        return await prepare_edit(self.name, lambda: patch.plan(patch.parse(arguments), root), self.write, source)
+
+        def plan() -> patch.Plan:
+            return patch.plan(patch.parse(arguments), root, protected=True)
+
+        return await prepare_edit(self.name, plan, self.write, source)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from gptoss_tui.errors import ToolError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
 
 PreviewType = Literal["diff", "command", "code", "url", "text"]
@@ -49,6 +50,10 @@ class Effect:
     mcp: tuple[str, str] | None = None
     must_ask: tuple[str, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
+
+
+class OutdatedCallError(ToolError):
+    """What the call was planned from changed before it ran; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,15 @@ class RevisableCall(PreparedCall, Protocol):
 
     async def revise(self, text: str) -> PreparedCall:
         """The call that `text` makes instead, planned anew. Raises ToolError when it makes none."""
+        ...
+
+
+@runtime_checkable
+class RepeatableCall(PreparedCall, Protocol):
+    """A call whose plan may be overtaken by what happens until it runs; `run` then raises OutdatedCallError."""
+
+    async def again(self) -> PreparedCall:
+        """The same call, planned anew from how things are now. Raises ToolError when it does not fit any more."""
         ...
 
 

@@ -35,4 +35,8 @@ class EditFileTool:
             raise ToolError("edit_file: count is at least 1.")
         replacement = patch.ReplaceText(values["path"], values["old_text"], values["new_text"], values["count"])
         root = self.workspace.root
-        return await prepare_edit(self.name, lambda: patch.plan(patch.Patch((replacement,)), root), self.write)
+
+        def plan() -> patch.Plan:
+            return patch.plan(patch.Patch((replacement,)), root, protected=True)
+
+        return await prepare_edit(self.name, plan, self.write)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from gptoss_tui import patch
 from gptoss_tui.errors import PatchError, ToolError
-from gptoss_tui.tools.base import Effect, ToolResult
+from gptoss_tui.patch.protected import reason
+from gptoss_tui.tools.base import Effect, OutdatedCallError, ToolResult
 from gptoss_tui.tools.formats import format_applied
 from gptoss_tui.tools.patch_parts import without_files
 
@@ -29,6 +30,7 @@ class EditCall:
     plan: patch.Plan
     effect: Effect
     write: WritePlan
+    make_plan: Callable[[], patch.Plan]
     source: str = ""
 
     @property
@@ -36,21 +38,34 @@ class EditCall:
         return f"{self.tool} {', '.join(label for _, label in self.plan.summary)}"
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """Write the plan. Raises ToolError, with nothing changed. Cancelling waits for the write: all or nothing."""
+        """Write the plan. Cancelling waits for the write: all or nothing.
+
+        Raises ToolError, with nothing changed; OutdatedCallError when a file is not as the plan saw it.
+        """
         writing = asyncio.ensure_future(asyncio.to_thread(self.write, self.plan))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait([writing])
             raise
+        except patch.OutdatedPlanError as error:
+            raise OutdatedCallError(_for_model(error).message) from error
         except PatchError as error:
             raise _for_model(error) from error
         return ToolResult(format_applied(self.plan.summary), data={"paths": list(self.plan.paths)})
 
+    async def again(self) -> EditCall:
+        """The edit of the files as they are now. Raises ToolError."""
+        return await prepare_edit(self.tool, self.make_plan, self.write, self.source)
+
     async def revise(self, text: str) -> EditCall:
         """The patch that a person made of it, in place of it. Raises ToolError."""
         root = self.plan.root
-        return await prepare_edit(self.tool, lambda: patch.plan(patch.parse(text), root), self.write, text)
+
+        def plan() -> patch.Plan:
+            return patch.plan(patch.parse(text), root, protected=True)
+
+        return await prepare_edit(self.tool, plan, self.write, text)
 
     async def without(self, paths: tuple[str, ...]) -> EditCall:
         """The edit of the other files. Raises ToolError."""
@@ -67,7 +82,7 @@ async def prepare_edit(tool: str, make_plan: Callable[[], patch.Plan], write: Wr
         planned, effect = await asyncio.to_thread(_planned, make_plan)
     except PatchError as error:
         raise _for_model(error) from error
-    return EditCall(tool, planned, effect, write, source)
+    return EditCall(tool, planned, effect, write, make_plan, source)
 
 
 def _planned(make_plan: Callable[[], patch.Plan]) -> tuple[patch.Plan, Effect]:
@@ -81,6 +96,7 @@ def _planned(make_plan: Callable[[], patch.Plan]) -> tuple[patch.Plan, Effect]:
         paths=planned.paths,
         warnings=planned.notes,
         reach="workspace",
+        must_ask=tuple(reason(path, owner) for path, owner in planned.protected),
     )
     return planned, effect
 

@@ -70,7 +70,8 @@ class UndoStore:
         """Write `planned` as one transaction and keep it under the current turn. Raises PatchError, nothing changed."""
         try:
             with self._ready():
-                write(planned.root, planned.writes, TurnJournal(self._database, self._turn, "apply"))
+                journal = TurnJournal(self._database, self._turn, "apply")
+                write(planned.root, planned.writes, journal, protected=bool(planned.protected))
                 self._prune()
         except UndoError as error:
             raise PatchError(f"{REFUSED} {error.message}", hint=error.hint) from error
@@ -118,7 +119,7 @@ class UndoStore:
         if not settlement.writes:
             return
         try:
-            write(self.root, settlement.writes, journal, refused="Nothing was changed.")
+            write(self.root, settlement.writes, journal, refused="Nothing was changed.", protected=True)
         except PatchError as error:
             raise UndoError(error.message, hint=error.hint) from error
         self._prune()

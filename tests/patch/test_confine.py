@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.patch import confine, kernel
-from gptoss_tui.patch.confine import PathError, Tree, is_protected
+from gptoss_tui.patch.confine import PathError, Tree
 from tests.patch import race
 
 
@@ -114,18 +114,6 @@ def test_reading_needs_a_regular_file_of_a_sane_size(tree: Tree) -> None:
 def test_an_endless_device_is_not_read(tmp_path: Path) -> None:
     with Tree(Path("/dev")) as tree, pytest.raises(PathError, match="a device"):
         tree.read("zero")
-
-
-@pytest.mark.parametrize(
-    "path", [".git", ".git/config", "a/.GIT/x", ".Git./x", ".git /x", ".g\u200dit", "．git", ".git::$DATA"]
-)
-def test_git_is_protected_in_every_spelling(path: str) -> None:
-    assert is_protected(path)
-
-
-@pytest.mark.parametrize("path", [".gitignore", ".github/x", "git/x", "a.git/x", "dot.git", "GIT"])
-def test_other_names_are_not_protected(path: str) -> None:
-    assert not is_protected(path)
 
 
 @pytest.mark.parametrize("beneath", [True, False], ids=["openat2", "walk"])

@@ -11,7 +11,7 @@ import pytest
 from gptoss_tui import patch
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.apply_patch import ApplyPatchTool
-from gptoss_tui.tools.base import Workspace
+from gptoss_tui.tools.base import OutdatedCallError, Workspace
 from tests.tools.calls import call, result
 
 PATCH = """\
@@ -102,8 +102,10 @@ async def test_a_loose_match_is_a_warning(tool: ApplyPatchTool) -> None:
 async def test_a_file_that_changed_after_the_preview_is_kept(tool: ApplyPatchTool, root: Path) -> None:
     prepared = await tool.prepare(PATCH)
     (root / "README.md").write_text("mine\n")
-    with pytest.raises(ToolError, match=r"README\.md: the file changed .*\nRead it and send the patch again"):
+    with pytest.raises(OutdatedCallError, match=r"README\.md: the file changed .*\nRead it and send the patch again"):
         await prepared.run(lambda text: None)
+    with pytest.raises(ToolError, match="hello world"):
+        await prepared.again()
     assert (root / "README.md").read_text() == "mine\n"
     assert not (root / "hello.py").exists()
 

@@ -1,7 +1,8 @@
 """Permission as a pure function of a planned effect and of what was said before. Nothing else decides.
 
-The order, first match wins: reading is allowed; a deny rule denies; read-only denies what changes things; an explicit
-`--approve all` allows; what must be asked about is asked; an ask rule asks; allow rules allow; the mode decides.
+The order, first match wins: reading is allowed; a deny rule denies; read-only denies what changes things; an edit of
+a protected file is asked about; an explicit `--approve all` allows; what must be asked about is asked; an ask rule
+asks; allow rules allow; the mode decides.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Final, Literal
 
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.policy.rules import Rule, covering, describe, touches
+from gptoss_tui.patch.protected import named_in, protected_by, reason
 from gptoss_tui.tools.base import Effect
-from gptoss_tui.tools.protected import named_in, protected_by
 
 Outcome = Literal["allow", "ask", "deny"]
 By = Literal["user", "policy", "session", "rule"]
@@ -26,7 +27,8 @@ UNPARSED: Final = "the command could not be taken apart, so no rule can speak fo
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What was said before. `allow_all` is `exec --approve all`: a person gave up every question, in words."""
+    """What was said before. `allow_all` is `exec --approve all`: a person gave up every question but those about edits
+    of protected files, which only a person answers."""
 
     mode: Mode = "ask"
     rules: tuple[Rule, ...] = ()
@@ -55,9 +57,10 @@ def decide(effect: Effect | None, policy: Policy) -> Verdict:
         return Verdict("deny", "rule", f"A rule denies {describe(rule.kind, rule.pattern)}.", (rule.id,))
     if policy.mode == "read-only" and effect.kind in _CHANGING:
         return Verdict("deny", why=PLAN_ONLY)
-    if policy.allow_all:
+    reasons = must_ask(effect)
+    if policy.allow_all and not (reasons and effect.kind == "edit"):
         return Verdict("allow", why="--approve all")
-    if reasons := must_ask(effect):
+    if reasons:
         return Verdict("ask", reasons=reasons)
     if rule := _first(policy, effect, "ask"):
         why = f"a rule asks about {describe(rule.kind, rule.pattern)}"
@@ -75,7 +78,7 @@ def must_ask(effect: Effect) -> tuple[str, ...]:
     """Why no mode and no rule may answer for a person; nothing when they may."""
     reasons = list(effect.must_ask)
     owners = ((path, protected_by(path)) for path in effect.paths)
-    reasons += [f"{path} is protected: it decides what {owner} does" for path, owner in owners if owner]
+    reasons += [reason(path, owner) for path, owner in owners if owner]
     if effect.kind == "command":
         if not effect.commands or not all(effect.commands):
             reasons.append(UNPARSED)

@@ -15,7 +15,7 @@ from typing import Final
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_state_path
 
-from gptoss_tui.tools.protected import protected_by
+from gptoss_tui.patch.protected import protected_by
 from gptoss_tui.tools.shell.words import Words
 
 GIT: Final = ".git"

@@ -1,4 +1,4 @@
-"""Files that change what other programs do: writing one is a way to run code later, so no mode writes them unasked.
+"""Files that change what other programs do: writing one is a way to run code later, so each needs its own approval.
 
 Names are compared as the most forgiving file system would: without case, compatibility forms, trailing dots and
 streams.
@@ -6,12 +6,17 @@ streams.
 
 from __future__ import annotations
 
+import stat
 import unicodedata
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Final
 
+from gptoss_tui.patch.confine import PathError, Tree
+
+_DOT_GIT: Final = ".git"
+_MAX_GITDIR: Final = 4096
 _GIT: Final = "git"
 _SHELL: Final = "the shell"
 _EDITOR: Final = "an editor"
@@ -106,6 +111,28 @@ def protected_by(path: str) -> str | None:
             if part == pattern or ("*" in pattern and fnmatchcase(part, pattern)):
                 return owner
     return next((_PAIRS[pair] for pair in pairwise(parts) if pair in _PAIRS), None)
+
+
+def git_folder(tree: Tree) -> str:
+    """Where the repository of the tree is, when its `.git` is a link or a file that leads there; empty for elsewhere.
+
+    Its own name says nothing then.
+    """
+    try:
+        status = tree.stat(_DOT_GIT)
+        if status is None or stat.S_ISDIR(status.st_mode):
+            return _DOT_GIT
+        if stat.S_ISLNK(status.st_mode):
+            return tree.resolve(_DOT_GIT)
+        said = tree.read(_DOT_GIT, limit=_MAX_GITDIR)[0].decode("utf-8", "replace")
+        return tree.resolve(said.removeprefix("gitdir:").strip())
+    except PathError:  # it leads out of the tree, where nothing can be written
+        return ""
+
+
+def reason(path: str, owner: str) -> str:
+    """Why a person is asked about it, whatever modes and rules say."""
+    return f"{path} is protected: it decides what {owner} does"
 
 
 def named_in(words: Iterable[str]) -> str | None:

@@ -1,0 +1,101 @@
+"""Files that other programs obey: refused unless a person approved them, whatever their names are spelled like."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui import patch
+from gptoss_tui.errors import PatchError
+from gptoss_tui.patch.protected import protected_by
+from gptoss_tui.undo import UndoStore
+
+SPELLINGS = (
+    *(".git/config", "a/.GIT/x", ".Git./x", ".git /x", ".g\u200dit/x", "\uff0egit/x", ".git::$DATA/x", "GIT~1/config"),
+    *("./.git/config", ".git//config", "sub/.git/hooks/pre-commit", ".git/hooks/post-checkout", ".git/info/attributes"),
+    *(
+        ".gitmodules",
+        ".gitconfig",
+        ".githooks/pre-push",
+        ".husky/pre-commit",
+        "lefthook.yml",
+        ".pre-commit-config.yaml",
+    ),
+    *(".bashrc", "home/.zshrc", ".Profile", ".envrc", ".config/fish/config.fish", ".zshenv", ".xprofile"),
+    *(".vscode/tasks.json", ".VSCODE/x", ".idea/x.xml", "x.code-workspace", ".vimrc", ".emacs.d/init.el", ".nvim.lua"),
+    *(
+        ".gptoss-tui.toml",
+        ".config/gptoss-tui/approvals.toml",
+        ".mcp.json",
+        ".claude/settings.json",
+        ".cursor/mcp.json",
+    ),
+    *(".ssh/authorized_keys", ".netrc", ".npmrc", ".devcontainer/devcontainer.json", "sub/.pypirc"),
+)
+
+
+def added(path: str, line: str = "x") -> patch.Patch:
+    return patch.parse(f"*** Begin Patch\n*** Add File: {path}\n+{line}\n*** End Patch")
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+def test_every_spelling_needs_an_approval_of_its_own(tmp_path: Path, path: str) -> None:
+    with pytest.raises(PatchError, match=r"is protected: it decides what .* does, so it needs an approval of its own"):
+        patch.plan(added(path), tmp_path)
+    planned = patch.plan(added(path), tmp_path, protected=True)
+    assert [name for name, _ in planned.protected] == list(planned.paths)
+    with pytest.raises(PatchError, match="nobody approved that"):
+        patch.apply(replace(planned, protected=()))
+    assert list(tmp_path.iterdir()) == []
+    patch.apply(planned)
+    patch.undo(planned)
+
+
+@pytest.mark.parametrize("path", [".gitignore", ".github/x", "git/x", "a.git/x", "dot.git", "GIT", "bashrc"])
+def test_other_names_are_not_protected(tmp_path: Path, path: str) -> None:
+    assert protected_by(path) is None
+    assert patch.plan(added(path), tmp_path).protected == ()
+
+
+@pytest.mark.parametrize("how", ["link", "file", "absolute"])
+def test_a_repository_elsewhere_in_the_workspace_is_protected_too(tmp_path: Path, how: str) -> None:
+    (tmp_path / "store/repo").mkdir(parents=True)
+    if how == "link":
+        (tmp_path / ".git").symlink_to("store/repo")
+    else:
+        at = tmp_path / "store/repo" if how == "absolute" else "store/repo"
+        (tmp_path / ".git").write_text(f"gitdir: {at}\n")
+    for path in ("store/repo/hooks/post-commit", "store/repo/config"):
+        with pytest.raises(PatchError, match="decides what git does"):
+            patch.plan(added(path), tmp_path)
+    assert patch.plan(added("store/other"), tmp_path).protected == ()
+    if how == "link":
+        with pytest.raises(PatchError, match="decides what git does"):
+            patch.plan(added(".git/config"), tmp_path)
+
+
+@pytest.mark.parametrize("said", ["", "gitdir: /somewhere/else", "gitdir: ../above", "\0", "gitdir: " + "x" * 5000])
+def test_a_repository_that_is_not_here_protects_nothing(tmp_path: Path, said: str) -> None:
+    (tmp_path / ".git").write_text(said)
+    assert patch.plan(added("a.txt"), tmp_path).protected == ()
+
+
+def test_a_move_onto_a_protected_name_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.sh").write_text("x\n")
+    text = "*** Begin Patch\n*** Update File: a.sh\n*** Move to: .git/hooks/pre-commit\n*** End Patch"
+    with pytest.raises(PatchError, match=r"\.git/hooks/pre-commit is protected"):
+        patch.plan(patch.parse(text), tmp_path)
+
+
+def test_what_was_approved_can_be_taken_back(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / ".git").mkdir(parents=True)
+    (root / ".git/config").write_text("[core]\n")
+    store = UndoStore(root, tmp_path / "state")
+    text = "*** Begin Patch\n*** Update File: .git/config\n-[core]\n+[x]\n*** End Patch"
+    store.apply(patch.plan(patch.parse(text), root, protected=True))
+    assert (root / ".git/config").read_text() == "[x]\n"
+    assert store.undo().restored == (".git/config",)
+    assert (root / ".git/config").read_text() == "[core]\n"

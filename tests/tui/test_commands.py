@@ -217,7 +217,7 @@ async def test_the_conversation_is_written_into_files_and_nothing_is_overwritten
         await say(pilot, app, "hi")
         (folder / "talk.html").write_text("mine")
         await command(pilot, "/export talk.html")
-        await until(pilot, lambda: "talk-2.html" in conversation(app))
+        await until(pilot, (folder / "talk-2.html").is_file)
         assert (folder / "talk.html").read_text() == "mine"
         assert "An answer." in (folder / "talk-2.html").read_text()
         await command(pilot, "/export json out.json")

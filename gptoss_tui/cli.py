@@ -19,7 +19,7 @@ from gptoss_tui.sanitize import to_terminal_text
 
 COMMANDS = (
     *("exec", "sessions", "patch", "trust", "approvals", "sandbox", "mcp"),
-    *("models", "generate", "score", "doctor", "bench", "completion"),
+    *("serve", "models", "generate", "score", "doctor", "bench", "completion"),
 )
 """Each is a module of `gptoss_tui.commands` with `add_parser(subparsers)`, whose `run(args)` gives the exit code."""
 

@@ -47,6 +47,7 @@ VARIABLES = {
     "GPTOSS_TUI_APPROVALS": "folder of what was allowed for good, a file for each workspace",
     "GPTOSS_TUI_SESSIONS": "folder of the session files",
     "GPTOSS_TUI_UNDO": "folder of the edits that can be undone",
+    "GPTOSS_TUI_API_KEY": "the API key that clients of `gptoss-tui serve` must send",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
     "GPTOSS_TUI_PYTHON_BACKENDS": "`1` allows `--backend python:MODULE`, an engine of your own",
     "EXA_API_KEY": "your key for Exa; `YDC_API_KEY`, `BRAVE_API_KEY`, `TAVILY_API_KEY` are those of other services",

@@ -13,7 +13,7 @@ from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.policy.book import RuleBook
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.session import SessionStore
-from gptoss_tui.engine.types import Engine
+from gptoss_tui.engine.types import Engine, SamplingParams
 from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
 from gptoss_tui.settings import Settings
 from gptoss_tui.tools.base import BuiltinTools, Workspace
@@ -51,7 +51,7 @@ def build_agent(
     or the browser's folder is no folder.
     """
     workspace = open_workspace(settings.workspace)
-    sampling = settings.sampling(_DEFAULT_TEMPERATURES.get(settings.model, 1.0))
+    sampling = default_sampling(settings)
     store = UndoStore(workspace.root)
     registry = build_registry(settings, workspace, store.apply, servers)
     return Agent(
@@ -72,6 +72,11 @@ def build_agent(
         raw=settings.raw,
         constrain_headers=settings.constrain_headers,
     )
+
+
+def default_sampling(settings: Settings) -> SamplingParams:
+    """How to choose tokens where nobody says otherwise: the settings over what is best for the model."""
+    return settings.sampling(_DEFAULT_TEMPERATURES.get(settings.model, 1.0))
 
 
 def build_limits(settings: Settings) -> Limits:

@@ -109,6 +109,13 @@ class Conversation:
         self._turn += 1
         self._append_rendered(Message("user", text))
 
+    def add(self, message: Message, tokens: Sequence[int] | None = None) -> None:
+        """Append a message of a conversation that was held elsewhere; `tokens` are its own when they are known."""
+        if tokens is None:
+            self._append_rendered(message)
+        else:
+            self._append(Entry(message, tuple(tokens), self._turn))
+
     def add_steering(self, text: str) -> None:
         """Append a message of the user inside the turn: nothing is dropped, since the turn goes on."""
         self.close_turn()

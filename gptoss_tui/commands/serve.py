@@ -1,0 +1,158 @@
+"""`gptoss-tui serve`: the engine over HTTP, for clients of OpenAI's API."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gptoss_tui.commands.flags import add_model_flags, add_sampling_flags, settings_from
+from gptoss_tui.errors import UsageError
+from gptoss_tui.sanitize import to_terminal_line
+
+if TYPE_CHECKING:
+    from gptoss_tui.engine.types import LoadProgress
+    from gptoss_tui.server.service import Service
+    from gptoss_tui.settings import Settings
+
+KEY_VARIABLE = "GPTOSS_TUI_API_KEY"
+_DESCRIPTION = f"""\
+Serve the model over HTTP: OpenAI's Responses, chat completions and completions. Requests run one at a time and wait in
+a fair queue. Beyond this machine (`--host`) an API key is needed: {KEY_VARIABLE}, or `--api-key-file`."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="serve the model over HTTP, as OpenAI's API",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, metavar="N", help="port, 0 for a free one (default: 8000)")
+    parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file with API keys, one a line")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a further name of this server, as in Host"
+    )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="pages that may use the server, as https://example.org",
+    )
+    parser.add_argument(
+        "--alias", action="append", default=[], metavar="NAME", help="a further name that the model answers to"
+    )
+    parser.add_argument(
+        "--max-waiting", type=int, default=64, metavar="N", help="requests that may wait, more get a 429 (default: 64)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="do not write a line about each request to stderr")
+    parser.add_argument(
+        "-r",
+        "--reasoning-effort",
+        choices=("low", "medium", "high"),
+        default=argparse.SUPPRESS,
+        help="how long to think where a request does not say (default: medium)",
+    )
+    add_model_flags(parser)
+    add_sampling_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal."""
+    import asyncio
+
+    from gptoss_tui.server.guard import is_loopback, rules_for
+    from gptoss_tui.server.run import Address, listen, serve
+
+    settings = settings_from(args)
+    keys = read_keys(args.api_key_file)
+    if not is_loopback(args.host) and not keys:
+        raise UsageError(
+            f"{args.host} can be reached from other machines, and there is no API key",
+            hint=f"set {KEY_VARIABLE}, name a file with `--api-key-file`, or leave out `--host`",
+        )
+    _check_range("--port", args.port, 0, 65535)
+    _check_range("--max-waiting", args.max_waiting, 0, 100_000)
+    rules = rules_for(args.host, args.allow_host, args.allow_origin, keys)
+    _log_requests(quiet=args.quiet)
+    with listen(Address(args.host, args.port)) as sock:
+        port = sock.getsockname()[1]
+        url = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{port}"
+        service = build_service(settings, args.alias, args.max_waiting)
+        asyncio.run(serve(service, rules, sock, _show, lambda: _ready(service, url)))
+    return 0
+
+
+def build_service(settings: Settings, aliases: list[str], max_waiting: int) -> Service:
+    """The service that `settings` describe, not loaded yet."""
+    from gptoss_tui.agent.factory import default_sampling
+    from gptoss_tui.engine.worker.client import EngineClient
+    from gptoss_tui.harmony.tokenizer import load_tokenizer
+    from gptoss_tui.server.gate import Gate
+    from gptoss_tui.server.host import EngineHost
+    from gptoss_tui.server.names import names_of
+    from gptoss_tui.server.sampling import Defaults
+    from gptoss_tui.server.service import Service
+
+    spec = settings.engine_spec()
+    repeated = settings.repeated_tokens if settings.runaways != "off" else 0
+    return Service(
+        EngineHost(EngineClient(spec), load_tokenizer()),
+        Gate(waiting=max_waiting),
+        names_of(settings.model, aliases),
+        Defaults(default_sampling(settings), repeated),
+        settings.reasoning_effort,
+    )
+
+
+def read_keys(path: Path | None) -> tuple[str, ...]:
+    """The API keys of the environment and of a file. Raises UsageError when the file cannot be read or has none."""
+    keys = [os.environ.pop(KEY_VARIABLE, "").strip()]  # programs that are started later need not know it
+    if path is not None:
+        try:
+            keys += [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: {error}") from error
+        if not any(keys):
+            raise UsageError(f"{path} has no key", hint="write one key a line")
+    return tuple(key for key in keys if key)
+
+
+def _check_range(flag: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{flag} must be between {low} and {high}, got {value}")
+
+
+def _log_requests(*, quiet: bool) -> None:
+    """One line of JSON a request on stderr."""
+    import logging
+
+    from gptoss_tui.server.app import ACCESS_LOG
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ACCESS_LOG.addHandler(handler)
+    ACCESS_LOG.setLevel(logging.WARNING if quiet else logging.INFO)
+    ACCESS_LOG.propagate = False
+
+
+def _show(progress: LoadProgress) -> None:
+    if sys.stderr.isatty():
+        line = f"{to_terminal_line(progress.stage)} {progress.fraction:.0%}"
+        print(f"\r\x1b[K{'' if progress.done else line}", end="", file=sys.stderr, flush=True)
+
+
+def _ready(service: Service, url: str) -> None:
+    info = service.host.info
+    assert info is not None
+    print(
+        to_terminal_line(f"{service.names[0]} on {info.backend}, {info.context} tokens of context: {url}/v1"),
+        flush=True,
+    )

@@ -1,0 +1,225 @@
+"""The application: routes, and what happens to every request on its way in and out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from gptoss_tui import __version__
+from gptoss_tui.errors import GptOssError
+from gptoss_tui.server import guard
+from gptoss_tui.server.body import MAX_BYTES
+from gptoss_tui.server.chat.handler import create_completion
+from gptoss_tui.server.errors import ApiError, as_api_error
+from gptoss_tui.server.metrics import CONTENT_TYPE
+from gptoss_tui.server.outbox import encode
+from gptoss_tui.server.service import SERVICE, Record, Service, record_of
+
+ACCESS_LOG = logging.getLogger("gptoss_tui.server.access")
+_log = logging.getLogger(__name__)
+
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Api-Key",
+}
+
+
+def build_app(service: Service, rules: guard.Rules) -> web.Application:
+    """The application around a service. Its runner must cancel handlers whose client has gone."""
+    app = web.Application(client_max_size=MAX_BYTES, middlewares=[_observe(service), _answer_errors, _guard(rules)])
+    app[SERVICE] = service
+    app.on_response_prepare.append(_tell_pages(rules))
+    app.add_routes(
+        [
+            web.get("/health", health),
+            web.get("/metrics", metrics),
+            web.get("/v1/models", models),
+            web.get("/v1/models/{model:.+}", model),
+            web.post("/v1/chat/completions", create_completion),
+        ]
+    )
+    return app
+
+
+# -- on the way -------------------------------------------------------------------------------------------------------
+
+
+def _observe(service: Service) -> Middleware:
+    """Count each request and write one line about it: what it asked for and cost, never what was said."""
+
+    @web.middleware
+    async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+        record = record_of(request)
+        resource = request.match_info.route.resource
+        record.route = resource.canonical if resource is not None else "none"
+        status = 499  # as others call it: the client closed the connection
+        task = asyncio.current_task()
+        assert task is not None
+        service.active.add(task)
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        finally:
+            service.active.discard(task)
+            _account(service, record, status)
+            ACCESS_LOG.info("%s", _line(request, record, status))
+
+    return observe
+
+
+def _account(service: Service, record: Record, status: int) -> None:
+    metrics = service.metrics
+    metrics.requests[record.route, status] += 1
+    metrics.disconnects += status == 499
+    for stats in record.stats:
+        metrics.tokens["prompt"] += stats.prompt_tokens
+        metrics.tokens["cached"] += stats.cached_tokens
+        metrics.tokens["generated"] += stats.generated_tokens
+        metrics.tokens["reasoning"] += stats.reasoning_tokens
+        metrics.waited.observe(stats.waited_seconds)
+        if stats.first_token_seconds is not None:
+            metrics.first_token.observe(stats.first_token_seconds)
+    if record.stats:
+        metrics.seconds.observe(time.monotonic() - record.began)
+
+
+def _line(request: web.Request, record: Record, status: int) -> str:
+    """The log's line, as JSON: whatever a client sent is in quotes, and nothing of it is a secret or a prompt."""
+    line = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "client": record.access.key or record.access.address,
+        "method": request.method,
+        "route": record.route,
+        "status": status,
+        "seconds": round(time.monotonic() - record.began, 3),
+    }
+    if record.stats:
+        first = record.stats[0]
+        line |= {
+            "model": record.model,
+            "stream": record.stream,
+            "prompt": first.prompt_tokens,
+            "cached": first.cached_tokens,
+            "generated": sum(stats.generated_tokens for stats in record.stats),
+            "waited": round(first.waited_seconds, 3),
+            "first_token": None if first.first_token_seconds is None else round(first.first_token_seconds, 3),
+        }
+    if record.error:
+        line["error"] = record.error
+    return json.dumps(line)
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors in the shape of OpenAI's API, whoever raised them."""
+    try:
+        return await handler(request)
+    except GptOssError as error:
+        failure = as_api_error(error)
+    except web.HTTPException as error:
+        failure = ApiError(error.status, error.reason)
+        if error.status == 404:
+            failure = ApiError(404, f"Unknown request URL: {request.method} {request.path[:200]}.", code="unknown_url")
+        elif error.status == 405:
+            failure = ApiError(405, f"{request.method} is not allowed for {request.path[:200]}.")
+    except Exception:
+        _log.exception("a request to %s failed", record_of(request).route)
+        failure = ApiError(500, "The server had an error while processing your request.", code="internal_error")
+    record_of(request).error = failure.code or failure.message[:200]
+    return error_response(failure)
+
+
+def error_response(error: ApiError) -> web.Response:
+    """The answer that tells of an error."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        body=encode(error.body()), status=error.status, headers=headers, content_type="application/json"
+    )
+
+
+def _guard(rules: guard.Rules) -> Middleware:
+    """Let in who may ask."""
+
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+        # A preflight has no key: the browser asks whether the page may send one.
+        path = "/health" if preflight else request.path
+        record_of(request).access = guard.check(rules, path, request.headers, request.remote or "")
+        return web.Response(status=204, headers=_PREFLIGHT) if preflight else await handler(request)
+
+    return admit
+
+
+def _tell_pages(rules: guard.Rules) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Pages of an allowed origin may read what they get, errors too."""
+
+    async def tell(request: web.Request, response: web.StreamResponse) -> None:
+        origin = request.headers.get("Origin", "")
+        if origin.lower() in rules.origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+        response.headers["Server"] = f"gptoss-tui/{__version__}"
+
+    return tell
+
+
+# -- small routes -----------------------------------------------------------------------------------------------------
+
+
+async def health(request: web.Request) -> web.Response:
+    """200 when requests can be answered, else 503."""
+    service = request.app[SERVICE]
+    state = "draining" if service.draining else service.host.state
+    body = {"status": "ok" if state == "ready" else state, "model": service.names[0], "version": __version__}
+    return web.json_response(body, status=200 if state == "ready" else 503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """What Prometheus reads."""
+    service = request.app[SERVICE]
+    info = service.host.info
+    lines = service.metrics.lines(
+        [
+            ("running", "Generations that run.", service.gate.running),
+            ("waiting", "Generations that wait for the engine.", service.gate.waiting),
+            ("inside", "Requests in the queue or running.", service.gate.inside),
+            ("capacity", "Requests that may be in the queue or running.", service.gate.capacity),
+            ("ready", "Whether the engine is loaded.", float(info is not None)),
+            ("engine_restarts", "How often the engine died and was started again.", service.host.restarts),
+            ("context_tokens", "The length of the context.", info.context if info else 0),
+        ]
+    )
+    return web.Response(body="\n".join((*lines, "")).encode(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def models(request: web.Request) -> web.Response:
+    """The model, under its own name and its others."""
+    service = request.app[SERVICE]
+    return web.json_response({"object": "list", "data": [_model(service, name) for name in service.names]})
+
+
+async def model(request: web.Request) -> web.Response:
+    """One model."""
+    service = request.app[SERVICE]
+    name = request.match_info["model"]
+    if name not in service.names:
+        raise ApiError(404, f"The model {name[:80]!r} does not exist here.", param="model", code="model_not_found")
+    return web.json_response(_model(service, name))
+
+
+def _model(service: Service, name: str) -> dict[str, object]:
+    described: dict[str, object] = {"id": name, "object": "model", "created": service.created, "owned_by": "gptoss-tui"}
+    if service.host.info is not None:
+        described["context_length"] = service.host.info.context
+        described["max_model_len"] = service.host.info.context
+    return described

@@ -1,0 +1,80 @@
+"""The body of a request: bounded in size, in time and in depth, and JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any, NoReturn
+
+from aiohttp import web
+
+from gptoss_tui.server.errors import ApiError, invalid
+from gptoss_tui.server.fields import Fields
+
+MAX_BYTES = 16 * 2**20
+"""A prompt that fills the whole context is not a tenth of this."""
+
+MAX_DEPTH = 100
+READ_SECONDS = 30.0
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+async def read_body(request: web.Request) -> Fields:
+    """The JSON object that the request carries. Raises ApiError."""
+    if request.content_type != "application/json":
+        raise ApiError(415, "The request must have the header 'Content-Type: application/json'.")
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            data = await request.read()
+    except TimeoutError:
+        raise ApiError(408, f"The body did not arrive within {READ_SECONDS:g} seconds.") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise ApiError(413, f"The body is larger than {MAX_BYTES} bytes.") from None
+    return parse_body(data)
+
+
+def parse_body(data: bytes) -> Fields:
+    """The JSON object in `data`. Raises ApiError for anything else, for NaN, and for what is nested too deep."""
+    try:
+        value = json.loads(data.decode("utf-8"), parse_constant=_refuse)
+    except RecursionError:
+        raise invalid(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+    except ValueError as error:
+        raise invalid(f"The body is not valid JSON: {error}"[:300]) from None
+    if not isinstance(value, dict):
+        raise invalid("The body must be a JSON object.")
+    _check(value, surrogates=_SURROGATE.search(data) is not None)
+    return Fields(value)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number in JSON")
+
+
+def _check(value: Any, *, surrogates: bool) -> None:
+    """Bound the depth, and refuse texts that no encoding has: half of a surrogate pair."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+                inner += one if surrogates else ()
+            elif isinstance(one, list):
+                inner += one
+            elif surrogates and isinstance(one, str) and not _is_text(one):
+                raise invalid("The body has a text with half of a surrogate pair.")
+        if not inner:
+            return
+        level = inner
+    raise invalid(f"The body is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

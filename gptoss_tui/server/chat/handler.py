@@ -1,0 +1,84 @@
+"""`POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import replace
+
+from aiohttp import web
+
+from gptoss_tui.errors import GptOssError
+from gptoss_tui.server.body import read_body
+from gptoss_tui.server.chat.answer import Choice, Envelope, usage_of
+from gptoss_tui.server.chat.request import ChatRequest, read_chat_request
+from gptoss_tui.server.errors import as_api_error
+from gptoss_tui.server.gate import Ticket
+from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, encode, sse, stream
+from gptoss_tui.server.service import SERVICE, Service, record_of
+from gptoss_tui.server.turn import Ended, Turn
+
+_CHUNK = "chat.completion.chunk"
+
+
+async def create_completion(request: web.Request) -> web.StreamResponse:
+    """Answer a chat."""
+    service = request.app[SERVICE]
+    fields = await read_body(request)
+    record = record_of(request)
+    record.model = service.model(fields)
+    asked = read_chat_request(fields, service.defaults, service.effort)
+    record.stream = asked.stream
+    ticket = service.admit(request, fields)
+    try:
+        envelope = Envelope(record.model)
+        choices = [_choice(service, asked, ticket, index) for index in range(asked.choices)]
+        record.stats += [choice.turn.stats for choice in choices]
+        if asked.stream:
+            return await stream(request, EVENTS, lambda outbox: _stream(outbox, envelope, choices, asked))
+        for choice in choices:
+            await _complete(choice)
+        body = envelope.wrap("chat.completion", [choice.whole() for choice in choices], usage_of(record.stats))
+        return web.Response(body=encode(body), content_type="application/json")
+    finally:
+        ticket.leave()
+
+
+def _choice(service: Service, asked: ChatRequest, ticket: Ticket, index: int) -> Choice:
+    """A turn of its own for each choice; with a seed each has another one."""
+    sampling = asked.options.sampling
+    if sampling.seed is not None:
+        sampling = replace(sampling, seed=sampling.seed + index)
+    turn = Turn(service.host, ticket, asked.dialogue, replace(asked.options, sampling=sampling))
+    return Choice(index, turn, asked.dialogue, service.host.tokenizer, logprobs=asked.logprobs is not None)
+
+
+async def _complete(choice: Choice) -> None:
+    async with aclosing(choice.turn.run()) as events:
+        async for event in events:
+            for _ in choice.take(event):
+                pass
+            if isinstance(event, Ended):
+                choice.end(event.reason)
+
+
+async def _stream(outbox: Outbox, envelope: Envelope, choices: list[Choice], asked: ChatRequest) -> None:
+    try:
+        for choice in choices:
+            await _stream_choice(outbox, envelope, choice)
+        if asked.include_usage:
+            outbox.put(sse(envelope.wrap(_CHUNK, [], usage_of([choice.turn.stats for choice in choices]))))
+    except GptOssError as error:
+        outbox.put(sse(as_api_error(error).body()))
+    outbox.put(DONE)
+
+
+async def _stream_choice(outbox: Outbox, envelope: Envelope, choice: Choice) -> None:
+    first = choice.chunk({"delta": {"role": "assistant", "content": ""}})
+    outbox.put(sse(envelope.wrap(_CHUNK, [first], None)))
+    async with aclosing(choice.turn.run()) as events:
+        async for event in events:
+            for delta in choice.take(event):
+                outbox.put(sse(envelope.wrap(_CHUNK, [choice.chunk(delta)], None)))
+            if isinstance(event, Ended):
+                choice.end(event.reason)
+    outbox.put(sse(envelope.wrap(_CHUNK, [choice.last_chunk()], None)))

@@ -1,0 +1,202 @@
+"""What a request asks the model, in one form for all APIs: messages, tools, and what may be answered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from gptoss_tui.harmony.messages import (
+    DeveloperContent,
+    Effort,
+    FunctionDeclaration,
+    Message,
+    Preamble,
+    SystemContent,
+    ToolNamespace,
+)
+from gptoss_tui.server.errors import ApiError, invalid
+from gptoss_tui.server.fields import Fields
+from gptoss_tui.server.schema import TEXT, AnswerFormat
+
+JSON = "<|constrain|>json"
+"""The content type of calls with JSON arguments, as the models write it."""
+
+FUNCTIONS = "functions"
+
+MAX_TOOLS = 256
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_RESERVED = ("browser", "python", "assistant", "user", "system", "developer", "tool")
+
+_EFFORTS: Mapping[str, Effort] = {
+    **{"none": "low", "minimal": "low", "low": "low", "medium": "medium"},
+    **{"high": "high", "xhigh": "high", "max": "high"},
+}
+
+ToolKind = Literal["function", "custom"]
+ChoiceMode = Literal["none", "auto", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """A tool of the client. `recipient` is its name as the model calls it.
+
+    A function takes JSON that `parameters` describes, a custom tool any text. `grammar` is (syntax, definition) of what
+    a custom tool takes, syntax `lark` or `regex`.
+    """
+
+    kind: ToolKind
+    name: str
+    recipient: str
+    description: str = ""
+    namespace: str = ""
+    parameters: Mapping[str, Any] | None = None
+    strict: bool = False
+    grammar: tuple[str, str] | None = None
+
+    @property
+    def declaration(self) -> FunctionDeclaration:
+        """What the model is told. A custom tool takes one text, as apply_patch does, which the models know."""
+        if self.kind == "function":
+            return FunctionDeclaration(self.name, self.description, self.parameters)
+        note = ""
+        if self.grammar is not None:
+            note = f"\nThe text must match this {self.grammar[0]} grammar:\n{self.grammar[1]}"
+        return FunctionDeclaration(self.name, self.description + note, {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether tools are called: not at all, as the model likes, or one must be. `only` of them, all when empty."""
+
+    mode: ChoiceMode = "auto"
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """What the model reads. `messages` have the thoughts that still belong there; `thinks` whether it may think."""
+
+    messages: tuple[Message, ...]
+    instructions: str | None = None
+    tools: tuple[OfferedTool, ...] = ()
+    choice: ToolChoice = ToolChoice()
+    effort: Effort = "medium"
+    thinks: bool = True
+    answer: AnswerFormat = TEXT
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Whom the model may call."""
+        if self.choice.mode == "none":
+            return ()
+        return self.choice.only or tuple(tool.recipient for tool in self.tools)
+
+    def tool(self, recipient: str) -> OfferedTool | None:
+        """The tool that a recipient names."""
+        return next((tool for tool in self.tools if tool.recipient == recipient), None)
+
+    def preamble(self, date: str, builtin: Sequence[ToolNamespace] = ()) -> Preamble:
+        """The system and developer messages. `builtin` are tools of the server's own."""
+        functions = tuple(tool.declaration for tool in self.tools if not tool.namespace)
+        namespaces = {tool.namespace: None for tool in self.tools if tool.namespace}
+        others = (
+            ToolNamespace(name, functions=tuple(tool.declaration for tool in self.tools if tool.namespace == name))
+            for name in namespaces
+        )
+        developer = None
+        if self.instructions or functions:
+            declared = ToolNamespace(FUNCTIONS, functions=functions) if functions else None
+            developer = DeveloperContent(self.instructions or None, declared)
+        return Preamble(SystemContent(self.effort, date, tools=(*builtin, *others)), developer)
+
+
+def read_effort(fields: Fields, name: str, default: Effort) -> tuple[Effort, bool]:
+    """The effort that a request asks for, and whether the model may think at all."""
+    word = fields.choice(name, _EFFORTS)
+    return (default, True) if word is None else (_EFFORTS[word], word != "none")
+
+
+def developer_message(text: str) -> Message:
+    """Instructions inside of a conversation."""
+    return Message("developer", f"# Instructions\n\n{text}")
+
+
+def tool_call(tool: OfferedTool | None, recipient: str, arguments: str) -> Message:
+    """A call that the assistant made."""
+    kind = None if tool is not None and tool.kind == "custom" else JSON
+    return Message("assistant", arguments, channel="commentary", recipient=recipient, content_type=kind)
+
+
+def tool_reply(recipient: str, text: str) -> Message:
+    """What a tool of the client answered."""
+    return Message("tool", text, channel="commentary", recipient="assistant", name=recipient)
+
+
+def without_old_thoughts(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The messages without what was thought before the last answer: the models were trained without it."""
+    every = tuple(messages)
+    answers = [i for i, m in enumerate(every) if m.role == "assistant" and m.channel == "final"]
+    last = answers[-1] if answers else 0
+    return tuple(m for i, m in enumerate(every) if i >= last or m.channel != "analysis")
+
+
+def fold_instructions(instructions: str | None, messages: Iterable[Message]) -> tuple[str | None, tuple[Message, ...]]:
+    """Developer messages that stand before everything else are one with the instructions."""
+    every = tuple(messages)
+    first = next((i for i, m in enumerate(every) if m.role != "developer"), len(every))
+    prefix = developer_message("").content
+    parts = [instructions, *(m.content.removeprefix(prefix) for m in every[:first])]
+    return "\n\n".join(part for part in parts if part) or None, every[first:]
+
+
+def check_tools(tools: Sequence[OfferedTool], param: str) -> tuple[OfferedTool, ...]:
+    """The tools when they can all be told apart. Raises ApiError."""
+    if len(tools) > MAX_TOOLS:
+        raise invalid(f"At most {MAX_TOOLS} tools can be offered, got {len(tools)}.", param)
+    seen: set[str] = set()
+    for tool in tools:
+        if tool.recipient in seen:
+            raise invalid(f"Two tools are called {tool.recipient!r}.", param)
+        seen.add(tool.recipient)
+    return tuple(tools)
+
+
+def tool_name(fields: Fields, name: str = "name") -> str:
+    """A tool's name: what the model can write in a header. Raises ApiError."""
+    value = fields.required_text(name)
+    if not _NAME.fullmatch(value):
+        raise fields.wrong(name, "a name of at most 128 letters, digits, '_' and '-'")
+    return value
+
+
+def namespace_name(fields: Fields) -> str:
+    """The name of a group of tools, which is none of harmony's own. Raises ApiError."""
+    value = tool_name(fields)
+    if value in (FUNCTIONS, *_RESERVED):
+        raise invalid(f"The namespace {value!r} is reserved.", fields.param("name"))
+    return value
+
+
+def choose_named(tools: Sequence[OfferedTool], names: Iterable[str], param: str) -> tuple[str, ...]:
+    """The recipients of tools that a choice names. Raises ApiError."""
+    found = []
+    for name in names:
+        matching = [tool.recipient for tool in tools if tool.name == name]
+        if not matching:
+            raise no_such_tool(name, param)
+        found += matching
+    return tuple(found)
+
+
+def no_such_tool(name: str, param: str) -> ApiError:
+    """The error for a choice of a tool that was not offered."""
+    return invalid(f"Tool choice {name[:80]!r} not found in 'tools'.", param)
+
+
+def with_choice(dialogue: Dialogue, choice: ToolChoice, param: str) -> Dialogue:
+    """The dialogue under that choice. Raises ApiError when a call is required and there is no tool."""
+    if choice.mode == "required" and not dialogue.tools:
+        raise invalid("Tool choice 'required' needs at least one tool in 'tools'.", param)
+    return replace(dialogue, choice=choice)

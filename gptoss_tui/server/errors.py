@@ -1,0 +1,64 @@
+"""Errors as OpenAI's API says them: `{"error": {"message", "type", "param", "code"}}` and a status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gptoss_tui.errors import ContextOverflowError, GptOssError
+
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+
+
+class ApiError(GptOssError):
+    """A request that cannot be answered. `param` is the path of the field that is wrong, as in `messages[0].role`.
+
+    `retry_after` in seconds says when it is worth to try again.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+        self.retry_after = retry_after
+
+    @property
+    def kind(self) -> str:
+        """OpenAI's `type` of the error."""
+        return _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that the client gets."""
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    """A 400: the request is not one that can be answered."""
+    return ApiError(400, message, param=param, code=code)
+
+
+def not_supported(what: str, param: str | None) -> ApiError:
+    """A 400 for what OpenAI's API has and this server does not."""
+    return invalid(f"{what} is not supported by this server.", param, "unsupported_parameter")
+
+
+def as_api_error(error: GptOssError) -> ApiError:
+    """An error of the rooms below as the client hears of it."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, ContextOverflowError):
+        return invalid(error.message, code="context_length_exceeded")
+    return ApiError(503, error.message, code="engine_error", retry_after=5)

@@ -1,0 +1,143 @@
+"""Reading a JSON object of a request: what is there has the right type, or the client hears which field has not.
+
+`null` is as good as absent everywhere. Fields that nobody asks for are not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from gptoss_tui.server.errors import ApiError, invalid
+
+
+class Fields:
+    """The fields of one object. `path` is where it stands in the request, empty for the request itself."""
+
+    def __init__(self, values: Mapping[str, Any], path: str = "") -> None:
+        self.values = values
+        self.path = path
+
+    def param(self, name: str) -> str:
+        """The path of a field, as errors name it."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def has(self, name: str) -> bool:
+        """Whether the field is there and says something."""
+        return self.values.get(name) is not None
+
+    def wrong(self, name: str, wanted: str) -> ApiError:
+        """The error for a field that is not what is wanted."""
+        param = self.param(name)
+        return invalid(f"Invalid value for '{param}': expected {wanted}, got {_shown(self.values.get(name))}.", param)
+
+    def missing(self, name: str) -> ApiError:
+        """The error for a field that must be there."""
+        param = self.param(name)
+        return invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
+
+    def text(self, name: str) -> str | None:
+        """A text, or None."""
+        value = self.values.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self.wrong(name, "a string")
+        return value
+
+    def required_text(self, name: str) -> str:
+        """A text that must be there; it may be empty."""
+        value = self.text(name)
+        if value is None:
+            raise self.missing(name)
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """True or false."""
+        value = self.values.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong(name, "a boolean")
+        return value
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        """A whole number in `low..high`, or None."""
+        value = self.values.get(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.wrong(name, "an integer")
+        if not low <= value <= high:
+            raise self.wrong(name, f"an integer between {low} and {high}")
+        return value
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """A number in `low..high`, or None."""
+        value = self.values.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.wrong(name, "a number")
+        if not (math.isfinite(value) and low <= value <= high):
+            raise self.wrong(name, f"a number between {low:g} and {high:g}")
+        return float(value)
+
+    def choice(self, name: str, options: Collection[str]) -> str | None:
+        """One of some words, or None."""
+        value = self.text(name)
+        if value is not None and value not in options:
+            raise self.wrong(name, f"one of {', '.join(repr(option) for option in options)}")
+        return value
+
+    def child(self, name: str) -> Fields | None:
+        """An object, or None."""
+        value = self.values.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self.wrong(name, "an object")
+        return Fields(value, self.param(name))
+
+    def required_child(self, name: str) -> Fields:
+        """An object that must be there."""
+        child = self.child(name)
+        if child is None:
+            raise self.missing(name)
+        return child
+
+    def list(self, name: str) -> Sequence[Any] | None:
+        """A list of anything, or None."""
+        value = self.values.get(name)
+        if value is not None and not isinstance(value, list):
+            raise self.wrong(name, "an array")
+        return value
+
+    def children(self, name: str) -> Iterator[Fields]:
+        """The objects of a list; none when the list is absent."""
+        for index, value in enumerate(self.list(name) or ()):
+            path = f"{self.param(name)}[{index}]"
+            if not isinstance(value, dict):
+                raise invalid(f"Invalid value for '{path}': expected an object, got {_shown(value)}.", path)
+            yield Fields(value, path)
+
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """A list of texts, or None."""
+        values = self.list(name)
+        if values is None:
+            return None
+        if not all(isinstance(value, str) for value in values):
+            raise self.wrong(name, "an array of strings")
+        return tuple(values)
+
+
+def _shown(value: object) -> str:
+    """A value in an error, so short that no request can make an error long."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "an array"
+    if isinstance(value, int):
+        return "an integer" if value.bit_length() > 64 else str(value)
+    return repr(value[:60]) if isinstance(value, str) else repr(value)

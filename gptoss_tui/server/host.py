@@ -1,0 +1,100 @@
+"""The engine of the server: loaded once, started again when it dies, and shared by all requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from datetime import date
+from typing import Literal, cast
+
+from gptoss_tui.engine.types import Engine, EngineInfo, GenerationEvent, LoadProgress, SamplingParams
+from gptoss_tui.errors import EngineDiedError, GptOssError
+from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.server.errors import ApiError
+from gptoss_tui.server.memory import MessageMemory
+
+State = Literal["loading", "ready", "failed"]
+
+RETRY_SECONDS = 10
+
+_log = logging.getLogger(__name__)
+
+
+class EngineHost:
+    """One engine and the tokenizer that goes with it. Belongs to one event loop."""
+
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.memory = MessageMemory(tokenizer)
+        self.info: EngineInfo | None = None
+        self.problem: GptOssError | None = None
+        self.restarts = 0
+        self._loading: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """Whether requests can be answered."""
+        if self.info is not None:
+            return "ready"
+        return "failed" if self.problem is not None else "loading"
+
+    @property
+    def ready(self) -> EngineInfo:
+        """What is loaded. Raises ApiError 503 when nothing is."""
+        if self.info is not None:
+            return self.info
+        if self.problem is not None:
+            self.begin()  # perhaps it works this time
+            raise ApiError(503, self.problem.message, code="engine_unavailable", retry_after=RETRY_SECONDS)
+        raise ApiError(503, "The model is being loaded.", code="model_loading", retry_after=RETRY_SECONDS)
+
+    async def load(self, on_progress: Callable[[LoadProgress], None] = lambda progress: None) -> None:
+        """Load the model. Raises what the engine's load raises."""
+        self.problem = None
+        try:
+            async for progress in self.engine.load():
+                on_progress(progress)
+                if progress.done:
+                    self.info = progress.info
+        except GptOssError as error:
+            self.problem = error
+            raise
+
+    def begin(self) -> None:
+        """Load in the background, unless that happens already."""
+        if self._loading is None or self._loading.done():
+            self.info, self.problem = None, None
+            self._loading = asyncio.create_task(self._load_again(), name="load the model again")
+
+    async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
+        """Continue `token_ids`. When the engine dies, it is started again behind the back of whoever asked."""
+        generation = cast("AsyncGenerator[GenerationEvent, None]", self.engine.generate(token_ids, params))
+        try:
+            async with aclosing(generation) as events:
+                async for event in events:
+                    yield event
+        except EngineDiedError:
+            self.restarts += 1
+            self.begin()
+            raise
+
+    async def close(self) -> None:
+        """End the engine."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait({self._loading})
+        await self.engine.close()
+
+    @staticmethod
+    def today() -> str:
+        """The date that the model is told."""
+        return date.today().isoformat()
+
+    async def _load_again(self) -> None:
+        try:
+            await self.load()
+        except GptOssError as error:
+            _log.error("the engine cannot be started again: %s", error.message)

@@ -1,0 +1,72 @@
+"""Counts and durations in Prometheus' text format."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Histogram:
+    """How many values fell below each bound, and their sum."""
+
+    def __init__(self, bounds: Sequence[float] = _SECONDS) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def lines(self, name: str) -> Iterator[str]:
+        """The lines of the text format."""
+        total = 0
+        for bound, count in zip((*self._bounds, "+Inf"), self._counts, strict=True):
+            total += count
+            yield f'{name}_bucket{{le="{bound}"}} {total}'
+        yield f"{name}_sum {self._sum:.6f}"
+        yield f"{name}_count {total}"
+
+
+class Metrics:
+    """What happened since the start."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.tokens: Counter[str] = Counter()
+        self.disconnects = 0
+        self.seconds = Histogram()
+        self.first_token = Histogram()
+        self.waited = Histogram()
+
+    def lines(self, gauges: Iterable[tuple[str, str, float]]) -> Iterator[str]:
+        """All of it; `gauges` are (name, help, value) as they are now."""
+        yield from _head("requests_total", "counter", "Requests answered, by route and status.")
+        for (route, status), count in sorted(self.requests.items()):
+            yield f'gptoss_requests_total{{route="{route}",status="{status}"}} {count}'
+        yield from _head("tokens_total", "counter", "Tokens read, found in the cache, sampled, and thought.")
+        for kind in ("prompt", "cached", "generated", "reasoning"):
+            yield f'gptoss_tokens_total{{kind="{kind}"}} {self.tokens[kind]}'
+        yield from _head("disconnects_total", "counter", "Clients that went away before their answer was complete.")
+        yield f"gptoss_disconnects_total {self.disconnects}"
+        for name, about, value in gauges:
+            yield from _head(name, "gauge", about)
+            yield f"gptoss_{name} {value:g}"
+        for name, about, histogram in (
+            ("request_seconds", "From the request to the end of its answer.", self.seconds),
+            ("first_token_seconds", "From the request to its first token, waiting included.", self.first_token),
+            ("queue_seconds", "Waiting for the engine.", self.waited),
+        ):
+            yield from _head(name, "histogram", about)
+            yield from histogram.lines(f"gptoss_{name}")
+
+
+def _head(name: str, kind: str, about: str) -> Iterator[str]:
+    yield f"# HELP gptoss_{name} {about}"
+    yield f"# TYPE gptoss_{name} {kind}"

@@ -1,0 +1,20 @@
+"""The names that the model answers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from gptoss_tui.engine.catalog import published_model
+
+
+def names_of(model: str, aliases: Iterable[str] = ()) -> tuple[str, ...]:
+    """What clients may call `model`, its own name first; published models have those that other servers give them."""
+    published = published_model(model)
+    if published is None:
+        own = Path(model).name or model
+        names = [own, *({model} - {own})]
+    else:
+        family, _, size = published.name.rpartition("-")
+        names = [published.name, published.repository, f"{family}:{size}"]
+    return tuple(dict.fromkeys((*names, *aliases)))

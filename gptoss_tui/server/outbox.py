@@ -1,0 +1,125 @@
+"""What goes out to one client while its answer is made.
+
+The one who makes the answer never waits for the one who reads it: a reader that is slow has a bounded buffer, and is
+cut off when that is full or nothing could be written for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from gptoss_tui.errors import GptOssError
+
+MAX_WAITING_BYTES = 2**20
+WRITE_SECONDS = 30.0
+QUIET_SECONDS = 15.0
+"""After so long without anything to say, a comment is sent: proxies and clients give up on lines that are silent."""
+
+EVENTS = "text/event-stream"
+LINES = "application/x-ndjson"
+DONE = b"data: [DONE]\n\n"
+
+_KEEP_ALIVE = {EVENTS: b": waiting\n\n", LINES: b""}
+
+
+class SlowReaderError(GptOssError):
+    """The client reads more slowly than its buffer allows."""
+
+
+def encode(value: Any) -> bytes:
+    """JSON without spaces, in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def sse(value: Any, event: str | None = None) -> bytes:
+    """A server-sent event."""
+    name = f"event: {event}\n".encode() if event else b""
+    return name + b"data: " + encode(value) + b"\n\n"
+
+
+class Outbox:
+    """Bytes that wait for the socket."""
+
+    def __init__(self, limit: int = MAX_WAITING_BYTES) -> None:
+        self._limit = limit
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def put(self, data: bytes) -> None:
+        """Add something to send. Raises SlowReaderError when too much waits already."""
+        if self._chunks and self._size + len(data) > self._limit:
+            raise SlowReaderError("The client reads too slowly; its answer was cut off")
+        self._chunks.append(data)
+        self._size += len(data)
+        self._changed.set()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._closed = True
+        self._changed.set()
+
+    async def take(self) -> bytes | None:
+        """All that waits, or None at the end."""
+        while not self._chunks:
+            if self._closed:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        return data
+
+
+async def stream(
+    request: web.Request, content_type: str, produce: Callable[[Outbox], Awaitable[None]]
+) -> web.StreamResponse:
+    """Answer with what `produce` puts into the outbox. It is cancelled when the client is gone or does not read."""
+    response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    response.content_type = content_type
+    await response.prepare(request)
+    outbox = Outbox()
+    producer = asyncio.ensure_future(_produce(produce, outbox))
+    try:
+        await _drain(outbox, response, _KEEP_ALIVE[content_type])
+        await producer
+        await response.write_eof()
+    except (TimeoutError, SlowReaderError):
+        if request.transport is not None:
+            request.transport.abort()
+    except (ConnectionError, OSError):
+        pass  # the client is gone
+    finally:
+        producer.cancel()
+        with suppress(asyncio.CancelledError, SlowReaderError):
+            await producer
+    return response
+
+
+async def _produce(produce: Callable[[Outbox], Awaitable[None]], outbox: Outbox) -> None:
+    try:
+        await produce(outbox)
+    finally:
+        outbox.close()
+
+
+async def _drain(outbox: Outbox, response: web.StreamResponse, keep_alive: bytes) -> None:
+    while True:
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                data = await outbox.take()
+        except TimeoutError:
+            data = keep_alive
+        if data is None:
+            return
+        async with asyncio.timeout(WRITE_SECONDS):
+            await response.write(data)

@@ -1,0 +1,186 @@
+"""One generation as it streams: sampled tokens in, pieces of messages out, cut where a stop sequence begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gptoss_tui.engine.types import Token
+from gptoss_tui.harmony.parser import ContentDelta, MessageFinished, MessageStarted, StreamParser
+from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
+
+Kind = Literal["reasoning", "preamble", "answer", "call", "foreign"]
+"""A thought; text to the user before a call; the answer; a call; a message in somebody else's name."""
+
+TEXTS: tuple[Kind, ...] = ("preamble", "answer")
+"""What the user reads, and stop sequences are looked for in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message begins. `recipient` is whom it calls."""
+
+    kind: Kind
+    recipient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """More of the open message, and the tokens that it is made of."""
+
+    kind: Kind
+    text: str
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The open message is over. Not `complete`: the generation was cut inside it."""
+
+    kind: Kind
+    text: str
+    recipient: str = ""
+    channel: str | None = None
+    complete: bool = True
+
+
+Piece = Opened | Delta | Closed
+
+
+class Reader:
+    """Reads one generation, from behind `<|start|>assistant`.
+
+    A call, an answer, a message of somebody else or a stop sequence ends it: it is `over` then, and what follows does
+    not count. `taken` are the sampled ids that do, `reasoning_tokens` those of thoughts.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
+        self._tokenizer = tokenizer
+        self._parser = StreamParser(tokenizer)
+        self._stops = tuple(stops)
+        self._open: Opened | None = None
+        self._held = ""
+        self._shown: list[str] = []
+        self._text: list[str] = []
+        self._tokens: list[Token] = []
+        self._ended = False
+        self.over = False
+        self.stopped = False
+        self.taken: list[int] = []
+        self.reasoning_tokens = 0
+        self.closed: list[Closed] = []
+
+    def feed(self, tokens: Sequence[Token]) -> list[Piece]:
+        """The pieces of these tokens; text of one message comes as one delta."""
+        pieces: list[Piece] = []
+        for token in tokens:
+            if self.over:
+                break
+            self.taken.append(token.id)
+            before = self._open
+            for event in self._parser.feed((token.id,)):
+                self._take(event, pieces)
+            if before is not None and self._open is before and 0 <= token.id < NUM_TEXT_TOKENS:
+                self._tokens.append(token)
+        self._flush(pieces)
+        return pieces
+
+    def finish(self) -> list[Piece]:
+        """The generation is over or was cut: the open message ends with what it has. Idempotent."""
+        pieces: list[Piece] = []
+        if not self._ended and not self.stopped:
+            for event in self._parser.finish():
+                self._take(event, pieces)
+        self._ended = True
+        return pieces
+
+    @property
+    def open_kind(self) -> Kind | None:
+        """What is open."""
+        return self._open.kind if self._open is not None else None
+
+    def _take(self, event: MessageStarted | ContentDelta | MessageFinished, pieces: list[Piece]) -> None:
+        if self.over:
+            return
+        match event:
+            case MessageStarted():
+                self._open = Opened(_kind(event), event.recipient or "")
+                self.over = self._open.kind == "foreign"
+                if not self.over:
+                    pieces.append(self._open)
+            case ContentDelta():
+                self._text.append(event.text)
+            case MessageFinished():
+                self._close(event, pieces)
+
+    def _close(self, event: MessageFinished, pieces: list[Piece]) -> None:
+        self._flush(pieces, last=True)
+        if self._open is None:
+            return  # a stop sequence closed it
+        kind = self._open.kind
+        if kind == "reasoning":
+            self.reasoning_tokens += event.num_tokens
+        self._end_message(pieces, event.message.channel, complete=event.stop != "eos")
+        self.over = self.over or kind in ("answer", "call", "foreign")
+
+    def _take_tokens(self, text: str, *, cut: bool) -> tuple[Token, ...]:
+        """The tokens of what is shown. While text is held back they wait; behind a cut they are left out."""
+        if self._held:
+            return ()
+        tokens, self._tokens = self._tokens, []
+        while cut and tokens and sum(len(self._tokenizer.token_bytes(t.id)) for t in tokens) > len(text.encode()):
+            tokens.pop()
+        return tuple(tokens)
+
+    def _end_message(self, pieces: list[Piece], channel: str | None, *, complete: bool) -> None:
+        assert self._open is not None
+        closed = Closed(self._open.kind, "".join(self._shown), self._open.recipient, channel, complete)
+        pieces.append(closed)
+        self.closed.append(closed)
+        self._open, self._held, self._shown, self._tokens = None, "", [], []
+
+    def _flush(self, pieces: list[Piece], *, last: bool = False) -> None:
+        """Give out the text that came, up to a stop sequence or what may become one."""
+        if self._open is None or not (self._text or (last and self._held)):
+            return
+        text, self._text = self._held + "".join(self._text), []
+        kind, cut = self._open.kind, None
+        if self._stops and kind in TEXTS:
+            cut = _first_stop(text, self._stops)
+            keep = len(text) if last else len(text) - _beginning_of_stop(text, self._stops)
+            self._held = text[keep:] if cut is None else ""
+            text = text[:keep] if cut is None else text[:cut]
+        if text:
+            self._shown.append(text)
+            pieces.append(Delta(kind, text, self._take_tokens(text, cut=cut is not None)))
+        if cut is not None:
+            self._end_message(pieces, "final" if kind == "answer" else "commentary", complete=True)
+            self.over = self.stopped = True
+
+
+def _kind(event: MessageStarted) -> Kind:
+    if event.role != "assistant":
+        return "foreign"
+    if event.recipient is not None:
+        return "call"
+    if event.channel == "analysis":
+        return "reasoning"
+    return "preamble" if event.channel == "commentary" else "answer"
+
+
+def _first_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Where the first stop sequence begins."""
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return min(found) if found else None
+
+
+def _beginning_of_stop(text: str, stops: Sequence[str]) -> int:
+    """How many of the last characters may be the beginning of a stop sequence."""
+    return max((_overlap(text, stop) for stop in stops), default=0)
+
+
+def _overlap(text: str, stop: str) -> int:
+    longest = min(len(text), len(stop) - 1)
+    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -1,0 +1,125 @@
+"""The server as a process: it listens, loads the model, answers, and ends in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gptoss_tui.engine.types import LoadProgress
+from gptoss_tui.errors import UsageError
+from gptoss_tui.server.app import build_app
+from gptoss_tui.server.guard import Rules
+from gptoss_tui.server.service import Service
+
+GRACE_SECONDS = 10.0
+"""Answers that are being made when the server is told to end have so long to become complete."""
+
+IDLE_SECONDS = 75.0
+"""A connection without a whole request is closed after so long."""
+
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+
+def listen(address: Address) -> socket.socket:
+    """A listening socket. Raises UsageError when the address cannot be had."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=_BACKLOG)
+    except OSError as error:
+        raise UsageError(
+            f"The server cannot listen on {address.host} port {address.port}: {error.strerror or error}",
+            hint="choose another one with `--port`",
+        ) from error
+
+
+@contextlib.asynccontextmanager
+async def serving(service: Service, rules: Rules, sock: socket.socket) -> AsyncIterator[None]:
+    """Answer requests on `sock` inside of the block; what still runs at its end is cut off."""
+    runner = web.AppRunner(
+        build_app(service, rules),
+        handler_cancellation=True,  # who goes away frees the engine
+        keepalive_timeout=IDLE_SECONDS,
+        shutdown_timeout=1.0,
+        access_log=None,
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, sock).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def serve(
+    service: Service,
+    rules: Rules,
+    sock: socket.socket,
+    on_progress: Callable[[LoadProgress], None],
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM; a second one ends it at once. Raises what loading the model raises."""
+    stop, now = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (now if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        async with serving(service, rules, sock):
+            if await _load(service, on_progress, stop):
+                on_ready()
+                await stop.wait()
+                await _drain(service, now)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        await service.host.close()
+
+
+async def _load(service: Service, on_progress: Callable[[LoadProgress], None], stop: asyncio.Event) -> bool:
+    """Load the model; False when the server is told to end before that is done."""
+    loading = asyncio.create_task(service.host.load(on_progress))
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait({loading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not loading.done():
+        loading.cancel()
+        await asyncio.wait({loading})
+        return False
+    await loading
+    return True
+
+
+async def _drain(service: Service, now: asyncio.Event) -> None:
+    """Take nothing new, and wait for what runs."""
+    service.draining = True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE_SECONDS):
+            finish = asyncio.create_task(_finish(service))
+            hurry = asyncio.create_task(now.wait())
+            try:
+                await asyncio.wait({finish, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                finish.cancel()
+                hurry.cancel()
+
+
+async def _finish(service: Service) -> None:
+    while service.active:
+        await asyncio.wait(service.active)

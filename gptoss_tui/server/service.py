@@ -1,0 +1,95 @@
+"""What the handlers of all routes share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.server.errors import ApiError
+from gptoss_tui.server.fields import Fields
+from gptoss_tui.server.gate import Gate, Ticket
+from gptoss_tui.server.host import EngineHost
+from gptoss_tui.server.metrics import Metrics
+from gptoss_tui.server.sampling import Defaults
+from gptoss_tui.server.turn import Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What is known of who asks: `key` is a digest of the API key, `address` where from."""
+
+    key: str = ""
+    address: str = ""
+
+
+@dataclass(slots=True)
+class Record:
+    """What the log and the metrics say of a request, filled in while it runs."""
+
+    route: str = ""
+    model: str = ""
+    stream: bool = False
+    error: str = ""
+    access: Access = Access()
+    began: float = field(default_factory=time.monotonic)
+    stats: list[Stats] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Service:
+    """The engine, its queue, and what holds for all requests. `names` are what the model answers to, the first its own.
+
+    `draining`: the server is about to end and takes nothing new.
+    """
+
+    host: EngineHost
+    gate: Gate
+    names: tuple[str, ...]
+    defaults: Defaults = field(default_factory=Defaults)
+    effort: Effort = "medium"
+    metrics: Metrics = field(default_factory=Metrics)
+    created: int = field(default_factory=lambda: int(time.time()))
+    draining: bool = False
+    active: set[asyncio.Task[object]] = field(default_factory=set)
+
+    def model(self, fields: Fields) -> str:
+        """The model that a request names, or the only one. Raises ApiError 404 when it is another one."""
+        asked = fields.text("model")
+        if not asked:
+            return self.names[0]
+        if asked not in self.names:
+            raise ApiError(
+                404,
+                f"The model {asked[:80]!r} does not exist here. This server has {self.names[0]!r}.",
+                param="model",
+                code="model_not_found",
+            )
+        return asked
+
+    def admit(self, request: web.Request, fields: Fields) -> Ticket:
+        """Let a request in. Raises ApiError 429 when there is no room, 503 when nothing can be answered now."""
+        if self.draining:
+            raise ApiError(503, "The server is shutting down.", code="shutting_down", retry_after=5)
+        _ = self.host.ready
+        access = record_of(request).access
+        user = next((fields.values[n] for n in ("safety_identifier", "user") if fields.has(n)), "")
+        return self.gate.admit("\n".join((access.key, access.address, str(user)[:128])))
+
+
+SERVICE: Final = web.AppKey("service", Service)
+
+_RECORD: Final = "gptoss_tui.record"
+
+
+def record_of(request: web.Request) -> Record:
+    """The record of a request."""
+    record = request.get(_RECORD)
+    if record is None:
+        record = request[_RECORD] = Record()
+    assert isinstance(record, Record)
+    return record

@@ -1,0 +1,280 @@
+"""What a request asks for, run: generate, answer calls that are the server's own, generate again, until it is whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+from gptoss_tui.agent.automaton import message_automaton
+from gptoss_tui.agent.budget import fit_output
+from gptoss_tui.agent.history import final_header
+from gptoss_tui.agent.runaway import LoopDetector
+from gptoss_tui.engine.constraint import TokenAutomaton, Walk
+from gptoss_tui.engine.types import Finished, GenerationEvent, PrefillProgress, SamplingParams, Token, TokenBatch
+from gptoss_tui.harmony.conversation import Conversation
+from gptoss_tui.harmony.messages import ToolNamespace
+from gptoss_tui.harmony.parser import normalize_recipient
+from gptoss_tui.harmony.tokenizer import STOP_TOKENS
+from gptoss_tui.server.dialogue import Dialogue
+from gptoss_tui.server.errors import ApiError, invalid
+from gptoss_tui.server.gate import Ticket
+from gptoss_tui.server.host import EngineHost
+from gptoss_tui.server.reader import TEXTS, Piece, Reader
+
+EndReason = Literal["stop", "call", "length", "loop"]
+
+MAX_STRAY_CALLS = 3
+"""So often a model that calls what there is not is told so; then the turn ends with what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to answer: `max_tokens` for the whole turn, `stops` end an answer, `max_tool_calls` of the server's tools.
+
+    `repeated_tokens` that only repeat what stands before them end the turn (0: never).
+    """
+
+    sampling: SamplingParams
+    max_tokens: int | None = None
+    stops: tuple[str, ...] = ()
+    max_tool_calls: int = 20
+    repeated_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Stats:
+    """What a turn has cost so far. Times in seconds."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    reasoning_tokens: int = 0
+    generations: int = 0
+    began: float = field(default_factory=time.monotonic)
+    waited_seconds: float = 0.0
+    first_token_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The turn is over; the last event."""
+
+    reason: EndReason
+
+
+class Toolbox(Protocol):
+    """Tools that the server runs itself."""
+
+    @property
+    def namespaces(self) -> Sequence[ToolNamespace]:
+        """What the system message declares."""
+        ...
+
+    @property
+    def recipients(self) -> Sequence[str]:
+        """What calls are addressed to."""
+        ...
+
+    async def run(self, recipient: str, arguments: str) -> str:
+        """What the tool answers, in words for the model. Never raises for what the model did."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolBegins:
+    """The server begins to run a call of the model, which was closed just before."""
+
+    recipient: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRan:
+    """The call is answered."""
+
+    recipient: str
+    arguments: str
+    output: str
+
+
+TurnEvent = Piece | ToolBegins | ToolRan | Ended
+
+
+class Turn:
+    """One answer to one dialogue. `stats` are true at any time.
+
+    Making one reads the dialogue: raises ApiError when the prompt does not fit.
+    """
+
+    def __init__(
+        self, host: EngineHost, ticket: Ticket, dialogue: Dialogue, options: Options, toolbox: Toolbox | None = None
+    ) -> None:
+        self._host = host
+        self._ticket = ticket
+        self._dialogue = dialogue
+        self._options = options
+        self._toolbox = toolbox
+        self._known = {tool.recipient for tool in dialogue.tools} | set(toolbox.recipients if toolbox else ())
+        self._conversation = converse(host, dialogue, toolbox)
+        self._context = host.ready.context
+        self._automaton = self._what_may_come()
+        self._detector = LoopDetector(options.repeated_tokens)
+        self._reason: EndReason = "stop"
+        self.stats = Stats(prompt_tokens=len(self._conversation.prompt_ids()))
+        if self.stats.prompt_tokens >= self._context:
+            raise too_long(self.stats.prompt_tokens, self._context)
+
+    async def run(self) -> AsyncGenerator[TurnEvent, None]:
+        """The events of the turn. Closing the iterator stops the engine. Raises GptOssError."""
+        forced, stray, own = False, 0, 0
+        while True:
+            reader = Reader(self._host.tokenizer, self._options.stops)
+            async with aclosing(self._generate(reader, forced=forced)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            self._keep(reader)
+            call = next((closed for closed in reader.closed if closed.kind == "call"), None)
+            if call is None and not forced and self._lacks_answer(reader):
+                forced = True  # it ended without an answer, so the answer's header is written for it
+                continue
+            if call is None or not call.complete:
+                break
+            recipient = self.meant(call.recipient)
+            if self._dialogue.tool(recipient) is not None:
+                self._reason = "call"
+                break
+            if self.is_own(recipient) and own < self._options.max_tool_calls:
+                own += 1
+                yield ToolBegins(recipient, call.text)
+                output = await self._run_own(recipient, call.text)
+                yield ToolRan(recipient, call.text, output)
+            elif stray < MAX_STRAY_CALLS:
+                stray += 1
+                output = self._refusal(recipient)
+            else:
+                break
+            self._conversation.add_tool_reply(call.recipient, output, call.channel)
+            if self._room() <= 0:
+                self._reason = "length"
+                break
+            forced = False
+        yield Ended(self._reason)
+
+    def meant(self, recipient: str) -> str:
+        """The tool that a sampled recipient names, or the recipient itself when there is none."""
+        return normalize_recipient(recipient, self._known) or recipient
+
+    def is_own(self, recipient: str) -> bool:
+        """Whether the server runs that tool."""
+        return self._toolbox is not None and recipient in self._toolbox.recipients
+
+    async def _run_own(self, recipient: str, arguments: str) -> str:
+        assert self._toolbox is not None
+        output = await self._toolbox.run(recipient, arguments)
+        return fit_output(output, self._host.tokenizer, max(self._room() // 2, 1))
+
+    async def _generate(self, reader: Reader, *, forced: bool) -> AsyncGenerator[Piece, None]:
+        """One generation, in a slot of the engine."""
+        walk = Walk(self._automaton) if self._automaton is not None else None
+        prompt = self._conversation.prompt_ids()
+        if forced:
+            header = final_header(self._host.tokenizer)
+            prompt += header
+            for token_id in header:
+                if walk is not None:
+                    walk.advance(token_id)
+            for piece in reader.feed([Token(token_id, 0.0) for token_id in header]):
+                yield piece
+        params = replace(
+            self._options.sampling,
+            max_tokens=self._room(),
+            stop_token_ids=STOP_TOKENS,
+            keep_prefix=self._conversation.preamble_length,
+            constraint=walk.rest if walk is not None else None,
+        )
+        self._reason = "stop"
+        asked = time.monotonic()
+        async with self._ticket:
+            self.stats.waited_seconds += time.monotonic() - asked
+            async with aclosing(self._host.generate(prompt, params)) as events:
+                async for event in events:
+                    for piece in self._take(event, reader):
+                        yield piece
+                    if self._is_over(event, reader):
+                        break
+        for piece in reader.finish():
+            yield piece
+        self.stats.reasoning_tokens += reader.reasoning_tokens
+
+    def _take(self, event: GenerationEvent, reader: Reader) -> list[Piece]:
+        match event:
+            case PrefillProgress():
+                if not self.stats.generations:
+                    self.stats.cached_tokens = event.cached
+            case TokenBatch():
+                if self.stats.first_token_seconds is None:
+                    self.stats.first_token_seconds = time.monotonic() - self.stats.began
+                self.stats.generated_tokens += len(event.tokens)
+                if self._detector.feed([token.id for token in event.tokens]):
+                    self._reason = "loop"
+                return reader.feed(event.tokens)
+            case Finished():
+                if not reader.over and event.reason != "stop":
+                    self._reason = "length"
+        return []
+
+    def _is_over(self, event: GenerationEvent, reader: Reader) -> bool:
+        """Whether nothing of what the engine would still say counts. Behind a stop token it says only what it cost."""
+        if not isinstance(event, TokenBatch):
+            return False
+        return self._reason == "loop" or (reader.over and event.tokens[-1].id not in STOP_TOKENS)
+
+    def _keep(self, reader: Reader) -> None:
+        """Put the generation into the conversation, and remember its messages as they were sampled."""
+        self.stats.generations += 1
+        before = len(self._conversation.entries)
+        self._conversation.append_sampled(reader.taken)
+        for entry in self._conversation.entries[before:]:
+            self._host.memory.remember(entry.message, entry.tokens)
+
+    def _lacks_answer(self, reader: Reader) -> bool:
+        said = any(closed.kind in TEXTS for closed in reader.closed)
+        return self._reason == "stop" and not said and not reader.stopped and self._room() > 0
+
+    def _room(self) -> int:
+        """How many tokens may still be sampled."""
+        room = self._context - len(self._conversation.prompt_ids()) - len(final_header(self._host.tokenizer))
+        if self._options.max_tokens is None:
+            return room
+        return min(room, self._options.max_tokens - self.stats.generated_tokens)
+
+    def _refusal(self, recipient: str) -> str:
+        """What the model hears of a call that nobody can answer."""
+        if self.is_own(recipient):
+            return "No more calls of this tool are allowed in this turn. Answer with what you have."
+        names = ", ".join(sorted(self._known))
+        return f"There is no tool {recipient[:80]!r}. " + (f"Tools: {names}." if names else "There are no tools.")
+
+    def _what_may_come(self) -> TokenAutomaton | None:
+        recipients = [*self._dialogue.recipients, *(self._toolbox.recipients if self._toolbox else ())]
+        return message_automaton(self._host.tokenizer, recipients)
+
+
+def converse(host: EngineHost, dialogue: Dialogue, toolbox: Toolbox | None = None) -> Conversation:
+    """The dialogue as the model reads it."""
+    builtin = tuple(toolbox.namespaces) if toolbox is not None else ()
+    conversation = Conversation(host.tokenizer, dialogue.preamble(host.today(), builtin))
+    for message in dialogue.messages:
+        conversation.add(message, host.memory.tokens_of(message))
+    return conversation
+
+
+def too_long(tokens: int, context: int) -> ApiError:
+    """The error for a prompt that does not fit."""
+    return invalid(
+        f"The prompt has {tokens} tokens, and the context of the model is {context} tokens long.",
+        code="context_length_exceeded",
+    )

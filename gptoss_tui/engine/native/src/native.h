@@ -77,8 +77,10 @@ int pool_threads(const Pool* pool);
 void pool_run(Pool* pool, Job job, void* context);
 // All threads of the running job meet here.
 void pool_barrier(Pool* pool);
-// Memory of one thread, aligned to 64 bytes, that stays until the pool goes; a larger request moves it. `slot` in 0..3
-// keeps uses apart.
+// Memory of one thread, aligned to 64 bytes, that stays until the pool goes; a larger request moves it. `slot` keeps
+// uses apart: 0..3 belong to the prefill kernels, kStepSlot and on to the steps of model.h.
+constexpr int kStepSlot = 4;
+constexpr int kScratchSlots = 24;
 void* pool_scratch(Pool* pool, int thread, int slot, size_t bytes);
 
 struct Span {

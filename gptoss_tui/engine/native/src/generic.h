@@ -1,0 +1,311 @@
+// What all instruction sets compute the same way, in the compiler's vectors of kWidth floats. Each kernels_*.cpp defines
+// NATIVE_WIDTH, includes this, and gets code for its own instructions.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+
+namespace native {
+namespace {
+
+constexpr int kWidth = NATIVE_WIDTH;
+typedef float Floats __attribute__((vector_size(4 * NATIVE_WIDTH)));
+typedef int32_t Ints __attribute__((vector_size(4 * NATIVE_WIDTH)));
+typedef uint32_t Words __attribute__((vector_size(4 * NATIVE_WIDTH)));
+typedef uint16_t Halves __attribute__((vector_size(2 * NATIVE_WIDTH)));
+typedef int8_t Bytes __attribute__((vector_size(NATIVE_WIDTH)));
+
+#define NATIVE_INLINE inline __attribute__((always_inline))
+
+template <typename V>
+NATIVE_INLINE V load(const void* from) {
+  V v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+template <typename V>
+NATIVE_INLINE void store(void* to, V v) {
+  std::memcpy(to, &v, sizeof v);
+}
+NATIVE_INLINE Floats all(float value) { return Floats{} + value; }
+NATIVE_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+NATIVE_INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+NATIVE_INLINE Floats from_halves(const uint16_t* from) {
+  return (Floats)(__builtin_convertvector(load<Halves>(from), Words) << 16);
+}
+NATIVE_INLINE float sum_of(Floats v) {
+  float lanes[kWidth];
+  std::memcpy(lanes, &v, sizeof v);
+  for (int step = kWidth / 2; step >= 1; step /= 2) {
+    for (int i = 0; i < step; i++) lanes[i] += lanes[i + step];
+  }
+  return lanes[0];
+}
+NATIVE_INLINE float largest_of(Floats v) {
+  float lanes[kWidth];
+  std::memcpy(lanes, &v, sizeof v);
+  float best = lanes[0];
+  for (int i = 1; i < kWidth; i++) best = lanes[i] > best ? lanes[i] : best;
+  return best;
+}
+
+// exp(x), relative error below 2e-7; 0 far below, infinity far above. Cody and Waite's reduction, a polynomial of degree 6.
+NATIVE_INLINE Floats exp_of(Floats x) {
+  const Floats low = all(-87.0f), high = all(88.5f);
+  const Ints tiny = x < low;
+  x = smaller(larger(x, low), high);
+  const Floats magic = all(12582912.0f);
+  const Floats shifted = x * 1.44269504088896341f + magic;
+  const Floats n = shifted - magic;
+  Floats r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Floats p = all(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const Ints power = ((Ints)shifted - 0x4B400000 + 127) << 23;
+  const Floats result = p * (Floats)power;
+  return (Floats)((Ints)result & ~tiny);
+}
+
+void quantize(const Activations& a, int64_t columns) {
+  for (int64_t b = 0; b < columns / kBlock; b++) {
+    const float* x = a.values + b * kBlock;
+    Floats most = Floats{}, nothing = Floats{};
+    for (int i = 0; i < kBlock; i += kWidth) {
+      const Floats v = load<Floats>(x + i);
+      most = larger(most, larger(v, -v));
+      nothing = nothing + v * 0.0f;  // not a number where v is none: int8 could not tell
+    }
+    const float size = largest_of(most);
+    const Floats inverse = all(size > 0 ? 127.0f / size : 0.0f), magic = all(12582912.0f);
+    Ints total = Ints{};
+    for (int i = 0; i < kBlock; i += kWidth) {
+      const Ints q = (Ints)(load<Floats>(x + i) * inverse + magic) - 0x4B400000;
+      total += q;
+      store(a.quantized + b * kBlock + i, __builtin_convertvector(q, Bytes));
+    }
+    int32_t lanes[kWidth], sum = 0;
+    std::memcpy(lanes, &total, sizeof total);
+    for (int i = 0; i < kWidth; i++) sum += lanes[i];
+    a.scale[b] = size / 127.0f + sum_of(nothing);
+    a.sum[b] = sum;
+  }
+}
+
+void rms_norm(const float* x, const float* scale, int64_t count, float* y) {
+  Floats squares = Floats{};
+  for (int64_t i = 0; i < count; i += kWidth) {
+    const Floats v = load<Floats>(x + i);
+    squares += v * v;
+  }
+  const float factor = 1.0f / std::sqrt(sum_of(squares) / static_cast<float>(count) + kNormEps);
+  for (int64_t i = 0; i < count; i += kWidth) store(y + i, load<Floats>(x + i) * factor * load<Floats>(scale + i));
+}
+
+void swiglu(const float* y, const float* bias, int64_t groups, float limit, float* h) {
+  for (int64_t g = 0; g < groups; g++, y += 2 * kGroup, bias += 2 * kGroup, h += kGroup) {
+    for (int i = 0; i < kGroup; i += kWidth) {
+      const Floats gate = smaller(load<Floats>(y + i) + load<Floats>(bias + i), all(limit));
+      Floats linear = load<Floats>(y + kGroup + i) + load<Floats>(bias + kGroup + i);
+      linear = smaller(larger(linear, all(-limit)), all(limit));
+      store(h + i, gate / (1.0f + exp_of(gate * -kSwigluAlpha)) * (linear + 1.0f));
+    }
+  }
+}
+
+void add(const float* y, const float* bias, float weight, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; i += kWidth) {
+    Floats v = load<Floats>(y + i);
+    if (bias != nullptr) v += load<Floats>(bias + i);
+    store(out + i, load<Floats>(out + i) + v * weight);
+  }
+}
+
+void rope(float* x, const float* cos, const float* sin, int64_t dim, float scale) {
+  const int64_t half = dim / 2;
+  for (int64_t i = 0; i < half; i++) {
+    const float first = x[i], second = x[i + half];
+    x[i] = (first * cos[i] - second * sin[i]) * scale;
+    x[i + half] = (second * cos[i] + first * sin[i]) * scale;
+  }
+}
+
+template <bool WIDE>
+NATIVE_INLINE Floats element(const void* rows, int64_t at) {
+  if (WIDE) return load<Floats>(static_cast<const float*>(rows) + at);
+  return from_halves(static_cast<const uint16_t*>(rows) + at);
+}
+
+// A head's running softmax: the largest score so far, the mass relative to it, and the mixed values in `out`.
+struct Running {
+  float largest, mass;
+};
+
+// Turns `count` (at most kKeysAtOnce) scores into shares relative to the new largest one; returns by how much what was
+// mixed so far shrinks.
+NATIVE_INLINE float take_in(Running& head, float* scores, int64_t count) {
+  for (int64_t i = count; i < kKeysAtOnce; i++) scores[i] = -1e30f;
+  Floats most = all(head.largest);
+  for (int i = 0; i < kKeysAtOnce; i += kWidth) most = larger(most, load<Floats>(scores + i));
+  const float largest = largest_of(most);
+  Floats mass = Floats{};
+  for (int i = 0; i < kKeysAtOnce; i += kWidth) {
+    const Floats share = exp_of(load<Floats>(scores + i) - largest);
+    store(scores + i, share);
+    mass += share;
+  }
+  const float shrink = largest == head.largest ? 1.0f : std::exp(head.largest - largest);
+  head.mass = head.mass * shrink + sum_of(mass);
+  head.largest = largest;
+  return shrink;
+}
+
+// Heads of VECTORS * kWidth elements, up to four at once over the same keys.
+template <int VECTORS, int HEADS, bool WIDE>
+NATIVE_INLINE void attend_heads(const float* query, int64_t stride, const Sight& sight, const float* sinks, float* out,
+                                int64_t out_stride, float* scores) {
+  constexpr int64_t kDim = VECTORS * kWidth;
+  Running running[HEADS];
+  for (int h = 0; h < HEADS; h++) {
+    running[h] = {sinks[h], 1.0f};
+    std::memset(out + h * out_stride, 0, kDim * sizeof(float));
+  }
+  for (int64_t first = 0; first < sight.count; first += kKeysAtOnce) {
+    const int64_t count = sight.count - first < kKeysAtOnce ? sight.count - first : kKeysAtOnce;
+    for (int64_t k = 0; k < count; k++) {
+      Floats key[VECTORS];
+      for (int v = 0; v < VECTORS; v++) key[v] = element<WIDE>(sight.keys, (first + k) * kDim + v * kWidth);
+      for (int h = 0; h < HEADS; h++) {
+        Floats product = key[0] * load<Floats>(query + h * stride);
+        for (int v = 1; v < VECTORS; v++) product += key[v] * load<Floats>(query + h * stride + v * kWidth);
+        scores[h * kKeysAtOnce + k] = sum_of(product);
+      }
+    }
+    Floats mixed[HEADS][VECTORS];
+    for (int h = 0; h < HEADS; h++) {
+      const float shrink = take_in(running[h], scores + h * kKeysAtOnce, count);
+      for (int v = 0; v < VECTORS; v++) mixed[h][v] = load<Floats>(out + h * out_stride + v * kWidth) * shrink;
+    }
+    for (int64_t k = 0; k < count; k++) {
+      for (int v = 0; v < VECTORS; v++) {
+        const Floats value = element<WIDE>(sight.values, (first + k) * kDim + v * kWidth);
+        for (int h = 0; h < HEADS; h++) mixed[h][v] += value * scores[h * kKeysAtOnce + k];
+      }
+    }
+    for (int h = 0; h < HEADS; h++) {
+      for (int v = 0; v < VECTORS; v++) store(out + h * out_stride + v * kWidth, mixed[h][v]);
+    }
+  }
+  for (int h = 0; h < HEADS; h++) {
+    const float share = 1.0f / running[h].mass;
+    for (int v = 0; v < VECTORS; v++) {
+      store(out + h * out_stride + v * kWidth, load<Floats>(out + h * out_stride + v * kWidth) * share);
+    }
+  }
+}
+
+template <int VECTORS, bool WIDE>
+void attend_all(const float* query, int64_t stride, int64_t heads, const Sight& sight, const float* sinks, float* out,
+                int64_t out_stride, float* scores) {
+  int64_t h = 0;
+  for (; h + 4 <= heads; h += 4) {
+    attend_heads<VECTORS, 4, WIDE>(query + h * stride, stride, sight, sinks + h, out + h * out_stride, out_stride,
+                                   scores);
+  }
+  for (; h < heads; h++) {
+    attend_heads<VECTORS, 1, WIDE>(query + h * stride, stride, sight, sinks + h, out + h * out_stride, out_stride,
+                                   scores);
+  }
+}
+
+// Heads of any size, number by number.
+template <bool WIDE>
+void attend_any(const float* query, int64_t stride, int64_t heads, int64_t dim, const Sight& sight, const float* sinks,
+                float* out, int64_t out_stride, float* scores) {
+  const auto number = [](const void* rows, int64_t at) {
+    return WIDE ? static_cast<const float*>(rows)[at] : from_bf16(static_cast<const uint16_t*>(rows)[at]);
+  };
+  for (int64_t h = 0; h < heads; h++, query += stride, out += out_stride) {
+    Running running{sinks[h], 1.0f};
+    std::memset(out, 0, static_cast<size_t>(dim) * sizeof(float));
+    for (int64_t first = 0; first < sight.count; first += kKeysAtOnce) {
+      const int64_t count = sight.count - first < kKeysAtOnce ? sight.count - first : kKeysAtOnce;
+      for (int64_t k = 0; k < count; k++) {
+        scores[k] = 0;
+        for (int64_t i = 0; i < dim; i++) scores[k] += query[i] * number(sight.keys, (first + k) * dim + i);
+      }
+      const float shrink = take_in(running, scores, count);
+      for (int64_t i = 0; i < dim; i++) {
+        out[i] *= shrink;
+        for (int64_t k = 0; k < count; k++) out[i] += scores[k] * number(sight.values, (first + k) * dim + i);
+      }
+    }
+    for (int64_t i = 0; i < dim; i++) out[i] /= running.mass;
+  }
+}
+
+template <bool WIDE>
+void attend_of(const float* query, int64_t stride, int64_t heads, int64_t dim, const Sight& sight, const float* sinks,
+               float* out, int64_t out_stride, float* scratch) {
+  if (dim == 64) {
+    attend_all<64 / kWidth, WIDE>(query, stride, heads, sight, sinks, out, out_stride, scratch);
+  } else if (dim == 32) {
+    attend_all<32 / kWidth, WIDE>(query, stride, heads, sight, sinks, out, out_stride, scratch);
+  } else {
+    attend_any<WIDE>(query, stride, heads, dim, sight, sinks, out, out_stride, scratch);
+  }
+}
+
+void attend(const float* query, int64_t stride, int64_t heads, int64_t dim, const Sight& sight, bool wide,
+            const float* sinks, float* out, int64_t out_stride, float* scratch) {
+  (wide ? attend_of<true> : attend_of<false>)(query, stride, heads, dim, sight, sinks, out, out_stride, scratch);
+}
+
+float largest(const float* x, int64_t count) {
+  Floats most[4] = {all(x[0]), all(x[0]), all(x[0]), all(x[0])};
+  int64_t i = 0;
+  for (; i + 4 * kWidth <= count; i += 4 * kWidth) {
+    for (int v = 0; v < 4; v++) most[v] = larger(load<Floats>(x + i + v * kWidth), most[v]);
+  }
+  float best = largest_of(larger(larger(most[0], most[1]), larger(most[2], most[3])));
+  for (; i < count; i++) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
+double mass(const float* x, const float* counts, float largest, float factor, int64_t count) {
+  constexpr int64_t kStretch = 1024;  // so many are added up as float
+  double total = 0;
+  for (int64_t first = 0; first < count; first += kStretch) {
+    const int64_t end = first + kStretch < count ? first + kStretch : count;
+    Floats part = Floats{};
+    int64_t i = first;
+    for (; i + kWidth <= end; i += kWidth) {
+      part += load<Floats>(counts + i) * exp_of((load<Floats>(x + i) - largest) * factor);
+    }
+    total += static_cast<double>(sum_of(part));
+    for (; i < end; i++) total += static_cast<double>(counts[i] * std::exp((x[i] - largest) * factor));
+  }
+  return total;
+}
+
+// The rest of a table, beside the products.
+NATIVE_INLINE Kernels with_generic(Kernels kernels) {
+  kernels.quantize = quantize;
+  kernels.rms_norm = rms_norm;
+  kernels.swiglu = swiglu;
+  kernels.add = add;
+  kernels.attend = attend;
+  kernels.rope = rope;
+  kernels.largest = largest;
+  kernels.mass = mass;
+  return kernels;
+}
+
+}  // namespace
+}  // namespace native

@@ -1,0 +1,82 @@
+// The decode kernels: one table for each instruction set, made by its own translation unit (kernels_*.cpp).
+#pragma once
+
+#include "native.h"
+
+namespace native {
+
+// A vector as the products take it. `values` has the padded number of columns; the rest is filled for kFast only: int8
+// values in blocks of 32, value = quantized * scale[block], and the sum of each block's int8 values.
+struct Activations {
+  float* values;
+  int8_t* quantized;
+  float* scale;
+  int32_t* sum;
+};
+
+// What a query sees: rows of keys and values of one key/value head, `dim` elements each, in order.
+struct Sight {
+  const void* keys;
+  const void* values;
+  int64_t count;
+};
+
+struct Kernels {
+  const char* name;
+  // Fills the int8 part of `a` from a.values[columns].
+  void (*quantize)(const Activations& a, int64_t columns);
+  // y[16 g .. 16 g + 15] = rows of groups begin <= g < end, without bias. One function for each kind of matrix.
+  void (*mxfp4)(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y);
+  void (*mxfp4_int8)(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y);
+  void (*bf16)(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y);
+  void (*int8_int8)(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y);
+  // y = x / rms(x) * scale, count values; y may be x.
+  void (*rms_norm)(const float* x, const float* scale, int64_t count, float* y);
+  // h[16 i ..] from gates y[32 i ..] and linear values y[32 i + 16 ..], for `groups` pairs of groups.
+  void (*swiglu)(const float* y, const float* bias, int64_t groups, float limit, float* h);
+  // out += weight * (y + bias); bias may be null.
+  void (*add)(const float* y, const float* bias, float weight, int64_t count, float* out);
+  // out[g] = softmax attention of query[g] [dim] (scaled already) over what is in sight and sinks[g], for `heads`
+  // queries that share the keys. Elements are bf16, or float when `wide`. `scratch`: attend_scratch floats.
+  void (*attend)(const float* query, int64_t query_stride, int64_t heads, int64_t dim, const Sight& sight, bool wide,
+                 const float* sinks, float* out, int64_t out_stride, float* scratch);
+  // Turns `dim` elements to a position: x[i] pairs with x[i + dim / 2]; then times `scale`.
+  void (*rope)(float* x, const float* cos, const float* sin, int64_t dim, float scale);
+  // The largest of x[0..count - 1], then sum of counts[i] * exp((x[i] - largest) * factor).
+  float (*largest)(const float* x, int64_t count);
+  double (*mass)(const float* x, const float* counts, float largest, float factor, int64_t count);
+};
+
+constexpr int64_t kKeysAtOnce = 32;
+inline int64_t attend_scratch(int64_t heads, int64_t dim) { return round_up(heads * (kKeysAtOnce + dim + 4), 16); }
+
+const Kernels* scalar_kernels();
+const Kernels* avx2_kernels();
+const Kernels* avx512_kernels();
+const Kernels* neon_kernels();
+
+// The decode kernels of an instruction set; null when this library was built without them.
+const Kernels* kernels_of(Isa isa);
+// Whether this processor runs it.
+bool isa_runs(Isa isa);
+// Whether this library has decode kernels for it (prefill kernels are an extra) and this processor runs them. Asking for
+// AMX asks the kernel for its registers.
+bool isa_available(Isa isa);
+
+inline float from_bf16(uint16_t bits) {
+  union {
+    uint32_t u;
+    float f;
+  } value{static_cast<uint32_t>(bits) << 16};
+  return value.f;
+}
+inline uint16_t to_bf16(float value) {
+  union {
+    float f;
+    uint32_t u;
+  } bits{value};
+  if ((bits.u & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((bits.u >> 16) | 64);
+  return static_cast<uint16_t>((bits.u + 0x7fffu + ((bits.u >> 16) & 1)) >> 16);
+}
+
+}  // namespace native

@@ -1,0 +1,167 @@
+// Decode kernels for AVX-512 with VNNI. A register is 16 rows; some groups go at once, so that there are as many streams
+// from memory and as many chains of sums.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 warns of its own intrinsics
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#define NATIVE_WIDTH 16
+#include "generic.h"
+
+#include <immintrin.h>
+
+namespace native {
+namespace {
+
+constexpr int64_t kAhead = 2048;  // bytes that are asked for before they are needed
+
+NATIVE_INLINE void prefetch(const void* from) {
+  _mm_prefetch(static_cast<const char*>(from) + kAhead, _MM_HINT_T0);
+}
+
+NATIVE_INLINE __m512 e8m0(const uint8_t* scales) {
+  const __m128i bytes = _mm_load_si128(reinterpret_cast<const __m128i*>(scales));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu8_epi32(bytes), 23));
+}
+
+template <int GROUPS>
+NATIVE_INLINE void mxfp4_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
+  const __m512 lut = _mm512_setr_ps(0, .5f, 1, 1.5f, 2, 3, 4, 6, -0.f, -.5f, -1, -1.5f, -2, -3, -4, -6);
+  __m512 total[GROUPS];
+  for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
+  for (int64_t b = 0; b < blocks; b++) {
+    __m512 part[GROUPS];
+    for (int g = 0; g < GROUPS; g++) part[g] = _mm512_setzero_ps();
+    for (int j = 0; j < 4; j++) {
+      const float* values = x.values + b * kBlock + 8 * j;
+      __m512i q[GROUPS];
+      for (int g = 0; g < GROUPS; g++) {
+        const uint8_t* from = w + g * bytes + b * 256 + j * 64;
+        prefetch(from);
+        q[g] = _mm512_load_si512(from);
+      }
+      // Nibble n of a row's 32 bits is column n / 2 + 4 (n % 2); the look-up takes the lowest four bits of a lane.
+      for (int n = 0; n < 8; n++) {
+        const __m512 value = _mm512_set1_ps(values[n / 2 + 4 * (n % 2)]);
+        for (int g = 0; g < GROUPS; g++) {
+          part[g] = _mm512_fmadd_ps(_mm512_permutexvar_ps(q[g], lut), value, part[g]);
+          q[g] = _mm512_srli_epi32(q[g], 4);
+        }
+      }
+    }
+    for (int g = 0; g < GROUPS; g++) {
+      const __m512 scale = e8m0(w + g * bytes + blocks * 256 + b * kGroup);
+      total[g] = _mm512_fmadd_ps(part[g], scale, total[g]);
+    }
+  }
+  for (int g = 0; g < GROUPS; g++) _mm512_storeu_ps(y + g * kGroup, total[g]);
+}
+
+template <int GROUPS>
+NATIVE_INLINE void mxfp4_int8_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
+  // Twice the value plus 12: unsigned, as VNNI wants its first operand.
+  const __m512i lut =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+  const __m512i low = _mm512_set1_epi8(15);
+  __m512 total[GROUPS];
+  for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
+  for (int64_t b = 0; b < blocks; b++) {
+    const int8_t* values = x.quantized + b * kBlock;
+    __m512i four[8];
+    for (int i = 0; i < 8; i++) {
+      int32_t word;
+      std::memcpy(&word, values + 4 * i, sizeof word);
+      four[i] = _mm512_set1_epi32(word);
+    }
+    const __m512i base = _mm512_set1_epi32(-12 * x.sum[b]);
+    const __m512 size = _mm512_set1_ps(x.scale[b] * 0.5f);
+    for (int g = 0; g < GROUPS; g++) {
+      const uint8_t* from = w + g * bytes + b * 256;
+      __m512i even = base, odd = _mm512_setzero_si512();
+      for (int j = 0; j < 4; j++) {
+        prefetch(from + j * 64);
+        const __m512i q = _mm512_load_si512(from + j * 64);
+        even = _mm512_dpbusd_epi32(even, _mm512_shuffle_epi8(lut, _mm512_and_si512(q, low)), four[2 * j]);
+        odd = _mm512_dpbusd_epi32(
+            odd, _mm512_shuffle_epi8(lut, _mm512_and_si512(_mm512_srli_epi16(q, 4), low)), four[2 * j + 1]);
+      }
+      const __m512 scale = _mm512_mul_ps(e8m0(w + g * bytes + blocks * 256 + b * kGroup), size);
+      total[g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)), scale, total[g]);
+    }
+  }
+  for (int g = 0; g < GROUPS; g++) _mm512_storeu_ps(y + g * kGroup, total[g]);
+}
+
+template <int GROUPS>
+NATIVE_INLINE void bf16_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  __m512 even[GROUPS], odd[GROUPS];
+  for (int g = 0; g < GROUPS; g++) even[g] = odd[g] = _mm512_setzero_ps();
+  for (int64_t c = 0; c < blocks * 16; c++) {
+    const __m512 first = _mm512_set1_ps(x.values[2 * c]), second = _mm512_set1_ps(x.values[2 * c + 1]);
+    for (int g = 0; g < GROUPS; g++) {
+      const uint8_t* from = w + g * bytes + c * 64;
+      prefetch(from);
+      const __m512i pair = _mm512_load_si512(from);
+      even[g] = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(pair, 16)), first, even[g]);
+      odd[g] = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(pair, high)), second, odd[g]);
+    }
+  }
+  for (int g = 0; g < GROUPS; g++) _mm512_storeu_ps(y + g * kGroup, _mm512_add_ps(even[g], odd[g]));
+}
+
+template <int GROUPS>
+NATIVE_INLINE void int8_int8_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
+  __m512 total[GROUPS];
+  for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
+  for (int64_t b = 0; b < blocks; b++) {
+    const int8_t* values = x.quantized + b * kBlock;
+    __m512i four[8];
+    for (int i = 0; i < 8; i++) {
+      int32_t word;
+      std::memcpy(&word, values + 4 * i, sizeof word);
+      four[i] = _mm512_set1_epi32(word);
+    }
+    const __m512i base = _mm512_set1_epi32(-128 * x.sum[b]);
+    const __m512 size = _mm512_set1_ps(x.scale[b]);
+    for (int g = 0; g < GROUPS; g++) {
+      const uint8_t* from = w + g * bytes + b * 512;
+      __m512i even = base, odd = _mm512_setzero_si512();
+      for (int j = 0; j < 8; j += 2) {
+        prefetch(from + j * 64);
+        prefetch(from + j * 64 + 64);
+        even = _mm512_dpbusd_epi32(even, _mm512_load_si512(from + j * 64), four[j]);
+        odd = _mm512_dpbusd_epi32(odd, _mm512_load_si512(from + j * 64 + 64), four[j + 1]);
+      }
+      const __m256i bits = _mm256_load_si256(
+          reinterpret_cast<const __m256i*>(w + g * bytes + blocks * 512 + b * 2 * kGroup));
+      const __m512 scale = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+      total[g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)), _mm512_mul_ps(scale, size), total[g]);
+    }
+  }
+  for (int g = 0; g < GROUPS; g++) _mm512_storeu_ps(y + g * kGroup, total[g]);
+}
+
+using Groups = void (*)(const uint8_t*, int64_t, int64_t, const Activations&, float*);
+
+// All groups, as many at once as is best while there are so many.
+template <Groups FOUR, Groups TWO, Groups ONE, Kind KIND>
+void product(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  const int64_t blocks = columns / kBlock, bytes = group_bytes(KIND, columns);
+  int64_t g = begin;
+  for (; g + 4 <= end; g += 4, y += 4 * kGroup) FOUR(w + g * bytes, bytes, blocks, x, y);
+  for (; g + 2 <= end; g += 2, y += 2 * kGroup) TWO(w + g * bytes, bytes, blocks, x, y);
+  for (; g < end; g++, y += kGroup) ONE(w + g * bytes, bytes, blocks, x, y);
+}
+
+}  // namespace
+
+const Kernels* avx512_kernels() {
+  Kernels products{};
+  products.name = "avx512";
+  products.mxfp4 = product<mxfp4_groups<4>, mxfp4_groups<2>, mxfp4_groups<1>, Kind::kMxfp4>;
+  products.mxfp4_int8 = product<mxfp4_int8_groups<4>, mxfp4_int8_groups<2>, mxfp4_int8_groups<1>, Kind::kMxfp4>;
+  products.bf16 = product<bf16_groups<4>, bf16_groups<2>, bf16_groups<1>, Kind::kBf16>;
+  products.int8_int8 = product<int8_int8_groups<4>, int8_int8_groups<2>, int8_int8_groups<1>, Kind::kInt8>;
+  static const Kernels kernels = with_generic(products);
+  return &kernels;
+}
+
+}  // namespace native

@@ -1,0 +1,105 @@
+// The decode kernels of any machine: plain loops over the 16 rows of a group, for the compiler to make the most of.
+#define NATIVE_WIDTH 4
+#include "generic.h"
+
+namespace native {
+namespace {
+
+constexpr float kFp4[16] = {0, .5f, 1, 1.5f, 2, 3, 4, 6, -0.f, -.5f, -1, -1.5f, -2, -3, -4, -6};
+constexpr int8_t kTwiceFp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+float e8m0(uint8_t byte) {
+  const uint32_t bits = static_cast<uint32_t>(byte) << 23;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kMxfp4, columns);
+  for (int64_t g = begin; g < end; g++, y += kGroup) {
+    const uint8_t* nibbles = w + g * bytes;
+    const uint8_t* scales = nibbles + blocks * 256;
+    float total[kGroup] = {};
+    for (int64_t b = 0; b < blocks; b++, nibbles += 256) {
+      for (int r = 0; r < kGroup; r++) {
+        float part = 0;
+        for (int i = 0; i < 32; i++) {
+          const uint8_t byte = nibbles[i / 8 * 64 + r * 4 + i % 4];
+          part += kFp4[i % 8 < 4 ? byte & 15 : byte >> 4] * x.values[b * kBlock + i];
+        }
+        total[r] += part * e8m0(scales[b * kGroup + r]);
+      }
+    }
+    std::memcpy(y, total, sizeof total);
+  }
+}
+
+void mxfp4_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kMxfp4, columns);
+  for (int64_t g = begin; g < end; g++, y += kGroup) {
+    const uint8_t* nibbles = w + g * bytes;
+    const uint8_t* scales = nibbles + blocks * 256;
+    float total[kGroup] = {};
+    for (int64_t b = 0; b < blocks; b++, nibbles += 256) {
+      for (int r = 0; r < kGroup; r++) {
+        int32_t part = 0;
+        for (int i = 0; i < 32; i++) {
+          const uint8_t byte = nibbles[i / 8 * 64 + r * 4 + i % 4];
+          part += kTwiceFp4[i % 8 < 4 ? byte & 15 : byte >> 4] * x.quantized[b * kBlock + i];
+        }
+        total[r] += static_cast<float>(part) * (e8m0(scales[b * kGroup + r]) * (x.scale[b] * 0.5f));
+      }
+    }
+    std::memcpy(y, total, sizeof total);
+  }
+}
+
+void bf16(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  const int64_t bytes = group_bytes(Kind::kBf16, columns);
+  for (int64_t g = begin; g < end; g++, y += kGroup) {
+    const uint16_t* pairs = reinterpret_cast<const uint16_t*>(w + g * bytes);
+    float total[kGroup] = {};
+    for (int64_t c = 0; c < columns; c += 2, pairs += 2 * kGroup) {
+      const float first = x.values[c], second = x.values[c + 1];
+      for (int r = 0; r < kGroup; r++) {
+        total[r] += from_bf16(pairs[2 * r]) * first + from_bf16(pairs[2 * r + 1]) * second;
+      }
+    }
+    std::memcpy(y, total, sizeof total);
+  }
+}
+
+void int8_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kInt8, columns);
+  for (int64_t g = begin; g < end; g++, y += kGroup) {
+    const uint8_t* values = w + g * bytes;
+    const uint16_t* scales = reinterpret_cast<const uint16_t*>(values + blocks * 512);
+    float total[kGroup] = {};
+    for (int64_t b = 0; b < blocks; b++, values += 512) {
+      for (int r = 0; r < kGroup; r++) {
+        int32_t part = 0;
+        for (int i = 0; i < 32; i++) {
+          part += (values[i / 4 * 64 + r * 4 + i % 4] - 128) * x.quantized[b * kBlock + i];
+        }
+        total[r] += static_cast<float>(part) * (from_bf16(scales[b * kGroup + r]) * x.scale[b]);
+      }
+    }
+    std::memcpy(y, total, sizeof total);
+  }
+}
+
+}  // namespace
+
+const Kernels* scalar_kernels() {
+  Kernels products{};
+  products.name = "scalar";
+  products.mxfp4 = mxfp4;
+  products.mxfp4_int8 = mxfp4_int8;
+  products.bf16 = bf16;
+  products.int8_int8 = int8_int8;
+  static const Kernels kernels = with_generic(products);
+  return &kernels;
+}
+
+}  // namespace native

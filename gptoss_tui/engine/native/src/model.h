@@ -1,0 +1,85 @@
+// A loaded model: where its weights are, and the memory that its steps work in.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "abi.h"
+#include "kernels.h"
+
+namespace native {
+
+struct Layer {
+  const float *attn_norm, *sinks, *mlp_norm;
+  Matrix qkv, out, router, up, down;
+};
+
+struct Free {
+  void operator()(void* memory) const;
+};
+// Rows of floats, aligned; pages that nothing touches cost nothing.
+using Floats1 = std::unique_ptr<float[], Free>;
+
+struct Chosen {
+  int32_t expert[kMaxExpertsPerToken];
+  float weight[kMaxExpertsPerToken];
+};
+
+}  // namespace native
+
+struct gt_model {
+  gt_config config;
+  gt_top top;
+  std::vector<native::Layer> layers;
+  native::Matrix unembedding;
+  native::Precision precision;
+  const native::Kernels* kernels;
+  const native::PrefillKernels* prefill;
+  native::Pool* pool = nullptr;
+
+  // Rows of a chunk, padded to whole blocks: strides in floats.
+  int64_t hidden, query, qkv, inner, experts, distinct;
+  native::Floats1 states, normed, mixed, heads, scores, raised, lowered, logits, weights;
+  std::vector<native::Chosen> chosen;
+  std::vector<int32_t> first, token, place;
+
+  ~gt_model();
+};
+
+namespace native {
+
+// What the slots of a thread's scratch hold during a step.
+enum Slot : int {
+  kNormedSlot = kStepSlot,
+  kProductsSlot,
+  kAttentionSlot,
+  kValuesSlot,
+  kExpertSlot,  // and on, one for each expert of a token
+};
+static_assert(kExpertSlot + kMaxExpertsPerToken <= kScratchSlots);
+
+// One token through all layers: state in row 0.
+int32_t run_token(gt_model& model, const gt_cache& cache, int32_t token, int64_t position, int32_t (*cancelled)(void));
+// Some tokens, layer by layer.
+int32_t run_chunk(gt_model& model, const gt_cache& cache, const int32_t* tokens, int32_t count, int64_t position,
+                  int32_t (*cancelled)(void));
+
+// y[rows of groups begin .. end - 1] = w x, without bias, with the function for the kind of matrix.
+void product(const gt_model& model, const Matrix& w, int32_t expert, Span groups, const Activations& x, float* y);
+// Whether products with `w` take int8 activations.
+inline bool takes_int8(const gt_model& model, const Matrix& w) {
+  return w.kind == Kind::kInt8 || (w.kind == Kind::kMxfp4 && model.precision == Precision::kFast);
+}
+// Room for the int8 part of `columns` values in a thread's scratch; `values` is given.
+Activations activations(gt_model& model, int thread, int slot, float* values, int64_t columns);
+
+void load_embedding(const gt_model& model, int32_t token, float* state);
+// Turns queries and keys of a token in place, and stores keys and values. qkv: one row.
+void place_heads(gt_model& model, const gt_cache& cache, int32_t layer, int64_t position, int32_t kv_head, float* qkv);
+// Attention of the query heads of `kv_head` for the token at `position`.
+void attend(gt_model& model, const gt_cache& cache, int32_t layer, int64_t position, int32_t kv_head, const float* qkv,
+            float* mixed, float* scratch);
+// The best experts of `scores` and their weights, which sum to 1.
+Chosen choose(const gt_model& model, const float* scores);
+
+}  // namespace native

@@ -1,0 +1,89 @@
+// From the checkpoint's rows to the layouts of native.h.
+#include <cmath>
+#include <cstring>
+
+#include "abi.h"
+#include "kernels.h"
+
+using native::kBlock;
+using native::kGroup;
+using native::Kind;
+using native::round_up;
+
+namespace {
+
+// The row of the source that stands at `row`; with `paired`, groups of gates and of linear rows take turns.
+int64_t source_row(int64_t row, bool paired) {
+  if (!paired) return row;
+  const int64_t group = row / kGroup, within = row % kGroup;
+  return 2 * (group / 2 * kGroup + within) + group % 2;
+}
+
+// One block of a row: the smallest bf16 scale that clips nothing, and the nearest values.
+void quantize_block(const uint16_t* source, int64_t count, uint8_t* values, uint16_t* scale) {
+  float most = 0;
+  for (int64_t i = 0; i < count; i++) most = std::fmax(most, std::fabs(native::from_bf16(source[i])));
+  uint16_t bits = native::to_bf16(most / 127.0f);
+  if (native::from_bf16(bits) * 127.0f < most) bits++;
+  const float inverse = most > 0 ? 1.0f / native::from_bf16(bits) : 0.0f;
+  *scale = bits;
+  for (int64_t i = 0; i < kBlock; i++) {
+    const float value = i < count ? std::nearbyint(native::from_bf16(source[i]) * inverse) : 0.0f;
+    values[i / 4 * 64 + i % 4] = static_cast<uint8_t>(static_cast<int>(std::fmin(std::fmax(value, -127.0f), 127.0f)) + 128);
+  }
+}
+
+}  // namespace
+
+int64_t gt_packed_bytes(int32_t kind, int64_t rows, int64_t columns) {
+  return round_up(rows, kGroup) / kGroup * native::group_bytes(static_cast<Kind>(kind), columns);
+}
+
+void gt_pack_mxfp4(const uint8_t* blocks, const uint8_t* scales, int64_t rows, int64_t columns, int32_t paired,
+                   uint8_t* out) {
+  const int64_t count = columns / kBlock, bytes = native::group_bytes(Kind::kMxfp4, columns);
+  std::memset(out, 0, static_cast<size_t>(gt_packed_bytes(0, rows, columns)));
+  for (int64_t row = 0; row < round_up(rows, kGroup); row++) {
+    const int64_t from = source_row(row, paired != 0);
+    if (from >= rows) continue;
+    uint8_t* group = out + row / kGroup * bytes;
+    const int64_t lane = row % kGroup;
+    for (int64_t b = 0; b < count; b++) {
+      group[count * 256 + b * kGroup + lane] = scales[from * count + b];
+      // Byte i of a block holds columns 2 i (low) and 2 i + 1 (high).
+      const uint8_t* block = blocks + (from * count + b) * 16;
+      const auto nibble = [block](int column) { return column % 2 ? block[column / 2] >> 4 : block[column / 2] & 15; };
+      for (int j = 0; j < 4; j++) {
+        uint8_t* four = group + b * 256 + j * 64 + lane * 4;
+        for (int o = 0; o < 4; o++) {
+          four[o] = static_cast<uint8_t>(nibble(8 * j + o) | nibble(8 * j + 4 + o) << 4);
+        }
+      }
+    }
+  }
+}
+
+void gt_pack_bf16(const uint16_t* source, int64_t rows, int64_t columns, uint8_t* out) {
+  const int64_t bytes = native::group_bytes(Kind::kBf16, columns);
+  std::memset(out, 0, static_cast<size_t>(gt_packed_bytes(1, rows, columns)));
+  for (int64_t row = 0; row < rows; row++) {
+    uint16_t* group = reinterpret_cast<uint16_t*>(out + row / kGroup * bytes);
+    for (int64_t c = 0; c < columns; c++) {
+      group[c / 2 * 2 * kGroup + row % kGroup * 2 + c % 2] = source[row * columns + c];
+    }
+  }
+}
+
+void gt_pack_int8(const uint16_t* source, int64_t rows, int64_t columns, uint8_t* out) {
+  const int64_t blocks = round_up(columns, kBlock) / kBlock, bytes = native::group_bytes(Kind::kInt8, columns);
+  std::memset(out, 0, static_cast<size_t>(gt_packed_bytes(2, rows, columns)));
+  for (int64_t row = 0; row < round_up(rows, kGroup); row++) {
+    uint8_t* group = out + row / kGroup * bytes;
+    const int64_t lane = row % kGroup;
+    for (int64_t b = 0; b < blocks; b++) {
+      const int64_t first = b * kBlock, count = row < rows ? (columns - first < kBlock ? columns - first : kBlock) : 0;
+      quantize_block(row < rows ? source + row * columns + first : source, count, group + b * 512 + lane * 4,
+                     reinterpret_cast<uint16_t*>(group + blocks * 512) + b * kGroup + lane);
+    }
+  }
+}

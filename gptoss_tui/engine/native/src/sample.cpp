@@ -1,0 +1,95 @@
+// Choosing a token from the logits of a model's distinct rows, and the measuring functions.
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "model.h"
+
+namespace {
+
+// The row with the largest logit of those that `counts` allows, or -1.
+int32_t likeliest(const float* logits, const float* counts, int64_t rows) {
+  int32_t best = -1;
+  for (int64_t i = 0; i < rows; i++) {
+    if (counts[i] > 0 && (best < 0 || logits[i] > logits[best])) best = static_cast<int32_t>(i);
+  }
+  return best;
+}
+
+double log_total(const gt_model& model, const float* logits, float largest) {
+  const double mass = model.kernels->mass(logits, model.top.counts, largest, 1.0f, model.distinct);
+  return std::log(mass) + static_cast<double>(largest);
+}
+
+// The row in which the running sum of weights passes `uniform` times the whole, and where in its part that falls.
+void draw(const gt_model& model, const float* logits, const float* counts, float largest, gt_draw* result) {
+  const float factor = 1.0f / std::fmax(result->temperature, 1e-20f);
+  constexpr int64_t kStretch = 512;
+  const auto mass = [&](int64_t from, int64_t count) {
+    return model.kernels->mass(logits + from, counts + from, largest, factor, count);
+  };
+  double* sums = reinterpret_cast<double*>(model.weights.get());
+  const int64_t stretches = (model.distinct + kStretch - 1) / kStretch;
+  const auto length = [&](int64_t s) { return s + 1 < stretches ? kStretch : model.distinct - s * kStretch; };
+  double total = 0;
+  for (int64_t s = 0; s < stretches; s++) total += sums[s] = mass(s * kStretch, length(s));
+  double rest = result->uniform * total;
+  int64_t s = 0, last = 0;
+  for (; s < stretches; s++) {
+    if (sums[s] > 0) last = s;
+    if (rest < sums[s]) break;
+    rest -= sums[s];
+  }
+  if (s == stretches) s = last;  // rounding brought the point to the end
+  for (int64_t i = s * kStretch; i < s * kStretch + length(s); i++) {
+    const double weight = mass(i, 1);
+    if (weight <= 0) continue;
+    result->row = static_cast<int32_t>(i);
+    result->within = std::fmin(rest / weight, 1.0 - 1e-9);
+    if (rest < weight) return;
+    rest -= weight;
+  }
+}
+
+}  // namespace
+
+double gt_log_total(gt_model* model) {
+  const float* logits = model->logits.get();
+  return log_total(*model, logits, model->kernels->largest(logits, model->distinct));
+}
+
+int32_t gt_sample(gt_model* model, gt_draw* result) {
+  const float* logits = model->logits.get();
+  // A row that is forbidden counts as having no ids while this lasts.
+  float* used = const_cast<float*>(model->top.used);
+  float before[64];
+  const int32_t forbidden = result->forbidden_count < 64 ? result->forbidden_count : 64;
+  const float largest = model->kernels->largest(logits, model->distinct);
+  result->log_total = log_total(*model, logits, largest);
+  result->row = -1;
+  result->within = 0;
+  if (!std::isfinite(result->log_total)) return 0;
+  for (int32_t i = 0; i < forbidden; i++) {
+    before[i] = used[result->forbidden[i]];
+    used[result->forbidden[i]] = 0;
+  }
+  const int32_t best = likeliest(logits, used, model->distinct);
+  if (best >= 0 && result->temperature == 0.0f) result->row = best;
+  if (best >= 0 && result->temperature > 0.0f) draw(*model, logits, used, logits[best], result);
+  for (int32_t i = forbidden - 1; i >= 0; i--) used[result->forbidden[i]] = before[i];
+  if (result->row >= 0) result->logit = logits[result->row];
+  return 0;
+}
+
+int32_t gt_product(gt_model* model, const gt_matrix* matrix, int32_t expert, const float* x, float* y) try {
+  const auto kind = static_cast<native::Kind>(matrix->kind);
+  const int64_t group = native::group_bytes(kind, matrix->columns);
+  const native::Matrix w{kind, matrix->experts, matrix->rows, matrix->columns, group,
+                         matrix->rows / native::kGroup * group, static_cast<const uint8_t*>(matrix->data), matrix->bias};
+  native::Activations a = native::activations(*model, 0, native::kValuesSlot, const_cast<float*>(x), w.columns);
+  model->kernels->quantize(a, w.columns);
+  native::product(*model, w, expert, {0, w.rows / native::kGroup}, a, y);
+  return 0;
+} catch (...) {
+  return -1;
+}

@@ -1,0 +1,173 @@
+// One token through all layers: one job of the pool, whose threads meet a few times in each layer.
+#include <atomic>
+#include <cstring>
+
+#include "model.h"
+
+namespace native {
+
+namespace {
+
+struct Step {
+  gt_model& model;
+  const gt_cache& cache;
+  int32_t token;
+  int64_t position;
+  int32_t (*cancelled)(void);
+  std::atomic<bool> stopped{false};
+};
+
+// What one thread works with during a step.
+struct Hand {
+  gt_model& model;
+  int thread, threads;
+  float* normed;    // the activations that the next product takes; each thread makes them for itself
+  float* products;  // results of a stretch of groups
+  float* scratch;   // of attention
+};
+
+constexpr int64_t kGroupsAtOnce = 8;  // results that wait for their bias or their gate
+
+void meet(const Hand& hand) { pool_barrier(hand.model.pool); }
+
+// Makes the int8 part of `values` where products with `w` need it.
+Activations prepare(const Hand& hand, const Matrix& w, int slot, float* values) {
+  if (!takes_int8(hand.model, w)) return {values, nullptr, nullptr, nullptr};
+  const Activations x = activations(hand.model, hand.thread, slot, values, w.columns);
+  hand.model.kernels->quantize(x, w.columns);
+  return x;
+}
+
+// This thread's rows of to = w x + bias, or to += where `add` is set.
+void rows(const Hand& hand, const Matrix& w, const Activations& x, float* to, bool add) {
+  const Span mine = span(w.rows / kGroup, hand.thread, hand.threads);
+  for (int64_t g = mine.begin; g < mine.end; g += kGroupsAtOnce) {
+    const int64_t end = g + kGroupsAtOnce < mine.end ? g + kGroupsAtOnce : mine.end;
+    const int64_t first = g * kGroup, count = (end - g) * kGroup;
+    product(hand.model, w, 0, {g, end}, x, hand.products);
+    if (!add) std::memset(to + first, 0, static_cast<size_t>(count) * sizeof(float));
+    hand.model.kernels->add(hand.products, w.bias + first, 1.0f, count, to + first);
+  }
+}
+
+void attention(const Hand& hand, Step& step, int32_t index) {
+  gt_model& model = hand.model;
+  const Layer& layer = model.layers[index];
+  float* state = model.states.get();
+  model.kernels->rms_norm(state, layer.attn_norm, model.hidden, hand.normed);
+  rows(hand, layer.qkv, prepare(hand, layer.qkv, kValuesSlot, hand.normed), model.heads.get(), false);
+  meet(hand);
+  const Span heads = span(model.config.kv_heads, hand.thread, hand.threads);
+  for (int64_t head = heads.begin; head < heads.end; head++) {
+    place_heads(model, step.cache, index, step.position, static_cast<int32_t>(head), model.heads.get());
+    attend(model, step.cache, index, step.position, static_cast<int32_t>(head), model.heads.get(), model.mixed.get(),
+           hand.scratch);
+  }
+  meet(hand);
+  rows(hand, layer.out, prepare(hand, layer.out, kValuesSlot, model.mixed.get()), state, true);
+  meet(hand);
+}
+
+// Gates and linear rows of this thread's share of all chosen experts, down to the activated values.
+void raise(const Hand& hand, const Layer& layer, const Chosen& chosen, const Activations& x) {
+  gt_model& model = hand.model;
+  const int64_t pairs = layer.up.rows / (2 * kGroup);
+  const Span mine = span(pairs * model.config.experts_per_token, hand.thread, hand.threads, 2);
+  for (int64_t at = mine.begin; at < mine.end;) {
+    const int64_t slot = at / pairs, pair = at % pairs;
+    int64_t count = kGroupsAtOnce / 2;
+    if (count > pairs - pair) count = pairs - pair;
+    if (count > mine.end - at) count = mine.end - at;
+    const int32_t expert = chosen.expert[slot];
+    product(model, layer.up, expert, {2 * pair, 2 * (pair + count)}, x, hand.products);
+    const float* bias = layer.up.bias + expert * layer.up.rows + pair * 2 * kGroup;
+    model.kernels->swiglu(hand.products, bias, count, model.config.swiglu_limit,
+                          model.raised.get() + slot * model.inner + pair * kGroup);
+    at += count;
+  }
+}
+
+// This thread's rows of state += the weighted sum of the chosen experts' down projections.
+void lower(const Hand& hand, const Layer& layer, const Chosen& chosen) {
+  gt_model& model = hand.model;
+  const int32_t count = model.config.experts_per_token;
+  Activations x[kMaxExpertsPerToken];
+  for (int32_t k = 0; k < count; k++) x[k] = prepare(hand, layer.down, kExpertSlot + k, model.raised.get() + k * model.inner);
+  const Span mine = span(layer.down.rows / kGroup, hand.thread, hand.threads);
+  for (int64_t g = mine.begin; g < mine.end; g += kGroupsAtOnce) {
+    const int64_t end = g + kGroupsAtOnce < mine.end ? g + kGroupsAtOnce : mine.end;
+    for (int32_t k = 0; k < count; k++) {
+      const int32_t expert = chosen.expert[k];
+      product(model, layer.down, expert, {g, end}, x[k], hand.products);
+      model.kernels->add(hand.products, layer.down.bias + expert * layer.down.rows + g * kGroup, chosen.weight[k],
+                         (end - g) * kGroup, model.states.get() + g * kGroup);
+    }
+  }
+}
+
+void experts(const Hand& hand, int32_t index) {
+  gt_model& model = hand.model;
+  const Layer& layer = model.layers[index];
+  model.kernels->rms_norm(model.states.get(), layer.mlp_norm, model.hidden, hand.normed);
+  rows(hand, layer.router, {hand.normed, nullptr, nullptr, nullptr}, model.scores.get(), false);
+  meet(hand);
+  const Chosen chosen = choose(model, model.scores.get());
+  raise(hand, layer, chosen, prepare(hand, layer.up, kValuesSlot, hand.normed));
+  meet(hand);
+  lower(hand, layer, chosen);
+  meet(hand);
+}
+
+Hand hand_of(gt_model& model, int thread, int threads) {
+  const auto room = [&](int slot, int64_t count) {
+    return static_cast<float*>(pool_scratch(model.pool, thread, slot, static_cast<size_t>(count) * sizeof(float)));
+  };
+  return {model, thread, threads, room(kNormedSlot, model.hidden),
+          room(kProductsSlot, kGroupsAtOnce * kGroup), room(kAttentionSlot, attend_scratch(4, model.config.head_dim))};
+}
+
+void step_job(void* context, int thread, int threads) {
+  Step& step = *static_cast<Step*>(context);
+  gt_model& model = step.model;
+  const Hand hand = hand_of(model, thread, threads);
+  if (thread == 0) load_embedding(model, step.token, model.states.get());
+  meet(hand);
+  for (int32_t layer = 0; layer < model.config.layers; layer++) {
+    if (thread == 0 && step.cancelled != nullptr && step.cancelled() != 0) step.stopped.store(true);
+    attention(hand, step, layer);
+    if (step.stopped.load()) return;  // all threads have met since it was set
+    experts(hand, layer);
+  }
+}
+
+struct Head {
+  gt_model& model;
+  const float* state;
+};
+
+void head_job(void* context, int thread, int threads) {
+  const Head& head = *static_cast<const Head*>(context);
+  gt_model& model = head.model;
+  const Hand hand = hand_of(model, thread, threads);
+  const Matrix& w = model.unembedding;
+  model.kernels->rms_norm(head.state, model.top.norm, model.hidden, hand.normed);
+  const Activations x = prepare(hand, w, kValuesSlot, hand.normed);
+  const Span mine = span(w.rows / kGroup, thread, threads, 4);
+  product(model, w, 0, mine, x, model.logits.get() + mine.begin * kGroup);
+}
+
+}  // namespace
+
+int32_t run_token(gt_model& model, const gt_cache& cache, int32_t token, int64_t position, int32_t (*cancelled)(void)) {
+  Step step{model, cache, token, position, cancelled};
+  pool_run(model.pool, step_job, &step);
+  return step.stopped.load() ? 1 : 0;
+}
+
+}  // namespace native
+
+const float* gt_logits(gt_model* model, int32_t index) {
+  native::Head head{*model, model->states.get() + index * model->hidden};
+  native::pool_run(model->pool, native::head_job, &head);
+  return model->logits.get();
+}

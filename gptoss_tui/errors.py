@@ -2,6 +2,7 @@
 
 GptOssError
 ├── UsageError             the command line or the settings are wrong
+│   └── GrammarError       a schema or grammar that cannot be enforced
 ├── CheckpointError        a model's files are missing, damaged or of another shape
 ├── ModelNotFoundError     no model of that name or at that path
 ├── DownloadError          fetching a model failed; what arrived is kept
@@ -38,6 +39,10 @@ class GptOssError(Exception):
 
 class UsageError(GptOssError):
     """The command line or the settings are wrong."""
+
+
+class GrammarError(UsageError):
+    """A JSON schema, regular expression or grammar is wrong, or says what cannot be enforced."""
 
 
 class CheckpointError(GptOssError):

@@ -1,38 +1,67 @@
 """The messages that a model may write, as an automaton over token ids: no header can come out malformed.
 
 Only headers are restricted: a known channel, a recipient that is offered, a content type, `<|message|>`. Content is
-free, but for control tokens that have no business there. Both places of the recipient that models write (before the
-channel and behind it) are allowed, and all the content types that they give to calls.
+free, but for control tokens that have no business there, and where a grammar is asked for. Both places of the
+recipient that models write (before the channel and behind it) are allowed, and all the content types that they give to
+calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
-from gptoss_tui.engine.constraint import TokenAutomaton, TokenState, automaton_of
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState, automaton_of
 from gptoss_tui.harmony.header import CHANNELS
 from gptoss_tui.harmony.tokenizer import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START, Tokenizer
 
+FINAL = "final"
 _CALL_CHANNELS = ("analysis", "commentary")
 
-_STOP, _BETWEEN, _AUTHOR, _TEXT, _CALL = range(5)
-"""The first states: behind a stop, behind `<|end|>`, behind `<|start|>`, in a message's text, in a call's text."""
+_STOP, _BETWEEN, _AUTHOR, _TEXT, _CALL, _ANSWER = range(6)
+"""The first states: behind a stop, behind `<|end|>`, behind `<|start|>`, in a message's text, in a call's text, in the
+answer."""
 
 
-def message_automaton(tokenizer: Tokenizer, recipients: Sequence[str]) -> TokenAutomaton:
-    """What may follow `<|start|>assistant`, where only `recipients` (such as `functions.read_file`) can be called."""
-    paths = [([CHANNEL, *tokenizer.encode(channel), MESSAGE], _TEXT) for channel in CHANNELS]
+def message_automaton(
+    tokenizer: Tokenizer,
+    recipients: Sequence[str],
+    *,
+    answer: Grammar | None = None,
+    arguments: Mapping[str, Grammar] = MappingProxyType({}),
+) -> TokenAutomaton:
+    """What may follow `<|start|>assistant`, where only `recipients` (such as `functions.read_file`) can be called.
+
+    With `answer` the turn ends with a call or with one final message, whose text follows that grammar. `arguments` has
+    grammars for the calls of some recipients. Thoughts are free.
+    """
+    states = [TokenState({})] * 6
+    grammars: list[Grammar] = []
+
+    def in_grammar(state: TokenState, grammar: Grammar) -> TokenState:
+        grammars.append(grammar)
+        return replace(state, grammar=len(grammars) - 1)
+
+    states[_BETWEEN] = TokenState({START: _AUTHOR})
+    states[_TEXT] = states[_ANSWER] = TokenState({END: _BETWEEN, RETURN: _STOP}, text=True)
+    states[_CALL] = TokenState({CALL: _STOP}, text=True)
+    if answer is not None:
+        states[_TEXT] = TokenState({END: _BETWEEN}, text=True)
+        states[_ANSWER] = in_grammar(TokenState({RETURN: _STOP}, text=True), answer)
+    paths = [([CHANNEL, *tokenizer.encode(channel), MESSAGE], _TEXT) for channel in CHANNELS if channel != FINAL]
+    paths.append(([CHANNEL, *tokenizer.encode(FINAL), MESSAGE], _ANSWER))
     for recipient in recipients:
+        text = _CALL
+        if recipient in arguments:
+            text = len(states)
+            states.append(in_grammar(states[_CALL], arguments[recipient]))
         for header in _calls(tokenizer, recipient):
-            paths += [([*header, *kind, MESSAGE], _CALL) for kind in _content_types(tokenizer)]
-    states = [TokenState({})] * 5
+            paths += [([*header, *kind, MESSAGE], text) for kind in _content_types(tokenizer)]
     root = automaton_of(_distinct(paths), states)
     (assistant,) = tokenizer.encode("assistant")
-    states[_BETWEEN] = TokenState({START: _AUTHOR})
     states[_AUTHOR] = TokenState({assistant: root})
-    states[_TEXT] = TokenState({END: _BETWEEN, RETURN: _STOP}, text=True)
-    states[_CALL] = TokenState({CALL: _STOP}, text=True)
-    return TokenAutomaton(tuple(states), root)
+    return TokenAutomaton(tuple(states), root, tuple(grammars))
 
 
 def _calls(tokenizer: Tokenizer, recipient: str) -> Iterable[list[int]]:

@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,6 +29,9 @@ _LOWEST_TEMPERATURE = 1e-20
 
 # Largest values that top-p looks at first; it goes on eightfold until they hold enough mass.
 _FIRST_NUCLEUS = 256
+
+# Allowed tokens that are gathered rather than masked.
+_FEW = 4096
 
 # Neighbouring weights that `draw` sums first: about the square root of the vocabulary.
 _BLOCK = 512
@@ -75,6 +79,8 @@ def top_alternatives(logprobs: Tensor, count: int) -> tuple[tuple[int, float], .
 
 def _choose_in(state: TokenState, logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
     """As `choose`, among what the state allows."""
+    if state.mask is not None:
+        return _choose_by_mask(state.mask, state, logits, params, generator)
     if state.text:
         forbidden = [token for token in USED_SPECIAL_TOKENS if token not in state.following]
         likeliest = int(logits.argmax())
@@ -82,10 +88,38 @@ def _choose_in(state: TokenState, logits: Tensor, params: SamplingParams, genera
             return likeliest
         ids = torch.tensor([token for token in forbidden if token < logits.shape[0]], device=logits.device)
         return choose(logits.index_fill(0, ids.long(), -math.inf), params, generator)
-    allowed = sorted(state.following)
+    return _choose_among(sorted(state.following), logits, params, generator)
+
+
+def _choose_by_mask(
+    mask: bytes, state: TokenState, logits: Tensor, params: SamplingParams, generator: torch.Generator
+) -> int:
+    """As `choose`, among the ids whose bit is set, and those that lead on."""
+    if params.temperature == 0.0 and not params.logit_bias:
+        likeliest = int(logits.argmax())
+        if likeliest in state.following or _is_set(mask, likeliest):
+            return likeliest
+    bits = np.unpackbits(np.frombuffer(mask, dtype=np.uint8), bitorder="little")[: logits.shape[0]]
+    if int(np.count_nonzero(bits)) <= _FEW:
+        return _choose_among(sorted({*np.flatnonzero(bits).tolist(), *state.following}), logits, params, generator)
+    allowed = torch.zeros(logits.shape[0], dtype=torch.bool)
+    allowed[: len(bits)] = torch.from_numpy(bits).bool()
+    allowed[[token for token in state.following if token < logits.shape[0]]] = True
+    return choose(logits.masked_fill(~allowed.to(logits.device), -math.inf), params, generator)
+
+
+def _is_set(mask: bytes, token: int) -> bool:
+    return token >> 3 < len(mask) and bool(mask[token >> 3] >> (token & 7) & 1)
+
+
+def _choose_among(allowed: list[int], logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
+    """As `choose`, among a few ids."""
     if len(allowed) == 1:
         return allowed[0]
-    few = replace(params, logit_bias={n: params.logit_bias.get(token, 0.0) for n, token in enumerate(allowed)})
+    if not allowed:
+        raise EngineError("The model's vocabulary has no token that the grammar allows")
+    bias = {n: params.logit_bias[token] for n, token in enumerate(allowed) if token in params.logit_bias}
+    few = replace(params, logit_bias=bias)
     return allowed[choose(logits[torch.tensor(allowed, device=logits.device)], few, generator)]
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
-from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Meter, checked_ids, checked_prompt, chunks, score_rows
+from gptoss_tui.engine.grammar.matcher import new_walk
 from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.sampling import new_generator, sample
 from gptoss_tui.engine.torch.kv_cache import KVCache
@@ -154,7 +154,10 @@ class TorchBackend:
         room = self._cache.context - meter.prompt
         limit = room if params.max_tokens is None else min(room, params.max_tokens)
         generator = new_generator(params.seed, state.device)
-        walk = None if params.constraint is None else Walk(params.constraint)
+        walk = new_walk(params)
+        if walk and walk.paused:
+            yield meter.finish("paused")
+            return
         while True:
             if cancelled():
                 yield meter.finish("cancelled")
@@ -167,6 +170,9 @@ class TorchBackend:
             yield token
             if token.id in params.stop_token_ids:
                 yield meter.finish("stop")
+                return
+            if walk and walk.paused:
+                yield meter.finish("paused")
                 return
             if meter.generated == limit:
                 yield meter.finish("length" if limit == params.max_tokens else "context")

@@ -15,6 +15,7 @@ from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Meter, checked_ids, checked_prompt, chunks, score_rows
+from gptoss_tui.engine.grammar.matcher import new_walk
 from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.sampling import new_generator, sample
 from gptoss_tui.engine.triton.decode import Decoder
@@ -180,11 +181,18 @@ class TritonBackend:
         """Sample from the residual `state` [H] of the last token and go on until something ends it."""
         room = self._cache.context - meter.prompt
         limit = room if params.max_tokens is None else min(room, params.max_tokens)
-        for token in self._tokens(state, params, limit, cancelled):
+        walk = new_walk(params)
+        if walk and walk.paused:
+            yield meter.finish("paused")
+            return
+        for token in self._tokens(state, params, limit, cancelled, walk):
             meter.generated += 1
             yield token
             if token.id in params.stop_token_ids:
                 yield meter.finish("stop")
+                return
+            if walk and walk.paused:
+                yield meter.finish("paused")
                 return
         if meter.generated == limit:
             yield meter.finish("length" if limit == params.max_tokens else "context")
@@ -192,38 +200,56 @@ class TritonBackend:
             yield meter.finish("cancelled")
 
     def _tokens(
-        self, state: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool]
+        self, state: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
         """Up to `limit` tokens; ends early when cancelled. Each is committed when the next one is asked for."""
-        steps = self._steps
-        if steps.can_draw(params):
-            tokens = steps.drawn(state, params, limit, cancelled)
-        else:
-            tokens = self._sampled(state, params, limit, cancelled)
         previous: Token | None = None
-        for token in tokens:
+        for token in self._chosen(state, params, limit, cancelled, walk):
             if previous is not None:
                 with torch.inference_mode():
                     self._cache.commit([previous.id])
+            if walk:
+                walk.advance(token.id)
             yield token
             previous = token
 
-    def _sampled(
-        self, state: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool]
+    def _chosen(
+        self, state: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
-        """Tokens that filters or alternatives make the host look at, one by one."""
+        """The device chooses alone where it can, and the host from where a grammar begins."""
+        count = 0
+        last: Token | None = None
+        if self._steps.can_draw(params) and not (walk and walk.grammar):
+            for last in self._steps.drawn(state, params, limit, cancelled):
+                yield last
+                count += 1
+                if walk and walk.grammar:
+                    break
+            else:
+                return
+        yield from self._sampled(state, last, params, limit - count, cancelled, walk)
+
+    def _sampled(
+        self,
+        state: Tensor,
+        token: Token | None,
+        params: SamplingParams,
+        limit: int,
+        cancelled: Callable[[], bool],
+        walk: Walk | None,
+    ) -> Iterator[Token]:
+        """Tokens that filters, alternatives or a grammar make the host look at, one by one.
+
+        They come after `token`, which is not committed yet, or without one after the residual `state`.
+        """
         generator = new_generator(params.seed, self.weights.device)
-        length = self._cache.length
-        walk = None if params.constraint is None else Walk(params.constraint)
-        token: Token | None = None
-        for position in range(length - 1, length - 1 + limit):
+        length = self._cache.length - (token is None)
+        for position in range(length, length + limit):
             if cancelled():
                 return
             with torch.inference_mode():
                 logits = self._steps.first_logits(state) if token is None else self._steps.logits_of(token, position)
                 token = sample(logits, params, generator, walk.state if walk else None)
-            if walk:
-                walk.advance(token.id)
             yield token
 
     def _run(self, ids: list[int]) -> Tensor:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gptoss_tui import errors
-from gptoss_tui.engine.constraint import TokenAutomaton, TokenState
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState
 from gptoss_tui.engine.types import (
     EngineInfo,
     EngineSpec,
@@ -289,15 +289,22 @@ def _pairs(values: list[Any]) -> tuple[tuple[int, float], ...]:
 def _encode_params(params: SamplingParams) -> dict[str, Any]:
     values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
     if (automaton := params.constraint) is not None:
-        values["constraint"] = [automaton.start, [(list(s.following.items()), s.text) for s in automaton.states]]
+        states = [(list(s.following.items()), s.text, s.grammar) for s in automaton.states]
+        grammars = [(grammar.kind, grammar.text) for grammar in automaton.grammars]
+        values["constraint"] = [states, automaton.start, grammars, automaton.written]
     return values
 
 
 def _decode_constraint(value: list[Any] | None) -> TokenAutomaton | None:
     if value is None:
         return None
-    start, states = value
-    return TokenAutomaton(tuple(TokenState(dict(following), text) for following, text in states), start)
+    states, start, grammars, written = value
+    return TokenAutomaton(
+        tuple(TokenState(dict(following), text, grammar) for following, text, grammar in states),
+        start,
+        tuple(Grammar(kind, text) for kind, text in grammars),
+        tuple(written),
+    )
 
 
 def _decode_params(values: dict[str, Any]) -> SamplingParams:

@@ -18,7 +18,7 @@ from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import to_terminal_text
 
 COMMANDS = (
-    *("exec", "sessions", "patch", "trust", "approvals", "sandbox", "mcp"),
+    *("exec", "sessions", "patch", "trust", "approvals", "sandbox", "mcp", "acp"),
     *("serve", "models", "generate", "score", "doctor", "bench", "completion"),
 )
 """Each is a module of `gptoss_tui.commands` with `add_parser(subparsers)`, whose `run(args)` gives the exit code."""

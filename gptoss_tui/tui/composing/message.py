@@ -1,29 +1,7 @@
-"""A message and what goes with it, in one text: how the two are told apart again."""
+"""A message and what goes with it, as every front sends and reads it: see `agent/attached.py`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from gptoss_tui.agent.attached import MARKER, Note, join_message, split_message
 
-MARKER = "--- attached ---"
-"""The line that stands between what was typed and what goes with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something for the model to know with the next message: a title of one line, and a text."""
-
-    title: str
-    text: str
-
-
-def join_message(typed: str, blocks: list[str]) -> str:
-    """The message as it is sent: what was typed, and blocks that each begin with a line in brackets."""
-    return f"{typed}\n\n{MARKER}\n" + "\n\n".join(blocks) if blocks else typed
-
-
-def split_message(message: str) -> tuple[str, list[str]]:
-    """What was typed, and the first lines of what went with it, without their brackets."""
-    typed, marker, attached = message.partition(f"\n\n{MARKER}\n")
-    if not marker:
-        return message, []
-    return typed, [block.partition("\n")[0].strip("[]") for block in attached.split("\n\n[")]
+__all__ = ["MARKER", "Note", "join_message", "split_message"]

@@ -1,0 +1,88 @@
+"""What a client sends as a prompt, as one message in the words in which the other fronts send it.
+
+A link to a file becomes its name, which the model reads with its tools; what is embedded is attached in full where it
+is small enough.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from acp.schema import (
+    AudioContentBlock,
+    EmbeddedResourceContentBlock,
+    ImageContentBlock,
+    ResourceContentBlock,
+    TextContentBlock,
+    TextResourceContents,
+)
+
+from gptoss_tui.agent.attached import join_message
+from gptoss_tui.errors import UsageError
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tools.formats import format_read
+
+Block = TextContentBlock | ImageContentBlock | AudioContentBlock | ResourceContentBlock | EmbeddedResourceContentBlock
+
+MAX_CHARS: Final = 48_000
+_CHARS_PER_TOKEN: Final = 3
+
+
+def room_for(context: int | None) -> int:
+    """Characters that may be attached to one message in a context of so many tokens: half of it at most."""
+    return min(MAX_CHARS, context * _CHARS_PER_TOKEN // 2) if context else MAX_CHARS
+
+
+def message_of(blocks: Sequence[Block], root: Path, room: int = MAX_CHARS) -> str:
+    """The message of a prompt. Raises UsageError for pictures and sounds, which the models cannot take."""
+    typed: list[str] = []
+    attached: list[str] = []
+    for block in blocks:
+        match block:
+            case TextContentBlock():
+                typed.append(block.text)
+            case ResourceContentBlock():
+                typed.append(_mention(block.uri, block.name, root))
+            case EmbeddedResourceContentBlock():
+                resource = block.resource
+                typed.append(_mention(resource.uri, resource.uri, root))
+                left = room - sum(map(len, attached))
+                attached.append(
+                    _embedded(resource, root, left)
+                    if isinstance(resource, TextResourceContents)
+                    else (f"[{_name(resource.uri, root)}: not a text; not attached]")
+                )
+            case _:
+                raise UsageError("The models read text only, no pictures and no sound")
+    return join_message("".join(typed), attached)
+
+
+def _embedded(resource: TextResourceContents, root: Path, room: int) -> str:
+    name, lines = _name(resource.uri, root), resource.text.removesuffix("\n").split("\n")
+    if len(resource.text) > room:
+        return f"[{name}: {len(resource.text)} characters, too large to attach; read_file reads parts of a file]"
+    if "#" in name or not resource.text:
+        return f"[{name}]\n{resource.text}".rstrip("\n")
+    return format_read(name, lines, start=1, total=len(lines))
+
+
+def _mention(uri: str, name: str, root: Path) -> str:
+    """How a resource is named in the text: `@src/app.py`, or its title and address when it is no file."""
+    if urlsplit(uri).scheme != "file":
+        return to_terminal_line(uri if name == uri else f"{name} ({uri})")
+    path = _name(uri, root)
+    return f'@"{path}"' if any(char.isspace() for char in path) else f"@{path}"
+
+
+def _name(uri: str, root: Path) -> str:
+    """A file as its path, below the workspace where it is, with the lines that the address names; else the address."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file":
+        return to_terminal_line(uri)
+    path = Path(os.path.realpath(unquote(parts.path)))
+    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return to_terminal_line(shown + (f"#{parts.fragment}" if parts.fragment else ""))

@@ -1,0 +1,343 @@
+"""The agent's side of the protocol: sessions of one client, all on one engine that is loaded when it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from acp import PROTOCOL_VERSION, RequestError, run_agent
+from acp.interfaces import Client
+from acp.schema import (
+    AcpMcpServer,
+    AgentCapabilities,
+    AuthenticateResponse,
+    ClientCapabilities,
+    CloseSessionResponse,
+    ForkSessionResponse,
+    HttpMcpServer,
+    Implementation,
+    InitializeResponse,
+    ListSessionsResponse,
+    LoadSessionResponse,
+    McpCapabilities,
+    McpServerStdio,
+    NewSessionResponse,
+    PromptCapabilities,
+    PromptResponse,
+    ResumeSessionResponse,
+    SessionCapabilities,
+    SessionCloseCapabilities,
+    SessionForkCapabilities,
+    SessionInfo,
+    SessionListCapabilities,
+    SessionResumeCapabilities,
+    SetSessionConfigOptionResponse,
+    SetSessionModeResponse,
+    SseMcpServer,
+)
+
+from gptoss_tui import __version__
+from gptoss_tui.acp.content import Block
+from gptoss_tui.acp.options import MODE
+from gptoss_tui.acp.session import AcpSession, as_request_error
+from gptoss_tui.acp.transport import LineTransport
+from gptoss_tui.agent.agent import Agent
+from gptoss_tui.agent.commands import ResumedSession, SessionSummary
+from gptoss_tui.agent.factory import build_agent
+from gptoss_tui.agent.session import SessionStore
+from gptoss_tui.agent.sessions import list_sessions
+from gptoss_tui.engine.shared import EngineSeat, SharedEngine
+from gptoss_tui.engine.types import Engine, EngineSpec
+from gptoss_tui.errors import GptOssError, UsageError
+from gptoss_tui.harmony.tokenizer import load_tokenizer
+from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.settings import Settings
+from gptoss_tui.tools.mcp.config import ServerConfig
+
+McpServers = Sequence[HttpMcpServer | SseMcpServer | AcpMcpServer | McpServerStdio]
+
+_PAGE: Final = 50
+
+
+class AcpServer:
+    """Implements `acp.Agent` for one client. `settings` are those of the command line and hold for every session."""
+
+    def __init__(self, settings: Settings, engine: SharedEngine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._sessions: dict[str, AcpSession] = {}
+        self._client: Client | None = None
+        self._terminals = False
+        self._models: tuple[str, ...] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_connect(self, conn: Client) -> None:
+        """The client is there."""
+        self._client = conn
+
+    async def close(self) -> None:
+        """The client is gone: end every turn, then the engine."""
+        await asyncio.gather(*(session.close() for session in self._sessions.values()))
+        await self._engine.close()
+
+    # -- the connection ---------------------------------------------------------------------------------------------
+
+    async def initialize(
+        self,
+        protocol_version: int,
+        client_capabilities: ClientCapabilities | None = None,
+        client_info: Implementation | None = None,
+        **meta: Any,
+    ) -> InitializeResponse:
+        """Say what this agent can do."""
+        told = client_capabilities.field_meta if client_capabilities else None
+        self._terminals = bool(told and told.get("terminal_output") is True)
+        return InitializeResponse(
+            protocol_version=PROTOCOL_VERSION,
+            agent_info=Implementation(name="gptoss-tui", title="gptoss-tui", version=__version__),
+            agent_capabilities=AgentCapabilities(
+                load_session=True,
+                prompt_capabilities=PromptCapabilities(image=False, audio=False, embedded_context=True),
+                mcp_capabilities=McpCapabilities(http=True, sse=False),
+                session_capabilities=SessionCapabilities(
+                    list=SessionListCapabilities(),
+                    resume=SessionResumeCapabilities(),
+                    fork=SessionForkCapabilities(),
+                    close=SessionCloseCapabilities(),
+                ),
+            ),
+            auth_methods=[],
+        )
+
+    async def authenticate(self, method_id: str, **meta: Any) -> AuthenticateResponse | None:
+        """There is nothing to log in to."""
+        raise RequestError(-32602, "This agent needs no authentication")
+
+    # -- sessions ---------------------------------------------------------------------------------------------------
+
+    async def new_session(
+        self,
+        cwd: str,
+        additional_directories: list[str] | None = None,
+        mcp_servers: McpServers | None = None,
+        **meta: Any,
+    ) -> NewSessionResponse:
+        """Begin a conversation in a folder."""
+        with _errors():
+            store = SessionStore()
+            session = await self._open(store.reserve(), cwd, additional_directories, mcp_servers, store)
+        return NewSessionResponse(session_id=session.id, modes=session.modes, config_options=[*session.config_options])
+
+    async def load_session(
+        self,
+        cwd: str,
+        session_id: str,
+        mcp_servers: McpServers | None = None,
+        additional_directories: list[str] | None = None,
+        **meta: Any,
+    ) -> LoadSessionResponse:
+        """Go on with a saved conversation, and tell all of it again."""
+        session, resumed = await self._resume(session_id, cwd, additional_directories, mcp_servers)
+        await session.replay(resumed)
+        return LoadSessionResponse(modes=session.modes, config_options=[*session.config_options])
+
+    async def resume_session(
+        self,
+        session_id: str,
+        cwd: str,
+        additional_directories: list[str] | None = None,
+        mcp_servers: McpServers | None = None,
+        **meta: Any,
+    ) -> ResumeSessionResponse:
+        """Go on with a saved conversation that the client knows."""
+        session, _ = await self._resume(session_id, cwd, additional_directories, mcp_servers)
+        return ResumeSessionResponse(modes=session.modes, config_options=[*session.config_options])
+
+    async def fork_session(
+        self,
+        session_id: str,
+        cwd: str,
+        additional_directories: list[str] | None = None,
+        mcp_servers: McpServers | None = None,
+        **meta: Any,
+    ) -> ForkSessionResponse:
+        """Go on in a copy of a saved conversation, and leave that one as it is."""
+        session, _ = await self._resume(session_id, cwd, additional_directories, mcp_servers, fork=True)
+        return ForkSessionResponse(session_id=session.id, modes=session.modes, config_options=[*session.config_options])
+
+    async def list_sessions(
+        self, cwd: str | None = None, cursor: str | None = None, **meta: Any
+    ) -> ListSessionsResponse:
+        """The saved conversations of a folder, or all, the newest first."""
+        with _errors():
+            if cursor is not None and not (cursor.isdecimal() and len(cursor) < 10):
+                raise UsageError("The cursor is none of this agent's")
+            found = await asyncio.to_thread(_saved, cwd)
+        begin = int(cursor or 0)
+        page = found[begin : begin + _PAGE]
+        return ListSessionsResponse(
+            sessions=[
+                SessionInfo(
+                    session_id=one.id, cwd=one.workspace, title=to_terminal_line(one.title), updated_at=one.updated
+                )
+                for one in page
+            ],
+            next_cursor=str(begin + _PAGE) if begin + _PAGE < len(found) else None,
+        )
+
+    async def close_session(self, session_id: str, **meta: Any) -> CloseSessionResponse:
+        """End a session; what was said is saved."""
+        await self._session(session_id).close()
+        self._sessions.pop(session_id, None)
+        return CloseSessionResponse()
+
+    # -- a session --------------------------------------------------------------------------------------------------
+
+    async def prompt(self, session_id: str, prompt: Sequence[Block], **meta: Any) -> PromptResponse:
+        """Run a turn to its end."""
+        return await self._session(session_id).prompt(prompt)
+
+    async def cancel(self, session_id: str, **meta: Any) -> None:
+        """End the turn of a session."""
+        if session := self._sessions.get(session_id):
+            session.cancel()
+
+    async def set_session_mode(self, session_id: str, mode_id: str, **meta: Any) -> SetSessionModeResponse:
+        """Say how much may happen without asking."""
+        with _errors():
+            await self._session(session_id).choose(MODE, mode_id)
+        return SetSessionModeResponse()
+
+    async def set_config_option(
+        self, config_id: str, session_id: str, value: str | bool, **meta: Any
+    ) -> SetSessionConfigOptionResponse:
+        """Choose a mode, a model or an effort."""
+        session = self._session(session_id)
+        with _errors():
+            await session.choose(config_id, str(value))
+        return SetSessionConfigOptionResponse(config_options=[*session.config_options])
+
+    async def ext_method(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """There are no methods beside those of the protocol."""
+        raise RequestError.method_not_found(f"_{method}")
+
+    async def ext_notification(self, method: str, params: dict[str, Any]) -> None:
+        """Passed by."""
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _session(self, session_id: str) -> AcpSession:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise RequestError(-32002, f"There is no session {to_terminal_line(session_id)!r}; load it or begin one")
+        return session
+
+    async def _open(
+        self,
+        session_id: str,
+        cwd: str,
+        additional: list[str] | None,
+        servers: McpServers | None,
+        store: SessionStore,
+    ) -> AcpSession:
+        """A session in `cwd` with nothing said yet. Raises UsageError, or ModelNotFoundError."""
+        if additional:
+            raise UsageError("A session has one folder; additional directories are not supported")
+        if not Path(cwd).is_absolute():
+            raise UsageError("cwd is no absolute path")
+        settings = replace(self._settings, workspace=Path(cwd))
+        configs = _server_configs(servers or (), cwd)
+
+        def build(chosen: Settings) -> tuple[Agent, EngineSeat]:
+            seat = self._engine.seat(chosen.engine_spec())
+            return build_agent(chosen, seat, load_tokenizer(), session_store=store, servers=configs), seat
+
+        if self._models is None:
+            self._models = await asyncio.to_thread(_model_names)
+        assert self._client is not None, "requests come from a client"
+        session = AcpSession(session_id, settings, build, self._client, models=self._models, terminals=self._terminals)
+        self._sessions[session.id] = session
+        self._announce(session)
+        return session
+
+    async def _resume(
+        self,
+        session_id: str,
+        cwd: str,
+        additional: list[str] | None,
+        servers: McpServers | None,
+        *,
+        fork: bool = False,
+    ) -> tuple[AcpSession, ResumedSession]:
+        if (before := self._sessions.pop(session_id, None)) is not None:
+            await before.close()
+        with _errors():
+            session = await self._open(session_id, cwd, additional, servers, SessionStore())
+            try:
+                resumed = session.resume(session_id)
+                if fork:
+                    del self._sessions[session_id]
+                    self._sessions[session.fork()] = session
+            except GptOssError:
+                self._sessions.pop(session_id, None)
+                await session.close()
+                raise
+        return session, resumed
+
+    def _announce(self, session: AcpSession) -> None:
+        """Tell of the slash commands once the client knows the session."""
+        task = asyncio.create_task(session.announce())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Errors for people become the protocol's."""
+    try:
+        yield
+    except GptOssError as error:
+        raise as_request_error(error) from error
+
+
+def _saved(cwd: str | None) -> tuple[SessionSummary, ...]:
+    """The saved conversations of a folder, or all."""
+    return list_sessions(SessionStore().directory, Path(cwd).resolve() if cwd else None)
+
+
+def _model_names() -> tuple[str, ...]:
+    """The models of this machine that can be loaded."""
+    from gptoss_tui.engine.catalog import installed_models
+
+    return tuple(model.name for model in installed_models() if model.problem is None)
+
+
+def _server_configs(servers: McpServers, cwd: str) -> tuple[ServerConfig, ...]:
+    """The client's MCP servers as our own client connects to them. Raises UsageError."""
+    configs = []
+    for server in servers:
+        match server:
+            case McpServerStdio():
+                env = {variable.name: variable.value for variable in server.env}
+                configs.append(ServerConfig(server.name, server.command, tuple(server.args), env, cwd))
+            case HttpMcpServer():
+                headers = {header.name: header.value for header in server.headers}
+                configs.append(ServerConfig(server.name, url=server.url, headers=headers))
+            case _:
+                raise UsageError(
+                    f"The MCP server {to_terminal_line(server.name)} has a transport that is not supported"
+                )
+    return tuple(configs)
+
+
+async def serve(settings: Settings, transport: LineTransport, make_engine: Callable[[EngineSpec], Engine]) -> None:
+    """Serve one client until it is gone; then everything that was started for it is ended."""
+    server = AcpServer(settings, SharedEngine(make_engine))
+    try:
+        await run_agent(server, transport, use_unstable_protocol=True)
+    finally:
+        await server.close()

@@ -1,0 +1,357 @@
+"""One session of a client: its agent, the turn that runs, and the question that is open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Final, cast
+
+from acp import RequestError
+from acp.interfaces import Client
+from acp.schema import (
+    AvailableCommand,
+    AvailableCommandInput,
+    AvailableCommandsUpdate,
+    ConfigOptionUpdate,
+    CurrentModeUpdate,
+    PromptResponse,
+    SessionConfigOptionSelect,
+    SessionModeState,
+    StopReason,
+    ToolCallProgress,
+    ToolCallStart,
+    UnstructuredCommandInput,
+    Usage,
+)
+
+from gptoss_tui.acp.content import Block, message_of, room_for
+from gptoss_tui.acp.options import EFFORT, MODE, MODEL, config_options, mode_state
+from gptoss_tui.acp.permission import decision, options, question
+from gptoss_tui.acp.updates import Translator
+from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.agent import Agent
+from gptoss_tui.agent.commands import Decision, ResumedSession
+from gptoss_tui.agent.policy.modes import MODES
+from gptoss_tui.engine.shared import EngineSeat
+from gptoss_tui.engine.types import LoadProgress
+from gptoss_tui.errors import GptOssError, UsageError
+from gptoss_tui.harmony.messages import EFFORTS
+from gptoss_tui.plain.commands import COMMANDS, run_command
+from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
+from gptoss_tui.settings import Settings
+
+SLASH: Final = ("context", "turns", "undo", "redo", "tools", "rules", "revoke", "effort", "mode")
+"""Those commands of the other fronts that make sense where the client keeps the list of sessions."""
+
+_COMPACT: Final = "compact"
+_NO_TOKENS: Final = (0, 0, 0)
+
+Build = Callable[[Settings], tuple[Agent, EngineSeat]]
+
+
+class AcpSession:
+    """Talks to `client` under the session's `id`. `build` makes the agent for settings, `models` can be chosen."""
+
+    def __init__(
+        self,
+        session_id: str,
+        settings: Settings,
+        build: Build,
+        client: Client,
+        *,
+        models: Sequence[str] = (),
+        terminals: bool = False,
+    ) -> None:
+        self.id = session_id
+        self._settings = settings
+        self._build = build
+        self._client = client
+        self._models = models
+        self._agent, self._seat = build(settings)
+        self._root = settings.workspace.resolve()
+        self._translator = Translator(self._root, terminals=terminals)
+        self._turn: asyncio.Task[PromptResponse] | None = None
+        self._waiting: asyncio.Task[Any] | None = None
+        self._question: asyncio.Task[None] | None = None
+        self._cancelled = False
+        self._loads = self._commands = 0
+        self._spent = _NO_TOKENS
+
+    # -- what the client asks for -----------------------------------------------------------------------------------
+
+    async def prompt(self, blocks: Sequence[Block]) -> PromptResponse:
+        """Run a turn, or a slash command. Raises RequestError, also while a turn runs that was not cancelled."""
+        if self._turn is not None:
+            if not self._cancelled:
+                raise RequestError(-32600, "A turn is running in this session; cancel it or wait for its end")
+            await asyncio.wait({self._turn})
+        self._cancelled, self._spent = False, _NO_TOKENS
+        self._turn = asyncio.create_task(self._run(blocks), name=f"prompt {self.id}")
+        try:
+            return await self._turn
+        except asyncio.CancelledError:
+            self._turn.cancel()
+            await asyncio.wait({self._turn})
+            raise
+        finally:
+            self._turn = None
+
+    def cancel(self) -> None:
+        """End what runs; its prompt is answered `cancelled`. Without a turn nothing happens."""
+        if self._turn is not None:
+            self._cancelled = True
+            self._agent.interrupt()
+            if self._waiting is not None:
+                self._waiting.cancel()
+
+    def resume(self, session_id: str) -> ResumedSession:
+        """Take up a saved conversation. Raises UsageError or SessionError."""
+        return self._agent.resume(session_id)
+
+    def fork(self) -> str:
+        """Go on in a copy; gives its id, which is this session's from now on."""
+        self._agent.fork()
+        self.id = self._agent.session_id or self.id
+        return self.id
+
+    async def replay(self, resumed: ResumedSession) -> None:
+        """Tell the client what was said and done before."""
+        for event in resumed.events:
+            for update in self._translator.apply(event, replay=True):
+                await self._send(update)
+        for notice in resumed.notices:
+            await self._show(ev.Notice(text=notice))
+
+    @property
+    def modes(self) -> SessionModeState:
+        """The approval modes, and which one holds."""
+        return mode_state(self._agent.mode, self._agent.modes)
+
+    @property
+    def config_options(self) -> list[SessionConfigOptionSelect]:
+        """Everything that can be chosen."""
+        agent = self._agent
+        return config_options(agent.mode, agent.modes, self._settings.model, self._models, agent.effort)
+
+    async def choose(self, option: str, value: str) -> None:
+        """Set a mode, a model or an effort. Raises UsageError with nothing changed."""
+        if option == MODE and (mode := next((one for one in MODES if one == value), None)):
+            self._agent.mode = mode
+        elif option == EFFORT and (effort := next((one for one in EFFORTS if one == value), None)):
+            self._agent.effort = effort
+        elif option == MODEL and value in (*self._models, self._settings.model):
+            self._use_model(value)
+        else:
+            raise UsageError(f"There is no {to_terminal_line(option)} {to_terminal_line(value)!r} to choose")
+
+    async def announce(self) -> None:
+        """Tell the client which slash commands there are."""
+        known = [
+            AvailableCommand(name=name, description=COMMANDS[name].help, input=_input(COMMANDS[name].form))
+            for name in SLASH
+        ]
+        compact = AvailableCommand(
+            name=_COMPACT, description="let the model sum the conversation up", input=_input("[what matters]")
+        )
+        with contextlib.suppress(ConnectionError):
+            await self._send(
+                AvailableCommandsUpdate(
+                    session_update="available_commands_update", available_commands=[compact, *known]
+                )
+            )
+
+    async def close(self) -> None:
+        """End the turn, and what tools keep running."""
+        self.cancel()
+        if self._turn is not None:
+            await asyncio.wait({self._turn})
+        self._agent.close()
+
+    # -- a turn -----------------------------------------------------------------------------------------------------
+
+    async def _run(self, blocks: Sequence[Block]) -> PromptResponse:
+        try:
+            info = await self._seat.info()
+            text = message_of(blocks, self._root, room_for(info.context if info else None))
+            name, _, argument = text.strip().removeprefix("/").partition(" ")
+            if text.strip().startswith("/") and name in (*SLASH, _COMPACT):
+                return await self._run_command(name, argument.strip())
+            await self._load()
+            return await self._follow(self._agent.submit(text))
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+            return self._response("cancelled")
+        except GptOssError as error:
+            raise as_request_error(error) from error
+
+    async def _run_command(self, name: str, argument: str) -> PromptResponse:
+        if name == _COMPACT:
+            await self._load()
+            return await self._follow(self._agent.compact(argument))
+        lines: list[str] = []
+        try:
+            await run_command(self._agent, lines.append, f"/{name} {argument}", running=False)
+        except UsageError as error:
+            lines.append(f"{error.message}. {error.hint or ''}".rstrip())
+        if name == "mode":
+            await self._send(CurrentModeUpdate(session_update="current_mode_update", current_mode_id=self._agent.mode))
+        if name in ("mode", "effort"):
+            await self._send(
+                ConfigOptionUpdate(session_update="config_option_update", config_options=[*self.config_options])
+            )
+        self._commands += 1
+        item_id = f"command.{self._commands}"
+        await self._show(ev.AnswerDone(item_id=item_id, text="\n\n".join(lines), tokens=0, seconds=0.0))
+        return self._response("end_turn")
+
+    async def _load(self) -> None:
+        """Have the model in memory. Where that takes a load, the client sees how far it is."""
+        if await self._seat.info() is not None:
+            return
+        self._loads += 1
+        call_id = f"load.{self._loads}"
+        title = f"Loading {to_terminal_line(self._settings.model)}"
+        await self._send(
+            ToolCallStart(
+                session_update="tool_call", tool_call_id=call_id, title=title, kind="other", status="in_progress"
+            )
+        )
+        done = False
+        progress: asyncio.Queue[LoadProgress] = asyncio.Queue()
+        shown = asyncio.create_task(self._show_load(call_id, title, progress))
+        self._waiting = asyncio.create_task(self._seat.ready(progress.put_nowait))
+        try:
+            if self._cancelled:
+                self._waiting.cancel()
+            await self._waiting
+            done = True
+        finally:
+            self._waiting.cancel()
+            shown.cancel()
+            await asyncio.gather(self._waiting, shown, return_exceptions=True)
+            self._waiting = None
+            with contextlib.suppress(ConnectionError):
+                await self._send(_load_step(call_id, title, "completed" if done else "failed"))
+
+    async def _show_load(self, call_id: str, title: str, steps: asyncio.Queue[LoadProgress]) -> None:
+        """Show every tenth of the way."""
+        shown = 0
+        while True:
+            tenth = int((await steps.get()).fraction * 10)
+            if tenth > shown:
+                shown = tenth
+                await self._send(_load_step(call_id, f"{title} ({tenth}0%)"))
+
+    async def _follow(self, events: AsyncIterator[ev.Event]) -> PromptResponse:
+        """Show what happens until the turn is over. Closing, as when the client is gone, interrupts it."""
+        reason: StopReason = "end_turn"
+        calls_ended = False
+        try:
+            async with aclosing(cast("AsyncGenerator[ev.Event, None]", events)) as stream:
+                async for event in stream:
+                    await self._show(event)
+                    self._ask_or_count(event)
+                    match event:
+                        case ev.TurnStarted() if self._cancelled:
+                            self._agent.interrupt()
+                        case ev.RunawayDetected(asked=True) | ev.ToolFinished(status="cancelled"):
+                            calls_ended = True
+                        case ev.TurnFinished():
+                            reason = _stop_reason(event, calls_ended)
+        finally:
+            await self._drop_question()
+        return self._response("cancelled" if self._cancelled else reason)
+
+    def _ask_or_count(self, event: ev.Event) -> None:
+        match event:
+            case ev.ApprovalRequest():
+                self._question = asyncio.create_task(self._ask(event), name=f"question {self.id}")
+            case ev.StepFinished():
+                read, written, cached = self._spent
+                self._spent = (
+                    read + event.prompt_tokens,
+                    written + event.generated_tokens,
+                    cached + event.cached_tokens,
+                )
+
+    async def _ask(self, request: ev.ApprovalRequest) -> None:
+        """Put a question to the client and take its answer. A client that cannot ask allows nothing."""
+        asked = question(request, self._translator.call_id(request), self._root)
+        try:
+            response = await self._client.request_permission(self.id, asked, options(request))
+            answer = decision(request, response.outcome)
+            stops = response.outcome.outcome == "cancelled"
+        except (RequestError, ValueError, ConnectionError):
+            answer, stops = Decision("deny", request.digest, "The editor could not ask."), False
+        with contextlib.suppress(UsageError):  # it was settled meanwhile
+            self._agent.decide(request.item_id, answer)
+        if stops:
+            self._cancelled = True
+            self._agent.interrupt()
+
+    async def _drop_question(self) -> None:
+        """Nobody waits for an answer any more."""
+        if self._question is not None:
+            self._question.cancel()
+            await asyncio.gather(self._question, return_exceptions=True)
+            self._question = None
+
+    def _response(self, reason: StopReason) -> PromptResponse:
+        read, written, cached = self._spent
+        usage = Usage(total_tokens=read + written, input_tokens=read, output_tokens=written, cached_read_tokens=cached)
+        return PromptResponse(stop_reason=reason, usage=usage)
+
+    async def _show(self, event: ev.Event) -> None:
+        for update in self._translator.apply(event):
+            await self._send(update)
+
+    async def _send(self, update: Any) -> None:
+        await self._client.session_update(self.id, update)
+
+    def _use_model(self, name: str) -> None:
+        """Another model; the conversation goes on. Raises UsageError while a turn runs, ModelNotFoundError."""
+        if name == self._settings.model:
+            return
+        if self._turn is not None:
+            raise UsageError("A turn is running", hint="choose another model when it is over")
+        settings = replace(self._settings, model=name)
+        saved = self._agent.session_id if self._agent.turns() else None
+        mode, effort = self._agent.mode, self._agent.effort
+        agent, seat = self._build(settings)
+        self._agent.close()
+        self._agent, self._seat, self._settings = agent, seat, settings
+        if saved is not None:
+            agent.resume(saved)
+        agent.mode, agent.effort = mode, effort
+
+
+def as_request_error(error: GptOssError) -> RequestError:
+    """An error for people as the protocol has it."""
+    code = -32602 if isinstance(error, UsageError) else -32603
+    what = f"{error.message}. {error.hint}" if error.hint else error.message
+    return RequestError(code, to_terminal_text(what))
+
+
+def _input(form: str) -> AvailableCommandInput | None:
+    return AvailableCommandInput(root=UnstructuredCommandInput(hint=form.strip("[]"))) if form else None
+
+
+def _load_step(call_id: str, title: str, status: str | None = None) -> ToolCallProgress:
+    fields = {"session_update": "tool_call_update", "tool_call_id": call_id, "title": title}
+    return ToolCallProgress.model_validate(fields | ({"status": status} if status else {}), by_name=True)
+
+
+def _stop_reason(event: ev.TurnFinished, calls_ended: bool) -> StopReason:
+    """How a turn ended. Raises RequestError when it failed: the conversation is kept and can go on."""
+    match event.reason:
+        case "interrupted":
+            return "cancelled"
+        case "limit":
+            return "max_turn_requests" if calls_ended and not event.incomplete else "max_tokens"
+        case "failed":
+            raise RequestError(-32603, to_terminal_text(f"{event.error}. {event.hint}".rstrip(". ")))
+    return "end_turn"

@@ -1,0 +1,132 @@
+"""JSON-RPC on stdin and stdout, one message a line. Whatever a client sends is answered or passed by; nothing ends it.
+
+stdout carries the protocol and nothing else: what this process or a program that it starts prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from typing import Any, Final, TypeGuard
+
+MAX_LINE: Final = 32 << 20
+"""A longer message is refused: no client sends files of this size in a prompt."""
+
+_PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
+
+Message = dict[str, Any]
+
+
+class LineTransport:
+    """Messages over two byte streams; the `Transport` of the SDK. Ends when either side of the client is gone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._sending = asyncio.Lock()
+        self._gone = False
+
+    async def receive(self) -> Message | None:
+        """The next message that is one; None when the client is gone. What is none is answered with an error."""
+        while not self._gone:
+            try:
+                line = await self._reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError as error:
+                line = error.partial
+                if not line:
+                    break
+            except asyncio.LimitOverrunError as error:
+                await self._skip_line(error.consumed)
+                await self._refuse(None, _INVALID_REQUEST, f"A message is longer than {MAX_LINE} bytes")
+                continue
+            if line.strip() and (message := await self._read(line)) is not None:
+                return message
+        return None
+
+    async def send(self, message: Message) -> None:
+        """Write a message; waits for a client that reads slowly. Raises ConnectionError when it is gone."""
+        data = json.dumps(message, separators=(",", ":"), default=str).encode() + b"\n"
+        async with self._sending:
+            if self._gone:
+                raise ConnectionError("the client is gone")
+            try:
+                self._writer.write(data)
+                await self._writer.drain()
+            except OSError as error:
+                self._gone = True
+                self._reader.feed_eof()
+                raise ConnectionError("the client is gone") from error
+
+    async def close(self) -> None:
+        """Write no more."""
+        self._gone = True
+        with contextlib.suppress(OSError):
+            self._writer.close()
+
+    async def _read(self, line: bytes) -> Message | None:
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            await self._refuse(None, _PARSE_ERROR, "Parse error")
+            return None
+        if not _is_message(message):
+            known = message.get("id") if isinstance(message, dict) else None
+            await self._refuse(known if _is_id(known) else None, _INVALID_REQUEST, "Invalid request")
+            return None
+        # Notifications of the protocol's own machinery may be passed by when they are not understood.
+        return None if "id" not in message and str(message["method"]).startswith("$/") else message
+
+    async def _refuse(self, request_id: int | str | None, code: int, what: str) -> None:
+        with contextlib.suppress(ConnectionError):
+            await self.send({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": what}})
+
+    async def _skip_line(self, consumed: int) -> None:
+        """Read on to the end of a line that is too long, and keep nothing of it."""
+        while True:
+            await self._reader.readexactly(consumed)
+            try:
+                await self._reader.readuntil(b"\n")
+                return
+            except asyncio.LimitOverrunError as error:
+                consumed = error.consumed
+            except asyncio.IncompleteReadError:
+                return
+
+
+def _is_id(value: object) -> TypeGuard[int | str]:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _is_message(value: object) -> TypeGuard[Message]:
+    """Whether the SDK can take `value`: a request, a notification, or a response to something."""
+    if not isinstance(value, dict) or ("id" in value and not _is_id(value["id"])):
+        return False
+    if "method" in value:
+        return isinstance(value["method"], str)
+    return "id" in value and isinstance(value.get("error", {}), dict)
+
+
+async def open_stdio() -> LineTransport:
+    """The client at stdin and stdout, which are taken from everybody else in this process."""
+    loop = asyncio.get_running_loop()
+    incoming, outgoing = os.fdopen(_take(0), "rb", buffering=0), os.fdopen(_take(1), "wb", buffering=0)
+    reader = asyncio.StreamReader(limit=MAX_LINE)
+    try:
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), incoming)
+    except ValueError:  # a file
+        reader.feed_data(await asyncio.to_thread(incoming.read))
+        reader.feed_eof()
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
+    return LineTransport(reader, asyncio.StreamWriter(transport, protocol, None, loop))
+
+
+def _take(descriptor: int) -> int:
+    """The stream behind a standard descriptor; the descriptor itself leads to nothing, or to stderr."""
+    taken = os.dup(descriptor)
+    os.set_inheritable(taken, False)
+    other = os.open(os.devnull, os.O_RDONLY) if descriptor == 0 else os.dup(2)
+    os.dup2(other, descriptor)
+    os.close(other)
+    return taken

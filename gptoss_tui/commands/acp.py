@@ -1,0 +1,56 @@
+"""`gptoss-tui acp`: the agent for an editor, over the Agent Client Protocol on stdin and stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.errors import UsageError
+
+if TYPE_CHECKING:
+    from gptoss_tui.settings import Settings
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "acp",
+        help="be the agent of an editor (Agent Client Protocol)",
+        description="Speak the Agent Client Protocol on stdin and stdout. An editor starts this; docs/acp.md shows how "
+        "to set up Zed, JetBrains and Neovim. The model is loaded with the first message.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("read-only", "ask", "auto-edit", "full-auto"),
+        default=argparse.SUPPRESS,
+        help="how much may happen without asking, until the editor chooses (default: ask)",
+    )
+    add_chat_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the editor at stdin and stdout until it is gone."""
+    import asyncio
+
+    settings = settings_from(args)
+    if sys.stdin.isatty():
+        raise UsageError(
+            "`gptoss-tui acp` talks to an editor, not to a person", hint="docs/acp.md shows how to set it up"
+        )
+    asyncio.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    from gptoss_tui.acp.transport import open_stdio
+
+    # Before anything else comes in that might print: stdout is the protocol's.
+    transport = await open_stdio()
+    from gptoss_tui.acp.server import serve
+    from gptoss_tui.engine.worker.client import EngineClient
+
+    await serve(settings, transport, EngineClient)

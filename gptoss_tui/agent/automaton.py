@@ -16,8 +16,8 @@ from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState, au
 from gptoss_tui.harmony.header import CHANNELS
 from gptoss_tui.harmony.tokenizer import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, RETURN, START, Tokenizer
 
-FINAL = "final"
-_CALL_CHANNELS = ("analysis", "commentary")
+ANALYSIS, COMMENTARY, FINAL = CHANNELS
+_CALL_CHANNELS = (ANALYSIS, COMMENTARY)
 
 _STOP, _BETWEEN, _AUTHOR, _TEXT, _CALL, _ANSWER = range(6)
 """The first states: behind a stop, behind `<|end|>`, behind `<|start|>`, in a message's text, in a call's text, in the
@@ -30,11 +30,14 @@ def message_automaton(
     *,
     answer: Grammar | None = None,
     arguments: Mapping[str, Grammar] = MappingProxyType({}),
+    thinks: bool = True,
+    must_call: bool = False,
 ) -> TokenAutomaton:
     """What may follow `<|start|>assistant`, where only `recipients` (such as `functions.read_file`) can be called.
 
     With `answer` the turn ends with a call or with one final message, whose text follows that grammar. `arguments` has
-    grammars for the calls of some recipients. Thoughts are free.
+    grammars for the calls of some recipients. Thoughts are free; not `thinks`, there are none. With `must_call` the
+    turn ends with a call, before which there is one thought at most.
     """
     states = [TokenState({})] * 6
     grammars: list[Grammar] = []
@@ -46,11 +49,15 @@ def message_automaton(
     states[_BETWEEN] = TokenState({START: _AUTHOR})
     states[_TEXT] = states[_ANSWER] = TokenState({END: _BETWEEN, RETURN: _STOP}, text=True)
     states[_CALL] = TokenState({CALL: _STOP}, text=True)
-    if answer is not None:
+    if answer is not None or must_call:
         states[_TEXT] = TokenState({END: _BETWEEN}, text=True)
+    if answer is not None:
         states[_ANSWER] = in_grammar(TokenState({RETURN: _STOP}, text=True), answer)
-    paths = [([CHANNEL, *tokenizer.encode(channel), MESSAGE], _TEXT) for channel in CHANNELS if channel != FINAL]
-    paths.append(([CHANNEL, *tokenizer.encode(FINAL), MESSAGE], _ANSWER))
+    texts = {ANALYSIS: _TEXT} if must_call else {ANALYSIS: _TEXT, COMMENTARY: _TEXT, FINAL: _ANSWER}
+    if not thinks:
+        del texts[ANALYSIS]
+    said = [([CHANNEL, *tokenizer.encode(channel), MESSAGE], state) for channel, state in texts.items()]
+    paths: list[tuple[list[int], int]] = []
     for recipient in recipients:
         text = _CALL
         if recipient in arguments:
@@ -58,9 +65,9 @@ def message_automaton(
             states.append(in_grammar(states[_CALL], arguments[recipient]))
         for header in _calls(tokenizer, recipient):
             paths += [([*header, *kind, MESSAGE], text) for kind in _content_types(tokenizer)]
-    root = automaton_of(_distinct(paths), states)
+    root = automaton_of(_distinct([*said, *paths]), states)
     (assistant,) = tokenizer.encode("assistant")
-    states[_AUTHOR] = TokenState({assistant: root})
+    states[_AUTHOR] = TokenState({assistant: automaton_of(_distinct(paths), states) if must_call else root})
     return TokenAutomaton(tuple(states), root, tuple(grammars))
 
 

@@ -129,3 +129,43 @@ def test_a_call_ends_it(automaton: TokenAutomaton) -> None:
     stops = [state for state in automaton.states if CALL in state.following or RETURN in state.following]
     ends = {state.following[token] for state in stops for token in (CALL, RETURN) if token in state.following}
     assert all(not automaton.states[end].following and not automaton.states[end].text for end in ends)
+
+
+def test_a_turn_that_must_call_thinks_once_and_calls(tokenizer: Tokenizer) -> None:
+    walk = Walk(message_automaton(tokenizer, ["functions.read_file"], must_call=True))
+    thought = special_ids(tokenizer, "<|channel|>analysis<|message|>I read.<|end|><|start|>assistant")
+    for token in thought:
+        assert walk.state is not None
+        assert token in walk.state.following or walk.state.text
+        walk.advance(token)
+    paths = reachable_headers(tokenizer, walk)
+    assert paths
+    assert all("to=functions.read_file" in path for path in paths)
+
+
+def test_a_turn_without_thoughts_has_no_channel_for_them(tokenizer: Tokenizer) -> None:
+    walk = Walk(message_automaton(tokenizer, ["functions.read_file"], thinks=False))
+    headers = reachable_headers(tokenizer, walk)
+    assert "<|channel|>final<|message|>" in headers
+    assert "<|channel|>analysis<|message|>" not in headers
+
+
+def reachable_headers(tokenizer: Tokenizer, walk: Walk) -> list[str]:
+    """All headers that may be written from here on."""
+    found: list[str] = []
+
+    def follow(rest: TokenAutomaton, ids: list[int]) -> None:
+        here = Walk(rest)
+        assert here.state is not None
+        if here.state.text:
+            found.append(tokenizer.decode(ids))
+            return
+        for token in here.state.following:
+            there = Walk(rest)
+            there.advance(token)
+            assert there.rest is not None
+            follow(there.rest, [*ids, token])
+
+    assert walk.rest is not None
+    follow(walk.rest, [])
+    return found

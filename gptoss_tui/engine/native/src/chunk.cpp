@@ -116,6 +116,22 @@ void norm_rows(gt_model& model, const float* scale, int32_t count) {
   });
 }
 
+void attend_all(gt_model& model, const gt_cache& cache, int32_t index, int32_t count, int64_t position) {
+  const ChunkAttention chunk = chunk_attention(model, cache, index, position, count);
+  if (model.prefill != nullptr && attends(chunk)) return model.prefill->attend(model.pool, chunk);
+  on_all(model.pool, [&](int thread, int threads) {
+    auto* scratch = static_cast<float*>(pool_scratch(model.pool, thread, kAttentionSlot,
+        static_cast<size_t>(attend_scratch(4, model.config.head_dim)) * sizeof(float)));
+    // Every thread takes every so many tokens: late ones see more than early ones.
+    for (int32_t head = 0; head < model.config.kv_heads; head++) {
+      for (int64_t t = thread; t < count; t += threads) {
+        attend(model, cache, index, position + t, head, model.heads.get() + t * model.qkv,
+               model.mixed.get() + t * model.query, scratch);
+      }
+    }
+  });
+}
+
 void attention(gt_model& model, const gt_cache& cache, int32_t index, int32_t count, int64_t position) {
   const Layer& layer = model.layers[index];
   const int32_t kv_heads = model.config.kv_heads;
@@ -129,17 +145,7 @@ void attention(gt_model& model, const gt_cache& cache, int32_t index, int32_t co
       }
     }
   });
-  on_all(model.pool, [&](int thread, int threads) {
-    auto* scratch = static_cast<float*>(pool_scratch(model.pool, thread, kAttentionSlot,
-        static_cast<size_t>(attend_scratch(4, model.config.head_dim)) * sizeof(float)));
-    // Every thread takes every so many tokens: late ones see more than early ones.
-    for (int32_t head = 0; head < kv_heads; head++) {
-      for (int64_t t = thread; t < count; t += threads) {
-        attend(model, cache, index, position + t, head, model.heads.get() + t * model.qkv,
-               model.mixed.get() + t * model.query, scratch);
-      }
-    }
-  });
+  attend_all(model, cache, index, count, position);
   dense(model, layer.out, model.mixed.get(), model.query, count, model.lowered.get(), model.hidden);
   on_all(model.pool, [&](int thread, int threads) {
     const Span mine = span(count * model.hidden, thread, threads, kBlock);

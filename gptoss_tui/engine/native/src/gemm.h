@@ -45,6 +45,14 @@ static inline int32_t tile_begin(int32_t tokens, int32_t tile, int32_t index) {
   return static_cast<int32_t>(static_cast<int64_t>(tokens) * index / tile_count(tokens, tile));
 }
 
+// Attention of a chunk: `tile` does the tokens first .. first + tokens - 1 at one key/value head, at most kMostTileRows
+// queries, with `bytes` of memory.
+constexpr int kMostTileRows = 192, kMostHeadDim = 128;
+struct Attention {
+  size_t bytes;
+  void (*tile)(const ChunkAttention& chunk, int32_t head, int32_t first, int32_t tokens, void* memory);
+};
+
 // Each of these is null where the library was built without its instruction set.
 extern const Gemm* const kFloatScalar;   // float32, any kind of weight
 extern const Gemm* const kFloatAvx2;
@@ -52,5 +60,9 @@ extern const Gemm* const kFloatAvx512;
 extern const Gemm* const kBytesAvx512;   // activations as int8 in groups of 32 (VNNI): kMxfp4 and kInt8
 extern const Gemm* const kPairsBf16;     // activations as bf16 (VDPBF16PS): kMxfp4 and kBf16
 extern const Gemm* const kSplitBf16;     // activations as the sum of two bf16
+extern const Attention* const kAttentionScalar;  // in float32
+extern const Attention* const kAttentionAvx2;
+extern const Attention* const kAttentionAvx512;
+extern const Attention* const kAttentionBf16;    // queries and shares rounded to bf16; keys and values are bf16
 
 }  // namespace native

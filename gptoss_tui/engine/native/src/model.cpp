@@ -120,6 +120,29 @@ void attend(gt_model& model, const gt_cache& cache, int32_t layer, int64_t posit
                         mixed + head * dim, dim, scratch);
 }
 
+ChunkAttention chunk_attention(gt_model& model, const gt_cache& cache, int32_t layer, int64_t position, int32_t count) {
+  const gt_config& c = model.config;
+  const Place place = place_of(model, cache, layer, position, 0);
+  const bool sliding = layer % 2 == 0;
+  ChunkAttention chunk;
+  chunk.keys = place.keys;
+  chunk.values = place.values;
+  chunk.head_stride = (sliding ? cache.slots : cache.context) * c.head_dim;
+  chunk.wide = c.wide != 0;
+  chunk.past = place.slot;
+  chunk.window = sliding ? c.window : 0;
+  chunk.tokens = count;
+  chunk.heads = c.heads;
+  chunk.kv_heads = c.kv_heads;
+  chunk.dim = c.head_dim;
+  chunk.sinks = model.layers[static_cast<size_t>(layer)].sinks;
+  chunk.query = model.heads.get();
+  chunk.query_stride = model.qkv;
+  chunk.out = model.mixed.get();
+  chunk.out_stride = model.query;
+  return chunk;
+}
+
 Chosen choose(const gt_model& model, const float* scores) {
   const gt_config& c = model.config;
   Chosen chosen{};

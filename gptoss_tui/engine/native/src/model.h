@@ -79,6 +79,8 @@ void place_heads(gt_model& model, const gt_cache& cache, int32_t layer, int64_t 
 // Attention of the query heads of `kv_head` for the token at `position`.
 void attend(gt_model& model, const gt_cache& cache, int32_t layer, int64_t position, int32_t kv_head, const float* qkv,
             float* mixed, float* scratch);
+// The same for all heads of `count` tokens from `position` on, as the prefill kernels take it.
+ChunkAttention chunk_attention(gt_model& model, const gt_cache& cache, int32_t layer, int64_t position, int32_t count);
 // The best experts of `scores` and their weights, which sum to 1.
 Chosen choose(const gt_model& model, const float* scores);
 

@@ -102,6 +102,25 @@ struct Routing {
   const int32_t* token;   // [tokens * per_token]: the token of each pair
 };
 
+// Attention of a chunk of tokens in one layer. Keys and values of a key/value head are rows of `dim` elements, in the order
+// of their positions; those of the next head are `head_stride` elements further. Row `past` is of the chunk's first token.
+struct ChunkAttention {
+  const void *keys, *values;
+  int64_t head_stride;
+  bool wide;       // elements are float, else bf16
+  int64_t past;    // rows before those of the chunk
+  int64_t window;  // rows that a token sees, itself the last; 0: all
+  int32_t tokens, heads, kv_heads, dim;  // dim is a multiple of 32, at most 128; at most 192 heads share their keys
+  const float* sinks;  // [heads]
+  const float* query;  // rows of [heads][dim], turned and scaled
+  int64_t query_stride;
+  float* out;  // rows of [heads][dim]
+  int64_t out_stride;
+};
+inline bool attends(const ChunkAttention& chunk) {
+  return chunk.dim % kBlock == 0 && chunk.dim <= 128 && chunk.heads / chunk.kv_heads <= 192;
+}
+
 // Activations are float rows, `stride` floats apart and zero up to the padded number of columns; they are 64-byte
 // aligned and stay as they are. Results are float rows too: all padded rows of the matrix are written.
 struct PrefillKernels {
@@ -116,6 +135,7 @@ struct PrefillKernels {
   // y[p] = w[e] h[p] + bias[e] for every pair p. The caller weighs and adds them up.
   void (*experts_down)(Pool* pool, const Matrix& w, const Routing& routing, const float* h, int64_t h_stride, float* y,
                        int64_t y_stride);
+  void (*attend)(Pool* pool, const ChunkAttention& chunk);
 };
 
 // ---- instruction sets ------------------------------------------------------------------------------------------------

@@ -9,14 +9,17 @@ namespace native {
 
 #ifndef NATIVE_AVX2
 const Gemm* const kFloatAvx2 = nullptr;
+const Attention* const kAttentionAvx2 = nullptr;
 #endif
 #ifndef NATIVE_AVX512
 const Gemm* const kFloatAvx512 = nullptr;
 const Gemm* const kBytesAvx512 = nullptr;
+const Attention* const kAttentionAvx512 = nullptr;
 #endif
 #ifndef NATIVE_BF16
 const Gemm* const kPairsBf16 = nullptr;
 const Gemm* const kSplitBf16 = nullptr;
+const Attention* const kAttentionBf16 = nullptr;
 #endif
 
 namespace {
@@ -118,6 +121,32 @@ void start(Product& p, int32_t rows) {
   pool_run(p.pool, run_product, &p);
 }
 
+struct Attending {
+  const Attention* attention;
+  Pool* pool;
+  const ChunkAttention* chunk;
+  std::atomic<int32_t> next{0};
+};
+
+// Tiles are drawn from the end of the chunk, where tokens see most, so that what is left at last is small.
+void run_attention(void* context, int thread, int) {
+  Attending& a = *static_cast<Attending*>(context);
+  const ChunkAttention& c = *a.chunk;
+  void* memory = pool_scratch(a.pool, thread, kPanelSlot, a.attention->bytes);
+  const int32_t height = kMostTileRows / (c.heads / c.kv_heads);
+  const int32_t tiles = tile_count(c.tokens, height);
+  for (;;) {
+    const int32_t drawn = a.next.fetch_add(1, std::memory_order_relaxed);
+    if (drawn >= tiles * c.kv_heads) return;
+    const int32_t tile = tiles - 1 - drawn / c.kv_heads;
+    const int32_t first = tile_begin(c.tokens, height, tile);
+    a.attention->tile(c, drawn % c.kv_heads, first, tile_begin(c.tokens, height, tile + 1) - first, memory);
+  }
+}
+
+// Rows up to which a dense matrix is multiplied exactly: the router's choice of experts is not to depend on rounding.
+constexpr int64_t kFewRows = 256;
+
 // The fastest table for a kind of matrix at an instruction set, of those that were built.
 const Gemm* choose(Isa isa, Precision precision, Kind kind) {
   const bool fast = precision == Precision::kFast;
@@ -143,10 +172,20 @@ const Gemm* choose(Isa isa, Precision precision, Kind kind) {
   return kFloatScalar;
 }
 
+const Attention* choose_attention(Isa isa, Precision precision, bool wide) {
+  const Attention* chosen = nullptr;
+  const bool bf16 = isa == Isa::kAmx || isa == Isa::kAvx512Bf16;
+  if (bf16 && precision == Precision::kFast && !wide) chosen = kAttentionBf16;
+  if (chosen == nullptr && (bf16 || isa == Isa::kAvx512)) chosen = kAttentionAvx512;
+  if (chosen == nullptr && isa == Isa::kAvx2) chosen = kAttentionAvx2;
+  return chosen == nullptr ? kAttentionScalar : chosen;
+}
+
 template <Isa isa, Precision precision>
 void dense(Pool* pool, const Matrix& w, const float* x, int64_t x_stride, int32_t tokens, float* y, int64_t y_stride) {
   const int32_t first[2] = {0, tokens};
-  Product p{choose(isa, precision, w.kind), pool, &w, first, nullptr, x, x_stride, y, y_stride, false, 0.0f, 0, nullptr};
+  const Gemm* gemm = choose(isa, w.rows <= kFewRows ? Precision::kExact : precision, w.kind);
+  Product p{gemm, pool, &w, first, nullptr, x, x_stride, y, y_stride, false, 0.0f, 0, nullptr};
   start(p, tokens);
 }
 
@@ -167,8 +206,14 @@ void experts_down(Pool* pool, const Matrix& w, const Routing& routing, const flo
 }
 
 template <Isa isa, Precision precision>
+void attend(Pool* pool, const ChunkAttention& chunk) {
+  Attending attending{choose_attention(isa, precision, chunk.wide), pool, &chunk};
+  pool_run(pool, run_attention, &attending);
+}
+
+template <Isa isa, Precision precision>
 constexpr PrefillKernels table(const char* name) {
-  return {name, dense<isa, precision>, experts_up<isa, precision>, experts_down<isa, precision>};
+  return {name, dense<isa, precision>, experts_up<isa, precision>, experts_down<isa, precision>, attend<isa, precision>};
 }
 
 }  // namespace

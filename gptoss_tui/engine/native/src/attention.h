@@ -1,0 +1,134 @@
+// Attention of a chunk of tokens, tile by tile: the queries of some tokens that share a key/value head pass over the keys
+// in blocks, with a running maximum and mass (arXiv 2205.14135), to which the sink adds 1 at the start. Included by the
+// units of instruction sets, which bring the arithmetic.
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "epilogue.h"
+
+namespace native {
+namespace {
+
+constexpr int kKeys = 64;  // of a block: four groups
+constexpr float kNotSeen = -std::numeric_limits<float>::infinity();
+
+// What an `Arithmetic` has:
+//   Number               what queries, keys, values and shares are rounded to
+//   kRows                most rows of a product
+//   round(x, count, to)  `count` floats, a multiple of 32, as Numbers
+//   key_panel(rows, wide, count, dim, to), value_panel(...)
+//                        the block's rows [count][dim], bf16 or float, as the panels of TileMemory; missing rows are zeros
+//   multiply(rows, a, a_stride, panel, depth, c, c_stride, shrink)
+//                        c[r][0..31] = shrink[r] * c[r] (0 where shrink is null) + sum over k < depth of a[r][k] times two
+//                        groups of the panel
+template <class Arithmetic>
+struct alignas(64) TileMemory {
+  typename Arithmetic::Number query[kMostTileRows][kMostHeadDim];
+  typename Arithmetic::Number share[Arithmetic::kRows][kKeys];
+  typename Arithmetic::Number keys[kMostHeadDim * kKeys];    // for each 16 keys, [dim][16] in the arithmetic's order
+  typename Arithmetic::Number values[kMostHeadDim * kKeys];  // for each 16 dimensions, [kKeys][16]
+  float score[Arithmetic::kRows][kKeys];
+  float mixed[kMostTileRows][kMostHeadDim];
+  float largest[kMostTileRows], mass[kMostTileRows];
+};
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
+
+inline float largest_of(const float* x) {
+  float lanes[kGroup];
+  for (int i = 0; i < kGroup; i++) lanes[i] = x[i];
+  for (int g = kGroup; g < kKeys; g += kGroup) {
+    for (int i = 0; i < kGroup; i++) lanes[i] = lanes[i] > x[g + i] ? lanes[i] : x[g + i];
+  }
+  for (int width = kGroup / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; i++) lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+  }
+  return lanes[0];
+}
+
+// Turns a row's scores into shares of the mass relative to the largest score so far; gives the factor by which what was
+// mixed before shrinks.
+inline float take_in(float* score, float& largest, float& mass) {
+  const float most = at_least(largest_of(score), largest);
+  const float shrink = exp_within(at_least(largest - most, -87.0f));
+  float lanes[kGroup] = {};
+  for (int g = 0; g < kKeys; g += kGroup) {
+    for (int i = 0; i < kGroup; i++) {
+      const float below = score[g + i] - most;
+      const float e = exp_within(at_least(below, -87.0f));
+      score[g + i] = below < -87.0f ? 0.0f : e;
+      lanes[i] += score[g + i];
+    }
+  }
+  for (int width = kGroup / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+  }
+  mass = mass * shrink + lanes[0];
+  largest = most;
+  return shrink;
+}
+
+// Tokens first .. first + tokens - 1 of the chunk, at key/value head `head`.
+template <class Arithmetic>
+void attend_tile(const ChunkAttention& c, int32_t head, int32_t first, int32_t tokens, void* memory) {
+  auto& m = *static_cast<TileMemory<Arithmetic>*>(memory);
+  const int32_t shared = c.heads / c.kv_heads, rows = tokens * shared, dim = c.dim;
+  const size_t number = c.wide ? 4 : 2;
+  const auto* keys = static_cast<const uint8_t*>(c.keys) + head * c.head_stride * number;
+  const auto* values = static_cast<const uint8_t*>(c.values) + head * c.head_stride * number;
+  for (int32_t r = 0; r < rows; r++) {
+    const int32_t t = first + r / shared, h = head * shared + r % shared;
+    Arithmetic::round(c.query + t * c.query_stride + h * dim, dim, m.query[r]);
+    std::memset(m.mixed[r], 0, static_cast<size_t>(dim) * sizeof(float));
+    m.largest[r] = c.sinks[h];
+    m.mass[r] = 1.0f;
+  }
+  // The keys that the token of a row sees: from_of(token) .. c.past + token.
+  const auto from_of = [&](int32_t token) {
+    return c.window == 0 ? int64_t{0} : greatest(0, c.past + token - c.window + 1);
+  };
+  const int64_t end = c.past + first + tokens;
+  for (int64_t block = from_of(first); block < end; block += kKeys) {
+    const int32_t count = static_cast<int32_t>(least(kKeys, end - block));
+    const size_t at = static_cast<size_t>(block * dim) * number;
+    Arithmetic::key_panel(keys + at, c.wide, count, dim, m.keys);
+    Arithmetic::value_panel(values + at, c.wide, count, dim, m.values);
+    const int32_t tiles = tile_count(rows, Arithmetic::kRows);
+    for (int32_t tile = 0; tile < tiles; tile++) {
+      const int32_t top = tile_begin(rows, Arithmetic::kRows, tile);
+      const int32_t height = tile_begin(rows, Arithmetic::kRows, tile + 1) - top;
+      const int32_t earliest = first + top / shared, latest = first + (top + height - 1) / shared;
+      if (block > c.past + latest || block + count <= from_of(earliest)) continue;
+      for (int g = 0; g < kKeys; g += kStrip) {
+        Arithmetic::multiply(height, m.query[top], kMostHeadDim, m.keys + g * dim, dim, &m.score[0][g], kKeys, nullptr);
+      }
+      float shrink[Arithmetic::kRows];
+      for (int32_t r = 0; r < height; r++) {
+        const int32_t token = first + (top + r) / shared;
+        const int64_t from = from_of(token) - block, to = c.past + token + 1 - block;
+        for (int64_t k = 0; k < least(from, kKeys); k++) m.score[r][k] = kNotSeen;
+        for (int64_t k = greatest(to, 0); k < kKeys; k++) m.score[r][k] = kNotSeen;
+        shrink[r] = take_in(m.score[r], m.largest[top + r], m.mass[top + r]);
+        Arithmetic::round(m.score[r], kKeys, m.share[r]);
+      }
+      for (int32_t d = 0; d < dim; d += kStrip) {
+        Arithmetic::multiply(height, m.share[0], kKeys, m.values + d * kKeys, kKeys, &m.mixed[top][d], kMostHeadDim,
+                             shrink);
+      }
+    }
+  }
+  for (int32_t r = 0; r < rows; r++) {
+    const int32_t t = first + r / shared, h = head * shared + r % shared;
+    float* out = c.out + t * c.out_stride + h * dim;
+    const float share = 1.0f / m.mass[r];
+    for (int32_t d = 0; d < dim; d++) out[d] = m.mixed[r][d] * share;
+  }
+}
+
+}  // namespace
+}  // namespace native

@@ -12,13 +12,16 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from platformdirs import user_config_path
 
-from gptoss_tui.engine.types import Dtype, EngineSpec, SamplingParams
+from gptoss_tui.engine.dtype import Dtype
 from gptoss_tui.errors import UsageError
-from gptoss_tui.harmony.messages import EFFORTS, Effort
+from gptoss_tui.harmony.effort import EFFORTS, Effort
+
+if TYPE_CHECKING:
+    from gptoss_tui.engine.types import EngineSpec, SamplingParams
 
 CONFIG_VARIABLE = "GPTOSS_TUI_CONFIG"
 PREFIX = "GPTOSS_TUI_"
@@ -95,6 +98,7 @@ class Settings:
     show_browser_results: bool = False
     raw: bool = False
     constrain_headers: bool = True
+    strict_arguments: bool = False
     workspace: Path = Path()
     theme: str = "auto"
     notifications: Notifications = "auto"
@@ -134,6 +138,7 @@ class Settings:
     def engine_spec(self) -> EngineSpec:
         """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory."""
         from gptoss_tui.engine.catalog import NANO, published_model, resolve_model
+        from gptoss_tui.engine.types import EngineSpec
 
         named = self.model == NANO or published_model(self.model)
         return EngineSpec(
@@ -147,6 +152,8 @@ class Settings:
 
     def sampling(self, default_temperature: float = 1.0) -> SamplingParams:
         """How to choose tokens; `default_temperature` is the model's own."""
+        from gptoss_tui.engine.types import SamplingParams
+
         return SamplingParams(
             temperature=default_temperature if self.temperature is None else self.temperature,
             top_p=self.top_p,
@@ -269,6 +276,8 @@ def _check_range(name: str, value: Any, where: str) -> None:
     if name == "repeated_calls" and value < 2:
         raise UsageError(f"{where} must be at least 2, got {value}")
     if name in ("temperature", "top_p"):
+        from gptoss_tui.engine.types import SamplingParams
+
         try:
             SamplingParams(**{name: value})
         except UsageError as error:

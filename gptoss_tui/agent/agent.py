@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gptoss_tui.agent.approvals import Approvals
-from gptoss_tui.agent.automaton import message_automaton
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.checkpoints import Checkpoints, Choices, GoingBack
 from gptoss_tui.agent.commands import (
@@ -23,6 +22,7 @@ from gptoss_tui.agent.commands import (
     UndoOutcome,
 )
 from gptoss_tui.agent.compaction import Compactor
+from gptoss_tui.agent.constraints import Constraints
 from gptoss_tui.agent.context import context_report, tokens_to_read_again
 from gptoss_tui.agent.events import (
     EffortChanged,
@@ -45,7 +45,6 @@ from gptoss_tui.agent.session import SessionStore, is_lasting
 from gptoss_tui.agent.sessions import list_sessions, resumed_session
 from gptoss_tui.agent.turn import Turn, TurnContext
 from gptoss_tui.agent.warm import read_ahead
-from gptoss_tui.engine.constraint import TokenAutomaton
 from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.types import Engine, EngineInfo, SamplingParams
 from gptoss_tui.errors import EngineError, SessionError, UsageError
@@ -64,8 +63,7 @@ class Agent:
     `effort` may be set at any time and counts from the model's next step on. `current_date` (YYYY-MM-DD) stays as it
     is for the whole conversation. `context_limit` None means the engine's own. Without `session_store` nothing is
     saved, without `undo_store` no edit is taken back. From `compact_at` percent of the context on, the conversation is
-    compacted (0: only when asked for). With `constrain_headers`
-    neither malformed headers nor unknown recipients are sampled.
+    compacted (0: only when asked for). `constraints` say what may be sampled at all.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class Agent:
         limits: Limits | None = None,
         compact_at: int = 0,
         raw: bool = False,
-        constrain_headers: bool = True,
+        constraints: Constraints | None = None,
     ) -> None:
         self.engine = engine
         self.effort: Effort = effort
@@ -102,7 +100,7 @@ class Agent:
         self._limits = limits or Limits()
         self._compact_at = compact_at
         self._raw = raw
-        self._constrain_headers = constrain_headers
+        self._constraints = constraints or Constraints()
         self._recorder = Recorder(session_store, workspace, self._complain)
         self._checkpoints = Checkpoints(undo_store)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -402,12 +400,6 @@ class Agent:
         del self._cached_ids[info.cached_tokens :]
         return info
 
-    def _constraint(self) -> TokenAutomaton | None:
-        """What the model may write, with the tools that it is offered now."""
-        if not self._constrain_headers:
-            return None
-        return message_automaton(self._tokenizer, self._registry.recipients)
-
     def _limit(self, info: EngineInfo) -> int:
         return info.context if self._context_limit is None else min(info.context, self._context_limit)
 
@@ -426,7 +418,7 @@ class Agent:
             emit=lambda event: self._emit(replace(event, turn_id=turn_id)),
             before_step=lambda: self._apply_effort(turn_id),
             compact_at=self._limit(info) * self._compact_at // 100 if self._compact_at else None,
-            constraint=self._constraint(),
+            constraint=self._constraints.automaton(self._tokenizer, self._registry),
         )
         self._turn = turn = Turn(context, turn_id, text)
         self._recorder.begin(info.model, self._current_date)
@@ -459,6 +451,7 @@ class Agent:
             functions=self._registry.declarations,
             builtin_tools=self._registry.namespaces,
             developer_message=self._developer_message,
+            response_format=self._constraints.format,
         )
 
     def _new_history(self) -> History:

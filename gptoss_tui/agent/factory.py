@@ -10,9 +10,11 @@ from gptoss_tui import patch
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
+from gptoss_tui.agent.constraints import Constraints
 from gptoss_tui.agent.policy.book import RuleBook
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.session import SessionStore
+from gptoss_tui.agent.structured import AnswerSchema
 from gptoss_tui.engine.types import Engine, SamplingParams
 from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
 from gptoss_tui.settings import Settings
@@ -43,12 +45,13 @@ def build_agent(
     allow_all: bool = False,
     session_store: SessionStore | None = None,
     servers: Sequence[ServerConfig] = (),
+    answer: AnswerSchema | None = None,
 ) -> Agent:
     """An agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
 
     Sessions go to the user's session folder unless `session_store` says otherwise. `allow_all` gives up every question
-    (see `Approvals`). `servers` are MCP servers beside those that the user set up. Raises UsageError when the workspace
-    or the browser's folder is no folder.
+    (see `Approvals`). `servers` are MCP servers beside those that the user set up. `answer` is the form of all final
+    messages. Raises UsageError when the workspace or the browser's folder is no folder.
     """
     workspace = open_workspace(settings.workspace)
     sampling = default_sampling(settings)
@@ -70,7 +73,7 @@ def build_agent(
         limits=build_limits(settings),
         compact_at=settings.compacts_at,
         raw=settings.raw,
-        constrain_headers=settings.constrain_headers,
+        constraints=Constraints(settings.constrain_headers, answer, settings.strict_arguments),
     )
 
 

@@ -11,6 +11,7 @@ from gptoss_tui.harmony.messages import (
     Effort,
     FunctionDeclaration,
     Preamble,
+    ResponseFormat,
     SystemContent,
     ToolNamespace,
 )
@@ -45,11 +46,13 @@ def build_preamble(
     functions: tuple[FunctionDeclaration, ...],
     builtin_tools: tuple[ToolNamespace, ...] = (),
     developer_message: str | None = None,
+    response_format: ResponseFormat | None = None,
 ) -> Preamble:
     """The system and developer messages of a conversation.
 
     `current_date` is YYYY-MM-DD and stays fixed for a session. `builtin_tools` are the browser and python namespaces.
-    `developer_message` is the user's own text; it stands after ours.
+    `developer_message` is the user's own text; it stands after ours. `response_format` is of answers for
+    programs.
     """
     names = {f.name for f in functions}
     parts = [INSTRUCTIONS] if names else []
@@ -58,10 +61,11 @@ def build_preamble(
     if developer_message:
         parts.append(developer_message)
     developer = None
-    if parts or functions:
+    if parts or functions or response_format:
         developer = DeveloperContent(
             instructions="\n\n".join(parts) or None,
             functions=ToolNamespace("functions", functions=functions) if functions else None,
+            response_format=response_format,
         )
     return Preamble(
         system=SystemContent(effort=effort, current_date=current_date, tools=builtin_tools),

@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gptoss_tui.commands.flags import add_chat_flags, add_session_flags, session_from, settings_from
@@ -15,8 +17,9 @@ from gptoss_tui.errors import GptOssError, UsageError
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.agent import Agent
-    from gptoss_tui.agent.events import TurnEnd
+    from gptoss_tui.agent.events import TurnEnd, TurnFinished
     from gptoss_tui.agent.policy.modes import Mode
+    from gptoss_tui.agent.structured import AnswerSchema
     from gptoss_tui.commands.exec_output import Output
     from gptoss_tui.settings import Settings
 
@@ -31,7 +34,8 @@ _MODES: Final[dict[str, Mode]] = {"none": "ask", "edits": "auto-edit", "all": "f
 
 _EPILOG = """\
 exit codes: 0 done, 1 failed or a limit was met, 2 bad usage, 3 needs an approval that was not given,
-130 interrupted. The events of --json are described in docs/events.md."""
+130 interrupted. With --output-schema 0 means that the answer is whole and what the schema asks for; a schema that is
+wrong, or that cannot be enforced in full, is bad usage. The events of --json are described in docs/events.md."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,6 +56,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="none",
         help="what may happen without asking: nothing that needs an approval, edits of files, or all (default: none)",
     )
+    parser.add_argument(
+        "--output-schema",
+        metavar="FILE",
+        help="make the answer JSON that the JSON schema in FILE accepts",
+    )
     add_session_flags(parser)
     parser.add_argument(
         "--fork", action="store_true", help="with --resume or --continue: go on in a copy, and leave that one as it is"
@@ -71,9 +80,12 @@ def run(args: argparse.Namespace) -> int:
     session = session_from(args, settings)
     if args.fork and session is None:
         raise UsageError("--fork needs a conversation to go on from", hint="add --continue or --resume ID")
-    output = make_output(as_json=args.json, raw=settings.raw, show_pages=settings.show_browser_results)
+    schema = _schema(args.output_schema, settings)
+    output = make_output(
+        as_json=args.json, raw=settings.raw, show_pages=settings.show_browser_results, exact=schema is not None
+    )
     try:
-        return asyncio.run(_exec(settings, prompt, args.approve, output, session, fork=args.fork))
+        return asyncio.run(_exec(settings, prompt, args.approve, output, session, schema, fork=args.fork))
     except UsageError:
         raise
     except GptOssError as error:
@@ -91,8 +103,29 @@ def _prompt(given: str) -> str:
     return prompt
 
 
+def _schema(file: str | None, settings: Settings) -> AnswerSchema | None:
+    """The form of the answer. Raises GrammarError, and UsageError for a file that cannot be read."""
+    if file is None:
+        return None
+    from gptoss_tui.agent.structured import read_answer_schema
+
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The schema cannot be read: {error}") from error
+    # nano was never told about forms of answers, and loses its way when it is.
+    return read_answer_schema(text, told=settings.model != "nano")
+
+
 async def _exec(
-    settings: Settings, prompt: str, approve: str, output: Output, session: str | None, *, fork: bool
+    settings: Settings,
+    prompt: str,
+    approve: str,
+    output: Output,
+    session: str | None,
+    schema: AnswerSchema | None,
+    *,
+    fork: bool,
 ) -> int:
     from gptoss_tui.agent.factory import build_agent, build_approvals, build_registry
     from gptoss_tui.commands.loading import loaded_engine
@@ -106,11 +139,13 @@ async def _exec(
         raise problem
     tokenizer = load_tokenizer()
     async with loaded_engine(settings.engine_spec()) as (engine, _):
-        agent = build_agent(settings, engine, tokenizer, mode=_MODES[approve], allow_all=approve == "all")
+        agent = build_agent(
+            settings, engine, tokenizer, mode=_MODES[approve], allow_all=approve == "all", answer=schema
+        )
         try:
             if session is not None:
                 _go_on(agent, session, output, fork=fork)
-            return await run_turn(agent, prompt, output)
+            return await run_turn(agent, prompt, output, schema)
         finally:
             agent.close()
 
@@ -125,7 +160,7 @@ def _go_on(agent: Agent, session: str, output: Output, *, fork: bool) -> None:
         agent.fork()
 
 
-async def run_turn(agent: Agent, prompt: str, output: Output) -> int:
+async def run_turn(agent: Agent, prompt: str, output: Output, schema: AnswerSchema | None = None) -> int:
     """Run one turn to its end and give the exit code. A question that nobody can answer ends the turn."""
     from gptoss_tui.agent.events import ApprovalRequest, TurnFinished
 
@@ -134,6 +169,8 @@ async def run_turn(agent: Agent, prompt: str, output: Output) -> int:
     with _interrupted_by_sigint(agent):
         async with aclosing(agent.submit(prompt)) as events:
             async for event in events:
+                if isinstance(event, TurnFinished) and schema is not None:
+                    event = _checked(event, schema)
                 output.show(event)
                 if isinstance(event, ApprovalRequest):
                     unanswered = True
@@ -141,6 +178,14 @@ async def run_turn(agent: Agent, prompt: str, output: Output) -> int:
                 elif isinstance(event, TurnFinished):
                     code = _CODES[event.reason]
     return NEEDS_APPROVAL if unanswered else code
+
+
+def _checked(event: TurnFinished, schema: AnswerSchema) -> TurnFinished:
+    """A turn that was done without the answer that was asked for has failed."""
+    problem = schema.problem(event.answer) if event.reason == "done" else None
+    if problem is None:
+        return event
+    return replace(event, reason="failed", error=f"The answer is not what the schema asks for: {problem}")
 
 
 @contextmanager

@@ -45,11 +45,11 @@ class Output(Protocol):
         ...
 
 
-def make_output(*, as_json: bool, raw: bool, show_pages: bool) -> Output:
+def make_output(*, as_json: bool, raw: bool, show_pages: bool, exact: bool = False) -> Output:
     """The output that the flags ask for, on the real stdout and stderr."""
     if as_json:
         return JsonOutput(sys.stdout)
-    return TextOutput(sys.stdout, sys.stderr, raw=raw, show_pages=show_pages)
+    return TextOutput(sys.stdout, sys.stderr, raw=raw, show_pages=show_pages, exact=exact)
 
 
 class JsonOutput:
@@ -70,16 +70,19 @@ class TextOutput:
     """For people and pipes.
 
     The answer streams to a terminal, up to its first citation: what that is called is known at the end. To anything
-    else it is written whole, byte for byte but for the citations, which become numbers with a list below the answer.
-    With `raw` the sampled tokens take its place. stderr shows the reasoning only on a terminal, and the pages that the
-    browser gives to the model only with `show_pages`.
+    else it is written whole, byte for byte but for the citations, which become numbers with a list below the answer;
+    `exact` leaves them as they are. With `raw` the sampled tokens take its place. stderr shows the reasoning only on a
+    terminal, and the pages that the browser gives to the model only with `show_pages`.
     """
 
-    def __init__(self, out: TextIO, err: TextIO, *, raw: bool = False, show_pages: bool = False) -> None:
+    def __init__(
+        self, out: TextIO, err: TextIO, *, raw: bool = False, show_pages: bool = False, exact: bool = False
+    ) -> None:
         self._out = out
         self._err = err
         self._raw = raw
         self._show_pages = show_pages
+        self._exact = exact
         self._streams = out.isatty()
         self._talks = err.isatty()
         self._colour = self._talks and not os.environ.get("NO_COLOR")
@@ -104,7 +107,7 @@ class TextOutput:
                 self._answer, self._references = event.text, References()
                 if event.preamble:
                     self._say(event.text)
-            case AnswerCited():
+            case AnswerCited() if not self._exact:
                 self._references = references(self._answer, event.citations)
             case TurnFinished():
                 self._finish(event)
@@ -156,7 +159,7 @@ class TextOutput:
     def _stream(self, text: str) -> None:
         self._answering = True
         self._held += text
-        shown = before_first_mark(self._held)
+        shown = self._held if self._exact else before_first_mark(self._held)
         self._held = self._held[len(shown) :]
         self._write(shown)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from gptoss_tui.engine.constraint import TokenAutomaton
+from gptoss_tui.engine.dtype import Dtype as Dtype
 from gptoss_tui.errors import UsageError
 
-Dtype = Literal["bfloat16", "float32"]
-FinishReason = Literal["stop", "length", "context", "cancelled"]
+FinishReason = Literal["stop", "length", "context", "cancelled", "paused"]
+"""`paused`: a grammar of the constraint waits for another one (`Matcher.waits`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,10 @@ class SamplingParams:
     `stop_token_ids` end the stream; the stop token itself is delivered. `top_logprobs` alternatives (0..20) are taken
     from the log-softmax of the raw logits, before bias and temperature, as is `logprob`.
 
-    `constraint` says which tokens may come next (see `engine.constraint`); an engine without access to its logits
-    ignores it. `keep_prefix` chooses nothing: that many tokens at the beginning of the prompt are what other prompts
-    will begin with too. An engine may keep what it knows of them beside the sequence, so that coming back to them costs
-    nothing.
+    `constraint` says which tokens may come next, and which grammars text has to follow (see `engine.constraint`); an
+    engine without access to its logits ignores it. `keep_prefix` chooses nothing: that many tokens at the beginning of
+    the prompt are what other prompts will begin with too. An engine may keep what it knows of them beside the sequence,
+    so that coming back to them costs nothing.
     """
 
     temperature: float = 1.0

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from gptoss_tui.harmony.effort import EFFORTS as EFFORTS
+from gptoss_tui.harmony.effort import Effort as Effort
+
 Role = Literal["system", "developer", "user", "assistant", "tool"]
-Effort = Literal["low", "medium", "high"]
-EFFORTS: tuple[Effort, ...] = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,21 @@ class SystemContent:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseFormat:
+    """A form of answers that the model is told about: `schema` is JSON Schema, as JSON on one line."""
+
+    name: str
+    schema: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeveloperContent:
-    """What the developer message says: instructions and function tools."""
+    """What the developer message says: instructions, function tools, and the form of answers."""
 
     instructions: str | None = None
     functions: ToolNamespace | None = None
+    response_format: ResponseFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,12 @@ def preamble_from_dict(data: Mapping[str, Any]) -> Preamble:
     developer = data["developer"]
     if developer is not None:
         functions = developer["functions"]
-        developer = DeveloperContent(developer["instructions"], None if functions is None else _namespace(functions))
+        form = developer.get("response_format")
+        developer = DeveloperContent(
+            developer["instructions"],
+            None if functions is None else _namespace(functions),
+            None if form is None else ResponseFormat(**form),
+        )
     return Preamble(SystemContent(**system), developer)
 
 

@@ -7,7 +7,14 @@ a file or a page says can become a control token.
 from __future__ import annotations
 
 from gptoss_tui.errors import HarmonyError
-from gptoss_tui.harmony.messages import DeveloperContent, Message, Preamble, SystemContent, ToolNamespace
+from gptoss_tui.harmony.messages import (
+    DeveloperContent,
+    Message,
+    Preamble,
+    ResponseFormat,
+    SystemContent,
+    ToolNamespace,
+)
 from gptoss_tui.harmony.tokenizer import CALL, CHANNEL, CONSTRAIN, END, MESSAGE, SPECIAL_TOKENS, START, Tokenizer
 from gptoss_tui.harmony.typescript import lines_of, to_typescript
 
@@ -34,13 +41,20 @@ def render_system(content: SystemContent, has_functions: bool) -> str:
 
 
 def render_developer(content: DeveloperContent) -> str:
-    """The text of the developer message: instructions, then the function tools."""
+    """The text of the developer message: instructions, then the function tools, then the form of answers."""
     sections = []
     if content.instructions is not None:
         sections += ["# Instructions", content.instructions]
     if content.functions is not None:
         sections.append(render_tools((content.functions,)))
+    if content.response_format is not None:
+        sections.append(_response_format(content.response_format))
     return "\n\n".join(sections)
+
+
+def _response_format(form: ResponseFormat) -> str:
+    described = [f"// {line}" for line in lines_of(form.description)] if form.description else []
+    return "\n\n".join(("# Response Formats", f"## {form.name}", "\n".join((*described, form.schema))))
 
 
 def render_tools(namespaces: tuple[ToolNamespace, ...]) -> str:

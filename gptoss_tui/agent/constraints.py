@@ -1,0 +1,74 @@
+"""What a model may write while it answers with the tools that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gptoss_tui.agent.automaton import message_automaton
+from gptoss_tui.agent.structured import AnswerSchema, schema_grammar
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton
+from gptoss_tui.errors import GrammarError
+from gptoss_tui.harmony.messages import FunctionDeclaration, ResponseFormat
+from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.tools.registry import ToolRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """`headers`: only well-formed ones, to tools that are offered. `answer`: the form of final messages.
+
+    `strict`: the arguments of a call follow the schema of its tool. A tool whose schema cannot be enforced takes any
+    arguments, as without, and checks them itself.
+    """
+
+    headers: bool = True
+    answer: AnswerSchema | None = None
+    strict: bool = False
+
+    @property
+    def format(self) -> ResponseFormat | None:
+        """What the model is told about the form of its answers."""
+        return self.answer.format if self.answer else None
+
+    def automaton(self, tokenizer: Tokenizer, registry: ToolRegistry) -> TokenAutomaton | None:
+        """What may follow `<|start|>assistant` with the tools of `registry`; None when anything may."""
+        if not (self.headers or self.answer or self.strict):
+            return None
+        return message_automaton(
+            tokenizer,
+            registry.recipients,
+            answer=self.answer.grammar if self.answer else None,
+            arguments=argument_grammars(registry) if self.strict else {},
+        )
+
+
+def argument_grammars(registry: ToolRegistry) -> dict[str, Grammar]:
+    """By recipient what enforces the arguments of each tool that takes an object."""
+    grammars = {}
+    for recipient, schema in _schemas(registry):
+        if schema.get("type") == "object" and _enforceable(grammar := schema_grammar(schema)):
+            grammars[recipient] = grammar
+    return grammars
+
+
+def _schemas(registry: ToolRegistry) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    groups: list[tuple[str, tuple[FunctionDeclaration, ...]]] = [("functions", registry.declarations)]
+    groups += [(namespace.name, namespace.functions) for namespace in registry.namespaces]
+    for name, functions in groups:
+        for function in functions:
+            if function.parameters is not None:
+                yield f"{name}.{function.name}", function.parameters
+
+
+@lru_cache(maxsize=256)
+def _enforceable(grammar: Grammar) -> bool:
+    from gptoss_tui.engine.grammar.library import check_grammar
+
+    try:
+        check_grammar(grammar)
+    except GrammarError:
+        return False
+    return True

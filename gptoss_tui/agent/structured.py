@@ -1,0 +1,76 @@
+"""Answers in a form that programs read: the JSON Schema of the final message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gptoss_tui.engine.constraint import Grammar
+from gptoss_tui.errors import GrammarError
+from gptoss_tui.harmony.messages import ResponseFormat
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """The schema that each final message follows, under a name.
+
+    `told`: the model reads it as well. The grammar alone makes the form right, but says nothing before it is too late.
+    """
+
+    schema: Mapping[str, Any]
+    name: str = "answer"
+    told: bool = True
+
+    @property
+    def grammar(self) -> Grammar:
+        """What enforces it."""
+        return schema_grammar(self.schema)
+
+    @property
+    def format(self) -> ResponseFormat | None:
+        """What the model is told."""
+        return ResponseFormat(self.name, json.dumps(self.schema, ensure_ascii=False)) if self.told else None
+
+    def problem(self, answer: str) -> str | None:
+        """Why a text is no instance of the schema; None when it is."""
+        from jsonschema import Draft202012Validator
+
+        try:
+            value = json.loads(answer)
+        except ValueError as error:
+            return f"it is not JSON: {error}"
+        found = next(Draft202012Validator(dict(self.schema)).iter_errors(value), None)
+        return None if found is None else f"{found.json_path}: {found.message}"
+
+
+def schema_grammar(schema: Mapping[str, Any]) -> Grammar:
+    """What enforces a JSON Schema."""
+    return Grammar("json_schema", json.dumps(schema, ensure_ascii=False))
+
+
+def read_answer_schema(text: str, name: str = "answer", *, told: bool = True) -> AnswerSchema:
+    """The schema in a JSON text. Raises GrammarError for what is no schema, or cannot be enforced in full."""
+    from gptoss_tui.engine.grammar.library import check_grammar
+
+    try:
+        schema = json.loads(text)
+    except ValueError as error:
+        raise GrammarError(f"The JSON schema is not JSON: {error}") from error
+    if not isinstance(schema, dict):
+        raise GrammarError("The JSON schema is no object", hint='begin with {"type": "object", "properties": ...}')
+    check_schema(schema)
+    answer = AnswerSchema(schema, name, told)
+    check_grammar(answer.grammar)
+    return answer
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """Raise GrammarError when the schema breaks the rules of JSON Schema itself."""
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(dict(schema))
+    except SchemaError as error:
+        raise GrammarError(f"The JSON schema is wrong at {error.json_path}: {error.message}") from error

@@ -1,4 +1,4 @@
-"""Small steps on names in an open folder. Each takes the folder's descriptor and follows no link."""
+"""Small steps on names in an open folder, synced where it matters. They follow no link."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 import sys
+from pathlib import Path
 
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -32,6 +33,18 @@ def sync_folder(fd: int) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
             raise
+
+
+def make_folder(path: Path) -> None:
+    """A folder for its owner alone, with those above it; their names are on the disk when this returns."""
+    missing = [place for place in (path, *path.parents) if not place.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in reversed(missing):
+        above = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sync_folder(above)
+        finally:
+            os.close(above)
 
 
 def status(folder: int, name: str) -> os.stat_result | None:

@@ -38,16 +38,24 @@ class _ForeignError(OSError):
 
 
 def roll_back(tree: Tree, record: Record) -> tuple[Stuck, ...]:
-    """Every name as it was before the transaction; what could not be put back is given."""
+    """Every name as it was before the transaction; what could not be put back is given.
+
+    The staged files, which tell whose a new file is, go when the names are on the disk.
+    """
     stuck: list[Stuck] = []
+    settled: list[int] = []
     for number, step in reversed(tuple(enumerate(record.steps))):
         try:
             _put_back(tree, record, number, step)
+            settled.append(number)
         except OSError as error:
             if step.old is None and isinstance(error, _GONE):
                 continue  # its folder was never made
             final = isinstance(error, (*_GONE, _ForeignError))
             stuck.append(Stuck(step.path, record.backup(number) if step.old is not None else "", final))
+    sync_folders(tree, record)
+    for number in settled:
+        stuck += _unstage(tree, record, number)
     for folder in reversed(record.folders):
         remove_folder(tree, folder)
     sync_folders(tree, record)
@@ -105,7 +113,17 @@ def _put_back(tree: Tree, record: Record, number: int, step: Step) -> None:
             _take_away(folder, name, record.staged(number))
         else:
             _restore(folder, name, record.backup(number), record.staged(number), step)
-        disk.remove(folder, record.staged(number))
+
+
+def _unstage(tree: Tree, record: Record, number: int) -> Iterator[Stuck]:
+    path = record.steps[number].path
+    try:
+        with tree.parent(path) as (folder, _):
+            disk.remove(folder, record.staged(number))
+    except _GONE:
+        return
+    except OSError:
+        yield Stuck(path, "", final=False)
 
 
 def _take_away(folder: int, name: str, staged: str) -> None:

@@ -17,6 +17,7 @@ from platformdirs import user_state_path
 from gptoss_tui.errors import PatchError, UndoError
 from gptoss_tui.patch.apply import REFUSED, write
 from gptoss_tui.patch.confine import PathError, Tree
+from gptoss_tui.patch.disk import make_folder
 from gptoss_tui.patch.journal import Record
 from gptoss_tui.patch.recover import Stuck, remove_folder, roll_back, tidy
 from gptoss_tui.patch.types import Plan
@@ -143,7 +144,7 @@ class UndoStore:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.directory)
             lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unusable(self.directory, error) from error

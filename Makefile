@@ -44,6 +44,7 @@ $(VENV)/bin/python:
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet "torch>=2.8,<2.14"
 	$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m compileall -q gptoss_tui
 	@touch $@
 
 # The published PyTorch model is an oracle of the tests. It asks for Python 3.12, so its wheel is read, not installed.

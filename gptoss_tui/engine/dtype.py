@@ -5,3 +5,5 @@ from __future__ import annotations
 from typing import Literal
 
 Dtype = Literal["bfloat16", "float32"]
+Dense = Literal["exact", "int8"]
+"""How the CPU engine holds attention and unembedding: as published, or in 8 bits with a scale for each 32 columns."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from gptoss_tui.engine.constraint import TokenAutomaton
+from gptoss_tui.engine.dtype import Dense as Dense
 from gptoss_tui.engine.dtype import Dtype as Dtype
 from gptoss_tui.errors import UsageError
 
@@ -65,7 +66,8 @@ class EngineSpec:
     """What to load: a checkpoint's directory, or the file of the built-in model, and how to run it.
 
     `backend` "auto" takes the fastest one that this machine has. `context` None is all that the model has and memory
-    holds. `name` is what people call the model, by default the name of its directory.
+    holds. `name` is what people call the model, by default the name of its directory. `dense` is for the CPU engine; its
+    `dtype` float32 is exact too.
     """
 
     checkpoint: Path
@@ -75,6 +77,7 @@ class EngineSpec:
     context: int | None = None
     threads: int | None = None
     name: str = ""
+    dense: Dense = "int8"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,6 @@ from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
 
-from gptoss_tui.engine.types import Engine, LoadProgress
-from gptoss_tui.harmony.messages import Effort
-from gptoss_tui.settings import Mode
 from gptoss_tui.tui import garbage
 from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.loading import Backend, ModelLoader
@@ -38,7 +35,9 @@ from gptoss_tui.tui.theme import AUTO, THEMES, Palette, theme_named
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort
-    from gptoss_tui.settings import Settings
+    from gptoss_tui.engine.types import Engine, LoadProgress
+    from gptoss_tui.harmony.messages import Effort
+    from gptoss_tui.settings import Mode, Settings
 
 SETTLE_SECONDS = 0.3
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -122,7 +121,6 @@ class GptOssApp(App[int]):
             keymap=self.keymap,
             attention=self.attention,
             state_file=self.state_file,
-            redraw=self.redraw,
             hardware=self._hardware,
         )
         return self._chat  # type: ignore[return-value]

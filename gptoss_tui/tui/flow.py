@@ -9,11 +9,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.strip import Strip
 
-from gptoss_tui.tui.blocks.base import Block
-from gptoss_tui.tui.theme import Palette
+if TYPE_CHECKING:
+    from gptoss_tui.tui.blocks.base import Block
+    from gptoss_tui.tui.theme import Palette
 
 KEPT_ROWS = 1000
 """Rows that stay drawn, the nearest to the view first."""

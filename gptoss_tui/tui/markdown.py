@@ -21,11 +21,12 @@ from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.highlight import highlight
 from gptoss_tui.tui.links import linked
-from gptoss_tui.tui.theme import Palette
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
+
+    from gptoss_tui.tui.theme import Palette
 
 _BULLETS = ("•", "◦", "▪")
 _NO_LABELS: Mapping[str, str] = {}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from gptoss_tui.errors import GptOssError
-from gptoss_tui.settings import Settings
+
+if TYPE_CHECKING:
+    from gptoss_tui.settings import Settings
 
 NONE = "no sandbox"
 """What is shown when tools that need one are switched on and nothing holds them: then they do not run."""

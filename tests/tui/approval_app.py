@@ -51,13 +51,13 @@ class ApprovalApp(App[None]):
 
     def compose(self) -> ComposeResult:
         yield Draft(id="draft")
-        palette = Palette.from_variables(self.get_css_variables(), dark=self.current_theme.dark)
-        yield ApprovalPanel(palette, self._clock, ROOT, id="approval")
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         self.draft = self.query_one(Draft)
-        self.panel = self.query_one(ApprovalPanel)
-        self.controller = ApprovalController(self.panel, self.draft.focus)
+        palette = Palette.from_variables(self.get_css_variables(), dark=self.current_theme.dark)
+        self.panel = ApprovalPanel(palette, self._clock, ROOT, id="approval")
+        self.controller = ApprovalController(lambda: self.panel, self.draft.focus)
+        await self.controller.prepare(self.screen)
         self.decide = self.approvals.answer
         self.draft.cursor_blink = False
         self.draft.focus()

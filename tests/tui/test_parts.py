@@ -158,7 +158,7 @@ def test_the_keys_page_is_current() -> None:
 
 def test_importing_the_app_imports_no_model_code() -> None:
     heavy = ["torch", "triton", "openai_harmony", "docker", "aiohttp", "huggingface_hub", "transformers", "numpy"]
-    heavy += ["pygments", "markdown_it"]
+    heavy += ["pygments", "markdown_it", "mcp", "httpx", "pydantic", "sqlite3"]
     code = f"import sys, gptoss_tui.tui.app; print([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"

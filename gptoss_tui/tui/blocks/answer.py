@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 from textual.strip import Strip
 
@@ -9,7 +11,9 @@ from gptoss_tui.agent.references import References, replace_marks, without_parti
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import MARGIN, Block, readable
 from gptoss_tui.tui.markdown import MarkdownView, split_markdown
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 PART_CHARS = 3000
 """From this length on what is complete of a streaming part becomes a block of its own: about two screens."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.strip import Strip
 
-from gptoss_tui.tui.theme import Palette
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARGIN = 2

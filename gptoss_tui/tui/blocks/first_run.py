@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.strip import Strip
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 _NAME_WIDTH = 14
 _HOW = "Click ↓ or type /model NAME to download one; nano works meanwhile."

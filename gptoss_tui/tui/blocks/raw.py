@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from textual.strip import Strip
 
 from gptoss_tui.tui.blocks.base import MARGIN, Block, readable
 from gptoss_tui.tui.plain import PlainView
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 
 class RawBlock(Block):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from textual.strip import Strip
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import MARGIN, SPINNER, Block, count, plural, readable, seconds
 from gptoss_tui.tui.plain import PlainView
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 LIVE_ROWS = 6
 CHARS_PER_TOKEN = 4.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.segment import Segment
 from rich.style import Style
@@ -13,8 +13,13 @@ from textual.strip import Strip
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import SPINNER, Block, plural, seconds
-from gptoss_tui.tui.diff import count_changes, parse_unified, render_diff
-from gptoss_tui.tui.theme import Palette
+from gptoss_tui.tui.late import late
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui import diff
+    from gptoss_tui.tui.theme import Palette
+else:
+    diff = late("gptoss_tui.tui.diff")
 
 ToolState = Literal["writing", "waiting", "running", "ok", "error", "denied", "cancelled"]
 
@@ -85,7 +90,7 @@ class ToolBlock(Block):
         """What the call will do, as it is asked about or run."""
         if preview != self.preview:
             self.preview, self._is_diff, self._drawn = preview, is_diff, None
-            self._changes = count_changes(parse_unified(preview)) if is_diff else (0, 0)
+            self._changes = diff.count_changes(diff.parse_unified(preview)) if is_diff else (0, 0)
 
     def write(self, text: str) -> None:
         """Add streamed arguments."""
@@ -175,7 +180,7 @@ class ToolBlock(Block):
     def _diff_rows(self, width: int, palette: Palette) -> list[Strip]:
         """A diff does not change while a spinner turns above it."""
         if self._drawn is None or self._drawn[0] != width or self._drawn[1] is not palette:
-            self._drawn = (width, palette, render_diff(self.preview, width, palette))
+            self._drawn = (width, palette, diff.render_diff(self.preview, width, palette))
         return self._drawn[2]
 
     def _result(self, width: int, palette: Palette) -> list[Strip]:

@@ -7,7 +7,6 @@ first free slot and finds there the draft of the app that had it before.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from contextlib import suppress
@@ -31,6 +30,8 @@ class DraftStore:
     """The slot of one app. Nothing here raises: a draft that cannot be kept is done without."""
 
     def __init__(self, folder: Path, workspace: str) -> None:
+        import hashlib  # brings in OpenSSL
+
         key = hashlib.sha256(workspace.encode(errors="surrogateescape")).hexdigest()[:16]
         self._path: Path | None = None
         self._lock: int | None = None

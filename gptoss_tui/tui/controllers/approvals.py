@@ -4,46 +4,76 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from gptoss_tui.agent.commands import AgentPort, Decision
-from gptoss_tui.agent.events import ApprovalRequest, ApprovalResolved, Event, TurnFinished
 from gptoss_tui.errors import UsageError
-from gptoss_tui.tui.widgets.approval import ApprovalPanel
+from gptoss_tui.tui.late import late
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+    from textual.widget import Widget
+
+    from gptoss_tui.agent import commands
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.tui.theme import Palette
+    from gptoss_tui.tui.widgets.approval import ApprovalPanel
+else:
+    ev, commands = late("gptoss_tui.agent.events"), late("gptoss_tui.agent.commands")
 
 
 class ApprovalController:
-    """Shows one request at a time. An answer goes to the request that was on screen, bound by its digest."""
+    """Shows one request at a time. An answer goes to the request that was on screen, bound by its digest.
 
-    def __init__(self, panel: ApprovalPanel, on_idle: Callable[[], None]) -> None:
-        self._panel = panel
+    The panel is made when a model is there: before, nothing can be asked.
+    """
+
+    def __init__(self, make_panel: Callable[[], ApprovalPanel], on_idle: Callable[[], None]) -> None:
+        self._make_panel = make_panel
         self._on_idle = on_idle
-        self._waiting: deque[ApprovalRequest] = deque()
+        self._panel: ApprovalPanel | None = None
+        self._waiting: deque[ev.ApprovalRequest] = deque()
 
     @property
     def is_open(self) -> bool:
         """Whether a request is shown."""
         return bool(self._waiting)
 
-    def apply(self, event: Event) -> None:
+    async def prepare(self, screen: Screen[Any], before: Widget | None = None) -> None:
+        """Put the panel, which is not seen yet, on the screen."""
+        if self._panel is None:
+            self._panel = self._make_panel()
+            await screen.mount(self._panel, before=before)
+
+    def use_palette(self, palette: Palette) -> None:
+        """Draw in other colours."""
+        if self._panel is not None and self._panel.is_mounted:
+            self._panel.use_palette(palette)
+
+    def seen_again(self) -> None:
+        """A question that something covered is on screen from now on, not since it was asked."""
+        if self._panel is not None and self._waiting:
+            self._panel.grace.shown()
+
+    def apply(self, event: ev.Event) -> None:
         """Follow a turn."""
         match event:
-            case ApprovalRequest():
+            case ev.ApprovalRequest():
                 self._waiting.append(event)
                 if len(self._waiting) == 1:
-                    self._panel.ask(event)
-            case ApprovalResolved():
+                    self._show_next()
+            case ev.ApprovalResolved():
                 self._forget(event.item_id)
-            case TurnFinished() if self._waiting:
+            case ev.TurnFinished() if self._waiting:
                 self._waiting.clear()
                 self._show_next()
 
-    def answer(self, agent: AgentPort, answered: ApprovalPanel.Answered) -> str:
+    def answer(self, agent: commands.AgentPort, answered: ApprovalPanel.Answered) -> str:
         """Pass an answer on. Gives the reason when the agent refuses it."""
         request = answered.request
         try:
             agent.decide(
                 request.item_id,
-                Decision(
+                commands.Decision(
                     answered.kind,
                     request.digest,
                     answered.message,
@@ -65,6 +95,8 @@ class ApprovalController:
             self._show_next()
 
     def _show_next(self) -> None:
+        if self._panel is None:
+            return
         if self._waiting:
             self._panel.ask(self._waiting[0])
         else:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent import events as ev
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.base import seconds
+from gptoss_tui.tui.late import late
 from gptoss_tui.tui.terminal.attention import Way, call, window_title
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+else:
+    ev = late("gptoss_tui.agent.events")
 
 PAUSE_SECONDS = 1.0
 """Between two calls, so that many questions in a row ring once."""

@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptoss_tui.agent.commands import AgentPort, UndoOutcome
-from gptoss_tui.engine.types import EngineInfo
 from gptoss_tui.errors import GptOssError
-from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
-from gptoss_tui.tui.blocks.notice import NoticeKind
-from gptoss_tui.tui.controllers.conversation import ConversationController
-from gptoss_tui.tui.controllers.effort import EffortController
-from gptoss_tui.tui.controllers.history import HistoryController
-from gptoss_tui.tui.controllers.models import ModelController
 from gptoss_tui.tui.slash.prompts import prompt_commands, read_prompts
-from gptoss_tui.tui.slash.record import Record
 from gptoss_tui.tui.slash.registry import Registry, builtin_commands
 from gptoss_tui.tui.theme import AUTO, THEMES, Palette
-from gptoss_tui.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from textual.screen import ModalScreen, Screen
 
+    from gptoss_tui.agent.commands import AgentPort, UndoOutcome
+    from gptoss_tui.engine.types import EngineInfo
+    from gptoss_tui.harmony.messages import Effort
     from gptoss_tui.tui.app import GptOssApp
+    from gptoss_tui.tui.blocks.notice import NoticeKind
+    from gptoss_tui.tui.controllers.conversation import ConversationController
+    from gptoss_tui.tui.controllers.effort import EffortController
+    from gptoss_tui.tui.controllers.history import HistoryController
+    from gptoss_tui.tui.controllers.models import ModelController
     from gptoss_tui.tui.screens.picker import Picked, Picker
+    from gptoss_tui.tui.slash.record import Record
+    from gptoss_tui.tui.widgets.composer import Composer
     from gptoss_tui.undo.types import Choice
 
 FLASH_SECONDS = 2.0

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.composing.fuzzy import Match
 from gptoss_tui.tui.composing.mentions import OpenMention, open_mention, shown_path, spell
 from gptoss_tui.tui.slash.complete import Suggestion, suggest
-from gptoss_tui.tui.slash.port import SlashPort
 from gptoss_tui.tui.widgets.choices import Choice, ChoiceList
-from gptoss_tui.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.composing.files import FileFinder
+    from gptoss_tui.tui.composing.fuzzy import Match
+    from gptoss_tui.tui.slash.port import SlashPort
+    from gptoss_tui.tui.widgets.composer import Composer
 
 MAX_FILES = 40
 WAIT_SECONDS = 0.4

@@ -8,35 +8,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.commands import ContextReport
-from gptoss_tui.engine.types import LoadProgress
 from gptoss_tui.settings import config_path
-from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.composing.draft import DraftStore
-from gptoss_tui.tui.composing.message import Note
 from gptoss_tui.tui.controllers.commands import CommandController, Parts
 from gptoss_tui.tui.controllers.completion import CompletionController
-from gptoss_tui.tui.controllers.conversation import ConversationController
-from gptoss_tui.tui.controllers.effort import EffortController
 from gptoss_tui.tui.controllers.history import HistoryController
 from gptoss_tui.tui.controllers.input import InputController
-from gptoss_tui.tui.controllers.loading import ModelLoader
 from gptoss_tui.tui.controllers.models import ModelController
 from gptoss_tui.tui.controllers.shell import ShellController
-from gptoss_tui.tui.controllers.status import StatusController
-from gptoss_tui.tui.controllers.transcript import TranscriptController
-from gptoss_tui.tui.controllers.view import ChatView
 from gptoss_tui.tui.slash.record import Record
-from gptoss_tui.tui.theme import Palette
-from gptoss_tui.tui.widgets.choices import ChoiceList
-from gptoss_tui.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from textual.screen import Screen
 
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.agent.commands import ContextReport
+    from gptoss_tui.engine.types import LoadProgress
     from gptoss_tui.tui.app import GptOssApp
+    from gptoss_tui.tui.blocks.notice import NoticeKind
     from gptoss_tui.tui.composing.files import FileFinder
+    from gptoss_tui.tui.composing.message import Note
+    from gptoss_tui.tui.controllers.conversation import ConversationController
+    from gptoss_tui.tui.controllers.effort import EffortController
+    from gptoss_tui.tui.controllers.loading import ModelLoader
+    from gptoss_tui.tui.controllers.status import StatusController
+    from gptoss_tui.tui.controllers.transcript import TranscriptController
+    from gptoss_tui.tui.controllers.view import ChatView
+    from gptoss_tui.tui.theme import Palette
+    from gptoss_tui.tui.widgets.choices import ChoiceList
+    from gptoss_tui.tui.widgets.composer import Composer
 
 PROMPT_PREVIEW = 4000
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.commands import AgentPort
-from gptoss_tui.engine.types import EngineInfo
 from gptoss_tui.errors import EngineError
-from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.controllers.loading import LoadFailure, ModelLoader
 from gptoss_tui.tui.controllers.turns import TurnController
-from gptoss_tui.tui.widgets.queue import Waiting
+from gptoss_tui.tui.late import late
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.agent.commands import AgentPort
+    from gptoss_tui.engine.types import EngineInfo
+    from gptoss_tui.tui.blocks.notice import NoticeKind
+    from gptoss_tui.tui.widgets.queue import Waiting
+else:
+    ev = late("gptoss_tui.agent.events")
 
 NANO = "nano"
 """The model that is always there."""
 
-Listener = Callable[[ev.Event], None]
+Listener = Callable[["ev.Event"], None]
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 """Runs a coroutine as the only one of its group, until the screen ends."""
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent.commands import AgentPort
-from gptoss_tui.harmony.messages import EFFORTS, Effort
+from gptoss_tui.harmony.effort import EFFORTS, Effort
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import AgentPort
 
 
 class EffortController:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from textual.screen import Screen
 
 from gptoss_tui.tui.controllers.search import SearchController
-from gptoss_tui.tui.theme import Palette
-from gptoss_tui.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
     from gptoss_tui.tui.widgets.search import SearchBar
+    from gptoss_tui.tui.widgets.transcript import Transcript
 
 
 class Finder:

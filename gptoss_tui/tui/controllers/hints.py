@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gptoss_tui.tui.widgets.hints import Hint
+if TYPE_CHECKING:
+    from gptoss_tui.tui.widgets.hints import Hint
 
 Label = Callable[[str], str]
 """The key of a binding's id, as people write it; empty when it has none."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
-from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.commands import AgentPort, ContextReport, ResumedSession, UndoOutcome
 from gptoss_tui.errors import UsageError
-from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.composing.message import split_message
-from gptoss_tui.tui.slash.record import Record
 
 if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.agent.commands import AgentPort, ContextReport, ResumedSession, UndoOutcome
+    from gptoss_tui.tui.blocks.notice import NoticeKind
+    from gptoss_tui.tui.slash.record import Record
     from gptoss_tui.undo.types import Choice
 
 

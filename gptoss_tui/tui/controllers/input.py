@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from textual.content import Content
 from textual.timer import Timer
 
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.blocks.notice import NoticeKind
 from gptoss_tui.tui.composing.draft import Draft, DraftStore
 from gptoss_tui.tui.composing.mentions import find_mentions
 from gptoss_tui.tui.composing.message import Note, split_message
 from gptoss_tui.tui.slash.registry import parse_call
-from gptoss_tui.tui.widgets.composer import Composer
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.blocks.notice import NoticeKind
+    from gptoss_tui.tui.widgets.composer import Composer
 
 DRAFT_SECONDS = 0.3
 """A draft is on disk so long after the last key."""

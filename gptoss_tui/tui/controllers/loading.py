@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from gptoss_tui.agent.commands import AgentPort
-from gptoss_tui.engine.types import Engine, EngineInfo, LoadProgress
 from gptoss_tui.errors import EngineError, GptOssError
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import AgentPort
+    from gptoss_tui.engine.types import Engine, EngineInfo, LoadProgress
 
 LoadState = Literal["idle", "loading", "ready", "failed"]
 
@@ -109,6 +111,8 @@ class ModelLoader:
 
     async def _load(self) -> EngineInfo:
         if self._engine is None:
+            from gptoss_tui.engine.types import LoadProgress
+
             self._on_progress(LoadProgress("starting", 0.0))
             self._engine = await asyncio.to_thread(self._backend.connect)
         engine, info = self._engine, None

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import DownloadError, GptOssError
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.blocks.notice import NoticeKind
-from gptoss_tui.tui.controllers.history import HistoryController
-from gptoss_tui.tui.controllers.loading import ModelLoader
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.blocks.notice import NoticeKind
+    from gptoss_tui.tui.controllers.history import HistoryController
+    from gptoss_tui.tui.controllers.loading import ModelLoader
 
 
 class ModelView(Protocol):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.errors import UsageError
-from gptoss_tui.settings import Mode
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import AgentPort
+    from gptoss_tui.settings import Mode
 
 CYCLE: tuple[Mode, ...] = ("ask", "auto-edit", "read-only", "full-auto")
 """In the order in which one key goes through them: the widest comes last."""

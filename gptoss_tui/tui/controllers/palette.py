@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 
-from gptoss_tui.tui.controllers.commands import CommandController
-from gptoss_tui.tui.keymap import Keymap
+if TYPE_CHECKING:
+    from gptoss_tui.tui.controllers.commands import CommandController
+    from gptoss_tui.tui.keymap import Keymap
 
 _LEFT_OUT = ("chat.palette", "chat.interrupt", "chat.copy", "chat.quit")
 """Keys whose action makes no sense from a list."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from gptoss_tui.tui.state import StateFile
+if TYPE_CHECKING:
+    from gptoss_tui.tui.state import StateFile
 
 PANE_WIDTH = 120
 """From this many columns on, panes have room beside the conversation."""

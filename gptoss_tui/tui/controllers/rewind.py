@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.errors import GptOssError
 
 if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import AgentPort
     from gptoss_tui.tui.screens.picker import Picked, Picker
 
 Pick = Callable[["Picker"], Awaitable["Picked | None"]]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gptoss_tui.tui.blocks.base import Block
 from gptoss_tui.tui.search import Search
-from gptoss_tui.tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.blocks.base import Block
+    from gptoss_tui.tui.widgets.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,18 @@ import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent import events as ev
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.tui.composing.message import Note
+from gptoss_tui.tui.late import late
 
-Listener = Callable[[ev.Event], None]
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+else:
+    ev = late("gptoss_tui.agent.events")
+
+Listener = Callable[["ev.Event"], None]
 TOOL = "!"
 
 

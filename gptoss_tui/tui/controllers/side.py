@@ -10,13 +10,13 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from gptoss_tui.tui.controllers.panes import PANE_WIDTH, PaneController
-from gptoss_tui.tui.keymap import Keymap
 from gptoss_tui.tui.panes.dock import PANES, PaneDock
-from gptoss_tui.tui.theme import Palette
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort
     from gptoss_tui.tools.base import Citation
+    from gptoss_tui.tui.keymap import Keymap
+    from gptoss_tui.tui.theme import Palette
 
 
 class SideController:

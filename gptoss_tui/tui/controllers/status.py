@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.commands import ContextReport
-from gptoss_tui.engine.types import EngineInfo
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.base import count
 from gptoss_tui.tui.blocks.reasoning import CHARS_PER_TOKEN
-from gptoss_tui.tui.widgets.status import Activity, StatusLine
+from gptoss_tui.tui.late import late
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.agent.commands import ContextReport
+    from gptoss_tui.engine.types import EngineInfo
+    from gptoss_tui.tui.widgets.status import Activity, StatusLine
+else:
+    ev = late("gptoss_tui.agent.events")
 
 SETTLE_SECONDS = 0.4
 """A speed over less time than this says nothing."""

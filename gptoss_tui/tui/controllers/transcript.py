@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.references import gives_page, references
 from gptoss_tui.sanitize import to_terminal_line as line
 from gptoss_tui.sanitize import to_terminal_text as safe
-from gptoss_tui.tui.blocks.answer import Answer
 from gptoss_tui.tui.blocks.base import Block, seconds
 from gptoss_tui.tui.blocks.notice import NoticeBlock, NoticeKind, SummaryBlock
 from gptoss_tui.tui.blocks.raw import RawBlock
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock, Thought, plural_tokens
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.user import UserBlock
-from gptoss_tui.tui.blocks.welcome import WelcomeBlock
-from gptoss_tui.tui.panes.dock import PaneDock
-from gptoss_tui.tui.panes.reasoning import TurnOfThoughts
-from gptoss_tui.tui.widgets.transcript import Transcript
+from gptoss_tui.tui.late import late
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.agent import references as refs
+    from gptoss_tui.tui.blocks.answer import Answer
+    from gptoss_tui.tui.blocks.welcome import WelcomeBlock
+    from gptoss_tui.tui.panes.dock import PaneDock
+    from gptoss_tui.tui.panes.reasoning import TurnOfThoughts
+    from gptoss_tui.tui.widgets.transcript import Transcript
+else:
+    ev, refs = late("gptoss_tui.agent.events"), late("gptoss_tui.agent.references")
 
 QUESTION_CHARS = 200
 """How much of a question stands in the panes."""
@@ -259,6 +265,8 @@ class TranscriptController:
     def _answer(self, event: ev.AnswerDelta | ev.AnswerDone) -> None:
         answer = self._answers.get(event.item_id)
         if answer is None:
+            from gptoss_tui.tui.blocks.answer import Answer
+
             answer = self._answers[event.item_id] = Answer(preamble=event.preamble)
             self._add(answer.blocks[0])
         if isinstance(event, ev.AnswerDone):
@@ -286,7 +294,7 @@ class TranscriptController:
         """Citations come behind the whole answer; their spans are those of its text as it was sampled."""
         answer, (item_id, text) = self._answers.get(event.item_id), self._answered
         if answer is not None and item_id == event.item_id:
-            answer.cite(references(text, event.citations))
+            answer.cite(refs.references(text, event.citations))
             for block in answer.blocks:
                 self._transcript.touch(block)
             self._dock.citations.add(event.turn_id, self._question, event.citations)
@@ -327,7 +335,7 @@ class TranscriptController:
                 self._tool(event.item_id, "").add_output(safe(event.text))
             case ev.ToolFinished():
                 block = self._tool(event.item_id, event.tool)
-                block.is_page = gives_page(event.tool)
+                block.is_page = refs.gives_page(event.tool)
                 block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
                 block.finish(event.status, safe(event.output), event.seconds)
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from gptoss_tui.agent.commands import AgentPort
-from gptoss_tui.agent.events import Event, Notice, Steered, TurnFinished
 from gptoss_tui.errors import GptOssError, UsageError
+from gptoss_tui.tui.late import late
 from gptoss_tui.tui.widgets.queue import Waiting
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.agent.commands import AgentPort
+else:
+    ev = late("gptoss_tui.agent.events")
 
 
 class TurnController:
     """The queue and the running turn. `show` gets every event of every turn, in order."""
 
-    def __init__(self, show: Callable[[Event], None], on_waiting: Callable[[Waiting], None]) -> None:
+    def __init__(self, show: Callable[[ev.Event], None], on_waiting: Callable[[Waiting], None]) -> None:
         self._show = show
         self._on_waiting = on_waiting
         self._queue: list[str] = []
@@ -70,7 +75,7 @@ class TurnController:
         finally:
             self.running = False
 
-    async def follow(self, events: AsyncGenerator[Event, None]) -> None:
+    async def follow(self, events: AsyncGenerator[ev.Event, None]) -> None:
         """Show the events of something that is no turn. Errors become a notice."""
         self.running = True
         try:
@@ -78,35 +83,35 @@ class TurnController:
                 async for event in events:
                     self._show(event)
         except GptOssError as error:
-            self._show(Notice(text=error.message, hint=error.hint or ""))
+            self._show(ev.Notice(text=error.message, hint=error.hint or ""))
         finally:
             self.running = False
 
     async def _run_turn(self, agent: AgentPort, prompt: str) -> bool:
         """One turn; True when it ended by itself. A prompt that began no turn waits again."""
         began = False
-        end = TurnFinished(reason="failed", error="The turn ended without a result.")
+        end = ev.TurnFinished(reason="failed", error="The turn ended without a result.")
         try:
-            async with aclosing(cast("AsyncGenerator[Event, None]", agent.submit(prompt))) as events:
+            async with aclosing(cast("AsyncGenerator[ev.Event, None]", agent.submit(prompt))) as events:
                 async for event in events:
                     began = True
-                    if isinstance(event, TurnFinished):
+                    if isinstance(event, ev.TurnFinished):
                         end = event
                     else:
                         self._heard(event)
         except GptOssError as error:
-            end = TurnFinished(reason="failed", error=error.message, hint=error.hint or "")
+            end = ev.TurnFinished(reason="failed", error=error.message, hint=error.hint or "")
         except Exception as error:  # the conversation must survive a bug in a turn
             hint = "This is a bug in gptoss-tui; please report it."
-            end = TurnFinished(reason="failed", error=f"{type(error).__name__}: {error}", hint=hint)
+            end = ev.TurnFinished(reason="failed", error=f"{type(error).__name__}: {error}", hint=hint)
         self._steering.clear()
         self._queue[:0] = [*([] if began else [prompt]), *end.unsent]
         self._changed()
         self._show(end)
         return end.reason in ("done", "limit")
 
-    def _heard(self, event: Event) -> None:
-        if isinstance(event, Steered) and event.text in self._steering:
+    def _heard(self, event: ev.Event) -> None:
+        if isinstance(event, ev.Steered) and event.text in self._steering:
             self._steering.remove(event.text)
             self._changed()
         self._show(event)

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from textual.binding import Binding
 from textual.screen import Screen
 
-from gptoss_tui.agent import events as ev
-from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.blocks.notice import NoticeKind
-from gptoss_tui.tui.controllers.effort import EffortController
-from gptoss_tui.tui.controllers.frames import FrameClock
 from gptoss_tui.tui.controllers.hints import Situation, hints_for
-from gptoss_tui.tui.controllers.modes import ModeController
-from gptoss_tui.tui.controllers.status import StatusController
-from gptoss_tui.tui.controllers.transcript import TranscriptController
-from gptoss_tui.tui.keymap import Keymap
-from gptoss_tui.tui.theme import Palette
-from gptoss_tui.tui.widgets.approval import ApprovalPanel
+from gptoss_tui.tui.late import late
 from gptoss_tui.tui.widgets.choices import ChoiceList
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.gauge import composer_edge
@@ -27,6 +18,21 @@ from gptoss_tui.tui.widgets.hints import HintLine
 from gptoss_tui.tui.widgets.loading import LoadingBar
 from gptoss_tui.tui.widgets.queue import QueueView, Waiting
 from gptoss_tui.tui.widgets.status import StatusLine
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.engine.types import EngineInfo, LoadProgress
+    from gptoss_tui.tui.blocks.notice import NoticeKind
+    from gptoss_tui.tui.controllers.approvals import ApprovalController
+    from gptoss_tui.tui.controllers.effort import EffortController
+    from gptoss_tui.tui.controllers.frames import FrameClock
+    from gptoss_tui.tui.controllers.modes import ModeController
+    from gptoss_tui.tui.controllers.status import StatusController
+    from gptoss_tui.tui.controllers.transcript import TranscriptController
+    from gptoss_tui.tui.keymap import Keymap
+    from gptoss_tui.tui.theme import Palette
+else:
+    ev = late("gptoss_tui.agent.events")
 
 _EDGE_MARGIN = 6
 """Cells of the composer's edge that belong to its corners."""
@@ -41,7 +47,7 @@ class ChatView:
         talk: TranscriptController,
         status: StatusController,
         frames: FrameClock,
-        panel: ApprovalPanel,
+        approvals: ApprovalController,
         keymap: Keymap,
         palette: Palette,
         situation: Callable[[], Situation],
@@ -50,7 +56,7 @@ class ChatView:
         self._talk = talk
         self._status = status
         self._frames = frames
-        self._panel = panel
+        self._approvals = approvals
         self._keymap = keymap
         self._palette = palette
         self._situation = situation
@@ -86,8 +92,7 @@ class ChatView:
         ):
             widget.palette = palette
             widget.refresh(layout=False)
-        if self._panel.is_mounted:
-            self._panel.use_palette(palette)
+        self._approvals.use_palette(palette)
         self.show_edge()
 
     # What the conversation tells
@@ -99,8 +104,7 @@ class ChatView:
 
     async def loading_ended(self, info: EngineInfo | None) -> None:
         """The model is there, or (None) it is not."""
-        if not self._panel.is_attached:  # nothing can be asked before a model is there; typing comes first
-            await self._screen.mount(self._panel, before=self._composer)
+        await self._approvals.prepare(self._screen, self._composer)
         self._screen.query_one(LoadingBar).hide()
         self._frames.stop()
         if info is not None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent import events as ev
 from gptoss_tui.tui.blocks.first_run import FirstRunBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
-from gptoss_tui.tui.controllers.transcript import TranscriptController
-from gptoss_tui.tui.state import StateFile
+from gptoss_tui.tui.late import late
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.tui.controllers.transcript import TranscriptController
+    from gptoss_tui.tui.state import StateFile
+else:
+    ev = late("gptoss_tui.agent.events")
 
 KEYS = (
     ("Enter", "send, Ctrl+J or Shift+Enter for a new line"),

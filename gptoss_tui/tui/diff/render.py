@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,7 +15,9 @@ from gptoss_tui.tui import lines
 from gptoss_tui.tui.diff.parse import DiffRow, parse_unified
 from gptoss_tui.tui.diff.words import changed_words, pair_lines
 from gptoss_tui.tui.highlight import highlight
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 Layout = Literal["unified", "split"]
 

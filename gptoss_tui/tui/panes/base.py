@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.text import Text
@@ -16,8 +16,10 @@ from textual.widget import Widget
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block
-from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 
 class Item(Block):

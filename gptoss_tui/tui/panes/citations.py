@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rich.segment import Segment
@@ -11,12 +12,14 @@ from textual.message import Message
 from textual.strip import Strip
 
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block
 from gptoss_tui.tui.links import linked
 from gptoss_tui.tui.panes.base import Item, ItemView, Pane
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tools.base import Citation
+    from gptoss_tui.tui.theme import Palette
 
 
 class AnswerHead(Block):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
 
-from gptoss_tui.tui.panes.base import ItemView, Pane
 from gptoss_tui.tui.panes.citations import CitationsPane
 from gptoss_tui.tui.panes.reasoning import ReasoningPane
 from gptoss_tui.tui.panes.tools import ToolsPane
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.panes.base import ItemView, Pane
+    from gptoss_tui.tui.theme import Palette
 
 PANES: tuple[type[Pane], ...] = (ReasoningPane, ToolsPane, CitationsPane)
 """Every pane, from top to bottom. One more is a class here and a key on the chat screen."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from textual.strip import Strip
 
@@ -10,7 +12,9 @@ from gptoss_tui.tui.blocks.base import seconds
 from gptoss_tui.tui.blocks.reasoning import Thought, plural_tokens
 from gptoss_tui.tui.panes.base import Item, ItemView, Pane
 from gptoss_tui.tui.plain import PlainView
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 
 class TurnOfThoughts(Item):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.message import Message
@@ -9,9 +11,11 @@ from textual.strip import Strip
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import plural, seconds
-from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.panes.base import Item, ItemView, Pane
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.blocks.tool import ToolBlock
+    from gptoss_tui.tui.theme import Palette
 
 ARGUMENT_CHARS = 300
 _FAILED = ("error", "denied", "cancelled")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events, on, work
@@ -11,24 +14,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
-from gptoss_tui.agent import events as ev
-from gptoss_tui.engine.types import LoadProgress
-from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.settings import Mode
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
 from gptoss_tui.tui.controllers.approvals import ApprovalController
-from gptoss_tui.tui.controllers.attention import AttentionController
-from gptoss_tui.tui.controllers.composing import Around, ComposingController, places_for
 from gptoss_tui.tui.controllers.conversation import ConversationController
+from gptoss_tui.tui.controllers.early import EarlyListener
 from gptoss_tui.tui.controllers.effort import EffortController
 from gptoss_tui.tui.controllers.finding import Finder
 from gptoss_tui.tui.controllers.frames import MAX_RATE, FrameClock
 from gptoss_tui.tui.controllers.hints import Situation
 from gptoss_tui.tui.controllers.leaving import QUIT_SECONDS, REWIND_SECONDS, TwicePressed
-from gptoss_tui.tui.controllers.loading import ModelLoader
 from gptoss_tui.tui.controllers.modes import ModeController
 from gptoss_tui.tui.controllers.panes import PANE_WIDTH, PaneController
 from gptoss_tui.tui.controllers.rewind import RewindController
@@ -37,15 +34,11 @@ from gptoss_tui.tui.controllers.status import StatusController
 from gptoss_tui.tui.controllers.transcript import TranscriptController
 from gptoss_tui.tui.controllers.view import ChatView
 from gptoss_tui.tui.controllers.welcome import WelcomeController
-from gptoss_tui.tui.history import PromptHistory
-from gptoss_tui.tui.keymap import Keymap
+from gptoss_tui.tui.late import late
 from gptoss_tui.tui.panes.base import ItemView, Pane
 from gptoss_tui.tui.panes.citations import CitationsPane
 from gptoss_tui.tui.panes.dock import OPEN_AT_FIRST, PaneDock
 from gptoss_tui.tui.panes.tools import ToolsPane
-from gptoss_tui.tui.state import StateFile
-from gptoss_tui.tui.theme import Palette
-from gptoss_tui.tui.widgets.approval import ApprovalPanel
 from gptoss_tui.tui.widgets.choices import ChoiceList
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.hints import HintLine
@@ -55,9 +48,23 @@ from gptoss_tui.tui.widgets.status import StatusLine
 from gptoss_tui.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+    from gptoss_tui.engine.types import LoadProgress
+    from gptoss_tui.harmony.messages import Effort
+    from gptoss_tui.settings import Mode
     from gptoss_tui.tui.app import GptOssApp
+    from gptoss_tui.tui.controllers.attention import AttentionController
+    from gptoss_tui.tui.controllers.composing import ComposingController
+    from gptoss_tui.tui.controllers.loading import ModelLoader
+    from gptoss_tui.tui.history import PromptHistory
+    from gptoss_tui.tui.keymap import Keymap
     from gptoss_tui.tui.screens.picker import Picked, Picker
     from gptoss_tui.tui.slash.registry import Registry
+    from gptoss_tui.tui.state import StateFile
+    from gptoss_tui.tui.theme import Palette
+    from gptoss_tui.tui.widgets.approval import ApprovalPanel
+else:
+    ev = late("gptoss_tui.agent.events")
 
 
 class ChatScreen(Screen[None]):
@@ -80,11 +87,7 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+l", "redraw", "Draw the screen again", id="chat.redraw", priority=True),
         Binding("ctrl+end", "to_tail", "End of the conversation", id="chat.tail", priority=True),
         Binding(
-            "ctrl+c",
-            "copy_or_quit",
-            "Copy what is selected, else stop; twice: quit",
-            id="chat.copy",
-            priority=True,
+            "ctrl+c", "copy_or_quit", "Copy what is selected, else stop; twice: quit", id="chat.copy", priority=True
         ),
         Binding("f1", "help", "All keys", id="chat.help", priority=True),
     ]
@@ -105,7 +108,6 @@ class ChatScreen(Screen[None]):
         keymap: Keymap,
         attention: AttentionController,
         state_file: StateFile,
-        redraw: Callable[[], None],
         hardware: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(id="chat")
@@ -121,10 +123,10 @@ class ChatScreen(Screen[None]):
         self._show_pages = show_pages
         self._keymap = keymap
         self._attention = attention
-        self._redraw = redraw
         self._state_file = state_file
         self._hardware = hardware
-        self._places = places_for(workspace, history.path)
+        self._places = (workspace, history.path)
+        self._furnished: ComposingController | None = None
         self._panes = PaneController(state_file, OPEN_AT_FIRST, self._arrange)
         self._details_open = show_pages
         self._reasoning_open = False
@@ -146,23 +148,21 @@ class ChatScreen(Screen[None]):
         """Build the controllers and show the empty state; the model comes after the first frame."""
         transcript, self._dock = self.query_one("#conversation", Transcript), self.query_one(PaneDock)
         self._composer = self.query_one(Composer)
-        self._panel = ApprovalPanel(self._palette, self._clock, self._workspace, id="approval")
         self._status = StatusController(self.query_one(StatusLine), self._clock)
         self._talk = TranscriptController(transcript, self._dock, self._clock, show_pages=self._show_pages)
-        self._approvals = ApprovalController(self._panel, lambda: self.set_focus(self._composer))
+        self._approvals = ApprovalController(self._make_panel, lambda: self.set_focus(self._composer))
         self._frames = FrameClock(self._talk.flush, self._tick)
         self._view = ChatView(
-            self, self._talk, self._status, self._frames, self._panel, self._keymap, self._palette, self._situation
+            self, self._talk, self._status, self._frames, self._approvals, self._keymap, self._palette, self._situation
         )
         parts = (self._talk, self._status, self._approvals, self._attention, self._view)
-        listeners = (*(part.apply for part in parts), self._count_context, self._heard)
+        listeners = (*(part.apply for part in parts), self._heard)
         self._chat = ConversationController(self._loader, self._view, self._spawn, listeners)
         self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._view.show_edge)
         self._modes = ModeController(self._first_mode, lambda: self._chat.agent, self._view.show_edge)
         self._side = SideController(self, self._dock, self._panes, self._keymap, self._view.say)
         self._finder = Finder(self, transcript, lambda: self._palette, self._composer.focus)
         self._rewind = RewindController(self.pick, self._rewound, lambda why: self._view.say("warning", why))
-        self._room = self._furnish()
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
         bindings = [*self.BINDINGS, *Composer.BINDINGS, *self.app.BINDINGS]
         known = [binding for binding in bindings if isinstance(binding, Binding)]
@@ -171,12 +171,23 @@ class ChatScreen(Screen[None]):
         self._welcome = WelcomeController(self._talk, self._workspace, self._state_file, self._hardware)
         self._welcome.show()
         self._composer.own_keys = self._keymap.own(Composer.BINDINGS)
+        self._composer.listener = EarlyListener(lambda: self._room)
         self._composer.focus()
         self._arrange()
         self.call_after_refresh(self._start)
 
-    def _furnish(self) -> ComposingController:
-        """What is behind the composer."""
+    def _make_panel(self) -> ApprovalPanel:
+        from gptoss_tui.tui.widgets.approval import ApprovalPanel
+
+        return ApprovalPanel(self._palette, self._clock, self._workspace, id="approval")
+
+    @property
+    def _room(self) -> ComposingController:
+        """What is behind the composer; it is put together when it is needed first, after the first frame."""
+        if self._furnished is not None:
+            return self._furnished
+        from gptoss_tui.tui.controllers.composing import Around, ComposingController, places_for
+
         around = Around(
             screen=self,
             app=cast("GptOssApp", self.app),
@@ -192,11 +203,12 @@ class ChatScreen(Screen[None]):
             clock=self._clock,
             renew=self.action_new_conversation,
         )
-        return ComposingController(around, self._places)
+        self._furnished = ComposingController(around, places_for(*self._places))
+        return self._furnished
 
     def update_node_styles(self, animate: bool = True) -> None:
         """Focus restyles what shows focus, not the whole tree: with a long tree that takes seconds."""
-        for widget in (self.query_one_optional(Composer), self.query_one_optional(ApprovalPanel)):
+        for widget in (self.query_one_optional(Composer), self.query_one_optional("#approval")):
             if widget is not None and widget.display:
                 widget.update_node_styles(animate=animate)
 
@@ -211,18 +223,25 @@ class ChatScreen(Screen[None]):
 
     async def close(self) -> None:
         """Save the draft; end the agent and the engine."""
-        self._room.close()
+        if self._furnished is not None:
+            self._furnished.close()
         await self._loader.close()
 
     def _start(self) -> None:
         if self.is_running and self.is_attached:
-            if self._keymap.problems:
-                self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
-            self._spawn(self._welcome.look(), "welcome")
-            self._chat.start(self._prompt, None if self._resume is None else self._take_up)
+            self._spawn(self._begin(), "start")
 
-    async def _take_up(self) -> None:
-        await self._room.commands.run("resume", self._resume or "")
+    async def _begin(self) -> None:
+        """What the first frame went without. Modules come in beside the keys that are pressed already."""
+        await asyncio.to_thread(import_module, "gptoss_tui.tui.controllers.composing")
+        if not self.is_running:
+            return
+        self._room.changed()  # a key may have been pressed before anybody heard it
+        if self._keymap.problems:
+            self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
+        self._spawn(self._welcome.look(), "welcome")
+        take_up = partial(self._room.commands.run, "resume", self._resume or "")
+        self._chat.start(self._prompt, None if self._resume is None else take_up)
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: str) -> object:
         return self.run_worker(work, group=group, exclusive=True)
@@ -248,12 +267,8 @@ class ChatScreen(Screen[None]):
     def _heard(self, event: ev.Event) -> None:
         self._room.apply(event)
         self._welcome.apply(event)
-
-    def _count_context(self, event: ev.Event) -> None:
         if isinstance(event, ev.TurnFinished) and self._chat.agent is not None:
             self._status.set_context(self._chat.agent.context())
-
-    # What widgets report
 
     async def on_key(self, event: events.Key) -> None:
         """What is typed while nothing has the focus goes to the composer, which may have got it since, as at start."""
@@ -285,8 +300,8 @@ class ChatScreen(Screen[None]):
             self._view.return_to_draft([prompt])
             self._composer.focus()
 
-    @on(ApprovalPanel.Answered)
-    def _answered(self, event: ApprovalPanel.Answered) -> None:
+    def on_approval_panel_answered(self, event: ApprovalPanel.Answered) -> None:
+        """A question was answered."""
         if self._chat.agent is None:
             return
         refused = self._approvals.answer(self._chat.agent, event)
@@ -295,8 +310,8 @@ class ChatScreen(Screen[None]):
         if event.ends_turn:
             self._chat.interrupt()
 
-    @on(ApprovalPanel.StrayText)
-    def _stray_text(self, event: ApprovalPanel.StrayText) -> None:
+    def on_approval_panel_stray_text(self, event: ApprovalPanel.StrayText) -> None:
+        """What was typed over a question belongs to the draft."""
         self._composer.type_text(event.text)
 
     @on(Transcript.BlockClicked, "#conversation")
@@ -314,8 +329,8 @@ class ChatScreen(Screen[None]):
     @on(events.ScreenResume)
     def _seen_again(self) -> None:
         """A question that something covered is on screen from now on, not since it was asked."""
-        if self.is_mounted and self._approvals.is_open:
-            self._panel.grace.shown()
+        if self.is_mounted:
+            self._approvals.seen_again()
 
     @on(Pane.Closed)
     def _pane_closed(self, event: Pane.Closed) -> None:
@@ -351,8 +366,6 @@ class ChatScreen(Screen[None]):
 
     def _rewound(self, turn_id: str, text: str) -> None:
         self._room.history.dropped(turn_id, text)
-
-    # Actions
 
     def run_command(self, name: str) -> None:
         """Run a slash command (for the palette)."""
@@ -457,8 +470,7 @@ class ChatScreen(Screen[None]):
             return
         if self._quit.press():
             self.app.exit()
-            return
-        if not self._chat.interrupt() and not self._composer.is_empty:
+        elif not self._chat.interrupt() and not self._composer.is_empty:
             self._composer.set_draft("")
         self._view.show_hints()
         self.set_timer(QUIT_SECONDS, self._view.show_hints)
@@ -470,7 +482,7 @@ class ChatScreen(Screen[None]):
 
     def action_redraw(self) -> None:
         """Paint the whole screen again."""
-        self._redraw()
+        cast("GptOssApp", self.app).redraw()
 
     @work(group="palette", exclusive=True)
     async def action_palette(self) -> None:

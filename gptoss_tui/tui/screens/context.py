@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.style import Style
 from rich.text import Text
@@ -12,9 +12,11 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from gptoss_tui.agent.commands import ContextReport
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import ContextReport
+    from gptoss_tui.tui.theme import Palette
 
 BAR_CELLS = 64
 _FREE, _CACHED = "░", "▔"

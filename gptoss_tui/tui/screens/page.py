@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.text import Text
@@ -15,12 +15,14 @@ from textual.strip import Strip
 from textual.widgets import Static
 
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
-from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block
 from gptoss_tui.tui.links import linked
-from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from gptoss_tui.tools.base import Citation
+    from gptoss_tui.tui.theme import Palette
 
 CHUNK = 40
 """Lines of a page in one block: what is out of view is not drawn."""

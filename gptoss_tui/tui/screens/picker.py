@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import events, on, work
@@ -18,9 +18,11 @@ from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.composing.fuzzy import match
-from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.choices import Choice, ChoiceList
 from gptoss_tui.tui.widgets.hints import Hint, HintLine
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 MAX_ROWS = 18
 SHARE = 0.9

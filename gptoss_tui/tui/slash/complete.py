@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.composing.fuzzy import match
-from gptoss_tui.tui.slash.port import SlashPort
-from gptoss_tui.tui.slash.registry import Command, Registry
 from gptoss_tui.tui.widgets.choices import Choice
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.slash.port import SlashPort
+    from gptoss_tui.tui.slash.registry import Command, Registry
 
 MAX_VALUES = 200
 

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent.commands import AgentPort, SessionSummary, TurnSummary
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.screens.picker import Item, Picker, loaded
-from gptoss_tui.tui.slash.port import SlashPort
 from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import AgentPort, SessionSummary, TurnSummary
+    from gptoss_tui.tui.slash.port import SlashPort
 
 PREVIEW_MESSAGES = 12
 

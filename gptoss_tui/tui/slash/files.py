@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from gptoss_tui.agent.commands import UndoOutcome
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.screens.picker import Item, Picker, loaded
 from gptoss_tui.tui.slash.conversation import agent_or_say, turn_values
-from gptoss_tui.tui.slash.port import SlashPort
 from gptoss_tui.tui.slash.registry import Argument, Command
 from gptoss_tui.undo.types import Choice, Conflict, UndoReport
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.slash.port import SlashPort
 
 PREVIEW_BYTES = 4000
 

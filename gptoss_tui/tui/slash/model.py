@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from gptoss_tui.harmony.messages import EFFORTS
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.screens.picker import Item, Picker
-from gptoss_tui.tui.slash.port import SlashPort
 from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.slash.port import SlashPort
 
 _EFFORT_HELP = {
     "low": "answers at once",

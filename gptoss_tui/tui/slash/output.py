@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.slash.export import FORMATS, export
-from gptoss_tui.tui.slash.port import SlashPort
-from gptoss_tui.tui.slash.record import Record
 from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.slash.port import SlashPort
+    from gptoss_tui.tui.slash.record import Record
 
 _SUFFIXES = {".md": "markdown", ".markdown": "markdown", ".json": "json", ".html": "html", ".htm": "html"}
 

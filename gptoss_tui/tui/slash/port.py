@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from gptoss_tui.agent.commands import AgentPort, UndoOutcome
-from gptoss_tui.engine.types import EngineInfo
-from gptoss_tui.harmony.messages import Effort
-from gptoss_tui.tui.blocks.notice import NoticeKind
-
 if TYPE_CHECKING:
     from textual.screen import ModalScreen
 
+    from gptoss_tui.agent.commands import AgentPort, UndoOutcome
+    from gptoss_tui.engine.types import EngineInfo
+    from gptoss_tui.harmony.messages import Effort
+    from gptoss_tui.tui.blocks.notice import NoticeKind
     from gptoss_tui.tui.screens.picker import Picked, Picker
     from gptoss_tui.tui.slash.record import Record
     from gptoss_tui.tui.slash.registry import Registry

@@ -11,10 +11,13 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.slash.port import SlashPort
 from gptoss_tui.tui.slash.registry import NAME, Argument, Command
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.slash.port import SlashPort
 
 MAX_PROMPTS = 200
 MAX_BYTES = 200_000

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent import events as ev
+from gptoss_tui.tui.late import late
 
-_PASSING = (ev.PromptProgress, ev.ReasoningDelta, ev.AnswerDelta, ev.ToolCallDelta, ev.ToolOutputDelta, ev.RawTokens)
+if TYPE_CHECKING:
+    from gptoss_tui.agent import events as ev
+else:
+    ev = late("gptoss_tui.agent.events")
+
 _FENCE = re.compile(
     r"^(?P<indent> {0,3})(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)\n(?P<code>.*?)^ {0,3}(?P=fence)[`~]*[ \t]*$",
     re.M | re.S,
@@ -34,7 +39,7 @@ class Record:
         """Follow the conversation."""
         if isinstance(event, ev.TurnStarted):
             self._dropped.clear()
-        if not isinstance(event, _PASSING):
+        if not _is_passing(event):
             self.events.append(event)
 
     def clear(self) -> None:
@@ -87,3 +92,9 @@ def code_blocks(markdown: str) -> list[CodeBlock]:
         language = match["info"].strip().split(" ")[0]
         found.append(CodeBlock(language, "\n".join(rows).removesuffix("\n")))
     return found
+
+
+def _is_passing(event: ev.Event) -> bool:
+    """Whether a later event says all of it."""
+    deltas = (ev.ReasoningDelta, ev.AnswerDelta, ev.ToolCallDelta, ev.ToolOutputDelta)
+    return isinstance(event, (*deltas, ev.PromptProgress, ev.RawTokens))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.agent.policy.book import describe_rule
 from gptoss_tui.agent.policy.modes import MODE_MEANINGS
-from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.screens.picker import Action, Item, Picker, loaded
 from gptoss_tui.tui.slash.conversation import agent_or_say
-from gptoss_tui.tui.slash.port import SlashPort
 from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import AgentPort
+    from gptoss_tui.agent.policy.rules import Rule
+    from gptoss_tui.tui.slash.port import SlashPort
 
 _SCOPES = {"session": "this conversation", "workspace": "this workspace", "user": "everywhere"}
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.screens.picker import Item, Picker, loaded
-from gptoss_tui.tui.slash.port import SlashPort
 from gptoss_tui.tui.slash.registry import Argument, Command, Value
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.slash.port import SlashPort
 
 
 async def _theme(port: SlashPort, argument: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import events
@@ -10,8 +11,10 @@ from textual.geometry import Size
 from textual.widget import Widget
 
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.theme import Palette
-from gptoss_tui.tui.widgets.hints import Hint
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
+    from gptoss_tui.tui.widgets.hints import Hint
 
 GAP = 2
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.text import Text
 from textual import events
@@ -18,18 +18,20 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from gptoss_tui.agent.events import ApprovalRequest, DecisionKind
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.keys import key_name
-from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.answers import Answers
 from gptoss_tui.tui.widgets.approval_inputs import CallEditor, ReasonInput, can_be_shown
 from gptoss_tui.tui.widgets.approval_offers import Offer, editing_offers, note_for, offers_for, reason_offers
 from gptoss_tui.tui.widgets.grace import KeyGrace
 from gptoss_tui.tui.widgets.notes import NotesView
 from gptoss_tui.tui.widgets.preview import PreviewView
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.events import ApprovalRequest, DecisionKind
+    from gptoss_tui.tui.theme import Palette
 
 SHARE = 0.75
 """How much of the screen a question may take."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gptoss_tui.agent.events import ApprovalRequest
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.base import plural
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.events import ApprovalRequest
 
 NARROW: Final = 60
 WIDE: Final = 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.style import Style
 from rich.text import Text
@@ -14,7 +15,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 MARK = "❯ "
 _MAX_LABEL_SHARE = 0.6

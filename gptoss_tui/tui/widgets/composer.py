@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from rich.style import Style
 from rich.text import Text
@@ -16,7 +16,9 @@ from textual.widgets import TextArea
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui.composing.chips import Chips, span_around
 from gptoss_tui.tui.composing.mentions import find_mentions
-from gptoss_tui.tui.history import PromptHistory
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.history import PromptHistory
 
 PLACEHOLDER = "Ask something, or say what to change"
 GROWTH = 0.4

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.style import Style
 from rich.text import Text
 
-from gptoss_tui.harmony.messages import EFFORTS, Effort
-from gptoss_tui.settings import Mode
+from gptoss_tui.harmony.effort import EFFORTS, Effort
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import count
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.settings import Mode
+    from gptoss_tui.tui.theme import Palette
 
 MODE_NAMES: dict[Mode, str] = {
     "read-only": "plan, read only",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import events
 from textual.widget import Widget
 
-from gptoss_tui.tui.theme import Palette
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 Hint = tuple[str, str, str]
 """The key as written, what it does, and the action that a click runs, for the widget around the line."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from rich.text import Text
 from textual.strip import Strip
 
-from gptoss_tui.agent.events import ApprovalRequest
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.strips import StripView
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.events import ApprovalRequest
+    from gptoss_tui.tui.theme import Palette
 
 
 class NotesView(StripView):

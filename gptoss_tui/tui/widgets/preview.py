@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from rich.text import Text
 from textual.strip import Strip
 
-from gptoss_tui.agent.events import ApprovalRequest
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.diff import Layout, draw_diff
 from gptoss_tui.tui.highlight import highlight
-from gptoss_tui.tui.theme import Palette
 from gptoss_tui.tui.widgets.strips import StripView
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.events import ApprovalRequest
+    from gptoss_tui.tui.theme import Palette
 
 _LANGUAGES = {"code": "python", "command": "bash"}
 _MAX_COLOURED = 20_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import events
@@ -11,7 +12,9 @@ from textual.widget import Widget
 
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 SHOWN = 4
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from rich.text import Text
 from textual import events, on
@@ -12,8 +12,10 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.controllers.search import Found
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.controllers.search import Found
+    from gptoss_tui.tui.theme import Palette
 
 KEYS = "Enter, then n/N · / edit · Esc close"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.style import Style
 from rich.text import Text
@@ -11,7 +11,9 @@ from textual.widget import Widget
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import SPINNER, count, seconds
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 Activity = Literal["loading", "failed", "ready", "reading", "thinking", "answering", "calling", "tool", "approval"]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual import events
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from gptoss_tui.agent.events import ApprovalRequest
-from gptoss_tui.tui.theme import Palette
+if TYPE_CHECKING:
+    from gptoss_tui.agent.events import ApprovalRequest
+    from gptoss_tui.tui.theme import Palette
 
 
 class StripView(ScrollView, can_focus=False):

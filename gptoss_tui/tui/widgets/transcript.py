@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -24,8 +25,10 @@ from textual.strip import Strip
 from gptoss_tui.tui.blocks.base import Block, plural
 from gptoss_tui.tui.flow import Flow
 from gptoss_tui.tui.lines import Row
-from gptoss_tui.tui.search import Search, Span
-from gptoss_tui.tui.theme import Palette
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.search import Search, Span
+    from gptoss_tui.tui.theme import Palette
 
 REFLOW_SLICE_SECONDS = 0.008
 REFLOW_PAUSE_SECONDS = 0.03

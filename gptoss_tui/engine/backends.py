@@ -10,11 +10,16 @@ from typing import cast
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.memory import MemoryPlan, check, gigabytes, plan
+from gptoss_tui.engine.native.memory import NATIVE_NEEDS
 from gptoss_tui.engine.triton.memory import TRITON_NEEDS
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import UsageError
 
-BACKENDS = {"torch": "gptoss_tui.engine.torch.backend", "triton": "gptoss_tui.engine.triton.backend"}
+BACKENDS = {
+    "native": "gptoss_tui.engine.native.backend",
+    "torch": "gptoss_tui.engine.torch.backend",
+    "triton": "gptoss_tui.engine.triton.backend",
+}
 """Name to the module whose `load_backend(spec, report)` loads it."""
 
 PYTHON_BACKENDS_VARIABLE = "GPTOSS_TUI_PYTHON_BACKENDS"
@@ -81,7 +86,7 @@ def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
     """`spec` with a context that fits in memory, and what it needs in words. Raises MemoryPlanError."""
     checkpoint = open_checkpoint(spec.checkpoint)
     available = _available(spec.device)
-    needs = TRITON_NEEDS if spec.backend == "triton" else None
+    needs = {"native": NATIVE_NEEDS, "triton": TRITON_NEEDS}.get(spec.backend)
 
     def plan_for(context: int | None) -> MemoryPlan:
         return plan(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype, available=available, needs=needs)
@@ -97,9 +102,11 @@ def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
 
 def _available(device: str) -> int | None:
     """Free bytes of a GPU with memory of its own; None for every other device: its memory is the machine's."""
+    if not device.startswith("cuda"):
+        return None
     import torch
 
-    if not device.startswith("cuda") or not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         return None
     return int(torch.cuda.mem_get_info(device)[0])
 

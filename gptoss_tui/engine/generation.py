@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from gptoss_tui.engine.sampling import top_alternatives
 from gptoss_tui.engine.types import Finished, FinishReason, ScoredPosition, Usage
 from gptoss_tui.errors import ContextOverflowError, EngineError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def checked_ids(token_ids: Sequence[int], vocab: int, context: int) -> list[int]:
@@ -75,6 +75,10 @@ class Meter:
 
 def score_rows(logits: Tensor, following: Sequence[int], top: int) -> list[ScoredPosition]:
     """Scored positions of logits [P, V]; `following` are the ids after them, one fewer at the end of the input."""
+    import torch
+
+    from gptoss_tui.engine.sampling import top_alternatives
+
     logprobs = torch.log_softmax(logits, dim=-1)
     scored = []
     for row, logprob in enumerate(logprobs):

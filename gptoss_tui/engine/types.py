@@ -66,8 +66,8 @@ class EngineSpec:
     """What to load: a checkpoint's directory, or the file of the built-in model, and how to run it.
 
     `backend` "auto" takes the fastest one that this machine has. `context` None is all that the model has and memory
-    holds. `name` is what people call the model, by default the name of its directory. `dense` is for the CPU engine; its
-    `dtype` float32 is exact too.
+    holds. `name` is what people call the model, by default the name of its directory. `dense` is for the CPU engine,
+    which is exact in float32 anyway.
     """
 
     checkpoint: Path

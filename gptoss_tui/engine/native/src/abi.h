@@ -101,6 +101,32 @@ GT_EXPORT double gt_time_read(gt_model* model, const void* data, int64_t bytes);
 // A product as decode does it: y[rows] = w x of expert `expert`, for tests.
 GT_EXPORT int32_t gt_product(gt_model* model, const gt_matrix* matrix, int32_t expert, const float* x, float* y);
 
+// Prefill's kernels alone, for tests and measurements (trial.cpp).
+typedef struct {
+  int32_t isa;
+  int32_t exact;
+  int32_t written;  // AMX with its instructions written out: isa is not read
+  int32_t threads, repeat;
+} gt_trial;
+// Products of `tokens` rows of x: with experts (first and token as in Routing, first has experts + 1 entries), y has a row
+// for each pair, and with limit > 0 it is swiglu's. Where `first` is null w is dense; where `token` is null the rows of x
+// are those of the pairs. Gives the seconds of the fastest of `repeat` runs, or -1 where the kernels are not there.
+GT_EXPORT double gt_try_product(const gt_trial* trial, const gt_matrix* w, const int32_t* first, const int32_t* token,
+                                int32_t tokens, const float* x, int64_t x_stride, float* y, int64_t y_stride, float limit);
+
+typedef struct {  // ChunkAttention
+  const void *keys, *values;
+  int64_t head_stride;
+  int32_t wide;
+  int64_t past, window;
+  int32_t tokens, heads, kv_heads, dim;
+  const float *sinks, *query;
+  int64_t query_stride;
+  float* out;
+  int64_t out_stride;
+} gt_chunk;
+GT_EXPORT double gt_try_attention(const gt_trial* trial, const gt_chunk* chunk);
+
 #ifdef __cplusplus
 }
 #endif

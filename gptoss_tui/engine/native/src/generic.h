@@ -294,6 +294,24 @@ double mass(const float* x, const float* counts, float largest, float factor, in
   return total;
 }
 
+int32_t read(const uint8_t* data, int64_t bytes) {
+  constexpr int64_t kStreams = 4, kAhead = 1024;
+  const int64_t stretch = bytes / kStreams / 64 * 64;
+  Ints sum[kStreams] = {};
+  for (int64_t at = 0; at < stretch; at += 64) {
+    for (int s = 0; s < kStreams; s++) {
+      const uint8_t* from = data + s * stretch + at;
+      __builtin_prefetch(from + kAhead);
+      for (int i = 0; i < 64 / (4 * kWidth); i++) sum[s] += load<Ints>(from + i * 4 * kWidth);
+    }
+  }
+  const Ints total = sum[0] + sum[1] + sum[2] + sum[3];
+  int32_t lanes[kWidth], result = 0;
+  std::memcpy(lanes, &total, sizeof total);
+  for (int i = 0; i < kWidth; i++) result ^= lanes[i];
+  return result;
+}
+
 // The rest of a table, beside the products.
 NATIVE_INLINE Kernels with_generic(Kernels kernels) {
   kernels.quantize = quantize;
@@ -304,6 +322,7 @@ NATIVE_INLINE Kernels with_generic(Kernels kernels) {
   kernels.rope = rope;
   kernels.largest = largest;
   kernels.mass = mass;
+  kernels.read = read;
   return kernels;
 }
 

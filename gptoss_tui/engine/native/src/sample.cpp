@@ -1,5 +1,4 @@
-// Choosing a token from the logits of a model's distinct rows, and the measuring functions.
-#include <chrono>
+// Choosing a token from the logits of a model's distinct rows.
 #include <cmath>
 #include <cstring>
 
@@ -79,17 +78,4 @@ int32_t gt_sample(gt_model* model, gt_draw* result) {
   for (int32_t i = forbidden - 1; i >= 0; i--) used[result->forbidden[i]] = before[i];
   if (result->row >= 0) result->logit = logits[result->row];
   return 0;
-}
-
-int32_t gt_product(gt_model* model, const gt_matrix* matrix, int32_t expert, const float* x, float* y) try {
-  const auto kind = static_cast<native::Kind>(matrix->kind);
-  const int64_t group = native::group_bytes(kind, matrix->columns);
-  const native::Matrix w{kind, matrix->experts, matrix->rows, matrix->columns, group,
-                         matrix->rows / native::kGroup * group, static_cast<const uint8_t*>(matrix->data), matrix->bias};
-  native::Activations a = native::activations(*model, 0, native::kValuesSlot, const_cast<float*>(x), w.columns);
-  model->kernels->quantize(a, w.columns);
-  native::product(*model, w, expert, {0, w.rows / native::kGroup}, a, y);
-  return 0;
-} catch (...) {
-  return -1;
 }

@@ -1,0 +1,186 @@
+"""Repacked weights in files of the user's cache: written once, mapped from then on.
+
+A file is: 8 bytes magic, 8 bytes little-endian length of a JSON header, the header {"sections": {name: [offset,
+length]}}, then the sections, each at a multiple of a page. It is named after what it was made from, so one that is
+there is right; it appears under its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from platformdirs import user_cache_path
+
+from gptoss_tui.engine.checkpoint import Checkpoint
+
+FORMAT = 1
+"""Of the file and of all layouts in it."""
+
+MAGIC = b"gptossn\n"
+_PAGE = 4096
+_STALE_SECONDS = 3600.0
+_PARTIAL = ".partial-"
+
+Bytes = npt.NDArray[np.uint8]
+Write = Callable[[int, Bytes], None]
+"""Puts bytes at an offset within a section. Several threads may call it at once."""
+
+
+def cache_folder() -> Path:
+    """Where the files of all models are."""
+    return user_cache_path("gptoss-tui") / "native"
+
+
+def source_folder(checkpoint: Checkpoint) -> Path | None:
+    """Where the files made from this checkpoint are; None for one that is not on disk."""
+    if not checkpoint.directory.is_dir():
+        return None
+    name = hashlib.blake2b(os.fsencode(checkpoint.directory.resolve()), digest_size=8).hexdigest()
+    return cache_folder() / f"{checkpoint.directory.name[:32]}-{name}"
+
+
+def identity(checkpoint: Checkpoint) -> str:
+    """A digest of all that repacked weights depend on: the format, the shape, and the files' names, sizes and times."""
+    files = sorted((*checkpoint.directory.glob("*.safetensors"), *checkpoint.directory.glob("*.json")))
+    stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    text = json.dumps([FORMAT, asdict(checkpoint.config), stats])
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+class Sections:
+    """Named pieces of memory: of a mapped file, or of the process's own."""
+
+    def __init__(self, memory: mmap.mmap, table: Mapping[str, tuple[int, int]]) -> None:
+        self._memory = memory
+        self._table = table
+        self._bytes = np.frombuffer(memory, dtype=np.uint8)
+        self.nbytes = sum(length for _, length in table.values())
+
+    def __getitem__(self, name: str) -> Bytes:
+        offset, length = self._table[name]
+        return self._bytes[offset : offset + length]
+
+    def address(self, name: str) -> int:
+        """Where the section begins in memory."""
+        return int(self._bytes.ctypes.data) + self._table[name][0]
+
+    def writer(self, name: str) -> Write:
+        """Writes into the section, of the process's own memory."""
+        section = self[name]
+
+        def write(offset: int, data: Bytes) -> None:
+            section[offset : offset + len(data)] = data
+
+        return write
+
+
+def open_file(path: Path) -> Sections | None:
+    """The sections of a complete file, mapped; None when it is not there or no such file."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if file.read(len(MAGIC)) != MAGIC:
+                return None
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            table = {name: (int(offset), int(length)) for name, (offset, length) in header["sections"].items()}
+            if size != _end(table):
+                return None
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    _advise(memory)
+    return Sections(memory, table)
+
+
+def own_memory(sizes: Mapping[str, int]) -> Sections:
+    """Sections of these sizes in memory that nothing else has."""
+    table = _layout(sizes, 0)
+    memory = mmap.mmap(-1, max(_end(table), 1))
+    _advise(memory)
+    return Sections(memory, table)
+
+
+@contextmanager
+def new_file(path: Path, sizes: Mapping[str, int]) -> Iterator[Callable[[str], Write]]:
+    """Write a file of sections of these sizes; it appears as `path` when the block ends well. Raises OSError.
+
+    What is written goes to the file as it is and is not counted as this process's memory.
+    """
+    header = _header(sizes)
+    table = _layout(sizes, len(header))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_stale(path.parent)
+    if (free := shutil.disk_usage(path.parent).free) < _end(table):
+        raise OSError(f"{path.parent} has {free / 1e9:.1f} GB free, {_end(table) / 1e9:.1f} GB are needed")
+    handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
+    try:
+        os.truncate(handle, _end(table))
+        _write_all(handle, header, 0)
+
+        def writer(section: str) -> Write:
+            return lambda offset, data: _write_all(handle, data, table[section][0] + offset)
+
+        yield writer
+        os.fsync(handle)
+        os.replace(name, path)
+    finally:
+        os.close(handle)
+        Path(name).unlink(missing_ok=True)
+
+
+def _write_all(handle: int, data: bytes | Bytes, offset: int) -> None:
+    view = memoryview(data if isinstance(data, bytes) else data.data)
+    while view:
+        written = os.pwrite(handle, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _header(sizes: Mapping[str, int]) -> bytes:
+    """The header, which names offsets behind itself: its own length is settled first, with room to spare."""
+    guess = len(json.dumps({"sections": {name: [1 << 40, size] for name, size in sizes.items()}}))
+    length = -(-(len(MAGIC) + 8 + guess) // _PAGE) * _PAGE
+    text = json.dumps({"sections": _layout(sizes, length)}).encode().ljust(length - len(MAGIC) - 8)
+    return MAGIC + len(text).to_bytes(8, "little") + text
+
+
+def _layout(sizes: Mapping[str, int], start: int) -> dict[str, tuple[int, int]]:
+    table: dict[str, tuple[int, int]] = {}
+    for name, size in sizes.items():
+        table[name] = (start, size)
+        start += -(-size // _PAGE) * _PAGE
+    return table
+
+
+def _end(table: Mapping[str, tuple[int, int]]) -> int:
+    return max((-(-(offset + length) // _PAGE) * _PAGE for offset, length in table.values()), default=0)
+
+
+def _advise(memory: mmap.mmap) -> None:
+    """Ask for huge pages, where the system has them for such memory: a read then misses fewer translations."""
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            return  # a kernel without them
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what a writer that was killed left behind."""
+    for path in folder.glob(f"{_PARTIAL}*"):
+        try:
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
+        except OSError:
+            continue  # another process removed it, or may still write it

@@ -1,0 +1,128 @@
+"""A model in the library: made from packed weights, run token by token or chunk by chunk, asked for logits."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.native.kv_cache import KVCache
+from gptoss_tui.engine.native.library import INSTRUCTION_SETS, Cancelled, Config, Top, load_library
+from gptoss_tui.engine.native.sampling import Logits, Sampler
+from gptoss_tui.engine.native.weights import Weights
+from gptoss_tui.errors import EngineError
+
+
+def rope_frequencies(config: ModelConfig) -> tuple[npt.NDArray[np.float32], float]:
+    """Radians per position [D / 2], and the factor on cosine and sine: YaRN "by parts" (see `torch/model.py`)."""
+    half = config.head_dim // 2
+    base, factor = config.rope_theta, config.rope_scaling_factor
+    steps = np.arange(half, dtype=np.float32)
+    period = np.float32(base) ** (steps / np.float32(half))
+    if factor == 1.0:
+        return (1.0 / period).astype(np.float32), 1.0
+
+    def dimension(rotations: float) -> float:
+        """The dimension that turns this many times within the initial context."""
+        return half * math.log(config.initial_context_length / (rotations * 2 * math.pi)) / math.log(base)
+
+    low, high = dimension(config.rope_ntk_beta), dimension(config.rope_ntk_alpha)
+    stretch = ((steps - np.float32(low)) / np.float32(high - low)).clip(0, 1)
+    frequency = 1.0 / (np.float32(factor) * period) * stretch + 1.0 / period * (1 - stretch)
+    return frequency.astype(np.float32), 0.1 * math.log(factor) + 1.0
+
+
+class Model:
+    """A loaded model and the threads that run it. Not thread-safe; `close` frees it."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Weights,
+        *,
+        exact: bool,
+        wide: bool,
+        chunk: int,
+        threads: int,
+        instruction_set: str,
+    ) -> None:
+        self.config, self.weights, self.wide, self.chunk = config, weights, wide, chunk
+        self.sampler = Sampler(weights.rows)
+        self._frequency, concentration = rope_frequencies(config)
+        # The library keeps these addresses: what they are of must live as long as the model.
+        top = Top(
+            weights.shared.address("embedding"),
+            weights.shared.address("norm"),
+            self._frequency.ctypes.data,
+            concentration,
+            weights.unembedding,
+            self.sampler.counts.ctypes.data,
+            self.sampler.used.ctypes.data,
+        )
+        described = Config(
+            layers=config.num_hidden_layers,
+            experts=config.num_experts,
+            experts_per_token=config.experts_per_token,
+            vocabulary=config.vocab_size,
+            hidden=config.hidden_size,
+            intermediate=config.intermediate_size,
+            head_dim=config.head_dim,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            window=config.sliding_window,
+            exact=exact,
+            wide=wide,
+            swiglu_limit=config.swiglu_limit,
+            chunk=chunk,
+            threads=threads,
+            pin=threads > 1,
+            isa=INSTRUCTION_SETS.index(instruction_set),
+        )
+        self._library = load_library()
+        self.handle = self._library.gt_new(ctypes.byref(described), ctypes.byref(top), weights.layers)
+        if not self.handle:
+            raise EngineError("The CPU kernels cannot run this model", hint="there may not be enough memory for it")
+
+    def kernels(self) -> tuple[str, str]:
+        """Names of the kernels of decode and of prefill."""
+        names = (self._library.gt_kernels(self.handle, prefill) for prefill in (0, 1))
+        decode, prefill = (name.decode() for name in names)
+        return decode, prefill
+
+    def run(self, cache: KVCache, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> bool:
+        """Run `ids`, at most `chunk`, after what is cached, and keep their keys and values.
+
+        False when `cancelled` said so between two layers: nothing of it counts then.
+        """
+        cache.reserve(len(ids))
+        tokens = (ctypes.c_int32 * len(ids))(*ids)
+        asked = Cancelled() if cancelled is None else Cancelled(cancelled)
+        result = self._library.gt_run(self.handle, ctypes.byref(cache.memory), tokens, len(ids), cache.length, asked)
+        if result < 0:
+            raise EngineError("The engine ran out of memory", hint="use a smaller context (`-c`) or free memory")
+        if result == 0:
+            cache.commit(ids)
+        return bool(result == 0)
+
+    def logits(self, index: int = 0) -> Logits:
+        """Logits of the unembedding's distinct rows for token `index` of the last run. The next call overwrites it."""
+        pointer = self._library.gt_logits(self.handle, index)
+        return np.ctypeslib.as_array(pointer, (self.weights.unembedding.rows,))
+
+    def all_logits(self, index: int = 0) -> Logits:
+        """Logits of all ids for token `index` of the last run."""
+        return self.logits(index)[self.sampler.rows]
+
+    def log_total(self) -> float:
+        """The log of the sum of exp of the last logits over all ids."""
+        return float(self._library.gt_log_total(self.handle))
+
+    def close(self) -> None:
+        """End the threads and free the memory. Idempotent."""
+        if self.handle:
+            self._library.gt_free(self.handle)
+            self.handle = None

@@ -1,0 +1,192 @@
+"""Choosing tokens from logits without torch. The rules are those of `engine/sampling.py`, which has them for torch.
+
+Most tokens are chosen in the library, from the distinct rows of the unembedding (`Sampler.sample`). What needs filters,
+biases, masks or alternatives looks at the logits of all ids here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import random
+
+import numpy as np
+import numpy.typing as npt
+
+from gptoss_tui.engine.constraint import TokenState
+from gptoss_tui.engine.native.library import GROUP, Draw, load_library
+from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
+from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS
+from gptoss_tui.errors import EngineError
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
+
+Logits = npt.NDArray[np.float32]
+
+# Of float32 logits: what differs at all differs by more than this.
+_LOWEST_TEMPERATURE = 1e-20
+
+
+def new_generator(seed: int | None) -> random.Random:
+    """A generator of one request's own. The same seed draws the same tokens; None draws others each time."""
+    return random.Random(seed)
+
+
+class Sampler:
+    """Chooses among the ids of a vocabulary whose ids share rows: `rows` int32 [V] is the row of each id."""
+
+    def __init__(self, rows: npt.NDArray[np.int32]) -> None:
+        self.rows = rows
+        distinct = int(rows.max()) + 1
+        usable = np.ones(len(rows), dtype=bool)
+        usable[NUM_TEXT_TOKENS:] = False
+        usable[[token for token in USED_SPECIAL_TOKENS if token < len(rows)]] = True
+        self._unusable = np.flatnonzero(~usable)
+        # What the library reads: how many ids each row has, and how many of them may be sampled; padded to groups.
+        padding = -distinct % GROUP
+        self.counts = np.bincount(rows, minlength=distinct + padding).astype(np.float32)
+        self.used = np.bincount(rows[usable], minlength=distinct + padding).astype(np.float32)
+        ids = np.flatnonzero(usable)
+        self._ids = ids[np.argsort(rows[ids], kind="stable")]  # by row, then by id
+        self._first = np.concatenate(([0], np.cumsum(self.used, dtype=np.int64)))
+        self._specials = [token for token in USED_SPECIAL_TOKENS if token < len(rows)]
+
+    def sample(
+        self,
+        model: int,
+        logits: Logits,
+        params: SamplingParams,
+        generator: random.Random,
+        state: TokenState | None,
+    ) -> Token:
+        """Choose a token from `logits` of the distinct rows, which are those that `model` computed last.
+
+        `logprob` and `top` come from the log-softmax of the logits as they are, before any filter. `state` restricts
+        the choice to what may come next. Raises EngineError when the logits are not numbers.
+        """
+        if self._is_plain(params, state):
+            forbidden = [] if state is None else [token for token in self._specials if token not in state.following]
+            return self._drawn(model, params, generator, forbidden)
+        whole = logits[self.rows]
+        total = float(load_library().gt_log_total(model))
+        if not math.isfinite(total):
+            raise _not_a_number()
+        token = choose_in(state, whole, params, generator, self._unusable)
+        return Token(
+            token, float(whole[token]) - total, top_alternatives(whole - np.float32(total), params.top_logprobs)
+        )
+
+    def _is_plain(self, params: SamplingParams, state: TokenState | None) -> bool:
+        """Whether the library chooses: no filter, no bias, no alternatives, all text allowed."""
+        if params.top_p < 1.0 or params.top_k or params.min_p > 0.0 or params.logit_bias or params.top_logprobs:
+            return False
+        if state is None:
+            return True
+        # A row that a special token shares with others cannot be forbidden as a whole.
+        return state.text and state.mask is None and all(self.used[self.rows[token]] == 1 for token in self._specials)
+
+    def _drawn(self, model: int, params: SamplingParams, generator: random.Random, forbidden: list[int]) -> Token:
+        rows = self.rows[forbidden].astype(np.int32) if forbidden else np.empty(0, dtype=np.int32)
+        draw = Draw(
+            temperature=params.temperature,
+            uniform=generator.random() if params.temperature > 0.0 else 0.0,
+            forbidden=rows.ctypes.data,
+            forbidden_count=len(rows),
+        )
+        load_library().gt_sample(model, ctypes.byref(draw))
+        if draw.row < 0:
+            raise _not_a_number()
+        first, end = self._first[draw.row], self._first[draw.row + 1]
+        token = int(self._ids[first + int(draw.within * (end - first))])
+        return Token(token, draw.logit - draw.log_total)
+
+
+def _not_a_number() -> EngineError:
+    return EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
+
+
+def top_alternatives(logprobs: Logits, count: int) -> tuple[tuple[int, float], ...]:
+    """The `count` most likely (id, logprob), best first."""
+    if count == 0:
+        return ()
+    count = min(count, len(logprobs))
+    best = np.argpartition(-logprobs, count - 1)[:count]
+    best = best[np.lexsort((best, -logprobs[best]))]
+    return tuple((int(token), float(logprobs[token])) for token in best)
+
+
+def score_row(logits: Logits, total: float, following: int | None, top: int) -> ScoredPosition:
+    """What the model says at one position; `logits` of all ids, `total` the log of their sum of exp."""
+    logprobs = logits - np.float32(total)
+    value = None if following is None else float(logprobs[following])
+    return ScoredPosition(following, value, top_alternatives(logprobs, top))
+
+
+def choose_in(
+    state: TokenState | None,
+    logits: Logits,
+    params: SamplingParams,
+    generator: random.Random,
+    unusable: npt.NDArray[np.int64],
+) -> int:
+    """The id that the parameters and the generator's next number give, among what the state allows."""
+    _check_bias(logits, params)
+    if state is not None and not state.text:
+        return _choose_among(sorted(state.following), logits, params, generator)
+    allowed = np.ones(len(logits), dtype=bool)
+    if state is not None and state.mask is not None:
+        bits = np.unpackbits(np.frombuffer(state.mask, dtype=np.uint8), bitorder="little")[: len(logits)]
+        allowed[:] = False
+        allowed[: len(bits)] = bits
+        allowed[[token for token in state.following if token < len(logits)]] = True
+    elif state is not None:
+        allowed[[token for token in USED_SPECIAL_TOKENS if token not in state.following and token < len(logits)]] = (
+            False
+        )
+    allowed[unusable] = False
+    return _choose_among(np.flatnonzero(allowed), logits, params, generator)
+
+
+def _choose_among(
+    ids: list[int] | npt.NDArray[np.int64], logits: Logits, params: SamplingParams, generator: random.Random
+) -> int:
+    if len(ids) == 0:
+        raise EngineError("The model's vocabulary has no token that the grammar allows")
+    if len(ids) == 1:
+        return int(ids[0])
+    scores = logits[ids].astype(np.float64)
+    for token, bias in params.logit_bias.items():
+        place = int(np.searchsorted(ids, token))  # they are sorted
+        if place < len(ids) and ids[place] == token:
+            scores[place] += bias
+    return int(ids[choose(scores, params, generator)])
+
+
+def choose(scores: npt.NDArray[np.float64], params: SamplingParams, generator: random.Random) -> int:
+    """An index of `scores` by temperature, top-k, top-p and min-p, in this order, and one uniform number."""
+    if params.temperature == 0.0:
+        return int(scores.argmax())
+    # Relative to the largest and never by zero, so that no temperature overflows.
+    scores = (scores - scores.max()) / max(params.temperature, _LOWEST_TEMPERATURE)
+    places = None
+    if 0 < params.top_k < len(scores):
+        places = np.argpartition(-scores, params.top_k - 1)[: params.top_k]
+        scores = scores[places]
+    weights = np.exp(scores)
+    if params.top_p < 1.0:
+        order = np.argsort(-weights, kind="stable")
+        mass = np.cumsum(weights[order])
+        kept = int(np.searchsorted(mass, params.top_p * mass[-1])) + 1
+        weights[order[kept:]] = 0.0
+    if params.min_p > 0.0:
+        weights[weights < params.min_p * weights.max()] = 0.0
+    mass = np.cumsum(weights)
+    # Rounding could bring the point to the total itself, beyond the last index.
+    point = min(generator.random() * mass[-1], math.nextafter(mass[-1], 0.0))
+    drawn = int(np.searchsorted(mass, point, side="right"))
+    return drawn if places is None else int(places[drawn])
+
+
+def _check_bias(logits: Logits, params: SamplingParams) -> None:
+    for token in params.logit_bias:
+        if not 0 <= token < len(logits):
+            raise EngineError(f"logit_bias names token {token}; the vocabulary has {len(logits)}")

@@ -1,0 +1,291 @@
+"""The weights as the kernels take them: repacked from a checkpoint on its first use, mapped from the cache after that.
+
+Two files hold a model: what both kinds of dense layers share (experts, embedding, norms, biases), and the dense layers
+themselves in one kind. The layouts are told in `src/native.h`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gptoss_tui.engine.checkpoint import Checkpoint
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.native import cache_file
+from gptoss_tui.engine.native.cache_file import Sections, Write
+from gptoss_tui.engine.native.library import BF16, BLOCK, GROUP, INT8, MXFP4, Layer, Matrix, load_library
+
+ReportFraction = Callable[[float], None]
+Words = npt.NDArray[np.uint16]
+Numbers = npt.NDArray[np.float32]
+
+_ROWS_AT_ONCE = 1024
+_KINDS = {"exact": BF16, "int8": INT8}
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where everything is. `rows` int32 [V]: the row of each id among the `distinct` ones of the unembedding."""
+
+    shared: Sections
+    dense: Sections
+    layers: ctypes.Array[Layer]
+    unembedding: Matrix
+    rows: npt.NDArray[np.int32]
+    cached: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of it."""
+        return self.shared.nbytes + self.dense.nbytes
+
+
+def load_weights(checkpoint: Checkpoint, dense: str, threads: int, report: ReportFraction) -> Weights:
+    """The weights of `checkpoint` with dense layers in `dense` ("exact" or "int8").
+
+    They are mapped from the user's cache. Where they are not there they are made and put there, or only kept in memory
+    when the disk has no room. `report` hears how far the making is.
+    """
+    config = checkpoint.config
+    folder, name = cache_file.source_folder(checkpoint), ""
+    if folder is not None:
+        name = cache_file.identity(checkpoint)
+        found = [cache_file.open_file(path) for path in _paths(folder, name, dense)]
+        if found[0] is not None and found[1] is not None:
+            return _assembled(config, found[0], found[1], dense, cached=True)
+    packing = _Packing(checkpoint, threads, report)
+    shared = packing.shared(None if folder is None else _paths(folder, name, dense)[0])
+    dense_sections = packing.dense(None if folder is None else _paths(folder, name, dense)[1], dense)
+    return _assembled(config, shared, dense_sections, dense, cached=False)
+
+
+def _paths(folder: Path, identity: str, dense: str) -> tuple[Path, Path]:
+    return folder / f"shared-{identity}.bin", folder / f"{dense}-{identity}.bin"
+
+
+def padded(count: int, step: int) -> int:
+    """`count` up to a whole multiple of `step`."""
+    return -(-count // step) * step
+
+
+def _packed_bytes(kind: int, rows: int, columns: int) -> int:
+    return int(load_library().gt_packed_bytes(kind, rows, columns))
+
+
+class _Packing:
+    """Repacks one checkpoint. Reads through torch, which the checkpoint's reader needs."""
+
+    def __init__(self, checkpoint: Checkpoint, threads: int, report: ReportFraction) -> None:
+        self._checkpoint, self._config = checkpoint, checkpoint.config
+        self._threads, self._report = threads, report
+        self._done = 0
+        self._rows = _distinct(self._words("unembedding.weight"))
+
+    def shared(self, path: Path | None) -> Sections:
+        """Everything but the dense matrices."""
+        config = self._config
+        vectors = dict(self._vectors())
+        matrices = dict(self._matrices())
+        sizes = {name: values.nbytes for name, values in vectors.items()}
+        for name, (kind, rows, columns, count) in matrices.items():
+            sizes[name] = _packed_bytes(kind, rows, columns) * count
+        sizes["embedding"] = config.vocab_size * config.hidden_size * 2
+
+        def fill(writer: Callable[[str], Write]) -> None:
+            for name, values in vectors.items():
+                writer(name)(0, values.view(np.uint8).reshape(-1))
+            self._copy(writer("embedding"), self._words("embedding.weight"))
+            for layer in range(config.num_hidden_layers):
+                prefix = f"block.{layer}.mlp"
+                self._dense(writer(f"{layer}.router"), f"{prefix}.gate.weight", BF16)
+                self._experts(writer(f"{layer}.up"), f"{prefix}.mlp1_weight", paired=True)
+                self._experts(writer(f"{layer}.down"), f"{prefix}.mlp2_weight", paired=False)
+
+        return self._made(path, sizes, fill)
+
+    def dense(self, path: Path | None, dense: str) -> Sections:
+        """The dense matrices in one kind."""
+        kind, config = _KINDS[dense], self._config
+        distinct = self._words("unembedding.weight")[_firsts(self._rows)]
+        sizes = {"unembedding": _packed_bytes(kind, len(distinct), config.hidden_size)}
+        for layer in range(config.num_hidden_layers):
+            sizes[f"{layer}.qkv"] = _packed_bytes(kind, config.qkv_width, config.hidden_size)
+            sizes[f"{layer}.out"] = _packed_bytes(kind, config.hidden_size, config.query_width)
+
+        def fill(writer: Callable[[str], Write]) -> None:
+            self._pack_rows(writer("unembedding"), distinct, kind)
+            for layer in range(config.num_hidden_layers):
+                self._dense(writer(f"{layer}.qkv"), f"block.{layer}.attn.qkv.weight", kind)
+                self._dense(writer(f"{layer}.out"), f"block.{layer}.attn.out.weight", kind)
+
+        return self._made(path, sizes, fill)
+
+    def _made(
+        self, path: Path | None, sizes: Mapping[str, int], fill: Callable[[Callable[[str], Write]], None]
+    ) -> Sections:
+        """Sections that `fill` filled: the mapped file `path`, which may be there already, or memory."""
+        if path is not None:
+            if (found := cache_file.open_file(path)) is not None:
+                return found
+            try:
+                with cache_file.new_file(path, sizes) as writer:
+                    fill(writer)
+                self._remove_older(path)
+                if (made := cache_file.open_file(path)) is not None:
+                    return made
+            except OSError:
+                pass  # no room, or a folder that cannot be written: the model runs all the same
+        sections = cache_file.own_memory(sizes)
+        fill(sections.writer)
+        return sections
+
+    def _remove_older(self, path: Path) -> None:
+        """Remove what was made of this checkpoint before it changed."""
+        part = path.name.partition("-")[0]
+        for old in path.parent.glob(f"{part}-*.bin"):
+            if old != path:
+                old.unlink(missing_ok=True)
+
+    def _vectors(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+        config = self._config
+        yield "rows", self._rows
+        yield "norm", self._floats("norm.scale")
+        for layer in range(config.num_hidden_layers):
+            attn, mlp = f"block.{layer}.attn", f"block.{layer}.mlp"
+            yield f"{layer}.attn_norm", self._floats(f"{attn}.norm.scale")
+            yield f"{layer}.sinks", self._floats(f"{attn}.sinks")
+            yield f"{layer}.mlp_norm", self._floats(f"{mlp}.norm.scale")
+            yield f"{layer}.qkv_bias", _pad(self._floats(f"{attn}.qkv.bias"))
+            yield f"{layer}.out_bias", _pad(self._floats(f"{attn}.out.bias"))
+            yield f"{layer}.router_bias", _pad(self._floats(f"{mlp}.gate.bias"))
+            pairs = self._floats(f"{mlp}.mlp1_bias").reshape(config.num_experts, -1, GROUP, 2)
+            yield f"{layer}.up_bias", np.ascontiguousarray(pairs.swapaxes(2, 3))
+            yield f"{layer}.down_bias", _pad(self._floats(f"{mlp}.mlp2_bias"))
+
+    def _matrices(self) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
+        """Kind, rows, columns and number of the matrices that are the same in all kinds."""
+        config = self._config
+        hidden, inner, experts = config.hidden_size, config.intermediate_size, config.num_experts
+        for layer in range(config.num_hidden_layers):
+            yield f"{layer}.router", (BF16, experts, hidden, 1)
+            yield f"{layer}.up", (MXFP4, 2 * inner, hidden, experts)
+            yield f"{layer}.down", (MXFP4, hidden, inner, experts)
+
+    def _experts(self, write: Write, name: str, *, paired: bool) -> None:
+        blocks, scales = self._octets(f"{name}.blocks"), self._octets(f"{name}.scales")
+        experts, rows, count = scales.shape
+        nbytes = _packed_bytes(MXFP4, rows, count * BLOCK)
+
+        def pack(expert: int) -> None:
+            out = np.empty(nbytes, dtype=np.uint8)
+            load_library().gt_pack_mxfp4(
+                blocks[expert].ctypes.data, scales[expert].ctypes.data, rows, count * BLOCK, paired, out.ctypes.data
+            )
+            write(expert * nbytes, out)
+
+        self._on_threads(pack, range(experts), blocks.nbytes + scales.nbytes)
+
+    def _dense(self, write: Write, name: str, kind: int) -> None:
+        self._pack_rows(write, self._words(name), kind)
+
+    def _pack_rows(self, write: Write, words: Words, kind: int) -> None:
+        pack_rows = load_library().gt_pack_int8 if kind == INT8 else load_library().gt_pack_bf16
+        group = _packed_bytes(kind, GROUP, words.shape[1])
+
+        def pack(first: int) -> None:
+            part = words[first : first + _ROWS_AT_ONCE]
+            out = np.empty(padded(len(part), GROUP) // GROUP * group, dtype=np.uint8)
+            pack_rows(part.ctypes.data, len(part), words.shape[1], out.ctypes.data)
+            write(first // GROUP * group, out)
+
+        self._on_threads(pack, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
+
+    def _copy(self, write: Write, words: Words) -> None:
+        def copy(first: int) -> None:
+            part = words[first : first + _ROWS_AT_ONCE]
+            write(first * words.shape[1] * 2, part.view(np.uint8).reshape(-1))
+
+        self._on_threads(copy, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
+
+    def _on_threads(self, work: Callable[[int], None], items: range, nbytes: int) -> None:
+        with ThreadPoolExecutor(self._threads) as pool:
+            for _ in pool.map(work, items):
+                pass
+        self._done += nbytes
+        self._report(min(1.0, self._done / self._checkpoint.weight_bytes))
+
+    def _words(self, name: str) -> Words:
+        import torch
+
+        tensor = self._checkpoint.read(name).contiguous()
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+
+    def _octets(self, name: str) -> npt.NDArray[np.uint8]:
+        """Blocks as [E, rows, bytes], scales as they are."""
+        octets: npt.NDArray[np.uint8] = self._checkpoint.read(name).contiguous().numpy()
+        return octets
+
+    def _floats(self, name: str) -> Numbers:
+        return (self._words(name).astype(np.uint32) << 16).view(np.float32)
+
+
+def _pad(values: Numbers) -> Numbers:
+    """The last axis up to whole groups, with zeros."""
+    width = [(0, 0)] * (values.ndim - 1) + [(0, padded(values.shape[-1], GROUP) - values.shape[-1])]
+    return np.ascontiguousarray(np.pad(values, width))
+
+
+def _distinct(words: Words) -> npt.NDArray[np.int32]:
+    """The row of each id when ids whose rows equal the last one's, bit for bit, share one (the last)."""
+    alike = np.flatnonzero((words[:, :BLOCK] == words[-1, :BLOCK]).all(axis=1))
+    parts = [alike[at : at + _ROWS_AT_ONCE] for at in range(0, len(alike), _ROWS_AT_ONCE)]
+    same = np.concatenate([part[(words[part] == words[-1]).all(axis=1)] for part in parts])
+    kept = np.ones(len(words), dtype=bool)
+    kept[same] = False
+    rows = (np.cumsum(kept) - 1).astype(np.int32)
+    rows[same] = int(kept.sum())
+    return rows
+
+
+def _firsts(rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """An id of each row."""
+    return np.unique(rows, return_index=True)[1]
+
+
+def _assembled(config: ModelConfig, shared: Sections, dense: Sections, kind: str, *, cached: bool) -> Weights:
+    rows = shared["rows"].view(np.int32)
+    distinct = int(rows.max()) + 1
+    layers = (Layer * config.num_hidden_layers)()
+    hidden, inner = config.hidden_size, config.intermediate_size
+
+    def matrix(place: Sections, name: str, kind: int, shape: tuple[int, int], experts: int = 1) -> Matrix:
+        bias = f"{name}_bias"
+        return Matrix(
+            kind,
+            experts,
+            padded(shape[0], GROUP),
+            padded(shape[1], BLOCK),
+            place.address(name),
+            None if name == "unembedding" else shared.address(bias),
+        )
+
+    for index in range(config.num_hidden_layers):
+        layers[index] = Layer(
+            shared.address(f"{index}.attn_norm"),
+            shared.address(f"{index}.sinks"),
+            shared.address(f"{index}.mlp_norm"),
+            matrix(dense, f"{index}.qkv", _KINDS[kind], (config.qkv_width, hidden)),
+            matrix(dense, f"{index}.out", _KINDS[kind], (hidden, config.query_width)),
+            matrix(shared, f"{index}.router", BF16, (config.num_experts, hidden)),
+            matrix(shared, f"{index}.up", MXFP4, (2 * inner, hidden), config.num_experts),
+            matrix(shared, f"{index}.down", MXFP4, (hidden, inner), config.num_experts),
+        )
+    unembedding = matrix(dense, "unembedding", _KINDS[kind], (distinct, hidden))
+    return Weights(shared, dense, layers, unembedding, rows, cached)

@@ -244,7 +244,7 @@ class AcpSession:
             tenth = int((await steps.get()).fraction * 10)
             if tenth > shown:
                 shown = tenth
-                await self._send(_load_step(call_id, f"{title} ({tenth}0%)"))
+                await self._send(_load_step(call_id, f"{title} ({10 * tenth}%)"))
 
     async def _follow(self, events: AsyncIterator[ev.Event]) -> PromptResponse:
         """Show what happens until the turn is over. Closing, as when the client is gone, interrupts it."""

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.commands.stderr_log import log_to_stderr
 from gptoss_tui.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(
             "`gptoss-tui acp` talks to an editor, not to a person", hint="docs/acp.md shows how to set it up"
         )
+    log_to_stderr()
     asyncio.run(_serve(settings))
     return 0
 

@@ -1,29 +1,69 @@
-"""`gptoss-tui mcp`: the MCP servers that are set up, whether they answer, and what they offer."""
+"""`gptoss-tui mcp`: the MCP servers that are set up and what they offer; `mcp serve` is a server itself."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.commands.stderr_log import log_to_stderr
+from gptoss_tui.errors import UsageError
 from gptoss_tui.sanitize import to_terminal_line
 
 if TYPE_CHECKING:
+    from gptoss_tui.mcp_server.catalog import Group
+    from gptoss_tui.mcp_server.server import Sessions
+    from gptoss_tui.settings import Settings
     from gptoss_tui.tools.mcp.tools import McpServer
+
+_GROUPS: Final = ("browser", "python", "apply_patch", "ask")
+_PORT: Final = 8765
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "mcp",
-        help="list MCP servers and what they offer",
+        help="list MCP servers and what they offer, or be one",
         description="Start the MCP servers that are set up and list their tools, resources and prompts. Exits with 1 "
         "when one of them does not answer.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
+    _add_serve(parser.add_subparsers(title="commands", metavar="COMMAND"))
+
+
+def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "serve",
+        help="be an MCP server: browser, python, apply_patch, and the agent itself",
+        description="Offer tools to other programs over the Model Context Protocol, on stdin and stdout. The model is "
+        "loaded with the first `ask`. See docs/mcp.md.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--tools",
+        metavar="LIST",
+        default=",".join(_GROUPS),
+        help=f"what to offer, of {', '.join(_GROUPS)} (default: all)",
+    )
+    parser.add_argument(
+        "--approve",
+        choices=("none", "edits", "sandboxed", "all"),
+        default="none",
+        help="what may happen without asking through the host: nothing that needs an approval, edits of files, those "
+        "and what a sandbox holds, or all (default: none)",
+    )
+    parser.add_argument(
+        "--http", action="store_true", help="over streamable HTTP on 127.0.0.1 instead, for those who have the token"
+    )
+    parser.add_argument("--port", type=int, default=_PORT, help=f"port for --http, 0 for any (default: {_PORT})")
+    add_chat_flags(parser)
+    parser.set_defaults(run=run_server)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,3 +120,59 @@ def _lines(server: dict[str, Any]) -> Iterator[str]:
             name = f"{server['namespace']}.{one['name']}" if kind == "tools" else one["name"]
             first = (one["description"].strip() or " ").splitlines()[0]
             yield f"  {kind.removesuffix('s'):<9} {name:<32} {first[:100]}".rstrip()
+
+
+def run_server(args: argparse.Namespace) -> int:
+    """Serve hosts until there are no more."""
+    import asyncio
+
+    settings = settings_from(args)
+    groups = _groups(args.tools)
+    if not args.http and sys.stdin.isatty():
+        raise UsageError("`gptoss-tui mcp serve` talks to a program, which starts it", hint="or serve it with --http")
+    log_to_stderr()
+    try:
+        asyncio.run(_serve(settings, groups, args.approve, args.port if args.http else None))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _groups(text: str) -> tuple[Group, ...]:
+    """The groups of tools that a list names, in our order. Raises UsageError."""
+    from gptoss_tui.mcp_server.catalog import GROUPS
+
+    named = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in named if name not in GROUPS]:
+        raise UsageError(f"--tools: there is no {unknown[0]!r}", hint=f"there are {', '.join(GROUPS)}")
+    return tuple(group for group in GROUPS if group in named)
+
+
+async def _serve(settings: Settings, groups: tuple[Group, ...], approve: str, port: int | None) -> None:
+    from gptoss_tui.engine.shared import SharedEngine
+    from gptoss_tui.engine.worker.client import EngineClient
+    from gptoss_tui.mcp_server.server import Sessions, serve_stdio
+    from gptoss_tui.mcp_server.session import HostSession
+
+    engine = SharedEngine(EngineClient)
+    sessions = Sessions(lambda: HostSession(settings, engine, approve))
+    HostSession(settings, engine, approve)  # what is wrong with the settings shows before a host comes
+    try:
+        if port is None:
+            await serve_stdio(sessions, groups)
+        else:
+            await _serve_http(sessions, groups, port)
+    finally:
+        await engine.close()
+
+
+async def _serve_http(sessions: Sessions, groups: tuple[Group, ...], port: int) -> None:
+    from gptoss_tui.mcp_server.http import TOKEN_VARIABLE, load_token, serve_http
+
+    token, file = load_token()
+
+    def listening(address: str) -> None:
+        where = f"is in {file}" if file else f"is that of {TOKEN_VARIABLE}"
+        print(to_terminal_line(f"MCP server at {address}; the token {where}"), file=sys.stderr, flush=True)
+
+    await serve_http(sessions, groups, port, token, listening)

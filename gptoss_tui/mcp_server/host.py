@@ -1,0 +1,81 @@
+"""What one request of a host can do beside its answer: tell how far it is, and ask the person in front of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from mcp import MCPError
+from mcp.server import ServerRequestContext
+from mcp.types import CallToolRequestParams, ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+
+_KEY: Final = "decision"
+
+
+class AnswerNeeded(Exception):
+    """The host has to call again with the person's answer: protocols from 2026-07-28 on ask in this way."""
+
+    def __init__(self, result: InputRequiredResult) -> None:
+        super().__init__("the host has to ask")
+        self.result = result
+
+
+class Host:
+    """The host behind the request of `context`, whose parameters are `params`."""
+
+    def __init__(self, context: ServerRequestContext[Any, Any], params: CallToolRequestParams) -> None:
+        self._session = context.session
+        self._params = params
+        self._told = 0
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the person can be asked at any time while the request is served."""
+        return self._takes_forms and self._session.can_send_request
+
+    @property
+    def can_ask_by_retry(self) -> bool:
+        """Whether the person can be asked before anything is done, by a second call."""
+        return self._takes_forms and not self._session.can_send_request
+
+    async def tell(self, message: str) -> None:
+        """Tell the host how it goes; nothing when it does not want to know."""
+        self._told += 1
+        await self._session.report_progress(self._told, message=message)
+
+    async def ask(self, message: str, choices: Sequence[str]) -> str:
+        """Put a question. Gives one of `choices`, or nothing when the person chose none."""
+        try:
+            result = await self._session.elicit_form(message, _schema(choices))
+        except MCPError:
+            return ""
+        return _chosen(result, choices)
+
+    def ask_by_retry(self, message: str, choices: Sequence[str], state: str) -> str:
+        """The answer that this call brings for `state`; raises AnswerNeeded when it brings none."""
+        answers = self._params.input_responses or {}
+        answer = answers.get(_KEY)
+        if self._params.request_state == state and isinstance(answer, ElicitResult):
+            return _chosen(answer, choices)
+        request = ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=_schema(choices)))
+        raise AnswerNeeded(InputRequiredResult(input_requests={_KEY: request}, request_state=state))
+
+    @property
+    def _takes_forms(self) -> bool:
+        known = self._session.client_capabilities
+        if known is None or known.elicitation is None:
+            return False
+        return known.elicitation.form is not None or known.elicitation.url is None
+
+
+def _schema(choices: Sequence[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {_KEY: {"type": "string", "title": "Decision", "enum": list(choices)}},
+        "required": [_KEY],
+    }
+
+
+def _chosen(result: ElicitResult, choices: Sequence[str]) -> str:
+    chosen = (result.content or {}).get(_KEY) if result.action == "accept" else None
+    return chosen if isinstance(chosen, str) and chosen in choices else ""

@@ -367,3 +367,41 @@ def test_a_conversation_that_is_summed_up_says_so(run_exec: Exec, tmp_path: Path
     )
     assert (code, out) == (0, "I created hello.py.\n")
     assert "* the conversation is summed up" in err
+
+
+SCHEMA = '{"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}'
+
+
+def test_an_answer_for_programs_is_what_they_asked_for(run_exec: Exec, tmp_path: Path) -> None:
+    """The scripted engine has no masks, as a server elsewhere may have none: what it says is checked all the same."""
+    schema = tmp_path / "schema.json"
+    schema.write_text(SCHEMA)
+    code, out, _ = run_exec(('<|channel|>final<|message|>{"x": 1}<|return|>',), "x", "--output-schema", str(schema))
+    assert (code, out) == (0, '{"x": 1}\n')
+    code, out, err = run_exec((ANSWER,), "x", "--output-schema", str(schema))
+    assert code == 1
+    assert "not what the schema asks for: it is not JSON" in err
+
+
+def test_an_answer_for_programs_that_is_cut_is_a_failure(run_exec: Exec, tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text(SCHEMA)
+    answer = '<|channel|>final<|message|>{"x": ' + "1" * 90 + "}<|return|>"
+    code, out, err = run_exec((answer,), "x", "--output-schema", str(schema), "--max-tokens", "16")
+    assert code == 1
+    assert out.startswith('{"x": 111')
+    assert "before the answer was complete" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [(None, "cannot be read"), ('{"not": {}}', "cannot be enforced"), ("", "not JSON")]
+)
+def test_a_schema_that_cannot_be_followed_is_bad_usage(
+    run_exec: Exec, tmp_path: Path, text: str | None, what: str
+) -> None:
+    schema = tmp_path / "schema.json"
+    if text is not None:
+        schema.write_text(text)
+    code, out, err = run_exec((ANSWER,), "x", "--output-schema", str(schema))
+    assert (code, out) == (2, "")
+    assert what in err

@@ -410,6 +410,7 @@ class Agent:
             tokenizer=self._tokenizer,
             registry=self._registry,
             approvals=self.approvals,
+            checkpoints=self._checkpoints,
             history=self._history,
             sampling=self._sampling,
             limits=self._limits,

@@ -9,9 +9,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from gptoss_tui.agent.approvals import Approvals, Question
 from gptoss_tui.agent.budget import Budget, Limits, RepeatGuard, fit_output
+from gptoss_tui.agent.checkpoints import Checkpoints
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import (
     ApprovalRequest,
@@ -31,13 +33,14 @@ from gptoss_tui.errors import GptOssError, ToolError
 from gptoss_tui.harmony.conversation import INTERRUPTED
 from gptoss_tui.harmony.parser import normalize_recipient
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Effect, OutdatedCallError, PreparedCall, RepeatableCall, Tool
+from gptoss_tui.tools.base import Effect, OutdatedCallError, PreparedCall, RepeatableCall, Tool, ToolResult
 from gptoss_tui.tools.formats import format_denied
 from gptoss_tui.tools.registry import ToolRegistry
 
 _log = logging.getLogger(__name__)
 
 _MIN_OUTPUT_TOKENS = 64
+_CHANGING: Final = ("command", "mcp")
 _PLANS = 4
 """How often a call is planned whose files change between its plan and its run, before the model hears of it."""
 _OUTDATED = (
@@ -63,6 +66,7 @@ class CallRunner:
         *,
         registry: ToolRegistry,
         approvals: Approvals,
+        checkpoints: Checkpoints,
         history: History,
         tokenizer: Tokenizer,
         limits: Limits,
@@ -71,6 +75,7 @@ class CallRunner:
     ) -> None:
         self._registry = registry
         self._approvals = approvals
+        self._checkpoints = checkpoints
         self._history = history
         self._tokenizer = tokenizer
         self._limits = limits
@@ -193,6 +198,8 @@ class CallRunner:
 
     def _ask(self, call: SampledCall, prepared: PreparedCall, revision: int, problem: str, question: Question) -> None:
         effect = question.effect
+        if effect.kind in _CHANGING:
+            self._checkpoints.begin_looking()
         self._emit(
             ApprovalRequest(
                 item_id=call.item_id,
@@ -240,7 +247,7 @@ class CallRunner:
         self._running = True
         began = time.monotonic()
         try:
-            result = await prepared.run(lambda text: self._output(call, text))
+            result = await self._run_watched(prepared, lambda text: self._output(call, text))
             ok, text = result.ok, result.text
             if result.source:
                 self._approvals.saw(result.source)
@@ -264,6 +271,20 @@ class CallRunner:
                 self._history.add_files(effect.paths)
         self._reply(call, "ok" if ok else "error", told + text, time.monotonic() - began)
         return None
+
+    async def _run_watched(self, prepared: PreparedCall, on_output: Callable[[str], None]) -> ToolResult:
+        """Run it, and keep for undo what a program that is not ours changes in the workspace, whatever its end."""
+        effect = prepared.effect
+        if effect is None or effect.kind not in _CHANGING:
+            return await prepared.run(on_output)
+        await self._checkpoints.look()
+        try:
+            return await prepared.run(on_output)
+        finally:
+            paths, notices = await self._checkpoints.keep_changes()
+            self._history.add_files(paths)
+            for notice in notices:
+                self._emit(notice)
 
     def _output(self, call: SampledCall, text: str) -> None:
         """Output of the running tool; what comes after its end has no place in the turn."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from gptoss_tui.agent.commands import TurnSummary
 from gptoss_tui.agent.events import Notice
 from gptoss_tui.errors import UndoError
+from gptoss_tui.tools.watch import Changes, Watch
 from gptoss_tui.undo import Choice, UndoReport, UndoStore
+
+_NAMED = 5
+"""Files that a notice names at most."""
 
 Choices = Mapping[str, Choice]
 
@@ -21,6 +25,8 @@ class Checkpoints:
         self._store = store
         self._unsaved = secrets.token_hex(6)
         self._recovered = False
+        self._watch = Watch(store.root) if store is not None else None
+        self._looking: asyncio.Future[None] | None = None
 
     def begin(self, session_id: str | None, turn_id: str) -> str:
         """Edits belong to this turn from now on. Gives the name under which they are kept."""
@@ -38,6 +44,29 @@ class Checkpoints:
             return tuple(Notice(text=text) for text in await asyncio.to_thread(self._store.recover))
         except UndoError as error:
             return (Notice(text=error.message, hint=error.hint or ""),)
+
+    def begin_looking(self) -> None:
+        """The same as `look`, meanwhile: a later one has less to read."""
+        if self._watch is not None:
+            self._looking = asyncio.ensure_future(asyncio.to_thread(self._watch.look))
+
+    async def look(self) -> None:
+        """Before a command or another program may change files: keep them as they are."""
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.look)
+
+    async def keep_changes(self) -> tuple[tuple[str, ...], tuple[Notice, ...]]:
+        """What changed since `look` becomes an edit of the turn. Gives its files, and what a person should know."""
+        if self._watch is None or self._store is None:
+            return (), ()
+        changes = await asyncio.to_thread(self._watch.changes)
+        if changes.writes:
+            try:
+                await asyncio.to_thread(self._store.note, changes.writes, changes.folders)
+            except UndoError as error:
+                what = f"What the command changed cannot be taken back: {error.message}"
+                return (), (Notice(text=what, hint=error.hint or ""),)
+        return changes.paths, tuple(_not_kept(changes))
 
     def undo(self, name: str, files: Sequence[str], choices: Choices) -> UndoReport | None:
         """Take the edits of that name back; None when there are none in force.
@@ -60,6 +89,19 @@ class Checkpoints:
         """Whether the edits of that name were taken back; None when none are kept."""
         kept = self._store.turns() if self._store is not None else ()
         return next((edits.undone for edits in kept if edits.turn == name), None)
+
+
+def _not_kept(changes: Changes) -> Iterator[Notice]:
+    """What undo will not bring back, for people."""
+    if changes.missed:
+        named = ", ".join(changes.missed[:_NAMED])
+        more = f" and {len(changes.missed) - _NAMED} more" if len(changes.missed) > _NAMED else ""
+        yield Notice(
+            text=f"Changed, and not kept for /undo: {named}{more}",
+            hint="files over 2 MiB, of several names, or beyond the first 64 MiB of a workspace are not kept",
+        )
+    if changes.cut and not changes.writes:
+        yield Notice(text="The workspace is too large to be looked at as a whole: /undo knows a part of what changed")
 
 
 class GoingBack:

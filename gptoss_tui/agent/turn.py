@@ -13,6 +13,7 @@ from typing import Literal, cast
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Budget, Limits
 from gptoss_tui.agent.calls import CallRunner, LimitMet
+from gptoss_tui.agent.checkpoints import Checkpoints
 from gptoss_tui.agent.compaction import Compactor
 from gptoss_tui.agent.events import (
     AnswerCited,
@@ -69,6 +70,7 @@ class TurnContext:
     tokenizer: Tokenizer
     registry: ToolRegistry
     approvals: Approvals
+    checkpoints: Checkpoints
     history: History
     sampling: SamplingParams
     limits: Limits
@@ -97,6 +99,7 @@ class Turn:
         self._calls = CallRunner(
             registry=context.registry,
             approvals=context.approvals,
+            checkpoints=context.checkpoints,
             history=context.history,
             tokenizer=context.tokenizer,
             limits=context.limits,

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,11 +82,15 @@ def shown(line: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing in the workspace. `folder` marks folders that were not entered (links, too deep)."""
+    """One thing in the workspace. `folder` marks folders that were not entered (links, too deep).
+
+    `status` is that of a regular file, as it was listed.
+    """
 
     path: str
     folder: bool = False
     link: bool = False
+    status: os.stat_result | None = None
 
 
 @dataclass(slots=True)
@@ -112,11 +117,12 @@ class Walk:
     def _walk(self, folder: str, specs: list[tuple[str, GitIgnoreSpec]], depth: int) -> Iterator[Entry]:
         specs = [*specs]
         self._load(specs, folder)
-        for name, kind in self._scan(folder):
+        for name, status in self._scan(folder):
             if self._count >= self.max_entries or not self.budget.left:
                 self.cut = True
                 return
             path = f"{folder}/{name}" if folder else name
+            kind = stat.S_IFMT(status.st_mode)
             is_folder = kind == stat.S_IFDIR
             if name == ".git" or _ignored(specs, path, is_folder):
                 continue
@@ -128,7 +134,7 @@ class Walk:
             elif kind == stat.S_IFLNK:
                 yield from self._link(path)
             elif kind == stat.S_IFREG:
-                yield Entry(path)
+                yield Entry(path, status=status)
 
     def _link(self, path: str) -> Iterator[Entry]:
         """A link that stays inside and leads somewhere."""
@@ -137,16 +143,16 @@ class Walk:
             if status is not None:
                 yield Entry(path, folder=stat.S_ISDIR(status.st_mode), link=True)
 
-    def _scan(self, folder: str) -> list[tuple[str, int]]:
-        """`(name, type bits)` of a folder's entries, sorted; folders that may not be read are empty."""
+    def _scan(self, folder: str) -> list[tuple[str, os.stat_result]]:
+        """The names in a folder with their status, sorted; folders that may not be read are empty."""
         try:
             with self.tree.folder(folder) as fd, os.scandir(fd) as entries:
-                found = [(entry.name, stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)) for entry in entries]
+                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
         except OSError as error:
             if self._count:
                 return []
             raise PathError(f"{folder or '.'}: it cannot be listed ({error.strerror})") from error
-        return sorted((name, kind) for name, kind in found if _sendable(name))
+        return sorted(((name, status) for name, status in found if _sendable(name)), key=itemgetter(0))
 
     def _load(self, specs: list[tuple[str, GitIgnoreSpec]], folder: str) -> None:
         path = f"{folder}/.gitignore" if folder else ".gitignore"

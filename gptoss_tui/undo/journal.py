@@ -14,7 +14,7 @@ from gptoss_tui.patch.types import Write
 from gptoss_tui.undo.database import Database, keep, transaction
 from gptoss_tui.undo.types import Kind
 
-_INSERT = "INSERT INTO transactions (token, turn, kind, state, created, folders) VALUES (?, ?, ?, 'open', ?, ?)"
+_INSERT = "INSERT INTO transactions (token, turn, kind, state, created, folders) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,16 @@ class TurnJournal:
 
     def opened(self, record: Record, writes: Sequence[Write]) -> None:
         """Keeps every content of both sides, before anything in the tree changes."""
+        self._write(record, writes, "open")
+
+    def noted(self, record: Record, writes: Sequence[Write]) -> None:
+        """Keeps what another program has done already."""
+        self._write(record, writes, "closed")
+
+    def _write(self, record: Record, writes: Sequence[Write], state: str) -> None:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         with self.database.connect() as connection, transaction(connection):
-            row = (record.token, self.turn, self.kind, now, json.dumps(record.folders))
+            row = (record.token, self.turn, self.kind, state, now, json.dumps(record.folders))
             number = connection.execute(_INSERT, row).lastrowid
             for at, (step, write) in enumerate(zip(record.steps, writes, strict=True)):
                 keep(connection, step.old, write.old)

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from platformdirs import user_state_path
@@ -18,9 +18,9 @@ from gptoss_tui.errors import PatchError, UndoError
 from gptoss_tui.patch.apply import REFUSED, write
 from gptoss_tui.patch.confine import PathError, Tree
 from gptoss_tui.patch.disk import make_folder
-from gptoss_tui.patch.journal import Record
+from gptoss_tui.patch.journal import Record, new_record
 from gptoss_tui.patch.recover import Stuck, remove_folder, roll_back, tidy
-from gptoss_tui.patch.types import Plan
+from gptoss_tui.patch.types import Plan, Write
 from gptoss_tui.undo.database import Database, prune
 from gptoss_tui.undo.journal import TurnJournal, unfinished
 from gptoss_tui.undo.ledger import Ledger, goals, ledger_folders, ledgers
@@ -76,6 +76,15 @@ class UndoStore:
                 self._prune()
         except UndoError as error:
             raise PatchError(f"{REFUSED} {error.message}", hint=error.hint) from error
+
+    def note(self, writes: Sequence[Write], folders: Sequence[str] = ()) -> None:
+        """Keep what a command changed already under the current turn, as an edit that can be taken back.
+
+        Raises UndoError.
+        """
+        with self._ready():
+            TurnJournal(self._database, self._turn, "apply").noted(new_record(writes, folders), writes)
+            self._prune()
 
     def turns(self) -> tuple[TurnEdits, ...]:
         """Every turn whose edits are kept, the oldest first. Raises UndoError."""

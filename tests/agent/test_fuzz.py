@@ -17,6 +17,7 @@ import pytest
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Budget, Limits
 from gptoss_tui.agent.calls import CallRunner
+from gptoss_tui.agent.checkpoints import Checkpoints
 from gptoss_tui.agent.events import Event, ToolFinished
 from gptoss_tui.agent.history import History
 from gptoss_tui.agent.stream import SampledCall, StepStream
@@ -106,6 +107,7 @@ class Bench:
         runner = CallRunner(
             registry=self.registry,
             approvals=Approvals(),
+            checkpoints=Checkpoints(None),
             history=history,
             tokenizer=self.tokenizer,
             limits=self.limits,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 from gptoss_tui import patch
 from gptoss_tui.agent.agent import Agent
@@ -111,14 +112,9 @@ def build_registry(
     """
     builtin: list[BuiltinTools] = []
     if settings.python:
-        readable = workspace.root if settings.python_workspace else None
-        builtin.append(
-            Python(
-                settings.python_sandbox, settings.python_image, stateful=settings.python_stateful, workspace=readable
-            )
-        )
+        builtin.append(make_python(settings, workspace.root if settings.python_workspace else None))
     if settings.browser:
-        builtin.append(Browser(choose_backend(settings), _count_tokens))
+        builtin.append(make_browser(settings))
     functions = workspace_tools(workspace, edit=settings.apply_patch, write=write)
     if settings.offers_edit_file:
         functions = (*functions, EditFileTool(workspace, write))
@@ -128,6 +124,16 @@ def build_registry(
     # The built-in model was trained with a fixed set of tools, and is too small to learn others from their words.
     connected = () if settings.model == "nano" else mcp_servers((*load_servers(), *servers))
     return ToolRegistry(functions, builtin, connected)
+
+
+def make_python(settings: Settings, readable: Path | None) -> Python:
+    """The python tool of one conversation, which can read the folder `readable`."""
+    return Python(settings.python_sandbox, settings.python_image, stateful=settings.python_stateful, workspace=readable)
+
+
+def make_browser(settings: Settings) -> Browser:
+    """The browser of one conversation. Raises UsageError when its backend lacks a key or an address."""
+    return Browser(choose_backend(settings), _count_tokens)
 
 
 def _count_tokens(text: str) -> int:

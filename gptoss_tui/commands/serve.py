@@ -15,6 +15,7 @@ from gptoss_tui.sanitize import to_terminal_line
 if TYPE_CHECKING:
     from gptoss_tui.engine.types import LoadProgress
     from gptoss_tui.server.service import Service
+    from gptoss_tui.server.toolbox import OwnTools
     from gptoss_tui.settings import Settings
 
 KEY_VARIABLE = "GPTOSS_TUI_API_KEY"
@@ -51,6 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--max-waiting", type=int, default=64, metavar="N", help="requests that may wait, more get a 429 (default: 64)"
     )
+    parser.add_argument("--web-search", action="store_true", help="let responses search and read the web")
+    parser.add_argument("--code-interpreter", action="store_true", help="let responses run Python in its sandbox")
+    parser.add_argument("--no-store", action="store_true", help="keep no responses on disk, whatever requests say")
     parser.add_argument("--quiet", action="store_true", help="do not write a line about each request to stderr")
     parser.add_argument(
         "-r",
@@ -85,31 +89,51 @@ def run(args: argparse.Namespace) -> int:
     with listen(Address(args.host, args.port)) as sock:
         port = sock.getsockname()[1]
         url = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{port}"
-        service = build_service(settings, args.alias, args.max_waiting)
+        service = build_service(settings, args)
         asyncio.run(serve(service, rules, sock, _show, lambda: _ready(service, url)))
     return 0
 
 
-def build_service(settings: Settings, aliases: list[str], max_waiting: int) -> Service:
-    """The service that `settings` describe, not loaded yet."""
+def build_service(settings: Settings, args: argparse.Namespace) -> Service:
+    """The service that settings and flags describe, not loaded yet."""
     from gptoss_tui.agent.factory import default_sampling
     from gptoss_tui.engine.worker.client import EngineClient
     from gptoss_tui.harmony.tokenizer import load_tokenizer
     from gptoss_tui.server.gate import Gate
     from gptoss_tui.server.host import EngineHost
     from gptoss_tui.server.names import names_of
+    from gptoss_tui.server.responses.store import ResponseStore
     from gptoss_tui.server.sampling import Defaults
     from gptoss_tui.server.service import Service
 
     spec = settings.engine_spec()
+    store = None if args.no_store else ResponseStore()
+    if store is not None:
+        store.tidy()
     repeated = settings.repeated_tokens if settings.runaways != "off" else 0
     return Service(
         EngineHost(EngineClient(spec), load_tokenizer()),
-        Gate(waiting=max_waiting),
-        names_of(settings.model, aliases),
+        Gate(waiting=args.max_waiting),
+        names_of(settings.model, args.alias),
         Defaults(default_sampling(settings), repeated),
         settings.reasoning_effort,
+        store,
+        _own_tools(settings, web_search=args.web_search, code_interpreter=args.code_interpreter),
     )
+
+
+def _own_tools(settings: Settings, *, web_search: bool, code_interpreter: bool) -> OwnTools:
+    """The tools that the server runs itself, as the settings of the app say. Raises UsageError."""
+    from gptoss_tui.agent.factory import make_browser, make_python
+    from gptoss_tui.server.toolbox import OwnTools
+
+    tools = OwnTools()
+    if web_search:
+        make_browser(settings)  # what is missing is said now, not to the first client
+        tools.make["web_search"] = lambda: make_browser(settings)
+    if code_interpreter:
+        tools.make["code_interpreter"] = lambda: make_python(settings, None)
+    return tools
 
 
 def read_keys(path: Path | None) -> tuple[str, ...]:

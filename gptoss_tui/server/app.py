@@ -13,12 +13,13 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gptoss_tui import __version__
 from gptoss_tui.errors import GptOssError
-from gptoss_tui.server import guard
+from gptoss_tui.server import completions, guard
 from gptoss_tui.server.body import MAX_BYTES
 from gptoss_tui.server.chat.handler import create_completion
 from gptoss_tui.server.errors import ApiError, as_api_error
 from gptoss_tui.server.metrics import CONTENT_TYPE
 from gptoss_tui.server.outbox import encode
+from gptoss_tui.server.responses import handler as responses
 from gptoss_tui.server.service import SERVICE, Record, Service, record_of
 
 ACCESS_LOG = logging.getLogger("gptoss_tui.server.access")
@@ -42,6 +43,13 @@ def build_app(service: Service, rules: guard.Rules) -> web.Application:
             web.get("/v1/models", models),
             web.get("/v1/models/{model:.+}", model),
             web.post("/v1/chat/completions", create_completion),
+            web.post("/v1/completions", completions.create_completion),
+            web.post("/v1/responses", responses.create_response),
+            web.post("/v1/responses/input_tokens", responses.count_tokens),
+            web.get("/v1/responses/{id}", responses.get_response),
+            web.delete("/v1/responses/{id}", responses.delete_response),
+            web.post("/v1/responses/{id}/cancel", responses.cancel_response),
+            web.get("/v1/responses/{id}/input_items", responses.list_input_items),
         ]
     )
     return app
@@ -79,13 +87,7 @@ def _account(service: Service, record: Record, status: int) -> None:
     metrics.requests[record.route, status] += 1
     metrics.disconnects += status == 499
     for stats in record.stats:
-        metrics.tokens["prompt"] += stats.prompt_tokens
-        metrics.tokens["cached"] += stats.cached_tokens
-        metrics.tokens["generated"] += stats.generated_tokens
-        metrics.tokens["reasoning"] += stats.reasoning_tokens
-        metrics.waited.observe(stats.waited_seconds)
-        if stats.first_token_seconds is not None:
-            metrics.first_token.observe(stats.first_token_seconds)
+        metrics.count(stats)
     if record.stats:
         metrics.seconds.observe(time.monotonic() - record.began)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from gptoss_tui.engine.constraint import Grammar
 from gptoss_tui.harmony.messages import (
     DeveloperContent,
     Effort,
@@ -42,8 +43,7 @@ ChoiceMode = Literal["none", "auto", "required"]
 class OfferedTool:
     """A tool of the client. `recipient` is its name as the model calls it.
 
-    A function takes JSON that `parameters` describes, a custom tool any text. `grammar` is (syntax, definition) of what
-    a custom tool takes, syntax `lark` or `regex`.
+    A function takes JSON that `parameters` describes, a custom tool any text. `grammar` holds the model to it.
     """
 
     kind: ToolKind
@@ -52,8 +52,7 @@ class OfferedTool:
     description: str = ""
     namespace: str = ""
     parameters: Mapping[str, Any] | None = None
-    strict: bool = False
-    grammar: tuple[str, str] | None = None
+    grammar: Grammar | None = None
 
     @property
     def declaration(self) -> FunctionDeclaration:
@@ -62,7 +61,7 @@ class OfferedTool:
             return FunctionDeclaration(self.name, self.description, self.parameters)
         note = ""
         if self.grammar is not None:
-            note = f"\nThe text must match this {self.grammar[0]} grammar:\n{self.grammar[1]}"
+            note = f"\nThe text must match this {self.grammar.kind} grammar:\n{self.grammar.text}"
         return FunctionDeclaration(self.name, self.description + note, {"type": "string"})
 
 
@@ -93,6 +92,11 @@ class Dialogue:
             return ()
         return self.choice.only or tuple(tool.recipient for tool in self.tools)
 
+    @property
+    def arguments(self) -> dict[str, Grammar]:
+        """What calls of a recipient must look like."""
+        return {tool.recipient: tool.grammar for tool in self.tools if tool.grammar is not None}
+
     def tool(self, recipient: str) -> OfferedTool | None:
         """The tool that a recipient names."""
         return next((tool for tool in self.tools if tool.recipient == recipient), None)
@@ -106,9 +110,10 @@ class Dialogue:
             for name in namespaces
         )
         developer = None
-        if self.instructions or functions:
+        instructions = "\n\n".join(text for text in (self.instructions, self.answer.told) if text)
+        if instructions or functions:
             declared = ToolNamespace(FUNCTIONS, functions=functions) if functions else None
-            developer = DeveloperContent(self.instructions or None, declared)
+            developer = DeveloperContent(instructions or None, declared)
         return Preamble(SystemContent(self.effort, date, tools=(*builtin, *others)), developer)
 
 

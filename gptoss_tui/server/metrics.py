@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from gptoss_tui.server.turn import Stats
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -44,6 +46,16 @@ class Metrics:
         self.seconds = Histogram()
         self.first_token = Histogram()
         self.waited = Histogram()
+
+    def count(self, stats: Stats) -> None:
+        """A turn is over."""
+        self.tokens["prompt"] += stats.prompt_tokens
+        self.tokens["cached"] += stats.cached_tokens
+        self.tokens["generated"] += stats.generated_tokens
+        self.tokens["reasoning"] += stats.reasoning_tokens
+        self.waited.observe(stats.waited_seconds)
+        if stats.first_token_seconds is not None:
+            self.first_token.observe(stats.first_token_seconds)
 
     def lines(self, gauges: Iterable[tuple[str, str, float]]) -> Iterator[str]:
         """All of it; `gauges` are (name, help, value) as they are now."""

@@ -53,6 +53,7 @@ class Outbox:
         self._size = 0
         self._closed = False
         self._changed = asyncio.Event()
+        self._taken = asyncio.Event()
 
     def put(self, data: bytes) -> None:
         """Add something to send. Raises SlowReaderError when too much waits already."""
@@ -61,6 +62,12 @@ class Outbox:
         self._chunks.append(data)
         self._size += len(data)
         self._changed.set()
+
+    async def wait_for_room(self) -> None:
+        """Wait until half of the buffer is free: for who can wait, because what they send lies ready."""
+        while self._size > self._limit // 2:
+            self._taken.clear()
+            await self._taken.wait()
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -77,6 +84,7 @@ class Outbox:
         data = b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
+        self._taken.set()
         return data
 
 

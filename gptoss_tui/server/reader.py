@@ -9,6 +9,7 @@ from typing import Literal
 from gptoss_tui.engine.types import Token
 from gptoss_tui.harmony.parser import ContentDelta, MessageFinished, MessageStarted, StreamParser
 from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.server.stops import StopFilter
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
 
 Kind = Literal["reasoning", "preamble", "answer", "call", "foreign"]
@@ -60,8 +61,8 @@ class Reader:
         self._tokenizer = tokenizer
         self._parser = StreamParser(tokenizer)
         self._stops = tuple(stops)
+        self._filter = StopFilter(())
         self._open: Opened | None = None
-        self._held = ""
         self._shown: list[str] = []
         self._text: list[str] = []
         self._tokens: list[Token] = []
@@ -107,6 +108,7 @@ class Reader:
         match event:
             case MessageStarted():
                 self._open = Opened(_kind(event), event.recipient or "")
+                self._filter = StopFilter(self._stops if self._open.kind in TEXTS else ())
                 self.over = self._open.kind == "foreign"
                 if not self.over:
                     pieces.append(self._open)
@@ -125,12 +127,16 @@ class Reader:
         self._end_message(pieces, event.message.channel, complete=event.stop != "eos")
         self.over = self.over or kind in ("answer", "call", "foreign")
 
-    def _take_tokens(self, text: str, *, cut: bool) -> tuple[Token, ...]:
-        """The tokens of what is shown. While text is held back they wait; behind a cut they are left out."""
-        if self._held:
+    def _take_tokens(self, text: str) -> tuple[Token, ...]:
+        """The tokens of what is shown. While text is held back they wait; behind a stop they are left out."""
+        if self._filter.holding:
             return ()
         tokens, self._tokens = self._tokens, []
-        while cut and tokens and sum(len(self._tokenizer.token_bytes(t.id)) for t in tokens) > len(text.encode()):
+        while (
+            self._filter.found
+            and tokens
+            and sum(len(self._tokenizer.token_bytes(t.id)) for t in tokens) > len(text.encode())
+        ):
             tokens.pop()
         return tuple(tokens)
 
@@ -139,24 +145,22 @@ class Reader:
         closed = Closed(self._open.kind, "".join(self._shown), self._open.recipient, channel, complete)
         pieces.append(closed)
         self.closed.append(closed)
-        self._open, self._held, self._shown, self._tokens = None, "", [], []
+        self._open, self._shown, self._tokens = None, [], []
 
     def _flush(self, pieces: list[Piece], *, last: bool = False) -> None:
         """Give out the text that came, up to a stop sequence or what may become one."""
-        if self._open is None or not (self._text or (last and self._held)):
+        if self._open is None:
             return
-        text, self._text = self._held + "".join(self._text), []
-        kind, cut = self._open.kind, None
-        if self._stops and kind in TEXTS:
-            cut = _first_stop(text, self._stops)
-            keep = len(text) if last else len(text) - _beginning_of_stop(text, self._stops)
-            self._held = text[keep:] if cut is None else ""
-            text = text[:keep] if cut is None else text[:cut]
+        text = "".join(self._text)
+        self._text.clear()
+        text = self._filter.feed(text) if text else ""
+        if last:
+            text += self._filter.finish()
         if text:
             self._shown.append(text)
-            pieces.append(Delta(kind, text, self._take_tokens(text, cut=cut is not None)))
-        if cut is not None:
-            self._end_message(pieces, "final" if kind == "answer" else "commentary", complete=True)
+            pieces.append(Delta(self._open.kind, text, self._take_tokens(text)))
+        if self._filter.found:
+            self._end_message(pieces, "final" if self._open.kind == "answer" else "commentary", complete=True)
             self.over = self.stopped = True
 
 
@@ -168,19 +172,3 @@ def _kind(event: MessageStarted) -> Kind:
     if event.channel == "analysis":
         return "reasoning"
     return "preamble" if event.channel == "commentary" else "answer"
-
-
-def _first_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Where the first stop sequence begins."""
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return min(found) if found else None
-
-
-def _beginning_of_stop(text: str, stops: Sequence[str]) -> int:
-    """How many of the last characters may be the beginning of a stop sequence."""
-    return max((_overlap(text, stop) for stop in stops), default=0)
-
-
-def _overlap(text: str, stop: str) -> int:
-    longest = min(len(text), len(stop) - 1)
-    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -15,7 +15,10 @@ from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.gate import Gate, Ticket
 from gptoss_tui.server.host import EngineHost
 from gptoss_tui.server.metrics import Metrics
+from gptoss_tui.server.responses.run import Runs
+from gptoss_tui.server.responses.store import ResponseStore
 from gptoss_tui.server.sampling import Defaults
+from gptoss_tui.server.toolbox import OwnTools
 from gptoss_tui.server.turn import Stats
 
 
@@ -44,6 +47,7 @@ class Record:
 class Service:
     """The engine, its queue, and what holds for all requests. `names` are what the model answers to, the first its own.
 
+    Without `store` responses are not kept. `own` are tools of the server's own, `runs` the responses that are made now.
     `draining`: the server is about to end and takes nothing new.
     """
 
@@ -52,10 +56,13 @@ class Service:
     names: tuple[str, ...]
     defaults: Defaults = field(default_factory=Defaults)
     effort: Effort = "medium"
+    store: ResponseStore | None = None
+    own: OwnTools = field(default_factory=OwnTools)
     metrics: Metrics = field(default_factory=Metrics)
     created: int = field(default_factory=lambda: int(time.time()))
     draining: bool = False
-    active: set[asyncio.Task[object]] = field(default_factory=set)
+    active: set[asyncio.Task[Any]] = field(default_factory=set)
+    runs: Runs = field(default_factory=Runs)
 
     def model(self, fields: Fields) -> str:
         """The model that a request names, or the only one. Raises ApiError 404 when it is another one."""

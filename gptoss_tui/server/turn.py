@@ -26,6 +26,7 @@ from gptoss_tui.server.reader import TEXTS, Piece, Reader
 
 EndReason = Literal["stop", "call", "length", "loop"]
 
+MAX_TOOL_CALLS = 20
 MAX_STRAY_CALLS = 3
 """So often a model that calls what there is not is told so; then the turn ends with what it said."""
 
@@ -34,14 +35,16 @@ MAX_STRAY_CALLS = 3
 class Options:
     """How to answer: `max_tokens` for the whole turn, `stops` end an answer, `max_tool_calls` of the server's tools.
 
-    `repeated_tokens` that only repeat what stands before them end the turn (0: never).
+    `repeated_tokens` that only repeat what stands before them end the turn (0: never). Behind the prompt there must be
+    room for `min_room` tokens.
     """
 
     sampling: SamplingParams
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
-    max_tool_calls: int = 20
+    max_tool_calls: int = MAX_TOOL_CALLS
     repeated_tokens: int = 0
+    min_room: int = 1
 
 
 @dataclass(slots=True)
@@ -78,8 +81,8 @@ class Toolbox(Protocol):
         """What calls are addressed to."""
         ...
 
-    async def run(self, recipient: str, arguments: str) -> str:
-        """What the tool answers, in words for the model. Never raises for what the model did."""
+    async def run(self, recipient: str, arguments: str) -> tuple[str, tuple[str, ...]]:
+        """What the tool answers, in words for the model, and the addresses it has it from. Never raises."""
         ...
 
 
@@ -98,6 +101,7 @@ class ToolRan:
     recipient: str
     arguments: str
     output: str
+    sources: tuple[str, ...] = ()
 
 
 TurnEvent = Piece | ToolBegins | ToolRan | Ended
@@ -120,11 +124,10 @@ class Turn:
         self._known = {tool.recipient for tool in dialogue.tools} | set(toolbox.recipients if toolbox else ())
         self._conversation = converse(host, dialogue, toolbox)
         self._context = host.ready.context
-        self._automaton = self._what_may_come()
         self._detector = LoopDetector(options.repeated_tokens)
         self._reason: EndReason = "stop"
         self.stats = Stats(prompt_tokens=len(self._conversation.prompt_ids()))
-        if self.stats.prompt_tokens >= self._context:
+        if self.stats.prompt_tokens + options.min_room > self._context:
             raise too_long(self.stats.prompt_tokens, self._context)
 
     async def run(self) -> AsyncGenerator[TurnEvent, None]:
@@ -149,8 +152,8 @@ class Turn:
             if self.is_own(recipient) and own < self._options.max_tool_calls:
                 own += 1
                 yield ToolBegins(recipient, call.text)
-                output = await self._run_own(recipient, call.text)
-                yield ToolRan(recipient, call.text, output)
+                output, sources = await self._run_own(recipient, call.text)
+                yield ToolRan(recipient, call.text, output, sources)
             elif stray < MAX_STRAY_CALLS:
                 stray += 1
                 output = self._refusal(recipient)
@@ -171,21 +174,21 @@ class Turn:
         """Whether the server runs that tool."""
         return self._toolbox is not None and recipient in self._toolbox.recipients
 
-    async def _run_own(self, recipient: str, arguments: str) -> str:
+    async def _run_own(self, recipient: str, arguments: str) -> tuple[str, tuple[str, ...]]:
         assert self._toolbox is not None
-        output = await self._toolbox.run(recipient, arguments)
-        return fit_output(output, self._host.tokenizer, max(self._room() // 2, 1))
+        output, sources = await self._toolbox.run(recipient, arguments)
+        room = self._context - len(self._conversation.prompt_ids())
+        return fit_output(output, self._host.tokenizer, max(room // 2, 1)), sources
 
     async def _generate(self, reader: Reader, *, forced: bool) -> AsyncGenerator[Piece, None]:
         """One generation, in a slot of the engine."""
-        walk = Walk(self._automaton) if self._automaton is not None else None
+        walk = Walk(self._what_may_come())
         prompt = self._conversation.prompt_ids()
         if forced:
             header = final_header(self._host.tokenizer)
             prompt += header
             for token_id in header:
-                if walk is not None:
-                    walk.advance(token_id)
+                walk.advance(token_id)
             for piece in reader.feed([Token(token_id, 0.0) for token_id in header]):
                 yield piece
         params = replace(
@@ -193,7 +196,7 @@ class Turn:
             max_tokens=self._room(),
             stop_token_ids=STOP_TOKENS,
             keep_prefix=self._conversation.preamble_length,
-            constraint=walk.rest if walk is not None else None,
+            constraint=walk.rest,
         )
         self._reason = "stop"
         asked = time.monotonic()
@@ -258,9 +261,19 @@ class Turn:
         names = ", ".join(sorted(self._known))
         return f"There is no tool {recipient[:80]!r}. " + (f"Tools: {names}." if names else "There are no tools.")
 
-    def _what_may_come(self) -> TokenAutomaton | None:
-        recipients = [*self._dialogue.recipients, *(self._toolbox.recipients if self._toolbox else ())]
-        return message_automaton(self._host.tokenizer, recipients)
+    def _what_may_come(self) -> TokenAutomaton:
+        """What may follow in the next generation. A call that is required is made in the first one."""
+        dialogue, own = self._dialogue, self._toolbox.recipients if self._toolbox else ()
+        chosen = dialogue.choice
+        recipients = () if chosen.mode == "none" else chosen.only or (*dialogue.recipients, *own)
+        return message_automaton(
+            self._host.tokenizer,
+            recipients,
+            answer=dialogue.answer.grammar,
+            arguments=dialogue.arguments,
+            thinks=dialogue.thinks,
+            must_call=chosen.mode == "required" and not self.stats.generations,
+        )
 
 
 def converse(host: EngineHost, dialogue: Dialogue, toolbox: Toolbox | None = None) -> Conversation:

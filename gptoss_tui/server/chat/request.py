@@ -22,7 +22,7 @@ from gptoss_tui.server.dialogue import (
 from gptoss_tui.server.errors import invalid
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops
-from gptoss_tui.server.schema import read_format
+from gptoss_tui.server.schema import arguments_grammar, input_grammar, read_format
 from gptoss_tui.server.turn import Options
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
@@ -88,13 +88,14 @@ def _tool(tool: Fields) -> OfferedTool:
 def _function(function: Fields) -> OfferedTool:
     name = tool_name(function)
     parameters = function.child("parameters")
+    schema = parameters.values if parameters is not None else None
     return OfferedTool(
         "function",
         name,
         f"functions.{name}",
         function.text("description") or "",
-        parameters=parameters.values if parameters is not None else None,
-        strict=function.flag("strict", False),
+        parameters=schema,
+        grammar=arguments_grammar(function, schema, strict=function.flag("strict", False)),
     )
 
 
@@ -105,7 +106,7 @@ def _custom(custom: Fields) -> OfferedTool:
     if style is not None and style.choice("type", ("text", "grammar")) == "grammar":
         definition = style.required_child("grammar")
         syntax = definition.choice("syntax", ("lark", "regex")) or "lark"
-        grammar = (syntax, definition.required_text("definition"))
+        grammar = input_grammar(definition, syntax, definition.required_text("definition"))
     return OfferedTool("custom", name, f"functions.{name}", custom.text("description") or "", grammar=grammar)
 
 

@@ -1,0 +1,131 @@
+"""Responses on disk, so that a later request can go on from them: one file each, for its owner's eyes only."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from platformdirs import user_state_path
+
+from gptoss_tui.errors import SessionError
+from gptoss_tui.server.errors import ApiError, invalid
+from gptoss_tui.server.responses.ids import is_response_id, response_of
+
+DIRECTORY_VARIABLE: Final = "GPTOSS_TUI_RESPONSES"
+KEEP_DAYS = 30
+KEEP_FILES = 10_000
+_MAX_CHAIN = 10_000
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A response, what its request brought, and whose it is (`Access.key`)."""
+
+    response: Mapping[str, Any]
+    input: tuple[Mapping[str, Any], ...]
+    owner: str = ""
+
+    @property
+    def previous(self) -> str | None:
+        """The response that it goes on from."""
+        previous: str | None = self.response.get("previous_response_id")
+        return previous
+
+
+def responses_directory() -> Path:
+    """Where responses are kept: `$GPTOSS_TUI_RESPONSES`, or the user's state directory."""
+    named = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(named).expanduser() if named else user_state_path("gptoss-tui", appauthor=False) / "responses"
+
+
+class ResponseStore:
+    """A folder of responses. Writing replaces a file as a whole; what is damaged is as good as not there."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory or responses_directory()
+
+    def save(self, stored: Stored) -> None:
+        """Keep a response. Raises SessionError when that cannot be done."""
+        path = self._path(str(stored.response["id"]))
+        body = {"version": _VERSION, "owner": stored.owner, "input": stored.input, "response": stored.response}
+        data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor, name = tempfile.mkstemp(dir=self._directory, suffix=".new")  # only its owner may read it
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                os.replace(name, path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise SessionError(f"The response cannot be stored: {error}", hint="send 'store': false") from error
+
+    def load(self, response_id: str, owner: str) -> Stored | None:
+        """A response of that owner, or None."""
+        if not is_response_id(response_id):
+            return None
+        try:
+            body = json.loads(self._path(response_id).read_text(encoding="utf-8"))
+            stored = Stored(body["response"], tuple(body["input"]), body["owner"])
+            known = body["version"] == _VERSION and isinstance(stored.response.get("output"), list)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return stored if known and stored.owner == owner else None
+
+    def delete(self, response_id: str, owner: str) -> bool:
+        """Forget a response; False when there is none."""
+        if self.load(response_id, owner) is None:
+            return False
+        self._path(response_id).unlink(missing_ok=True)
+        return True
+
+    def context(self, response_id: str, owner: str) -> list[Mapping[str, Any]]:
+        """All items up to the end of a response, oldest first. Raises ApiError when one of the chain is not there."""
+        parts: list[list[Mapping[str, Any]]] = []
+        wanted: str | None = response_id
+        while wanted is not None and len(parts) < _MAX_CHAIN:
+            stored = self.load(wanted, owner)
+            if stored is None:
+                raise invalid(
+                    f"Previous response with id '{wanted[:80]}' not found.",
+                    "previous_response_id",
+                    "previous_response_not_found",
+                )
+            parts.append([*stored.input, *stored.response["output"]])
+            wanted = stored.previous
+        return [item for part in reversed(parts) for item in part]
+
+    def item(self, item_id: str, owner: str) -> Mapping[str, Any]:
+        """An item by its id. Raises ApiError when it is not stored."""
+        stored = self.load(response_of(item_id) or "", owner)
+        items = (*stored.input, *stored.response["output"]) if stored is not None else ()
+        found: Mapping[str, Any] | None = next((item for item in items if item.get("id") == item_id), None)
+        if found is None:
+            raise ApiError(404, f"Item with id '{item_id[:80]}' not found.", param="input", code="item_not_found")
+        return found
+
+    def tidy(self) -> None:
+        """Forget what is older than `KEEP_DAYS`, and the oldest beyond `KEEP_FILES`."""
+        oldest = time.time() - KEEP_DAYS * 86400
+        for number, (modified, path) in enumerate(sorted(self._files(), reverse=True)):
+            if number >= KEEP_FILES or modified < oldest:
+                path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[tuple[float, Path]]:
+        try:
+            for entry in os.scandir(self._directory):
+                yield entry.stat().st_mtime, Path(entry.path)
+        except OSError:
+            return
+
+    def _path(self, response_id: str) -> Path:
+        return self._directory / f"{response_id}.json"

@@ -1,0 +1,27 @@
+"""Summaries of thoughts, for clients that show those and not the thoughts.
+
+Nothing is written that the model did not write: a summary is the thought's first and last sentence, or all of it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SENTENCE = re.compile(r"[^.!?\n]*[.!?]+(?=\s|$)|[^.!?\n]+$|[^\n]+(?=\n)")
+_MOST = 200
+
+
+def summarize(thought: str, wanted: str) -> str:
+    """`detailed` is the whole thought, `concise` and `auto` its first and last sentence, `none` nothing."""
+    text = thought.strip()
+    if wanted == "none" or not text:
+        return ""
+    if wanted == "detailed":
+        return text
+    sentences = [found.strip() for found in _SENTENCE.findall(text) if found.strip()] or [text]
+    ends = [sentences[0]] if len(sentences) == 1 else [sentences[0], sentences[-1]]
+    return " … ".join(_cut(sentence) for sentence in ends)
+
+
+def _cut(sentence: str) -> str:
+    return sentence if len(sentence) <= _MOST else f"{sentence[:_MOST].rstrip()}…"

@@ -1,0 +1,43 @@
+"""Stop sequences in a text that comes in pieces: nothing is shown that may be the beginning of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class StopFilter:
+    """Gives text out up to the first stop sequence, which is `found` then."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+        self.found = False
+
+    @property
+    def holding(self) -> bool:
+        """Whether text is held back."""
+        return bool(self._held)
+
+    def feed(self, text: str) -> str:
+        """What of the text so far can be shown now."""
+        if self.found or not self._stops:
+            return "" if self.found else text
+        text, self._held = self._held + text, ""
+        begins = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if begins:
+            self.found = True
+            return text[: min(begins)]
+        keep = len(text) - max(_overlap(text, stop) for stop in self._stops)
+        self._held = text[keep:]
+        return text[:keep]
+
+    def finish(self) -> str:
+        """The text is over: what was held back was no stop sequence."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many of the last characters of `text` are the first of `stop`."""
+    longest = min(len(text), len(stop) - 1)
+    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -1,4 +1,4 @@
-// What happens to results on their way to memory. Included by the units of instruction sets, each of which has its own
+// What kernels share: fetching ahead, and what happens to results on their way to memory. Included by the units of instruction sets, each of which has its own
 // copy: the loops are plain, the compiler makes vectors of them.
 #pragma once
 
@@ -31,6 +31,15 @@ inline float exp_within(float x) {
 
 inline float at_most(float x, float most) { return x < most ? x : most; }
 inline float at_least(float x, float least) { return x > least ? x : least; }
+
+// Lines that each of so many steps has to fetch.
+inline int lines_of(const Ahead& ahead, int64_t steps) {
+  const int64_t lines = (ahead.end - ahead.at + 63) / 64, each = (lines + steps - 1) / steps;
+  return static_cast<int>(each < 8 ? each : 8);
+}
+inline void fetch(Ahead& ahead, int lines) {
+  for (int i = 0; i < lines && ahead.at < ahead.end; i++, ahead.at += 64) __builtin_prefetch(ahead.at, 0, 2);
+}
 
 // `c` holds kStrip results of each of `count` tokens; they go to rows `first` and on of the output.
 inline void finish(const float* c, int32_t first, int32_t count, const Output& output) {

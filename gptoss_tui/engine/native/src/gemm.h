@@ -16,6 +16,11 @@ struct Strip {
   const float* scales[2];
 };
 
+// Weights that are read after this strip: they are fetched into the cache bit by bit while it is multiplied.
+struct Ahead {
+  const uint8_t *at, *end;
+};
+
 // Where the rows of a product go, and what is done to them on the way.
 struct Output {
   float* y;           // row of the first token, column of the strip's first result
@@ -36,7 +41,8 @@ struct Gemm {
   void (*pack)(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile);
   Strip (*unpack)(Kind kind, const uint8_t* const* groups, int64_t columns, void* panel);
   // Multiplies a strip with `count` tokens, packed one tile after the other, the heights as `tile_height` says.
-  void (*multiply)(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output);
+  void (*multiply)(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
+                   Ahead ahead);
 };
 
 // Tiles are as even as can be: 13 tokens in tiles of at most 12 are 7 and 6, since a tile of one is slow.
@@ -60,6 +66,10 @@ extern const Gemm* const kFloatAvx512;
 extern const Gemm* const kBytesAvx512;   // activations as int8 in groups of 32 (VNNI): kMxfp4 and kInt8
 extern const Gemm* const kPairsBf16;     // activations as bf16 (VDPBF16PS): kMxfp4 and kBf16
 extern const Gemm* const kSplitBf16;     // activations as the sum of two bf16
+extern const Gemm* const kTilesAmx;      // bf16 in AMX tiles, any kind of weight
+extern const Gemm* const kSplitTilesAmx;
+extern const Gemm* const kTilesWritten;  // the same with the tiles' instructions written out: slow, for tests
+extern const Gemm* const kSplitTilesWritten;
 extern const Attention* const kAttentionScalar;  // in float32
 extern const Attention* const kAttentionAvx2;
 extern const Attention* const kAttentionAvx512;

@@ -25,12 +25,13 @@ constexpr float kLeastScale = 0x1p-60f;
 int32_t offset_of(Kind kind) { return kind == Kind::kMxfp4 ? 12 : 128; }
 
 template <int Rows, bool Shift>
-void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* c) {
+void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* c, Ahead& ahead, int lines) {
   const uint8_t* w[2] = {static_cast<const uint8_t*>(strip.values[0]), static_cast<const uint8_t*>(strip.values[1])};
   const float* s[2] = {strip.scales[0], strip.scales[1]};
   __m512 total[Rows][2];
   for (int r = 0; r < Rows; r++) total[r][0] = total[r][1] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; b++, a += kWords * Rows) {
+    fetch(ahead, lines);
     __m512i sum[Rows][2];
     for (int r = 0; r < Rows; r++) sum[r][0] = sum[r][1] = _mm512_set1_epi32(a[9 * Rows + r]);
 #pragma GCC unroll 8
@@ -59,7 +60,7 @@ void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* 
   }
 }
 
-using TileFunction = void (*)(const Strip&, const int32_t*, int64_t, float*);
+using TileFunction = void (*)(const Strip&, const int32_t*, int64_t, float*, Ahead&, int);
 template <bool Shift, int... Rows>
 constexpr std::array<TileFunction, kRows> tile_functions(std::integer_sequence<int, Rows...>) {
   return {multiply_tile<Rows + 1, Shift>...};
@@ -69,14 +70,16 @@ constexpr auto kScaleTiles = tile_functions<false>(std::make_integer_sequence<in
 
 size_t row_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns / kBlock) * kWords * 4; }
 
-void multiply(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output) {
+void multiply(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
+              Ahead ahead) {
   const auto& functions = kind == Kind::kMxfp4 ? kShiftTiles : kScaleTiles;
   const int32_t tiles = tile_count(count, kRows);
+  const int lines = lines_of(ahead, tiles * (columns / kBlock));
   for (int32_t tile = 0; tile < tiles; tile++) {
     const int32_t first = tile_begin(count, kRows, tile), rows = tile_begin(count, kRows, tile + 1) - first;
     alignas(64) float c[kRows * kStrip];
     const auto* a = static_cast<const int32_t*>(packed) + first * (columns / kBlock) * kWords;
-    functions[rows - 1](strip, a, columns / kBlock, c);
+    functions[rows - 1](strip, a, columns / kBlock, c, ahead, lines);
     finish(c, first, rows, output);
   }
 }

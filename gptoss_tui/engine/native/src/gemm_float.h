@@ -55,7 +55,7 @@ constexpr std::array<TileFunction, kRows> tile_functions(std::integer_sequence<i
 }
 constexpr auto kTiles = tile_functions(std::make_integer_sequence<int, kRows>());  // of 1, 2, ... rows
 
-void multiply(Kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output) {
+void multiply(Kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output, Ahead) {
   const float* a = static_cast<const float*>(packed);
   const float* const panel[2] = {static_cast<const float*>(strip.values[0]), static_cast<const float*>(strip.values[1])};
   const int32_t tiles = tile_count(count, kRows);

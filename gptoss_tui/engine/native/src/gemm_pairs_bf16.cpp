@@ -12,12 +12,13 @@ namespace {
 constexpr int kRows = 12;
 
 template <int Rows, int Parts>
-void multiply_tile(const Strip& strip, const int32_t* a, int64_t pairs, float* c) {
+void multiply_tile(const Strip& strip, const int32_t* a, int64_t pairs, float* c, Ahead& ahead, int lines) {
   const auto* w0 = static_cast<const uint8_t*>(strip.values[0]);
   const auto* w1 = static_cast<const uint8_t*>(strip.values[1]);
   __m512 sum[Rows][2];
   for (int r = 0; r < Rows; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
   for (int64_t p = 0; p < pairs; p++, a += Rows * Parts) {
+    if (p % (kBlock / 2) == 0) fetch(ahead, lines);
     const auto first = (__m512bh)_mm512_loadu_si512(w0 + p * 64);
     const auto second = (__m512bh)_mm512_loadu_si512(w1 + p * 64);
     for (int part = 0; part < Parts; part++) {
@@ -34,7 +35,7 @@ void multiply_tile(const Strip& strip, const int32_t* a, int64_t pairs, float* c
   }
 }
 
-using TileFunction = void (*)(const Strip&, const int32_t*, int64_t, float*);
+using TileFunction = void (*)(const Strip&, const int32_t*, int64_t, float*, Ahead&, int);
 template <int Parts, int... Rows>
 constexpr std::array<TileFunction, kRows> tile_functions(std::integer_sequence<int, Rows...>) {
   return {multiply_tile<Rows + 1, Parts>...};
@@ -48,13 +49,15 @@ size_t row_bytes(Kind, int64_t columns) {
 }
 
 template <int Parts>
-void multiply(Kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output) {
+void multiply(Kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
+              Ahead ahead) {
   const int32_t tiles = tile_count(count, kRows);
+  const int lines = lines_of(ahead, tiles * (columns / kBlock));
   for (int32_t tile = 0; tile < tiles; tile++) {
     const int32_t first = tile_begin(count, kRows, tile), rows = tile_begin(count, kRows, tile + 1) - first;
     alignas(64) float c[kRows * kStrip];
     const auto* a = static_cast<const int32_t*>(packed) + first * (columns / 2) * Parts;
-    kTiles<Parts>[rows - 1](strip, a, columns / 2, c);
+    kTiles<Parts>[rows - 1](strip, a, columns / 2, c, ahead, lines);
     finish(c, first, rows, output);
   }
 }

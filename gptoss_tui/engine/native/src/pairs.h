@@ -37,28 +37,40 @@ inline __m512i pack_rest(Kind kind, const float* x) {
   return kind == Kind::kMxfp4 ? _mm512_permutexvar_epi16(pair_columns(), rest) : rest;
 }
 
+// A block's four vectors of nibbles as 16 pairs. The table has each E2M1 number twice, since its index has five bits; `by`
+// turns a number of the table into one times its row's scale.
+template <class Scale>
+inline void pairs_of_block(const uint8_t* nibbles, __m512i table, Scale by, uint8_t* out) {
+  for (int j = 0; j < 4; j++) {
+    const __m512i bits = _mm512_loadu_si512(nibbles + j * 64);
+#pragma GCC unroll 4
+    for (int n = 0; n < 4; n++) {
+      const __m512i value = _mm512_permutexvar_epi16(_mm512_srli_epi16(bits, static_cast<unsigned>(4 * n)), table);
+      _mm512_storeu_si512(out + (4 * j + n) * 64, by(value));
+    }
+  }
+}
+
 inline void pairs_of_mxfp4(const uint8_t* group, int64_t columns, uint8_t* out) {
-  // E2M1 numbers as bf16, twice.
-  const __m256i half = _mm256_setr_epi16(0, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0, -0x8000, -0x4100, -0x4080,
+  // There is no -0, so that 0 is the only number without an exponent.
+  const __m256i half = _mm256_setr_epi16(0, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0, 0, -0x4100, -0x4080,
                                          -0x4040, -0x4000, -0x3fc0, -0x3f80, -0x3f40);
   const __m512i table = _mm512_inserti64x4(_mm512_castsi256_si512(half), half, 1);
-  const __m512i low = _mm512_set1_epi16(15), magnitude = _mm512_set1_epi16(0x7fff);
   const int64_t blocks = columns / kBlock;
   const uint8_t* exponents = group + blocks * 256;
   for (int64_t b = 0; b < blocks; b++) {
+    // A scale is a difference of exponents. Below 2 ** -124 and above 2 ** 125 a bf16 would not hold the products.
     __m512i by = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(exponents + b * kGroup)));
-    // What is added to the exponents of a row's pair. Below 2 ** -124 and above 2 ** 125 a bf16 would not hold it.
     by = _mm512_min_epi32(_mm512_max_epi32(by, _mm512_set1_epi32(3)), _mm512_set1_epi32(252));
-    by = _mm512_slli_epi32(_mm512_sub_epi32(by, _mm512_set1_epi32(127)), 7);
+    by = _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(127), by), 7);
+    const bool shrinks = _mm512_cmplt_epi32_mask(by, _mm512_setzero_si512()) == 0;
     by = _mm512_or_si512(_mm512_slli_epi32(by, 16), _mm512_and_si512(by, _mm512_set1_epi32(0xffff)));
-    for (int j = 0; j < 4; j++) {
-      const __m512i bits = _mm512_loadu_si512(group + b * 256 + j * 64);
-#pragma GCC unroll 4
-      for (int n = 0; n < 4; n++) {
-        const __m512i value = _mm512_permutexvar_epi16(_mm512_and_si512(_mm512_srli_epi16(bits, 4 * n), low), table);
-        const __mmask32 not_zero = _mm512_test_epi16_mask(value, magnitude);
-        _mm512_storeu_si512(out + (b * 16 + 4 * j + n) * 64, _mm512_mask_add_epi16(value, not_zero, value, by));
-      }
+    if (shrinks) {  // as good as always: then 0 stays 0 by itself, since differences below 0 are 0
+      pairs_of_block(group + b * 256, table, [by](__m512i v) { return _mm512_subs_epu16(v, by); }, out + b * 1024);
+    } else {
+      pairs_of_block(group + b * 256, table,
+                     [by](__m512i v) { return _mm512_mask_sub_epi16(v, _mm512_test_epi16_mask(v, v), v, by); },
+                     out + b * 1024);
     }
   }
 }

@@ -19,7 +19,13 @@ const Attention* const kAttentionAvx512 = nullptr;
 #ifndef NATIVE_BF16
 const Gemm* const kPairsBf16 = nullptr;
 const Gemm* const kSplitBf16 = nullptr;
+const Gemm* const kTilesWritten = nullptr;
+const Gemm* const kSplitTilesWritten = nullptr;
 const Attention* const kAttentionBf16 = nullptr;
+#endif
+#ifndef NATIVE_AMX
+const Gemm* const kTilesAmx = nullptr;
+const Gemm* const kSplitTilesAmx = nullptr;
 #endif
 
 namespace {
@@ -68,40 +74,68 @@ void pack_tiles(Product& p) {
   }
 }
 
-void multiply_strip(Product& p, int32_t expert, int64_t strip, void* panel) {
+// A strip of an expert that has tokens; expert -1: there are no more.
+struct Task {
+  int32_t expert = -1;
+  int64_t strip = 0;
+};
+
+// Strips are counted through all experts that have tokens; each thread walks them and takes those that it draws.
+struct Walk {
+  Product& p;
+  int32_t expert = 0;
+  int64_t passed = 0;
+
+  Task next() {
+    const int64_t drawn = p.next_strip.fetch_add(1, std::memory_order_relaxed), strips = strips_of(*p.w);
+    for (; expert < p.w->experts; expert++) {
+      if (p.first[expert + 1] == p.first[expert]) continue;
+      if (drawn < passed + strips) return {expert, drawn - passed};
+      passed += strips;
+    }
+    return {};
+  }
+};
+
+const uint8_t* weights_of(const Product& p, const Task& task) {
+  return p.w->data + task.expert * p.w->matrix_bytes + 2 * task.strip * p.w->group_bytes;
+}
+
+void multiply_strip(Product& p, const Task& task, void* panel, const Ahead& ahead) {
   const Matrix& w = *p.w;
-  const int64_t group = 2 * strip, groups = w.rows / kGroup;
-  const uint8_t* data = w.data + expert * w.matrix_bytes + group * w.group_bytes;
-  const bool whole = group + 1 < groups;
+  const uint8_t* data = weights_of(p, task);
+  const bool whole = 2 * task.strip + 1 < w.rows / kGroup;
   // Half a strip is multiplied as if its group were there twice.
   const uint8_t* const pair[2] = {data, whole ? data + w.group_bytes : data};
   alignas(64) float bias[kStrip] = {};
   if (w.bias != nullptr) {
-    const float* from = w.bias + expert * w.rows + group * kGroup;
+    const float* from = w.bias + task.expert * w.rows + task.strip * kStrip;
     for (int i = 0; i < (whole ? kStrip : kGroup); i++) bias[i] = from[i];
   }
-  const int32_t begin = p.first[expert], count = p.first[expert + 1] - begin;
+  const int32_t begin = p.first[task.expert], count = p.first[task.expert + 1] - begin;
   Output output;
-  output.y = p.y + begin * p.y_stride + strip * (p.swiglu ? kGroup : kStrip);
+  output.y = p.y + begin * p.y_stride + task.strip * (p.swiglu ? kGroup : kStrip);
   output.stride = p.y_stride;
   output.bias = bias;
   output.columns = whole ? kStrip : kGroup;
   output.swiglu = p.swiglu;
   output.limit = p.limit;
   const Strip ready = p.gemm->unpack(w.kind, pair, w.columns, panel);
-  p.gemm->multiply(w.kind, ready, w.columns, p.packed + static_cast<size_t>(begin) * p.row_bytes, count, output);
+  const uint8_t* packed = p.packed + static_cast<size_t>(begin) * p.row_bytes;
+  p.gemm->multiply(w.kind, ready, w.columns, packed, count, output, ahead);
 }
 
 void multiply_strips(Product& p, void* panel) {
-  const int64_t strips = strips_of(*p.w);
-  int64_t drawn = p.next_strip.fetch_add(1, std::memory_order_relaxed), passed = 0;
-  for (int32_t e = 0; e < p.w->experts; e++) {
-    if (p.first[e + 1] == p.first[e]) continue;
-    while (drawn < passed + strips) {
-      multiply_strip(p, e, drawn - passed, panel);
-      drawn = p.next_strip.fetch_add(1, std::memory_order_relaxed);
+  Walk walk{p};
+  for (Task task = walk.next(), next; task.expert >= 0; task = next) {
+    next = walk.next();
+    Ahead ahead{};
+    if (next.expert >= 0) {
+      const bool whole = 2 * next.strip + 1 < p.w->rows / kGroup;
+      ahead.at = weights_of(p, next);
+      ahead.end = ahead.at + (whole ? 2 : 1) * p.w->group_bytes;
     }
-    passed += strips;
+    multiply_strip(p, task, panel, ahead);
   }
 }
 
@@ -147,13 +181,17 @@ void run_attention(void* context, int thread, int) {
 // Rows up to which a dense matrix is multiplied exactly: the router's choice of experts is not to depend on rounding.
 constexpr int64_t kFewRows = 256;
 
-// The fastest table for a kind of matrix at an instruction set, of those that were built.
-const Gemm* choose(Isa isa, Precision precision, Kind kind) {
+// The fastest table for a kind of matrix at an instruction set, of those that were built. Int8 weights have more bits
+// than bf16, so that their exact products are in float32.
+const Gemm* choose(Isa isa, Precision precision, Kind kind, bool written) {
   const bool fast = precision == Precision::kFast;
+  if (written && (fast || kind != Kind::kInt8)) return fast ? kTilesWritten : kSplitTilesWritten;
   const Gemm* wanted[4] = {};
   int count = 0;
   switch (isa) {
     case Isa::kAmx:
+      if (fast || kind != Kind::kInt8) wanted[count++] = fast ? kTilesAmx : kSplitTilesAmx;
+      [[fallthrough]];
     case Isa::kAvx512Bf16:
       if (fast && kind != Kind::kBf16) wanted[count++] = kBytesAvx512;
       if (kind != Kind::kInt8) wanted[count++] = fast ? kPairsBf16 : kSplitBf16;
@@ -181,26 +219,26 @@ const Attention* choose_attention(Isa isa, Precision precision, bool wide) {
   return chosen == nullptr ? kAttentionScalar : chosen;
 }
 
-template <Isa isa, Precision precision>
+template <Isa isa, Precision precision, bool written>
 void dense(Pool* pool, const Matrix& w, const float* x, int64_t x_stride, int32_t tokens, float* y, int64_t y_stride) {
   const int32_t first[2] = {0, tokens};
-  const Gemm* gemm = choose(isa, w.rows <= kFewRows ? Precision::kExact : precision, w.kind);
+  const Gemm* gemm = choose(isa, w.rows <= kFewRows ? Precision::kExact : precision, w.kind, written);
   Product p{gemm, pool, &w, first, nullptr, x, x_stride, y, y_stride, false, 0.0f, 0, nullptr};
   start(p, tokens);
 }
 
-template <Isa isa, Precision precision>
+template <Isa isa, Precision precision, bool written>
 void experts_up(Pool* pool, const Matrix& w, const Routing& routing, const float* x, int64_t x_stride, float* h,
                 int64_t h_stride, float limit) {
-  const Gemm* gemm = choose(isa, precision, w.kind);
+  const Gemm* gemm = choose(isa, precision, w.kind, written);
   Product p{gemm, pool, &w, routing.first, routing.token, x, x_stride, h, h_stride, true, limit, 0, nullptr};
   start(p, routing.tokens * routing.per_token);
 }
 
-template <Isa isa, Precision precision>
+template <Isa isa, Precision precision, bool written>
 void experts_down(Pool* pool, const Matrix& w, const Routing& routing, const float* h, int64_t h_stride, float* y,
                   int64_t y_stride) {
-  const Gemm* gemm = choose(isa, precision, w.kind);
+  const Gemm* gemm = choose(isa, precision, w.kind, written);
   Product p{gemm, pool, &w, routing.first, nullptr, h, h_stride, y, y_stride, false, 0.0f, 0, nullptr};
   start(p, routing.tokens * routing.per_token);
 }
@@ -211,24 +249,34 @@ void attend(Pool* pool, const ChunkAttention& chunk) {
   pool_run(pool, run_attention, &attending);
 }
 
-template <Isa isa, Precision precision>
+template <Isa isa, Precision precision, bool written = false>
 constexpr PrefillKernels table(const char* name) {
-  return {name, dense<isa, precision>, experts_up<isa, precision>, experts_down<isa, precision>, attend<isa, precision>};
+  return {name, dense<isa, precision, written>, experts_up<isa, precision, written>,
+          experts_down<isa, precision, written>, attend<isa, precision>};
 }
+
+constexpr auto kExact = Precision::kExact, kFast = Precision::kFast;
 
 }  // namespace
 
+const PrefillKernels* written_kernels(Precision precision) {
+  static constexpr PrefillKernels kWritten[2] = {table<Isa::kAmx, kExact, true>("two bf16, written tiles"),
+                                                 table<Isa::kAmx, kFast, true>("bf16, written tiles")};
+  return kTilesWritten == nullptr ? nullptr : &kWritten[precision == kFast];
+}
+
 const PrefillKernels* prefill_kernels(Isa isa, Precision precision) {
-  static constexpr auto kExact = Precision::kExact, kFast = Precision::kFast;
   static constexpr PrefillKernels kScalar = table<Isa::kScalar, kExact>("float");
   static constexpr PrefillKernels kAvx2 = table<Isa::kAvx2, kExact>("float, AVX2");
   static constexpr PrefillKernels kAvx512[2] = {table<Isa::kAvx512, kExact>("float, AVX-512"),
                                                 table<Isa::kAvx512, kFast>("int8, AVX-512 VNNI")};
+  static constexpr PrefillKernels kAmx[2] = {table<Isa::kAmx, kExact>("two bf16, AMX"),
+                                             table<Isa::kAmx, kFast>("bf16, AMX")};
   static constexpr PrefillKernels kBf16[2] = {table<Isa::kAvx512Bf16, kExact>("two bf16, AVX-512 BF16"),
                                               table<Isa::kAvx512Bf16, kFast>("int8 and bf16, AVX-512")};
   const int fast = precision == kFast;
   switch (isa) {
-    case Isa::kAmx:
+    case Isa::kAmx: return &kAmx[fast];
     case Isa::kAvx512Bf16: return &kBf16[fast];
     case Isa::kAvx512: return &kAvx512[fast];
     case Isa::kAvx2: return &kAvx2;

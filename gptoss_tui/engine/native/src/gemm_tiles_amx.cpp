@@ -1,0 +1,49 @@
+// Products in tiles with AMX. Its instructions are written as assembly: the compilers' functions take the numbers of tiles
+// only as literals, and GCC 12's _tile_loadconfig takes 8 of the 64 bytes of its operand for read, so that the stores to
+// the rest vanish.
+#include "gemm_tiles.h"
+
+namespace native {
+namespace {
+
+struct AmxTiles {
+  struct alignas(64) Configuration {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  };
+  static_assert(sizeof(Configuration) == 64);
+
+  static void begin() {
+    const Configuration configuration;
+    asm volatile("ldtilecfg %0" : : "m"(configuration) : "memory");
+  }
+  static void end() { asm volatile("tilerelease" : : : "memory"); }
+
+  template <int T>
+  static void zero() {
+    asm volatile("tilezero %%tmm%c0" : : "i"(T));
+  }
+  template <int T>
+  static void load(const void* from, int64_t stride) {
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(T) : "memory");
+  }
+  template <int T>
+  static void store(void* to, int64_t stride) {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(stride), "i"(T) : "memory");
+  }
+  template <int C, int A, int B>
+  static void dot() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
+  }
+};
+
+constexpr Gemm kOne = tile_gemm<AmxTiles, 1>("bf16-amx");
+constexpr Gemm kTwo = tile_gemm<AmxTiles, 2>("bf16x2-amx");
+
+}  // namespace
+
+extern const Gemm* const kTilesAmx = &kOne;
+extern const Gemm* const kSplitTilesAmx = &kTwo;
+
+}  // namespace native

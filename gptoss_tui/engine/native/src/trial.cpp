@@ -1,0 +1,78 @@
+// Prefill's kernels alone, as tests and measurements call them.
+#include <chrono>
+
+#include "abi.h"
+#include "kernels.h"
+#include "pool.h"
+
+namespace native {
+namespace {
+
+const PrefillKernels* kernels_for(const gt_trial& trial) {
+  const Precision precision = trial.exact != 0 ? Precision::kExact : Precision::kFast;
+  const auto isa = static_cast<Isa>(trial.isa);
+  if (trial.written != 0) return isa_runs(Isa::kAvx512Bf16) ? written_kernels(precision) : nullptr;
+  return isa_available(isa) ? prefill_kernels(isa, precision) : nullptr;
+}
+
+// Seconds of the fastest of `repeat` runs of `work(pool, kernels)`.
+template <typename Work>
+double fastest(const gt_trial& trial, Work work) {
+  const PrefillKernels* kernels = kernels_for(trial);
+  Pool* pool = kernels == nullptr ? nullptr : pool_new(trial.threads, false);
+  if (pool == nullptr) return -1;
+  double best = -1;
+  for (int32_t i = 0; i < trial.repeat; i++) {
+    const auto start = std::chrono::steady_clock::now();
+    work(pool, *kernels);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (best < 0 || seconds < best) best = seconds;
+  }
+  pool_free(pool);
+  return best;
+}
+
+}  // namespace
+}  // namespace native
+
+double gt_try_product(const gt_trial* trial, const gt_matrix* matrix, const int32_t* first, const int32_t* token,
+                      int32_t tokens, const float* x, int64_t x_stride, float* y, int64_t y_stride, float limit) {
+  using namespace native;
+  const auto kind = static_cast<Kind>(matrix->kind);
+  const int64_t group = group_bytes(kind, matrix->columns);
+  const Matrix w{kind, matrix->experts, matrix->rows, matrix->columns, group, matrix->rows / kGroup * group,
+                 static_cast<const uint8_t*>(matrix->data), matrix->bias};
+  const int32_t pairs = first == nullptr ? tokens : first[w.experts];
+  const Routing routing{tokens, w.experts, tokens == 0 ? 0 : pairs / tokens, first, token};
+  return fastest(*trial, [&](Pool* pool, const PrefillKernels& kernels) {
+    if (first == nullptr) {
+      kernels.dense(pool, w, x, x_stride, tokens, y, y_stride);
+    } else if (limit > 0) {
+      kernels.experts_up(pool, w, routing, x, x_stride, y, y_stride, limit);
+    } else {
+      kernels.experts_down(pool, w, routing, x, x_stride, y, y_stride);
+    }
+  });
+}
+
+double gt_try_attention(const gt_trial* trial, const gt_chunk* chunk) {
+  using namespace native;
+  ChunkAttention c;
+  c.keys = chunk->keys;
+  c.values = chunk->values;
+  c.head_stride = chunk->head_stride;
+  c.wide = chunk->wide != 0;
+  c.past = chunk->past;
+  c.window = chunk->window;
+  c.tokens = chunk->tokens;
+  c.heads = chunk->heads;
+  c.kv_heads = chunk->kv_heads;
+  c.dim = chunk->dim;
+  c.sinks = chunk->sinks;
+  c.query = chunk->query;
+  c.query_stride = chunk->query_stride;
+  c.out = chunk->out;
+  c.out_stride = chunk->out_stride;
+  if (!attends(c)) return -1;
+  return fastest(*trial, [&](Pool* pool, const PrefillKernels& kernels) { kernels.attend(pool, c); });
+}

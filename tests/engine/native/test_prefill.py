@@ -104,9 +104,9 @@ def test_threads_change_nothing(kernels: Kernels) -> None:
     x = torch.randn(30, 96, generator=generator)
     results = []
     for threads in (1, 3):
-        y = rows_for(60, 64)
-        assert product(Kernels(kernels.isa, kernels.exact, threads), w, x, y, first, token) >= 0
-        results.append(y.clone())
+        h = rows_for(60, 32)
+        assert product(Kernels(kernels.isa, kernels.exact, threads), w, x, h, first, token, limit=7.0) >= 0
+        results.append(h.clone())
     assert torch.equal(*results)
 
 

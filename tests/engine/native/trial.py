@@ -106,7 +106,10 @@ def random_matrix(kind: int, experts: int, rows: int, columns: int, generator: t
 def product(
     kernels: Kernels, w: Packed, x: Tensor, y: Tensor, first: Tensor | None, token: Tensor | None, limit: float = 0.0
 ) -> float:
-    """Run `gt_try_product`: x, y float32 with their own strides; first, token int32. Seconds, or -1: not there."""
+    """Run `gt_try_product`: x, y float32 with their own strides; first, token int32. Seconds, or -1: not there.
+
+    `token` comes with a limit: only the products that SwiGLU follows gather rows of x.
+    """
     run = library.load_library().gt_try_product
     run.restype = c_double
     run.argtypes = (

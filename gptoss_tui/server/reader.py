@@ -66,6 +66,7 @@ class Reader:
         self._shown: list[str] = []
         self._text: list[str] = []
         self._tokens: list[Token] = []
+        self._bytes = 0
         self._ended = False
         self.over = False
         self.stopped = False
@@ -128,24 +129,25 @@ class Reader:
         self.over = self.over or kind in ("answer", "call", "foreign")
 
     def _take_tokens(self, text: str) -> tuple[Token, ...]:
-        """The tokens of what is shown. While text is held back they wait; behind a stop they are left out."""
-        if self._filter.holding:
-            return ()
-        tokens, self._tokens = self._tokens, []
-        while (
-            self._filter.found
-            and tokens
-            and sum(len(self._tokenizer.token_bytes(t.id)) for t in tokens) > len(text.encode())
-        ):
-            tokens.pop()
-        return tuple(tokens)
+        """The tokens of what is shown: those whose bytes are all out by now. Of others it may never be seen."""
+        self._bytes += len(text.encode())
+        count = 0
+        for token in self._tokens:
+            size = len(self._tokenizer.token_bytes(token.id))
+            if size > self._bytes:
+                break
+            self._bytes -= size
+            count += 1
+        taken = tuple(self._tokens[:count])
+        del self._tokens[:count]
+        return taken
 
     def _end_message(self, pieces: list[Piece], channel: str | None, *, complete: bool) -> None:
         assert self._open is not None
         closed = Closed(self._open.kind, "".join(self._shown), self._open.recipient, channel, complete)
         pieces.append(closed)
         self.closed.append(closed)
-        self._open, self._shown, self._tokens = None, [], []
+        self._open, self._shown, self._tokens, self._bytes = None, [], [], 0
 
     def _flush(self, pieces: list[Piece], *, last: bool = False) -> None:
         """Give out the text that came, up to a stop sequence or what may become one."""

@@ -90,7 +90,7 @@ class Service:
 
 SERVICE: Final = web.AppKey("service", Service)
 
-_RECORD: Final = "gptoss_tui.record"
+_RECORD: Final = web.RequestKey("record", Record)
 
 
 def record_of(request: web.Request) -> Record:
@@ -98,5 +98,4 @@ def record_of(request: web.Request) -> Record:
     record = request.get(_RECORD)
     if record is None:
         record = request[_RECORD] = Record()
-    assert isinstance(record, Record)
     return record

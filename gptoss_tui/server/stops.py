@@ -13,11 +13,6 @@ class StopFilter:
         self._held = ""
         self.found = False
 
-    @property
-    def holding(self) -> bool:
-        """Whether text is held back."""
-        return bool(self._held)
-
     def feed(self, text: str) -> str:
         """What of the text so far can be shown now."""
         if self.found or not self._stops:

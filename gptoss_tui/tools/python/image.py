@@ -37,7 +37,8 @@ _PROGRAMS: Final = (
     *("sleep", "sort", "tail", "wc"),
 )
 _WHERE: Final = "import ctypes, os; print(os.path.dirname(os.path.realpath(os.__file__)))"
-_LEFT_OUT: Final = frozenset({"site-packages", "dist-packages", "test", "tests", "__pycache__", "idlelib", "tkinter"})
+_LEFT_OUT: Final = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter"})
+_OPTIMISED: Final = re.compile(r"\.opt-\d\.pyc\Z")
 
 
 def checked_packages(packages: list[str]) -> tuple[str, ...]:
@@ -146,7 +147,8 @@ def _tree(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(set(folders) - _LEFT_OUT)
         below = Path(name) / Path(place).relative_to(folder)
-        yield from ((Path(place, file), str(below / file)) for file in sorted(files))
+        # Compiled modules make a start in a container, which can write none, twice as fast.
+        yield from ((Path(place, file), str(below / file)) for file in sorted(files) if not _OPTIMISED.search(file))
 
 
 def _libraries(programs: list[Path]) -> Iterator[str]:
@@ -159,10 +161,11 @@ def _libraries(programs: list[Path]) -> Iterator[str]:
 
 
 def _add(tar: tarfile.TarFile, source: Path, name: str) -> None:
-    """A file with its content, owned by root; never setuid."""
+    """A file with its content and its time, by which Python knows what is compiled; owned by root, never setuid."""
     real = Path(os.path.realpath(source))
+    status = real.stat()
     entry = tarfile.TarInfo(name)
-    entry.size = real.stat().st_size
+    entry.size, entry.mtime = status.st_size, int(status.st_mtime)
     entry.mode = 0o755 if os.access(real, os.X_OK) else 0o644
     with real.open("rb") as file:
         tar.addfile(entry, file)

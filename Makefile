@@ -4,19 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 # How many tests run at a time; each may start a process that holds a small model.
 JOBS ?= 2
+NATIVE := gptoss_tui/engine/native
 
 .DELETE_ON_ERROR:
-.PHONY: run test native sandbox lint dev clean
+.PHONY: run test sandbox lint dev clean
 
-run: $(VENV)/.run native
+run: $(VENV)/.native
 	@$(BIN)/gptoss-tui
 
-test: $(VENV)/.test native sandbox
+test: $(VENV)/.test $(VENV)/.native sandbox
 	@$(BIN)/pytest -rs --numprocesses $(JOBS) --dist loadscope
-
-# The CPU kernels, when their sources changed after the install. Without a compiler torch takes their place.
-native: $(VENV)/.run
-	@$(BIN)/python -m gptoss_tui.engine.native.build --quiet
 
 # The python tool is tested in a real sandbox. Who may install one gets it; where there is none, those tests are
 # skipped, and pytest's summary says so.
@@ -46,6 +43,12 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .
 	@$(BIN)/python -m compileall -q gptoss_tui
 	@touch $@
+
+# The CPU kernels, when their sources changed after the install. Without a compiler torch takes their place, and this is
+# tried again.
+$(VENV)/.native: $(VENV)/.run $(NATIVE)/build.py $(wildcard $(NATIVE)/src/*)
+	@$(BIN)/python -m gptoss_tui.engine.native.build --quiet
+	@[ -z "$$(ls $(NATIVE)/libgptoss.* 2>/dev/null)" ] || touch $@
 
 # The published PyTorch model is an oracle of the tests. It asks for Python 3.12, so its wheel is read, not installed.
 $(VENV)/.test: $(VENV)/.run

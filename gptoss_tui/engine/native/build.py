@@ -26,6 +26,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _SYSTEM = platform.system()
@@ -120,6 +121,7 @@ def find_compiler(environ: Mapping[str, str] = os.environ) -> Compiler:
     raise NativeBuildError(f"no C++ compiler: {wanted or 'c++, g++ or clang++'} cannot be run")
 
 
+@cache
 def supported_sets(compiler: Compiler) -> tuple[str, ...]:
     """The instruction sets of this architecture that the compiler knows, in the order of `SETS`."""
     machine = platform.machine().lower()

@@ -16,6 +16,7 @@ from gptoss_tui.agent.policy.grants import Grant
 from gptoss_tui.agent.policy.modes import MODES, Mode, up_to
 from gptoss_tui.agent.policy.rules import Rule, Scope, describe, rule_id
 from gptoss_tui.agent.policy.store import Kept, RuleStore, approvals_directory
+from gptoss_tui.agent.policy.written import remove_user_rule
 from gptoss_tui.errors import PolicyError, UsageError
 from gptoss_tui.patch.confine import PathError, Tree
 from gptoss_tui.settings import config_path
@@ -113,14 +114,20 @@ class RuleBook:
         return rules
 
     def revoke(self, rule_id: str) -> Rule:
-        """Take a rule back. Raises UsageError when there is none of that id or it stands in a file of the user's."""
+        """Take a rule back, also out of the user's own `approvals.toml`.
+
+        Raises UsageError when there is none of that id, or it stands where this program does not write: in the
+        workspace's file, or in a form that cannot be told apart. Raises PolicyError when a file cannot be written.
+        """
         rule = next((rule for rule in self.rules if rule.id == rule_id), None)
         if rule is None:
             raise UsageError(f"There is no rule {rule_id!r}")
-        if rule.place:
+        if rule.place and not (rule.scope == "user" and remove_user_rule(self._user, rule_id)):
             where, _, number = rule.place.rpartition(": ")
             raise UsageError(f"The rule stands in {where} ({number})", hint="delete it there")
-        if rule.scope == "session":
+        if rule.place:
+            self._seen = ()
+        elif rule.scope == "session":
             self._session = tuple(kept for kept in self._session if kept.id != rule_id)
         elif self._store is not None:
             self._store.remove(rule_id)

@@ -121,8 +121,64 @@ def test_rules_of_the_user_are_read_and_name_their_place(root: Path) -> None:
     (root.parent / "approvals.toml").write_text(USER)
     rules = book(root)
     assert said(rules) == ["user: allow commands that begin with git status", "user: deny pages of docs.python.org"]
+    assert rules.rules[0].place == f"{root.parent / 'approvals.toml'}: rule 1"
+
+
+REST = """\
+# mine
+
+[[rules]]  # first
+kind = "python"
+# why
+
+# about the next
+[[ rules ]]
+kind = "edit"
+pattern = "**"
+"""
+
+
+def test_a_rule_of_the_users_own_file_is_taken_out_and_nothing_else(root: Path) -> None:
+    file = root.parent / "approvals.toml"
+    file.write_bytes(REST.replace("\n", "\r\n").encode() + USER.encode())
+    file.chmod(0o640)
+    rules = book(root)
+    assert len(rules.rules) == 4
+    gone = next(rule for rule in rules.rules if rule.kind == "command-prefix")
+    assert rules.revoke(gone.id) == gone
+    left = USER.replace('[[rules]]\nkind = "command-prefix"\npattern = ["git", "status"]\n', "")
+    assert file.read_bytes() == REST.replace("\n", "\r\n").encode() + left.encode()
+    assert file.stat().st_mode & 0o777 == 0o640
+    for kind in ("python", "edit", "host"):
+        rules.revoke(next(rule.id for rule in rules.rules if rule.kind == kind))
+    assert rules.rules == ()
+    assert "# about the next" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'rules = [{kind = "python"}]',
+        '[[rules]]\nkind = "python"\n[[rules]]\nkind = "host"\npattern = """\n[[rules]]\n"""',
+        '"rules" = [{kind = "python"}]\n# [[rules]]',
+    ],
+)
+def test_a_file_whose_rules_cannot_be_told_apart_is_left_alone(root: Path, text: str) -> None:
+    file = root.parent / "approvals.toml"
+    file.write_text(text)
+    rules = book(root)
     with pytest.raises(UsageError, match=r"approvals\.toml \(rule 1\)"):
+        rules.revoke(next(rule.id for rule in rules.rules if rule.kind == "python"))
+    assert file.read_text() == text
+
+
+def test_a_rule_of_the_workspace_is_not_taken_out_of_its_file(root: Path) -> None:
+    (root / ".gptoss-tui.toml").write_text(WORKSPACE)
+    rules = book(root)
+    rules.trust()
+    with pytest.raises(UsageError, match=r"gptoss-tui\.toml"):
         rules.revoke(rules.rules[0].id)
+    assert (root / ".gptoss-tui.toml").read_text() == WORKSPACE
 
 
 def test_a_workspace_only_tightens_until_it_is_trusted(root: Path) -> None:

@@ -1,0 +1,80 @@
+"""Taking a rule out of the file that a person wrote, and leaving every other byte of it alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from gptoss_tui.agent.policy.files import read_user_rules
+from gptoss_tui.errors import PolicyError
+
+_HEADER: Final = re.compile(r"\s*\[")
+_RULE: Final = re.compile(r"\s*\[\[\s*rules\s*\]\]\s*(#.*)?\Z")
+_NOTHING: Final = re.compile(r"\s*(#.*)?\Z")
+
+
+def remove_user_rule(path: Path, rule_id: str) -> bool:
+    """Take the rules of that id out of the user's file. False, with the file as it was, when they cannot be told apart.
+
+    Raises PolicyError when the file cannot be read or written.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+        kept = _without(text, rule_id, str(path))
+        if kept is not None:
+            _replace(path, kept)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path}: {error}") from error
+    return kept is not None
+
+
+def _without(text: str, rule_id: str, place: str) -> str | None:
+    """`text` without the tables of that rule; None unless what is left says exactly the other rules."""
+    rules = read_user_rules(text, place).rules
+    lines = text.splitlines(keepends=True)
+    blocks = list(_blocks(lines))
+    if len(blocks) != len(rules):
+        return None
+    for rule, (start, stop) in reversed(list(zip(rules, blocks, strict=True))):
+        if rule.id == rule_id:
+            del lines[start:stop]
+    left = "".join(lines)
+    try:
+        found = [rule.id for rule in read_user_rules(left, place).rules]
+    except PolicyError:
+        return None
+    return left if found == [rule.id for rule in rules if rule.id != rule_id] else None
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
+    """Where each `[[rules]]` begins and ends; comments and blank lines at its end are of what follows."""
+    headers = [at for at, line in enumerate(lines) if _HEADER.match(line)]
+    for start, following in pairwise([*headers, len(lines)]):
+        if _RULE.match(lines[start].rstrip("\r\n")):
+            stop = following
+            while stop > start + 1 and _NOTHING.match(lines[stop - 1].rstrip("\r\n")):
+                stop -= 1
+            yield start, stop
+
+
+def _replace(path: Path, text: str) -> None:
+    """The whole file or nothing; a link stays one, and the mode too."""
+    real = Path(os.path.realpath(path))
+    descriptor, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), real.stat().st_mode & 0o777)
+            os.fsync(file.fileno())
+        os.replace(name, real)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise

@@ -30,7 +30,7 @@ from acp.schema import (
 from gptoss_tui.acp.content import Block, message_of, room_for
 from gptoss_tui.acp.options import EFFORT, MODE, MODEL, config_options, mode_state
 from gptoss_tui.acp.permission import decision, options, question
-from gptoss_tui.acp.updates import Translator
+from gptoss_tui.acp.updates import Translator, with_hint
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.commands import Decision, ResumedSession
@@ -196,7 +196,7 @@ class AcpSession:
         try:
             await run_command(self._agent, lines.append, f"/{name} {argument}", running=False)
         except UsageError as error:
-            lines.append(f"{error.message}. {error.hint or ''}".rstrip())
+            lines.append(with_hint(error.message, error.hint))
         if name == "mode":
             await self._send(CurrentModeUpdate(session_update="current_mode_update", current_mode_id=self._agent.mode))
         if name in ("mode", "effort"):
@@ -332,8 +332,7 @@ class AcpSession:
 def as_request_error(error: GptOssError) -> RequestError:
     """An error for people as the protocol has it."""
     code = -32602 if isinstance(error, UsageError) else -32603
-    what = f"{error.message}. {error.hint}" if error.hint else error.message
-    return RequestError(code, to_terminal_text(what))
+    return RequestError(code, to_terminal_text(with_hint(error.message, error.hint)))
 
 
 def _input(form: str) -> AvailableCommandInput | None:
@@ -353,5 +352,5 @@ def _stop_reason(event: ev.TurnFinished, calls_ended: bool) -> StopReason:
         case "limit":
             return "max_turn_requests" if calls_ended and not event.incomplete else "max_tokens"
         case "failed":
-            raise RequestError(-32603, to_terminal_text(f"{event.error}. {event.hint}".rstrip(". ")))
+            raise RequestError(-32603, to_terminal_text(with_hint(event.error, event.hint)))
     return "end_turn"

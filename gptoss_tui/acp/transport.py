@@ -14,6 +14,9 @@ from typing import Any, Final, TypeGuard
 MAX_LINE: Final = 32 << 20
 """A longer message is refused: no client sends files of this size in a prompt."""
 
+_NOTIFICATIONS: Final = frozenset({"session/cancel"})
+"""Those that mean something here; others, of extensions and of later versions, are passed by."""
+
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 
 Message = dict[str, Any]
@@ -39,8 +42,10 @@ class LineTransport:
                     break
             except asyncio.LimitOverrunError as error:
                 await self._skip_line(error.consumed)
-                await self._refuse(None, _INVALID_REQUEST, f"A message is longer than {MAX_LINE} bytes")
+                await self._refuse(None, _INVALID_REQUEST, "The message is too long")
                 continue
+            except OSError:
+                break
             if line.strip() and (message := await self._read(line)) is not None:
                 return message
         return None
@@ -75,8 +80,7 @@ class LineTransport:
             known = message.get("id") if isinstance(message, dict) else None
             await self._refuse(known if _is_id(known) else None, _INVALID_REQUEST, "Invalid request")
             return None
-        # Notifications of the protocol's own machinery may be passed by when they are not understood.
-        return None if "id" not in message and str(message["method"]).startswith("$/") else message
+        return message if "id" in message or message["method"] in _NOTIFICATIONS else None
 
     async def _refuse(self, request_id: int | str | None, code: int, what: str) -> None:
         with contextlib.suppress(ConnectionError):
@@ -91,7 +95,7 @@ class LineTransport:
                 return
             except asyncio.LimitOverrunError as error:
                 consumed = error.consumed
-            except asyncio.IncompleteReadError:
+            except (asyncio.IncompleteReadError, OSError):
                 return
 
 

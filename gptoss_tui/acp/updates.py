@@ -220,12 +220,17 @@ class Translator:
             del self._calls[key]
             yield _progress(key, status="failed")
         if event.reason == "limit":
-            yield _said(f"\n\n*{event.error}. {event.hint}*".rstrip(), f"{event.turn_id}.end")
+            yield _said(f"\n\n*{with_hint(event.error, event.hint)}*", f"{event.turn_id}.end")
 
     def _flush_all(self) -> Iterator[Update]:
         """Send what waits for citations that do not come."""
         for key in list(self._messages):
             yield from self._flush(key)
+
+
+def with_hint(what: str, hint: str | None) -> str:
+    """What happened and what to do about it, in one sentence."""
+    return f"{what}: {hint}" if hint else what
 
 
 def _said(text: str, message_id: str) -> AgentMessageChunk:
@@ -257,12 +262,12 @@ def _note(event: ev.Event) -> str:
     """What a person should know beside what is said and done; empty for other events."""
     match event:
         case ev.Notice():
-            return f"{event.text} {event.hint}".rstrip()
+            return with_hint(event.text, event.hint)
         case ev.Recovered() | ev.RunawayDetected():
             return event.what
         case ev.CompactionStarted():
             return f"Summing up {event.tokens} tokens."
         case ev.CompactionFinished():
             done = f"The conversation has {event.tokens} tokens now."
-            return f"Not summed up: {event.error} {event.hint}".rstrip() if event.error else done
+            return f"Not summed up. {with_hint(event.error, event.hint)}" if event.error else done
     return ""

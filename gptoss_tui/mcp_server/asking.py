@@ -114,13 +114,13 @@ async def _decide(agent: Agent, request: ev.ApprovalRequest, host: Host) -> None
 def _result(agent: Agent, outcome: _Outcome) -> CallToolResult:
     finished = outcome.finished
     if finished is None or finished.reason == "failed":
-        raise ToolError(f"{finished.error}. {finished.hint}".rstrip(". ") if finished else "The turn has no end.")
+        raise ToolError(f"{finished.error}\n{finished.hint}".rstrip() if finished else "The turn has no end.")
     cited = outcome.cited
     found = references(outcome.answers.get(cited.item_id, ""), cited.citations) if cited else references("", ())
     text = replace_marks(to_terminal_text(finished.answer), found.labels)
     parts = [text, "\n".join(f"{label} {what}" for label, what in found.entries)]
     if finished.reason != "done":
-        parts.append(f"[{finished.error or finished.reason}. {finished.hint}]".replace(". ]", ".]"))
+        parts.append(f"[{finished.error or finished.reason}]")
     turns = agent.turns()
     structured = {
         "answer": text,

@@ -75,6 +75,7 @@ def _observe(service: Service) -> Middleware:
             status = response.status
             return response
         finally:
+            status = 200 if record.complete else status
             service.active.discard(task)
             _account(service, record, status)
             ACCESS_LOG.info("%s", _line(request, record, status))

@@ -252,7 +252,7 @@ async def _stream(
             outbox.put(sse({**envelope, "choices": [], "usage": _usage(every)}))
     except GptOssError as error:
         outbox.put(sse(as_api_error(error).body()))
-    outbox.put(DONE)
+    outbox.put(DONE, last=True)
 
 
 def _usage(every: list[Continuation]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from gptoss_tui.errors import GptOssError
+from gptoss_tui.server.service import record_of
 
 MAX_WAITING_BYTES = 2**20
 WRITE_SECONDS = 30.0
@@ -55,12 +56,13 @@ class Outbox:
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
 
-    def put(self, data: bytes) -> None:
-        """Add something to send. Raises SlowReaderError when too much waits already."""
+    def put(self, data: bytes, *, last: bool = False) -> None:
+        """Add something to send, perhaps the last thing. Raises SlowReaderError when too much waits already."""
         if self._chunks and self._size + len(data) > self._limit:
             raise SlowReaderError("The client reads too slowly; its answer was cut off")
         self._chunks.append(data)
         self._size += len(data)
+        self._closed = last
         self._changed.set()
 
     async def wait_for_room(self) -> None:
@@ -68,6 +70,11 @@ class Outbox:
         while self._size > self._limit // 2:
             self._taken.clear()
             await self._taken.wait()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more comes and all was taken."""
+        return self._closed and not self._chunks
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -99,6 +106,7 @@ async def stream(
     producer = asyncio.ensure_future(_produce(produce, outbox))
     try:
         await _drain(outbox, response, _KEEP_ALIVE[content_type])
+        record_of(request).complete = True  # many clients hang up as soon as they have the last event
         await producer
         await response.write_eof()
     except (TimeoutError, SlowReaderError):
@@ -131,3 +139,5 @@ async def _drain(outbox: Outbox, response: web.StreamResponse, keep_alive: bytes
             return
         async with asyncio.timeout(WRITE_SECONDS):
             await response.write(data)
+        if outbox.finished:
+            return

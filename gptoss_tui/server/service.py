@@ -32,11 +32,15 @@ class Access:
 
 @dataclass(slots=True)
 class Record:
-    """What the log and the metrics say of a request, filled in while it runs."""
+    """What the log and the metrics say of a request, filled in while it runs.
+
+    `complete`: all of a stream was sent, whatever the client did then.
+    """
 
     route: str = ""
     model: str = ""
     stream: bool = False
+    complete: bool = False
     error: str = ""
     access: Access = Access()
     began: float = field(default_factory=time.monotonic)

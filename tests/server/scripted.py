@@ -34,7 +34,8 @@ def final(text: str) -> Script:
 class ScriptedEngine:
     """`script` gives what follows a prompt, both as texts in which `<|...|>` stands for the special tokens.
 
-    It gives way to the loop between tokens. `forbidden` are prompts whose answers left what the constraint allows.
+    It gives way to the loop between tokens. `forbidden` are prompts whose answers left what the constraint allows,
+    which is an error while it `heeds` constraints.
     """
 
     def __init__(self, script: Script, *, context: int = 8192, batch: int = 1, hang: bool = False) -> None:
@@ -49,6 +50,7 @@ class ScriptedEngine:
         self.cut = 0
         self.forbidden: list[str] = []
         self.die = False
+        self.heeds = True
         self.loads = 0
         self._tokenizer = load_tokenizer()
         self._cache: list[int] = []
@@ -81,7 +83,7 @@ class ScriptedEngine:
         if self.die:
             raise EngineDiedError("The engine's process ended: killed by SIGKILL")
         ids = ids_of(self._tokenizer, self.script(prompt))
-        walk = Walk(params.constraint) if params.constraint is not None else None
+        walk = Walk(params.constraint) if params.constraint is not None and self.heeds else None
         reason: FinishReason = "stop"
         pending: list[Token] = []
         count = 0

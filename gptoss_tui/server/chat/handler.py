@@ -69,7 +69,7 @@ async def _stream(outbox: Outbox, envelope: Envelope, choices: list[Choice], ask
             outbox.put(sse(envelope.wrap(_CHUNK, [], usage_of([choice.turn.stats for choice in choices]))))
     except GptOssError as error:
         outbox.put(sse(as_api_error(error).body()))
-    outbox.put(DONE)
+    outbox.put(DONE, last=True)
 
 
 async def _stream_choice(outbox: Outbox, envelope: Envelope, choice: Choice) -> None:

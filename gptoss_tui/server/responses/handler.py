@@ -21,7 +21,7 @@ from gptoss_tui.server.responses.record import ResponseRecord
 from gptoss_tui.server.responses.request import ResponsesRequest, read_request
 from gptoss_tui.server.responses.run import EventLog, Run
 from gptoss_tui.server.responses.store import ResponseStore, Stored
-from gptoss_tui.server.responses.writer import Writer
+from gptoss_tui.server.responses.writer import LAST_EVENTS, ResponseEvent, Writer
 from gptoss_tui.server.service import SERVICE, Service, record_of
 from gptoss_tui.server.truncate import turn_that_fits
 from gptoss_tui.server.turn import Turn, converse
@@ -49,9 +49,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     if asked.background:
         return await _in_background(run, asked, service, request)
     if asked.stream:
-        return await stream(
-            request, EVENTS, lambda outbox: run.play(lambda event: outbox.put(sse(event, event["type"])))
-        )
+        return await stream(request, EVENTS, lambda outbox: run.play(lambda event: _send(outbox, event)))
     await run.play(lambda event: None)
     if run.error is not None:
         raise run.error
@@ -227,10 +225,14 @@ async def _in_background(
     return _json(run.record.as_json())
 
 
+def _send(outbox: Outbox, event: ResponseEvent) -> None:
+    outbox.put(sse(event, event["type"]), last=event["type"] in LAST_EVENTS)
+
+
 def _follow(log: EventLog, after: int) -> Callable[[Outbox], Awaitable[None]]:
     async def produce(outbox: Outbox) -> None:
         async for event in log.read(after):
-            outbox.put(sse(event, event["type"]))
+            _send(outbox, event)
             await outbox.wait_for_room()
 
     return produce

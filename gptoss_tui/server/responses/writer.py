@@ -26,6 +26,8 @@ from gptoss_tui.server.turn import Ended, ToolBegins, ToolRan, Turn, TurnEvent
 from gptoss_tui.tools.base import Citation
 
 ResponseEvent = dict[str, Any]
+_FAILURES = {400: "invalid_prompt", 429: "rate_limit_exceeded"}
+LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
 
 class Writer:
@@ -90,8 +92,8 @@ class Writer:
 
     def fail(self, error: ApiError) -> Iterator[ResponseEvent]:
         """Nothing more comes: something went wrong."""
-        code = "rate_limit_exceeded" if error.status == 429 else error.code or "server_error"
-        yield self._event("error", code=code, message=error.message, param=error.param)
+        code = _FAILURES.get(error.status, "server_error")
+        yield self._event("error", code=error.code or code, message=error.message, param=error.param)
         self._over("failed")
         self.record.error = {"code": code, "message": error.message}
         yield self._of_response("response.failed")

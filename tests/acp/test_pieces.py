@@ -81,7 +81,8 @@ def test_the_hunks_of_a_diff_make_the_new_file_of_the_old_one(
 
 
 def _text(lines: list[str], ends: bool) -> str:
-    return "\n".join(lines) + ("\n" if lines and ends else "")
+    """A file of these lines. An empty last line is one only with its newline."""
+    return "\n".join(lines) + ("\n" if lines and (ends or not lines[-1]) else "")
 
 
 def test_new_deleted_moved_and_binary_files(tmp_path: Path) -> None:

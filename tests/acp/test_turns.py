@@ -96,7 +96,7 @@ async def test_cancel_while_the_model_speaks_and_go_on(work: Path) -> None:
     async with editor(engine, work) as one:
         session = await one.session(work)
         turn = asyncio.create_task(one.say(session, "hello"))
-        await one.client.until(lambda: one.client.said())
+        await one.client.until(one.client.said)
         await one.call.cancel(session_id=session)
         assert await turn == "cancelled"
         assert engine.idle

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gptoss_tui import __version__
 from gptoss_tui.errors import GptOssError
-from gptoss_tui.server import completions, guard
+from gptoss_tui.server import completions, guard, ollama
 from gptoss_tui.server.body import MAX_BYTES
 from gptoss_tui.server.chat.handler import create_completion
 from gptoss_tui.server.errors import ApiError, as_api_error
@@ -50,6 +50,10 @@ def build_app(service: Service, rules: guard.Rules) -> web.Application:
             web.delete("/v1/responses/{id}", responses.delete_response),
             web.post("/v1/responses/{id}/cancel", responses.cancel_response),
             web.get("/v1/responses/{id}/input_items", responses.list_input_items),
+            web.post("/api/chat", ollama.chat),
+            web.get("/api/tags", ollama.tags),
+            web.post("/api/show", ollama.show),
+            web.get("/api/version", ollama.version),
         ]
     )
     return app
@@ -136,11 +140,11 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         _log.exception("a request to %s failed", record_of(request).route)
         failure = ApiError(500, "The server had an error while processing your request.", code="internal_error")
     record_of(request).error = failure.code or failure.message[:200]
-    return error_response(failure)
+    return error_response(failure, plain=request.path.startswith("/api/"))
 
 
-def error_response(error: ApiError) -> web.Response:
-    """The answer that tells of an error."""
+def error_response(error: ApiError, *, plain: bool = False) -> web.Response:
+    """The answer that tells of an error; `plain` as Ollama does."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
-from gptoss_tui.commands.stderr_log import log_to_stderr
+from gptoss_tui.commands.protocol import run_protocol
 from gptoss_tui.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,16 +35,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Serve the editor at stdin and stdout until it is gone."""
-    import asyncio
-
     settings = settings_from(args)
     if sys.stdin.isatty():
         raise UsageError(
             "`gptoss-tui acp` talks to an editor, not to a person", hint="docs/acp.md shows how to set it up"
         )
-    log_to_stderr()
-    asyncio.run(_serve(settings))
-    return 0
+    return run_protocol(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

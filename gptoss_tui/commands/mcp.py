@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
-from gptoss_tui.commands.stderr_log import log_to_stderr
+from gptoss_tui.commands.protocol import run_protocol
 from gptoss_tui.errors import UsageError
 from gptoss_tui.sanitize import to_terminal_line
 
@@ -124,18 +124,11 @@ def _lines(server: dict[str, Any]) -> Iterator[str]:
 
 def run_server(args: argparse.Namespace) -> int:
     """Serve hosts until there are no more."""
-    import asyncio
-
     settings = settings_from(args)
     groups = _groups(args.tools)
     if not args.http and sys.stdin.isatty():
         raise UsageError("`gptoss-tui mcp serve` talks to a program, which starts it", hint="or serve it with --http")
-    log_to_stderr()
-    try:
-        asyncio.run(_serve(settings, groups, args.approve, args.port if args.http else None))
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return run_protocol(_serve(settings, groups, args.approve, args.port if args.http else None))
 
 
 def _groups(text: str) -> tuple[Group, ...]:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from platformdirs import user_state_path
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.theme import Theme
 from textual.timer import Timer
@@ -89,6 +91,7 @@ class GptOssApp(App[int]):
         self._show_pages = show_pages
         self._hardware = hardware
         self._settling: Timer | None = None
+        self._seen_size: Size | None = None
         self.state_file = StateFile(state_path)
         self.keymap: Keymap = read_keymap(keys or {})
         self.attention = AttentionController(self.write_to_terminal, clock, notifications, workspace)
@@ -148,8 +151,11 @@ class GptOssApp(App[int]):
         """The window lost the focus."""
         self.attention.focus(False)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Terminals move what is on them while their size changes: when it stays, everything is painted once more."""
+        seen, self._seen_size = self._seen_size, event.size
+        if seen in (None, event.size):
+            return
         if self._settling is not None:
             self._settling.stop()
         self._settling = None if self.is_headless else self.set_timer(SETTLE_SECONDS, self.redraw)

@@ -164,6 +164,26 @@ def test_importing_the_app_imports_no_model_code() -> None:
     assert found.strip() == "[]"
 
 
+FIRST_FRAME = """
+import sys, gptoss_tui.tui.app as app, gptoss_tui.tui.screens.chat as chat
+def after_the_first_frame(screen):
+    print(*(name for name in sys.modules if name.startswith("gptoss_tui.")))
+    screen.app.exit()
+chat.ChatScreen._start = after_the_first_frame
+app.GptOssApp(app.LocalBackend(None)).run(headless=True, size=(120, 40))
+"""
+
+
+def test_the_first_frame_goes_without_what_it_does_not_show() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_FRAME], capture_output=True, text=True, check=True)
+    names = done.stdout.split()
+    assert len(names) > 40
+    assert len(names) < 95, "one more module is a millisecond or more before anybody sees anything"
+    later = ("agent.events", "agent.agent", "engine.types", "harmony.messages", "tools", "tui.diff", "tui.slash")
+    later += ("tui.blocks.answer", "tui.widgets.approval", "tui.controllers.composing", "tui.screens.picker")
+    assert not [name for name in names if name.removeprefix("gptoss_tui.").startswith(later)]
+
+
 def test_plain_text_draws_its_complete_lines_once() -> None:
     view = PlainView([Segment("| ")])
     first = view.render("one two three\nfour\nfi", 8, PALETTE.text)

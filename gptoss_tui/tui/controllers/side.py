@@ -34,12 +34,17 @@ class SideController:
         self._keys = {pane.NAME: labels.get(f"chat.{pane.NAME}", "") for pane in PANES}
 
     @property
+    def _width(self) -> int:
+        """The screen's own size comes with the first frame, which is to be right already."""
+        return self._screen.size.width or self._screen.app.size.width
+
+    @property
     def _wide(self) -> bool:
-        return self._screen.size.width >= PANE_WIDTH
+        return self._width >= PANE_WIDTH
 
     def arrange(self) -> bool:
         """Show what is open and has room. True when reasoning belongs into the conversation instead."""
-        beside = [pane.NAME for pane in PANES if self._panes.shown(pane.NAME, self._screen.size.width)]
+        beside = [pane.NAME for pane in PANES if self._panes.shown(pane.NAME, self._width)]
         alone = "" if self._wide else self._dock.alone
         self._dock.show(beside, alone=alone, keys=self._keys)
         self._screen.query_one("#conversation").display = not alone

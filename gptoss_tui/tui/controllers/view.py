@@ -183,7 +183,7 @@ class ChatView:
 
     def show_edge(self) -> None:
         """The approval mode and the effort on the composer's lower edge."""
-        room = self._screen.size.width - _EDGE_MARGIN
+        room = (self._screen.size.width or self._screen.app.size.width) - _EDGE_MARGIN
         edge = composer_edge(self._modes.mode, self._effort.effort, self._effort.cost, self._palette, room)
         self._composer.border_subtitle = edge
 

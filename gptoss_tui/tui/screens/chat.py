@@ -70,6 +70,7 @@ else:
 class ChatScreen(Screen[None]):
     """One conversation with one model."""
 
+    AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "interrupt", "Stop the model; twice: go back to an earlier message", id="chat.interrupt"),
         Binding("alt+comma", "change_effort(-1)", "Think less", id="chat.effort_down", priority=True),
@@ -172,7 +173,6 @@ class ChatScreen(Screen[None]):
         self._welcome.show()
         self._composer.own_keys = self._keymap.own(Composer.BINDINGS)
         self._composer.listener = EarlyListener(lambda: self._room)
-        self._composer.focus()
         self._arrange()
         self.call_after_refresh(self._start)
 

@@ -181,6 +181,13 @@ class Transcript(ScrollView, can_focus=False):
         self._left_at = None if self.following or last is None else (last.block, last.height)
         self.post_message(self.FollowingChanged(self))
 
+    def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
+        """What stands in it already is part of the first frame, which is painted before any event of a resize."""
+        changed = super()._size_updated(size, virtual_size, container_size, layout)
+        if not self._flow.width:
+            self._reflow(self.scrollable_content_region.width)
+        return changed
+
     def on_resize(self, event: events.Resize) -> None:
         width = self.scrollable_content_region.width
         if width != self._flow.width:
@@ -399,10 +406,11 @@ class Transcript(ScrollView, can_focus=False):
             self._hold(*anchor)
 
     def _resize_content(self) -> None:
+        """More or fewer rows move nothing else on the screen: only a scrollbar that comes or goes needs a layout."""
         size = Size(self._flow.width, self._flow.height)
         if size != self.virtual_size:
             self._moving = True
-            self.virtual_size = size
+            self.set_reactive(Transcript.virtual_size, size)
             self._scroll_update(size)
             self._moving = False
 

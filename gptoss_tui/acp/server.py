@@ -45,6 +45,7 @@ from gptoss_tui.acp.content import Block
 from gptoss_tui.acp.options import MODE
 from gptoss_tui.acp.session import AcpSession, as_request_error
 from gptoss_tui.acp.transport import LineTransport
+from gptoss_tui.acp.updates import with_hint
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.commands import ResumedSession, SessionSummary
 from gptoss_tui.agent.factory import build_agent
@@ -61,6 +62,7 @@ from gptoss_tui.tools.mcp.config import ServerConfig
 McpServers = Sequence[HttpMcpServer | SseMcpServer | AcpMcpServer | McpServerStdio]
 
 _PAGE: Final = 50
+_NOT_FOUND: Final = -32002
 
 
 class AcpServer:
@@ -233,7 +235,7 @@ class AcpServer:
     def _session(self, session_id: str) -> AcpSession:
         session = self._sessions.get(session_id)
         if session is None:
-            raise RequestError(-32002, f"There is no session {to_terminal_line(session_id)!r}; load it or begin one")
+            raise _not_found(UsageError(f"There is no session {session_id!r}", hint="load it or begin one"))
         return session
 
     async def _open(
@@ -282,10 +284,10 @@ class AcpServer:
                 if fork:
                     del self._sessions[session_id]
                     self._sessions[session.fork()] = session
-            except GptOssError:
+            except GptOssError as error:
                 self._sessions.pop(session_id, None)
                 await session.close()
-                raise
+                raise _not_found(error) if isinstance(error, UsageError) else error
         return session, resumed
 
     def _announce(self, session: AcpSession) -> None:
@@ -293,6 +295,11 @@ class AcpServer:
         task = asyncio.create_task(session.announce())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _not_found(error: UsageError) -> RequestError:
+    """There is no such session: clients begin another one then."""
+    return RequestError(_NOT_FOUND, to_terminal_line(with_hint(error.message, error.hint)))
 
 
 @contextlib.contextmanager

@@ -83,8 +83,9 @@ async def test_sessions_that_cannot_be(work: Path) -> None:
             assert error.value.code == -32602
         with pytest.raises(RequestError, match="additional directories"):
             await one.call.new_session(cwd=str(work), mcp_servers=[], additional_directories=["/tmp"])
-        with pytest.raises(RequestError, match="There is no session"):
+        with pytest.raises(RequestError, match="There is no session") as error:
             await one.call.load_session(cwd=str(work), session_id="20260101-000000-abcdef", mcp_servers=[])
+        assert error.value.code == -32002, "clients begin another session then"
         with pytest.raises(RequestError, match="no session"):
             await one.call.load_session(cwd=str(work), session_id="../../etc/passwd", mcp_servers=[])
         with pytest.raises(RequestError, match="cursor"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +98,7 @@ class Settings:
     raw: bool = False
     constrain_headers: bool = True
     strict_arguments: bool = False
+    grounded_patches: bool = False
     workspace: Path = Path()
     theme: str = "auto"
     notifications: Notifications = "auto"
@@ -187,12 +187,17 @@ def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, 
 def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
     except FileNotFoundError:
         if required:
             raise UsageError(f"{path}: there is no such file", hint=f"{CONFIG_VARIABLE} names it") from None
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    import tomllib  # most people have no such file, and a screen that waits for it
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: {error}") from error
     for name in table:
         if name not in _TYPES:

@@ -1,6 +1,6 @@
 """Measure a model on held-out prompts through the real agent: `python -m training.evaluate`.
 
-Every prompt runs in a workspace of its own with everything allowed, at temperature 0. Right means: right tool, right
+Every prompt runs in a workspace of its own with everything allowed. Right means: right tool, right
 bytes in every file, right number or answer. The prompts come from `training.data.holdout`: combinations of values,
 words or wordings that training never shows.
 """
@@ -15,7 +15,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from gptoss_tui.agent.constraints import Constraints
 from gptoss_tui.commands.loading import loaded_engine
+from gptoss_tui.engine.types import SamplingParams
 from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.settings import Settings
 from training.data.chat import Chat
@@ -69,14 +71,23 @@ def prompts(skills: Sequence[str], limit: int | None, split: Split, seed: int) -
     return chosen
 
 
-async def evaluate(model: str, chosen: Sequence[tuple[str, Chat]], *, quiet: bool = False) -> list[Outcome]:
-    """Run every conversation in turn on one engine."""
+async def evaluate(
+    model: str,
+    chosen: Sequence[tuple[str, Chat]],
+    *,
+    quiet: bool = False,
+    temperature: float = 0.0,
+    grounded: bool = False,
+) -> list[Outcome]:
+    """Run every conversation in turn on one engine. Above temperature 0 each has a seed of its own."""
+    constraints = Constraints(grounded=grounded)
     tokenizer = load_tokenizer()
     outcomes: list[Outcome] = []
     async with loaded_engine(Settings(model=model).engine_spec()) as (engine, _):
         began = time.monotonic()
         for number, (skill, chat) in enumerate(chosen, 1):
-            outcomes.append(await run_chat(engine, tokenizer, skill, chat))
+            sampling = SamplingParams(temperature=temperature, seed=number)
+            outcomes.append(await run_chat(engine, tokenizer, skill, chat, sampling=sampling, constraints=constraints))
             if not quiet and number % 20 == 0:
                 right = sum(o.right for o in outcomes)
                 print(f"{number}/{len(chosen)}: {right} right, {time.monotonic() - began:.0f} s", flush=True)
@@ -118,10 +129,12 @@ def main() -> None:
     parser.add_argument("--split", default="combinations", choices=("combinations", "words", "phrasings"))
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--failures", type=int, default=5, help="failing examples to print for each skill")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--grounded", action="store_true", help="let patches only fit the files that they name")
     parser.add_argument("--json", metavar="OUT", help="write every outcome to this file")
     args = parser.parse_args()
     chosen = prompts(args.skill or tuple(PROMPTS), args.limit, args.split, args.seed)
-    outcomes = asyncio.run(evaluate(args.model, chosen))
+    outcomes = asyncio.run(evaluate(args.model, chosen, temperature=args.temperature, grounded=args.grounded))
     print(failures(outcomes, args.failures))
     print(table(outcomes))
     if args.json:

@@ -15,6 +15,7 @@ from pathlib import Path
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
+from gptoss_tui.agent.constraints import Constraints
 from gptoss_tui.agent.events import AnswerDone, Event, Recovered, ToolCall, ToolFinished, TurnFinished
 from gptoss_tui.engine.types import Engine, SamplingParams
 from gptoss_tui.harmony.builtin import browser_namespace, python_namespace
@@ -27,6 +28,7 @@ from training.data.chat import Chat, Expectation, call_channel
 PYTHON_SECONDS = 10
 PYTHON_BYTES = 512 * 1024**2
 MAX_TOKENS = 900
+GREEDY = SamplingParams(temperature=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +127,21 @@ class Outcome:
         return not self.problems
 
 
-async def run_chat(engine: Engine, tokenizer: Tokenizer, skill: str, chat: Chat) -> Outcome:
+async def run_chat(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    skill: str,
+    chat: Chat,
+    *,
+    sampling: SamplingParams = GREEDY,
+    constraints: Constraints | None = None,
+) -> Outcome:
     """Send the users' messages of `chat` to an agent in a fresh workspace, allow everything, grade the last turn."""
     with tempfile.TemporaryDirectory() as folder:
         root = _real(folder)
         expected = chat.expectation
         write_files(root, expected.files_before)
-        agent = make_agent(engine, tokenizer, chat, Workspace(root))
+        agent = make_agent(engine, tokenizer, chat, Workspace(root), sampling, constraints)
         events: list[Event] = []
         prompts = [step.text for step in chat.steps if step.kind == "user"]
         try:
@@ -148,8 +158,15 @@ def _real(folder: str) -> Path:
     return Path(folder).resolve()
 
 
-def make_agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Workspace) -> Agent:
-    """An agent as in the scene of `chat`, with everything allowed and temperature 0."""
+def make_agent(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    chat: Chat,
+    workspace: Workspace,
+    sampling: SamplingParams = GREEDY,
+    constraints: Constraints | None = None,
+) -> Agent:
+    """An agent as in the scene of `chat`, with everything allowed."""
     scene = chat.scene
     builtin: list[BuiltinTools] = []
     if scene.browser:
@@ -165,7 +182,8 @@ def make_agent(engine: Engine, tokenizer: Tokenizer, chat: Chat, workspace: Work
         registry,
         workspace=workspace.root,
         effort=scene.effort,
-        sampling=SamplingParams(temperature=0.0),
+        sampling=sampling,
+        constraints=constraints,
         developer_message=scene.developer_message,
         current_date=scene.date,
         approvals=Approvals(allow_all=True),

@@ -420,6 +420,7 @@ class Agent:
             before_step=lambda: self._apply_effort(turn_id),
             compact_at=self._limit(info) * self._compact_at // 100 if self._compact_at else None,
             constraint=self._constraints.automaton(self._tokenizer, self._registry),
+            grounded=self._workspace if self._constraints.grounds_patches else None,
         )
         self._turn = turn = Turn(context, turn_id, text)
         self._recorder.begin(info.model, self._current_date)

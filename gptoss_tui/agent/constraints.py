@@ -8,12 +8,16 @@ from functools import lru_cache
 from typing import Any
 
 from gptoss_tui.agent.automaton import message_automaton
+from gptoss_tui.agent.grounding import UNGROUNDED
 from gptoss_tui.agent.structured import AnswerSchema, schema_grammar
 from gptoss_tui.engine.constraint import Grammar, TokenAutomaton
 from gptoss_tui.errors import GrammarError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ResponseFormat
 from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.tools.declarations import APPLY_PATCH
 from gptoss_tui.tools.registry import ToolRegistry
+
+PATCH = f"functions.{APPLY_PATCH.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +25,14 @@ class Constraints:
     """`headers`: only well-formed ones, to tools that are offered. `answer`: the form of final messages.
 
     `strict`: the arguments of a call follow the schema of its tool. A tool whose schema cannot be enforced takes any
-    arguments, as without, and checks them itself.
+    arguments, as without, and checks them itself. `grounded`: a patch names files that there are, and repeats lines
+    that stand in them; it needs `headers`.
     """
 
     headers: bool = True
     answer: AnswerSchema | None = None
     strict: bool = False
+    grounded: bool = False
 
     @property
     def format(self) -> ResponseFormat | None:
@@ -41,8 +47,16 @@ class Constraints:
             tokenizer,
             registry.recipients,
             answer=self.answer.grammar if self.answer else None,
-            arguments=argument_grammars(registry) if self.strict else {},
+            arguments={
+                **(argument_grammars(registry) if self.strict else {}),
+                **({PATCH: UNGROUNDED} if self.grounds_patches else {}),
+            },
         )
+
+    @property
+    def grounds_patches(self) -> bool:
+        """Whether the engine has to be told about the files that a patch is about."""
+        return self.headers and self.grounded
 
 
 def argument_grammars(registry: ToolRegistry) -> dict[str, Grammar]:

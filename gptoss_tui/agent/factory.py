@@ -74,7 +74,9 @@ def build_agent(
         limits=build_limits(settings),
         compact_at=settings.compacts_at,
         raw=settings.raw,
-        constraints=Constraints(settings.constrain_headers, answer, settings.strict_arguments),
+        constraints=Constraints(
+            settings.constrain_headers, answer, settings.strict_arguments, settings.grounded_patches
+        ),
     )
 
 

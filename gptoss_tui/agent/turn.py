@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, cast
 
 from gptoss_tui.agent.approvals import Approvals
@@ -28,6 +29,7 @@ from gptoss_tui.agent.events import (
     StepFinished,
     TurnFinished,
 )
+from gptoss_tui.agent.grounding import Ground
 from gptoss_tui.agent.history import History, final_header
 from gptoss_tui.agent.meter import StepMeter
 from gptoss_tui.agent.runaway import LoopDetector
@@ -63,7 +65,8 @@ class TurnContext:
     """What a turn works with. `context_limit` in tokens; `emit` takes every event of the turn, in order.
 
     `before_step` is called before the model goes on. A conversation of `compact_at` tokens is compacted (None: never).
-    `constraint` says what may follow `<|start|>assistant`.
+    `constraint` says what may follow `<|start|>assistant`; where it leaves patches open, they are of files in
+    `grounded`.
     """
 
     engine: Engine
@@ -80,6 +83,7 @@ class TurnContext:
     before_step: Callable[[], None]
     compact_at: int | None = None
     constraint: TokenAutomaton | None = None
+    grounded: Path | None = None
 
 
 class Turn:
@@ -109,6 +113,7 @@ class Turn:
         self._stream: StepStream | None = None
         self._meter: StepMeter | None = None
         self._walk: Walk | None = None
+        self._ground: Ground | None = None
         self._steps = 0
         self._answer_forced = False
         self._answer = ""
@@ -247,7 +252,24 @@ class Turn:
         if room <= 0:
             return "length"
         self._steps += 1
-        self._meter = meter = StepMeter()
+        self._meter = StepMeter()
+        usage: Usage | None = None
+        while room > 0 and (finished := await self._run_engine(stream, room, first=usage is None)):
+            room -= finished.usage.generated_tokens
+            usage = finished.usage if usage is None else _joined(usage, finished.usage)
+            if finished.reason != "paused" or self._stopped or stream.over:
+                self._finish_step(usage)
+                return "length" if self._stopped else _cut(finished.reason, stream)
+            await self._ground_patch()
+        if usage is None:
+            return None
+        self._finish_step(usage)
+        return "length"
+
+    async def _run_engine(self, stream: StepStream, room: int, *, first: bool) -> Finished | None:
+        """One request. None when the engine's events end without their last one."""
+        meter = self._meter
+        assert meter is not None
         params = replace(
             self._context.sampling,
             max_tokens=room,
@@ -260,16 +282,23 @@ class Turn:
         async with aclosing(cast("AsyncGenerator[GenerationEvent, None]", generation)) as events:
             async for event in events:
                 match event:
-                    case PrefillProgress(total, done, cached):
+                    case PrefillProgress(total, done, cached) if first:
                         meter.read(event)
                         self._emit(PromptProgress(step=self._steps, total=total, done=done, cached=cached))
                     case TokenBatch() if not stream.over and self._stopped is None:
                         meter.sampled(len(event.tokens))
                         await self._take(stream, event)
                     case Finished():
-                        self._finish_step(event.usage)
-                        return "length" if self._stopped else _cut(event.reason, stream)
+                        return event
         return None
+
+    async def _ground_patch(self) -> None:
+        """The engine needs to know what the patch that is being written may say next."""
+        assert self._walk is not None
+        assert self._ground is not None
+        grammar = await self._ground.grammar(self._context.tokenizer.decode(self._walk.written))
+        rest = self._walk.rest_with(grammar)
+        self._walk = Walk(rest) if rest else None
 
     async def _take(self, stream: StepStream, batch: TokenBatch) -> None:
         token_ids = [token.id for token in batch.tokens]
@@ -344,6 +373,7 @@ class Turn:
     def _open_stream(self) -> StepStream:
         self._stream = StepStream(self._context.tokenizer, self._next_item, self._calls.tool_name)
         self._walk = Walk(self._context.constraint) if self._context.constraint else None
+        self._ground = Ground(self._context.grounded) if self._context.grounded else None
         limits = self._context.limits
         self._detector = LoopDetector(limits.repeated_tokens if limits.runaways != "off" else 0)
         self._thought, self._stopped = 0, None
@@ -399,6 +429,16 @@ def _why(cut: FinishReason | None, stopped: Stopped | None) -> str:
     if stopped is not None:
         return {"thinking": "the tokens for thinking were used up", "loop": "the model repeated itself"}[stopped]
     return "the tokens ran out before the answer" if cut is not None else "the turn ended without an answer"
+
+
+def _joined(first: Usage, second: Usage) -> Usage:
+    """The cost of a generation that went on after a pause. Its prompt is that of the first part."""
+    return replace(
+        first,
+        generated_tokens=first.generated_tokens + second.generated_tokens,
+        prefill_seconds=first.prefill_seconds + second.prefill_seconds,
+        decode_seconds=first.decode_seconds + second.decode_seconds,
+    )
 
 
 def _cut(reason: FinishReason, stream: StepStream) -> FinishReason | None:

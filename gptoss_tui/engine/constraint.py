@@ -124,6 +124,15 @@ class Walk:
         """The automaton from here on."""
         return None if self._at is None else replace(self._automaton, start=self._at, written=self.written)
 
+    def rest_with(self, grammar: Grammar) -> TokenAutomaton | None:
+        """The automaton from here on, with another grammar for the text here. None where there is no such text."""
+        index = None if self._at is None else self._automaton.states[self._at].grammar
+        if index is None:
+            return None
+        grammars = list(self._automaton.grammars)
+        grammars[index] = grammar
+        return replace(self._automaton, start=self._at or 0, grammars=tuple(grammars), written=self.written)
+
     def advance(self, token_id: int) -> None:
         """Go on with a token. One that is not allowed (nobody asked before it was chosen) ends all restriction."""
         state = None if self._at is None else self._automaton.states[self._at]

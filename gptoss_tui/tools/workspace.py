@@ -95,11 +95,15 @@ class Entry:
 
 @dataclass(slots=True)
 class Walk:
-    """The files beneath a folder that git would not ignore, sorted by path. `cut` when the budget ended first."""
+    """The files beneath a folder that git would not ignore, sorted by path; with `everything` those as well.
+
+    `cut` when the budget ended first.
+    """
 
     tree: Tree
     budget: Budget
     max_entries: int = 50_000
+    everything: bool = False
     cut: bool = field(default=False, init=False)
     _count: int = field(default=0, init=False)
 
@@ -155,6 +159,8 @@ class Walk:
         return sorted(((name, status) for name, status in found if _sendable(name)), key=itemgetter(0))
 
     def _load(self, specs: list[tuple[str, GitIgnoreSpec]], folder: str) -> None:
+        if self.everything:
+            return
         path = f"{folder}/.gitignore" if folder else ".gitignore"
         with contextlib.suppress(PathError):
             data, _ = self.tree.read(path, limit=_MAX_IGNORE_BYTES)

@@ -8,6 +8,10 @@ from gptoss_tui.engine.types import SamplingParams
 
 def open_matcher(grammar: Grammar) -> Matcher:
     """At the beginning of a text. Raises GrammarError when the grammar says nothing that can be followed."""
+    if grammar.kind == "patch":
+        from gptoss_tui.engine.grammar.patch import PatchMatcher
+
+        return PatchMatcher(grammar.text)
     from gptoss_tui.engine.grammar.library import LibraryMatcher
 
     return LibraryMatcher(grammar)

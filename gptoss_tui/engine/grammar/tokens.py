@@ -1,0 +1,56 @@
+"""The text tokens in the order of their bytes: the sorted list is a trie that takes no time to build."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, read_vocabulary, token_pieces
+
+NEWLINE: Final = b"\n"
+MASK_BYTES: Final = -(-NUM_TEXT_TOKENS // 8)
+
+
+class TokenTable:
+    """`pieces` are the bytes of the tokens by id, `sorted` the same in order, `ids` the id of each of those.
+
+    `without_newline` is a mask. `behind_newline` groups the other tokens by what stands behind their first line end;
+    each comes with what stands before it.
+    """
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+        self.ids = sorted(range(len(pieces)), key=pieces.__getitem__)
+        self.sorted = [pieces[token] for token in self.ids]
+        mask = bytearray(b"\xff" * MASK_BYTES)
+        mask[-1] = (1 << (NUM_TEXT_TOKENS - 8 * (MASK_BYTES - 1))) - 1
+        groups: dict[bytes, list[tuple[bytes, int]]] = {}
+        for token, piece in enumerate(pieces):
+            if NEWLINE in piece:
+                before, _, behind = piece.partition(NEWLINE)
+                groups.setdefault(behind, []).append((before, token))
+                mask[token >> 3] &= ~(1 << (token & 7))
+        self.without_newline = bytes(mask)
+        self.behind_newline = groups
+
+    def span(self, prefix: bytes, start: int, stop: int) -> tuple[int, int]:
+        """Where in `sorted[start:stop]` the tokens stand that begin with `prefix`."""
+        first = bisect_left(self.sorted, prefix, start, stop)
+        last = prefix[-1]
+        return first, stop if last == 255 else bisect_left(self.sorted, prefix[:-1] + bytes([last + 1]), first, stop)
+
+
+@lru_cache(maxsize=1)
+def token_table() -> TokenTable:
+    """The table of o200k, made at the first call."""
+    return TokenTable(token_pieces(read_vocabulary()))
+
+
+def with_tokens(mask: bytes, tokens: Iterable[int]) -> bytes:
+    """`mask` with the bits of `tokens` set as well."""
+    bits = bytearray(mask)
+    for token in tokens:
+        bits[token >> 3] |= 1 << (token & 7)
+    return bytes(bits)

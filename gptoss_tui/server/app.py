@@ -136,6 +136,8 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
             failure = ApiError(404, f"Unknown request URL: {request.method} {request.path[:200]}.", code="unknown_url")
         elif error.status == 405:
             failure = ApiError(405, f"{request.method} is not allowed for {request.path[:200]}.")
+    except ConnectionError:
+        raise asyncio.CancelledError from None  # the client is gone: nobody is there to be answered
     except Exception:
         _log.exception("a request to %s failed", record_of(request).route)
         failure = ApiError(500, "The server had an error while processing your request.", code="internal_error")

@@ -48,7 +48,7 @@ def sse(value: Any, event: str | None = None) -> bytes:
 class Outbox:
     """Bytes that wait for the socket."""
 
-    def __init__(self, limit: int = MAX_WAITING_BYTES) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._chunks: deque[bytes] = deque()
         self._size = 0
@@ -101,31 +101,37 @@ async def stream(
     """Answer with what `produce` puts into the outbox. It is cancelled when the client is gone or does not read."""
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     response.content_type = content_type
+    outbox = Outbox(MAX_WAITING_BYTES)
     await response.prepare(request)
-    outbox = Outbox()
-    producer = asyncio.ensure_future(_produce(produce, outbox))
+    producer = asyncio.ensure_future(_produce(produce, outbox, request))
     try:
         await _drain(outbox, response, _KEEP_ALIVE[content_type])
         record_of(request).complete = True  # many clients hang up as soon as they have the last event
         await producer
         await response.write_eof()
-    except (TimeoutError, SlowReaderError):
-        if request.transport is not None:
-            request.transport.abort()
-    except (ConnectionError, OSError):
-        pass  # the client is gone
+    except TimeoutError:
+        _hang_up(request)
     finally:
         producer.cancel()
-        with suppress(asyncio.CancelledError, SlowReaderError):
+        with suppress(asyncio.CancelledError):
             await producer
     return response
 
 
-async def _produce(produce: Callable[[Outbox], Awaitable[None]], outbox: Outbox) -> None:
+async def _produce(produce: Callable[[Outbox], Awaitable[None]], outbox: Outbox, request: web.Request) -> None:
     try:
         await produce(outbox)
+    except SlowReaderError:
+        _hang_up(request)
     finally:
         outbox.close()
+
+
+def _hang_up(request: web.Request) -> None:
+    """Close the connection at once, whatever still waits to be sent: the client does not read it."""
+    record_of(request).error = "slow_reader"
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _drain(outbox: Outbox, response: web.StreamResponse, keep_alive: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ async def running(
     rules: Rules | None = None,
     store: Path | None = None,
     own: OwnTools | None = None,
+    send_buffer: int = 0,
 ) -> AsyncIterator[Running]:
     host = EngineHost(engine, load_tokenizer())
     await host.load()
@@ -65,6 +67,8 @@ async def running(
         own=own or OwnTools(),
     )
     with listen(Address("127.0.0.1", 0)) as sock:
+        if send_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)  # connections inherit it
         port = sock.getsockname()[1]
         async with (
             serving(service, rules or Rules(), sock),

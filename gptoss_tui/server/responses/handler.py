@@ -48,9 +48,12 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         raise
     if asked.background:
         return await _in_background(run, asked, service, request)
-    if asked.stream:
-        return await stream(request, EVENTS, lambda outbox: run.play(lambda event: _send(outbox, event)))
-    await run.play(lambda event: None)
+    try:
+        if asked.stream:
+            return await stream(request, EVENTS, lambda outbox: run.play(lambda event: _send(outbox, event)))
+        await run.play(lambda event: None)
+    finally:
+        run.close()
     if run.error is not None:
         raise run.error
     return _json(run.record.as_json())
@@ -220,6 +223,7 @@ async def _in_background(
     task = asyncio.create_task(play(), name=run.record.id)
     service.active.add(task)
     task.add_done_callback(service.active.discard)
+    task.add_done_callback(lambda _: run.close())
     if asked.stream:
         return await stream(request, EVENTS, _follow(log, -1))
     return _json(run.record.as_json())

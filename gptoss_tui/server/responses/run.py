@@ -58,6 +58,11 @@ class Run:
         finally:
             self._inner.cancel()
             await asyncio.wait({self._inner})
+            self.close()
+
+    def close(self) -> None:
+        """Nothing more happens to it, perhaps nothing ever did: the client may be gone before it begins. Idempotent."""
+        if not self.ended.is_set():
             self.ended.set()
             self._on_end()
 

@@ -85,7 +85,14 @@ class TritonBackend:
     """A `Backend`: one sequence at a time, whose keys and values stay for the next request."""
 
     def __init__(
-        self, config: ModelConfig, weights: ModelWeights, context: int, name: str, chunk: int = PREFILL_CHUNK
+        self,
+        config: ModelConfig,
+        weights: ModelWeights,
+        context: int,
+        name: str,
+        *,
+        chunk: int = PREFILL_CHUNK,
+        drafts: bool = False,
     ) -> None:
         self.config, self.weights = config, weights
         self._name = name
@@ -93,7 +100,7 @@ class TritonBackend:
         self._cache = KVCache(config, context, self._chunk, weights.dtype, weights.device)
         self._decoder = Decoder(config, weights, self._cache)
         self._prefill = Prefill(self._decoder)
-        self._steps = Steps(self._decoder)
+        self._steps = Steps(self._decoder, drafts=drafts)
 
     def check(self) -> None:
         """Compare a layer of each kind with the reference. Raises EngineError when the device computes wrong."""

@@ -1,8 +1,9 @@
 """One decode step: everything between a token and the next, on the device and without the host.
 
-Six launches a layer: norm and QKV, attention, output projection, router, experts up, experts down; then logits and the
-choice of the token. What changes from step to step (position, token, noise) is in device memory, so the step can be
-captured as a CUDA graph once and replayed.
+A step runs one token, or a token and the drafts behind it (see kernels/draft.py). Six launches a layer: norm and QKV,
+attention, output projection, router, experts up, experts down; then logits and the choice of the token. What changes
+from step to step (position, token, noise) is in device memory, so the step can be captured as a CUDA graph once and
+replayed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
 from gptoss_tui.engine.sampling import NUM_TEXT_TOKENS
 from gptoss_tui.engine.torch.model import rope_tables
 from gptoss_tui.engine.triton.kernels.attention import attend_kernel
+from gptoss_tui.engine.triton.kernels.draft import draft_kernel
 from gptoss_tui.engine.triton.kernels.experts import down_kernel, gate_up_kernel
 from gptoss_tui.engine.triton.kernels.gemv import out_kernel, qkv_kernel, router_kernel
 from gptoss_tui.engine.triton.kernels.mxfp4 import TILE_ROWS
@@ -34,6 +36,12 @@ MAX_STATES, MAX_EDGES = 8192, 32768
 MAX_SPLITS = 32
 """Parts of the keys of a key/value head."""
 
+LOOKUP_PROGRAMS = 32
+"""Programs that share the sequence when drafts are looked up."""
+
+MAX_TOKENS = 8
+"""Tokens of a step: one, and the drafts behind it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -41,7 +49,8 @@ class Blocks:
 
     `rows`: rows a program of a dense product; `block`: columns it reads at once; `strips`: tile rows a program of the
     experts' first product, a power of two; `up_span` and `down_span`: MXFP4 tiles of a row read at once; `down_rows`:
-    rows a program of the second product, a divisor of 16; `keys`: keys read at once.
+    rows a program of the second product, a divisor of 16; `keys`: keys read at once; `lookup`: tokens of the sequence
+    that a program compares at once.
     """
 
     rows: int = 4
@@ -53,47 +62,67 @@ class Blocks:
     keys: int = 64
     head_rows: int = 8
     vocabulary: int = 2048
+    lookup: int = 1024
     dense_warps: int = 4
     expert_warps: int = 4
 
 
 class State:
-    """What a step reads and leaves behind, at fixed addresses."""
+    """What a step reads and leaves behind, at fixed addresses. `x` and `logits` are those of the first token."""
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device, blocks: Blocks) -> None:
+    def __init__(
+        self, config: ModelConfig, context: int, dtype: torch.dtype, device: torch.device, blocks: Blocks
+    ) -> None:
         def floats(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.float32, device=device)
 
         def ints(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
 
-        heads = config.num_key_value_heads
-        self.x = floats(config.hidden_size)
-        self.query = torch.zeros(config.query_width, dtype=dtype, device=device)
+        heads, rows = config.num_key_value_heads, _head_rows(config, MAX_TOKENS)
+        self.xs = floats(MAX_TOKENS, config.hidden_size)
+        self.query = torch.zeros((MAX_TOKENS, config.query_width), dtype=dtype, device=device)
         self.mixed = torch.zeros_like(self.query)
-        self.parts = floats(heads, MAX_SPLITS, _head_rows(config), config.head_dim)
-        self.stats = floats(heads, MAX_SPLITS, 2, _head_rows(config))
+        self.parts = floats(heads, MAX_SPLITS, rows, config.head_dim)
+        self.stats = floats(heads, MAX_SPLITS, 2, rows)
         self.arrived = ints(heads, dtype=torch.int32)
-        self.scores = floats(config.num_experts)
-        self.t = torch.zeros(config.hidden_size, dtype=dtype, device=device)
-        self.hidden = torch.zeros((config.experts_per_token, config.intermediate_size), dtype=dtype, device=device)
-        self.logits = floats(config.vocab_size)
+        self.scores = floats(MAX_TOKENS, config.num_experts)
+        self.t = torch.zeros((MAX_TOKENS, config.hidden_size), dtype=dtype, device=device)
+        chosen = most_experts(config, MAX_TOKENS)
+        self.hidden = torch.zeros((chosen, MAX_TOKENS, config.intermediate_size), dtype=dtype, device=device)
+        self.all_logits = floats(MAX_TOKENS, config.vocab_size)
         programs = triton.cdiv(config.vocab_size, blocks.vocabulary)
-        self.best, self.top, self.mass = floats(programs), floats(programs), floats(programs)
-        self.place = ints(programs, dtype=torch.int32)
+        self.best, self.top, self.mass = (floats(MAX_TOKENS, programs) for _ in range(3))
+        self.place = ints(MAX_TOKENS, programs, dtype=torch.int32)
         self.position, self.step, self.seed, self.token = ints(1), ints(1), ints(1), ints(1)
         self.temperature, self.logprob = floats(1), floats(1)
         self.bias = floats(config.vocab_size)
         self.tokens, self.logprobs = ints(RING), floats(RING)
-        # An automaton that the choice follows (see kernels/unembed.py), and its state; -1: there is none.
-        self.at = ints(1).fill_(-1)
+        # Drafts: of `count` inputs all but the first; what they are looked up in; scratch of the search.
+        self.drafts = ints(MAX_TOKENS, dtype=torch.int32)
+        self.count = ints(1, dtype=torch.int32).fill_(1)
+        self.history = ints(context + 1, dtype=torch.int32)
+        self.found, self.looked = ints(1), ints(1, dtype=torch.int32)
+        # An automaton that the choice follows (see kernels/unembed.py), and its state before each choice; -1: none.
+        self.at = ints(MAX_TOKENS).fill_(-1)
         self.starts, self.text = ints(MAX_STATES + 1, dtype=torch.int32), ints(MAX_STATES, dtype=torch.uint8)
         self.ids, self.following = ints(MAX_EDGES, dtype=torch.int32), ints(MAX_EDGES, dtype=torch.int32)
+        self.x, self.logits = self.xs[0], self.all_logits[0]
 
 
-def _head_rows(config: ModelConfig) -> int:
-    """Query heads of a key/value head, as many as a product takes at least."""
-    return max(16, int(triton.next_power_of_2(config.heads_per_kv)))
+def most_experts(config: ModelConfig, tokens: int) -> int:
+    """How many experts so many tokens can choose together."""
+    return min(config.num_experts, tokens * config.experts_per_token)
+
+
+def _group(config: ModelConfig) -> int:
+    """Query heads of a key/value head as a power of two."""
+    return int(triton.next_power_of_2(config.heads_per_kv))
+
+
+def _head_rows(config: ModelConfig, tokens: int) -> int:
+    """Query heads of a key/value head for all tokens, as many as a product takes at least."""
+    return max(16, tokens * _group(config))
 
 
 class Decoder:
@@ -106,125 +135,146 @@ class Decoder:
         self.blocks = blocks or Blocks()
         cos, sin = rope_tables(config, cache.context, torch.float32)
         self.cos, self.sin = cos.to(weights.device), sin.to(weights.device)  # [context, 1, D / 2]
-        self.state = State(config, weights.dtype, weights.device, self.blocks)
+        self.state = State(config, cache.context, weights.dtype, weights.device, self.blocks)
 
-    def layers(self, splits: int) -> None:
-        """Run `state.x` through all layers at `state.position`, with the keys of full layers split so many times."""
+    def layers(self, splits: int, tokens: int = 1) -> None:
+        """Run the first `tokens` rows of `state.xs`, a power of two, through all layers.
+
+        The first one stands at `state.position`. The keys of full layers are split so many times.
+        """
         for index in range(len(self.weights.layers)):
-            self.layer(index, splits)
+            self.layer(index, splits, tokens)
 
-    def layer(self, index: int, splits: int) -> None:
-        """Run `state.x` through one layer."""
-        self.project_in(index)
-        self.attend(index, splits)
-        self.project_out(index)
-        self.route(index)
-        self.experts_up(index)
-        self.experts_down(index)
+    def layer(self, index: int, splits: int, tokens: int = 1) -> None:
+        """Run `state.xs` through one layer."""
+        self.project_in(index, tokens)
+        self.attend(index, splits, tokens)
+        self.project_out(index, tokens)
+        self.route(index, tokens)
+        self.experts_up(index, tokens)
+        self.experts_down(index, tokens)
 
-    def project_in(self, index: int) -> None:
+    def project_in(self, index: int, tokens: int = 1) -> None:
         """`state.query` of `state.x`; its key and value go into the cache."""
         config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         table, slots, segments = self.cache.table(index)
         heads, keys = config.num_attention_heads, config.num_key_value_heads
         pairs = max(1, blocks.rows // 2)
         qkv_kernel[(heads + 2 * keys, triton.cdiv(config.head_dim // 2, pairs))](
-            state.x, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, self.cos, self.sin, state.position,
+            state.xs, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, self.cos, self.sin, state.position,
             state.query, table, H=config.hidden_size, Q=heads, K=keys, D=config.head_dim, SLOTS=slots,
-            SEGMENTS=segments, EPS=RMS_NORM_EPS, PAIRS=pairs, BLOCK=blocks.block, num_warps=blocks.dense_warps,
+            SEGMENTS=segments, EPS=RMS_NORM_EPS, PAIRS=pairs, BLOCK=blocks.block, TOKENS=tokens,
+            num_warps=blocks.dense_warps,
         )  # fmt: skip
 
-    def attend(self, index: int, splits: int) -> None:
+    def attend(self, index: int, splits: int, tokens: int = 1) -> None:
         """`state.mixed` of `state.query` and the cache."""
         config, state, blocks = self.config, self.state, self.blocks
         table, slots, segments = self.cache.table(index)
         keys = config.num_key_value_heads
         window = config.sliding_window if config.is_sliding(index) else 0
         if window:
-            splits = min(splits, triton.cdiv(window, blocks.keys))
+            splits = min(splits, triton.cdiv(window + tokens - 1, blocks.keys))
         attend_kernel[(keys, splits)](
             state.query, table, self.weights.layers[index].sinks, state.position, state.mixed, state.parts,
             state.stats, state.arrived, config.head_dim**-0.5, Q=config.num_attention_heads, K=keys,
             D=config.head_dim, SLOTS=slots, SEGMENTS=segments, WINDOW=window, SPLITS=splits,
-            ROWS=_head_rows(config), BLOCK=min(blocks.keys, slots),
+            ROWS=_head_rows(config, tokens), BLOCK=min(blocks.keys, slots), GROUP=_group(config), TOKENS=tokens,
         )  # fmt: skip
 
-    def project_out(self, index: int) -> None:
+    def project_out(self, index: int, tokens: int = 1) -> None:
         """`state.x` plus the output projection of `state.mixed`."""
         config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         out_kernel[(triton.cdiv(config.hidden_size, blocks.rows),)](
-            state.mixed, layer.out_weight, layer.out_bias, state.x,
-            H=config.hidden_size, WIDTH=config.query_width, ROWS=blocks.rows, BLOCK=blocks.block,
+            state.mixed, layer.out_weight, layer.out_bias, state.xs,
+            H=config.hidden_size, WIDTH=config.query_width, ROWS=blocks.rows, BLOCK=blocks.block, TOKENS=tokens,
             num_warps=blocks.dense_warps,
         )  # fmt: skip
 
-    def route(self, index: int) -> None:
+    def route(self, index: int, tokens: int = 1) -> None:
         """`state.t`, the normed `state.x`, and `state.scores` of the experts for it."""
         config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
-        router_kernel[(config.num_experts,)](
-            state.x, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.scores, state.t,
+        router_kernel[(config.num_experts, tokens)](
+            state.xs, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.scores, state.t,
             H=config.hidden_size, E=config.num_experts, EPS=RMS_NORM_EPS, BLOCK=blocks.block,
             num_warps=blocks.dense_warps,
         )  # fmt: skip
 
-    def experts_up(self, index: int) -> None:
+    def experts_up(self, index: int, tokens: int = 1) -> None:
         """`state.hidden` of the best experts."""
         config, state, blocks, up = self.config, self.state, self.blocks, self.weights.layers[index].mlp1
         tile_rows = 2 * config.intermediate_size // TILE_ROWS
-        strips = math.gcd(blocks.strips, tile_rows)
-        gate_up_kernel[(tile_rows // strips, config.experts_per_token)](
-            state.t, state.scores, up.values, up.scales, up.bias, state.hidden, config.swiglu_limit,
+        # Unpacked weights stay in registers for all tokens.
+        strips = math.gcd(blocks.strips if tokens == 1 else 2, tile_rows)
+        gate_up_kernel[(tile_rows // strips, most_experts(config, tokens))](
+            state.t, state.scores, state.count, up.values, up.scales, up.bias, state.hidden, config.swiglu_limit,
             ALPHA=SWIGLU_ALPHA, TILES=up.tiles, STRIPS=strips, SPAN=min(blocks.up_span, _span(up.tiles)),
-            **self._choice,
+            TOKENS=tokens, **self._choice,
         )  # fmt: skip
 
-    def experts_down(self, index: int) -> None:
+    def experts_down(self, index: int, tokens: int = 1) -> None:
         """`state.x` plus what the best experts make of `state.hidden`."""
         config, state, blocks, down = self.config, self.state, self.blocks, self.weights.layers[index].mlp2
         down_kernel[(config.hidden_size // blocks.down_rows,)](
-            state.hidden, state.scores, down.values, down.scales, down.bias, state.x,
-            TILES=down.tiles, SPAN=min(blocks.down_span, _span(down.tiles)), ROWS=blocks.down_rows, **self._choice,
+            state.hidden, state.scores, state.count, down.values, down.scales, down.bias, state.xs,
+            TILES=down.tiles, SPAN=min(blocks.down_span, _span(down.tiles)), ROWS=blocks.down_rows, TOKENS=tokens,
+            **self._choice,
         )  # fmt: skip
 
     @property
     def _choice(self) -> dict[str, int]:
         """What both products of the experts need to know which ones were chosen."""
-        config, top = self.config, self.config.experts_per_token
+        config = self.config
         return {
             "H": config.hidden_size,
             "I": config.intermediate_size,
             "E": config.num_experts,
             "EP": triton.next_power_of_2(config.num_experts),
-            "TOP": top,
-            "TP": triton.next_power_of_2(top),
+            "TOP": config.experts_per_token,
             "num_warps": self.blocks.expert_warps,
         }
 
-    def logits(self) -> None:
-        """`state.logits` of `state.x`."""
+    def logits(self, tokens: int = 1) -> None:
+        """`state.all_logits` of `state.xs`."""
         config, state, blocks = self.config, self.state, self.blocks
-        logits_kernel[(triton.cdiv(config.vocab_size, blocks.head_rows),)](
-            state.x, self.weights.norm, self.weights.unembedding, state.logits,
-            H=config.hidden_size, V=config.vocab_size, EPS=RMS_NORM_EPS, ROWS=blocks.head_rows, BLOCK=blocks.block,
-            num_warps=blocks.dense_warps,
+        rows = blocks.head_rows if tokens < MAX_TOKENS else max(1, blocks.head_rows // 2)  # sums are in registers
+        logits_kernel[(triton.cdiv(config.vocab_size, rows),)](
+            state.xs, self.weights.norm, self.weights.unembedding, state.all_logits,
+            H=config.hidden_size, V=config.vocab_size, EPS=RMS_NORM_EPS, ROWS=rows, BLOCK=blocks.block,
+            TOKENS=tokens, num_warps=blocks.dense_warps,
         )  # fmt: skip
 
-    def choose(self) -> None:
-        """Draw `state.token` from `state.logits`; `state.x` becomes its embedding, at the next position."""
+    def choose(self, tokens: int = 1) -> None:
+        """Draw `state.token` from `state.all_logits`, and those before it that the drafts foresaw.
+
+        `state.x` becomes its embedding, at the position behind the others.
+        """
         config, state, block = self.config, self.state, self.blocks.vocabulary
         programs = triton.cdiv(config.vocab_size, block)
-        candidates_kernel[(programs,)](
-            state.logits, state.bias, state.temperature, state.seed, state.step,
+        candidates_kernel[(programs, tokens)](
+            state.all_logits, state.bias, state.temperature, state.seed, state.step,
             state.at, state.starts, state.text, state.ids,
             state.best, state.place, state.top, state.mass,
-            V=config.vocab_size, FIRST_SPECIAL=NUM_TEXT_TOKENS, BLOCK=block,
+            V=config.vocab_size, FIRST_SPECIAL=NUM_TEXT_TOKENS, BLOCK=block, PARTS=programs,
         )  # fmt: skip
         choose_kernel[(1,)](
-            state.logits, state.best, state.place, state.top, state.mass, self.weights.embedding, state.x,
+            state.all_logits, state.best, state.place, state.top, state.mass, self.weights.embedding, state.xs,
             state.position, state.step, state.at, state.starts, state.text, state.ids, state.following,
-            state.token, state.logprob, state.tokens, state.logprobs,
-            H=config.hidden_size, PARTS=programs, PARTS2=triton.next_power_of_2(programs), RING=RING,
-            H2=triton.next_power_of_2(config.hidden_size),
+            state.drafts, state.count, state.history, state.token, state.logprob, state.tokens, state.logprobs,
+            H=config.hidden_size, V=config.vocab_size, PARTS=programs, PARTS2=triton.next_power_of_2(programs),
+            RING=RING, H2=triton.next_power_of_2(config.hidden_size), TOKENS=tokens,
+        )  # fmt: skip
+
+    def draft(self) -> None:
+        """Look up what may follow `state.token`: up to seven drafts, their embeddings in `state.xs`."""
+        config, state = self.config, self.state
+        programs = min(LOOKUP_PROGRAMS, triton.cdiv(self.cache.context, self.blocks.lookup))
+        draft_kernel[(programs,)](
+            state.history, state.position, self.weights.embedding, state.xs,
+            state.at, state.starts, state.text, state.ids, state.following,
+            state.drafts, state.count, state.found, state.looked,
+            H=config.hidden_size, H2=triton.next_power_of_2(config.hidden_size), BLOCK=self.blocks.lookup,
+            PROGRAMS=programs, TOKENS=MAX_TOKENS,
         )  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 While the host waits for a token, the device is already at the next one: the chosen id stays on the device and is the
 input of the next step. The host learns of it through pinned memory. So a request that ends (a stop token, a cancel) has
 run up to `AHEAD` steps too many; they wrote keys behind the committed tokens, where the next step overwrites them.
+
+Where drafts are on, a step may run several tokens and keep those that it would have drawn one by one: the noise of a
+token depends on its place alone, so drafts change the pace and nothing else.
 """
 
 from __future__ import annotations
@@ -11,29 +14,45 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenAutomaton, Walk
 from gptoss_tui.engine.sampling import unused_ids
-from gptoss_tui.engine.triton.decode import MAX_EDGES, MAX_SPLITS, MAX_STATES, RING, Decoder
+from gptoss_tui.engine.triton.decode import MAX_EDGES, MAX_SPLITS, MAX_STATES, MAX_TOKENS, RING, Decoder
 from gptoss_tui.engine.types import SamplingParams, Token
 from gptoss_tui.errors import EngineError
 
 AHEAD = 2
 """Steps in flight. One would let the device wait for the host's launch; more only run further behind a stop."""
 
+LONGEST_PAUSE = 32
+"""Steps without drafts after drafts that were wrong again and again."""
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """A step in flight: at most `most` tokens, in the host's memory at `slot` once `event` came."""
+
+    slot: int
+    most: int
+    event: torch.cuda.Event | None
+
 
 class Steps:
-    """The decode steps of a model on its device."""
+    """The decode steps of a model on its device. With `drafts` a step may run several tokens."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, *, drafts: bool = False) -> None:
         self.decoder = decoder
+        self.drafts = drafts
         self._on_gpu = decoder.weights.device.type == "cuda"
-        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
-        self._host_tokens = torch.zeros(RING, dtype=torch.int64, pin_memory=self._on_gpu)
-        self._host_logprobs = torch.zeros(RING, dtype=torch.float32, pin_memory=self._on_gpu)
+        self._graphs: dict[tuple[int, int, bool], torch.cuda.CUDAGraph] = {}
+        # Of each step in flight: how many tokens there are in all, and how many inputs the next step has.
+        self._host_counts = torch.zeros((AHEAD + 1, 2), dtype=torch.int64, pin_memory=self._on_gpu)
+        self._host_tokens = torch.zeros((AHEAD + 1, RING), dtype=torch.int64, pin_memory=self._on_gpu)
+        self._host_logprobs = torch.zeros((AHEAD + 1, RING), dtype=torch.float32, pin_memory=self._on_gpu)
 
     @staticmethod
     def can_draw(params: SamplingParams) -> bool:
@@ -52,23 +71,35 @@ class Steps:
 
         Raises EngineError when the logits are not numbers.
         """
-        cache = self.decoder.cache
-        start = cache.length
+        start = self.decoder.cache.length
         with torch.inference_mode():
             self._prepare(residual, params, start)
             self.decoder.logits()
-            self.decoder.choose()
-            events = deque([self._fetch(0)])
-        for count in range(limit):
+            self._choose(1)
+            flying = deque([self._fetch(0, 1)])
+        known, launched = 0, 1
+        pace = Pace(MAX_TOKENS if self.drafts else 1)
+        while known < limit:
             if cancelled():
                 return
             with torch.inference_mode():
-                while len(events) < AHEAD and count + len(events) < limit:
-                    at = start + count + len(events)  # keys written by this step: of the token before it
-                    cache.reserve(at - cache.length)
-                    self._step(at, choose=True)
-                    events.append(self._fetch(count + len(events)))
-            yield self._take(events.popleft(), count)
+                # What is in flight may be all that fits; a step that could go beyond is not launched.
+                while len(flying) < AHEAD and (bound := known + sum(step.most for step in flying)) < limit:
+                    tokens = pace.tokens if bound + pace.tokens <= limit else 1
+                    self.decoder.cache.reserve(start + bound + tokens - self.decoder.cache.length)
+                    self._step(start + bound, tokens, choose=True)
+                    flying.append(self._fetch(launched % (AHEAD + 1), tokens))
+                    launched += 1
+            step = flying.popleft()
+            if step.event is not None:
+                step.event.synchronize()
+            total, inputs = self._host_counts[step.slot].tolist()
+            pace.saw(step.most, total - known, inputs)
+            for count in range(known, total):
+                if count > known and cancelled():
+                    return
+                yield self._token(step.slot, count)
+            known = total
 
     def first_logits(self, residual: Tensor) -> Tensor:
         """Logits float32 [V] after the residual [H] of the last cached token."""
@@ -82,13 +113,17 @@ class Steps:
         cache.reserve(position + 1 - cache.length)
         state.position.fill_(position)
         state.x.copy_(self.decoder.weights.embedding[token.id])
-        self._step(position + 1, choose=False)
+        self._step(position + 1, 1, choose=False)
         return state.logits
 
     def _prepare(self, residual: Tensor, params: SamplingParams, length: int) -> None:
         """Sampling as `params` say; the next choice is of the token at position `length`."""
         state = self.decoder.state
+        state.xs.zero_()
         state.x.copy_(residual)
+        state.count.fill_(1)
+        if self.drafts:
+            state.history[:length] = torch.tensor(self.decoder.cache.tokens, dtype=torch.int32)
         state.position.fill_(length - 1)
         state.step.zero_()
         seed = torch.seed() if params.seed is None else params.seed
@@ -119,54 +154,87 @@ class Steps:
             target[: len(values)] = torch.tensor(values, dtype=target.dtype, device=target.device)
         state.at.fill_(automaton.start)
 
-    def _step(self, keys: int, *, choose: bool) -> None:
-        """One step whose queries see `keys` keys."""
+    def _step(self, keys: int, tokens: int, *, choose: bool) -> None:
+        """One step of so many tokens, of which the first one sees `keys` keys."""
         splits = splits_for(keys, self.decoder.blocks.keys)
         if not self._on_gpu:
-            self._launch(splits, choose)
+            self._launch(splits, tokens, choose)
             return
-        if (graph := self._graphs.get((splits, choose))) is None:
-            graph = self._graphs[splits, choose] = self._capture(splits, choose)
+        key = splits, tokens, choose
+        if (graph := self._graphs.get(key)) is None:
+            graph = self._graphs[key] = self._capture(*key)
         graph.replay()
 
-    def _launch(self, splits: int, choose: bool) -> None:
-        self.decoder.layers(splits)
-        self.decoder.logits()
+    def _launch(self, splits: int, tokens: int, choose: bool) -> None:
+        self.decoder.layers(splits, tokens)
+        self.decoder.logits(tokens)
         if choose:
-            self.decoder.choose()
+            self._choose(tokens)
 
-    def _capture(self, splits: int, choose: bool) -> torch.cuda.CUDAGraph:
+    def _choose(self, tokens: int) -> None:
+        self.decoder.choose(tokens)
+        if self.drafts:
+            self.decoder.draft()
+
+    def _capture(self, splits: int, tokens: int, choose: bool) -> torch.cuda.CUDAGraph:
         """The graph of a step. Kernels are compiled by running them once, which must leave no trace."""
         state = self.decoder.state
-        kept = (state.x, state.position, state.step, state.tokens, state.logprobs, state.token, state.at)
+        kept = (
+            *(state.xs, state.position, state.step, state.tokens, state.logprobs, state.token, state.at),
+            *(state.drafts, state.count, state.history),
+        )
         before = [tensor.clone() for tensor in kept]
-        self._launch(splits, choose)
+        self._launch(splits, tokens, choose)
         for tensor, value in zip(kept, before, strict=True):
             tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._launch(splits, choose)
+            self._launch(splits, tokens, choose)
         return graph
 
-    def _fetch(self, count: int) -> torch.cuda.Event | None:
-        """Begin to copy choice `count` to the host; the event tells when it is there."""
-        slot = slice(count % RING, count % RING + 1)
+    def _fetch(self, slot: int, most: int) -> _Fetch:
+        """Begin to copy what the last step chose to the host."""
         state = self.decoder.state
-        self._host_tokens[slot].copy_(state.tokens[slot], non_blocking=True)
-        self._host_logprobs[slot].copy_(state.logprobs[slot], non_blocking=True)
+        self._host_counts[slot, :1].copy_(state.step, non_blocking=True)
+        self._host_counts[slot, 1:].copy_(state.count, non_blocking=True)
+        self._host_tokens[slot].copy_(state.tokens, non_blocking=True)
+        self._host_logprobs[slot].copy_(state.logprobs, non_blocking=True)
         if not self._on_gpu:
-            return None
+            return _Fetch(slot, most, None)
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
-        return event
+        return _Fetch(slot, most, event)
 
-    def _take(self, event: torch.cuda.Event | None, count: int) -> Token:
-        if event is not None:
-            event.synchronize()
-        logprob = float(self._host_logprobs[count % RING])
+    def _token(self, slot: int, count: int) -> Token:
+        logprob = float(self._host_logprobs[slot, count % RING])
         if not math.isfinite(logprob):
             raise EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
-        return Token(int(self._host_tokens[count % RING]), logprob)
+        return Token(int(self._host_tokens[slot, count % RING]), logprob)
+
+
+class Pace:
+    """How many tokens the next step should run: what drafts brought lately says what they will bring."""
+
+    def __init__(self, most: int) -> None:
+        self.tokens = 1
+        self._most = most
+        self._pause = self._rest = 0
+
+    def saw(self, ran: int, kept: int, inputs: int) -> None:
+        """A step of `ran` tokens gave `kept`; the one behind it has `inputs`, drafts included."""
+        if ran > 1 and kept == 1:  # drafts that are wrong cost: try again later, and later still if that fails, too
+            self._pause = min(LONGEST_PAUSE, max(2, 2 * self._pause))
+            self._rest = self._pause
+        elif ran > 1:
+            self._pause = self._rest = 0
+        elif self._rest:
+            self._rest -= 1
+        if self._rest or inputs == 1:
+            self.tokens = 1
+        elif kept == ran:
+            self.tokens = min(self._most, 2 * ran)
+        else:
+            self.tokens = min(self._most, max(2, 1 << (kept - 1).bit_length()))
 
 
 def splits_for(keys: int, block: int) -> int:

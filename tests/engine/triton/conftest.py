@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import triton.language as tl
+from triton import knobs
+from triton.runtime import interpreter
 
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.config import ModelConfig
@@ -15,11 +19,34 @@ from gptoss_tui.engine.triton.decode import Blocks
 from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
 from tests.conformance.shapes import SMALL
 
+
+def _patch_once() -> None:
+    """Let the interpreter change the language once a launch, not once a function call: half the time of a test."""
+    patch, launch = interpreter._patch_lang, interpreter.GridExecutor.__call__
+    done: set[frozenset[int]] = set()
+
+    def patch_lang(fn: Any) -> Any:
+        key = frozenset(id(value) for value in fn.__globals__.values() if value is tl or value is tl.core)
+        if key in done:
+            return interpreter._LangPatchScope()
+        done.add(key)
+        return patch(fn)
+
+    def call(self: Any, *args: Any, **options: Any) -> Any:
+        done.clear()
+        return launch(self, *args, **options)
+
+    interpreter._patch_lang, interpreter.GridExecutor.__call__ = patch_lang, call
+
+
+if knobs.runtime.interpret:
+    _patch_once()
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 # The interpreter pays for programs, not for elements: few large blocks.
 BLOCKS = Blocks(
-    rows=64, block=64, strips=2, up_span=2, down_span=2, down_rows=16, keys=16, head_rows=128, vocabulary=64
+    rows=64, block=64, strips=2, up_span=2, down_span=2, down_rows=16, keys=16, head_rows=128, vocabulary=64, lookup=16
 )
 
 SHAPES = {
@@ -43,6 +70,13 @@ SHAPES = {
     ),
 }
 
+_SHALLOW = replace(
+    SHAPES["tiny"], num_experts=2, experts_per_token=1, hidden_size=64, num_attention_heads=2,
+    num_key_value_heads=1,
+)  # fmt: skip
+SHALLOW = "shallow"
+"""A shape for what layers have no part in: few programs."""
+
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
@@ -53,7 +87,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         directory = root / shape
         if not directory.exists():
             directory.mkdir()
-            random_checkpoint(SHAPES[shape], directory, "original", seed=1)
+            random_checkpoint(SHAPES.get(shape, _SHALLOW), directory, "original", seed=1)
         return directory
 
     return make

@@ -107,9 +107,11 @@ def compile_all(capability: int, prompts: tuple[int, ...]) -> dict[str, int]:
     config = replace(GPT_OSS_20B, num_hidden_layers=2)
     cache: Any = NoCache(config)
     decoder = Decoder(config, no_weights(config), cache)
-    decoder.layers(16)
-    decoder.logits()
-    decoder.choose()
+    for tokens in (1, 8):
+        decoder.layers(16, tokens)
+        decoder.logits(tokens)
+        decoder.choose(tokens)
+    decoder.draft()
     for tokens in prompts:
         Prefill(decoder).run(empty(tokens, dtype=torch.int64))
     return shared

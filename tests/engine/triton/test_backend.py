@@ -175,7 +175,7 @@ def test_the_device_follows_an_automaton(backend: TritonBackend, params: Samplin
     tokens = [token.id for token in run(backend, PROMPT, constrained)[0]]
     assert tokens[0] == 77
     assert tokens[1] in (5, 6)
-    assert int(backend._decoder.state.at) in (-1, 1)
+    assert int(backend._decoder.state.at[0]) in (-1, 1)
     free = [token.id for token in run(backend, PROMPT, params)[0]]
     assert free[0] != 77
     by_host = SamplingParams(**{**_fields(constrained), "top_logprobs": 1})

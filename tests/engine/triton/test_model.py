@@ -56,6 +56,18 @@ class Machine:
         self.cache.commit([token])
         return self.logits(state.x)
 
+    def verify(self, ids: list[int], splits: int, real: int) -> list[Tensor]:
+        """Logits after each of the first `real` of `ids`, which go through a decode step together."""
+        state = self.decoder.state
+        self.cache.reserve(len(ids))
+        state.position.fill_(self.cache.length)
+        state.xs[: len(ids)].copy_(self.weights.embedding[torch.tensor(ids, device=DEVICE)])
+        state.count.fill_(real)
+        self.decoder.layers(splits, len(ids))
+        self.decoder.logits(len(ids))
+        self.cache.commit(ids[:real])
+        return list(state.all_logits[:real].cpu().clone())
+
 
 def random_ids(shape: str) -> list[int]:
     """Random tokens of a shape's vocabulary."""
@@ -79,4 +91,18 @@ def test_chunks_do_not_matter(checkpoint: Callable[[str], Path]) -> None:
     expected = run_chunks(float32_model(directory), ids)
     machine = Machine(directory)
     got = machine.run(ids[:5]) + machine.run(ids[5:])
+    torch.testing.assert_close(torch.stack(got), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("splits", "real"), [(1, 4), (4, 4), (2, 3)])
+def test_a_step_of_several_tokens_is_as_many_steps(
+    checkpoint: Callable[[str], Path], shape: str, splits: int, real: int
+) -> None:
+    """Over a window's edge, with keys in parts, and with inputs that are not real: theirs count for nothing."""
+    directory, ids = checkpoint(shape), random_ids(shape)
+    expected = run_chunks(float32_model(directory), ids)
+    machine = Machine(directory)
+    got = machine.run(ids[:9])
+    got += machine.verify(ids[9:13], splits, real)
+    got += [machine.step(token, splits) for token in ids[9 + real :]]
     torch.testing.assert_close(torch.stack(got), expected, rtol=0, atol=TOLERANCE)

@@ -1,4 +1,4 @@
-"""Attention of one token: the keys are split over programs, the last one to finish brings the parts together.
+"""Attention of a few tokens: the keys are split over programs, the last one to finish brings the parts together.
 
 G = Q / K query heads share a key/value head. A sink is one more score a head, with no value.
 """
@@ -32,51 +32,60 @@ def keys_and_values(
 def attend_kernel(
     query, table, sinks, position, out, parts, stats, arrived, scale,
     Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
-    WINDOW: tl.constexpr, SPLITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    WINDOW: tl.constexpr, SPLITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, GROUP: tl.constexpr,
+    TOKENS: tl.constexpr,
 ):  # fmt: skip
-    """out [Q, D] = softmax(scale * query keys^T, with sinks) values, for the token at `position`.
+    """out [TOKENS, Q, D] = softmax(scale * query keys^T, with sinks) values; the first token is at `position`.
 
-    query [Q, D]; sinks [Q]; WINDOW 0 sees all. Scratch, float32: parts [K, SPLITS, ROWS, D] and
-    stats [K, SPLITS, 2, ROWS]; arrived int32 [K], zero before and after. ROWS is G padded to what a product takes.
+    query [TOKENS, Q, D]; sinks [Q]; WINDOW 0 sees all. Row r is token r // GROUP, head r % GROUP of the key/value head,
+    where GROUP is G as a power of two; ROWS is TOKENS * GROUP padded to what a product takes. Scratch, float32: parts
+    [K, SPLITS, ROWS, D] and stats [K, SPLITS, 2, ROWS]; arrived int32 [K], zero before and after.
     """
     G: tl.constexpr = Q // K
     head, split = tl.program_id(0), tl.program_id(1)
     row, dim = tl.arange(0, ROWS), tl.arange(0, D)
-    real = row < G
+    token, inner = row // GROUP, row % GROUP
+    real = (token < TOKENS) & (inner < G)
     kind = query.dtype.element_ty
-    q = tl.load(query + (head * G + row)[:, None] * D + dim[None, :], mask=real[:, None], other=0.0)
-    end = tl.load(position) + 1
-    begin = tl.maximum(end - WINDOW, 0) if WINDOW else end * 0
+    place = ((token * Q + head * G + inner) * D)[:, None] + dim[None, :]
+    q = tl.load(query + place, mask=real[:, None], other=0.0)
+    first_query = tl.load(position)
+    where = first_query + token
+    end = first_query + TOKENS
+    begin = tl.maximum(first_query + 1 - WINDOW, 0) if WINDOW else end * 0
     blocks = tl.cdiv(end, BLOCK) - begin // BLOCK
     share = tl.cdiv(blocks, SPLITS)
     start = (begin // BLOCK + split * share) * BLOCK
     stop = tl.minimum(start + share * BLOCK, end)
-    top = tl.full((ROWS,), float("-inf"), tl.float32)
+    # Finite, so that a row that sees nothing of a part stays as it is.
+    top = tl.full((ROWS,), -1e30, tl.float32)
     mass = tl.zeros((ROWS,), tl.float32)
     acc = tl.zeros((ROWS, D), tl.float32)
     for first in tl.range(start, stop, BLOCK):
         keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)
         seen = first + tl.arange(0, BLOCK)
-        visible = (seen >= begin) & (seen < end)
+        visible = seen[None, :] <= where[:, None]
+        if WINDOW:
+            visible &= seen[None, :] > where[:, None] - WINDOW
         scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
-        scores = tl.where(visible[None, :], scores, float("-inf"))
+        scores = tl.where(visible, scores, float("-inf"))
         new_top = tl.maximum(top, tl.max(scores, 1))
         shrink = tl.exp(top - new_top)
         weights = tl.exp(scores - new_top[:, None])
         acc = acc * shrink[:, None] + tl.dot(weights.to(kind), values, input_precision="ieee")
         mass = mass * shrink + tl.sum(weights, 1)
         top = new_top
-    sink = tl.load(sinks + head * G + row, mask=real, other=0.0).to(tl.float32)
-    place = head * SPLITS + split
+    sink = tl.load(sinks + head * G + inner, mask=inner < G, other=0.0).to(tl.float32)
+    part_of_head = head * SPLITS + split
     if SPLITS == 1:
-        write_mixed(out, acc, top, mass, sink, head, row, dim, real, G, D)
+        write_mixed(out, acc, top, mass, sink, place, real)
     else:
-        tl.store(parts + (place * ROWS + row)[:, None] * D + dim[None, :], acc)
-        tl.store(stats + place * 2 * ROWS + row, top)
-        tl.store(stats + (place * 2 + 1) * ROWS + row, mass)
+        tl.store(parts + (part_of_head * ROWS + row)[:, None] * D + dim[None, :], acc)
+        tl.store(stats + part_of_head * 2 * ROWS + row, top)
+        tl.store(stats + (part_of_head * 2 + 1) * ROWS + row, mass)
         tl.debug_barrier()
         if tl.atomic_add(arrived + head, 1, sem="acq_rel") == SPLITS - 1:
-            top = tl.full((ROWS,), float("-inf"), tl.float32)
+            top = tl.full((ROWS,), -1e30, tl.float32)
             mass = tl.zeros((ROWS,), tl.float32)
             acc = tl.zeros((ROWS, D), tl.float32)
             for other in tl.range(0, SPLITS):
@@ -85,19 +94,17 @@ def attend_kernel(
                 part_mass = tl.load(stats + (at * 2 + 1) * ROWS + row, cache_modifier=".cg")
                 part = tl.load(parts + (at * ROWS + row)[:, None] * D + dim[None, :], cache_modifier=".cg")
                 new_top = tl.maximum(top, part_top)
-                # A split without keys has top -inf; the first one never is, so new_top is a number from then on.
                 shrink, grow = tl.exp(top - new_top), tl.exp(part_top - new_top)
                 acc = acc * shrink[:, None] + part * grow[:, None]
                 mass = mass * shrink + part_mass * grow
                 top = new_top
-            write_mixed(out, acc, top, mass, sink, head, row, dim, real, G, D)
+            write_mixed(out, acc, top, mass, sink, place, real)
             tl.store(arrived + head, 0)
 
 
 @triton.jit
-def write_mixed(out, acc, top, mass, sink, head, row, dim, real, G: tl.constexpr, D: tl.constexpr):
-    """Divide by the mass, the sink's included, and write the heads that there are."""
+def write_mixed(out, acc, top, mass, sink, place, real):
+    """Divide by the mass, the sink's included, and write the rows that there are."""
     highest = tl.maximum(top, sink)
     share = tl.exp(top - highest) / (mass * tl.exp(top - highest) + tl.exp(sink - highest))
-    place = out + (head * G + row)[:, None] * D + dim[None, :]
-    tl.store(place, (acc * share[:, None]).to(out.dtype.element_ty), mask=real[:, None])
+    tl.store(out + place, (acc * share[:, None]).to(out.dtype.element_ty), mask=real[:, None])

@@ -15,12 +15,15 @@ from gptoss_tui.engine.triton.kernels.gemv import normed_rows
 
 @triton.jit
 def logits_kernel(
-    x, g, w, logits, H: tl.constexpr, V: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):
-    """logits float32 [V] = W [V, H] (rms_norm(x) * g)."""
+    x, g, w, logits,
+    H: tl.constexpr, V: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
+):  # fmt: skip
+    """logits float32 [TOKENS, V] = W [V, H] (rms_norm(x) * g)."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     mask = rows < V
-    tl.store(logits + rows, normed_rows(w, rows, mask, x, g, H, EPS, ROWS, BLOCK), mask=mask)
+    outs = normed_rows(w, rows, mask, x, g, H, EPS, ROWS, BLOCK, TOKENS)
+    for n in tl.static_range(TOKENS):
+        tl.store(logits + n * V + rows, outs[n], mask=mask)
 
 
 @triton.jit
@@ -57,59 +60,79 @@ def state_behind(chosen, at, starts, text, ids, following):
 @triton.jit
 def candidates_kernel(
     logits, bias, temperature, seed, step, at, starts, text, ids, best, place, top, mass,
-    V: tl.constexpr, FIRST_SPECIAL: tl.constexpr, BLOCK: tl.constexpr,
+    V: tl.constexpr, FIRST_SPECIAL: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """The best candidate and the softmax's part of each block of BLOCK logits.
+    """The best candidate and the softmax's part of each block of BLOCK logits, for each token.
 
-    bias float32 [V] is added for the choice only (-inf forbids); temperature float32 [1], 0 is arg-max; seed int64 [1];
-    step int64 [1] makes each token's noise its own; at int64 [1] is the state of an automaton (see `allowed`). Out, one
-    a program: best float32 and place int32 of the candidate, top float32 and mass float32 of the raw logits.
+    logits float32 [TOKENS, V]; bias float32 [V] is added for the choice only (-inf forbids); temperature float32 [1], 0
+    is arg-max; seed int64 [1]; step int64 [1], that of the first token, makes each token's noise its own; at int64
+    [TOKENS] are states of an automaton (see `allowed`). Out, [TOKENS, PARTS]: best float32 and place int32 of the
+    candidate, top float32 and mass float32 of the raw logits. Program (i, n): block i of token n.
     """
-    program = tl.program_id(0)
+    program, n = tl.program_id(0), tl.program_id(1)
     token = program * BLOCK + tl.arange(0, BLOCK)
     inside = token < V
-    raw = tl.load(logits + token, mask=inside, other=float("-inf"))
+    raw = tl.load(logits + n * V + token, mask=inside, other=float("-inf"))
     score = raw + tl.load(bias + token, mask=inside, other=float("-inf"))
-    score = tl.where(allowed(token, tl.load(at), starts, text, ids, FIRST_SPECIAL), score, float("-inf"))
+    score = tl.where(allowed(token, tl.load(at + n), starts, text, ids, FIRST_SPECIAL), score, float("-inf"))
     heat = tl.load(temperature)
     if heat > 0:
         # Four numbers a counter; the step is in the seed's place, so that no two steps share one.
-        uniform = tl.rand(tl.load(seed) + tl.load(step) * 0x1E3779B97F4A7C15, token)
+        uniform = tl.rand(tl.load(seed) + (tl.load(step) + n) * 0x1E3779B97F4A7C15, token)
         score = score / heat - tl.log(-tl.log(tl.maximum(uniform, 1e-30)))
     value, index = tl.max(score, 0, return_indices=True)
     highest = tl.max(raw, 0)
-    tl.store(best + program, value)
-    tl.store(place + program, program * BLOCK + index)
-    tl.store(top + program, highest)
-    tl.store(mass + program, tl.sum(tl.exp(raw - highest), 0))
+    out = n * PARTS + program
+    tl.store(best + out, value)
+    tl.store(place + out, program * BLOCK + index)
+    tl.store(top + out, highest)
+    tl.store(mass + out, tl.sum(tl.exp(raw - highest), 0))
 
 
 @triton.jit
 def choose_kernel(
     logits, best, place, top, mass, embedding, x, position, step, at, starts, text, ids, following,
-    token, logprob, tokens, logprobs,
-    H: tl.constexpr, PARTS: tl.constexpr, PARTS2: tl.constexpr, RING: tl.constexpr, H2: tl.constexpr,
+    drafts, count, history, token, logprob, tokens, logprobs,
+    H: tl.constexpr, V: tl.constexpr, PARTS: tl.constexpr, PARTS2: tl.constexpr, RING: tl.constexpr, H2: tl.constexpr,
+    TOKENS: tl.constexpr,
 ):  # fmt: skip
-    """One program: token int64 [1] and its raw logprob [1]; x = its embedding; position, step and automaton go on.
+    """One program: the tokens that follow, up to the first that no draft foresaw. x [0] is the last one's embedding.
 
-    The choice is also left in tokens and logprobs [RING] at step % RING, where the host picks it up later.
+    Token n was drawn after the n-th input; it counts when the inputs before it were what had been drawn, that is as
+    long as drafts int32 [n] is token n; `count` int32 [1] inputs are real. Position, step and automaton go on by as
+    many. Each goes to tokens and logprobs [RING] at step % RING, where the host picks it up later, and to history int32
+    [context]; the last one to token int64 [1] and logprob [1]. `count` becomes 1: there are no drafts.
     """
     part = tl.arange(0, PARTS2)
     real = part < PARTS
-    _, winner = tl.max(tl.load(best + part, mask=real, other=float("-inf")), 0, return_indices=True)
-    chosen = tl.load(place + winner).to(tl.int64)
-    tops = tl.load(top + part, mask=real, other=float("-inf"))
-    highest = tl.max(tops, 0)
-    total = tl.sum(tl.load(mass + part, mask=real, other=0.0) * tl.exp(tops - highest), 0)
-    value = tl.load(logits + chosen) - highest - tl.log(total)
-    tl.store(at, state_behind(chosen, tl.load(at), starts, text, ids, following))
     now = tl.load(step)
-    tl.store(token, chosen)
-    tl.store(logprob, value)
-    tl.store(tokens + now % RING, chosen)
-    tl.store(logprobs + now % RING, value)
-    tl.store(step, now + 1)
-    tl.store(position, tl.load(position) + 1)
+    where = tl.load(position)
+    inputs = tl.load(count)
+    state = tl.load(at)
+    taken = tl.full((), 0, tl.int32)
+    last = tl.full((), 0, tl.int64)
+    holds = inputs > 0
+    for n in tl.static_range(TOKENS):
+        if holds:
+            row = n * PARTS + part
+            _, winner = tl.max(tl.load(best + row, mask=real, other=float("-inf")), 0, return_indices=True)
+            last = tl.load(place + n * PARTS + winner).to(tl.int64)
+            tops = tl.load(top + row, mask=real, other=float("-inf"))
+            highest = tl.max(tops, 0)
+            total = tl.sum(tl.load(mass + row, mask=real, other=0.0) * tl.exp(tops - highest), 0)
+            value = tl.load(logits + n * V + last) - highest - tl.log(total)
+            state = state_behind(last, state, starts, text, ids, following)
+            tl.store(tokens + (now + n) % RING, last)
+            tl.store(logprobs + (now + n) % RING, value)
+            tl.store(logprob, value)
+            tl.store(history + where + n + 1, last.to(tl.int32))
+            taken += 1
+            holds = (n + 1 < inputs) & (tl.load(drafts + n) == last)
+    tl.store(at, state)
+    tl.store(token, last)
+    tl.store(count, 1)
+    tl.store(step, now + taken)
+    tl.store(position, where + taken)
     k = tl.arange(0, H2)
-    row = tl.load(embedding + chosen * H + k, mask=k < H, other=0.0)
-    tl.store(x + k, row.to(tl.float32), mask=k < H)
+    embedded = tl.load(embedding + last * H + k, mask=k < H, other=0.0)
+    tl.store(x + k, embedded.to(tl.float32), mask=k < H)

@@ -6,7 +6,7 @@ Permission is a pure function of the request, decided before anything runs. What
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -198,8 +198,28 @@ class RestorableTools(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PromptOffer:
+    """A prompt of the server whose namespace is `server`; `required` are those of its `arguments` that it needs."""
+
+    server: str
+    name: str
+    description: str
+    arguments: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+
+
 class ConnectedTools(BuiltinTools, Protocol):
     """Tools of another program: none until it is connected, and none again when it is gone."""
+
+    @property
+    def prompts(self) -> tuple[PromptOffer, ...]:
+        """Texts that it offers a person to send."""
+        ...
+
+    async def prompt(self, name: str, arguments: Mapping[str, str]) -> str:
+        """The text of one, which a person sees before it is sent. Raises ToolError."""
+        ...
 
     async def ready(self, seconds: float) -> None:
         """Wait until it is known which tools there are, but no longer than `seconds`. Never raises."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gptoss_tui import patch
-from gptoss_tui.errors import UsageError
+from gptoss_tui.errors import ToolError, UsageError
 from gptoss_tui.harmony.messages import FunctionDeclaration, Message, ToolNamespace
 from gptoss_tui.tools.aliases import AliasedTool, alias_of, translation_of
 from gptoss_tui.tools.apply_patch import ApplyPatchTool
@@ -15,6 +15,7 @@ from gptoss_tui.tools.base import (
     Citation,
     ConnectedTools,
     FunctionTool,
+    PromptOffer,
     RestorableTools,
     Tool,
     Workspace,
@@ -104,6 +105,20 @@ class ToolRegistry:
     def page_text(self, citation: Citation) -> tuple[str, ...]:
         """The lines of the page that a citation points at; none when it points at nothing or the page is forgotten."""
         return next((lines for group in self._builtin if (lines := group.page_text(citation))), ())
+
+    @property
+    def prompts(self) -> tuple[PromptOffer, ...]:
+        """What connected programs offer a person to send."""
+        return tuple(offer for group in self._connected for offer in group.prompts)
+
+    async def prompt(self, offer: PromptOffer, arguments: Mapping[str, str]) -> str:
+        """The text of `offer` with its arguments filled in. Raises ToolError."""
+        if lacking := [name for name in offer.required if not arguments.get(name)]:
+            raise ToolError(f"The prompt {offer.name} needs {', '.join(lacking)}.")
+        group = next((group for group in self._connected if offer in group.prompts), None)
+        if group is None:
+            raise ToolError(f"{offer.server} does not offer the prompt {offer.name} any more.")
+        return await group.prompt(offer.name, arguments)
 
     def restore(self, messages: Iterable[Message]) -> None:
         """A saved conversation goes on: tools take their state from what the model read back."""

@@ -27,7 +27,7 @@ def test_what_servers_offer(
     set_up(monkeypatch, tmp_path, box={"command": sys.executable, "args": [str(SERVER)]}, gone={"command": "/nowhere"})
     assert cli.main(["mcp"]) == 1
     out = capsys.readouterr().out
-    assert "box  ready  9 tools, 1 resources, 1 prompts" in out
+    assert "box  ready  9 tools, 3 resources, 1 prompts" in out
     assert "tool      box.add                          Add two numbers." in out
     assert "resource  notes://today                    Notes of today" in out
     assert "gone  failed  " in out

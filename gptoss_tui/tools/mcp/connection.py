@@ -9,17 +9,18 @@ import logging
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from gptoss_tui import __version__
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.mcp.config import ServerConfig
-from gptoss_tui.tools.mcp.listing import Listing, Offer, cut, offered_tools
+from gptoss_tui.tools.mcp.listing import MAX_OFFERS, Listing, Offer, cut, offered_tools
 
 if TYPE_CHECKING:
     from mcp import Client
-    from mcp.types import CallToolResult
+    from mcp.types import CallToolResult, GetPromptResult, ReadResourceResult
 
+T = TypeVar("T")
 State = Literal["off", "connecting", "ready", "failed"]
 
 CONNECT_SECONDS = 20.0
@@ -79,6 +80,21 @@ class Connection:
 
     async def call(self, tool: str, arguments: Mapping[str, Any], on_progress: Callable[[str], None]) -> CallToolResult:
         """Call a tool. A connection that was lost is made once more. Raises ToolError."""
+
+        async def tell(progress: float, total: float | None, message: str | None) -> None:
+            on_progress(f"{message or f'{progress:g}' + (f' of {total:g}' if total else '')}\n")
+
+        return await self._asked(lambda client: client.call_tool(tool, dict(arguments), progress_callback=tell))
+
+    async def read(self, uri: str) -> ReadResourceResult:
+        """Read a resource. Raises ToolError."""
+        return await self._asked(lambda client: client.read_resource(uri))
+
+    async def prompt(self, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
+        """The messages of a prompt. Raises ToolError."""
+        return await self._asked(lambda client: client.get_prompt(name, dict(arguments)))
+
+    async def _asked(self, ask: Callable[[Client], Awaitable[T]]) -> T:
         self.start()
         await self.settle(CONNECT_SECONDS)
         client = self._client
@@ -87,12 +103,9 @@ class Connection:
                 f"The MCP server {self.config.name} is not available: {self.problem or 'it does not answer'}."
             )
 
-        async def tell(progress: float, total: float | None, message: str | None) -> None:
-            on_progress(f"{message or f'{progress:g}' + (f' of {total:g}' if total else '')}\n")
-
         try:
             async with asyncio.timeout(self.config.seconds):
-                return await client.call_tool(tool, dict(arguments), progress_callback=tell)
+                return await ask(client)
         except TimeoutError:
             raise ToolError(f"{self.config.name} did not answer within {self.config.seconds:.0f} seconds.") from None
         except Exception as error:
@@ -174,11 +187,34 @@ async def _list(client: Client) -> Listing:
         ]
     if capabilities.resources:
         found = [resource for page in await _pages(client.list_resources) for resource in page.resources]
-        resources = [Offer(str(resource.uri), cut(resource.description or resource.name, 200)) for resource in found]
+        resources = [Offer(str(one.uri), cut(one.description or one.name, 200)) for one in found[:MAX_OFFERS]]
+        resources += await _patterns(client)
     if capabilities.prompts:
         offered = [prompt for page in await _pages(client.list_prompts) for prompt in page.prompts]
-        prompts = [Offer(prompt.name, cut(prompt.description or "", 200)) for prompt in offered]
+        prompts = [_prompt(prompt) for prompt in offered[:MAX_OFFERS]]
     return Listing(offered_tools(tools), tuple(resources), tuple(prompts))
+
+
+async def _patterns(client: Client) -> list[Offer]:
+    """Addresses with parts that the reader fills in; a server need not know the question."""
+    from mcp import MCPError
+
+    try:
+        pages = await _pages(client.list_resource_templates)
+    except MCPError:
+        return []
+    found = [one for page in pages for one in page.resource_templates]
+    return [Offer(one.uri_template, cut(one.description or one.name, 200), True) for one in found[:MAX_OFFERS]]
+
+
+def _prompt(prompt: Any) -> Offer:
+    arguments = tuple(prompt.arguments or ())
+    return Offer(
+        prompt.name,
+        cut(prompt.description or "", 200),
+        arguments=tuple(argument.name for argument in arguments),
+        required=tuple(argument.name for argument in arguments if argument.required),
+    )
 
 
 async def _pages(ask: Callable[..., Awaitable[Any]]) -> list[Any]:

@@ -1,34 +1,57 @@
-"""What a tool of another program answered, as text for the model."""
+"""What another program answered, as text for the model: results of tools, resources, prompts."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mcp.types import CallToolResult
+    from mcp.types import CallToolResult, GetPromptResult, ReadResourceResult
 
 MAX_TEXT = 256 * 1024
 
 
 def result_text(result: CallToolResult) -> str:
     """The text of a result; what is no text is named."""
-    parts: list[str] = []
-    for block in result.content:
-        if block.type == "text":
-            parts.append(block.text)
-        elif block.type in ("image", "audio"):
-            size = len(block.data) * 3 // 4 - block.data[-2:].count("=")
-            parts.append(f"[{block.type} {block.mime_type}, {size} bytes: it cannot be shown]")
-        elif block.type == "resource_link":
-            parts.append(f"[resource {block.uri}]")
-        elif block.type == "resource":
-            text = getattr(block.resource, "text", None)
-            parts.append(text if isinstance(text, str) else f"[resource {block.resource.uri}: it is no text]")
+    parts = [_block(block) for block in result.content]
     structured = result.structured_content
     if structured is not None and not any(parts):
         parts.append(json.dumps(structured, ensure_ascii=False, indent=1))
-    text = "\n".join(parts) or "[no output]"
+    return _cut("\n".join(parts) or "[no output]")
+
+
+def resource_text(result: ReadResourceResult) -> str:
+    """The text of a resource, which may have several parts; what is no text is named."""
+    return _cut("\n".join(map(_contents, result.contents)) or "[no content]")
+
+
+def prompt_text(result: GetPromptResult) -> str:
+    """The messages of a prompt as one text for the user to send; those of the assistant are marked."""
+    said = [(message.role, _block(message.content)) for message in result.messages]
+    return _cut("\n\n".join(text if role == "user" else f"[{role}]\n{text}" for role, text in said))
+
+
+def _block(block: Any) -> str:
+    """A block of content as text; none for a kind that is not known."""
+    if block.type == "text":
+        return str(block.text)
+    if block.type in ("image", "audio"):
+        return f"[{block.type} {block.mime_type}, {_bytes(block.data)} bytes: it cannot be shown]"
+    if block.type == "resource_link":
+        return f"[resource {block.uri}]"
+    return _contents(block.resource) if block.type == "resource" else ""
+
+
+def _contents(contents: Any) -> str:
+    text = getattr(contents, "text", None)
+    return text if isinstance(text, str) else f"[resource {contents.uri}: it is no text]"
+
+
+def _bytes(base64: str) -> int:
+    return len(base64) * 3 // 4 - base64[-2:].count("=")
+
+
+def _cut(text: str) -> str:
     return (
         text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}\n[{len(text) - MAX_TEXT} more characters are left out]"
     )

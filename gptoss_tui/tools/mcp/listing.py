@@ -11,6 +11,7 @@ from typing import Any
 from gptoss_tui.harmony.messages import FunctionDeclaration
 
 MAX_TOOLS = 128
+MAX_OFFERS = 200
 MAX_DESCRIPTION = 1024
 _MAX_SCHEMA = 16_384
 _MAX_NAME = 64
@@ -32,10 +33,17 @@ class OfferedTool:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A resource or a prompt: its address or name, and what it is."""
+    """A resource or a prompt: its address or name, and what it is.
+
+    `pattern`: the address has parts in braces that the reader fills in. `arguments` are those of a prompt, and
+    `required` those of them that it needs.
+    """
 
     name: str
     description: str
+    pattern: bool = False
+    arguments: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class Listing:
 def namespace_name(server: str, taken: Iterable[str] = ()) -> str:
     """The namespace of a server: letters, digits, `_` and `-`, and no name that means something else."""
     name = _NOT_IN_NAMES.sub("_", server).strip("_-")[:_MAX_NAME] or "server"
-    return _distinct(f"mcp_{name}" if name.lower() in _TAKEN else name, set(taken))
+    return distinct(f"mcp_{name}" if name.lower() in _TAKEN else name, set(taken))
 
 
 def offered_tools(tools: Iterable[tuple[str, str, Any]]) -> tuple[OfferedTool, ...]:
@@ -58,7 +66,7 @@ def offered_tools(tools: Iterable[tuple[str, str, Any]]) -> tuple[OfferedTool, .
     found: dict[str, OfferedTool] = {}
     for name, description, schema in tools:
         if len(found) < MAX_TOOLS:
-            shown = _distinct(_NOT_IN_NAMES.sub("_", name)[:_MAX_NAME] or "tool", found)
+            shown = distinct(_NOT_IN_NAMES.sub("_", name)[:_MAX_NAME] or "tool", found)
             declaration = FunctionDeclaration(shown, cut(description, MAX_DESCRIPTION), _parameters(schema))
             found[shown] = OfferedTool(name, declaration)
     return tuple(found.values())
@@ -100,7 +108,9 @@ def _untitled(schema: Any) -> Any:
     return kept
 
 
-def _distinct(name: str, taken: Iterable[str]) -> str:
+def distinct(name: str, taken: Iterable[str]) -> str:
+    """`name`, or with the first number behind it that makes it another than those taken."""
+    taken = set(taken)
     number, found = 2, name
     while found in taken:
         found, number = f"{name}_{number}", number + 1

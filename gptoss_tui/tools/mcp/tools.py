@@ -10,11 +10,12 @@ from typing import Any
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
-from gptoss_tui.tools.base import Citation, Effect, Tool, ToolResult
+from gptoss_tui.tools.base import Citation, Effect, PromptOffer, Tool, ToolResult
 from gptoss_tui.tools.mcp.config import ServerConfig
 from gptoss_tui.tools.mcp.connection import Connection
-from gptoss_tui.tools.mcp.content import result_text
+from gptoss_tui.tools.mcp.content import prompt_text, result_text
 from gptoss_tui.tools.mcp.listing import OfferedTool, cut, namespace_name
+from gptoss_tui.tools.mcp.resources import ListResources, ReadResource, resource_tools
 
 
 class McpServer:
@@ -26,12 +27,32 @@ class McpServer:
 
     @property
     def namespace(self) -> ToolNamespace:
-        functions = tuple(offered.declaration for offered in self.connection.listing.tools)
+        functions = tuple(tool.declaration for tool in (*self._own, *self._resources))
         return ToolNamespace(self._namespace, f"Tools of {self._namespace}, another program of the user.", functions)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
+        return (*self._own, *self._resources)
+
+    @property
+    def _own(self) -> tuple[McpTool, ...]:
         return tuple(McpTool(self.connection, self._namespace, offered) for offered in self.connection.listing.tools)
+
+    @property
+    def _resources(self) -> tuple[ListResources | ReadResource, ...]:
+        return resource_tools(self.connection, self._namespace)
+
+    @property
+    def prompts(self) -> tuple[PromptOffer, ...]:
+        """The prompts that the server offers, for a person to send."""
+        return tuple(
+            PromptOffer(self._namespace, one.name, one.description, one.arguments, one.required)
+            for one in self.connection.listing.prompts
+        )
+
+    async def prompt(self, name: str, arguments: Mapping[str, str]) -> str:
+        """The text of a prompt. It is data of another program: shown before it is sent. Raises ToolError."""
+        return prompt_text(await self.connection.prompt(name, arguments))
 
     @property
     def source(self) -> str:

@@ -74,6 +74,18 @@ def notes() -> str:
     return "none"
 
 
+@server.resource("notes://{day}/{part}", description="Notes of a day")
+def part(day: str, part: str) -> str:
+    """Notes."""
+    return f"{day}, {part}"
+
+
+@server.resource("notes://picture", mime_type="image/png")
+def drawing() -> bytes:
+    """A picture."""
+    return b"\x89PNG"
+
+
 @server.prompt()
 def review(code: str) -> str:
     """Review some code."""

@@ -19,6 +19,7 @@ from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.tools.base import ToolResult
 from gptoss_tui.tools.mcp.config import ServerConfig
 from gptoss_tui.tools.mcp.content import MAX_TEXT
+from gptoss_tui.tools.mcp.listing import Listing, Offer, offered_tools
 from gptoss_tui.tools.mcp.tools import McpServer, mcp_servers
 from gptoss_tui.tools.registry import ToolRegistry
 
@@ -113,9 +114,53 @@ async def test_what_is_listed(registry: ToolRegistry) -> None:
 async def test_resources_and_prompts_are_listed() -> None:
     _, servers = await started(stdio())
     listing = servers[0].connection.listing
-    assert [(offer.name, offer.description) for offer in listing.resources] == [("notes://today", "Notes of today")]
+    assert [(offer.name, offer.description, offer.pattern) for offer in listing.resources] == [
+        ("notes://today", "Notes of today", False),
+        ("notes://picture", "A picture.", False),
+        ("notes://{day}/{part}", "Notes of a day", True),
+    ]
     assert [(offer.name, offer.description) for offer in listing.prompts] == [("review", "Review some code.")]
     await ended(*servers)
+
+
+async def test_the_model_lists_and_reads_resources(registry: ToolRegistry) -> None:
+    listing = registry.find("tool_box.list_resources")
+    assert listing is not None
+    prepared = await listing.prepare("{}")
+    assert prepared.effect is None
+    told = await prepared.run(lambda text: None)
+    assert told.text.splitlines()[2] == "notes://{day}/{part} (fill in the braces): Notes of a day"
+    assert told.source == "MCP server tool box"
+    reading = registry.find("tool_box.read_resource")
+    assert reading is not None
+    effect = (await reading.prepare('{"uri": "notes://monday/noon"}')).effect
+    assert effect is not None
+    assert (effect.kind, effect.preview, effect.mcp) == ("mcp", "notes://monday/noon", ("tool box", "resources/read"))
+    assert (await call(registry, "tool_box.read_resource", uri="notes://monday/noon")).text == "monday, noon"
+    assert (await call(registry, "tool_box.read_resource", uri="notes://picture")).text.endswith("it is no text]")
+    with pytest.raises(ToolError, match="tool box failed"):
+        await call(registry, "tool_box.read_resource", uri="other://x")
+    with pytest.raises(ToolError, match="uri is missing"):
+        await reading.prepare("{}")
+
+
+async def test_a_person_is_given_the_text_of_a_prompt(registry: ToolRegistry) -> None:
+    (offer,) = registry.prompts
+    assert (offer.server, offer.name, offer.arguments, offer.required) == ("tool_box", "review", ("code",), ("code",))
+    assert await registry.prompt(offer, {"code": "x = 1"}) == "Review this: x = 1"
+    with pytest.raises(ToolError, match="needs code"):
+        await registry.prompt(offer, {})
+    registry.reset()
+    assert registry.prompts == (offer,)
+
+
+def test_a_server_without_resources_has_no_tools_for_them() -> None:
+    (server,) = mcp_servers((stdio(),))
+    server.connection.listing = Listing(offered_tools([("read_resource", "mine", None)]))
+    assert [tool.name for tool in server.tools] == ["tool_box.read_resource"]
+    server.connection.listing = Listing(server.connection.listing.tools, (Offer("a://b", "c"),))
+    names = [tool.name for tool in server.tools]
+    assert names == ["tool_box.read_resource", "tool_box.list_resources", "tool_box.read_resource_2"]
 
 
 async def test_the_effect_names_server_tool_and_arguments() -> None:

@@ -278,6 +278,34 @@ float largest(const float* x, int64_t count) {
   return best;
 }
 
+int64_t likeliest(const float* x, const float* counts, int64_t count) {
+  constexpr int64_t kStretch = 1024;
+  const auto best_of = [&](int64_t first, int64_t end) {
+    Floats most = all(-INFINITY);
+    int64_t i = first;
+    for (; i + kWidth <= end; i += kWidth) {
+      const Floats v = load<Floats>(x + i);
+      most = larger(load<Floats>(counts + i) > 0.0f ? v : all(-INFINITY), most);
+    }
+    float best = largest_of(most);
+    for (; i < end; i++) best = counts[i] > 0 && x[i] > best ? x[i] : best;
+    return best;
+  };
+  float best = -INFINITY;
+  int64_t where = -1;
+  for (int64_t first = 0; first < count; first += kStretch) {
+    const int64_t end = first + kStretch < count ? first + kStretch : count;
+    const float found = best_of(first, end);
+    if (found > best) {
+      best = found;
+      where = first;
+    }
+  }
+  if (where < 0) return -1;
+  while (counts[where] <= 0 || x[where] != best) where++;
+  return where;
+}
+
 double mass(const float* x, const float* counts, float largest, float factor, int64_t count) {
   constexpr int64_t kStretch = 1024;  // so many are added up as float
   double total = 0;
@@ -320,6 +348,7 @@ NATIVE_INLINE Kernels with_generic(Kernels kernels) {
   kernels.add = add;
   kernels.attend = attend;
   kernels.rope = rope;
+  kernels.likeliest = likeliest;
   kernels.largest = largest;
   kernels.mass = mass;
   kernels.read = read;

@@ -42,6 +42,8 @@ struct Kernels {
                  const float* sinks, float* out, int64_t out_stride, float* scratch);
   // Turns `dim` elements to a position: x[i] pairs with x[i + dim / 2]; then times `scale`.
   void (*rope)(float* x, const float* cos, const float* sin, int64_t dim, float scale);
+  // The first i with the largest x[i] of those with counts[i] > 0, or -1.
+  int64_t (*likeliest)(const float* x, const float* counts, int64_t count);
   // The largest of x[0..count - 1], then sum of counts[i] * exp((x[i] - largest) * factor).
   float (*largest)(const float* x, int64_t count);
   double (*mass)(const float* x, const float* counts, float largest, float factor, int64_t count);

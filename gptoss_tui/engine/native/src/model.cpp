@@ -26,6 +26,17 @@ Matrix matrix_of(const gt_matrix& from) {
           static_cast<const uint8_t*>(from.data), from.bias};
 }
 
+// A layer of fewer bytes is over before threads have met: such a model's steps run on the caller alone, which leaves the
+// other processors to the front.
+constexpr int64_t kSmallLayer = 8 << 20;
+
+// What one token reads of a layer.
+int64_t step_bytes(const gt_model& model) {
+  const Layer& l = model.layers[0];
+  return l.qkv.matrix_bytes + l.out.matrix_bytes +
+         model.config.experts_per_token * (l.up.matrix_bytes + l.down.matrix_bytes);
+}
+
 }  // namespace
 
 void Free::operator()(void* memory) const { std::free(memory); }
@@ -190,7 +201,8 @@ gt_model* gt_new(const gt_config* config, const gt_top* top, const gt_layer* lay
   model->precision = config->exact ? native::Precision::kExact : native::Precision::kFast;
   model->kernels = native::kernels_of(isa);
   model->prefill = native::prefill_kernels(isa, model->precision);
-  model->pool = native::pool_new(config->threads, config->pin != 0);
+  model->small = native::step_bytes(*model) < native::kSmallLayer;
+  model->pool = native::pool_new(config->threads, config->pin != 0 && !model->small);
   if (model->pool == nullptr) return nullptr;
 
   const native::Layer& layer = model->layers[0];
@@ -225,7 +237,7 @@ void gt_free(gt_model* model) { delete model; }
 
 const char* gt_kernels(const gt_model* model, int32_t prefill) {
   if (!prefill) return model->kernels->name;
-  return model->prefill != nullptr ? model->prefill->name : model->kernels->name;
+  return model->prefill->name;
 }
 
 int32_t gt_run(gt_model* model, const gt_cache* cache, const int32_t* tokens, int32_t count, int64_t position,

@@ -36,6 +36,7 @@ struct gt_model {
   const native::Kernels* kernels;
   const native::PrefillKernels* prefill;
   native::Pool* pool = nullptr;
+  bool small;  // one thread runs the steps
 
   // Rows of a chunk, padded to whole blocks: strides in floats.
   int64_t hidden, query, qkv, inner, experts, distinct;

@@ -6,15 +6,6 @@
 
 namespace {
 
-// The row with the largest logit of those that `counts` allows, or -1.
-int32_t likeliest(const float* logits, const float* counts, int64_t rows) {
-  int32_t best = -1;
-  for (int64_t i = 0; i < rows; i++) {
-    if (counts[i] > 0 && (best < 0 || logits[i] > logits[best])) best = static_cast<int32_t>(i);
-  }
-  return best;
-}
-
 double log_total(const gt_model& model, const float* logits, float largest) {
   const double mass = model.kernels->mass(logits, model.top.counts, largest, 1.0f, model.distinct);
   return std::log(mass) + static_cast<double>(largest);
@@ -72,7 +63,7 @@ int32_t gt_sample(gt_model* model, gt_draw* result) {
     before[i] = used[result->forbidden[i]];
     used[result->forbidden[i]] = 0;
   }
-  const int32_t best = likeliest(logits, used, model->distinct);
+  const auto best = static_cast<int32_t>(model->kernels->likeliest(logits, used, model->distinct));
   if (best >= 0 && result->temperature == 0.0f) result->row = best;
   if (best >= 0 && result->temperature > 0.0f) draw(*model, logits, used, logits[best], result);
   for (int32_t i = forbidden - 1; i >= 0; i--) used[result->forbidden[i]] = before[i];

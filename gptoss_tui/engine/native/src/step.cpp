@@ -28,7 +28,9 @@ struct Hand {
 
 constexpr int64_t kGroupsAtOnce = 8;  // results that wait for their bias or their gate
 
-void meet(const Hand& hand) { pool_barrier(hand.model.pool); }
+void meet(const Hand& hand) {
+  if (hand.threads > 1) pool_barrier(hand.model.pool);
+}
 
 // Makes the int8 part of `values` where products with `w` need it.
 Activations prepare(const Hand& hand, const Matrix& w, int slot, float* values) {
@@ -143,24 +145,34 @@ void step_job(void* context, int thread, int threads) {
 struct Head {
   gt_model& model;
   const float* state;
+  std::atomic<int64_t> next{0};
 };
 
+constexpr int64_t kDrawnBytes = 256 << 10;  // of the unembedding, that a thread takes at once
+
 void head_job(void* context, int thread, int threads) {
-  const Head& head = *static_cast<const Head*>(context);
+  Head& head = *static_cast<Head*>(context);
   gt_model& model = head.model;
   const Hand hand = hand_of(model, thread, threads);
   const Matrix& w = model.unembedding;
   model.kernels->rms_norm(head.state, model.top.norm, model.hidden, hand.normed);
   const Activations x = prepare(hand, w, kValuesSlot, hand.normed);
-  const Span mine = span(w.rows / kGroup, thread, threads, 4);
-  product(model, w, 0, mine, x, model.logits.get() + mine.begin * kGroup);
+  // Threads draw their rows: one that has to wait for its processor holds up no more than what it drew.
+  const int64_t step = round_up(kDrawnBytes / w.group_bytes + 1, 4), groups = w.rows / kGroup;
+  for (int64_t g = head.next.fetch_add(step); g < groups; g = head.next.fetch_add(step)) {
+    product(model, w, 0, {g, g + step < groups ? g + step : groups}, x, model.logits.get() + g * kGroup);
+  }
 }
 
 }  // namespace
 
 int32_t run_token(gt_model& model, const gt_cache& cache, int32_t token, int64_t position, int32_t (*cancelled)(void)) {
   Step step{model, cache, token, position, cancelled};
-  pool_run(model.pool, step_job, &step);
+  if (model.small) {
+    step_job(&step, 0, 1);
+  } else {
+    pool_run(model.pool, step_job, &step);
+  }
   return step.stopped.load() ? 1 : 0;
 }
 

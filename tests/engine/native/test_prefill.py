@@ -9,17 +9,9 @@ import torch
 from torch import Tensor
 
 from gptoss_tui.engine.native import library
+from gptoss_tui.engine.native.trial import WRITTEN, Kernels, all_kernels, attention, peak, product
 from gptoss_tui.engine.torch.model import attend, swiglu
-from tests.engine.native.trial import (
-    WRITTEN,
-    Kernels,
-    Packed,
-    all_kernels,
-    attention,
-    product,
-    random_matrix,
-    rows_for,
-)
+from tests.engine.native.matrices import Packed, random_matrix, rows_for
 
 pytestmark = pytest.mark.skipif(not library.available(), reason="the CPU kernels are not built")
 
@@ -58,7 +50,7 @@ def test_dense_products(kernels: Kernels, kind: int, rows: int) -> None:
     expected = x @ w.values[0].T + w.bias[0]
     for count in counts:
         y = rows_for(count, rows)
-        assert product(kernels, w, x[:count], y, None, None) >= 0
+        assert product(kernels, w.matrix, x[:count], y, None, None) >= 0
         # Few rows, as a router has, are exact always.
         assert_close(y, expected[:count], 1e-5 if rows <= 256 and kind != library.INT8 else tolerance(kernels, kind))
 
@@ -77,9 +69,9 @@ def test_experts(kernels: Kernels, tokens: int) -> None:
     x = rows_for(tokens, hidden, fill=0.0, beyond=32)
     x.copy_(torch.randn(x.shape, generator=generator))
     h, y = rows_for(len(token), inner), rows_for(len(token), hidden)
-    assert product(kernels, up, x, h, first, token, limit) >= 0
+    assert product(kernels, up.matrix, x, h, first, token, limit) >= 0
     assert_close(h, activated(up, first, x[token.long()], limit), tolerance(kernels, library.MXFP4))
-    assert product(kernels, down, h, y, first, None) >= 0
+    assert product(kernels, down.matrix, h, y, first, None) >= 0
     assert_close(y, each(down, first, h), tolerance(kernels, library.MXFP4))
 
 
@@ -90,7 +82,7 @@ def test_nothing_beyond_the_rows_is_written_or_counts(kernels: Kernels) -> None:
     x = torch.full((20, 96), float("nan"))
     x[:13, :64] = torch.randn(13, 64, generator=generator)
     y = torch.full((14, 64), 7.0)
-    assert product(kernels, w, x[:13, :64], y[:13, :48], None, None) >= 0
+    assert product(kernels, w.matrix, x[:13, :64], y[:13, :48], None, None) >= 0
     assert_close(y[:13, :48], x[:13, :64] @ w.values[0].T + w.bias[0], 1e-2)
     assert bool((y[:, 48:] == 7).all())
     assert bool((y[13:] == 7).all())
@@ -105,7 +97,7 @@ def test_threads_change_nothing(kernels: Kernels) -> None:
     results = []
     for threads in (1, 3):
         h = rows_for(60, 32)
-        assert product(Kernels(kernels.isa, kernels.exact, threads), w, x, h, first, token, limit=7.0) >= 0
+        assert product(Kernels(kernels.isa, kernels.exact, threads), w.matrix, x, h, first, token, limit=7.0) >= 0
         results.append(h.clone())
     assert torch.equal(*results)
 
@@ -163,6 +155,11 @@ def test_extreme_scores(kernels: Kernels) -> None:
     assert_close(out[0, 1], values[0, 0], 1e-2)
     shares = torch.softmax(torch.cat((keys[0, :, 0] * 1e-3, torch.zeros(1))), 0)[:-1]
     assert_close(out[0, 2], shares @ values[0], 1e-2)
+
+
+def test_the_most_that_a_machine_can_do_is_measured() -> None:
+    found = [peak(Kernels(isa, exact=False, threads=1), library.MXFP4) for isa in library.instruction_sets()]
+    assert all(operations > 1e8 for operations in found)
 
 
 def routing(tokens: int, experts: int, per_token: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -114,6 +114,9 @@ typedef struct {
 GT_EXPORT double gt_try_product(const gt_trial* trial, const gt_matrix* w, const int32_t* first, const int32_t* token,
                                 int32_t tokens, const float* x, int64_t x_stride, float* y, int64_t y_stride, float limit);
 
+// Operations a second of the instructions behind the products with a kind of matrix, on values in registers; -1 as above.
+GT_EXPORT double gt_try_peak(const gt_trial* trial, int32_t kind);
+
 typedef struct {  // ChunkAttention
   const void *keys, *values;
   int64_t head_stride;

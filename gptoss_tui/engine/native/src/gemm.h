@@ -43,6 +43,8 @@ struct Gemm {
   // Multiplies a strip with `count` tokens, packed one tile after the other, the heights as `tile_height` says.
   void (*multiply)(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
                    Ahead ahead);
+  // So many steps of products in registers alone, the most that the machine can do; gives the number of operations.
+  int64_t (*peak)(int64_t steps);
 };
 
 // Tiles are as even as can be: 13 tokens in tiles of at most 12 are 7 and 6, since a tile of one is slow.

@@ -157,7 +157,19 @@ Strip unpack(Kind kind, const uint8_t* const* groups, int64_t columns, void* pan
   return strip;
 }
 
-constexpr Gemm kGemm = {"int8-avx512", kRows, row_bytes, panel_bytes, pack, unpack, multiply};
+int64_t peak(int64_t steps) {
+  constexpr int kChains = 2 * kRows;
+  __m512i sum[kChains], w = _mm512_setzero_si512();
+  for (auto& chain : sum) chain = w;
+  for (int64_t i = 0; i < steps; i++) {
+    asm volatile("" : "+v"(w));
+    for (auto& chain : sum) chain = _mm512_dpbusd_epi32(chain, w, w);
+  }
+  for (const auto& chain : sum) w = _mm512_add_epi32(w, chain);
+  return steps * kChains * 16 * 8 + _mm512_cvtsi512_si32(w);
+}
+
+constexpr Gemm kGemm = {"int8-avx512", kRows, row_bytes, panel_bytes, pack, unpack, multiply, peak};
 
 }  // namespace
 

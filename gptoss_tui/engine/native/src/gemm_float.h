@@ -171,8 +171,23 @@ Strip unpack(Kind kind, const uint8_t* const* groups, int64_t columns, void* pan
 size_t row_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns) * sizeof(float); }
 size_t panel_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns) * kStrip * sizeof(float); }
 
+int64_t peak(int64_t steps) {
+  constexpr int kChains = 12;
+  Vector sum[kChains] = {}, w = {};
+  for (int64_t i = 0; i < steps; i++) {
+#if defined(__x86_64__)
+    asm volatile("" : "+x"(w));  // w may have changed: its square is not kept
+#elif defined(__aarch64__)
+    asm volatile("" : "+w"(w));
+#endif
+    for (int c = 0; c < kChains; c++) sum[c] += w * w;
+  }
+  for (int c = 1; c < kChains; c++) sum[0] += sum[c];
+  return steps * kChains * kLanes * 2 + static_cast<int64_t>(sum[0][0]);
+}
+
 constexpr Gemm float_gemm(const char* name) {
-  return {name, kRows, row_bytes, panel_bytes, pack, unpack, multiply};
+  return {name, kRows, row_bytes, panel_bytes, pack, unpack, multiply, peak};
 }
 
 }  // namespace

@@ -121,10 +121,29 @@ void pack_tile(Kind kind, const float* const* rows, int32_t count, int64_t colum
   }
 }
 
+template <class Tiles>
+int64_t tile_peak(int64_t steps) {
+  Tiles::begin();
+  Tiles::template zero<0>();
+  Tiles::template zero<1>();
+  Tiles::template zero<2>();
+  Tiles::template zero<3>();
+  Tiles::template zero<4>();
+  Tiles::template zero<6>();
+  for (int64_t i = 0; i < steps; i++) {
+    Tiles::template dot<0, 4, 6>();
+    Tiles::template dot<1, 4, 6>();
+    Tiles::template dot<2, 4, 6>();
+    Tiles::template dot<3, 4, 6>();
+  }
+  Tiles::end();
+  return steps * 4 * kTileRows * kGroup * kBlock * 2;
+}
+
 template <class Tiles, int Parts>
 constexpr Gemm tile_gemm(const char* name) {
   return {name, kTileRows, tile_row_bytes<Parts>, pairs_panel_bytes, pack_tile<Parts>, unpack_pairs,
-          multiply_in_tiles<Tiles, Parts>};
+          multiply_in_tiles<Tiles, Parts>, tile_peak<Tiles>};
 }
 
 }  // namespace

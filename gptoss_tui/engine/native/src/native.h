@@ -136,6 +136,9 @@ struct PrefillKernels {
   void (*experts_down)(Pool* pool, const Matrix& w, const Routing& routing, const float* h, int64_t h_stride, float* y,
                        int64_t y_stride);
   void (*attend)(Pool* pool, const ChunkAttention& chunk);
+  // So many steps of the instructions that products with a kind of matrix are made of, on values in registers; gives the
+  // number of operations.
+  int64_t (*peak)(Kind kind, int64_t steps);
 };
 
 // ---- instruction sets ------------------------------------------------------------------------------------------------

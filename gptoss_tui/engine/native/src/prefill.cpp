@@ -249,10 +249,16 @@ void attend(Pool* pool, const ChunkAttention& chunk) {
   pool_run(pool, run_attention, &attending);
 }
 
+template <Isa isa, Precision precision, bool written>
+int64_t peak(Kind kind, int64_t steps) {
+  return choose(isa, precision, kind, written)->peak(steps);
+}
+
 template <Isa isa, Precision precision, bool written = false>
 constexpr PrefillKernels table(const char* name) {
   return {name, dense<isa, precision, written>, experts_up<isa, precision, written>,
-          experts_down<isa, precision, written>, attend<isa, precision>};
+          experts_down<isa, precision, written>, attend<isa, precision>,
+          peak<isa, precision, written>};
 }
 
 constexpr auto kExact = Precision::kExact, kFast = Precision::kFast;

@@ -76,3 +76,28 @@ double gt_try_attention(const gt_trial* trial, const gt_chunk* chunk) {
   if (!attends(c)) return -1;
   return fastest(*trial, [&](Pool* pool, const PrefillKernels& kernels) { kernels.attend(pool, c); });
 }
+
+double gt_try_peak(const gt_trial* trial, int32_t kind) {
+  using namespace native;
+  constexpr int64_t kSteps = 1 << 20;
+  struct Work {
+    const PrefillKernels& kernels;
+    Kind kind;
+    int64_t operations;
+  };
+  if (trial->written != 0) return -1;
+  double operations = 0;
+  const double seconds = fastest(*trial, [&](Pool* pool, const PrefillKernels& kernels) {
+    Work work{kernels, static_cast<Kind>(kind), 0};
+    pool_run(
+        pool,
+        [](void* context, int thread, int) {
+          auto& w = *static_cast<Work*>(context);
+          const int64_t done = w.kernels.peak(w.kind, kSteps);
+          if (thread == 0) w.operations = done;
+        },
+        &work);
+    operations = static_cast<double>(work.operations) * pool_threads(pool);
+  });
+  return seconds > 0 ? operations / seconds : -1;
+}

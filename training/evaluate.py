@@ -76,6 +76,7 @@ async def evaluate(
     chosen: Sequence[tuple[str, Chat]],
     *,
     quiet: bool = False,
+    backend: str = "auto",
     temperature: float = 0.0,
     grounded: bool = False,
 ) -> list[Outcome]:
@@ -83,7 +84,7 @@ async def evaluate(
     constraints = Constraints(grounded=grounded)
     tokenizer = load_tokenizer()
     outcomes: list[Outcome] = []
-    async with loaded_engine(Settings(model=model).engine_spec()) as (engine, _):
+    async with loaded_engine(Settings(model=model, backend=backend).engine_spec()) as (engine, _):
         began = time.monotonic()
         for number, (skill, chat) in enumerate(chosen, 1):
             sampling = SamplingParams(temperature=temperature, seed=number)
@@ -129,12 +130,15 @@ def main() -> None:
     parser.add_argument("--split", default="combinations", choices=("combinations", "words", "phrasings"))
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--failures", type=int, default=5, help="failing examples to print for each skill")
+    parser.add_argument("--backend", default="auto")
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--grounded", action="store_true", help="let patches only fit the files that they name")
     parser.add_argument("--json", metavar="OUT", help="write every outcome to this file")
     args = parser.parse_args()
     chosen = prompts(args.skill or tuple(PROMPTS), args.limit, args.split, args.seed)
-    outcomes = asyncio.run(evaluate(args.model, chosen, temperature=args.temperature, grounded=args.grounded))
+    outcomes = asyncio.run(
+        evaluate(args.model, chosen, backend=args.backend, temperature=args.temperature, grounded=args.grounded)
+    )
     print(failures(outcomes, args.failures))
     print(table(outcomes))
     if args.json:

@@ -150,9 +150,8 @@ def error_response(error: ApiError, *, plain: bool = False) -> web.Response:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(
-        body=encode(error.body()), status=error.status, headers=headers, content_type="application/json"
-    )
+    body = encode({"error": error.message} if plain else error.body())
+    return web.Response(body=body, status=error.status, headers=headers, content_type="application/json")
 
 
 def _guard(rules: guard.Rules) -> Middleware:

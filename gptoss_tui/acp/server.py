@@ -287,7 +287,9 @@ class AcpServer:
             except GptOssError as error:
                 self._sessions.pop(session_id, None)
                 await session.close()
-                raise _not_found(error) if isinstance(error, UsageError) else error
+                if isinstance(error, UsageError):
+                    raise _not_found(error) from error
+                raise
         return session, resumed
 
     def _announce(self, session: AcpSession) -> None:

@@ -1,18 +1,11 @@
-"""JSON-RPC on stdin and stdout, one message a line. Whatever a client sends is answered or passed by; nothing ends it.
-
-stdout carries the protocol and nothing else: what this process or a program that it starts prints goes to stderr.
-"""
+"""JSON-RPC, one message a line. Whatever a client sends is answered or passed by; nothing but its end ends it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
 from typing import Any, Final, TypeGuard
-
-MAX_LINE: Final = 32 << 20
-"""A longer message is refused: no client sends files of this size in a prompt."""
 
 _NOTIFICATIONS: Final = frozenset({"session/cancel"})
 """Those that mean something here; others, of extensions and of later versions, are passed by."""
@@ -23,7 +16,10 @@ Message = dict[str, Any]
 
 
 class LineTransport:
-    """Messages over two byte streams; the `Transport` of the SDK. Ends when either side of the client is gone."""
+    """Messages over two byte streams; the `Transport` of the SDK. Ends when either side of the client is gone.
+
+    The reader's limit is that of a message.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -110,27 +106,3 @@ def _is_message(value: object) -> TypeGuard[Message]:
     if "method" in value:
         return isinstance(value["method"], str)
     return "id" in value and isinstance(value.get("error", {}), dict)
-
-
-async def open_stdio() -> LineTransport:
-    """The client at stdin and stdout, which are taken from everybody else in this process."""
-    loop = asyncio.get_running_loop()
-    incoming, outgoing = os.fdopen(_take(0), "rb", buffering=0), os.fdopen(_take(1), "wb", buffering=0)
-    reader = asyncio.StreamReader(limit=MAX_LINE)
-    try:
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), incoming)
-    except ValueError:  # a file
-        reader.feed_data(await asyncio.to_thread(incoming.read))
-        reader.feed_eof()
-    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
-    return LineTransport(reader, asyncio.StreamWriter(transport, protocol, None, loop))
-
-
-def _take(descriptor: int) -> int:
-    """The stream behind a standard descriptor; the descriptor itself leads to nothing, or to stderr."""
-    taken = os.dup(descriptor)
-    os.set_inheritable(taken, False)
-    other = os.open(os.devnull, os.O_RDONLY) if descriptor == 0 else os.dup(2)
-    os.dup2(other, descriptor)
-    os.close(other)
-    return taken

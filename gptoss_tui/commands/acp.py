@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
-from gptoss_tui.commands.protocol import run_protocol
+from gptoss_tui.commands.protocol import open_stdio, run_protocol
 from gptoss_tui.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,11 +44,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    from gptoss_tui.acp.transport import open_stdio
-
     # Before anything else comes in that might print: stdout is the protocol's.
-    transport = await open_stdio()
+    reader, writer = await open_stdio()
     from gptoss_tui.acp.server import serve
+    from gptoss_tui.acp.transport import LineTransport
     from gptoss_tui.engine.worker.client import EngineClient
 
-    await serve(settings, transport, EngineClient)
+    await serve(settings, LineTransport(reader, writer), EngineClient)

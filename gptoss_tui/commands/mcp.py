@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
-from gptoss_tui.commands.protocol import run_protocol
+from gptoss_tui.commands.protocol import open_stdio, run_protocol
 from gptoss_tui.errors import UsageError
 from gptoss_tui.sanitize import to_terminal_line
 
@@ -142,6 +142,8 @@ def _groups(text: str) -> tuple[Group, ...]:
 
 
 async def _serve(settings: Settings, groups: tuple[Group, ...], approve: str, port: int | None) -> None:
+    # Before anything else comes in that might print: stdout is the protocol's.
+    streams = await open_stdio() if port is None else None
     from gptoss_tui.engine.shared import SharedEngine
     from gptoss_tui.engine.worker.client import EngineClient
     from gptoss_tui.mcp_server.server import Sessions, serve_stdio
@@ -151,9 +153,9 @@ async def _serve(settings: Settings, groups: tuple[Group, ...], approve: str, po
     sessions = Sessions(lambda: HostSession(settings, engine, approve))
     HostSession(settings, engine, approve)  # what is wrong with the settings shows before a host comes
     try:
-        if port is None:
-            await serve_stdio(sessions, groups)
-        else:
+        if streams is not None:
+            await serve_stdio(sessions, groups, *streams)
+        elif port is not None:
             await _serve_http(sessions, groups, port)
     finally:
         await engine.close()

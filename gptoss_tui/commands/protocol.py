@@ -1,8 +1,9 @@
-"""Running a program that speaks a protocol: what it logs, and how it ends when it is told to."""
+"""Running a program that speaks a protocol on stdin and stdout: its streams, its log, its end when it is told to."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -12,6 +13,9 @@ from gptoss_tui.sanitize import to_terminal_text
 
 if TYPE_CHECKING:
     import asyncio
+
+MAX_LINE: Final = 32 << 20
+"""Bytes that are read ahead: no message is longer, and no program sends files of this size."""
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
@@ -42,8 +46,7 @@ def run_protocol(work: Coroutine[Any, Any, None]) -> int:
     except asyncio.CancelledError:
         if not told:
             raise
-        return TERMINATED
-    return 0
+    return TERMINATED if told else 0
 
 
 async def _until_told(work: Coroutine[Any, Any, None], told: list[int]) -> None:
@@ -58,3 +61,31 @@ async def _until_told(work: Coroutine[Any, Any, None], told: list[int]) -> None:
 def _cancel(task: asyncio.Task[None], told: list[int]) -> None:
     told.append(signal.SIGTERM)
     task.cancel()
+
+
+async def open_stdio() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """stdin and stdout for the protocol, taken from everybody else in this process.
+
+    What it prints, or a program that it starts, goes to stderr from now on.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    incoming, outgoing = os.fdopen(_take(0), "rb", buffering=0), os.fdopen(_take(1), "wb", buffering=0)
+    reader = asyncio.StreamReader(limit=MAX_LINE)
+    try:
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), incoming)
+    except ValueError:  # a file
+        reader.feed_data(await asyncio.to_thread(incoming.read))
+        reader.feed_eof()
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
+    return reader, asyncio.StreamWriter(transport, protocol, None, loop)
+
+
+def _take(descriptor: int) -> int:
+    """The stream behind a standard descriptor; the descriptor itself leads to nothing, or to stderr."""
+    taken = os.dup(descriptor)
+    other = os.open(os.devnull, os.O_RDONLY) if descriptor == 0 else os.dup(2)
+    os.dup2(other, descriptor)
+    os.close(other)
+    return taken

@@ -116,11 +116,48 @@ def _session_id(context: ServerRequestContext[Any, Any]) -> str:
     return str(headers.get(SESSION_HEADER, "")) if headers is not None else ""
 
 
-async def serve_stdio(sessions: Sessions, groups: tuple[Group, ...]) -> None:
-    """Serve the host at stdin and stdout until it is gone."""
+async def serve_stdio(
+    sessions: Sessions, groups: tuple[Group, ...], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Serve the host at two byte streams until it is gone."""
     server = make_server(sessions, groups)
+    lines: Any = Lines(reader, writer)
     try:
-        async with stdio_server() as (reading, writing):
+        async with stdio_server(lines, lines) as (reading, writing):
             await server.run(reading, writing, server.create_initialization_options(NotificationOptions()))
     finally:
         await sessions.close()
+
+
+class Lines:
+    """Two byte streams as the text file that the SDK reads and writes: unlike one, it can be cancelled."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def __aiter__(self) -> Lines:
+        return self
+
+    async def __anext__(self) -> str:
+        """The next line. One that is too long for the reader is an empty one, which is no message."""
+        try:
+            line = await self._reader.readline()
+        except ValueError:
+            return "\n"
+        except OSError:
+            line = b""
+        if not line:
+            raise StopAsyncIteration
+        return line.decode(errors="replace")
+
+    async def write(self, text: str) -> None:
+        """Write, and wait for a host that reads slowly. One that is gone ends the reading too."""
+        try:
+            self._writer.write(text.encode())
+            await self._writer.drain()
+        except OSError:
+            self._reader.feed_eof()
+
+    async def flush(self) -> None:
+        """Nothing is kept back."""

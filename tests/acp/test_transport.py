@@ -119,7 +119,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(FIELDS, max_size=5))
 def test_no_message_ends_the_connection(tmp_path: Path, messages: list[dict[str, Any]]) -> None:
     async def scenario() -> None:

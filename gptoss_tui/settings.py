@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from platformdirs import user_config_path
 
-from gptoss_tui.engine.dtype import Dtype
+from gptoss_tui.engine.dtype import Dense, Dtype
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.effort import EFFORTS, Effort
 
@@ -65,6 +65,7 @@ class Settings:
     model: str = "nano"
     backend: str = "auto"
     dtype: Dtype = "bfloat16"
+    dense: Dense = "int8"
     context: int | None = None
     threads: int | None = None
     temperature: float | None = None
@@ -145,6 +146,7 @@ class Settings:
             checkpoint=resolve_model(self.model),
             backend=self.backend,
             dtype=self.dtype,
+            dense=self.dense,
             context=NANO_CONTEXT if self.context is None and self.model == NANO else self.context,
             threads=self.threads,
             name=self.model if named else "",

@@ -8,11 +8,16 @@ from gptoss_tui.settings import Settings, load_settings
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """What to run and how: `--model`, `--backend`, `--dtype`, `--context`."""
+    """What to run and how: `--model`, `--backend`, `--dtype`, `--dense`, `--context`."""
     group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
     group.add_argument("--model", metavar="MODEL", help="name of a model or directory of a checkpoint (default: nano)")
-    group.add_argument("--backend", metavar="NAME", help="auto, torch (any CPU) or triton (NVIDIA GPU) (default: auto)")
+    group.add_argument(
+        "--backend", metavar="NAME", help="auto, native, torch (any CPU) or triton (NVIDIA GPU) (default: auto)"
+    )
     group.add_argument("--dtype", choices=("bfloat16", "float32"), help="dtype of the maths (default: bfloat16)")
+    group.add_argument(
+        "--dense", choices=("exact", "int8"), help="attention and unembedding on the native CPU engine (default: int8)"
+    )
     group.add_argument(
         "-c",
         "--context",

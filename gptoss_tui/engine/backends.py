@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import replace
 from importlib import import_module
@@ -41,12 +42,24 @@ def backend_names() -> list[str]:
 
 
 def fastest_backend() -> str:
-    """The backend that `auto` means on this machine: the GPU's where torch sees one that its kernels run on."""
-    import torch
+    """The backend that `auto` means here: the GPU's where its kernels run, else the CPU's where they were built."""
+    from gptoss_tui.engine.native.library import available
 
-    if torch.cuda.is_available() and torch.cuda.get_device_capability() >= OLDEST_GPU:
-        return "triton"
-    return "torch"
+    if has_nvidia_driver():
+        import torch
+
+        if torch.cuda.is_available() and torch.cuda.get_device_capability() >= OLDEST_GPU:
+            return "triton"
+    return "native" if available() else "torch"
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's driver is there: asking torch for GPUs where none can be takes a second to import it."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:

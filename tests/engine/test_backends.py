@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gptoss_tui.engine import memory
+from gptoss_tui.engine import backends, memory
 from gptoss_tui.engine.backends import SMALLEST_CONTEXT, backend_module, backend_names, fastest_backend, load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
+from gptoss_tui.engine.native import library
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import MemoryPlanError, UsageError
 from tests.engine.shapes import TINY
@@ -48,20 +49,28 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "capability", "name"), [(False, (0, 0), "torch"), (True, (7, 5), "torch"), (True, (8, 6), "triton")]
+    ("found", "capability", "name"), [(False, (0, 0), "native"), (True, (7, 5), "native"), (True, (8, 6), "triton")]
 )
 def test_auto_takes_the_gpu_where_there_is_one_that_will_do(
     found: bool, capability: tuple[int, int], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(library, "available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     assert fastest_backend() == name
 
 
+def test_auto_is_torch_where_the_kernels_were_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(library, "available", lambda: False)
+    assert fastest_backend() == "torch"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
-def test_auto_loads_the_torch_backend_without_a_gpu(spec: EngineSpec) -> None:
+def test_auto_loads_a_cpu_backend_without_a_gpu(spec: EngineSpec) -> None:
     backend = load_backend(replace(spec, backend="auto"), lambda step: None)
-    assert backend.info().backend == "torch"
+    assert backend.info().backend == ("native" if library.available() else "torch")
     backend.close()
 
 

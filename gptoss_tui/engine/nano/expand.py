@@ -9,22 +9,25 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from platformdirs import user_cache_path
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from gptoss_tui.engine.checkpoint import write_checkpoint
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.nano.compact import CODE_SCALE, code_rows
 from gptoss_tui.errors import CheckpointError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _ROWS_AT_ONCE = 32_768
 
 
 def expand(compact: Path, directory: Path) -> None:
     """Write the checkpoint (original layout, BF16 and MXFP4) that `compact` stands for. Raises CheckpointError."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(compact, framework="pt") as file:
             config = ModelConfig(**json.loads(file.metadata()["config"]))
@@ -39,6 +42,8 @@ def expand(compact: Path, directory: Path) -> None:
 
 def _read(name: str, stored: dict[str, Tensor], rows: Tensor) -> Tensor:
     """The canonical tensor of that name. `rows` BF16 [vocab_size, hidden_size] serve both ends of the model."""
+    import torch
+
     if name == "embedding.weight":
         return rows
     if name == "unembedding.weight":
@@ -49,6 +54,8 @@ def _read(name: str, stored: dict[str, Tensor], rows: Tensor) -> Tensor:
 
 def vocabulary_rows(stored: dict[str, Tensor], hidden_size: int) -> Tensor:
     """The row of every id, [vocab_size, hidden_size] BF16 (the formula stands in `compact.py`)."""
+    import torch
+
     stem, flags = stored["vocabulary.stem"], stored["vocabulary.flags"].long()
     common = stored["vocabulary.common"].long()
     rows = torch.empty(len(stem), hidden_size, dtype=torch.bfloat16)

@@ -32,6 +32,7 @@ MAGIC = b"gptossn\n"
 _PAGE = 4096
 _STALE_SECONDS = 3600.0
 _PARTIAL = ".partial-"
+_SOURCE = "source"
 
 Bytes = npt.NDArray[np.uint8]
 Write = Callable[[int, Bytes], None]
@@ -57,6 +58,27 @@ def identity(checkpoint: Checkpoint) -> str:
     stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     text = json.dumps([FORMAT, asdict(checkpoint.config), stats])
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def note_source(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write down in `folder` what its files are made of, and remove the folders of checkpoints that are gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _SOURCE).write_text(str(checkpoint.directory.resolve()), encoding="utf-8")
+    for other in folder.parent.iterdir():
+        try:
+            gone = not Path((other / _SOURCE).read_text(encoding="utf-8")).is_dir()
+        except OSError:
+            continue
+        if gone:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def remove_older(path: Path) -> None:
+    """Remove the files beside `path` that hold the same part of the checkpoint as it was before."""
+    part = path.name.partition("-")[0]
+    for old in path.parent.glob(f"{part}-*.bin"):
+        if old != path:
+            old.unlink(missing_ok=True)
 
 
 class Sections:

@@ -26,6 +26,9 @@ ReportFraction = Callable[[float], None]
 Words = npt.NDArray[np.uint16]
 Numbers = npt.NDArray[np.float32]
 
+SMALLEST_KEPT = 64 << 20
+"""Bytes. A smaller checkpoint is repacked in less time than it takes to read this."""
+
 _ROWS_AT_ONCE = 1024
 _KINDS = {"exact": BF16, "int8": INT8}
 
@@ -55,6 +58,8 @@ def load_weights(checkpoint: Checkpoint, dense: str, threads: int, report: Repor
     """
     config = checkpoint.config
     folder, name = cache_file.source_folder(checkpoint), ""
+    if checkpoint.weight_bytes < SMALLEST_KEPT:
+        folder = None
     if folder is not None:
         name = cache_file.identity(checkpoint)
         found = [cache_file.open_file(path) for path in _paths(folder, name, dense)]
@@ -135,9 +140,10 @@ class _Packing:
             if (found := cache_file.open_file(path)) is not None:
                 return found
             try:
+                cache_file.note_source(path.parent, self._checkpoint)
                 with cache_file.new_file(path, sizes) as writer:
                     fill(writer)
-                self._remove_older(path)
+                cache_file.remove_older(path)
                 if (made := cache_file.open_file(path)) is not None:
                     return made
             except OSError:
@@ -145,13 +151,6 @@ class _Packing:
         sections = cache_file.own_memory(sizes)
         fill(sections.writer)
         return sections
-
-    def _remove_older(self, path: Path) -> None:
-        """Remove what was made of this checkpoint before it changed."""
-        part = path.name.partition("-")[0]
-        for old in path.parent.glob(f"{part}-*.bin"):
-            if old != path:
-                old.unlink(missing_ok=True)
 
     def _vectors(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         config = self._config

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import codecs
+import contextlib
 import itertools
 import time
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ _GRACE_SECONDS = 2.0
 _INTERRUPT_SECONDS = 5.0
 """How long a cell that a person interrupted may take to stop; only the next cell waits for it."""
 _READ_BYTES = 64 << 10
+_PIECES = 16
 _SENT_PER_OUTPUT = 64
 """A cell whose frames take more than so many times the allowed output does not come from our worker."""
 _FIGURE_BYTES = 4 << 20
@@ -66,6 +68,9 @@ class Interpreter:
         self._cell = 0
         self._received = 0
         self._figures = _Figures()
+        # A read that is cancelled when its bytes are there already would lose them: only this task reads.
+        self._pieces: asyncio.Queue[bytes] = asyncio.Queue(_PIECES)
+        self._pump = asyncio.create_task(self._pumped(), name="read the Python worker")
 
     @classmethod
     async def start(cls, sandbox: Sandbox, limits: Limits) -> Interpreter:
@@ -132,11 +137,22 @@ class Interpreter:
     def kill(self) -> None:
         """End it now."""
         self._process.kill()
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, and the task gone with it
+            self._pump.cancel()
 
     async def end(self) -> str:
         """End it, wait for that, and give what is known about why it ended by itself."""
-        self._process.kill()
+        self.kill()
         return await self._process.wait()
+
+    async def _pumped(self) -> None:
+        """Bytes of the worker as they come, at most so many ahead; an empty piece is their end."""
+        try:
+            while data := await self._process.read(_READ_BYTES):
+                await self._pieces.put(data)
+        except OSError:
+            pass
+        await self._pieces.put(b"")
 
     async def _run(self, cell: int, code: str, output: _Output) -> tuple[Ending, dict[str, Any]]:
         """Raises TimeoutError when the cell cannot be stopped."""
@@ -167,7 +183,7 @@ class Interpreter:
 
     async def _receive(self) -> dict[str, Any]:
         while not self._pending:
-            data = await self._process.read(_READ_BYTES)
+            data = await self._pieces.get()
             if not data:
                 raise EOFError
             self._received += len(data)

@@ -110,6 +110,48 @@ async def test_silence_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await outcome_of(b"", hangs=True) == ("timeout", "", False)
 
 
+class SocketProcess(ScriptProcess):
+    """Reads as a socket does: bytes that have come are the read's, also when it is cancelled before it can say so."""
+
+    def __init__(self) -> None:
+        super().__init__(Script(READY, b"", hangs=True))
+        self._came: asyncio.Future[bytes] | None = None
+
+    async def read(self, size: int) -> bytes:
+        if not self._out.empty():
+            return self._out.get_nowait()
+        self._came = asyncio.get_running_loop().create_future()
+        return await self._came
+
+    def send(self, data: bytes) -> None:
+        if self._came is None or self._came.done():
+            self._out.put_nowait(data)
+        else:
+            self._came.set_result(data)
+
+    def kill(self) -> None:
+        self.send(b"")
+
+
+async def test_bytes_that_come_as_a_cell_is_cancelled_are_not_lost() -> None:
+    process = SocketProcess()
+    interpreter = Interpreter(process, Limits(seconds=60.0))
+    began = asyncio.Event()
+    task = asyncio.create_task(interpreter.run("1", lambda text: began.set()))
+    await asyncio.sleep(0)
+    first, second = encode({"id": 1, "text": "up"}), encode({"id": 1, "text": "more"})
+    process.send(first + second[:7])
+    await began.wait()
+    await asyncio.sleep(0)
+    process.send(second[7:])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    process.send(encode(DONE))
+    assert await interpreter.interrupt()
+    await interpreter.end()
+
+
 async def test_random_bytes_and_mutations() -> None:
     rng = random.Random(5)
     good = encode({"id": 1, "text": "hello"}) + encode(DONE)

@@ -114,7 +114,7 @@ class SocketProcess(ScriptProcess):
     """Reads as a socket does: bytes that have come are the read's, also when it is cancelled before it can say so."""
 
     def __init__(self) -> None:
-        super().__init__(Script(READY, b"", hangs=True))
+        super().__init__(Script(b"", b"", hangs=True))
         self._came: asyncio.Future[bytes] | None = None
 
     async def read(self, size: int) -> bytes:

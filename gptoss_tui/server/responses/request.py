@@ -120,6 +120,7 @@ def _summary(reasoning: Fields) -> str:
 
 def _echo(fields: Fields, tools: OfferedTools, effort: Effort, thinks: bool) -> dict[str, Any]:
     """The fields that the response says again, checked where nothing else does."""
+    fields.flag("parallel_tool_calls", True)
     metadata = fields.child("metadata")
     if metadata is not None and not all(isinstance(value, str) for value in metadata.values.values()):
         raise fields.wrong("metadata", "an object of strings")
@@ -131,7 +132,7 @@ def _echo(fields: Fields, tools: OfferedTools, effort: Effort, thinks: bool) -> 
         "max_output_tokens": fields.values.get("max_output_tokens"),
         "max_tool_calls": fields.values.get("max_tool_calls"),
         "metadata": dict(metadata.values) if metadata is not None else {},
-        "parallel_tool_calls": fields.flag("parallel_tool_calls", False) and False,
+        "parallel_tool_calls": False,  # whatever was asked for: the models make one call at a time
         "previous_response_id": fields.text("previous_response_id"),
         "prompt_cache_key": fields.text("prompt_cache_key"),
         "reasoning": {

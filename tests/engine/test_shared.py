@@ -1,0 +1,145 @@
+"""One engine for several conversations: loaded once, asked in turn, changed when another model is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui.engine.shared import EngineSeat, SharedEngine
+from gptoss_tui.engine.types import EngineSpec, Finished, LoadProgress, SamplingParams
+from gptoss_tui.errors import CheckpointError, EngineError
+from tests.agent.scripted_engine import ScriptedEngine
+
+ONE, OTHER = EngineSpec(Path("/one")), EngineSpec(Path("/other"))
+PARAMS = SamplingParams(stop_token_ids=(9,))
+
+
+class Slow(ScriptedEngine):
+    """An engine whose load waits until it is let go, or fails."""
+
+    def __init__(self, scripts: list[list[int]], **options: int) -> None:
+        super().__init__(scripts, **options)  # type: ignore[arg-type]
+        self.began, self.go = asyncio.Event(), asyncio.Event()
+        self.loads = 0
+        self.closed = 0
+        self.problem: CheckpointError | None = None
+
+    async def load(self) -> AsyncIterator[LoadProgress]:
+        self.loads += 1
+        self.began.set()
+        yield LoadProgress("reading", 0.5)
+        await self.go.wait()
+        if self.problem is not None:
+            raise self.problem
+        async for progress in super().load():
+            yield progress
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+async def tokens(seat: EngineSeat, prompt: list[int]) -> list[int]:
+    """What a generation gives."""
+    events = [event async for event in seat.generate(prompt, PARAMS)]
+    assert isinstance(events[-1], Finished)
+    return [token.id for event in events for token in getattr(event, "tokens", ())]
+
+
+async def test_all_who_wait_hear_of_one_load() -> None:
+    engine = Slow([[1, 9], [2, 9]])
+    shared = SharedEngine(lambda spec: engine)
+    heard: list[float] = []
+    seats = [shared.seat(ONE), shared.seat(ONE)]
+    assert await seats[0].info() is None, "nothing is loaded before it is needed"
+    waiting = [asyncio.create_task(seat.ready(lambda step: heard.append(step.fraction))) for seat in seats]
+    await asyncio.sleep(0)
+    engine.go.set()
+    await asyncio.gather(*waiting)
+    assert (engine.loads, max(heard)) == (1, 1.0)
+    assert [await tokens(seat, [5]) for seat in seats] == [[1, 9], [2, 9]]
+
+
+async def test_who_gives_up_does_not_end_the_load_of_others() -> None:
+    engine = Slow([[1, 9]])
+    shared = SharedEngine(lambda spec: engine)
+    first = asyncio.create_task(shared.seat(ONE).ready())
+    await engine.began.wait()
+    first.cancel()
+    second = asyncio.create_task(tokens(shared.seat(ONE), [5]))
+    await asyncio.sleep(0)
+    engine.go.set()
+    assert await second == [1, 9]
+    assert engine.loads == 1
+
+
+async def test_a_load_that_failed_is_tried_again() -> None:
+    engine = Slow([[1, 9]])
+    engine.go.set()
+    engine.problem = CheckpointError("damaged")
+    seat = SharedEngine(lambda spec: engine).seat(ONE)
+    with pytest.raises(CheckpointError):
+        await seat.ready()
+    engine.problem = None
+    assert (await seat.ready()).model == "scripted"
+
+
+async def test_generations_go_in_the_order_in_which_they_came() -> None:
+    engine = ScriptedEngine([[n, 9] for n in range(4)])
+    shared = SharedEngine(lambda spec: engine)
+    seats = [shared.seat(ONE) for _ in range(4)]
+    assert await asyncio.gather(*(tokens(seat, [n]) for n, seat in enumerate(seats))) == [[n, 9] for n in range(4)]
+    assert [request.prompt for request in engine.requests] == [(n,) for n in range(4)]
+
+
+async def test_a_seat_cancels_only_its_own() -> None:
+    class Cancelling(ScriptedEngine):
+        cancels = 0
+
+        async def cancel(self) -> None:
+            self.cancels += 1
+
+    engine = Cancelling([[1, 2, 9]])
+    shared = SharedEngine(lambda spec: engine)
+    one, other = shared.seat(ONE), shared.seat(ONE)
+    generation = one.generate([5], PARAMS)
+    await anext(generation)
+    await other.cancel()
+    assert engine.cancels == 0
+    await one.cancel()
+    assert engine.cancels == 1
+    await generation.aclose()
+    await one.cancel()
+    assert engine.cancels == 1
+
+
+async def test_another_model_takes_the_place_of_the_first() -> None:
+    engines = {ONE: Slow([[1, 9], [1, 9]]), OTHER: Slow([[2, 9]])}
+    for engine in engines.values():
+        engine.go.set()
+    shared = SharedEngine(engines.__getitem__)
+    one, other = shared.seat(ONE), shared.seat(OTHER)
+    await one.ready()
+    assert await tokens(one, [5]) == [1, 9]
+    assert await tokens(other, [5]) == [2, 9]
+    assert engines[ONE].closed == 1
+    info = await one.info()
+    assert info is not None
+    assert info.cached_tokens == 0, "the conversation can go on, and is read again"
+    assert await tokens(one, [5]) == [1, 9]
+    assert engines[OTHER].closed == 1
+
+
+async def test_closing_ends_a_load_and_everything_after_it() -> None:
+    engine = Slow([])
+    shared = SharedEngine(lambda spec: engine)
+    waiting = asyncio.create_task(shared.seat(ONE).ready())
+    await engine.began.wait()
+    await shared.close()
+    with pytest.raises(EngineError, match="closed"):
+        await waiting
+    with pytest.raises(EngineError, match="closed"):
+        await shared.seat(ONE).ready()
+    assert engine.closed == 1

@@ -105,6 +105,7 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "gt_instruction_sets": (c_uint32, ()),
     "gt_new": (c_void_p, (POINTER(Config), POINTER(Top), POINTER(Layer))),
     "gt_free": (None, (c_void_p,)),
+    "gt_share_steps": (None, (c_void_p,)),
     "gt_kernels": (c_char_p, (c_void_p, c_int32)),
     "gt_run": (c_int32, (c_void_p, POINTER(Cache), c_void_p, c_int32, c_int64, Cancelled)),
     "gt_logits": (POINTER(c_float), (c_void_p, c_int32)),

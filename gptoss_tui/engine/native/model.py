@@ -87,6 +87,10 @@ class Model:
         if not self.handle:
             raise EngineError("The CPU kernels cannot run this model", hint="there may not be enough memory for it")
 
+    def share_steps(self) -> None:
+        """Let all threads share the steps, even if the model is so small that one would run them alone."""
+        self._library.gt_share_steps(self.handle)
+
     def kernels(self) -> tuple[str, str]:
         """Names of the kernels of decode and of prefill."""
         names = (self._library.gt_kernels(self.handle, prefill) for prefill in (0, 1))

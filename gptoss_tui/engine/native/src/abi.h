@@ -63,6 +63,8 @@ GT_EXPORT int32_t gt_abi(void);
 GT_EXPORT uint32_t gt_instruction_sets(void);
 GT_EXPORT gt_model* gt_new(const gt_config* config, const gt_top* top, const gt_layer* layers);
 GT_EXPORT void gt_free(gt_model* model);
+// Lets all threads share the steps of a model that is so small that one would run them alone (tests, measurements).
+GT_EXPORT void gt_share_steps(gt_model* model);
 GT_EXPORT const char* gt_kernels(const gt_model* model, int32_t prefill);
 
 // Runs `count` tokens from `position` on and keeps their keys and values; their states stay for gt_logits. A callback
@@ -110,7 +112,8 @@ typedef struct {
 } gt_trial;
 // Products of `tokens` rows of x: with experts (first and token as in Routing, first has experts + 1 entries), y has a row
 // for each pair, and with limit > 0 it is swiglu's. Where `first` is null w is dense; where `token` is null the rows of x
-// are those of the pairs. Gives the seconds of the fastest of `repeat` runs, or -1 where the kernels are not there.
+// are those of the pairs. Gives the seconds of the fastest of `repeat` runs (of one thread: of processor time), or
+// -1 where the kernels are not there.
 GT_EXPORT double gt_try_product(const gt_trial* trial, const gt_matrix* w, const int32_t* first, const int32_t* token,
                                 int32_t tokens, const float* x, int64_t x_stride, float* y, int64_t y_stride, float limit);
 

@@ -235,6 +235,8 @@ gt_model* gt_new(const gt_config* config, const gt_top* top, const gt_layer* lay
 
 void gt_free(gt_model* model) { delete model; }
 
+void gt_share_steps(gt_model* model) { model->small = false; }
+
 const char* gt_kernels(const gt_model* model, int32_t prefill) {
   if (!prefill) return model->kernels->name;
   return model->prefill->name;

@@ -24,6 +24,7 @@ FORBIDDEN = {
     "undo": ("gptoss_tui.engine", "gptoss_tui.harmony", "gptoss_tui.tools", "gptoss_tui.agent", "torch", "textual"),
     "tools": ("gptoss_tui.engine", "gptoss_tui.agent", "gptoss_tui.tui", "torch", "textual"),
     "agent": ("gptoss_tui.tui", "gptoss_tui.commands", "torch", "textual"),
+    "server": ("gptoss_tui.commands", "gptoss_tui.tui", "torch", "textual"),
     "tui": ("gptoss_tui.commands", "gptoss_tui.cli", "torch"),
     "commands": ("gptoss_tui.cli", "torch", "textual"),
 }

@@ -16,7 +16,7 @@ from gptoss_tui.engine.shared import EngineSeat
 from gptoss_tui.engine.types import LoadProgress
 from gptoss_tui.errors import ToolError
 from gptoss_tui.harmony.messages import EFFORTS
-from gptoss_tui.mcp_server.host import Host
+from gptoss_tui.mcp_server.host import Asker
 from gptoss_tui.mcp_server.permission import answer
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 from gptoss_tui.tools.base import Citation
@@ -51,7 +51,7 @@ class _Outcome:
     decisions: list[asyncio.Task[None]] = field(default_factory=list)
 
 
-async def ask(agent: Agent, seat: EngineSeat, question: Question, host: Host) -> CallToolResult:
+async def ask(agent: Agent, seat: EngineSeat, question: Question, host: Asker) -> CallToolResult:
     """Run a turn to its end. Cancelling interrupts it. Raises GptOssError."""
     if not question.go_on:
         agent.new_conversation()
@@ -71,7 +71,7 @@ async def ask(agent: Agent, seat: EngineSeat, question: Question, host: Host) ->
     return _result(agent, outcome)
 
 
-async def _load(seat: EngineSeat, host: Host) -> None:
+async def _load(seat: EngineSeat, host: Asker) -> None:
     """Have the model in memory, and tell every tenth of the way."""
     if await seat.info() is not None:
         return
@@ -89,7 +89,7 @@ async def _load(seat: EngineSeat, host: Host) -> None:
         loading.cancel()
 
 
-async def _take(agent: Agent, event: ev.Event, outcome: _Outcome, host: Host) -> None:
+async def _take(agent: Agent, event: ev.Event, outcome: _Outcome, host: Asker) -> None:
     match event:
         case ev.ReasoningDone():
             await host.tell("Thinking")
@@ -107,7 +107,7 @@ async def _take(agent: Agent, event: ev.Event, outcome: _Outcome, host: Host) ->
             outcome.finished = event
 
 
-async def _decide(agent: Agent, request: ev.ApprovalRequest, host: Host) -> None:
+async def _decide(agent: Agent, request: ev.ApprovalRequest, host: Asker) -> None:
     agent.decide(request.item_id, await answer(request, host))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mcp import MCPError
 from mcp.server import ServerRequestContext
@@ -18,6 +18,23 @@ class AnswerNeeded(Exception):
     def __init__(self, result: InputRequiredResult) -> None:
         super().__init__("the host has to ask")
         self.result = result
+
+
+class Asker(Protocol):
+    """Who hears how a call goes and can be asked meanwhile."""
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the person can be asked at any time while the call runs."""
+        ...
+
+    async def tell(self, message: str) -> None:
+        """Tell the host how it goes; nothing when it does not want to know."""
+        ...
+
+    async def ask(self, message: str, choices: Sequence[str]) -> str:
+        """Put a question. Gives one of `choices`, or nothing when the person chose none."""
+        ...
 
 
 class Host:
@@ -51,11 +68,16 @@ class Host:
             return ""
         return _chosen(result, choices)
 
-    def ask_by_retry(self, message: str, choices: Sequence[str], state: str) -> str:
-        """The answer that this call brings for `state`; raises AnswerNeeded when it brings none."""
+    @property
+    def state(self) -> str:
+        """What an earlier answer of ours gave the host to bring back; empty in a first call."""
+        return self._params.request_state or ""
+
+    def ask_by_retry(self, message: str, choices: Sequence[str], state: str, *, again: bool = False) -> str:
+        """The answer that this call brings for `state`. Raises AnswerNeeded when it brings none, or with `again`."""
         answers = self._params.input_responses or {}
         answer = answers.get(_KEY)
-        if self._params.request_state == state and isinstance(answer, ElicitResult):
+        if self.state == state and isinstance(answer, ElicitResult) and not again:
             return _chosen(answer, choices)
         request = ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=_schema(choices)))
         raise AnswerNeeded(InputRequiredResult(input_requests={_KEY: request}, request_state=state))

@@ -14,7 +14,7 @@ from gptoss_tui.agent.events import ApprovalRequest
 from gptoss_tui.agent.policy.decide import must_ask
 from gptoss_tui.agent.policy.grants import Grant, grants_for
 from gptoss_tui.errors import PolicyError, ToolError
-from gptoss_tui.mcp_server.host import Host
+from gptoss_tui.mcp_server.host import Asker, Host
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 from gptoss_tui.tools.base import Effect
 
@@ -49,7 +49,7 @@ async def permit(approvals: Approvals, effect: Effect | None, host: Host) -> Non
         _remember(approvals, grants[choices.index(chosen) - 1], effect)
 
 
-async def answer(request: ApprovalRequest, host: Host) -> Decision:
+async def answer(request: ApprovalRequest, host: Asker) -> Decision:
     """The person's decision about a call of the agent; a denial where nobody can be asked."""
     if not host.can_ask:
         return Decision("deny", request.digest, NOBODY)

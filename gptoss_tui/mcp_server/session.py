@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Coroutine
 from dataclasses import replace
@@ -19,8 +20,9 @@ from gptoss_tui.errors import GptOssError, ToolError
 from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.mcp_server.asking import ask, read_question
 from gptoss_tui.mcp_server.catalog import ASK, REGISTERED
-from gptoss_tui.mcp_server.host import AnswerNeeded, Host
+from gptoss_tui.mcp_server.host import AnswerNeeded, Asker, Host
 from gptoss_tui.mcp_server.permission import permit
+from gptoss_tui.mcp_server.retry import RetriedCall
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.settings import Settings
 from gptoss_tui.tools.workspace import open_workspace
@@ -51,6 +53,7 @@ class HostSession:
         self._agent: tuple[Agent, EngineSeat] | None = None
         self._asking = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
+        self._retried: dict[str, RetriedCall] = {}
         self._closed = False
 
     @property
@@ -61,6 +64,8 @@ class HostSession:
     async def call(self, name: str, arguments: dict[str, Any], host: Host) -> CallToolResult | InputRequiredResult:
         """Run a tool. What goes wrong is a result that the host's model reads."""
         try:
+            if name == ASK and host.can_ask_by_retry:
+                return await self._ask_with_retries(arguments, host)
             if name == ASK:
                 return await self._in_task(self._ask(arguments, host))
             return await self._in_task(self._run(name, arguments, host))
@@ -102,7 +107,21 @@ class HostSession:
         text = to_terminal_text(result.text)
         return CallToolResult(content=[TextContent(text=text)], is_error=not result.ok)
 
-    async def _ask(self, arguments: dict[str, Any], host: Host) -> CallToolResult:
+    async def _ask_with_retries(self, arguments: dict[str, Any], host: Host) -> CallToolResult:
+        """Begin a call, or go on with the one that the host brings an answer for."""
+        call = self._retried.get(host.state)
+        if call is None:
+            call = RetriedCall(lambda asker: self._ask(arguments, asker))
+            self._retried[call.state] = call
+            self._running.add(call.task)
+            call.task.add_done_callback(functools.partial(self._forget, call.state))
+        return await call.serve(host)
+
+    def _forget(self, state: str, task: asyncio.Task[Any]) -> None:
+        self._retried.pop(state, None)
+        self._running.discard(task)
+
+    async def _ask(self, arguments: dict[str, Any], host: Asker) -> CallToolResult:
         question = read_question(arguments)
         async with self._asking:
             if self._closed:

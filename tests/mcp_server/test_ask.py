@@ -9,8 +9,9 @@ import pytest
 from mcp import MCPError
 
 from gptoss_tui.harmony.tokenizer import load_tokenizer
-from tests.agent.helpers import ANSWER, CALL_PATCH, make_engine
+from tests.agent.helpers import ANSWER, CALL_PATCH, files_in, make_engine
 from tests.mcp_server.hosts import LEGACY, MODERN, Person, host, text
+from tests.processes import until
 
 BOTH = pytest.mark.parametrize("mode", [LEGACY, MODERN])
 SEARCH = (
@@ -58,18 +59,32 @@ async def test_citations(work: Path) -> None:
     }
 
 
-async def test_the_person_is_asked_about_what_the_agent_does(work: Path) -> None:
+@BOTH
+async def test_the_person_is_asked_about_what_the_agent_does(work: Path, mode: str) -> None:
     person = Person()
-    async with host(make_engine(CALL_PATCH, ANSWER), work, person) as one:
-        assert not (await one.call_tool("ask", {"prompt": "create hello.py"})).is_error
-    assert person.asked[0][0].startswith("Create hello.py?")
-    assert (work / "hello.py").exists()
+    other = CALL_PATCH.replace("hello.py", "other.py")
+    async with host(make_engine(CALL_PATCH, other, ANSWER), work, person, mode=mode) as one:
+        assert text(await one.call_tool("ask", {"prompt": "two files"})) == "I created hello.py."
+    assert [message.partition("\n")[0] for message, _ in person.asked] == ["Create hello.py?", "Create other.py?"]
+    assert files_in(work) == ["hello.py", "other.py"]
 
 
-@pytest.mark.parametrize("person", [None, Person(lambda message, choices: "reject")])
-async def test_what_nobody_allows_the_agent_does_not_do(work: Path, person: Person | None) -> None:
+async def test_a_host_that_never_brings_the_answer_waits_for_nothing(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gptoss_tui.mcp_server.retry.ANSWER_SECONDS", 0.2)
     engine = make_engine(CALL_PATCH, ANSWER)
-    async with host(engine, work, person) as one:
+    async with host(engine, work, Person(), mode=MODERN) as one:
+        await one.session.call_tool("ask", {"prompt": "create hello.py"}, allow_input_required=True)
+        await until(lambda: len(engine.requests) == 2 and engine.idle)
+    assert files_in(work) == []
+
+
+@BOTH
+@pytest.mark.parametrize("person", [None, Person(lambda message, choices: "reject")])
+async def test_what_nobody_allows_the_agent_does_not_do(work: Path, person: Person | None, mode: str) -> None:
+    engine = make_engine(CALL_PATCH, ANSWER)
+    async with host(engine, work, person, mode=mode) as one:
         result = await one.call_tool("ask", {"prompt": "create hello.py"})
     assert result.structured_content["files"] == []
     assert not (work / "hello.py").exists()

@@ -49,6 +49,9 @@ BLOCKS = Blocks(
     rows=64, block=64, strips=2, up_span=2, down_span=2, down_rows=16, keys=16, head_rows=128, vocabulary=64, lookup=16
 )
 
+FEW = replace(BLOCKS, rows=128, block=128, strips=4, vocabulary=128, head_rows=256, keys=32, lookup=32)
+"""Where the kernels are taken as right."""
+
 SHAPES = {
     # A sliding layer and a full one; columns that do not fill their last MXFP4 tile; two blocks of keys at once.
     "tiny": replace(

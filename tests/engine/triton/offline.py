@@ -1,7 +1,7 @@
 """Compile every kernel of a gpt-oss-20b step for a GPU that is not here.
 
-`python -m tests.engine.triton.offline 90 2048`: the first number is the compute capability, the others are lengths of
-prompts.
+`python -m tests.engine.triton.offline 90 8 2048`: the compute capability, the most tokens of a step, the length of a
+prompt.
 Prints one JSON object: the bytes of shared memory of each kernel. Nothing is launched, and the tensors have no memory.
 """
 
@@ -92,8 +92,8 @@ def no_weights(config: ModelConfig) -> ModelWeights:
     return ModelWeights(vocabulary, (layer,) * config.num_hidden_layers, norm, vocabulary)
 
 
-def compile_all(capability: int, prompts: tuple[int, ...]) -> dict[str, int]:
-    """Kernel to the most shared memory of its variants: a decode step, and chunks of several lengths."""
+def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
+    """Kernel to the most shared memory of its variants: steps of one token and of `most`, and a chunk of a prompt."""
     shared: dict[str, int] = {}
     launch = JITFunction.run
 
@@ -107,15 +107,14 @@ def compile_all(capability: int, prompts: tuple[int, ...]) -> dict[str, int]:
     config = replace(GPT_OSS_20B, num_hidden_layers=2)
     cache: Any = NoCache(config)
     decoder = Decoder(config, no_weights(config), cache)
-    for tokens in (1, 8):
+    for tokens in {1, most}:
         decoder.layers(16, tokens)
         decoder.logits(tokens)
         decoder.choose(tokens)
     decoder.draft()
-    for tokens in prompts:
-        Prefill(decoder).run(empty(tokens, dtype=torch.int64))
+    Prefill(decoder).run(empty(prompt, dtype=torch.int64))
     return shared
 
 
 if __name__ == "__main__":
-    print(json.dumps(compile_all(int(sys.argv[1]), tuple(map(int, sys.argv[2:])))))
+    print(json.dumps(compile_all(*map(int, sys.argv[1:]))))

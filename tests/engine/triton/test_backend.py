@@ -16,7 +16,7 @@ from gptoss_tui.engine.triton.backend import TritonBackend, load_backend
 from gptoss_tui.engine.types import EngineSpec, Finished, LoadProgress, PrefillProgress, SamplingParams, Token
 from gptoss_tui.errors import ContextOverflowError, EngineError
 from tests.conformance.runs import float32_model
-from tests.engine.triton.conftest import BLOCKS
+from tests.engine.triton.conftest import FEW, SHALLOW
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -27,16 +27,16 @@ PROMPT = [5, 17, 100, 3, 60, 8, 44]
 
 @pytest.fixture(scope="module")
 def loaded(checkpoint: Callable[[str], Path]) -> Iterator[tuple[TritonBackend, TorchBackend]]:
-    """Both backends with the tiny model, in float32."""
+    """Both backends with a small model, in float32."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("gptoss_tui.engine.triton.decode.Blocks", lambda: BLOCKS)
-    directory = checkpoint("tiny")
+    patch.setattr("gptoss_tui.engine.triton.decode.Blocks", lambda: FEW)
+    directory = checkpoint(SHALLOW)
     steps: list[LoadProgress] = []
     spec = EngineSpec(checkpoint=directory, backend="triton", dtype="float32", context=CONTEXT)
     backend = load_backend(spec, steps.append)
     assert steps[-1].done
     assert steps[-1].info == backend.info()
-    yield backend, TorchBackend(float32_model(directory), CONTEXT, "tiny")
+    yield backend, TorchBackend(float32_model(directory), CONTEXT, SHALLOW)
     backend.close()
     patch.undo()
 
@@ -213,5 +213,5 @@ def test_without_a_gpu_there_is_a_clear_error(
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
     with pytest.raises(EngineError, match="NVIDIA") as caught:
-        load_backend(EngineSpec(checkpoint=checkpoint("tiny"), backend="triton"), lambda step: None)
+        load_backend(EngineSpec(checkpoint=checkpoint(SHALLOW), backend="triton"), lambda step: None)
     assert "--backend torch" in (caught.value.hint or "")

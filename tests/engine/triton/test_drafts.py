@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,11 @@ from gptoss_tui.engine.triton.backend import TritonBackend
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.steps import LONGEST_PAUSE, Pace, Steps
 from gptoss_tui.engine.types import SamplingParams, Token
-from tests.engine.triton.conftest import BLOCKS, SHALLOW, triton_weights
+from tests.engine.triton.conftest import FEW, SHALLOW, triton_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 CONTEXT = 64
-FEW = replace(BLOCKS, rows=128, block=128, strips=4, down_rows=16, vocabulary=256, head_rows=256, keys=32, lookup=32)
 PROMPT = [7, 8, 9, 30, 31, 32, 7, 8, 9]
 
 

@@ -205,6 +205,7 @@ async def test_requests_that_are_no_http_are_refused() -> None:
         assert (await send(server, two + end)).count(b"200 OK") == 3, "requests in a row are answered in order"
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-_SENTENCE = re.compile(r"[^.!?\n]*[.!?]+(?=\s|$)|[^.!?\n]+$|[^\n]+(?=\n)")
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
 _MOST = 200
 
 
@@ -18,7 +18,7 @@ def summarize(thought: str, wanted: str) -> str:
         return ""
     if wanted == "detailed":
         return text
-    sentences = [found.strip() for found in _SENTENCE.findall(text) if found.strip()] or [text]
+    sentences = _BETWEEN_SENTENCES.split(text)
     ends = [sentences[0]] if len(sentences) == 1 else [sentences[0], sentences[-1]]
     return " … ".join(_cut(sentence) for sentence in ends)
 

@@ -1,0 +1,205 @@
+"""The small parts of the server: the queue, stop sequences, the memory of messages, names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gptoss_tui.engine.types import Token
+from gptoss_tui.harmony.messages import Message
+from gptoss_tui.harmony.tokenizer import load_tokenizer
+from gptoss_tui.server.errors import ApiError
+from gptoss_tui.server.gate import Gate
+from gptoss_tui.server.memory import MessageMemory
+from gptoss_tui.server.names import names_of
+from gptoss_tui.server.outbox import Outbox, SlowReaderError
+from gptoss_tui.server.reader import Closed, Delta, Reader
+from gptoss_tui.server.responses.items import seal, unseal
+from gptoss_tui.server.responses.store import KEEP_DAYS, ResponseStore, Stored
+from gptoss_tui.server.responses.summary import summarize
+from gptoss_tui.server.stops import StopFilter
+from tests.agent.scripted_engine import ids_of
+
+
+async def test_turns_go_round_between_clients() -> None:
+    gate = Gate(1, 100)
+    order: list[str] = []
+
+    async def generate(client: str) -> None:
+        ticket = gate.admit(client)
+        async with ticket:
+            order.append(client)
+            await asyncio.sleep(0)
+        ticket.leave()
+
+    await asyncio.gather(*(generate(client) for client in "aaaabbc"))
+    assert "".join(order) == "aabcaba"
+    assert (gate.inside, gate.running, gate.waiting) == (0, 0, 0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=30), st.integers(1, 3))
+def test_no_place_is_lost_however_requests_end(requests: list[tuple[str, int]], slots: int) -> None:
+    """Whether they are cancelled before, while or after they have their slot."""
+
+    async def run() -> None:
+        gate = Gate(slots, 100)
+        running = 0
+
+        async def generate(client: str) -> None:
+            nonlocal running
+            ticket = gate.admit(client)
+            try:
+                async with ticket:
+                    running += 1
+                    assert running == gate.running <= slots
+                    try:
+                        await asyncio.sleep(0)
+                    finally:
+                        running -= 1
+            finally:
+                ticket.leave()
+                ticket.leave()
+
+        tasks = [asyncio.create_task(generate(client)) for client, _ in requests]
+        for task, (_, ticks) in zip(tasks, requests, strict=True):
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            if ticks:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (gate.inside, gate.running, gate.waiting) == (0, 0, 0)
+
+    asyncio.run(run())
+
+
+def test_a_full_queue_says_when_to_come_back() -> None:
+    gate = Gate(1, 7)
+    for _ in range(6):
+        gate.admit("a")
+    with pytest.raises(ApiError) as raised:
+        gate.admit("a")
+    assert (raised.value.status, raised.value.code) == (429, "queue_full")
+    assert raised.value.retry_after is not None
+    gate.admit("b")
+    gate.admit("c")
+    with pytest.raises(ApiError):
+        gate.admit("d")
+
+
+@settings(deadline=None)
+@given(st.text("ab ", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.integers(1, 5))
+def test_stop_sequences_are_found_wherever_the_text_is_cut(text: str, stops: list[str], size: int) -> None:
+    found = StopFilter(stops)
+    shown = ""
+    for at in range(0, len(text), size):
+        shown += found.feed(text[at : at + size])
+    shown += "" if found.found else found.finish()
+    ends = [text.find(stop) for stop in stops if stop in text]
+    # In one piece the first sequence to begin counts; in several it is the first to be complete.
+    assert found.found == bool(ends)
+    assert text.startswith(shown)
+    assert all(stop not in shown for stop in stops)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40), st.integers(1, 4))
+def test_the_tokens_of_an_answer_spell_it(text: str, batch: int) -> None:
+    tokenizer = load_tokenizer()
+    ids = ids_of(tokenizer, "<|channel|>final<|message|>") + tokenizer.encode(text)
+    reader = Reader(tokenizer)
+    pieces = []
+    for at in range(0, len(ids), batch):
+        pieces += reader.feed([Token(token_id, -1.0) for token_id in ids[at : at + batch]])
+    pieces += reader.finish()
+    closed = [piece for piece in pieces if isinstance(piece, Closed)]
+    deltas = [piece for piece in pieces if isinstance(piece, Delta)]
+    assert [piece.text for piece in closed] == [text]
+    assert "".join(delta.text for delta in deltas) == text
+    assert tokenizer.decode([token.id for delta in deltas for token in delta.tokens]) == text
+
+
+def test_what_was_sampled_is_remembered_and_the_oldest_forgotten() -> None:
+    tokenizer = load_tokenizer()
+    memory = MessageMemory(tokenizer, max_tokens=40)
+    call = Message("assistant", "{}", channel="commentary", recipient="functions.f", content_type="<|constrain|>json")
+    sampled = ids_of(tokenizer, "<|start|>assistant<|channel|>analysis to=functions.f<|message|>{}<|call|>")
+    memory.remember(call, sampled)
+    assert memory.tokens_of(call) == tuple(sampled)
+    for number in range(10):
+        memory.tokens_of(Message("user", f"question {number}"))
+    rendered = memory.tokens_of(call)
+    assert rendered != tuple(sampled)
+    assert tokenizer.decode(rendered).startswith("<|start|>assistant to=functions.f<|channel|>commentary")
+
+
+async def test_a_reader_that_is_slow_has_a_bounded_buffer() -> None:
+    box = Outbox(100)
+    box.put(b"x" * 1000)  # one thing is always sent, however large
+    with pytest.raises(SlowReaderError):
+        box.put(b"y")
+    assert await box.take() == b"x" * 1000
+    box.put(b"y" * 99)
+    box.put(b"z", last=True)
+    assert (await box.take(), box.finished, await box.take()) == (b"y" * 99 + b"z", True, None)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_sealed_thoughts_open_and_others_are_none(thought: str) -> None:
+    assert unseal(seal(thought)) == thought
+    assert unseal(thought) == ""
+
+
+@pytest.mark.parametrize(
+    ("thought", "summary"),
+    [
+        ("", ""),
+        ("One thing.", "One thing."),
+        ("First. Second! Third?", "First. … Third?"),
+        ("no end", "no end"),
+        ("line one\nline two", "line one … line two"),
+        ("v1.2 is out. Good.", "v1.2 is out. … Good."),
+        ("x" * 500, "x" * 200 + "…"),
+    ],
+)
+def test_a_summary_is_the_two_ends_of_a_thought(thought: str, summary: str) -> None:
+    assert summarize(thought, "concise") == summary
+    assert summarize(thought, "detailed") == thought
+    assert summarize(thought, "none") == ""
+
+
+def test_the_store_forgets_what_is_old_and_what_is_damaged_is_not_there(tmp_path: Path) -> None:
+    store = ResponseStore(tmp_path)
+    names = [f"resp_{number:032x}" for number in range(3)]
+    for name in names:
+        store.save(Stored({"id": name, "output": [], "previous_response_id": None}, ()))
+    old = time.time() - KEEP_DAYS * 86400 - 60
+    os.utime(tmp_path / f"{names[0]}.json", (old, old))
+    store.tidy()
+    assert [store.load(name, "") is not None for name in names] == [False, True, True]
+    for damage in (
+        b"",
+        b"{",
+        b"[]",
+        b'{"version": 1}',
+        b'{"version": 1, "owner": "", "input": 5, "response": {}}',
+        b"\xff",
+    ):
+        (tmp_path / f"{names[1]}.json").write_bytes(damage)
+        assert store.load(names[1], "") is None
+    assert store.load(names[2], "somebody else") is None
+    assert store.load("../secret", "") is None
+
+
+def test_published_models_have_the_names_of_other_servers() -> None:
+    assert names_of("gpt-oss-20b", ["mine"]) == ("gpt-oss-20b", "openai/gpt-oss-20b", "gpt-oss:20b", "mine")
+    assert names_of("openai/gpt-oss-120b")[0] == "gpt-oss-120b"
+    assert names_of("nano") == ("nano",)
+    assert names_of("/models/own") == ("own", "/models/own")

@@ -65,6 +65,12 @@ class TokenState:
     grammar: int | None = None
     mask: bytes | None = None
 
+    def allows(self, token: int) -> bool:
+        """Whether a token that is in the vocabulary may come next, where the state has a mask."""
+        if token in self.following:
+            return True
+        return self.mask is not None and token >> 3 < len(self.mask) and bool(self.mask[token >> 3] >> (token & 7) & 1)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenAutomaton:

@@ -17,12 +17,11 @@ from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.types import SamplingParams, Token
+from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS as USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
 
-# The o200k_harmony vocabulary: ids below this are text; of the rows above, only these special tokens are ever used
-# (return, constrain, channel, start, end, message, call). The rest has weights but no meaning.
+# The o200k_harmony vocabulary: ids below this are text; of the rows above, few are ever used.
 NUM_TEXT_TOKENS = 199_998
-USED_SPECIAL_TOKENS = (200_002, 200_003, 200_005, 200_006, 200_007, 200_008, 200_012)
 
 # Of float32 logits: what differs at all differs by more than this.
 _LOWEST_TEMPERATURE = 1e-20
@@ -97,7 +96,7 @@ def _choose_by_mask(
     """As `choose`, among the ids whose bit is set, and those that lead on."""
     if params.temperature == 0.0 and not params.logit_bias:
         likeliest = int(logits.argmax())
-        if likeliest in state.following or _is_set(mask, likeliest):
+        if state.allows(likeliest):
             return likeliest
     bits = np.unpackbits(np.frombuffer(mask, dtype=np.uint8), bitorder="little")[: logits.shape[0]]
     if int(np.count_nonzero(bits)) <= _FEW:
@@ -106,10 +105,6 @@ def _choose_by_mask(
     allowed[: len(bits)] = torch.from_numpy(bits).bool()
     allowed[[token for token in state.following if token < logits.shape[0]]] = True
     return choose(logits.masked_fill(~allowed.to(logits.device), -math.inf), params, generator)
-
-
-def _is_set(mask: bytes, token: int) -> bool:
-    return token >> 3 < len(mask) and bool(mask[token >> 3] >> (token & 7) & 1)
 
 
 def _choose_among(allowed: list[int], logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:

@@ -65,7 +65,10 @@ class Sampler:
         """
         if self._is_plain(params, state):
             forbidden = [] if state is None else [token for token in self._specials if token not in state.following]
-            return self._drawn(model, params, generator, forbidden)
+            drawn = self._drawn(model, params, generator, forbidden)
+            # One that is not allowed is drawn again among those that are: each is as likely as if there were no others.
+            if state is None or state.mask is None or state.allows(drawn.id):
+                return drawn
         whole = logits[self.rows]
         total = float(load_library().gt_log_total(model))
         if not math.isfinite(total):
@@ -76,13 +79,13 @@ class Sampler:
         )
 
     def _is_plain(self, params: SamplingParams, state: TokenState | None) -> bool:
-        """Whether the library chooses: no filter, no bias, no alternatives, all text allowed."""
+        """Whether the library chooses: no filter, no bias, no alternatives, all text allowed, or most of it."""
         if params.top_p < 1.0 or params.top_k or params.min_p > 0.0 or params.logit_bias or params.top_logprobs:
             return False
         if state is None:
             return True
         # A row that a special token shares with others cannot be forbidden as a whole.
-        return state.text and state.mask is None and all(self.used[self.rows[token]] == 1 for token in self._specials)
+        return state.text and all(self.used[self.rows[token]] == 1 for token in self._specials)
 
     def _drawn(self, model: int, params: SamplingParams, generator: random.Random, forbidden: list[int]) -> Token:
         rows = self.rows[forbidden].astype(np.int32) if forbidden else np.empty(0, dtype=np.int32)

@@ -66,6 +66,7 @@ class Settings:
     backend: str = "auto"
     dtype: Dtype = "bfloat16"
     dense: Dense = "int8"
+    drafts: bool = False
     context: int | None = None
     threads: int | None = None
     temperature: float | None = None
@@ -147,6 +148,7 @@ class Settings:
             backend=self.backend,
             dtype=self.dtype,
             dense=self.dense,
+            drafts=self.drafts,
             context=NANO_CONTEXT if self.context is None and self.model == NANO else self.context,
             threads=self.threads,
             name=self.model if named else "",

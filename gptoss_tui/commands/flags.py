@@ -8,7 +8,7 @@ from gptoss_tui.settings import Settings, load_settings
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """What to run and how: `--model`, `--backend`, `--dtype`, `--dense`, `--context`."""
+    """What to run and how: `--model`, `--backend`, `--dtype`, `--dense`, `--drafts`, `--context`."""
     group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
     group.add_argument("--model", metavar="MODEL", help="name of a model or directory of a checkpoint (default: nano)")
     group.add_argument(
@@ -17,6 +17,11 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", choices=("bfloat16", "float32"), help="dtype of the maths (default: bfloat16)")
     group.add_argument(
         "--dense", choices=("exact", "int8"), help="attention and unembedding on the native CPU engine (default: int8)"
+    )
+    group.add_argument(
+        "--drafts",
+        action=argparse.BooleanOptionalAction,
+        help="look up what may follow in the conversation (Triton engine): same tokens, fewer steps (default: off)",
     )
     group.add_argument(
         "-c",

@@ -67,7 +67,7 @@ class EngineSpec:
 
     `backend` "auto" takes the fastest one that this machine has. `context` None is all that the model has and memory
     holds. `name` is what people call the model, by default the name of its directory. `dense` is for the CPU engine,
-    which is exact in float32 anyway.
+    which is exact in float32 anyway; `drafts` lets a step of the Triton engine run several tokens.
     """
 
     checkpoint: Path
@@ -78,6 +78,7 @@ class EngineSpec:
     threads: int | None = None
     name: str = ""
     dense: Dense = "int8"
+    drafts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

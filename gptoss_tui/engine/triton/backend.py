@@ -62,7 +62,7 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
 
     with torch.inference_mode():
         weights = load_weights(checkpoint.read, config, DTYPES[spec.dtype], device, on_read)
-        backend = TritonBackend(config, weights, context, checkpoint.directory.name)
+        backend = TritonBackend(config, weights, context, checkpoint.directory.name, drafts=spec.drafts)
     report(LoadProgress("Comparing the kernels with the reference", 0.9))
     backend.check()
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))

@@ -25,6 +25,7 @@ from gptoss_tui.agent.compaction import Compactor
 from gptoss_tui.agent.constraints import Constraints
 from gptoss_tui.agent.context import context_report, tokens_to_read_again
 from gptoss_tui.agent.events import (
+    ApprovalResolved,
     EffortChanged,
     Event,
     ModeChanged,
@@ -36,6 +37,7 @@ from gptoss_tui.agent.events import (
     to_dict,
 )
 from gptoss_tui.agent.history import History, find_turn, restore_history
+from gptoss_tui.agent.own import permit
 from gptoss_tui.agent.policy.book import WorkspaceFile
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.policy.rules import Rule
@@ -52,7 +54,7 @@ from gptoss_tui.harmony.conversation import Conversation
 from gptoss_tui.harmony.messages import EFFORTS, Effort, Preamble
 from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Citation
+from gptoss_tui.tools.base import Citation, Effect
 from gptoss_tui.tools.registry import ToolRegistry
 from gptoss_tui.undo import UndoStore
 
@@ -201,6 +203,10 @@ class Agent:
         self.approvals.answer(item_id, decision)
 
     # -- permission -------------------------------------------------------------------------------------------------
+
+    async def permit(self, item_id: str, tool: str, effect: Effect, show: Callable[[Event], None]) -> ApprovalResolved:
+        """Ask the policy about something of the person's own. See `AgentPort.permit`."""
+        return await permit(self.approvals, item_id, tool, effect, show)
 
     @property
     def mode(self) -> Mode:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from gptoss_tui.agent.events import DecisionKind, Event
+from gptoss_tui.agent.events import ApprovalResolved, DecisionKind, Event
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.settings import Mode
-from gptoss_tui.tools.base import Citation
+from gptoss_tui.tools.base import Citation, Effect
 
 if TYPE_CHECKING:  # fronts import this before anything is on screen
     from gptoss_tui.agent.policy.book import WorkspaceFile
@@ -160,6 +160,13 @@ class AgentPort(Protocol):
 
     def decide(self, item_id: str, decision: Decision) -> None:
         """Answer an approval request. Unknown or answered ids and other digests are refused with UsageError."""
+        ...
+
+    async def permit(self, item_id: str, tool: str, effect: Effect, show: Callable[[Event], None]) -> ApprovalResolved:
+        """Let the policy decide about something that the person does through the app, as about a call of the model.
+
+        `show` gets the `ApprovalRequest`, when somebody has to answer with `decide`, and the `ApprovalResolved`.
+        """
         ...
 
     def effort_cost(self, effort: Effort) -> int:

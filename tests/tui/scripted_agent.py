@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import get_args
 
 from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.commands import ContextReport, Decision, TurnSummary
+from gptoss_tui.agent.own import permit
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.settings import Mode
+from gptoss_tui.tools.base import Effect
 from gptoss_tui.tui.app import GptOssApp
 
 INFO = EngineInfo(
@@ -76,6 +79,8 @@ class ScriptedAgent:
     warmed: int = 0
     past: list[TurnSummary] = field(default_factory=list)
     session_id: str | None = None
+    approvals: Approvals = field(default_factory=lambda: Approvals("full-auto"))
+    """What decides about the person's own commands."""
 
     def __post_init__(self) -> None:
         self._interrupted = asyncio.Event()
@@ -190,7 +195,15 @@ class ScriptedAgent:
         self.interrupts += 1
         self._interrupted.set()
 
+    async def permit(
+        self, item_id: str, tool: str, effect: Effect, show: Callable[[ev.Event], None]
+    ) -> ev.ApprovalResolved:
+        return await permit(self.approvals, item_id, tool, effect, show)
+
     def decide(self, item_id: str, decision: Decision) -> None:
+        if item_id.startswith("user-"):
+            self.approvals.answer(item_id, decision)
+            return
         if self._asked is None or self._answer is None or self._answer.done() or item_id != self._asked.item_id:
             raise UsageError("No approval is waiting")
         self.decisions.append((item_id, decision))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from textual.events import Click, Key, Paste
+from textual.pilot import Pilot
 
+from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.tui.app import GptOssApp
 from gptoss_tui.tui.widgets.choices import ChoiceList
 from tests.tui.conftest import until
-from tests.tui.screen import composer, conversation, rows, screen, status
-from tests.tui.scripted_agent import answer_script, make_app
+from tests.tui.screen import composer, conversation, panel, rows, screen, status
+from tests.tui.scripted_agent import Clock, ScriptedEngine, answer_script, make_app
 
 SMALL, WIDE = (80, 24), (140, 40)
 LONG = "row\n" * 40
@@ -419,6 +423,65 @@ async def test_escape_ends_a_shell_line(workspace: Path) -> None:
         await until(pilot, lambda: "started" in conversation(app).replace("echo started", ""))
         await pilot.press("escape")
         await until(pilot, lambda: "stopped by the user" in conversation(app))
+
+
+async def answer(pilot: Pilot[int], app: GptOssApp, clock: Clock, key: str) -> None:
+    """Press a key when the question is on screen and old enough for it."""
+    await until(pilot, lambda: panel(app).grace.is_shown)
+    clock.now += 1
+    await pilot.press(key)
+
+
+async def test_the_policy_decides_about_a_shell_line(workspace: Path) -> None:
+    clock = Clock()
+    app, agent = make_app(clock=clock)
+    app._workspace = str(workspace)
+    agent.approvals = Approvals("read-only")
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        await pilot.press(*"!touch one", "enter")
+        await until(pilot, lambda: "read-only" in conversation(app))
+        assert "goes with the next message" not in screen(app)
+
+        agent.approvals.mode = "ask"
+        await pilot.press(*"!touch two", "enter")
+        await answer(pilot, app, clock, "n")
+        await until(pilot, lambda: conversation(app).count("denied") > 1)
+        assert not {"one", "two"} & set(os.listdir(workspace))
+
+        await pilot.press(*"!touch three", "enter")
+        await answer(pilot, app, clock, "y")
+        await until(pilot, (workspace / "three").exists)
+
+
+async def test_a_shell_line_waits_for_what_decides_about_it(workspace: Path) -> None:
+    app, _ = make_app(engine=ScriptedEngine(hold=True))
+    app._workspace = str(workspace)
+    async with app.run_test(size=WIDE) as pilot:
+        await pilot.press(*"!touch one", "enter")
+        await until(pilot, lambda: "Commands wait for the model" in conversation(app))
+        assert composer(app).text == "!touch one"
+        assert "one" not in os.listdir(workspace)
+
+
+async def test_an_answer_for_the_session_holds_for_shell_lines_and_escape_withdraws_a_question(workspace: Path) -> None:
+    clock = Clock()
+    app, agent = make_app(clock=clock)
+    app._workspace = str(workspace)
+    agent.approvals = Approvals("ask")
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        await pilot.press(*"!echo first", "enter")
+        await answer(pilot, app, clock, "a")
+        await until(pilot, lambda: "goes with the next message" in screen(app))
+        await pilot.press(*"!echo first", "enter")
+        await until(pilot, lambda: conversation(app).count("✓ ok") == 2)
+        assert agent.approvals.policy.rules[0].reach == "sandbox"
+
+        await pilot.press(*"!touch never", "enter")
+        await answer(pilot, app, clock, "escape")
+        await until(pilot, lambda: app.screen.focused is composer(app))
+        assert not (workspace / "never").exists()
 
 
 # Messages that were not sent

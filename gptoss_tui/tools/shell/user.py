@@ -1,16 +1,41 @@
-"""Commands of the person, from the composer's `!`: with their own shell, rights and environment, and no question."""
+"""Commands of the person, from the composer's `!`: with their own shell, rights and environment."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from gptoss_tui.errors import ToolError, UsageError
+from gptoss_tui.tools.base import Effect
 from gptoss_tui.tools.shell.process import Launch, Limits, Outcome, run_process
 from gptoss_tui.tools.shell.sandbox import BASH
+from gptoss_tui.tools.shell.wrappers import command_words
 
 USER_LIMITS = Limits(seconds=600.0)
+
+
+def user_effect(command: str, directory: Path) -> Effect:
+    """What the policy decides about: the words of the command, as for the model's own.
+
+    It counts as a command in a sandbox, though it is in none: what else it could reach is the person's, who wrote it.
+    A rule that is made of the answer therefore never lets a command of the model out of its sandbox. Raises UsageError
+    when there is no command.
+    """
+    _require_command(command)
+    bound = json.dumps(["user", command, str(directory)])
+    return Effect(
+        kind="command",
+        title="Run your command",
+        preview=command,
+        preview_type="command",
+        digest=hashlib.sha256(bound.encode(errors="surrogatepass")).hexdigest(),
+        reach="sandbox",
+        commands=command_words(command),
+        details=(("in", str(directory)), ("sandbox", "none: you typed it, and it has your rights")),
+    )
 
 
 async def run_for_user(
@@ -18,15 +43,19 @@ async def run_for_user(
 ) -> Outcome:
     """Run a command that the person typed, unsandboxed as in their own terminal, without its stdin.
 
-    Streams what it prints. Cancelling ends it and its process group. Raises UsageError when there is no command, and
-    ToolError when it cannot be started.
+    Nothing is asked here: see `user_effect`. Streams what it prints. Cancelling ends it and its process group. Raises
+    UsageError when there is no command, and ToolError when it cannot be started.
     """
-    if not command.strip() or "\0" in command:
-        raise UsageError("There is no command", hint="write one after the !, for example `!git status`")
+    _require_command(command)
     try:
         return await run_process(user_launch(command, directory), limits, on_output)
     except OSError as error:
         raise ToolError(f"The command could not be started: {error}") from error
+
+
+def _require_command(command: str) -> None:
+    if not command.strip() or "\0" in command:
+        raise UsageError("There is no command", hint="write one after the !, for example `!git status`")
 
 
 def user_launch(command: str, directory: Path) -> Launch:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 else:
     ev, commands = late("gptoss_tui.agent.events"), late("gptoss_tui.agent.commands")
 
+OWN_TOOL = "!"
+"""The tool of a command that the person typed: it belongs to no turn."""
+
 
 class ApprovalController:
     """Shows one request at a time. An answer goes to the request that was on screen, bound by its digest.
@@ -64,8 +67,10 @@ class ApprovalController:
             case ev.ApprovalResolved():
                 self._forget(event.item_id)
             case ev.TurnFinished() if self._waiting:
-                self._waiting.clear()
-                self._show_next()
+                shown = self._waiting[0]
+                self._waiting = deque(request for request in self._waiting if request.tool == OWN_TOOL)
+                if not self._waiting or self._waiting[0] is not shown:
+                    self._show_next()
 
     def answer(self, agent: commands.AgentPort, answered: ApprovalPanel.Answered) -> str:
         """Pass an answer on. Gives the reason when the agent refuses it."""

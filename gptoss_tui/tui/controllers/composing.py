@@ -16,6 +16,7 @@ from gptoss_tui.tui.controllers.history import HistoryController
 from gptoss_tui.tui.controllers.input import InputController
 from gptoss_tui.tui.controllers.models import ModelController
 from gptoss_tui.tui.controllers.shell import ShellController
+from gptoss_tui.tui.late import late
 from gptoss_tui.tui.slash.record import Record
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
     from gptoss_tui.tui.widgets.choices import ChoiceList
     from gptoss_tui.tui.widgets.composer import Composer
+else:
+    ev = late("gptoss_tui.agent.events")
 
 PROMPT_PREVIEW = 4000
 
@@ -86,7 +89,7 @@ class ComposingController:
         composer = around.composer
         self.history = HistoryController(lambda: around.chat.agent, self, self.record, around.chat.run_other)
         self.models = ModelController(around.loader, self, self.history, around.chat.load)
-        self.shell = ShellController(places.workspace, self._show, self._offer)
+        self.shell = ShellController(places.workspace, lambda: around.chat.agent, self._show, self._offer)
         parts = Parts(
             composer=composer,
             chat=around.chat,
@@ -224,6 +227,8 @@ class ComposingController:
         self._around.composer.set_draft(text)
 
     def _show(self, event: ev.Event) -> None:
+        if isinstance(event, ev.ApprovalRequest | ev.ApprovalResolved):
+            self._around.view.ask(event)
         self._around.talk.apply(event)
         self._around.talk.flush()
         self.record.apply(event)

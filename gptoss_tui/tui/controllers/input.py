@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from textual.content import Content
 from textual.timer import Timer
 
+from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.composing.draft import Draft, DraftStore
 from gptoss_tui.tui.composing.mentions import find_mentions
@@ -89,13 +90,21 @@ class InputController:
         if call is not None:
             self._spawn(self._run_command(call.name, call.argument), "command")
         elif text.startswith("!") and text[1:].strip():
-            self._spawn(self._run_shell(text[1:].strip()), "shell")
+            self._spawn(self._shell(text), "shell")
         elif not self._notes and not find_mentions(text) and not self._in_order.locked():
             self._send(text, later=later)
         else:
             notes, self._notes = tuple(self._notes), []
             self._show_notes()
             self._spawn(self._compose(text, notes, later), "message")
+
+    async def _shell(self, text: str) -> None:
+        try:
+            await self._run_shell(text[1:].strip())
+        except GptOssError as error:
+            self._view.say("warning", error.message, error.hint or "")
+            if self._composer.is_empty:
+                self._composer.set_draft(text)
 
     def offer(self, note: Note) -> None:
         """The model is told this with the next message, unless the person takes it away."""

@@ -1,6 +1,7 @@
 """`!`: commands of the person's own, shown in the conversation and offered to the model with the next message.
 
-They run as in the person's terminal, with all of their rights: what a person typed and sent needs no other question.
+They run as in the person's terminal, with all of their rights. Whether they run is decided as for commands of the
+model: the mode and the rules answer, or the person is asked once more.
 """
 
 from __future__ import annotations
@@ -12,24 +13,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptoss_tui.errors import GptOssError
+from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.tui.composing.message import Note
+from gptoss_tui.tui.controllers.approvals import OWN_TOOL
 from gptoss_tui.tui.late import late
 
 if TYPE_CHECKING:
     from gptoss_tui.agent import events as ev
+    from gptoss_tui.agent.commands import AgentPort
 else:
     ev = late("gptoss_tui.agent.events")
 
 Listener = Callable[["ev.Event"], None]
-TOOL = "!"
+READ_ONLY = "The session is read-only: no command runs. Shift+Tab changes the mode."
 
 
 class ShellController:
     """Runs one command at a time; `show` gets its events, `offer` what the model is told later."""
 
-    def __init__(self, directory: Path, show: Listener, offer: Callable[[Note], None]) -> None:
+    def __init__(
+        self, directory: Path, agent: Callable[[], AgentPort | None], show: Listener, offer: Callable[[Note], None]
+    ) -> None:
         self._directory = directory
+        self._agent = agent
         self._show = show
         self._offer = offer
         self._numbers = itertools.count(1)
@@ -48,33 +54,54 @@ class ShellController:
         return True
 
     async def run(self, line: str) -> None:
-        """Run a line in the shell, behind one that runs already."""
+        """Run a line in the shell, behind one that runs already. Raises UsageError while there are no approvals."""
+        agent = self._agent()
+        if agent is None:
+            raise UsageError("Commands wait for the model", hint="its mode and rules say whether they may run")
         while self._running is not None:
             await asyncio.wait({self._running})
-        self._running = asyncio.create_task(self._run(line))
+        self._running = asyncio.create_task(self._permit_and_run(agent, line))
         try:
             await asyncio.wait({self._running})
+            if not self._running.cancelled():
+                self._running.result()
         finally:
             self._running.cancel()
             self._running = None
 
-    async def _run(self, line: str) -> None:
+    async def _permit_and_run(self, agent: AgentPort, line: str) -> None:
+        from gptoss_tui.tools.shell.user import user_effect
+
+        item = f"user-{next(self._numbers)}"
+        self._show(ev.ToolCall(item_id=item, tool=OWN_TOOL, arguments=line, summary=line))
+        try:
+            resolved = await agent.permit(item, OWN_TOOL, user_effect(line, self._directory), self._show)
+        except asyncio.CancelledError:  # also takes the question away
+            self._show(ev.ApprovalResolved(item_id=item, decision="deny", by="user"))
+            self._finish(item, "cancelled", "[stopped by the user]", 0.0)
+            raise
+        if resolved.decision == "deny":
+            why = READ_ONLY if resolved.by == "policy" else resolved.why or "You denied it."
+            self._finish(item, "denied", why, 0.0)
+        else:
+            await self._run(item, line)
+
+    async def _run(self, item: str, line: str) -> None:
         from gptoss_tui.tools.shell.user import run_for_user
 
-        item, started = f"user-{next(self._numbers)}", time.monotonic()
-        self._show(ev.ToolCall(item_id=item, tool=TOOL, arguments=line, summary=line))
-        self._show(ev.ToolStarted(item_id=item, tool=TOOL))
+        started = time.monotonic()
+        self._show(ev.ToolStarted(item_id=item, tool=OWN_TOOL))
 
         def printed(text: str) -> None:
             self._show(ev.ToolOutputDelta(item_id=item, text=text))
 
         status: ev.ToolStatus = "error"
-        text, ending = "", ""
+        text, ending, code = "", "", None
         try:
             outcome = await run_for_user(line, self._directory, printed)
-            text = outcome.text
-            ending = f"exit code {outcome.code}" if outcome.code is not None else "stopped: it took too long"
-            status = "ok" if outcome.code == 0 else "error"
+            text, code = outcome.text, outcome.code
+            ending = f"exit code {code}" if code is not None else "stopped: it took too long"
+            status = "ok" if code == 0 else "error"
         except asyncio.CancelledError:
             status, ending = "cancelled", "stopped by the user"
             raise
@@ -82,7 +109,9 @@ class ShellController:
             text, ending = error.message, "not started"
         finally:
             shown = text if status == "ok" else f"{text.rstrip()}\n[{ending}]".lstrip()
-            seconds = time.monotonic() - started
-            self._show(ev.ToolFinished(item_id=item, tool=TOOL, status=status, output=shown, seconds=seconds))
+            self._finish(item, status, shown, time.monotonic() - started)
             first = line.split("\n")[0]
             self._offer(Note(f"the user ran: {first} ({ending})", text))
+
+    def _finish(self, item: str, status: ev.ToolStatus, output: str, seconds: float) -> None:
+        self._show(ev.ToolFinished(item_id=item, tool=OWN_TOOL, status=status, output=output, seconds=seconds))

@@ -147,6 +147,11 @@ class ChatView:
             draft = [self._composer.text] if self._composer.text else []
             self._composer.set_draft("\n\n".join([*map(self.take_back, prompts), *draft]))
 
+    def ask(self, event: ev.Event) -> None:
+        """Something beside a turn asks the person, or was answered."""
+        self._approvals.apply(event)
+        self.show_hints()
+
     def apply(self, event: ev.Event) -> None:
         """Follow a turn."""
         match event:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gptoss_tui.agent.policy.decide import Policy, decide
 from gptoss_tui.errors import UsageError
 from gptoss_tui.tools.shell.process import Limits
-from gptoss_tui.tools.shell.user import run_for_user
+from gptoss_tui.tools.shell.user import run_for_user, user_effect
 from tests.processes import running, until
 
 
@@ -59,3 +60,17 @@ async def test_cancelling_ends_it(tmp_path: Path) -> None:
 async def test_nothing_is_no_command(tmp_path: Path, command: str) -> None:
     with pytest.raises(UsageError):
         await run_for_user(command, tmp_path, ignore)
+
+
+def test_the_policy_reads_the_words_of_a_typed_command() -> None:
+    effect = user_effect("git status; timeout 5 rm -r build", Path("/work"))
+    assert effect.commands == (("git", "status"), ("rm", "-r", "build"))
+    assert decide(effect, Policy("read-only")).outcome == "deny"
+    assert decide(effect, Policy("ask")).outcome == "ask"
+    assert decide(effect, Policy("full-auto")).outcome == "allow"
+    assert decide(user_effect("rm $X", Path("/work")), Policy("full-auto")).outcome == "ask", "it has no words"
+
+
+def test_an_answer_is_bound_to_the_command_and_its_folder() -> None:
+    digests = {user_effect(*call).digest for call in (("a", Path("/x")), ("b", Path("/x")), ("a", Path("/y")))}
+    assert len(digests) == 3

@@ -194,17 +194,29 @@ def report(model: Model, blocks: Blocks) -> None:
         seconds = kernel_time(decoder, model.length, name)
         total += seconds * (1 if name in ("logits", "choose") else layers)
         print(f"{name:>14} {seconds * 1e6:8.2f} us {nbytes / 1e6:8.1f} MB {nbytes / seconds / 1e12:6.2f} TB/s")
-    splits = splits_for(model.length, blocks.keys)
+    print(f"sum of the launches {total * 1e3:.3f} ms")
+    for tokens in (1, 2, 4, 8):
+        seconds = step_time(model, blocks, tokens)
+        print(f"a step of {layers} layers, {tokens} tokens: {seconds * 1e3:.3f} ms, {tokens / seconds:.0f} tok/s")
+
+
+def step_time(model: Model, blocks: Blocks, tokens: int) -> float:
+    """Seconds of a step of the whole model, when all its drafts are real."""
+    decoder = new_decoder(model, blocks)
+    layers, splits = random_model(model_name(model)).config.num_hidden_layers, splits_for(model.length, blocks.keys)
 
     def step() -> None:
+        decoder.state.xs.normal_()
+        decoder.state.count.fill_(tokens)
+        decoder.state.position.fill_(model.length - 1)
         for index in range(layers):
-            decoder.layer(index % model.config.num_hidden_layers, splits)
-        decoder.logits()
-        decoder.choose()
+            decoder.layer(index % model.config.num_hidden_layers, splits, tokens)
+        decoder.logits(tokens)
+        decoder.choose(tokens)
+        if tokens > 1:
+            decoder.draft()
 
-    seconds = replay_time(step)
-    print(f"sum of the launches {total * 1e3:.3f} ms")
-    print(f"a step of {layers} layers {seconds * 1e3:.3f} ms: {1 / seconds:.0f} tok/s")
+    return replay_time(step)
 
 
 def model_name(model: Model) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gptoss_tui.engine.constraint import TokenAutomaton, TokenState, automaton_of
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState, automaton_of
 from gptoss_tui.engine.native import backend as module
 from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import ISA_VARIABLE, available, chosen_set
@@ -19,6 +19,7 @@ from gptoss_tui.engine.torch.backend import TorchBackend
 from gptoss_tui.engine.types import EngineSpec, Finished, LoadProgress, PrefillProgress, SamplingParams, Token
 from gptoss_tui.errors import ContextOverflowError, EngineError, UsageError
 from tests.conformance.runs import float32_model
+from tests.engine.grammar.automata import CLOSE, is_number_in_brackets, number_in_brackets
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")
 
@@ -241,3 +242,18 @@ print("torch" in sys.modules)
         for _ in range(2)
     ]
     assert said == ["True", "False"]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_text_follows_a_grammar(backend: NativeBackend, torch_backend: TorchBackend, temperature: float) -> None:
+    """The same tokens as the reference at temperature 0; a grammar that waits pauses the generation."""
+    params = SamplingParams(
+        temperature=temperature, seed=2, max_tokens=9, stop_token_ids=(CLOSE,), constraint=number_in_brackets()
+    )
+    tokens = [token.id for token in run(backend, PROMPT, params)[0]]
+    assert is_number_in_brackets(tokens)
+    if temperature == 0.0:
+        assert tokens == [token.id for token in run(torch_backend, PROMPT, params)[0]]
+    waiting = TokenAutomaton((TokenState({}, text=True, grammar=0),), grammars=(Grammar("patch", ""),))
+    tokens, finished, _ = run(backend, PROMPT, SamplingParams(max_tokens=3, constraint=waiting))
+    assert (tokens, finished.reason) == ([], "paused")

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptoss_tui.engine.constraint import TokenAutomaton, TokenState, automaton_of
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState, automaton_of
 from gptoss_tui.engine.torch.backend import TorchBackend
 from gptoss_tui.engine.triton import backend as module
 from gptoss_tui.engine.triton.backend import TritonBackend, load_backend
 from gptoss_tui.engine.types import EngineSpec, Finished, LoadProgress, PrefillProgress, SamplingParams, Token
 from gptoss_tui.errors import ContextOverflowError, EngineError
 from tests.conformance.runs import float32_model
+from tests.engine.grammar.automata import CLOSE, is_number_in_brackets, number_in_brackets
 from tests.engine.triton.conftest import FEW, SHALLOW
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -215,3 +216,16 @@ def test_without_a_gpu_there_is_a_clear_error(
     with pytest.raises(EngineError, match="NVIDIA") as caught:
         load_backend(EngineSpec(checkpoint=checkpoint(SHALLOW), backend="triton"), lambda step: None)
     assert "--backend torch" in (caught.value.hint or "")
+
+
+def test_text_follows_a_grammar(loaded: tuple[TritonBackend, TorchBackend], backend: TritonBackend) -> None:
+    """The device chooses up to where the grammar begins, the host from there on: the reference's tokens."""
+    params = SamplingParams(temperature=0.0, max_tokens=9, stop_token_ids=(CLOSE,), constraint=number_in_brackets())
+    assert backend._steps.can_draw(params)
+    tokens, finished, _ = run(backend, PROMPT, params)
+    assert is_number_in_brackets([token.id for token in tokens])
+    assert finished.reason == "stop"
+    assert [token.id for token in tokens] == [token.id for token in run(loaded[1], PROMPT, params)[0]]
+    waiting = TokenAutomaton((TokenState({}, text=True, grammar=0),), grammars=(Grammar("patch", ""),))
+    tokens, finished, _ = run(backend, PROMPT, SamplingParams(max_tokens=3, constraint=waiting))
+    assert (tokens, finished.reason) == ([], "paused")

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gptoss_tui.agent.commands import AgentPort, UndoOutcome
+from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.agent.policy.modes import MODE_MEANINGS, MODES
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.messages import EFFORTS
@@ -71,26 +71,6 @@ async def _turns(agent: AgentPort, say: Say, argument: str) -> None:
         say(f"{turn.number}. {turn.text.splitlines()[0]}{files}")
 
 
-async def _undo(agent: AgentPort, say: Say, argument: str) -> None:
-    turn = _number(argument)
-    _tell_outcome(say, await agent.undo(turn), "undone")
-
-
-async def _redo(agent: AgentPort, say: Say, argument: str) -> None:
-    _tell_outcome(say, await agent.redo(), "back again")
-
-
-def _tell_outcome(say: Say, outcome: UndoOutcome, what: str) -> None:
-    for number in outcome.turns:
-        say(f"Turn {number} is {what}.")
-    for report in outcome.reports:
-        for word, paths in (("restored", report.restored), ("merged", report.merged), ("left as it is", report.kept)):
-            for path in paths:
-                say(f"  {path}: {word}")
-    for conflict in outcome.conflicts:
-        say(f"  {conflict.path} was changed since and stays as it is: {conflict.reason}")
-
-
 async def _new(agent: AgentPort, say: Say, argument: str) -> None:
     agent.new_conversation()
     say("A new conversation.")
@@ -143,7 +123,8 @@ def help_lines() -> Iterator[str]:
         yield f"{form}: {what}"
 
 
-def _number(argument: str) -> int | None:
+def turn_number(argument: str) -> int | None:
+    """The turn that is named, if one is. Raises UsageError for what is no number."""
     if argument and not argument.isdecimal():
         raise UsageError(f"{argument} is no number of a turn", hint="/turns lists them")
     return int(argument) if argument else None
@@ -155,8 +136,6 @@ COMMANDS: dict[str, Command] = {
     "mode": Command("[name]", "how much may happen without asking", _mode),
     "context": Command("", "what the context holds, in tokens", _context),
     "turns": Command("", "the messages of this conversation", _turns),
-    "undo": Command("[turn]", "take the last turn back, with its files", _undo, waits=True),
-    "redo": Command("", "bring back what was undone", _redo, waits=True),
     "new": Command("", "start an empty conversation", _new, waits=True),
     "sessions": Command("[all]", "saved conversations", _sessions),
     "resume": Command("[id]", "go on with a saved conversation", _resume, waits=True),
@@ -166,6 +145,8 @@ COMMANDS: dict[str, Command] = {
 }
 
 FRONT_COMMANDS = {
+    "/undo [turn]": "take the last turn back, with its files",
+    "/redo": "bring back what was undone",
     "/queue text": "send this when the running turn is done",
     "/compact [what matters]": "let the model sum the conversation up",
     "/stop": "stop the model",

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, cast
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.errors import GptOssError, UsageError
-from gptoss_tui.plain.commands import run_command
+from gptoss_tui.plain.commands import run_command, turn_number
 from gptoss_tui.plain.console import Console
 from gptoss_tui.plain.questions import Choice, decision, question, read_answer
 from gptoss_tui.plain.speaker import Speaker
+from gptoss_tui.plain.undoing import settle
 
 if TYPE_CHECKING:
     from gptoss_tui.engine.types import Engine
@@ -155,6 +156,8 @@ class PlainFront:
                 self._queue.append(rest)
             elif word == "/compact" and not self._running:
                 await self._turn(self._agent.compact(rest))
+            elif word in ("/undo", "/redo"):
+                await self._undo(word, rest.strip())
             elif word.startswith("/"):
                 await run_command(self._agent, self._console.say, line.strip(), running=self._running)
             elif self._running:
@@ -164,6 +167,21 @@ class PlainFront:
                 self._queue.append(line)
         except GptOssError as error:
             self._complain(error)
+
+    async def _undo(self, word: str, argument: str) -> None:
+        if self._running:
+            raise UsageError(f"{word} waits until the model is done", hint="/stop stops it")
+        if word == "/redo":
+            await settle(self._agent.redo, self._console.say, self._ask, "back again")
+            return
+        turn = turn_number(argument)
+        await settle(lambda choices: self._agent.undo(turn, choices), self._console.say, self._ask, "undone")
+
+    async def _ask(self, prompt: str) -> str | None:
+        self._console.prompt(prompt)
+        line = await self._console.take()
+        self._over = self._over or line is None
+        return line
 
     def _complain(self, error: GptOssError) -> None:
         self._console.say(f"Error: {error.message}" + (f". {error.hint}" if error.hint else ""))

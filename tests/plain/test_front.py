@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
+from gptoss_tui import patch
 from gptoss_tui.agent import events as ev
-from gptoss_tui.errors import UsageError
-from gptoss_tui.plain.commands import COMMANDS, FRONT_COMMANDS, help_lines, run_command
+from gptoss_tui.agent.commands import UndoOutcome
+from gptoss_tui.plain.commands import COMMANDS, FRONT_COMMANDS, help_lines
 from gptoss_tui.plain.console import Console
 from gptoss_tui.plain.front import PlainFront
 from gptoss_tui.plain.questions import choices, question, read_answer
 from gptoss_tui.plain.speaker import OUTPUT_LINES, Speaker
+from gptoss_tui.undo import Choice, UndoStore
 from tests.tui.scripted_agent import ScriptedAgent, Step, answer_script, edit_script, reasoning_script
 
 REQUEST = replace(
@@ -174,8 +177,59 @@ def test_help_names_every_command() -> None:
 
 
 async def test_a_number_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="no number"):
-        await run_command(ScriptedAgent(), print, "/undo x", running=False)  # type: ignore[arg-type]
+    assert "Error: x is no number of a turn" in await said(ScriptedAgent(), "/undo x")
+
+
+@dataclass
+class Undoing(ScriptedAgent):
+    """Takes back what a real store knows of."""
+
+    store: UndoStore | None = None
+
+    async def undo(self, turn: int | None = None, choices: dict[str, Choice] | None = None) -> UndoOutcome:
+        assert self.store is not None
+        report = self.store.undo("1", choices or {})
+        return UndoOutcome(turns=(1,) if report.done else (), reports=(report,))
+
+
+@pytest.fixture
+def undoing(tmp_path: Path) -> Undoing:
+    """A turn wrote `two` over `one`, and a person made it `three` since."""
+    root = tmp_path / "project"
+    root.mkdir()
+    file, store = root / "a.txt", UndoStore(root, tmp_path / "state")
+    file.write_text("one\n")
+    store.begin("1")
+    store.apply(patch.plan(patch.parse("*** Begin Patch\n*** Update File: a.txt\n-one\n+two\n*** End Patch"), root))
+    file.write_text("three\n")
+    return Undoing(store=store)
+
+
+@pytest.mark.parametrize(
+    ("answer", "content", "told"),
+    [
+        ("keep it", "three\n", "Turn 1 is undone."),
+        ("put it back", "one\n", "a.txt: restored"),
+        ("stop here", "three\n", "Stopped. a.txt is as it was."),
+    ],
+)
+async def test_a_file_that_was_changed_since_is_asked_about(
+    undoing: Undoing, tmp_path: Path, answer: str, content: str, told: str
+) -> None:
+    offered = await said(undoing, "/undo")
+    number = next(row.split(".")[0].strip() for row in offered.splitlines() if answer in row)
+    text = await said(undoing, "/undo", "nonsense", number)
+    assert "That is none of the answers" in text
+    assert told in text
+    assert (tmp_path / "project" / "a.txt").read_text() == content
+
+
+async def test_both_can_be_seen_before_deciding(undoing: Undoing) -> None:
+    offered = await said(undoing, "/undo")
+    number = next(row.split(".")[0].strip() for row in offered.splitlines() if "see both" in row)
+    text = await said(undoing, "/undo", number)
+    assert "  -three\n  +one\n" in text
+    assert "Stopped." in text, "the input ended"
 
 
 def test_long_lines_are_said_in_sentences_and_output_is_cut() -> None:

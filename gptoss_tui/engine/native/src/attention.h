@@ -5,16 +5,19 @@
 
 #include <array>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "epilogue.h"
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace native {
 namespace {
 
 constexpr int kKeys = 64;  // of a block: four groups
-constexpr float kNotSeen = -std::numeric_limits<float>::infinity();
+constexpr float kNotSeen = -3e38f, kLeastScore = -1e38f;
 
 // What an `Arithmetic` has:
 //   Number               what queries, keys, values and shares are rounded to
@@ -39,36 +42,69 @@ struct alignas(64) TileMemory {
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
 
-inline float largest_of(const float* x) {
-  float lanes[kGroup];
-  for (int i = 0; i < kGroup; i++) lanes[i] = x[i];
-  for (int g = kGroup; g < kKeys; g += kGroup) {
-    for (int i = 0; i < kGroup; i++) lanes[i] = lanes[i] > x[g + i] ? lanes[i] : x[g + i];
-  }
-  for (int width = kGroup / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; i++) lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
-  }
-  return lanes[0];
+// 16 numbers; the compiler makes of them what the instruction set has.
+typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t WholeLanes __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float HalfLanes __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float QuarterLanes __attribute__((vector_size(16), aligned(4), may_alias));
+
+inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
+
+inline float largest_of(Lanes x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)x);
+#else
+  HalfLanes half[2];
+  std::memcpy(half, &x, sizeof half);
+  const HalfLanes eight = half[0] > half[1] ? half[0] : half[1];
+  QuarterLanes quarter[2];
+  std::memcpy(quarter, &eight, sizeof quarter);
+  const QuarterLanes four = quarter[0] > quarter[1] ? quarter[0] : quarter[1];
+  return at_least(at_least(four[0], four[1]), at_least(four[2], four[3]));
+#endif
+}
+
+inline float sum_of(Lanes x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)x);
+#else
+  HalfLanes half[2];
+  std::memcpy(half, &x, sizeof half);
+  const HalfLanes eight = half[0] + half[1];
+  QuarterLanes quarter[2];
+  std::memcpy(quarter, &eight, sizeof quarter);
+  const QuarterLanes four = quarter[0] + quarter[1];
+  return (four[0] + four[1]) + (four[2] + four[3]);
+#endif
+}
+
+// exp of x <= 0; below -87 it is that of -87, which is next to nothing. As exp_within.
+inline Lanes exp_below_zero(Lanes x) {
+  x = larger(x, Lanes{} - 87.0f);
+  const Lanes shifted = x * 1.44269504f + 12582912.0f;
+  const Lanes n = shifted - 12582912.0f;
+  const Lanes r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+  Lanes p = r * 1.98756915e-4f + 1.39819995e-3f;
+  p = p * r + 8.33345190e-3f;
+  p = p * r + 4.16657956e-2f;
+  p = p * r + 1.66666657e-1f;
+  p = p * r + 0.5f;
+  p = p * (r * r) + r + 1.0f;
+  return p * (Lanes)(((WholeLanes)shifted << 23) + (127 << 23));
 }
 
 // Turns a row's scores into shares of the mass relative to the largest score so far; gives the factor by which what was
-// mixed before shrinks.
+// mixed before shrinks. A score of kNotSeen has no share.
 inline float take_in(float* score, float& largest, float& mass) {
-  const float most = at_least(largest_of(score), largest);
+  auto* x = reinterpret_cast<Lanes*>(score);
+  const float most = at_least(largest_of(larger(larger(x[0], x[1]), larger(x[2], x[3]))), largest);
+  Lanes total{};
+  for (int i = 0; i < kKeys / kGroup; i++) {
+    x[i] = x[i] < kLeastScore ? Lanes{} : exp_below_zero(x[i] - most);
+    total += x[i];
+  }
   const float shrink = exp_within(at_least(largest - most, -87.0f));
-  float lanes[kGroup] = {};
-  for (int g = 0; g < kKeys; g += kGroup) {
-    for (int i = 0; i < kGroup; i++) {
-      const float below = score[g + i] - most;
-      const float e = exp_within(at_least(below, -87.0f));
-      score[g + i] = below < -87.0f ? 0.0f : e;
-      lanes[i] += score[g + i];
-    }
-  }
-  for (int width = kGroup / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
-  }
-  mass = mass * shrink + lanes[0];
+  mass = mass * shrink + sum_of(total);
   largest = most;
   return shrink;
 }

@@ -173,14 +173,13 @@ size_t panel_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns) 
 
 int64_t peak(int64_t steps) {
   constexpr int kChains = 12;
-  Vector sum[kChains] = {}, w = {};
+  volatile float unknown = 0.0f;
+  const Vector w = unknown - Vector{};
+  Vector sum[kChains];
+  for (auto& chain : sum) chain = w;
   for (int64_t i = 0; i < steps; i++) {
-#if defined(__x86_64__)
-    asm volatile("" : "+x"(w));  // w may have changed: its square is not kept
-#elif defined(__aarch64__)
-    asm volatile("" : "+w"(w));
-#endif
-    for (int c = 0; c < kChains; c++) sum[c] += w * w;
+#pragma GCC unroll 16
+    for (int c = 0; c < kChains; c++) sum[c] += w * sum[c];
   }
   for (int c = 1; c < kChains; c++) sum[0] += sum[c];
   return steps * kChains * kLanes * 2 + static_cast<int64_t>(sum[0][0]);

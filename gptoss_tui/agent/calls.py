@@ -8,7 +8,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gptoss_tui.agent.approvals import Approvals, Question
@@ -33,7 +33,7 @@ from gptoss_tui.errors import GptOssError, ToolError
 from gptoss_tui.harmony.conversation import INTERRUPTED
 from gptoss_tui.harmony.parser import normalize_recipient
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Effect, OutdatedCallError, PreparedCall, RepeatableCall, Tool, ToolResult
+from gptoss_tui.tools.base import Artefact, Effect, OutdatedCallError, PreparedCall, RepeatableCall, Tool, ToolResult
 from gptoss_tui.tools.formats import format_denied
 from gptoss_tui.tools.registry import ToolRegistry
 
@@ -246,9 +246,10 @@ class CallRunner:
         )
         self._running = True
         began = time.monotonic()
+        artefacts: tuple[Artefact, ...] = ()
         try:
             result = await self._run_watched(prepared, lambda text: self._output(call, text))
-            ok, text = result.ok, result.text
+            ok, text, artefacts = result.ok, result.text, result.artefacts
             if result.source:
                 self._approvals.saw(result.source)
         except OutdatedCallError as error:
@@ -269,7 +270,7 @@ class CallRunner:
             self._repeats.reset()
             if effect.kind == "edit":
                 self._history.add_files(effect.paths)
-        self._reply(call, "ok" if ok else "error", told + text, time.monotonic() - began)
+        self._reply(call, "ok" if ok else "error", told + text, time.monotonic() - began, artefacts)
         return None
 
     async def _run_watched(self, prepared: PreparedCall, on_output: Callable[[str], None]) -> ToolResult:
@@ -291,7 +292,14 @@ class CallRunner:
         if self._open is call:
             self._emit(ToolOutputDelta(item_id=call.item_id, text=text))
 
-    def _reply(self, call: SampledCall, status: ToolStatus, output: str, seconds: float) -> None:
+    def _reply(
+        self,
+        call: SampledCall,
+        status: ToolStatus,
+        output: str,
+        seconds: float,
+        artefacts: tuple[Artefact, ...] = (),
+    ) -> None:
         """Close the call with its result, cut to what the context has room for."""
         room = self._budget.context_left(len(self._history.prompt_ids())) // 2
         output = fit_output(output, self._tokenizer, max(room, _MIN_OUTPUT_TOKENS))
@@ -301,7 +309,7 @@ class CallRunner:
                 f"\n\n[This same call has now given this same result {self._limits.repeats} times. "
                 "Do not make it again: use what you know, or answer.]"
             )
-        self._finish(call, status, output, seconds)
+        self._finish(call, status, output, seconds, artefacts)
         if runaway:
             self._tell_runaway(call)
 
@@ -313,11 +321,19 @@ class CallRunner:
         if asked:
             self._question = LimitMet(what, "say `continue` to let it go on, or what it should do instead")
 
-    def _finish(self, call: SampledCall, status: ToolStatus, output: str, seconds: float) -> None:
+    def _finish(
+        self,
+        call: SampledCall,
+        status: ToolStatus,
+        output: str,
+        seconds: float,
+        artefacts: tuple[Artefact, ...] = (),
+    ) -> None:
         self._announce(call, call.tool)
         self._history.add_tool_reply(call.recipient, output, call.channel)
         self._open = None
-        self._emit(ToolFinished(item_id=call.item_id, tool=call.tool, status=status, output=output, seconds=seconds))
+        ended = ToolFinished(item_id=call.item_id, tool=call.tool, status=status, output=output, seconds=seconds)
+        self._emit(replace(ended, artefacts=artefacts))
 
     def _announce(self, call: SampledCall, summary: str) -> None:
         if not self._announced:

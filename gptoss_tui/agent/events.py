@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.settings import Mode
-from gptoss_tui.tools.base import Citation, PreviewType
+from gptoss_tui.tools.base import Artefact, Citation, PreviewType
 
 SCHEMA_VERSION = 1
 
@@ -208,13 +208,14 @@ class ToolOutputDelta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFinished(Event):
-    """What the model will read, whether it went well, and how long it took."""
+    """What the model will read, whether it went well, how long it took, and the files that it made for the person."""
 
     item_id: str
     tool: str
     status: ToolStatus
     output: str
     seconds: float
+    artefacts: tuple[Artefact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +352,8 @@ def from_dict(data: Mapping[str, Any]) -> Event | None:
     try:
         if "citations" in values:
             values["citations"] = tuple(Citation(**{**c, "span": tuple(c["span"])}) for c in values["citations"])
+        if "artefacts" in values:
+            values["artefacts"] = tuple(Artefact(**a) for a in values["artefacts"])
         make: Callable[..., Event] = cls
         return make(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
     except (KeyError, TypeError):

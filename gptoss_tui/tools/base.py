@@ -57,16 +57,27 @@ class OutdatedCallError(ToolError):
 
 
 @dataclass(frozen=True, slots=True)
+class Artefact:
+    """A file that a call made for the person, such as a figure: where it is, its type, and its size in bytes."""
+
+    path: str
+    mime: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     """What the model reads. `ok` False marks an error; `data` is for fronts only.
 
     `source` names the host or the server that wrote the text, when a stranger may have: later approvals mention it.
+    `artefacts` are files for the person.
     """
 
     text: str
     ok: bool = True
     data: dict[str, Any] = field(default_factory=dict)
     source: str = ""
+    artefacts: tuple[Artefact, ...] = ()
 
 
 class PreparedCall(Protocol):

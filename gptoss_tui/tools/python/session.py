@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gptoss_tui.errors import ToolError
-from gptoss_tui.tools.base import ToolResult
+from gptoss_tui.tools.base import Artefact, ToolResult
 from gptoss_tui.tools.python.interpreter import Interpreter, Outcome
 from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError
 
 NO_OUTPUT = "[No output. Print what you want to see.]"
+_FIGURE_TYPE = "image/png"
 _LOST = "variables, imports and files are gone"
 
 
@@ -79,7 +80,8 @@ class PythonSession:
         files = await asyncio.to_thread(self._write, outcome.figures)
         text = "\n".join((*notes, _report(outcome, self._limits, files)))
         data = {"ending": outcome.ending, "state_lost": self._lost, "files": files}
-        return ToolResult(text, ok=outcome.ending == "ok", data=data)
+        artefacts = tuple(Artefact(path, _FIGURE_TYPE, len(d)) for path, d in zip(files, outcome.figures, strict=False))
+        return ToolResult(text, ok=outcome.ending == "ok", data=data, artefacts=artefacts)
 
     def reset(self) -> None:
         """Forget everything. What runs is ended."""

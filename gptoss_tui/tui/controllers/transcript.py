@@ -19,6 +19,7 @@ from gptoss_tui.tui.late import late
 if TYPE_CHECKING:
     from gptoss_tui.agent import events as ev
     from gptoss_tui.agent import references as refs
+    from gptoss_tui.tui import images
     from gptoss_tui.tui.blocks.answer import Answer
     from gptoss_tui.tui.blocks.welcome import WelcomeBlock
     from gptoss_tui.tui.panes.dock import PaneDock
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.widgets.transcript import Transcript
 else:
     ev, refs = late("gptoss_tui.agent.events"), late("gptoss_tui.agent.references")
+    images = late("gptoss_tui.tui.images")
 
 QUESTION_CHARS = 200
 """How much of a question stands in the panes."""
@@ -338,6 +340,8 @@ class TranscriptController:
                 block.is_page = refs.gives_page(event.tool)
                 block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
                 block.finish(event.status, safe(event.output), event.seconds)
+                for picture in images.pictures(event.artefacts, self._transcript.app) if event.artefacts else ():
+                    self._add(picture)
 
 
 def _decided(event: ev.ApprovalResolved) -> str:

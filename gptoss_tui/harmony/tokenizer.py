@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +18,7 @@ from gptoss_tui.errors import VocabularyError
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, VOCABULARY_FILE, read_vocabulary, token_pieces
 
 if TYPE_CHECKING:
+    import regex
     from openai_harmony import HarmonyEncoding
 
 STARTOFTEXT = 199_998
@@ -44,6 +47,13 @@ STOP_TOKENS = (RETURN, CALL, ENDOFTEXT)
 """What ends a generation. END is not among them: after an analysis message the turn goes on."""
 
 
+LONGEST_RUN = 2048
+"""Merging takes time that grows with the square of a run of letters, of punctuation or of white space: half a million
+times the same letter would take minutes. No word is so long; a run beyond this is cut, and its parts are encoded."""
+
+_MAY_BE_LONG = re.compile(rf"\S{{{LONGEST_RUN + 1}}}|\s{{{LONGEST_RUN + 1}}}")
+
+
 class Tokenizer:
     """Text to token ids and back. `encode` never yields a special id, whatever the text says."""
 
@@ -53,6 +63,12 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ordinary BPE: `<|end|>` in `text` becomes the tokens of those seven characters."""
+        if _MAY_BE_LONG.search(text) is None:
+            return self._ids(text)
+        bounds = itertools.pairwise((0, *_cuts(text), len(text)))
+        return [token for start, end in bounds for token in self._ids(text[start:end])]
+
+    def _ids(self, text: str) -> list[int]:
         ids: list[int] = self._encoding.encode(text, allowed_special=set(), disallowed_special=())
         return ids
 
@@ -68,6 +84,22 @@ class Tokenizer:
         if 0 <= token_id < NUM_TEXT_TOKENS:
             return self._pieces[token_id]
         return SPECIAL_TOKENS.get(token_id, f"<|reserved_{token_id}|>").encode()
+
+
+def _cuts(text: str) -> list[int]:
+    """Where runs that are too long are cut."""
+    return [
+        cut for run in _long_runs().finditer(text) for cut in range(run.start() + LONGEST_RUN, run.end(), LONGEST_RUN)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _long_runs() -> regex.Pattern[str]:
+    """What the vocabulary's rule never cuts, where it is too long. Each run is looked at from its beginning only."""
+    import regex
+
+    kinds = (r"[\p{L}\p{M}]", r"[^\s\p{L}\p{N}]", r"\s")
+    return regex.compile("|".join(f"(?<!{kind}){kind}{{{LONGEST_RUN + 1},}}" for kind in kinds))
 
 
 @lru_cache(maxsize=1)

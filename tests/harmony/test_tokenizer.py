@@ -32,6 +32,15 @@ def test_no_text_becomes_a_control_token(tokenizer: Tokenizer) -> None:
         assert max(tokenizer.encode(text)) < NUM_TEXT_TOKENS
 
 
+@pytest.mark.parametrize("unit", ["a", " ", "\n", "=", "-=", "é", "a\u0301", "ab1" * 1000 + "X"])
+def test_a_run_without_end_takes_no_time_without_end(tokenizer: Tokenizer, unit: str) -> None:
+    """Cut, it takes seconds where it took minutes; nothing of it is lost, and a run that a text may have is not cut."""
+    text = f"before {unit * (100_000 // len(unit))} after"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    short = unit * (2000 // len(unit))
+    assert tokenizer.encode(short) == tokenizer._encoding.encode(short, allowed_special=set(), disallowed_special=())
+
+
 def test_lone_surrogates_are_encoded_as_replacement(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode("a\ud800b")) == "a\ufffdb"
 

@@ -23,8 +23,8 @@ from gptoss_tui.tools.base import PreviewType
 
 Content = ContentToolCallContent | FileEditToolCallContent | TerminalToolCallContent
 
-SHOWN_CHARS: Final = 24_000
-"""So much of what a tool answered is sent; the model reads all of it."""
+SHOWN_CHARS: Final = 16_000
+"""So much of what a tool answered is sent; the model reads all of it. Some clients read lines of 64 KiB at most."""
 
 _MAX_LOCATIONS: Final = 50
 

@@ -49,8 +49,8 @@ from gptoss_tui.acp.updates import with_hint
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.commands import ResumedSession, SessionSummary
 from gptoss_tui.agent.factory import build_agent
-from gptoss_tui.agent.session import SessionStore
-from gptoss_tui.agent.sessions import list_sessions
+from gptoss_tui.agent.session import SessionStore, load_session
+from gptoss_tui.agent.sessions import find_session, list_sessions, shown_records
 from gptoss_tui.engine.shared import EngineSeat, SharedEngine
 from gptoss_tui.engine.types import Engine, EngineSpec
 from gptoss_tui.errors import GptOssError, UsageError
@@ -168,7 +168,11 @@ class AcpServer:
         **meta: Any,
     ) -> ForkSessionResponse:
         """Go on in a copy of a saved conversation, and leave that one as it is."""
-        session, _ = await self._resume(session_id, cwd, additional_directories, mcp_servers, fork=True)
+        if (live := self._sessions.get(session_id)) is not None and live.busy:
+            raise RequestError(-32600, "A turn is running in this session; cancel it or wait for its end")
+        with _errors():
+            copy = await asyncio.to_thread(_copy, session_id)
+        session, _ = await self._resume(copy, cwd, additional_directories, mcp_servers)
         return ForkSessionResponse(session_id=session.id, modes=session.modes, config_options=[*session.config_options])
 
     async def list_sessions(
@@ -272,18 +276,13 @@ class AcpServer:
         cwd: str,
         additional: list[str] | None,
         servers: McpServers | None,
-        *,
-        fork: bool = False,
     ) -> tuple[AcpSession, ResumedSession]:
         if (before := self._sessions.pop(session_id, None)) is not None:
             await before.close()
         with _errors():
             session = await self._open(session_id, cwd, additional, servers, SessionStore())
             try:
-                resumed = session.resume(session_id)
-                if fork:
-                    del self._sessions[session_id]
-                    self._sessions[session.fork()] = session
+                resumed = session.resume(_whole(session_id))
             except GptOssError as error:
                 self._sessions.pop(session_id, None)
                 await session.close()
@@ -316,6 +315,33 @@ def _errors() -> Iterator[None]:
 def _saved(cwd: str | None) -> tuple[SessionSummary, ...]:
     """The saved conversations of a folder, or all."""
     return list_sessions(SessionStore().directory, Path(cwd).resolve() if cwd else None)
+
+
+def _whole(session_id: str) -> str:
+    """The id, which other fronts may cut short and a client may not. Raises UsageError."""
+    if not (SessionStore().directory / f"{Path(session_id).name}.jsonl").is_file():
+        raise UsageError(f"There is no session {session_id!r}")
+    return session_id
+
+
+def _copy(session_id: str) -> str:
+    """Copy what counts of a saved session, which may be open, into a new one; gives its id. Raises SessionError."""
+    store = SessionStore()
+    try:
+        state = load_session(find_session(store.directory, _whole(session_id)))
+    except UsageError as error:
+        raise _not_found(error) from error
+    header = state.header
+    file = store.create(
+        app=__version__,
+        model=header.model,
+        workspace=Path(header.workspace),
+        date=header.date,
+        parent=header.id,
+        records=shown_records(state),
+    )
+    file.close()
+    return file.path.stem
 
 
 def _model_names() -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from acp.schema import (
     CurrentModeUpdate,
     PromptResponse,
     SessionConfigOptionSelect,
+    SessionInfoUpdate,
     SessionModeState,
     StopReason,
     ToolCallProgress,
@@ -30,23 +31,31 @@ from acp.schema import (
 from gptoss_tui.acp.content import Block, message_of, room_for
 from gptoss_tui.acp.options import EFFORT, MODE, MODEL, config_options, mode_state
 from gptoss_tui.acp.permission import decision, options, question
+from gptoss_tui.acp.undoing import ask_editor, go_back
 from gptoss_tui.acp.updates import Translator, with_hint
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.agent import Agent
+from gptoss_tui.agent.attached import split_message
 from gptoss_tui.agent.commands import Decision, ResumedSession
 from gptoss_tui.agent.policy.modes import MODES
+from gptoss_tui.agent.sessions import title_of
 from gptoss_tui.engine.shared import EngineSeat
 from gptoss_tui.engine.types import LoadProgress
-from gptoss_tui.errors import GptOssError, UsageError
+from gptoss_tui.errors import GptOssError, UndoError, UsageError
 from gptoss_tui.harmony.messages import EFFORTS
 from gptoss_tui.plain.commands import COMMANDS, run_command
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 from gptoss_tui.settings import Settings
+from gptoss_tui.undo import Choice, Conflict
 
-SLASH: Final = ("context", "turns", "undo", "redo", "tools", "rules", "revoke", "effort", "mode")
+_SHARED: Final = ("context", "turns", "tools", "rules", "revoke", "effort", "mode")
 """Those commands of the other fronts that make sense where the client keeps the list of sessions."""
 
-_COMPACT: Final = "compact"
+_OWN: Final = {
+    "compact": ("[what matters]", "let the model sum the conversation up"),
+    "undo": ("[turn]", "take the last turn back, with its files"),
+    "redo": ("", "bring back what was undone"),
+}
 _NO_TOKENS: Final = (0, 0, 0)
 
 Build = Callable[[Settings], tuple[Agent, EngineSeat]]
@@ -99,6 +108,11 @@ class AcpSession:
         finally:
             self._turn = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether a turn runs."""
+        return self._turn is not None
+
     def cancel(self) -> None:
         """End what runs; its prompt is answered `cancelled`. Without a turn nothing happens."""
         if self._turn is not None:
@@ -110,12 +124,6 @@ class AcpSession:
     def resume(self, session_id: str) -> ResumedSession:
         """Take up a saved conversation. Raises UsageError or SessionError."""
         return self._agent.resume(session_id)
-
-    def fork(self) -> str:
-        """Go on in a copy; gives its id, which is this session's from now on."""
-        self._agent.fork()
-        self.id = self._agent.session_id or self.id
-        return self.id
 
     async def replay(self, resumed: ResumedSession) -> None:
         """Tell the client what was said and done before."""
@@ -149,18 +157,14 @@ class AcpSession:
 
     async def announce(self) -> None:
         """Tell the client which slash commands there are."""
+        shared = {name: (COMMANDS[name].form, COMMANDS[name].help) for name in _SHARED}
         known = [
-            AvailableCommand(name=name, description=COMMANDS[name].help, input=_input(COMMANDS[name].form))
-            for name in SLASH
+            AvailableCommand(name=name, description=about, input=_input(form))
+            for name, (form, about) in (_OWN | shared).items()
         ]
-        compact = AvailableCommand(
-            name=_COMPACT, description="let the model sum the conversation up", input=_input("[what matters]")
-        )
         with contextlib.suppress(ConnectionError):
             await self._send(
-                AvailableCommandsUpdate(
-                    session_update="available_commands_update", available_commands=[compact, *known]
-                )
+                AvailableCommandsUpdate(session_update="available_commands_update", available_commands=known)
             )
 
     async def close(self) -> None:
@@ -177,7 +181,7 @@ class AcpSession:
             info = await self._seat.info()
             text = message_of(blocks, self._root, room_for(info.context if info else None))
             name, _, argument = text.strip().removeprefix("/").partition(" ")
-            if text.strip().startswith("/") and name in (*SLASH, _COMPACT):
+            if text.strip().startswith("/") and name in (*_OWN, *_SHARED):
                 return await self._run_command(name, argument.strip())
             await self._load()
             return await self._follow(self._agent.submit(text))
@@ -189,13 +193,16 @@ class AcpSession:
             raise as_request_error(error) from error
 
     async def _run_command(self, name: str, argument: str) -> PromptResponse:
-        if name == _COMPACT:
+        if name == "compact":
             await self._load()
             return await self._follow(self._agent.compact(argument))
         lines: list[str] = []
         try:
-            await run_command(self._agent, lines.append, f"/{name} {argument}", running=False)
-        except UsageError as error:
+            if name in _OWN:
+                lines = await go_back(self._agent, name, argument, self._ask_about_file)
+            else:
+                await run_command(self._agent, lines.append, f"/{name} {argument}", running=False)
+        except (UsageError, UndoError) as error:
             lines.append(with_hint(error.message, error.hint))
         if name == "mode":
             await self._send(CurrentModeUpdate(session_update="current_mode_update", current_mode_id=self._agent.mode))
@@ -256,8 +263,8 @@ class AcpSession:
                     await self._show(event)
                     self._ask_or_count(event)
                     match event:
-                        case ev.TurnStarted() if self._cancelled:
-                            self._agent.interrupt()
+                        case ev.TurnStarted():
+                            await self._begin(event)
                         case ev.RunawayDetected(asked=True) | ev.ToolFinished(status="cancelled"):
                             calls_ended = True
                         case ev.TurnFinished():
@@ -265,6 +272,14 @@ class AcpSession:
         finally:
             await self._drop_question()
         return self._response("cancelled" if self._cancelled else reason)
+
+    async def _begin(self, event: ev.TurnStarted) -> None:
+        """The turn can be interrupted from now on, and the session has a name."""
+        if self._cancelled:
+            self._agent.interrupt()
+        if len(self._agent.turns()) == 1:
+            title = to_terminal_line(title_of(split_message(event.text)[0]))
+            await self._send(SessionInfoUpdate(session_update="session_info_update", title=title))
 
     def _ask_or_count(self, event: ev.Event) -> None:
         match event:
@@ -292,6 +307,18 @@ class AcpSession:
         if stops:
             self._cancelled = True
             self._agent.interrupt()
+
+    async def _ask_about_file(self, conflict: Conflict) -> Choice | None:
+        """What to do with a file that was changed since the turn; nothing where the client cannot ask."""
+        self._commands += 1
+        question = ask_editor(self._client, self.id, self._root, f"undo.{self._commands}", conflict)
+        self._waiting = asking = asyncio.create_task(question)
+        try:
+            return await asking
+        except (RequestError, ValueError, ConnectionError):
+            return None
+        finally:
+            self._waiting = None
 
     async def _drop_question(self) -> None:
         """Nobody waits for an answer any more."""

@@ -48,7 +48,8 @@ class LineTransport:
 
     async def send(self, message: Message) -> None:
         """Write a message; waits for a client that reads slowly. Raises ConnectionError when it is gone."""
-        data = json.dumps(message, separators=(",", ":"), default=str).encode() + b"\n"
+        text = json.dumps(message, separators=(",", ":"), default=str, ensure_ascii=False)
+        data = text.encode(errors="replace") + b"\n"
         async with self._sending:
             if self._gone:
                 raise ConnectionError("the client is gone")

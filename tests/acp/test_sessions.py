@@ -14,12 +14,14 @@ from acp.schema import (
     CurrentModeUpdate,
     EnvVariable,
     McpServerStdio,
+    SessionInfoUpdate,
     SseMcpServer,
 )
 
 from gptoss_tui.harmony.tokenizer import load_tokenizer
-from tests.acp.client import Client, editor
+from tests.acp.client import Client, editor, never
 from tests.agent.helpers import ANSWER, CALL_PATCH, call, make_engine
+from tests.processes import running, until
 
 TOOLBOX = Path(__file__).parents[1] / "tools" / "mcp" / "server.py"
 
@@ -29,6 +31,7 @@ async def test_a_session_is_saved_listed_and_told_again(work: Path) -> None:
         session = await one.session(work)
         assert (await one.call.list_sessions(cwd=str(work))).sessions == [], "nothing was said yet"
         await one.say(session, "create hello.py")
+        assert [update.title for update in one.client.of(SessionInfoUpdate)] == ["create hello.py"]
         live = one.client.call("apply_patch")
 
     client = Client()
@@ -62,21 +65,26 @@ async def test_the_model_reads_a_loaded_session_as_it_was(work: Path) -> None:
 
 
 async def test_a_copy_of_a_session(work: Path) -> None:
-    async with editor(make_engine(ANSWER, ANSWER), work) as one:
+    engine = make_engine(ANSWER, ANSWER, ANSWER)
+    async with editor(engine, work) as one:
         session = await one.session(work)
         await one.say(session, "first")
-        await one.call.close_session(session_id=session)
-        with pytest.raises(RequestError, match="no session"):
-            await one.say(session, "gone")
         copy = (await one.call.fork_session(session_id=session, cwd=str(work))).session_id
         assert copy != session
         assert await one.say(copy, "in the copy") == "end_turn"
+        assert await one.say(session, "in the first one, which is still open") == "end_turn"
+        prompts = [load_tokenizer().decode(request.prompt) for request in engine.requests]
+        assert ["in the copy" in prompt for prompt in prompts] == [False, True, False]
+        assert all("first" in prompt for prompt in prompts)
         ids = {saved.session_id for saved in (await one.call.list_sessions(cwd=str(work))).sessions}
         assert ids == {session, copy}
+        await one.call.close_session(session_id=session)
+        with pytest.raises(RequestError, match="no session"):
+            await one.say(session, "gone")
 
 
 async def test_sessions_that_cannot_be(work: Path) -> None:
-    async with editor(make_engine(), work) as one:
+    async with editor(make_engine(ANSWER), work) as one:
         for cwd in ("relative", str(work / "nowhere")):
             with pytest.raises(RequestError) as error:
                 await one.call.new_session(cwd=cwd, mcp_servers=[])
@@ -86,8 +94,11 @@ async def test_sessions_that_cannot_be(work: Path) -> None:
         with pytest.raises(RequestError, match="There is no session") as error:
             await one.call.load_session(cwd=str(work), session_id="20260101-000000-abcdef", mcp_servers=[])
         assert error.value.code == -32002, "clients begin another session then"
-        with pytest.raises(RequestError, match="no session"):
-            await one.call.load_session(cwd=str(work), session_id="../../etc/passwd", mcp_servers=[])
+        await one.say(await one.session(work), "hello")
+        for name in ("last", "2", "", "../../etc/passwd"):
+            for ask in (one.call.load_session, one.call.fork_session, one.call.resume_session):
+                with pytest.raises(RequestError, match="no session"):
+                    await ask(cwd=str(work), session_id=name, mcp_servers=[])
         with pytest.raises(RequestError, match="cursor"):
             await one.call.list_sessions(cursor="x")
         with pytest.raises(RequestError):
@@ -174,6 +185,35 @@ async def test_slash_commands(work: Path) -> None:
         assert len(engine.requests) == 2, "no command was sent to the model"
 
 
+@pytest.mark.parametrize(
+    ("chosen", "left"), [("keep", "mine\n"), ("restore", None), ("", "mine\n"), ("no option", "mine\n")]
+)
+async def test_a_file_that_changed_since_is_asked_about(work: Path, chosen: str, left: str | None) -> None:
+    client = Client(lambda call, options: chosen if call.title == "Put hello.py back?" else "once")
+    async with editor(make_engine(CALL_PATCH, ANSWER), work, client) as one:
+        session = await one.session(work)
+        await one.say(session, "create hello.py")
+        (work / "hello.py").write_text("mine\n")
+        assert await one.say(session, "/undo") == "end_turn"
+        _, (asked, options) = client.asked
+        assert asked.title == "Put hello.py back?"
+        assert {"keep", "restore"} <= {option.option_id for option in options}
+    assert ((work / "hello.py").read_text() if (work / "hello.py").exists() else None) == left
+
+
+async def test_cancel_while_a_file_is_asked_about(work: Path) -> None:
+    async with editor(make_engine(CALL_PATCH, ANSWER), work) as one:
+        session = await one.session(work)
+        await one.say(session, "create hello.py")
+        (work / "hello.py").write_text("mine\n")
+        one.client.answer = never
+        undoing = asyncio.create_task(one.say(session, "/undo"))
+        await one.client.until(lambda: len(one.client.asked) == 2)
+        await one.call.cancel(session_id=session)
+        assert await undoing == "cancelled"
+    assert (work / "hello.py").read_text() == "mine\n"
+
+
 async def test_compact(work: Path) -> None:
     summary = "We said hello.<|return|>"
     async with editor(make_engine(ANSWER, summary), work) as one:
@@ -206,3 +246,5 @@ async def test_servers_of_the_editor_are_tools_that_ask(work: Path) -> None:
             await one.call.new_session(
                 cwd=str(work), mcp_servers=[SseMcpServer(type="sse", name="old", url="http://localhost", headers=[])]
             )
+        assert running(sys.executable, str(TOOLBOX))
+    await until(lambda: not running(sys.executable, str(TOOLBOX)))

@@ -59,6 +59,7 @@ class Settings:
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
     `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`
     and `edit_file` None offer them to every model but nano, which was trained without.
+    `grounded_patches` None means with nano alone.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
 
@@ -100,7 +101,7 @@ class Settings:
     raw: bool = False
     constrain_headers: bool = True
     strict_arguments: bool = False
-    grounded_patches: bool = False
+    grounded_patches: bool | None = None
     workspace: Path = Path()
     theme: str = "auto"
     notifications: Notifications = "auto"
@@ -131,6 +132,14 @@ class Settings:
     def offers_shell(self) -> bool:
         """Whether the model is told about the shell."""
         return self.model != "nano" if self.shell is None else self.shell
+
+    @property
+    def grounds_patches(self) -> bool:
+        """Whether patches are held to the files that they name while the model writes them.
+
+        It was measured with nano alone: a model that knows better than to repeat a line wrongly may mean another file.
+        """
+        return self.model == "nano" if self.grounded_patches is None else self.grounded_patches
 
     @property
     def offers_edit_file(self) -> bool:

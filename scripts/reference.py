@@ -28,7 +28,8 @@ MEANINGS = {
     "browser_folder": "the folder that `local` searches (default: the documentation that comes with the app)",
     "constrain_headers": "let the model write only well-formed headers, and call only tools that it is offered",
     "strict_arguments": "let the model write only arguments that the schema of the tool allows",
-    "grounded_patches": "let the model write only patches that fit the files that they name",
+    "grounded_patches": "let the model write only [patches that fit the files](patch.md#while-it-is-written) that they "
+    "name (default: with nano)",
     "reasoning_tokens_low": "how many tokens the model may think before it calls or answers, with low effort; 0: any",
     "reasoning_tokens_medium": "the same with medium effort",
     "reasoning_tokens_high": "the same with high effort",

@@ -75,7 +75,7 @@ def build_agent(
         compact_at=settings.compacts_at,
         raw=settings.raw,
         constraints=Constraints(
-            settings.constrain_headers, answer, settings.strict_arguments, settings.grounded_patches
+            settings.constrain_headers, answer, settings.strict_arguments, settings.grounds_patches
         ),
     )
 

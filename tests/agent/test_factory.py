@@ -94,3 +94,10 @@ def test_edit_file_is_for_models_other_than_nano(tmp_path: Path) -> None:
     assert not offered(model="gpt-oss-20b", apply_patch=False)
     assert not offered(model="gpt-oss-20b", edit_file=False)
     assert offered(edit_file=True)
+
+
+def test_patches_are_held_to_their_files_where_that_was_measured() -> None:
+    assert Settings().grounds_patches
+    assert not Settings(model="gpt-oss-20b").grounds_patches
+    assert Settings(model="gpt-oss-20b", grounded_patches=True).grounds_patches
+    assert not Settings(grounded_patches=False).grounds_patches

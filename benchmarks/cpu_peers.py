@@ -1,0 +1,100 @@
+"""The CPU engine and llama.cpp on the same cores, taking turns: `python benchmarks/cpu_peers.py --help`.
+
+Needs `llama-bench` of llama.cpp, a GGUF (`random_gguf.py`) and a checkpoint of the same shapes (`gptoss-tui models
+random --like gpt-oss-20b DIR`). One engine runs at a time, so that a machine needs the memory of one. Prints each run,
+and the median of each engine. llama-bench loads without mapping, which is its fastest way on CPUs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Tokens a second of one run, and the most memory that a process of it held, in GB."""
+
+    prefill: float
+    decode: float
+    memory: float
+
+
+def measured(command: list[str]) -> tuple[str, float]:
+    """What `command` prints, and the most memory that it or a process that it waited for held, in GB."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return output, usage.ru_maxrss * unit / 1e9
+
+
+def ours(args: argparse.Namespace) -> Run:
+    """One run of the native backend."""
+    command = [
+        sys.executable,
+        "-m",
+        "gptoss_tui.cli",
+        "bench",
+        "--json",
+        "--backend",
+        "native",
+        "--model",
+        str(args.model),
+    ]
+    command += ["--dense", args.dense, "--threads", str(args.threads), "--context", str(args.prompt + args.decode + 16)]
+    command += ["--prompt-tokens", str(args.prompt), "--max-tokens", str(args.decode)]
+    output, memory = measured(command)
+    (row,) = json.loads(output)["runs"]
+    return Run(row["prefill_rate"], row["decode_rate"], memory)
+
+
+def llama(args: argparse.Namespace) -> Run:
+    """One run of llama-bench."""
+    command = [str(args.llama_bench), "-m", str(args.gguf), "-p", str(args.prompt), "-n", str(args.decode)]
+    command += ["-t", str(args.threads), "-r", "1", "-lm", "none", "-o", "json"]
+    output, memory = measured(command)
+    rates = {row["n_gen"] > 0: float(row["avg_ts"]) for row in json.loads(output)}
+    return Run(rates[False], rates[True], memory)
+
+
+def main() -> None:
+    """Take turns, then print medians and what we are to the peer."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--llama-bench", type=Path, required=True)
+    parser.add_argument("--gguf", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--dense", choices=("int8", "exact"), default="int8")
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--decode", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    args = parser.parse_args()
+    engines = {"native": ours, "llama.cpp": llama}
+    runs: dict[str, list[Run]] = {name: [] for name in engines}
+    for _ in range(args.rounds):
+        for name, engine in engines.items():
+            run = engine(args)
+            runs[name].append(run)
+            rates = f"prefill {run.prefill:8.2f} t/s  decode {run.decode:7.2f} t/s"
+            print(f"{name:<10} {rates}  {run.memory:6.2f} GB  load {os.getloadavg()[0]:.1f}", flush=True)
+    medians = {
+        name: (statistics.median(run.prefill for run in done), statistics.median(run.decode for run in done))
+        for name, done in runs.items()
+    }
+    (prefill, decode), (peer_prefill, peer_decode) = medians["native"], medians["llama.cpp"]
+    print(f"medians: native {prefill:.2f} and {decode:.2f}, llama.cpp {peer_prefill:.2f} and {peer_decode:.2f}")
+    print(f"native is {prefill / peer_prefill:.2f}x in prefill, {decode / peer_decode:.2f}x in decode")
+
+
+if __name__ == "__main__":
+    main()

@@ -98,15 +98,16 @@ class AcpSession:
                 raise RequestError(-32600, "A turn is running in this session; cancel it or wait for its end")
             await asyncio.wait({self._turn})
         self._cancelled, self._spent = False, _NO_TOKENS
-        self._turn = asyncio.create_task(self._run(blocks), name=f"prompt {self.id}")
+        self._turn = turn = asyncio.create_task(self._run(blocks), name=f"prompt {self.id}")
         try:
-            return await self._turn
-        except asyncio.CancelledError:
-            self._turn.cancel()
-            await asyncio.wait({self._turn})
+            return await asyncio.shield(turn)
+        except asyncio.CancelledError:  # the client is gone
+            turn.cancel()
+            await asyncio.wait({turn})
             raise
         finally:
-            self._turn = None
+            if self._turn is turn:
+                self._turn = None
 
     @property
     def busy(self) -> bool:

@@ -31,13 +31,15 @@ def message_automaton(
     answer: Grammar | None = None,
     arguments: Mapping[str, Grammar] = MappingProxyType({}),
     thinks: bool = True,
+    preambles: bool = True,
     must_call: bool = False,
 ) -> TokenAutomaton:
     """What may follow `<|start|>assistant`, where only `recipients` (such as `functions.read_file`) can be called.
 
     With `answer` the turn ends with a call or with one final message, whose text follows that grammar. `arguments` has
-    grammars for the calls of some recipients. Thoughts are free; not `thinks`, there are none. With `must_call` the
-    turn ends with a call, before which there is one thought at most.
+    grammars for the calls of some recipients. Thoughts are free; not `thinks`, there are none. Without `preambles`
+    nothing is said to the user but the answer. With `must_call` the turn ends with a call, before which there is one
+    thought at most.
     """
     states = [TokenState({})] * 6
     grammars: list[Grammar] = []
@@ -54,8 +56,9 @@ def message_automaton(
     if answer is not None:
         states[_ANSWER] = in_grammar(TokenState({RETURN: _STOP}, text=True), answer)
     texts = {ANALYSIS: _TEXT} if must_call else {ANALYSIS: _TEXT, COMMENTARY: _TEXT, FINAL: _ANSWER}
-    if not thinks:
-        del texts[ANALYSIS]
+    for channel, allowed in ((ANALYSIS, thinks), (COMMENTARY, preambles)):
+        if not allowed:
+            texts.pop(channel, None)
     said = [([CHANNEL, *tokenizer.encode(channel), MESSAGE], state) for channel, state in texts.items()]
     paths: list[tuple[list[int], int]] = []
     for recipient in recipients:

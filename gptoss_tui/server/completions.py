@@ -17,6 +17,7 @@ from gptoss_tui.errors import GptOssError
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.answer import usage_of
+from gptoss_tui.server.encoding import check_characters, encode_in_parts
 from gptoss_tui.server.errors import as_api_error, not_supported
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.gate import Ticket
@@ -51,7 +52,9 @@ class CompletionRequest:
     include_usage: bool = False
 
 
-def read_completion_request(fields: Fields, defaults: Defaults, tokenizer: Tokenizer) -> CompletionRequest:
+def read_completion_request(
+    fields: Fields, prompts: tuple[tuple[int, ...], ...], defaults: Defaults
+) -> CompletionRequest:
     """Raises ApiError."""
     logprobs = fields.integer("logprobs", 0, 20)
     choices = fields.integer("n", 1, MAX_CHOICES) or 1
@@ -62,7 +65,7 @@ def read_completion_request(fields: Fields, defaults: Defaults, tokenizer: Token
     limit = fields.integer("max_tokens", 1, _MAX_TOKENS)
     options = fields.child("stream_options")
     return CompletionRequest(
-        _prompts(fields, tokenizer),
+        prompts,
         replace(
             read_sampling(fields, defaults.sampling),
             max_tokens=limit or DEFAULT_TOKENS,
@@ -79,23 +82,25 @@ def read_completion_request(fields: Fields, defaults: Defaults, tokenizer: Token
     )
 
 
-def _prompts(fields: Fields, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
-    """`prompt`: a text, texts, token ids, or lists of those."""
+async def read_prompts(fields: Fields, host: EngineHost) -> tuple[tuple[int, ...], ...]:
+    """`prompt`: a text, texts, token ids, or lists of those. Raises ApiError."""
     value = fields.values.get("prompt")
     if value is None:
         raise fields.missing("prompt")
     several = isinstance(value, list) and bool(value) and isinstance(value[0], str | list)
-    prompts = [_prompt(one, fields, tokenizer) for one in (value if several else [value])]
-    if len(prompts) > MAX_PROMPTS:
+    every = value if several else [value]
+    if len(every) > MAX_PROMPTS:
         raise fields.wrong("prompt", f"at most {MAX_PROMPTS} prompts")
+    prompts = [await _read_prompt(one, fields, host) for one in every]
     if not all(prompts):
         raise fields.wrong("prompt", "a prompt of at least one token")
     return tuple(prompts)
 
 
-def _prompt(value: Any, fields: Fields, tokenizer: Tokenizer) -> tuple[int, ...]:
+async def _read_prompt(value: Any, fields: Fields, host: EngineHost) -> tuple[int, ...]:
     if isinstance(value, str):
-        return tuple(tokenizer.encode(value))
+        check_characters(len(value), host.ready.context)
+        return tuple(await encode_in_parts(host.tokenizer, value))
     if not isinstance(value, list) or not all(type(token) is int and 0 <= token < VOCAB_SIZE for token in value):
         raise fields.wrong("prompt", f"a string, or token ids between 0 and {VOCAB_SIZE - 1}, or an array of those")
     return tuple(value)
@@ -193,7 +198,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     record = record_of(request)
     record.model = service.model(fields)
     tokenizer = service.host.tokenizer
-    asked = read_completion_request(fields, service.defaults, tokenizer)
+    asked = read_completion_request(fields, await read_prompts(fields, service.host), service.defaults)
     record.stream = asked.stream
     ticket = service.admit(request, fields)
     try:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from gptoss_tui.harmony.messages import Message
 from gptoss_tui.harmony.render import render_message
 from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.server.encoding import PART, encode_in_parts
 
 MAX_TOKENS = 4_000_000
 """16 MB: some dozens of conversations that fill the context."""
@@ -40,6 +42,14 @@ class MessageMemory:
         tokens = render_message(self._tokenizer, message)
         self.remember(message, tokens)
         return tuple(tokens)
+
+    async def learn(self, messages: Iterable[Message]) -> None:
+        """Have the tokens of messages ready, long ones a part at a time."""
+        for message in messages:
+            if len(message.content) > PART and _key(message) not in self._tokens:
+                content = await encode_in_parts(self._tokenizer, message.content)
+                shell = render_message(self._tokenizer, replace(message, content=""))
+                self.remember(message, [*shell[:-1], *content, shell[-1]])
 
     def remember(self, message: Message, tokens: Sequence[int]) -> None:
         """These are the tokens of a message."""

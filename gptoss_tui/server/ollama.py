@@ -23,7 +23,7 @@ from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.outbox import LINES, Outbox, encode, stream
 from gptoss_tui.server.reader import Closed, Delta
 from gptoss_tui.server.service import SERVICE, Service, record_of
-from gptoss_tui.server.turn import Ended, EndReason, Turn, TurnEvent
+from gptoss_tui.server.turn import Ended, EndReason, Turn, TurnEvent, take_in
 
 _OPTIONS = {
     **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "seed", "stop")},
@@ -44,6 +44,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     asked = read_chat_request(translated(fields), service.defaults, service.effort)
     ticket = service.admit(request, fields)
     try:
+        await take_in(service.host, asked.dialogue)
         turn = Turn(service.host, ticket, asked.dialogue, asked.options)
         record.stats.append(turn.stats)
         answer = _Answer(record.model, asked, turn)

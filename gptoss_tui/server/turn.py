@@ -17,8 +17,10 @@ from gptoss_tui.engine.types import Finished, GenerationEvent, PrefillProgress, 
 from gptoss_tui.harmony.conversation import Conversation
 from gptoss_tui.harmony.messages import ToolNamespace
 from gptoss_tui.harmony.parser import normalize_recipient
+from gptoss_tui.harmony.render import render_developer
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS
 from gptoss_tui.server.dialogue import Dialogue
+from gptoss_tui.server.encoding import check_characters
 from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
@@ -272,8 +274,18 @@ class Turn:
             answer=dialogue.answer.grammar,
             arguments=dialogue.arguments,
             thinks=dialogue.thinks,
+            preambles=dialogue.answer.grammar is None,  # clients read all that is said as the answer
             must_call=chosen.mode == "required" and not self.stats.generations,
         )
+
+
+async def take_in(host: EngineHost, dialogue: Dialogue) -> None:
+    """Read a dialogue that may be long without holding up others. Raises ApiError when it cannot fit."""
+    told = dialogue.preamble("").developer
+    texts = [render_developer(told)] if told is not None else []
+    texts += [message.content for message in dialogue.messages]
+    check_characters(sum(map(len, texts)), host.ready.context)
+    await host.memory.learn(dialogue.messages)
 
 
 def converse(host: EngineHost, dialogue: Dialogue, toolbox: Toolbox | None = None) -> Conversation:

@@ -150,6 +150,12 @@ def test_a_turn_without_thoughts_has_no_channel_for_them(tokenizer: Tokenizer) -
     assert "<|channel|>analysis<|message|>" not in headers
 
 
+def test_a_turn_without_preambles_says_nothing_but_the_answer(tokenizer: Tokenizer) -> None:
+    walk = Walk(message_automaton(tokenizer, ["functions.read_file"], preambles=False))
+    said = {header for header in reachable_headers(tokenizer, walk) if "to=" not in header}
+    assert said == {"<|channel|>analysis<|message|>", "<|channel|>final<|message|>"}
+
+
 def reachable_headers(tokenizer: Tokenizer, walk: Walk) -> list[str]:
     """All headers that may be written from here on."""
     found: list[str] = []

@@ -12,7 +12,6 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import psutil
@@ -20,7 +19,7 @@ import pytest
 
 from gptoss_tui.server import outbox
 from gptoss_tui.server.gate import Gate
-from tests.server.running import Running, running
+from tests.server.running import Running, running, until
 from tests.server.scripted import ScriptedEngine
 
 FULL = os.environ.get("GPTOSS_TUI_SERVER_LOAD") == "1"
@@ -34,12 +33,6 @@ def script(prompt: str) -> str:
     """A hundred times the word that was asked for, or as often as no buffer holds."""
     asked = prompt.rpartition("<|start|>user<|message|>")[2].split("<|end|>")[0]
     return "<|channel|>final<|message|>" + f" {asked}" * (8 * WORDS if asked == "slow" else WORDS) + "<|return|>"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens; the test's own time limit says when it does not."""
-    while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-        await asyncio.sleep(0.01)
 
 
 async def one_stream(server: Running, nonce: str) -> tuple[int, float, str]:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from gptoss_tui.engine.types import Token
 from gptoss_tui.harmony.messages import Message
 from gptoss_tui.harmony.tokenizer import load_tokenizer
+from gptoss_tui.server import encoding, outbox
+from gptoss_tui.server.encoding import encode_in_parts
 from gptoss_tui.server.errors import ApiError
 from gptoss_tui.server.gate import Gate
 from gptoss_tui.server.memory import MessageMemory
@@ -25,6 +27,8 @@ from gptoss_tui.server.responses.store import KEEP_DAYS, ResponseStore, Stored
 from gptoss_tui.server.responses.summary import summarize
 from gptoss_tui.server.stops import StopFilter
 from tests.agent.scripted_engine import ids_of
+from tests.server.running import running, until
+from tests.server.scripted import ScriptedEngine
 
 
 async def test_turns_go_round_between_clients() -> None:
@@ -137,6 +141,53 @@ def test_what_was_sampled_is_remembered_and_the_oldest_forgotten() -> None:
     rendered = memory.tokens_of(call)
     assert rendered != tuple(sampled)
     assert tokenizer.decode(rendered).startswith("<|start|>assistant to=functions.f<|channel|>commentary")
+
+
+async def test_a_long_text_is_encoded_in_parts_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others go on between the parts; where they are cut, the vocabulary's rule cuts too."""
+    monkeypatch.setattr(encoding, "PART", 50)
+    tokenizer = load_tokenizer()
+    page = (Path(__file__).parents[2] / "docs" / "server.md").read_text(encoding="utf-8")
+    for text in ("", "x" * 40, page, page.replace("\n", "  "), page.replace("e", "é ")):
+        rounds = 0
+
+        async def others() -> None:
+            nonlocal rounds
+            while True:
+                rounds += 1
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(others())
+        assert await encode_in_parts(tokenizer, text) == tokenizer.encode(text)
+        assert rounds >= len(text) // 101
+        task.cancel()
+
+
+async def test_a_text_that_cannot_fit_is_refused_before_it_is_encoded() -> None:
+    async with running(ScriptedEngine(lambda prompt: "x", context=100)) as server:
+        for path, body in (
+            ("/v1/responses", {"input": "a" * 2401}),
+            ("/v1/responses", {"input": "x", "instructions": "a" * 2401}),
+            ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a" * 2401}]}),
+            ("/v1/completions", {"prompt": "a" * 2401}),
+            ("/api/chat", {"messages": [{"role": "user", "content": "a" * 2401}]}),
+        ):
+            status, answer = await server.post(path, body)
+            assert status == 400
+            assert "characters" in str(answer["error"])
+
+
+async def test_a_client_that_waits_hears_that_the_server_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "QUIET_SECONDS", 0.02)
+    engine = ScriptedEngine(lambda prompt: "<|channel|>final<|message|>x", hang=True)
+    async with running(engine) as server:
+        body = {"messages": [{"role": "user", "content": "x"}], "stream": True}
+        async with server.http.post(f"{server.url}/v1/chat/completions", json=body) as response:
+            async for line in response.content:
+                if line == b": waiting\n":
+                    break
+        await until(lambda: server.service.gate.inside == 0)
+    assert engine.cut == 1
 
 
 async def test_a_reader_that_is_slow_has_a_bounded_buffer() -> None:

@@ -15,7 +15,7 @@ from gptoss_tui.server.errors import as_api_error
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, encode, sse, stream
 from gptoss_tui.server.service import SERVICE, Service, record_of
-from gptoss_tui.server.turn import Ended, Turn
+from gptoss_tui.server.turn import Ended, Turn, take_in
 
 _CHUNK = "chat.completion.chunk"
 
@@ -30,6 +30,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     record.stream = asked.stream
     ticket = service.admit(request, fields)
     try:
+        await take_in(service.host, asked.dialogue)
         envelope = Envelope(record.model)
         choices = [_choice(service, asked, ticket, index) for index in range(asked.choices)]
         record.stats += [choice.turn.stats for choice in choices]

@@ -24,7 +24,7 @@ from gptoss_tui.server.responses.store import ResponseStore, Stored
 from gptoss_tui.server.responses.writer import LAST_EVENTS, ResponseEvent, Writer
 from gptoss_tui.server.service import SERVICE, Service, record_of
 from gptoss_tui.server.truncate import turn_that_fits
-from gptoss_tui.server.turn import Turn, converse
+from gptoss_tui.server.turn import Turn, converse, take_in
 
 _MAX_PAGE = 100
 _TRUNCATED_ROOM = 4
@@ -42,6 +42,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     record_of(request).stream = asked.stream
     ticket = service.admit(request, fields)
     try:
+        await take_in(service.host, asked.dialogue)
         run = _prepare(response_id, asked, items, service, request, ticket)
     except BaseException:
         ticket.leave()
@@ -65,6 +66,7 @@ async def count_tokens(request: web.Request) -> web.StreamResponse:
     fields = await read_body(request)
     items = _resolved(read_input(fields, new_response_id()), service, request)
     asked = _read(fields, items, service, request)
+    await take_in(service.host, asked.dialogue)
     tokens = len(converse(service.host, asked.dialogue).prompt_ids())
     return _json({"object": "response.input_tokens", "input_tokens": tokens})
 

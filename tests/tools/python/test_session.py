@@ -157,6 +157,11 @@ BOMBS = {
 }
 
 
+async def test_a_cell_that_keeps_every_file_open_keeps_the_state(session: PythonSession) -> None:
+    assert "Too many open files" in await run(session, f"kept = 5\n{BOMBS['files']}")
+    assert await run(session, "kept") == "5\n"
+
+
 @pytest.mark.parametrize("bomb", BOMBS)
 async def test_bombs_end_as_errors_and_the_next_call_works(open_session: Open, bomb: str) -> None:
     session = open_session(seconds=5.0)

@@ -1,6 +1,6 @@
 """A Docker engine that dies, freezes, is full or forgets the image: an error that says so, and nothing is left behind.
 
-Each test has an engine of its own, which needs root.
+Each test has an engine of its own, which needs root; one that may not be asked needs somebody else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,6 +186,18 @@ async def test_a_socket_that_is_gone_and_an_image_that_is_gone(engine: Engine) -
     with pytest.raises(SandboxError, match="the engine does not answer"):
         await find_docker(TAG)
     os.rename(f"{engine.socket}.gone", engine.socket)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() == 0, reason="root may use every socket")
+async def test_a_socket_that_one_may_not_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX) as engine:
+        engine.bind(path)
+        engine.listen()
+        os.chmod(path, 0)
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        with pytest.raises(SandboxError, match=r"the engine does not answer: .*Permission denied"):
+            await find_docker(TAG)
 
 
 async def test_a_full_disk_is_an_error(place: Path) -> None:

@@ -33,6 +33,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_address_flags(parser)
+    _add_service_flags(parser)
+    add_model_flags(parser)
+    add_sampling_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_address_flags(parser: argparse.ArgumentParser) -> None:
+    """Where to listen, and who may ask."""
     parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="port, 0 for a free one (default: 8000)")
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file with API keys, one a line")
@@ -46,6 +55,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="ORIGIN",
         help="pages that may use the server, as https://example.org",
     )
+
+
+def _add_service_flags(parser: argparse.ArgumentParser) -> None:
+    """What is served, and how."""
     parser.add_argument(
         "--alias", action="append", default=[], metavar="NAME", help="a further name that the model answers to"
     )
@@ -63,9 +76,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=argparse.SUPPRESS,
         help="how long to think where a request does not say (default: medium)",
     )
-    add_model_flags(parser)
-    add_sampling_flags(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from gptoss_tui.engine.constraint import Grammar
@@ -200,8 +200,7 @@ def no_such_tool(name: str, param: str) -> ApiError:
     return invalid(f"Tool choice {name[:80]!r} not found in 'tools'.", param)
 
 
-def with_choice(dialogue: Dialogue, choice: ToolChoice, param: str) -> Dialogue:
-    """The dialogue under that choice. Raises ApiError when a call is required and there is no tool."""
+def check_choice(dialogue: Dialogue, choice: ToolChoice, param: str) -> None:
+    """Raise ApiError when a call is required and there is no tool."""
     if choice.mode == "required" and not dialogue.tools:
         raise invalid("Tool choice 'required' needs at least one tool in 'tools'.", param)
-    return replace(dialogue, choice=choice)

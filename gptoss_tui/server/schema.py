@@ -15,6 +15,9 @@ from gptoss_tui.server.fields import Fields
 
 FormatKind = Literal["text", "json_object", "json_schema"]
 
+MAX_GRAMMAR = 65_536
+"""Characters of a grammar or schema: making one ready takes about ten seconds a megabyte."""
+
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 
 
@@ -85,6 +88,8 @@ def _json(schema: Mapping[str, Any]) -> Grammar:
 @lru_cache(maxsize=1024)
 def _problem(grammar: Grammar) -> str | None:
     """Why a grammar cannot be enforced; None when it can."""
+    if len(grammar.text) > MAX_GRAMMAR:
+        return f"It has {len(grammar.text)} characters; at most {MAX_GRAMMAR} can be enforced."
     from gptoss_tui.engine.grammar.library import check_grammar
 
     try:

@@ -205,7 +205,7 @@ async def test_requests_that_are_no_http_are_refused() -> None:
         assert (await send(server, two + end)).count(b"200 OK") == 3, "requests in a row are answered in order"
 
 
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -233,7 +233,7 @@ PIECES = [*SPECIAL_TOKENS.values(), "assistant", "final", "analysis", "commentar
           "json", " code", "user", "{}", '{"a": 1}', "text ", "🌍", "\n\n", " to=browser.search"]  # fmt: skip
 
 
-@settings(max_examples=60 if not FULL else 1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40 if not FULL else 1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(PIECES), max_size=25), st.integers(1, 5))
 def test_whatever_a_model_says_its_events_are_in_order(pieces: list[str], batch: int) -> None:
     """An engine that heeds no constraint says anything; each event is right all the same."""

@@ -23,7 +23,7 @@ from tests.server.running import Running, running, until
 from tests.server.scripted import ScriptedEngine
 
 FULL = os.environ.get("GPTOSS_TUI_SERVER_LOAD") == "1"
-STREAMS = 500 if FULL else 80
+STREAMS = 500 if FULL else 50
 SLOW, NORMAL = (200, 50) if FULL else (30, 10)
 DISCONNECTS = 1000 if FULL else 80
 WORDS = 100

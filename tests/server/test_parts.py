@@ -47,7 +47,7 @@ async def test_turns_go_round_between_clients() -> None:
     assert (gate.inside, gate.running, gate.waiting) == (0, 0, 0)
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=30), st.integers(1, 3))
 def test_no_place_is_lost_however_requests_end(requests: list[tuple[str, int]], slots: int) -> None:
     """Whether they are cancelled before, while or after they have their slot."""
@@ -112,7 +112,7 @@ def test_stop_sequences_are_found_wherever_the_text_is_cut(text: str, stops: lis
     assert all(stop not in shown for stop in stops)
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=40), st.integers(1, 4))
 def test_the_tokens_of_an_answer_spell_it(text: str, batch: int) -> None:
     tokenizer = load_tokenizer()

@@ -282,6 +282,8 @@ BAD: list[tuple[dict[str, Any], str | None]] = [
     ({"input": "x", "include": ["everything"]}, "include"),
     ({"input": "x", "max_output_tokens": -1}, "max_output_tokens"),
     ({"input": "x", "text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),
+    ({"input": "x", "text": {"format": {"type": "json_schema", "name": "x", "schema": {"enum": ["x" * 66000]}}}},
+     "text.format.schema"),
     ({"input": "x", "truncation": "some"}, "truncation"),
     ({"input": "x", "metadata": {"a": 1}}, "metadata"),
     ({"input": "x", "background": True, "store": False}, "store"),

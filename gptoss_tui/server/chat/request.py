@@ -11,12 +11,12 @@ from gptoss_tui.server.dialogue import (
     Dialogue,
     OfferedTool,
     ToolChoice,
+    check_choice,
     check_tools,
     choose_named,
     fold_instructions,
     read_effort,
     tool_name,
-    with_choice,
     without_old_thoughts,
 )
 from gptoss_tui.server.errors import invalid
@@ -56,7 +56,9 @@ def read_chat_request(fields: Fields, defaults: Defaults, effort: Effort) -> Cha
         thinks=thinks,
         answer=read_format(fields, "response_format", "json_schema"),
     )
-    dialogue = with_choice(dialogue, _tool_choice(fields, tools), fields.param("tool_choice"))
+    choice = _tool_choice(fields, tools)
+    check_choice(dialogue, choice, fields.param("tool_choice"))
+    dialogue = replace(dialogue, choice=choice)
     logprobs = _logprobs(fields)
     return ChatRequest(
         dialogue,

@@ -17,12 +17,13 @@ from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.outbox import EVENTS, Outbox, encode, sse, stream
 from gptoss_tui.server.responses.ids import new_response_id
 from gptoss_tui.server.responses.items import read_input
-from gptoss_tui.server.responses.record import ResponseRecord
+from gptoss_tui.server.responses.record import ResponseRecord, new_record
 from gptoss_tui.server.responses.request import ResponsesRequest, read_request
 from gptoss_tui.server.responses.run import EventLog, Run
 from gptoss_tui.server.responses.store import ResponseStore, Stored
 from gptoss_tui.server.responses.writer import LAST_EVENTS, ResponseEvent, Writer
 from gptoss_tui.server.service import SERVICE, Service, record_of
+from gptoss_tui.server.toolbox import ServerToolbox
 from gptoss_tui.server.truncate import turn_that_fits
 from gptoss_tui.server.turn import Turn, converse, take_in
 
@@ -168,27 +169,11 @@ def _prepare(
     request: web.Request,
     ticket: Ticket,
 ) -> Run:
+    """The response, ready to be made; from now on its end gives the ticket back. Raises ApiError."""
     toolbox = service.own.open(asked.tools.own)
-
-    def make(dialogue: Dialogue) -> Turn:
-        return Turn(service.host, ticket, dialogue, options, toolbox)
-
-    options = asked.options
-    if asked.truncate:
-        wanted = options.max_tokens or service.host.ready.context
-        options = replace(options, min_room=min(wanted, service.host.ready.context // _TRUNCATED_ROOM))
-    turn = turn_that_fits(make, asked.dialogue) if asked.truncate else make(asked.dialogue)
+    turn = _turn(asked, service, ticket, toolbox)
     log, owner = record_of(request), record_of(request).access.key
-    record = ResponseRecord(
-        response_id,
-        log.model,
-        asked.echo,
-        asked.options.sampling.temperature,
-        asked.options.sampling.top_p,
-        background=asked.background,
-        store=asked.store and service.store is not None,
-        status="queued" if asked.background else "in_progress",
-    )
+    record = new_record(response_id, log.model, asked, stored=service.store is not None)
     if not asked.background:
         log.stats.append(turn.stats)
     writer = Writer(record, asked, turn, service.host.tokenizer, toolbox.cite if toolbox else lambda answer: ())
@@ -209,6 +194,19 @@ def _prepare(
     run = Run(writer, turn, owner, keep, on_end)
     service.runs.add(run)
     return run
+
+
+def _turn(asked: ResponsesRequest, service: Service, ticket: Ticket, toolbox: ServerToolbox | None) -> Turn:
+    """The turn of a request, cut to what fits where that is wanted."""
+    options = asked.options
+    if asked.truncate:
+        context = service.host.ready.context
+        options = replace(options, min_room=min(options.max_tokens or context, context // _TRUNCATED_ROOM))
+
+    def make(dialogue: Dialogue) -> Turn:
+        return Turn(service.host, ticket, dialogue, options, toolbox)
+
+    return turn_that_fits(make, asked.dialogue) if asked.truncate else make(asked.dialogue)
 
 
 async def _in_background(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gptoss_tui.server.responses.request import ResponsesRequest
 from gptoss_tui.server.turn import Stats
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
@@ -51,6 +52,21 @@ class ResponseRecord:
             "usage": usage_of(self.stats) if over and self.stats is not None else None,
             **self.echo,
         }
+
+
+def new_record(response_id: str, model: str, asked: ResponsesRequest, *, stored: bool) -> ResponseRecord:
+    """The record of a response that begins. `stored`: the server keeps responses."""
+    sampling = asked.options.sampling
+    return ResponseRecord(
+        response_id,
+        model,
+        asked.echo,
+        sampling.temperature,
+        sampling.top_p,
+        background=asked.background,
+        store=asked.store and stored,
+        status="queued" if asked.background else "in_progress",
+    )
 
 
 def usage_of(stats: Stats) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gptoss_tui.harmony.messages import Effort
-from gptoss_tui.server.dialogue import Dialogue, fold_instructions, read_effort, with_choice, without_old_thoughts
+from gptoss_tui.server.dialogue import Dialogue, check_choice, fold_instructions, read_effort, without_old_thoughts
 from gptoss_tui.server.errors import invalid, not_supported
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.responses.items import read_items
@@ -73,8 +73,8 @@ def read_request(
         answer=read_format(text, "format", None),
     )  # fmt: skip
     choice = read_tool_choice(fields, tools)
-    if choice.mode != "required" or not tools.own:
-        dialogue = with_choice(dialogue, choice, fields.param("tool_choice"))
+    if not tools.own:
+        check_choice(dialogue, choice, fields.param("tool_choice"))
     dialogue = replace(dialogue, choice=choice)
     store, background = fields.flag("store", True), fields.flag("background", False)
     if background and not store:

@@ -93,7 +93,7 @@ class AcpSession:
 
     async def prompt(self, blocks: Sequence[Block]) -> PromptResponse:
         """Run a turn, or a slash command. Raises RequestError, also while a turn runs that was not cancelled."""
-        if self._turn is not None:
+        while self._turn is not None:
             if not self._cancelled:
                 raise RequestError(-32600, "A turn is running in this session; cancel it or wait for its end")
             await asyncio.wait({self._turn})
@@ -190,6 +190,8 @@ class AcpSession:
             if not self._cancelled:
                 raise
             return self._response("cancelled")
+        except ConnectionError:  # the client is gone
+            return self._response("cancelled")
         except GptOssError as error:
             raise as_request_error(error) from error
 
@@ -266,6 +268,8 @@ class AcpSession:
                     match event:
                         case ev.TurnStarted():
                             await self._begin(event)
+                        case ev.CompactionStarted(automatic=False) if self._cancelled:
+                            self._agent.interrupt()
                         case ev.RunawayDetected(asked=True) | ev.ToolFinished(status="cancelled"):
                             calls_ended = True
                         case ev.TurnFinished():

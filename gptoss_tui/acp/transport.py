@@ -47,19 +47,18 @@ class LineTransport:
         return None
 
     async def send(self, message: Message) -> None:
-        """Write a message; waits for a client that reads slowly. Raises ConnectionError when it is gone."""
+        """Write a message; waits for a client that reads slowly. To one that is gone nothing is written."""
         text = json.dumps(message, separators=(",", ":"), default=str, ensure_ascii=False)
         data = text.encode(errors="replace") + b"\n"
         async with self._sending:
             if self._gone:
-                raise ConnectionError("the client is gone")
+                return
             try:
                 self._writer.write(data)
                 await self._writer.drain()
-            except OSError as error:
+            except OSError:
                 self._gone = True
                 self._reader.feed_eof()
-                raise ConnectionError("the client is gone") from error
 
     async def close(self) -> None:
         """Write no more."""
@@ -80,8 +79,7 @@ class LineTransport:
         return message if "id" in message or message["method"] in _NOTIFICATIONS else None
 
     async def _refuse(self, request_id: int | str | None, code: int, what: str) -> None:
-        with contextlib.suppress(ConnectionError):
-            await self.send({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": what}})
+        await self.send({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": what}})
 
     async def _skip_line(self, consumed: int) -> None:
         """Read on to the end of a line that is too long, and keep nothing of it."""

@@ -128,7 +128,7 @@ async def test_one_turn_at_a_time_in_a_session(work: Path) -> None:
         assert await turn == "cancelled"
 
 
-async def test_the_client_dies_in_the_middle_of_a_turn(work: Path) -> None:
+async def test_the_client_dies_in_the_middle_of_a_turn(work: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = make_engine(CALL_PATCH, hang_after=6)
     async with editor(engine, work) as one:
         turn = asyncio.create_task(one.say(await one.session(work), "create hello.py"))
@@ -138,6 +138,7 @@ async def test_the_client_dies_in_the_middle_of_a_turn(work: Path) -> None:
         assert engine.idle
         with pytest.raises(ConnectionError):
             await turn
+    assert [record.message for record in caplog.records] == [], "nobody is there to read complaints"
 
 
 async def test_a_model_that_fails_is_an_error_and_the_session_goes_on(work: Path) -> None:

@@ -406,11 +406,10 @@ class Transcript(ScrollView, can_focus=False):
             self._hold(*anchor)
 
     def _resize_content(self) -> None:
-        """More or fewer rows move nothing else on the screen: only a scrollbar that comes or goes needs a layout."""
         size = Size(self._flow.width, self._flow.height)
         if size != self.virtual_size:
             self._moving = True
-            self.set_reactive(Transcript.virtual_size, size)
+            self.virtual_size = size
             self._scroll_update(size)
             self._moving = False
 

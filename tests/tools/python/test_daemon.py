@@ -28,7 +28,7 @@ from tests.sandboxes import missing
 from tests.tools.python.conftest import ignore
 
 TAG = "gptoss-tui-daemon"
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds that fail a test which hangs; the engine's own deadlines are shorter."""
 
 
@@ -136,13 +136,16 @@ async def running(interpreter: Interpreter, code: str) -> asyncio.Task[Outcome]:
 
 async def test_an_engine_that_is_killed_ends_the_call_and_leaves_nothing_after_the_next_start(engine: Engine) -> None:
     await engine.ready()
-    interpreter = await started()
+    interpreter, idle, sandbox = await started(), await started(), await find_docker(TAG)
     task = await running(interpreter, "import time\nwhile True: time.sleep(1)")
     engine.process.kill()
     engine.process.wait()
     async with asyncio.timeout(DEADLINE):
         outcome = await task
         assert (outcome.ending, outcome.alive) == ("died", False)
+        await idle.end()
+        with pytest.raises(SandboxError, match="Docker does not start the container"):
+            await sandbox.start(Limits())
         with pytest.raises(SandboxError, match="the engine does not answer"):
             await find_docker(TAG)
     engine.restart()
@@ -162,10 +165,12 @@ async def test_an_engine_that_freezes_is_an_error_in_time(engine: Engine) -> Non
     await engine.ready()
     sandbox = await find_docker(TAG)
     interpreter = await Interpreter.start(sandbox, Limits(seconds=2.0))
+    idle = await started()
     engine.process.send_signal(signal.SIGSTOP)
     async with asyncio.timeout(DEADLINE):
         outcome = await interpreter.run("6 * 7", ignore)
         assert (outcome.ending, outcome.alive) == ("timeout", False)
+        await idle.end()
         with pytest.raises(SandboxError, match="the engine does not answer"):
             await find_docker(TAG)
         with pytest.raises(SandboxError, match="Docker does not start the container"):

@@ -26,9 +26,9 @@ from gptoss_tui.harmony.tokenizer import (
     RETURN,
     SPECIAL_TOKENS,
     START,
-    VOCAB_SIZE,
     Tokenizer,
 )
+from gptoss_tui.vocabulary import VOCAB_SIZE
 from tests.harmony.wire import check_order, merge_deltas, parse, parse_messages, wire
 
 WELL_FORMED = [

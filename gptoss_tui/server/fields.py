@@ -11,6 +11,9 @@ from typing import Any
 
 from gptoss_tui.server.errors import ApiError, invalid
 
+MAX_ITEMS = 20_000
+"""Of a list that is read element by element. So many messages fill any context."""
+
 
 class Fields:
     """The fields of one object. `path` is where it stands in the request, empty for the request itself."""
@@ -112,6 +115,8 @@ class Fields:
         value = self.values.get(name)
         if value is not None and not isinstance(value, list):
             raise self.wrong(name, "an array")
+        if value is not None and len(value) > MAX_ITEMS:
+            raise self.wrong(name, f"an array of at most {MAX_ITEMS} elements")
         return value
 
     def children(self, name: str) -> Iterator[Fields]:

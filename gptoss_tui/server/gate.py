@@ -53,8 +53,9 @@ class Gate:
         return Ticket(self, client)
 
     def retry_after(self) -> int:
-        """After how many seconds there will be room again, by how long generations took."""
-        return min(max(1, round(self._seconds)), _MOST_SECONDS)
+        """After how many seconds a quarter of the queue will be done, by how long generations took."""
+        ahead = max(self.waiting / 4, 1) / self.slots
+        return min(max(1, round(ahead * self._seconds)), _MOST_SECONDS)
 
     def took(self, seconds: float) -> None:
         """A generation had its slot for so long."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
+from gptoss_tui.harmony.messages import Message
 from gptoss_tui.server.dialogue import Dialogue
 from gptoss_tui.server.errors import ApiError
 from gptoss_tui.server.turn import Turn
+
+
+def without_first_turns(dialogue: Dialogue, characters: int) -> Dialogue:
+    """The dialogue without as many of its first turns as must go for so many characters; the last one stays."""
+    messages = dialogue.messages
+    behind = list(accumulate(len(message.content) for message in reversed(messages)))[::-1]
+    cuts = _cuts(messages)
+    cut = next((cut for cut in cuts if cut < len(messages) and behind[cut] <= characters), cuts[-1])
+    return replace(dialogue, messages=messages[cut:])
 
 
 def turn_that_fits(make: Callable[[Dialogue], Turn], dialogue: Dialogue) -> Turn:
@@ -15,8 +26,7 @@ def turn_that_fits(make: Callable[[Dialogue], Turn], dialogue: Dialogue) -> Turn
 
     Raises ApiError when the last one alone is too long.
     """
-    begins = [index for index, message in enumerate(dialogue.messages) if message.role == "user"]
-    cuts = [0, *begins[1:]]
+    cuts = _cuts(dialogue.messages)
     # What fits without a turn fits without the next one as well, so the first cut that fits can be found by halving.
     low, high = 0, len(cuts) - 1
     best = _try(make, dialogue, cuts[high])
@@ -29,6 +39,12 @@ def turn_that_fits(make: Callable[[Dialogue], Turn], dialogue: Dialogue) -> Turn
                 raise
             low = middle + 1
     return best
+
+
+def _cuts(messages: Sequence[Message]) -> list[int]:
+    """Where turns begin, the first of them at 0."""
+    begins = [index for index, message in enumerate(messages) if message.role == "user"]
+    return [0, *begins[1:]]
 
 
 def _try(make: Callable[[Dialogue], Turn], dialogue: Dialogue, cut: int) -> Turn:

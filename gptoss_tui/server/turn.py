@@ -28,6 +28,9 @@ from gptoss_tui.server.reader import TEXTS, Piece, Reader
 
 EndReason = Literal["stop", "call", "length", "loop"]
 
+_SHELL_TOKENS = 4
+"""What stands around the text of a message at least."""
+
 MAX_TOOL_CALLS = 20
 MAX_STRAY_CALLS = 3
 """So often a model that calls what there is not is told so; then the turn ends with what it said."""
@@ -285,6 +288,8 @@ async def take_in(host: EngineHost, dialogue: Dialogue) -> None:
     texts = [render_developer(told)] if told is not None else []
     texts += [message.content for message in dialogue.messages]
     check_characters(sum(map(len, texts)), host.ready.context)
+    if _SHELL_TOKENS * len(dialogue.messages) > host.ready.context:
+        raise too_long(_SHELL_TOKENS * len(dialogue.messages), host.ready.context)
     await host.memory.learn(dialogue.messages)
 
 

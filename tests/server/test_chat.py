@@ -300,6 +300,8 @@ BAD: list[tuple[dict[str, Any], str | None]] = [
      "tool_choice"),
     ({"messages": HELLO, "model": 7}, "model"),
     ({"messages": [{"role": "user", "content": "x " * 9000}]}, None),
+    ({"messages": HELLO * 2100}, None),
+    ({"messages": HELLO * 20001}, "messages"),
 ]  # fmt: skip
 
 

@@ -226,9 +226,13 @@ async def test_what_does_not_fit_is_cut_when_that_is_wanted() -> None:
         assert (status, answer["truncation"]) == (200, "auto")
         status, answer = await server.post("/v1/responses", {"input": "word " * 900, "truncation": "auto"})
         assert (status, answer["error"]["code"]) == (400, "context_length_exceeded")
+        endless = [{"role": "user", "content": "x" * 9000}, *body["input"]]
+        status, answer = await server.post("/v1/responses", {**body, "input": endless, "truncation": "auto"})
+        assert status == 200, "what has too many characters to be read is left out unread"
         status, answer = await server.post("/v1/responses/input_tokens", body)
         assert (status, answer["input_tokens"] > 800) == (200, True)
-    (prompt,) = server.engine.prompts
+    prompt, again = server.engine.prompts
+    assert prompt == again
     assert [f"question {number}" in prompt for number in range(8)] == [False] * 4 + [True] * 4
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.dialogue import Dialogue
+from gptoss_tui.server.encoding import CHARACTERS_PER_TOKEN
 from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.gate import Ticket
@@ -24,7 +25,7 @@ from gptoss_tui.server.responses.store import ResponseStore, Stored
 from gptoss_tui.server.responses.writer import LAST_EVENTS, ResponseEvent, Writer
 from gptoss_tui.server.service import SERVICE, Service, record_of
 from gptoss_tui.server.toolbox import ServerToolbox
-from gptoss_tui.server.truncate import turn_that_fits
+from gptoss_tui.server.truncate import turn_that_fits, without_first_turns
 from gptoss_tui.server.turn import Turn, converse, take_in
 
 _MAX_PAGE = 100
@@ -41,6 +42,9 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     items = _resolved(read_input(fields, response_id), service, request)
     asked = _read(fields, items, service, request)
     record_of(request).stream = asked.stream
+    if asked.truncate:
+        characters = CHARACTERS_PER_TOKEN * service.host.ready.context // 2
+        asked = replace(asked, dialogue=without_first_turns(asked.dialogue, characters))
     ticket = service.admit(request, fields)
     try:
         await take_in(service.host, asked.dialogue)

@@ -28,10 +28,11 @@ class SamplingParams:
     `stop_token_ids` end the stream; the stop token itself is delivered. `top_logprobs` alternatives (0..20) are taken
     from the log-softmax of the raw logits, before bias and temperature, as is `logprob`.
 
-    `constraint` says which tokens may come next, and which grammars text has to follow (see `engine.constraint`); an
-    engine without access to its logits ignores it. `keep_prefix` chooses nothing: that many tokens at the beginning of
-    the prompt are what other prompts will begin with too. An engine may keep what it knows of them beside the sequence,
-    so that coming back to them costs nothing.
+    `constraint` says which tokens may come next, and which grammars text has to follow (see `engine.constraint`). An
+    engine without access to its logits ignores it, but refuses grammars with an EngineError: who asks for a form relies
+    on it. `keep_prefix` chooses nothing: that many tokens at the beginning of the prompt are what other prompts will
+    begin with too. An engine may keep what it knows of them beside the sequence, so that coming back to them costs
+    nothing.
     """
 
     temperature: float = 1.0

@@ -10,11 +10,15 @@
 namespace native {
 namespace {
 
-constexpr int64_t kAhead = 2048;  // bytes that are asked for before they are needed
-
-NATIVE_INLINE void prefetch(const void* from) {
-  _mm_prefetch(static_cast<const char*>(from) + kAhead, _MM_HINT_T0);
+// How far ahead of their use bytes are asked for: within long groups of rows a little, and where `GROUPS` of them are
+// short, the same place in the next ones.
+template <int GROUPS>
+NATIVE_INLINE int64_t distance(int64_t bytes) {
+  constexpr int64_t kLittle = 2048, kShort = 64 << 10;
+  return GROUPS * bytes < kShort ? GROUPS * bytes : kLittle;
 }
+
+NATIVE_INLINE void prefetch(const uint8_t* from) { _mm_prefetch(reinterpret_cast<const char*>(from), _MM_HINT_T0); }
 
 NATIVE_INLINE __m512 e8m0(const uint8_t* scales) {
   const __m128i bytes = _mm_load_si128(reinterpret_cast<const __m128i*>(scales));
@@ -24,6 +28,7 @@ NATIVE_INLINE __m512 e8m0(const uint8_t* scales) {
 template <int GROUPS>
 NATIVE_INLINE void mxfp4_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
   const __m512 lut = _mm512_setr_ps(0, .5f, 1, 1.5f, 2, 3, 4, 6, -0.f, -.5f, -1, -1.5f, -2, -3, -4, -6);
+  const int64_t ahead = distance<GROUPS>(bytes);
   __m512 total[GROUPS];
   for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; b++) {
@@ -34,7 +39,7 @@ NATIVE_INLINE void mxfp4_groups(const uint8_t* w, int64_t bytes, int64_t blocks,
       __m512i q[GROUPS];
       for (int g = 0; g < GROUPS; g++) {
         const uint8_t* from = w + g * bytes + b * 256 + j * 64;
-        prefetch(from);
+        prefetch(from + ahead);
         q[g] = _mm512_load_si512(from);
       }
       // Nibble n of a row's 32 bits is column n / 2 + 4 (n % 2); the look-up takes the lowest four bits of a lane.
@@ -60,6 +65,7 @@ NATIVE_INLINE void mxfp4_int8_groups(const uint8_t* w, int64_t bytes, int64_t bl
   const __m512i lut =
       _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
   const __m512i low = _mm512_set1_epi8(15);
+  const int64_t ahead = distance<GROUPS>(bytes);
   __m512 total[GROUPS];
   for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; b++) {
@@ -76,7 +82,7 @@ NATIVE_INLINE void mxfp4_int8_groups(const uint8_t* w, int64_t bytes, int64_t bl
       const uint8_t* from = w + g * bytes + b * 256;
       __m512i even = base, odd = _mm512_setzero_si512();
       for (int j = 0; j < 4; j++) {
-        prefetch(from + j * 64);
+        prefetch(from + j * 64 + ahead);
         const __m512i q = _mm512_load_si512(from + j * 64);
         even = _mm512_dpbusd_epi32(even, _mm512_shuffle_epi8(lut, _mm512_and_si512(q, low)), four[2 * j]);
         odd = _mm512_dpbusd_epi32(
@@ -92,13 +98,14 @@ NATIVE_INLINE void mxfp4_int8_groups(const uint8_t* w, int64_t bytes, int64_t bl
 template <int GROUPS>
 NATIVE_INLINE void bf16_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
   const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+  const int64_t ahead = distance<GROUPS>(bytes);
   __m512 even[GROUPS], odd[GROUPS];
   for (int g = 0; g < GROUPS; g++) even[g] = odd[g] = _mm512_setzero_ps();
   for (int64_t c = 0; c < blocks * 16; c++) {
     const __m512 first = _mm512_set1_ps(x.values[2 * c]), second = _mm512_set1_ps(x.values[2 * c + 1]);
     for (int g = 0; g < GROUPS; g++) {
       const uint8_t* from = w + g * bytes + c * 64;
-      prefetch(from);
+      prefetch(from + ahead);
       const __m512i pair = _mm512_load_si512(from);
       even[g] = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(pair, 16)), first, even[g]);
       odd[g] = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(pair, high)), second, odd[g]);
@@ -109,6 +116,7 @@ NATIVE_INLINE void bf16_groups(const uint8_t* w, int64_t bytes, int64_t blocks, 
 
 template <int GROUPS>
 NATIVE_INLINE void int8_int8_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
+  const int64_t ahead = distance<GROUPS>(bytes);
   __m512 total[GROUPS];
   for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; b++) {
@@ -125,8 +133,8 @@ NATIVE_INLINE void int8_int8_groups(const uint8_t* w, int64_t bytes, int64_t blo
       const uint8_t* from = w + g * bytes + b * 512;
       __m512i even = base, odd = _mm512_setzero_si512();
       for (int j = 0; j < 8; j += 2) {
-        prefetch(from + j * 64);
-        prefetch(from + j * 64 + 64);
+        prefetch(from + j * 64 + ahead);
+        prefetch(from + j * 64 + 64 + ahead);
         even = _mm512_dpbusd_epi32(even, _mm512_load_si512(from + j * 64), four[j]);
         odd = _mm512_dpbusd_epi32(odd, _mm512_load_si512(from + j * 64 + 64), four[j + 1]);
       }

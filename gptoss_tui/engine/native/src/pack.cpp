@@ -19,17 +19,26 @@ int64_t source_row(int64_t row, bool paired) {
   return 2 * (group / 2 * kGroup + within) + group % 2;
 }
 
-// One block of a row: the smallest bf16 scale that clips nothing, and the nearest values.
+// One block of a row: the smallest bf16 scale that clips nothing, and the nearest values. A value that is not a number
+// makes all of them that.
 void quantize_block(const uint16_t* source, int64_t count, uint8_t* values, uint16_t* scale) {
-  float most = 0;
-  for (int64_t i = 0; i < count; i++) most = std::fmax(most, std::fabs(native::from_bf16(source[i])));
-  uint16_t bits = native::to_bf16(most / 127.0f);
-  if (native::from_bf16(bits) * 127.0f < most) bits++;
-  const float inverse = most > 0 ? 1.0f / native::from_bf16(bits) : 0.0f;
+  uint32_t most = 0;  // magnitudes are ordered as their bits are
+  for (int64_t i = 0; i < count; i++) {
+    const uint32_t magnitude = source[i] & 0x7fffu;
+    if (magnitude > most) most = magnitude;
+  }
+  constexpr uint32_t kInfinity = 0x7f80;
+  const float largest = native::from_bf16(static_cast<uint16_t>(most));
+  uint16_t bits = most >= kInfinity ? 0x7fc0 : native::to_bf16(largest / 127.0f);
+  if (native::from_bf16(bits) * 127.0f < largest) bits++;
+  const float inverse = most > 0 && most < kInfinity ? 1.0f / native::from_bf16(bits) : 0.0f;
   *scale = bits;
   for (int64_t i = 0; i < kBlock; i++) {
-    const float value = i < count ? std::nearbyint(native::from_bf16(source[i]) * inverse) : 0.0f;
-    values[i / 4 * 64 + i % 4] = static_cast<uint8_t>(static_cast<int>(std::fmin(std::fmax(value, -127.0f), 127.0f)) + 128);
+    int value = 0;
+    if (i < count && inverse > 0) value = static_cast<int>(std::lrintf(native::from_bf16(source[i]) * inverse));
+    if (value > 127) value = 127;
+    if (value < -127) value = -127;
+    values[i / 4 * 64 + i % 4] = static_cast<uint8_t>(value + 128);
   }
 }
 

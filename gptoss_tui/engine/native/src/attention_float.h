@@ -12,7 +12,7 @@ typedef float Vector __attribute__((vector_size(kLanes * 4), aligned(4), may_ali
 
 struct FloatArithmetic {
   using Number = float;
-  static constexpr int kRows = kLanes == 16 ? 12 : kLanes == 8 ? 6 : 2;
+  static constexpr int kRows = kLanes == 16 ? 12 : kLanes == 8 ? 6 : NATIVE_NARROW_ROWS;
   static constexpr int kGroups = kLanes == 16 ? 2 : 1;  // that are multiplied together
 
   static void round(const float* x, int32_t count, float* to) { std::memcpy(to, x, static_cast<size_t>(count) * 4); }

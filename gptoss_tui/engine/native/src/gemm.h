@@ -10,6 +10,13 @@ namespace native {
 
 constexpr int kStrip = 2 * kGroup;
 
+// Rows of a float32 tile in registers of 4 floats: ARM has twice as many of them as the first x86-64.
+#if defined(__aarch64__)
+#define NATIVE_NARROW_ROWS 6
+#else
+#define NATIVE_NARROW_ROWS 2
+#endif
+
 // A strip that is ready to be multiplied. What the pointers mean is between `unpack` and `multiply` of one `Gemm`.
 struct Strip {
   const void* values[2];
@@ -66,6 +73,7 @@ extern const Gemm* const kFloatScalar;   // float32, any kind of weight
 extern const Gemm* const kFloatAvx2;
 extern const Gemm* const kFloatAvx512;
 extern const Gemm* const kBytesAvx512;   // activations as int8 in groups of 32 (VNNI): kMxfp4 and kInt8
+extern const Gemm* const kBytesDotprod;  // the same with NEON
 extern const Gemm* const kPairsBf16;     // activations as bf16 (VDPBF16PS): kMxfp4 and kBf16
 extern const Gemm* const kSplitBf16;     // activations as the sum of two bf16
 extern const Gemm* const kTilesAmx;      // bf16 in AMX tiles, any kind of weight

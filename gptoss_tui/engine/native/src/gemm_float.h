@@ -23,7 +23,7 @@ typedef float Vector __attribute__((vector_size(kLanes * 4), aligned(4), may_ali
 typedef int32_t Whole __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 // Rows of a tile: as many as leave registers for one step's weights and a broadcast.
-constexpr int kRows = kLanes == 16 ? 12 : kLanes == 8 ? 6 : 2;
+constexpr int kRows = kLanes == 16 ? 12 : kLanes == 8 ? 6 : NATIVE_NARROW_ROWS;
 // Groups that are multiplied together.
 constexpr int kGroups = kLanes == 16 ? 2 : 1;
 

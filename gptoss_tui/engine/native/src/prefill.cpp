@@ -16,6 +16,9 @@ const Gemm* const kFloatAvx512 = nullptr;
 const Gemm* const kBytesAvx512 = nullptr;
 const Attention* const kAttentionAvx512 = nullptr;
 #endif
+#ifndef NATIVE_DOTPROD
+const Gemm* const kBytesDotprod = nullptr;
+#endif
 #ifndef NATIVE_BF16
 const Gemm* const kPairsBf16 = nullptr;
 const Gemm* const kSplitBf16 = nullptr;
@@ -202,6 +205,10 @@ const Gemm* choose(Isa isa, Precision precision, Kind kind, bool written) {
       wanted[count++] = kFloatAvx512;
       break;
     case Isa::kAvx2: wanted[count++] = kFloatAvx2; break;
+    case Isa::kNeon:
+    case Isa::kNeonI8mm:
+      if (fast && kind != Kind::kBf16) wanted[count++] = kBytesDotprod;
+      break;
     default: break;
   }
   for (int i = 0; i < count; i++) {
@@ -280,12 +287,16 @@ const PrefillKernels* prefill_kernels(Isa isa, Precision precision) {
                                              table<Isa::kAmx, kFast>("bf16, AMX")};
   static constexpr PrefillKernels kBf16[2] = {table<Isa::kAvx512Bf16, kExact>("two bf16, AVX-512 BF16"),
                                               table<Isa::kAvx512Bf16, kFast>("int8 and bf16, AVX-512")};
+  static constexpr PrefillKernels kNeon[2] = {table<Isa::kNeon, kExact>("float, NEON"),
+                                              table<Isa::kNeon, kFast>("int8 and float, NEON")};
   const int fast = precision == kFast;
   switch (isa) {
     case Isa::kAmx: return &kAmx[fast];
     case Isa::kAvx512Bf16: return &kBf16[fast];
     case Isa::kAvx512: return &kAvx512[fast];
     case Isa::kAvx2: return &kAvx2;
+    case Isa::kNeon:
+    case Isa::kNeonI8mm: return &kNeon[fast];
     default: return &kScalar;
   }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from tests.server.running import Running
 
@@ -15,14 +16,11 @@ async def send(server: Running, data: bytes, *, end: bool = False, whole: bool =
         if end:
             writer.write_eof()
         answer = b""
-        try:
-            async with asyncio.timeout(10):
-                while chunk := await reader.read(65536):
-                    answer += chunk
-                    if not whole:
-                        break
-        except (TimeoutError, ConnectionError):
-            pass
+        with suppress(ConnectionError):
+            while chunk := await asyncio.wait_for(reader.read(65536), 60):
+                answer += chunk
+                if not whole:
+                    break
         return answer
     finally:
         writer.close()

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.harmony.tokenizer import SPECIAL_TOKENS, load_tokenizer
+from gptoss_tui.server import body, run
 from gptoss_tui.server.body import MAX_DEPTH, parse_body
 from gptoss_tui.server.errors import ApiError
 from tests.server.events import events_of
@@ -192,6 +193,16 @@ SMUGGLED = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"\x00" * 1000,
 ]
+
+
+async def test_requests_that_never_become_whole_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(body, "READ_SECONDS", 0.2)
+    async with running(ScriptedEngine(final("x"))) as server:
+        head = b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        for drop in (b"", b"POST /v1", head, head[:-2]):
+            assert await send(server, drop) == b"", "a head that does not end is no request"
+        assert status_of(await send(server, head + b"Content-Length: 100\r\n\r\n{", whole=False)) == 408
 
 
 async def test_requests_that_are_no_http_are_refused() -> None:

@@ -69,9 +69,9 @@ class Flow:
         return self._tops[index] if index < len(self._tops) else self._tops[-1]
 
     def at(self, row: int) -> tuple[int, int] | None:
-        """The block on a row, as its index, and the row within it."""
+        """The block on a row, as its index, and the row within it; what was inserted has no rows before `measure`."""
         index = bisect_right(self._tops, row) - 1
-        return (index, row - self._tops[index]) if 0 <= index < len(self.entries) and row >= 0 else None
+        return (index, row - self._tops[index]) if 0 <= row < self.height else None
 
     def between(self, first_row: int, last_row: int) -> range:
         """The indices of the blocks on these rows."""
@@ -151,7 +151,10 @@ class Flow:
         """The rows of a block, drawn if need be; a block that is stale is drawn by `draw`."""
         entry = self.entries[index]
         if entry.rows is None and self.ready:
+            waits = entry.block in self.dirty
             self.draw(index)
+            if waits:  # for a flush, which finds its new height
+                self.dirty.add(entry.block)
         return entry.rows or ()
 
     def row(self, y: int) -> Strip | None:

@@ -199,6 +199,38 @@ async def keys(pilot: Pilot[int]) -> None:
     await pilot.press("f1")
 
 
+async def commands(pilot: Pilot[int]) -> None:
+    """What is offered behind a slash."""
+    await pilot.press("slash", "e")
+    await until(pilot, lambda: pilot.app.screen_stack[0].query_one("#completion").display)
+
+
+async def palette(pilot: Pilot[int]) -> None:
+    await _picker(pilot, "ctrl+p")
+
+
+async def themes(pilot: Pilot[int]) -> None:
+    await _picker(pilot, *"/theme", "enter")
+
+
+async def earlier(pilot: Pilot[int]) -> None:
+    """The messages of the conversation, to go back to one of them."""
+    await finished(pilot)
+    await _picker(pilot, "escape", "escape")
+
+
+async def context(pilot: Pilot[int]) -> None:
+    await finished(pilot)
+    await pilot.press(*"/context", "enter")
+    await until(pilot, lambda: pilot.app.screen.query("#context"))
+
+
+async def _picker(pilot: Pilot[int], *keys: str) -> None:
+    await pilot.press(*keys)
+    await until(pilot, lambda: pilot.app.screen.query("#picker-list"))
+    await until(pilot, lambda: pilot.app.screen.query_one("#picker-list").virtual_size.height)
+
+
 STATES = (
     State("welcome", welcome),
     State("approval", asked),
@@ -207,4 +239,9 @@ STATES = (
     State("search", searching),
     State("page", page),
     State("help", keys, (SMALL,)),
+    State("commands", commands, (SMALL,)),
+    State("palette", palette, (SMALL,)),
+    State("theme", themes, (SMALL,)),
+    State("earlier", earlier, (WIDE,)),
+    State("context", context, (SMALL,)),
 )

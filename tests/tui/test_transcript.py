@@ -10,7 +10,7 @@ from textual.strip import Strip
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block
 from gptoss_tui.tui.blocks.user import UserBlock
-from gptoss_tui.tui.flow import KEPT_ROWS
+from gptoss_tui.tui.flow import KEPT_ROWS, Flow
 from gptoss_tui.tui.theme import DARK, Palette
 from gptoss_tui.tui.widgets.transcript import Transcript
 
@@ -62,6 +62,25 @@ async def test_a_change_draws_one_block_and_no_other() -> None:
         assert blocks[-1].drawn == before[-1] + 1
         app.view.flush()
         assert blocks[-1].drawn == before[-1] + 1, "nothing was touched"
+
+
+def test_painting_before_a_flush_takes_no_block_away_from_it() -> None:
+    flow = Flow()
+    flow.restyle(40, PALETTE)
+    first, second = UserBlock("one"), UserBlock("two")
+    flow.insert(first)
+    flow.draw(0)
+    flow.measure(0)
+    flow.insert(second)
+    assert flow.row(flow.height) is None, "the row below all others is nobody's yet"
+    assert second in flow.dirty
+
+    flow.draw(1)
+    flow.measure(1)
+    flow._release(flow.entries[1])
+    flow.touch(second)
+    assert flow.row(flow.top(1)) is not None
+    assert second in flow.dirty, "its new height is still to be found"
 
 
 async def test_growing_content_needs_no_layout() -> None:

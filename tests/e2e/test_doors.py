@@ -27,7 +27,10 @@ HEAVY = ("torch", "textual", "docker", "triton", "transformers")
 
 async def test_an_editor_has_a_file_made_and_goes_away(workspace: Path, environment: dict[str, str]) -> None:
     client = Client()
-    async with spawn_agent_process(client, PROGRAM, "acp", cwd=workspace, env=environment) as (conn, process):
+    patient = {"shutdown_timeout": 60.0}
+    async with spawn_agent_process(
+        client, PROGRAM, "acp", cwd=workspace, env=environment, transport_kwargs=patient
+    ) as (conn, process):
         await conn.initialize(PROTOCOL_VERSION)
         session = (await conn.new_session(cwd=str(workspace), mcp_servers=[])).session_id
         assert psutil.Process(process.pid).children() == [], "no model is loaded before it is needed"

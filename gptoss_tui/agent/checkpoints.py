@@ -26,6 +26,7 @@ class Checkpoints:
         self._unsaved = secrets.token_hex(6)
         self._recovered = False
         self._watch = Watch(store.root) if store is not None else None
+        self._told_cut = False
         self._looking: asyncio.Future[None] | None = None
 
     def begin(self, session_id: str | None, turn_id: str) -> str:
@@ -66,7 +67,9 @@ class Checkpoints:
             except UndoError as error:
                 what = f"What the command changed cannot be taken back: {error.message}"
                 return (), (Notice(text=what, hint=error.hint or ""),)
-        return changes.paths, tuple(_not_kept(changes))
+        notices = tuple(_not_kept(changes, told=self._told_cut))
+        self._told_cut = self._told_cut or changes.cut
+        return changes.paths, notices
 
     def undo(self, name: str, files: Sequence[str], choices: Choices) -> UndoReport | None:
         """Take the edits of that name back; None when there are none in force.
@@ -91,8 +94,8 @@ class Checkpoints:
         return next((edits.undone for edits in kept if edits.turn == name), None)
 
 
-def _not_kept(changes: Changes) -> Iterator[Notice]:
-    """What undo will not bring back, for people."""
+def _not_kept(changes: Changes, *, told: bool) -> Iterator[Notice]:
+    """What undo will not bring back, for people. `told`: they know that the workspace is too large."""
     if changes.missed:
         named = ", ".join(changes.missed[:_NAMED])
         more = f" and {len(changes.missed) - _NAMED} more" if len(changes.missed) > _NAMED else ""
@@ -100,7 +103,7 @@ def _not_kept(changes: Changes) -> Iterator[Notice]:
             text=f"Changed, and not kept for /undo: {named}{more}",
             hint="files over 2 MiB, of several names, or beyond the first 64 MiB of a workspace are not kept",
         )
-    if changes.cut and not changes.writes:
+    if changes.cut and not told:
         yield Notice(text="The workspace is too large to be looked at as a whole: /undo knows a part of what changed")
 
 

@@ -13,6 +13,7 @@ from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import ApprovalRequest, Notice, ToolOutputDelta
 from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.harmony.tokenizer import load_tokenizer
+from gptoss_tui.tools import watch
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from gptoss_tui.tools.shell.sandbox import ShellSandbox
@@ -91,6 +92,13 @@ async def test_what_cannot_be_taken_back_is_said(tmp_path: Path) -> None:
     agent = make(tmp_path, shell("head -c 3000000 /dev/zero > big.bin"), ANSWER)
     notice = only(await run_turn(agent, "go"), Notice)
     assert "not kept for /undo: big.bin" in notice.text
+
+
+async def test_a_workspace_that_is_too_large_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_SECONDS", 0.0)
+    agent = make(tmp_path, shell("true"), ANSWER, shell("true"), ANSWER)
+    assert "knows a part" in only(await run_turn(agent, "go"), Notice).text
+    assert not [event for event in await run_turn(agent, "again") if isinstance(event, Notice)]
 
 
 @pytest.mark.parametrize("command", ["true", "cat a.txt"])

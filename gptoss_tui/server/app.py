@@ -12,7 +12,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gptoss_tui import __version__
-from gptoss_tui.errors import GptOssError
 from gptoss_tui.server import completions, guard, ollama
 from gptoss_tui.server.body import MAX_BYTES
 from gptoss_tui.server.chat.handler import create_completion
@@ -23,7 +22,6 @@ from gptoss_tui.server.responses import handler as responses
 from gptoss_tui.server.service import SERVICE, Record, Service, record_of
 
 ACCESS_LOG = logging.getLogger("gptoss_tui.server.access")
-_log = logging.getLogger(__name__)
 
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
@@ -128,21 +126,23 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     """Errors in the shape of OpenAI's API, whoever raised them."""
     try:
         return await handler(request)
-    except GptOssError as error:
-        failure = as_api_error(error)
     except web.HTTPException as error:
-        failure = ApiError(error.status, error.reason)
-        if error.status == 404:
-            failure = ApiError(404, f"Unknown request URL: {request.method} {request.path[:200]}.", code="unknown_url")
-        elif error.status == 405:
-            failure = ApiError(405, f"{request.method} is not allowed for {request.path[:200]}.")
+        failure = _as_said(request, error)
     except ConnectionError:
         raise asyncio.CancelledError from None  # the client is gone: nobody is there to be answered
-    except Exception:
-        _log.exception("a request to %s failed", record_of(request).route)
-        failure = ApiError(500, "The server had an error while processing your request.", code="internal_error")
+    except Exception as error:
+        failure = as_api_error(error)
     record_of(request).error = failure.code or failure.message[:200]
     return error_response(failure, plain=request.path.startswith("/api/"))
+
+
+def _as_said(request: web.Request, error: web.HTTPException) -> ApiError:
+    """What the router says of a request, in the API's words."""
+    if error.status == 404:
+        return ApiError(404, f"Unknown request URL: {request.method} {request.path[:200]}.", code="unknown_url")
+    if error.status == 405:
+        return ApiError(405, f"{request.method} is not allowed for {request.path[:200]}.")
+    return ApiError(error.status, error.reason)
 
 
 def error_response(error: ApiError, *, plain: bool = False) -> web.Response:

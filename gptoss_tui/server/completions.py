@@ -13,7 +13,6 @@ from typing import Any
 from aiohttp import web
 
 from gptoss_tui.engine.types import Finished, PrefillProgress, SamplingParams, Token, TokenBatch
-from gptoss_tui.errors import GptOssError
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.answer import usage_of
@@ -255,7 +254,7 @@ async def _stream(
             outbox.put(sse({**envelope, "choices": [one.choice("", (), one.finish_reason)]}))
         if every[0].asked.include_usage:
             outbox.put(sse({**envelope, "choices": [], "usage": _usage(every)}))
-    except GptOssError as error:
+    except Exception as error:
         outbox.put(sse(as_api_error(error).body()))
     outbox.put(DONE, last=True)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from gptoss_tui.errors import ContextOverflowError, GptOssError
+
+_log = logging.getLogger(__name__)
 
 _TYPES = {
     401: "authentication_error",
@@ -55,10 +58,13 @@ def not_supported(what: str, param: str | None) -> ApiError:
     return invalid(f"{what} is not supported by this server.", param, "unsupported_parameter")
 
 
-def as_api_error(error: GptOssError) -> ApiError:
-    """An error of the rooms below as the client hears of it."""
+def as_api_error(error: Exception) -> ApiError:
+    """An error of the rooms below as the client hears of it. One that nobody meant to raise is logged, not told."""
     if isinstance(error, ApiError):
         return error
+    if not isinstance(error, GptOssError):
+        _log.error("a request failed", exc_info=error)
+        return ApiError(500, "The server had an error while processing your request.", code="internal_error")
     if isinstance(error, ContextOverflowError):
         return invalid(error.message, code="context_length_exceeded")
     return ApiError(503, error.message, code="engine_error", retry_after=5)

@@ -15,7 +15,6 @@ from typing import Any
 from aiohttp import web
 
 from gptoss_tui import __version__
-from gptoss_tui.errors import GptOssError
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.request import ChatRequest, read_chat_request
 from gptoss_tui.server.errors import as_api_error, not_supported
@@ -73,7 +72,7 @@ class _Answer:
                     for message in self._take(event):
                         outbox.put(encode(_line(self._model, message)) + b"\n")
             last = _line(self._model, {"content": ""}, **self._done)
-        except GptOssError as error:
+        except Exception as error:
             last = {"error": as_api_error(error).message}
         outbox.put(encode(last) + b"\n", last=True)
 

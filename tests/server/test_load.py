@@ -162,3 +162,23 @@ async def test_a_client_with_many_requests_lets_others_between_them() -> None:
         await until(lambda: sum(task.done() for task in flood) > 0)
         assert await ask("d") == 200, "the last quarter of the queue is for others"
         assert set(await asyncio.gather(*flood)) == {200, 429}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/api/chat"])
+async def test_a_bug_is_said_in_the_stream_and_frees_the_engine(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(prompt: str) -> str:
+        raise ZeroDivisionError("a secret of the engine")
+
+    async with running(ScriptedEngine(broken)) as server:
+        asked = {"prompt": "x"} if path == "/v1/completions" else {"input": "x"}
+        body = {"messages": [{"role": "user", "content": "x"}], "stream": True, **asked}
+        async with server.http.post(f"{server.url}{path}", json=body) as response:
+            said = await response.text()
+        assert response.status == 200
+        assert "The server had an error" in said
+        assert "secret" not in said
+        status, answer = await server.post(path, {**body, "stream": False})
+        assert status == 500
+        assert "secret" not in str(answer)
+        assert server.service.gate.inside == 0
+    assert "ZeroDivisionError" in caplog.text

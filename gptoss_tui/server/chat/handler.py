@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from gptoss_tui.errors import GptOssError
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.answer import Choice, Envelope, usage_of
 from gptoss_tui.server.chat.request import ChatRequest, read_chat_request
@@ -68,7 +67,7 @@ async def _stream(outbox: Outbox, envelope: Envelope, choices: list[Choice], ask
             await _stream_choice(outbox, envelope, choice)
         if asked.include_usage:
             outbox.put(sse(envelope.wrap(_CHUNK, [], usage_of([choice.turn.stats for choice in choices]))))
-    except GptOssError as error:
+    except Exception as error:
         outbox.put(sse(as_api_error(error).body()))
     outbox.put(DONE, last=True)
 

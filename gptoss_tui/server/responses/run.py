@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 
-from gptoss_tui.errors import GptOssError
 from gptoss_tui.server.errors import ApiError, as_api_error
 from gptoss_tui.server.responses.record import ResponseRecord
 from gptoss_tui.server.responses.writer import ResponseEvent, Writer
@@ -83,7 +82,7 @@ class Run:
                     else:
                         for told in self.writer.take(event):
                             put(told)
-        except GptOssError as error:
+        except Exception as error:
             self.error = as_api_error(error)
             for told in self.writer.fail(self.error):
                 put(told)

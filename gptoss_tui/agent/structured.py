@@ -39,9 +39,11 @@ class AnswerSchema:
 
         try:
             value = json.loads(answer)
+            found = next(Draft202012Validator(dict(self.schema)).iter_errors(value), None)
         except ValueError as error:
             return f"it is not JSON: {error}"
-        found = next(Draft202012Validator(dict(self.schema)).iter_errors(value), None)
+        except RecursionError:
+            return "it is nested too deeply to be checked"
         return None if found is None else f"{found.json_path}: {found.message}"
 
 
@@ -56,7 +58,7 @@ def read_answer_schema(text: str, name: str = "answer", *, told: bool = True) ->
 
     try:
         schema = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GrammarError(f"The JSON schema is not JSON: {error}") from error
     if not isinstance(schema, dict):
         raise GrammarError("The JSON schema is no object", hint='begin with {"type": "object", "properties": ...}')

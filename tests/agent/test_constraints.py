@@ -59,6 +59,7 @@ def test_an_answer_is_checked() -> None:
     assert schema.problem('{"x": 1}') is None
     assert "integer" in (schema.problem('{"x": "1"}') or "")
     assert "not JSON" in (schema.problem('{"x": 1') or "")
+    assert "too deeply" in (schema.problem('{"x": ' + "[" * 100_000) or "")
 
 
 def test_strict_arguments_follow_the_schemas_that_can_be_enforced(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ VARIABLES = {
     "GPTOSS_TUI_API_KEY": "the API key that clients of `gptoss-tui serve` must send",
     "GPTOSS_TUI_MCP_TOKEN": "the token that hosts of `gptoss-tui mcp serve --http` must send",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
-    "GPTOSS_TUI_NATIVE_ISA": "the instruction set that the CPU engine takes instead of the best, see [its page](cpu.md)",
+    "GPTOSS_TUI_NATIVE_ISA": "the instruction set that the CPU engine takes instead of the best: [its page](cpu.md)",
     "GPTOSS_TUI_PYTHON_BACKENDS": "`1` allows `--backend python:MODULE`, an engine of your own",
     "EXA_API_KEY": "your key for Exa; `YDC_API_KEY`, `BRAVE_API_KEY`, `TAVILY_API_KEY` are those of other services",
     "HF_ENDPOINT": "the hub that `models download` talks to",

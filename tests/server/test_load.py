@@ -177,6 +177,7 @@ async def test_a_bug_is_said_in_the_stream_and_frees_the_engine(path: str, caplo
         assert response.status == 200
         assert "The server had an error" in said
         assert "secret" not in said
+        assert server.service.gate.inside == 0
         status, answer = await server.post(path, {**body, "stream": False})
         assert status == 500
         assert "secret" not in str(answer)

@@ -13,7 +13,7 @@ from gptoss_tui.server.chat.request import ChatRequest, read_chat_request
 from gptoss_tui.server.errors import as_api_error
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, encode, sse, stream
-from gptoss_tui.server.service import SERVICE, Service, record_of
+from gptoss_tui.server.service import SERVICE, Record, Service, record_of
 from gptoss_tui.server.turn import Ended, Turn, take_in
 
 _CHUNK = "chat.completion.chunk"
@@ -34,7 +34,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
         choices = [_choice(service, asked, ticket, index) for index in range(asked.choices)]
         record.stats += [choice.turn.stats for choice in choices]
         if asked.stream:
-            return await stream(request, EVENTS, lambda outbox: _stream(outbox, envelope, choices, asked))
+            return await stream(request, EVENTS, lambda outbox: _stream(outbox, envelope, choices, asked, record))
         for choice in choices:
             await _complete(choice)
         body = envelope.wrap("chat.completion", [choice.whole() for choice in choices], usage_of(record.stats))
@@ -61,14 +61,18 @@ async def _complete(choice: Choice) -> None:
                 choice.end(event.reason)
 
 
-async def _stream(outbox: Outbox, envelope: Envelope, choices: list[Choice], asked: ChatRequest) -> None:
+async def _stream(
+    outbox: Outbox, envelope: Envelope, choices: list[Choice], asked: ChatRequest, record: Record
+) -> None:
     try:
         for choice in choices:
             await _stream_choice(outbox, envelope, choice)
         if asked.include_usage:
             outbox.put(sse(envelope.wrap(_CHUNK, [], usage_of([choice.turn.stats for choice in choices]))))
     except Exception as error:
-        outbox.put(sse(as_api_error(error).body()))
+        failure = as_api_error(error)
+        record.error = failure.code or failure.kind
+        outbox.put(sse(failure.body()))
     outbox.put(DONE, last=True)
 
 

@@ -60,6 +60,8 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         await run.play(lambda event: None)
     finally:
         run.close()
+        if run.error is not None:
+            record_of(request).error = run.error.code or run.error.kind
     if run.error is not None:
         raise run.error
     return _json(run.record.as_json())

@@ -61,11 +61,12 @@ async def codex(server: Running, folder: Path, *arguments: str) -> list[dict[str
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, errors = await asyncio.wait_for(process.communicate(), 90)
+    out, errors = await asyncio.wait_for(process.communicate(), 140)
     assert process.returncode == 0, errors.decode() + out.decode()
     return [json.loads(line) for line in out.decode().splitlines() if line.startswith("{")]
 
 
+@pytest.mark.timeout(300)
 async def test_codex_completes_a_turn_with_a_tool_call_and_goes_on(tmp_path: Path) -> None:
     async with running(ScriptedEngine(script)) as server:
         events = await codex(server, tmp_path, "make a file")

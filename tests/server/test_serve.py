@@ -43,6 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproces
             process.wait()
 
 
+@pytest.mark.timeout(300)
 def test_the_built_in_model_answers_all_apis(server: tuple[subprocess.Popen[str], str, Path]) -> None:
     _, url, log = server
     with OpenAI(base_url=url, api_key="sk-secret", max_retries=0) as client:
@@ -85,7 +86,7 @@ def test_it_ends_when_it_is_told_to_and_completes_what_it_began(
             process.send_signal(signal.SIGTERM)
             chunks += list(stream)
         assert chunks[-1].choices[0].finish_reason == "stop"
-    assert process.wait(30) == 0
+    assert process.wait(90) == 0
 
 
 @pytest.mark.parametrize(

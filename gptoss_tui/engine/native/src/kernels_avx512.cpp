@@ -14,7 +14,7 @@ namespace {
 // short, the same place in the next ones.
 template <int GROUPS>
 NATIVE_INLINE int64_t distance(int64_t bytes) {
-  constexpr int64_t kLittle = 2048, kShort = 64 << 10;
+  constexpr int64_t kLittle = 2048, kShort = 256 << 10;
   return GROUPS * bytes < kShort ? GROUPS * bytes : kLittle;
 }
 

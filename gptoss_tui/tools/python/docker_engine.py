@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 _PING_SECONDS = 3
-_CALL_SECONDS = 5
+_CALL_SECONDS = 10
+"""An engine whose disk is busy takes seconds to make a container; one that does not answer is found by the ping."""
 _USER = "65534:65534"
 _OWNER, _HOST, _BOOT = "gptoss-tui.pid", "gptoss-tui.host", "gptoss-tui.boot"
 _DIAGNOSIS_BYTES = 2000

@@ -33,7 +33,7 @@ from gptoss_tui.errors import GptOssError, ToolError
 from gptoss_tui.harmony.conversation import INTERRUPTED
 from gptoss_tui.harmony.parser import normalize_recipient
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Artefact, Effect, OutdatedCallError, PreparedCall, RepeatableCall, Tool, ToolResult
+from gptoss_tui.tools.base import Effect, OutdatedCallError, PreparedCall, RepeatableCall, Tool, ToolResult
 from gptoss_tui.tools.formats import format_denied
 from gptoss_tui.tools.registry import ToolRegistry
 
@@ -246,10 +246,10 @@ class CallRunner:
         )
         self._running = True
         began = time.monotonic()
-        artefacts: tuple[Artefact, ...] = ()
+        result: ToolResult | None = None
         try:
             result = await self._run_watched(prepared, lambda text: self._output(call, text))
-            ok, text, artefacts = result.ok, result.text, result.artefacts
+            ok, text = result.ok, result.text
             if result.source:
                 self._approvals.saw(result.source)
         except OutdatedCallError as error:
@@ -270,7 +270,7 @@ class CallRunner:
             self._repeats.reset()
             if effect.kind == "edit":
                 self._history.add_files(effect.paths)
-        self._reply(call, "ok" if ok else "error", told + text, time.monotonic() - began, artefacts)
+        self._reply(call, "ok" if ok else "error", told + text, time.monotonic() - began, result)
         return None
 
     async def _run_watched(self, prepared: PreparedCall, on_output: Callable[[str], None]) -> ToolResult:
@@ -298,7 +298,7 @@ class CallRunner:
         status: ToolStatus,
         output: str,
         seconds: float,
-        artefacts: tuple[Artefact, ...] = (),
+        result: ToolResult | None = None,
     ) -> None:
         """Close the call with its result, cut to what the context has room for."""
         room = self._budget.context_left(len(self._history.prompt_ids())) // 2
@@ -309,7 +309,7 @@ class CallRunner:
                 f"\n\n[This same call has now given this same result {self._limits.repeats} times. "
                 "Do not make it again: use what you know, or answer.]"
             )
-        self._finish(call, status, output, seconds, artefacts)
+        self._finish(call, status, output, seconds, result)
         if runaway:
             self._tell_runaway(call)
 
@@ -327,13 +327,15 @@ class CallRunner:
         status: ToolStatus,
         output: str,
         seconds: float,
-        artefacts: tuple[Artefact, ...] = (),
+        result: ToolResult | None = None,
     ) -> None:
         self._announce(call, call.tool)
         self._history.add_tool_reply(call.recipient, output, call.channel)
         self._open = None
         ended = ToolFinished(item_id=call.item_id, tool=call.tool, status=status, output=output, seconds=seconds)
-        self._emit(replace(ended, artefacts=artefacts))
+        if result is not None:
+            ended = replace(ended, artefacts=result.artefacts, exit_code=result.data.get("code"))
+        self._emit(ended)
 
     def _announce(self, call: SampledCall, summary: str) -> None:
         if not self._announced:

@@ -208,7 +208,10 @@ class ToolOutputDelta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFinished(Event):
-    """What the model will read, whether it went well, how long it took, and the files that it made for the person."""
+    """What the model will read, whether it went well, how long it took, and the files that it made for the person.
+
+    `exit_code` is that of a command that ended, 128 and its number for a signal; None for other tools.
+    """
 
     item_id: str
     tool: str
@@ -216,6 +219,7 @@ class ToolFinished(Event):
     output: str
     seconds: float
     artefacts: tuple[Artefact, ...] = ()
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

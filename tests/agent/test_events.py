@@ -37,7 +37,7 @@ def test_the_page_lists_every_field_and_value(cls: type[Event]) -> None:
         refers = re.search(r"as in `(\w+)`", fields.get(name, ""))
         text = documented()[refers[1]][name] if refers else fields.get(name, "")
         for value in get_args(hint) if name in fields and "tuple" not in str(hint) else ():
-            assert f"`{value}`" in text, (name, value)
+            assert not isinstance(value, str) or f"`{value}`" in text, (name, value)
 
 
 def test_the_page_is_about_this_version() -> None:

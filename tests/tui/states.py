@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.tools.base import Citation
@@ -94,11 +95,19 @@ PAGE = (
 
 def _call(item: str, tool: str, summary: str, output: str, *, status: ev.ToolStatus = "ok", took: float) -> list[Step]:
     arguments = f'{{"{"command" if tool == "shell" else "path"}": "{summary}"}}'
+    code = 1 if status == "error" else None
     return [
         ev.ToolCall(item_id=item, tool=tool, arguments=arguments, summary=f"{tool} {summary}"),
         ev.ApprovalResolved(item_id=item, decision="once", by="policy"),
         ev.ToolStarted(item_id=item, tool=tool),
-        ev.ToolFinished(item_id=item, tool=tool, status=status, output=output, seconds=took),
+        ev.ToolFinished(
+            item_id=item,
+            tool=tool,
+            status=status,
+            output=output,
+            seconds=took,
+            exit_code=code,
+        ),
     ]
 
 
@@ -228,6 +237,7 @@ async def context(pilot: Pilot[int]) -> None:
 async def _picker(pilot: Pilot[int], *keys: str) -> None:
     await pilot.press(*keys)
     await until(pilot, lambda: pilot.app.screen.query("#picker-list"))
+    pilot.app.screen.query_one(Input).cursor_blink = False
     await until(pilot, lambda: pilot.app.screen.query_one("#picker-list").virtual_size.height)
 
 

@@ -22,13 +22,15 @@ def dock(app: GptOssApp) -> PaneDock:
     return app.screen_stack[0].query_one(PaneDock)
 
 
-def call(item: str, *, output: str = "done", decision: ev.DecisionKind = "once", by: str = "user") -> list[Step]:
+def call(
+    item: str, *, output: str = "done", decision: ev.DecisionKind = "once", by: str = "user", code: int | None = None
+) -> list[Step]:
     finished: ev.ToolStatus = "denied" if decision == "deny" else "ok"
     return [
         ev.ToolCall(item_id=item, tool="shell", arguments='{"command": "ls"}', summary=f"shell ls {item}"),
         ev.ApprovalResolved(item_id=item, decision=decision, by=by),
         ev.ToolStarted(item_id=item, tool="shell"),
-        ev.ToolFinished(item_id=item, tool="shell", status=finished, output=output, seconds=1.5),
+        ev.ToolFinished(item_id=item, tool="shell", status=finished, output=output, seconds=1.5, exit_code=code),
     ]
 
 
@@ -95,7 +97,7 @@ async def test_thoughts_are_counted_while_they_stream() -> None:
 
 
 async def test_a_call_says_who_allowed_it_how_long_it_took_and_how_it_ended() -> None:
-    calls = [*call("c1", output="x\n[exit code 3]"), *call("c2", by="rule"), *call("c3", decision="deny")]
+    calls = [*call("c1", output="x\n[exit code 3]", code=3), *call("c2", by="rule"), *call("c3", decision="deny")]
     app, _ = make_app([*calls, *answer_script("ok")])
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press("f4")

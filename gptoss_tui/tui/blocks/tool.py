@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Literal
 
 from rich.segment import Segment
@@ -38,7 +37,6 @@ _LABELS: dict[ToolState, str] = {
     "denied": "denied",
     "cancelled": "cancelled",
 }
-_EXIT = re.compile(r"\[(?:No output, )?exit code (-?\d+)\.?\]\s*\Z")
 _MARKS: dict[ToolState, str] = {"waiting": "?", "ok": "✓", "error": "✗", "denied": "⊘", "cancelled": "⊘"}
 
 
@@ -59,6 +57,7 @@ class ToolBlock(Block):
         self._drawn: tuple[int, Palette, list[Strip]] | None = None
         self.output = ""
         self.seconds = 0.0
+        self.exit_code: int | None = None
         self.is_open = False
         self.is_page = False
         self.approval = ""
@@ -80,12 +79,6 @@ class ToolBlock(Block):
         """The state in words."""
         return _LABELS[self.state]
 
-    @property
-    def exit_status(self) -> int | None:
-        """What a command that has ended gave back, as its output says; None for tools that run none."""
-        found = None if self.live else _EXIT.search(self.output)
-        return int(found[1]) if found else None
-
     def show_preview(self, preview: str, *, is_diff: bool) -> None:
         """What the call will do, as it is asked about or run."""
         if preview != self.preview:
@@ -102,8 +95,9 @@ class ToolBlock(Block):
         self.output += text[:room]
         self._cut += max(0, len(text) - room)
 
-    def finish(self, state: ToolState, output: str, elapsed: float) -> None:
-        """The result."""
+    def finish(self, state: ToolState, output: str, elapsed: float, exit_code: int | None = None) -> None:
+        """The result; `exit_code` is that of a command."""
+        self.exit_code = exit_code
         self.state, self.seconds, self._cut = state, elapsed, 0
         self.output = output
 

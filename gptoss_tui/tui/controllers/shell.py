@@ -109,9 +109,12 @@ class ShellController:
             text, ending = error.message, "not started"
         finally:
             shown = text if status == "ok" else f"{text.rstrip()}\n[{ending}]".lstrip()
-            self._finish(item, status, shown, time.monotonic() - started)
+            self._finish(item, status, shown, time.monotonic() - started, code)
             first = line.split("\n")[0]
             self._offer(Note(f"the user ran: {first} ({ending})", text))
 
-    def _finish(self, item: str, status: ev.ToolStatus, output: str, seconds: float) -> None:
-        self._show(ev.ToolFinished(item_id=item, tool=OWN_TOOL, status=status, output=output, seconds=seconds))
+    def _finish(self, item: str, status: ev.ToolStatus, output: str, seconds: float, code: int | None = None) -> None:
+        ended = ev.ToolFinished(
+            item_id=item, tool=OWN_TOOL, status=status, output=output, seconds=seconds, exit_code=code
+        )
+        self._show(ended)

@@ -339,7 +339,7 @@ class TranscriptController:
                 block = self._tool(event.item_id, event.tool)
                 block.is_page = refs.gives_page(event.tool)
                 block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
-                block.finish(event.status, safe(event.output), event.seconds)
+                block.finish(event.status, safe(event.output), event.seconds, event.exit_code)
                 for picture in images.pictures(event.artefacts, self._transcript.app) if event.artefacts else ():
                     self._add(picture)
 

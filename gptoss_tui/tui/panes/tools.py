@@ -53,8 +53,8 @@ class CallItem(Item):
         """`allowed by you, once · exit 1 · 12 lines`."""
         call = self.call
         parts = [call.approval, call.label if call.live or call.state in _FAILED else ""]
-        if call.exit_status is not None:
-            parts.append(f"exit {call.exit_status}")
+        if call.exit_code is not None:
+            parts.append(f"exit {call.exit_code}")
         if call.output and not call.live:
             parts.append(plural(call.output.strip("\n").count("\n") + 1, "line"))
         return " · ".join(part for part in parts if part)

@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """All findings, the quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
-        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _docker, _sandbox, _commands, _browser, _mcp),
+        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _kernels),
+        *(_docker, _sandbox, _commands, _browser, _mcp),
     )
     for section in sections:
         yield from section()
@@ -79,6 +80,18 @@ def _machine() -> Iterator[Check]:
     total = gigabytes(machine.memory) if machine.memory else "unknown"
     available = available_memory()
     yield Check("memory", "ok", f"{total}, {gigabytes(available) if available is not None else 'unknown'} available")
+
+
+def _kernels() -> Iterator[Check]:
+    from gptoss_tui.engine.native.library import chosen_set, instruction_sets
+
+    try:
+        chosen, found = chosen_set(), instruction_sets()
+    except GptOssError as error:
+        hint = "torch takes their place, and is slower; with a C++ compiler (g++ or clang++), install gptoss-tui again"
+        yield Check("kernels", "note", error.message, hint)
+        return
+    yield Check("kernels", "ok", f"{chosen}, of {', '.join(found)}")
 
 
 def _terminal() -> Iterator[Check]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gptoss_tui import __version__, cli
+from gptoss_tui.engine.native.library import available as native_available
 from gptoss_tui.errors import VocabularyError
 
 
@@ -56,6 +57,7 @@ def test_findings_on_this_machine(capsys: pytest.CaptureFixture[str], monkeypatc
     assert "NO_COLOR" in checks["terminal"]["detail"]
     assert checks["vocabulary"]["status"] == "ok"
     assert "threads" in checks["torch"]["detail"]
+    assert checks["kernels"]["status"] == ("ok" if native_available() else "note")
     assert checks["docker"]["status"] == "note", "a missing Docker keeps nothing else from working"
     assert {"gpu", "cuda", "metal"} & set(checks)
     assert checks["sandbox"]["status"] == "ok" or "no working sandbox" in checks["sandbox"]["detail"]
@@ -111,6 +113,21 @@ def test_a_torch_that_cannot_be_imported_is_a_problem(
     code, checks = examine(capsys)
     assert code == 1
     assert checks["torch"]["detail"] == "ImportError: libtorch.so: not found"
+
+
+def test_kernels_that_were_not_built_are_noted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from gptoss_tui.engine.native import library
+
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "libgptoss.so")
+    library.load_library.cache_clear()
+    code, checks = examine(capsys)
+    library.load_library.cache_clear()
+    assert code == 0
+    assert checks["kernels"]["status"] == "note"
+    assert "were not built" in checks["kernels"]["detail"]
+    assert "g++" in checks["kernels"]["hint"]
 
 
 def test_a_half_downloaded_model_is_noted(

@@ -40,17 +40,7 @@ def measured(command: list[str]) -> tuple[str, float]:
 
 def ours(args: argparse.Namespace) -> Run:
     """One run of the native backend."""
-    command = [
-        sys.executable,
-        "-m",
-        "gptoss_tui.cli",
-        "bench",
-        "--json",
-        "--backend",
-        "native",
-        "--model",
-        str(args.model),
-    ]
+    command = [sys.executable, "-m", "gptoss_tui", "bench", "--json", "--backend", "native", "--model", str(args.model)]
     command += ["--dense", args.dense, "--threads", str(args.threads), "--context", str(args.prompt + args.decode + 16)]
     command += ["--prompt-tokens", str(args.prompt), "--max-tokens", str(args.decode)]
     output, memory = measured(command)

@@ -1,4 +1,4 @@
-"""Which sandbox holds what models run here, in a word or two for the status line."""
+"""Which sandbox holds what models run here and where they look things up, in a few words for the status line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ NONE = "no sandbox"
 
 
 async def sandbox_in_use(settings: Settings) -> str:
-    """The sandbox of the shell and of Python, as far as the model has them; empty when it has neither."""
+    """The sandbox of the shell and of Python, and the source of the browser, as far as the model has these tools."""
     names = []
     if settings.offers_shell:
         names.append(await asyncio.to_thread(_of_the_shell, settings))
     if settings.python:
         names.append(await _of_python(settings))
+    if settings.browser:
+        names.append(_of_the_browser(settings))
     return ", ".join(dict.fromkeys(names))
 
 
@@ -32,6 +34,13 @@ def _of_the_shell(settings: Settings) -> str:
     except GptOssError:
         return NONE
     return "bubblewrap"
+
+
+def _of_the_browser(settings: Settings) -> str:
+    from gptoss_tui.tools.browser.choose import backend_name
+
+    name = backend_name(settings)
+    return "local documents" if name == "local" else f"web by {name}"
 
 
 async def _of_python(settings: Settings) -> str:

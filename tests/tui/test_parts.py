@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.segment import Segment
 
+from gptoss_tui.settings import Settings
 from gptoss_tui.tui.blocks.base import count, seconds
 from gptoss_tui.tui.blocks.reasoning import Thought
 from gptoss_tui.tui.blocks.tool import KEEP_CHARS, ToolBlock
@@ -17,6 +18,7 @@ from gptoss_tui.tui.history import KEPT, SAVED_CHARS, PromptHistory
 from gptoss_tui.tui.keyboard import register_alt_keys
 from gptoss_tui.tui.keys import key_groups, key_name, keys_page
 from gptoss_tui.tui.plain import PlainView
+from gptoss_tui.tui.sandboxes import sandbox_in_use
 from gptoss_tui.tui.theme import DARK, LIGHT, Palette
 from gptoss_tui.tui.widgets.grace import GRACE_SECONDS, KeyGrace
 from tests.tui.scripted_agent import DIFF, Clock
@@ -201,3 +203,11 @@ def test_a_spinner_does_not_draw_the_diff_again() -> None:
     assert block.tick()
     assert block._diff_rows(60, PALETTE) is first
     assert "+1 -1" in block.render(60, PALETTE)[0].text
+
+
+async def test_the_status_line_hears_where_the_browser_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAVILY_API_KEY", "k")
+    assert await sandbox_in_use(Settings(browser=True)) == "local documents"
+    assert await sandbox_in_use(Settings(browser=True, browser_backend="duckduckgo")) == "web by duckduckgo"
+    assert await sandbox_in_use(Settings(model="other", shell=False, browser=True)) == "web by tavily"
+    assert await sandbox_in_use(Settings(browser=False)) == ""

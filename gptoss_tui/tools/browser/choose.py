@@ -32,9 +32,7 @@ def choose_backend(settings: Settings, environ: Mapping[str, str] = os.environ) 
     documents; else a service for which there is a key, a SearXNG whose address is known, or DuckDuckGo. Raises
     UsageError when what was named lacks a key or an address.
     """
-    wanted: str = settings.browser_backend
-    if wanted == "auto":
-        wanted = _best(settings, environ)
+    wanted = backend_name(settings, environ)
     if wanted == "local":
         return LocalDocuments(settings.browser_folder or own_documentation())
     proxy = _address(settings.browser_proxy, "browser_proxy") if settings.browser_proxy else None
@@ -42,6 +40,11 @@ def choose_backend(settings: Settings, environ: Mapping[str, str] = os.environ) 
     if wanted == "duckduckgo":
         return Web(DuckDuckGo(proxy=proxy), policy)
     return Web(ApiSearch(_service(wanted, settings, environ), proxy=proxy), policy)
+
+
+def backend_name(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
+    """Where the browser looks, by the name of the setting: `local`, `duckduckgo`."""
+    return _best(settings, environ) if settings.browser_backend == "auto" else settings.browser_backend
 
 
 def _best(settings: Settings, environ: Mapping[str, str]) -> str:

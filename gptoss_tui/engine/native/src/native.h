@@ -145,8 +145,7 @@ struct PrefillKernels {
 
 enum class Isa : int32_t { kScalar = 0, kAvx2 = 1, kAvx512 = 2, kAvx512Bf16 = 3, kAmx = 4, kNeon = 5, kNeonI8mm = 6 };
 
-// The fastest prefill kernels that `isa` allows for this precision, or null: then prefill goes through the decode
-// kernels. Defined in prefill.cpp.
+// The fastest prefill kernels that `isa` allows for this precision. Defined in prefill.cpp.
 const PrefillKernels* prefill_kernels(Isa isa, Precision precision);
 // The kernels of AMX with its instructions written out in plain code, for tests; null without AVX-512 BF16.
 const PrefillKernels* written_kernels(Precision precision);

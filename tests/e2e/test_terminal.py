@@ -108,7 +108,7 @@ def test_a_storm_of_sizes_ends_at_the_last_one(open_app: OpenApp) -> None:
     terminal.resize(40, 14)
     terminal.wait_for("● ready  ·  nano")
     terminal.resize(100, 30)
-    terminal.wait_for("nano on torch cpu")
+    terminal.wait_for("nano on native cpu")
     terminal.wait_for("what can you do?")
     quit_and_look_behind(terminal)
 

@@ -25,9 +25,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment(tmp_path: Path, cache: Path) -> dict[str, str]:
     """The environment of a user who has no settings. Answers are the likeliest ones: the same at every run."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("GPTOSS_TUI_", "XDG_", "NO_COLOR"))
-    }
+    # The size in the variables is that of the window in which the tests run, if it has one, not that of the terminals.
+    dropped = ("GPTOSS_TUI_", "XDG_", "NO_COLOR", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     return kept | {
         "HOME": str(tmp_path / "home"),
         "XDG_CACHE_HOME": str(cache),

@@ -53,7 +53,7 @@ class InstalledModel:
     name: str
     source: Source
     directory: Path | None
-    layout: Layout | None
+    layout: Layout | Literal["metal"] | None
     size: int
     problem: str | None = None
 

@@ -1,8 +1,9 @@
-"""Checkpoints on disk: one canonical set of tensors, two layouts, read memory-mapped and written as a stream."""
+"""Checkpoints on disk: one canonical set of tensors, read memory-mapped from two layouts and `metal/model.bin`."""
 
 from pathlib import Path
 
 from gptoss_tui.engine.checkpoint import reader
+from gptoss_tui.engine.checkpoint.model_bin import ModelBin, find_model_bin
 from gptoss_tui.engine.checkpoint.random_weights import RANDOM_PREFIX, random_checkpoint, random_model
 from gptoss_tui.engine.checkpoint.reader import Checkpoint
 from gptoss_tui.engine.checkpoint.tensors import TensorSpec, tensor_table
@@ -10,9 +11,14 @@ from gptoss_tui.engine.checkpoint.writer import write_checkpoint
 
 
 def open_checkpoint(directory: Path) -> Checkpoint:
-    """As `reader.open_checkpoint`; a path `random:NAME` is a model of random weights. Raises CheckpointError."""
+    """As `reader.open_checkpoint`; a path `random:NAME` is a model of random weights. Raises CheckpointError.
+
+    A directory without safetensors files may hold `model.bin`, itself or in its folder `metal/`.
+    """
     if str(directory).startswith(RANDOM_PREFIX):
         return random_model(str(directory))
+    if not reader.has_safetensors(directory) and (found := find_model_bin(directory)):
+        return ModelBin(found)
     return reader.open_checkpoint(directory)
 
 

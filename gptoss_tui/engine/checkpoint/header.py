@@ -18,11 +18,12 @@ _MAX_HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class HeaderEntry:
-    """A tensor as a file's header describes it; `nbytes` is the length of its data."""
+    """A tensor as a file's header describes it; `nbytes` is the length of its data, which begins at `offset`."""
 
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
+    offset: int
 
 
 def read_header(path: Path) -> dict[str, HeaderEntry]:
@@ -38,7 +39,7 @@ def read_header(path: Path) -> dict[str, HeaderEntry]:
                 raise CheckpointError(f"{path} is not a safetensors file")
             header = json.loads(file.read(length))
             size = path.stat().st_size
-        entries = {name: _entry(value) for name, value in header.items() if name != "__metadata__"}
+        entries = {name: _entry(value, 8 + length) for name, value in header.items() if name != "__metadata__"}
         end = 8 + length + _data_length(header[name]["data_offsets"] for name in entries)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
@@ -50,9 +51,9 @@ def read_header(path: Path) -> dict[str, HeaderEntry]:
     return entries
 
 
-def _entry(value: Any) -> HeaderEntry:
-    begin, end = value["data_offsets"]
-    return HeaderEntry(tuple(int(size) for size in value["shape"]), str(value["dtype"]), int(end) - int(begin))
+def _entry(value: Any, data: int) -> HeaderEntry:
+    begin, end = (int(offset) for offset in value["data_offsets"])
+    return HeaderEntry(tuple(int(size) for size in value["shape"]), str(value["dtype"]), end - begin, data + begin)
 
 
 def _data_length(offsets: Iterable[Sequence[int]]) -> int:

@@ -16,6 +16,8 @@ from gptoss_tui.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
+    from gptoss_tui.engine.checkpoint.reader import Raw
+
 RANDOM_PREFIX = "random:"
 """What a model's name begins with when it is to be made of random numbers, as in `random:gpt-oss-20b`."""
 
@@ -61,6 +63,14 @@ class RandomCheckpoint(Checkpoint):
         import torch
 
         return random_tensor(name, self._table[name], self._seed, "cuda" if torch.cuda.is_available() else "cpu")
+
+    def raw(self, name: str) -> Raw:
+        """As `read`, as numpy's."""
+        import torch
+
+        tensor = random_tensor(name, self._table[name], self._seed)
+        found: Raw = (tensor if tensor.dtype == torch.uint8 else tensor.view(torch.uint16)).numpy()
+        return found
 
 
 def random_model(name: str) -> RandomCheckpoint:

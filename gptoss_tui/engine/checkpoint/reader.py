@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gptoss_tui.engine.checkpoint.header import HeaderEntry, read_header
 from gptoss_tui.engine.checkpoint.tensors import StoredTensor, stored_tensors
@@ -13,7 +13,11 @@ from gptoss_tui.engine.config import Layout, ModelConfig, config_layout, read_co
 from gptoss_tui.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
+
+    Raw = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
@@ -26,10 +30,12 @@ class Checkpoint:
     `directory` holds the files, `weight_bytes` is the size of all tensors on disk.
     """
 
-    def __init__(self, directory: Path, config: ModelConfig, layout: Layout, files: Mapping[str, Path]) -> None:
+    def __init__(
+        self, directory: Path, config: ModelConfig, layout: Layout, files: Mapping[str, tuple[Path, HeaderEntry]]
+    ) -> None:
         self.directory = directory
         self.config = config
-        self.layout = layout
+        self.layout: Layout | Literal["metal"] = layout
         self._files = files
         self._handles: dict[Path, Any] = {}
         self._sources: dict[str, list[StoredTensor]] = {}
@@ -48,8 +54,26 @@ class Checkpoint:
         parts = [self._read_stored(stored.name) for stored in self._sources[name]]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    def raw(self, name: str) -> Raw:
+        """The canonical tensor `name` without torch: uint8, or uint16 for the bits of bfloat16.
+
+        Its memory is as of `read`; do not write to it.
+        """
+        import numpy as np
+
+        parts = [self._raw_stored(stored) for stored in self._sources[name]]
+        joined: Any = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return cast("Raw", joined)
+
+    def _raw_stored(self, stored: StoredTensor) -> Raw:
+        import numpy as np
+
+        path, entry = self._files[stored.name]
+        dtype = np.dtype(np.uint8 if stored.spec.dtype == "U8" else "<u2")
+        return np.memmap(path, dtype, mode="r", offset=entry.offset, shape=stored.spec.shape)
+
     def _read_stored(self, name: str) -> torch.Tensor:
-        path = self._files[name]
+        path, _ = self._files[name]
         if path not in self._handles:
             from safetensors import safe_open
 
@@ -78,7 +102,7 @@ def open_checkpoint(directory: Path) -> Checkpoint:
                 raise CheckpointError(f"tensor {name} is both in {entries[name][0]} and in {path}")
             entries[name] = (path, entry)
     _validate(found, entries, stored_tensors(config, layout))
-    return Checkpoint(found, config, layout, {name: path for name, (path, _) in entries.items()})
+    return Checkpoint(found, config, layout, entries)
 
 
 def find_checkpoint(directory: Path) -> Path:
@@ -86,12 +110,20 @@ def find_checkpoint(directory: Path) -> Path:
 
     Raises CheckpointError when neither has weights.
     """
-    places = [directory, directory / ORIGINAL_FOLDER]
-    found = [place for place in places if (place / INDEX_FILE).is_file() or any(place.glob("*.safetensors"))]
-    if found:
+    if found := _places_with_weights(directory):
         return next((place for place in found if all(path.is_file() for path in _weight_files(place))), found[0])
     what = "holds no *.safetensors files" if directory.is_dir() else "is not a directory"
     raise CheckpointError(f"{directory} {what}", hint="name the directory of a gpt-oss checkpoint")
+
+
+def has_safetensors(directory: Path) -> bool:
+    """Whether `find_checkpoint` finds weights in `directory`."""
+    return bool(_places_with_weights(directory))
+
+
+def _places_with_weights(directory: Path) -> list[Path]:
+    places = (directory, directory / ORIGINAL_FOLDER)
+    return [place for place in places if (place / INDEX_FILE).is_file() or any(place.glob("*.safetensors"))]
 
 
 def _weight_files(directory: Path) -> list[Path]:

@@ -49,8 +49,11 @@ def open_app(workspace: Path, environment: dict[str, str]) -> Iterator[OpenApp]:
     """Open `gptoss-tui` in the workspace; it is closed at the end."""
     terminals: list[Terminal] = []
 
-    def open_app(*arguments: str, size: tuple[int, int] = (100, 30)) -> Terminal:
-        terminals.append(Terminal([PROGRAM, *arguments], workspace, environment, size))
+    def open_app(*arguments: str, size: tuple[int, int] = (100, 30), stderr: str = "") -> Terminal:
+        command = [PROGRAM, *arguments]
+        if stderr:
+            command = ["sh", "-c", f'exec "$@" 2>{stderr}', "sh", *command]
+        terminals.append(Terminal(command, workspace, environment, size))
         return terminals[-1]
 
     yield open_app

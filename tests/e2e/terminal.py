@@ -94,6 +94,12 @@ class Terminal:
         """What the system says of the program: `stopped`, `sleeping`, `running`."""
         return psutil.Process(self._child.pid).status()
 
+    @property
+    def wakeups(self) -> int:
+        """How often the threads of the program went to sleep so far."""
+        threads = psutil.Process(self._child.pid).threads()
+        return sum(psutil.Process(thread.id).num_ctx_switches().voluntary for thread in threads)
+
     def blank(self) -> None:
         """Forget what was drawn, as when another program had the terminal."""
         self._screen.reset()

@@ -113,6 +113,37 @@ def test_a_storm_of_sizes_ends_at_the_last_one(open_app: OpenApp) -> None:
     quit_and_look_behind(terminal)
 
 
+def test_variables_of_a_size_and_a_redirected_stderr_do_not_matter(
+    open_app: OpenApp, environment: dict[str, str], workspace: Path
+) -> None:
+    environment |= {"COLUMNS": "50", "LINES": "10"}
+    terminal = open_app(size=(100, 30), stderr="errors.txt")
+    terminal.wait_for("nano on native cpu")
+    assert [len(line) for line in terminal.text.splitlines() if line.startswith("╭")] == [100]
+    terminal.type("!echo $COLUMNS\r")
+    terminal.wait_for("y allow once")
+    terminal.watch(1)
+    terminal.type("y")
+    terminal.wait_for(lambda text: "50" in [line.strip(" ▎") for line in text.splitlines()])
+    quit_and_look_behind(terminal)
+    assert (workspace / "errors.txt").read_text() == ""
+
+
+def test_nothing_wakes_an_app_that_nobody_touches(open_app: OpenApp) -> None:
+    terminal = open_app()
+    terminal.wait_for("nano on native cpu")
+    terminal.type("\x1b[O")  # the window lost the focus, so that no cursor blinks
+    for _ in range(30):
+        before = terminal.wakeups
+        terminal.watch(1)
+        if terminal.wakeups == before:
+            break
+    assert terminal.wakeups == before
+    terminal.type("\x1b[Itouched")
+    terminal.wait_for("│ touched ")
+    quit_and_look_behind(terminal)
+
+
 def test_the_title_says_what_happens(open_app: OpenApp) -> None:
     terminal = open_app()
     terminal.wait_for(lambda _: terminal.title == "gptoss-tui project")

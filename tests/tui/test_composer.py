@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.tui.app import GptOssApp
+from gptoss_tui.tui.widgets import composer as composer_module
 from gptoss_tui.tui.widgets.choices import ChoiceList
 from tests.tui.conftest import until
 from tests.tui.screen import composer, conversation, panel, rows, screen, status
@@ -501,3 +502,16 @@ async def test_a_message_that_comes_back_has_its_notes_and_no_attachments(worksp
         await pilot.press("up")
         await until(pilot, lambda: composer(app).text == "see @README.md ")
         assert "goes with the next message" in screen(app)
+
+
+async def test_the_cursor_of_an_untouched_composer_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composer_module, "BLINKS", 2)
+    app, _ = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        draft = composer(app)
+        await until(pilot, lambda: not draft.blink_timer._active.is_set())
+        assert draft._cursor_visible
+        await pilot.press("a")
+        assert draft.blink_timer._active.is_set()
+        await until(pilot, lambda: not draft.blink_timer._active.is_set())
+        assert draft._cursor_visible

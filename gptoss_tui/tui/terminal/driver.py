@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import selectors
+import sys
 from codecs import getincrementaldecoder
 from contextlib import suppress
+from threading import Event
 from typing import IO, Any
 
 from textual import events
@@ -21,6 +23,7 @@ ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 FOLLOW_SCHEME, IGNORE_SCHEME = "\x1b[?2031h", "\x1b[?2031l"
 CHUNK = 4096
 WAIT_SECONDS = 0.1
+"""How often the reader looks whether the rest of a sequence still comes."""
 
 
 class TerminalColours(Message):
@@ -40,7 +43,20 @@ class TerminalDriver(LinuxDriver):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._file: Any = _Output(self._file)
+        to_terminal = self._file if _is_terminal(self._file) else sys.__stdout__ or self._file
+        self._file: Any = _Output(to_terminal)  # the toolkit writes on stderr, which may go to a file
+        self.exit_event: _Ending = _Ending()
+        if self._size is None and self.input_tty:
+            self._size = self._get_terminal_size()
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """That of the window. COLUMNS and LINES, which some shells export, are of the moment at which they did."""
+        for number in (self._file.fileno(), self.fileno):
+            with suppress(OSError):
+                columns, rows = os.get_terminal_size(number)
+                if columns and rows:
+                    return columns, rows
+        return super()._get_terminal_size()
 
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]
@@ -59,16 +75,38 @@ class TerminalDriver(LinuxDriver):
             self._enable_mouse_support()  # a multiplexer that was attached again may have lost it
 
     def run_input_thread(self) -> None:
-        """Wait for input and dispatch it until the app ends."""
-        reader = _Reader(self)
+        """Wait for input and dispatch it until the app ends. Nothing wakes it while nothing comes."""
+        reader, bell = _Reader(self), self.exit_event.bell
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
+            selector.register(bell, selectors.EVENT_READ)
             while not self.exit_event.is_set():
-                if not selector.select(WAIT_SECONDS):
+                ready = [key.fd for key, _ in selector.select(WAIT_SECONDS if reader.waits else None)]
+                if bell in ready:
+                    os.read(bell, CHUNK)
+                elif not ready:
                     reader.pause()
                 elif not reader.read():
                     self.process_message(TerminalGone())
                     return
+
+
+class _Ending(Event):
+    """An event that also wakes who waits for `bell` to be readable."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bell, self._rope = os.pipe()
+
+    def set(self) -> None:
+        super().set()
+        os.write(self._rope, b".")
+
+
+def _is_terminal(file: IO[str]) -> bool:
+    with suppress(OSError, ValueError):
+        return file.isatty()
+    return False
 
 
 class _Output:
@@ -97,6 +135,11 @@ class _Reader:
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._filter = InputFilter()
         self._parser = XTermParser()
+
+    @property
+    def waits(self) -> bool:
+        """Whether what came may be the begin of something."""
+        return self._filter.holds or self._parser._timeout_time is not None
 
     def read(self) -> bool:
         """Take what is there; False when the terminal is gone."""

@@ -24,6 +24,8 @@ PLACEHOLDER = "Ask something, or say what to change"
 GROWTH = 0.4
 """How much of the screen a long draft may take; beyond that it scrolls."""
 MIN_ROWS = 5
+BLINKS = 20
+"""Half seconds until the cursor of an untouched composer stops blinking, and nothing runs any more."""
 _ELSEWHERE = ("ctrl+c", "super+c", "ctrl+d")
 """Keys that do something else where there is nothing to edit: the screen decides."""
 _EDITING_KEYS = {
@@ -105,6 +107,7 @@ class Composer(TextArea):
         self.prompts = history
         self.has_queue = False
         self.busy = False
+        self._blinks = 0
         self.listener: ComposerListener | None = None
         self.match_cursor_bracket = False
         self.own_keys = {
@@ -298,6 +301,17 @@ class Composer(TextArea):
             self.listener.changed()
 
     # Looks
+
+    def _restart_blink(self) -> None:
+        self._blinks = 0
+        super()._restart_blink()
+
+    def _toggle_cursor_blink_visible(self) -> None:
+        self._blinks += 1
+        if self._blinks < BLINKS:
+            super()._toggle_cursor_blink_visible()
+        else:
+            self._pause_blink()
 
     def on_resize(self, event: events.Resize) -> None:
         """A long draft may take a share of the screen, and scrolls beyond it."""

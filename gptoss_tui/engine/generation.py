@@ -1,17 +1,67 @@
-"""What every backend's generation shares: checked ids, chunks of a prompt, the cost of a request, scored positions."""
+"""What every backend is but for its maths: loading's first steps, prompts in chunks, reuse, the end of an answer.
+
+A backend subclasses `SequenceBackend` and says how to run tokens (`_run`), how to choose some (`_tokens`) and what
+their scores are (`_scored`).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
-from gptoss_tui.engine.types import Finished, FinishReason, ScoredPosition, Usage
+from gptoss_tui.engine.backend import ReportProgress
+from gptoss_tui.engine.checkpoint import Checkpoint, open_checkpoint
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.constraint import Walk
+from gptoss_tui.engine.grammar.matcher import new_walk
+from gptoss_tui.engine.kv_cache import KVCache
+from gptoss_tui.engine.prefix import common_prefix, prefix_digest
+from gptoss_tui.engine.types import (
+    EngineInfo,
+    EngineSpec,
+    Finished,
+    FinishReason,
+    LoadProgress,
+    PrefillProgress,
+    SamplingParams,
+    ScoredPosition,
+    Token,
+    Usage,
+)
 from gptoss_tui.errors import ContextOverflowError, EngineError
 
-if TYPE_CHECKING:
-    from torch import Tensor
+C = TypeVar("C", bound=KVCache[Any])
+S = TypeVar("S")
+
+
+def open_model(spec: EngineSpec, report: ReportProgress) -> tuple[Checkpoint, int]:
+    """The checkpoint of `spec`, and the context to load it with.
+
+    Raises CheckpointError, or EngineError for a context that the model does not have.
+    """
+    report(LoadProgress("Reading the checkpoint's headers", 0.0))
+    checkpoint = open_checkpoint(spec.checkpoint)
+    longest = checkpoint.config.max_context
+    context = longest if spec.context is None else spec.context
+    if not 1 < context <= longest:
+        raise EngineError(f"The context must be between 2 and {longest} tokens, got {context}")
+    return checkpoint, context
+
+
+def count_reads(report: ReportProgress, total: int, share: float) -> Callable[[int], None]:
+    """Takes the bytes of each read and reports all so far of `total`; they are `share` of the loading."""
+    done = 0
+
+    def on_read(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes
+        report(LoadProgress("Loading weights", share * done / total))
+
+    return on_read
 
 
 def checked_ids(token_ids: Sequence[int], vocab: int, context: int) -> list[int]:
@@ -73,16 +123,162 @@ class Meter:
         return Finished(reason, usage)
 
 
-def score_rows(logits: Tensor, following: Sequence[int], top: int) -> list[ScoredPosition]:
-    """Scored positions of logits [P, V]; `following` are the ids after them, one fewer at the end of the input."""
-    import torch
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a backend is made of, for `EngineInfo`."""
 
-    from gptoss_tui.engine.sampling import top_alternatives
+    model: str
+    backend: str
+    device: str
+    dtype: str
+    weight_bytes: int
 
-    logprobs = torch.log_softmax(logits, dim=-1)
-    scored = []
-    for row, logprob in enumerate(logprobs):
-        after = following[row] if row < len(following) else None
-        value = None if after is None else float(logprob[after])
-        scored.append(ScoredPosition(after, value, top_alternatives(logprob, top)))
-    return scored
+
+class SequenceBackend(ABC, Generic[C, S]):
+    """A `Backend` of one sequence at a time, whose keys and values stay for the next request.
+
+    It is in a cache of type C. A run of tokens leaves an S: what the next one is chosen from, such as hidden states.
+    """
+
+    def __init__(self, config: ModelConfig, cache: C, chunk: int, loaded: Loaded) -> None:
+        self.config = config
+        self._cache = cache
+        self._chunk = chunk
+        self._loaded = loaded
+
+    @abstractmethod
+    def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> S | None:
+        """Run at most `chunk` tokens after what is cached, and commit them.
+
+        Polls `cancelled` before, and if it can on the way. None when that said so: nothing of `ids` counts then.
+        """
+
+    @abstractmethod
+    def _tokens(
+        self, after: S, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
+    ) -> Iterator[Token]:
+        """Choose up to `limit` tokens that follow `after`. Ends early where `cancelled`, polled for each, says so.
+
+        A token is run and committed when the next one is asked for. `walk` has advanced by then.
+        """
+
+    @abstractmethod
+    def _scored(self, after: S, following: Sequence[int], top: int) -> list[ScoredPosition]:
+        """Scores of every token of a run; `following` are the ids after them, one fewer at the end of the input."""
+
+    def _computing(self) -> AbstractContextManager[object]:
+        """What has to be around work on the cache and runs of a chunk."""
+        return nullcontext()
+
+    def info(self) -> EngineInfo:
+        """What is loaded. `kv_bytes_per_token` is what a further token adds; sliding layers have a fixed size."""
+        config, cache, loaded = self.config, self._cache, self._loaded
+        return EngineInfo(
+            model=loaded.model,
+            backend=loaded.backend,
+            device=loaded.device,
+            dtype=loaded.dtype,
+            num_layers=config.num_hidden_layers,
+            num_experts=config.num_experts,
+            vocab_size=config.vocab_size,
+            context=cache.context,
+            weight_bytes=loaded.weight_bytes,
+            kv_bytes_per_token=cache.bytes_per_token,
+            cached_tokens=cache.length,
+            kept_prefixes=cache.kept,
+        )
+
+    def generate(
+        self, token_ids: Sequence[int], params: SamplingParams, cancelled: Callable[[], bool]
+    ) -> Iterator[PrefillProgress | Token | Finished]:
+        """See `Backend.generate`. Raises ContextOverflowError and EngineError at once, before anything runs."""
+        prompt = checked_prompt(token_ids, self.config.vocab_size, self._cache.context)
+        return self._generate(prompt, params, cancelled)
+
+    def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
+        """See `Backend.score`. Raises ContextOverflowError and EngineError before anything runs."""
+        ids = checked_ids(token_ids, self.config.vocab_size, self._cache.context)
+        positions: list[ScoredPosition] = []
+        with self._computing():
+            self._cache.rewind(0)
+            for chunk in chunks(ids, 0, self._chunk, 0):
+                after = self._run(chunk, never)
+                assert after is not None
+                following = ids[len(positions) + 1 : len(positions) + 1 + len(chunk)]
+                positions += self._scored(after, following, top)
+            self._cache.rewind(0)
+        return positions
+
+    def close(self) -> None:
+        """Free the memory of the weights and the cache. Idempotent; nothing else may be called after it."""
+        vars(self).clear()
+
+    def _generate(
+        self, prompt: list[int], params: SamplingParams, cancelled: Callable[[], bool]
+    ) -> Iterator[PrefillProgress | Token | Finished]:
+        started = time.perf_counter()
+        cache = self._cache
+        kept = min(params.keep_prefix, len(prompt))
+        meter = Meter(len(prompt), self._reuse(prompt, kept), started)
+        after: S | None = None
+        for chunk in chunks(prompt, meter.cached, self._chunk, kept):
+            with self._computing():
+                after = self._run(chunk, cancelled)
+                if after is not None and cache.length == kept:
+                    cache.keep(kept)
+            if after is None:
+                yield meter.finish("cancelled")
+                return
+            meter.prefilled += len(chunk)
+            yield PrefillProgress(len(prompt), cache.length, meter.cached)
+        assert after is not None  # the loop ran: something of the prompt is not cached
+        with self._computing():
+            # Here the next prompts branch off. The last token is run again by them, for its logits.
+            cache.mark(len(prompt) - 1)
+        meter.prefilled_at = time.perf_counter()
+        yield from self._answer(after, params, cancelled, meter)
+
+    def _reuse(self, prompt: list[int], kept: int) -> int:
+        """Make the sequence a beginning of `prompt`, the longest that is known; its length.
+
+        The first `kept` tokens are in use again, if they are kept already.
+        """
+        cache = self._cache
+        with self._computing():
+            # At least one token has to run for there to be logits.
+            cache.rewind(min(common_prefix(prompt, cache.tokens), len(prompt) - 1))
+            cached = cache.restore(prompt)
+            if prefix_digest(prompt[:kept]) in cache.kept:
+                cache.keep(kept)
+        return cached
+
+    def _answer(
+        self, after: S, params: SamplingParams, cancelled: Callable[[], bool], meter: Meter
+    ) -> Iterator[Token | Finished]:
+        """Tokens that follow `after`, until something ends them."""
+        room = self._cache.context - meter.prompt
+        limit = room if params.max_tokens is None else min(room, params.max_tokens)
+        walk = new_walk(params)
+        if walk and walk.paused:
+            yield meter.finish("paused")
+            return
+        for token in self._tokens(after, params, limit, cancelled, walk):
+            if walk:
+                walk.advance(token.id)
+            meter.generated += 1
+            yield token
+            if token.id in params.stop_token_ids:
+                yield meter.finish("stop")
+                return
+            if walk and walk.paused:
+                yield meter.finish("paused")
+                return
+            if meter.generated == limit:
+                yield meter.finish("length" if limit == params.max_tokens else "context")
+                return
+        yield meter.finish("cancelled")
+
+
+def never() -> bool:
+    """Nobody cancels."""
+    return False

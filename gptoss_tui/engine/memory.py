@@ -1,8 +1,6 @@
 """What a model needs in memory and what this machine has, known before anything is allocated.
 
-What the weights take is common to all engines; what a context takes is up to the engine (`Needs`). The needs here are
-those of the torch engine: full layers keep every token, sliding layers keep their window, a chunk, and now and then a
-snapshot for going back. A few beginnings of prompts are kept beside that.
+What the weights take is common to all engines; what a context takes is up to the engine (`Needs`).
 """
 
 from __future__ import annotations
@@ -11,36 +9,16 @@ import re
 import subprocess
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gptoss_tui.engine.checkpoint.tensors import tensor_table
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.needs import Needs
+from gptoss_tui.engine.torch.memory import TORCH_NEEDS
 from gptoss_tui.engine.types import Dtype
 from gptoss_tui.errors import MemoryPlanError
-
-# What the torch engine works with; tests/engine/test_memory.py holds the two together.
-PREFILL_CHUNK = 512
-SNAPSHOT_INTERVAL = 1024
-MAX_MARKS = 16
-MAX_KEPT = 3
-KEPT_TOKENS = 6144
-SCORE_TILE = 1 << 26
-SCORE_ROWS = 64
-
-_RUNTIME_BYTES = 620_000_000
-"""Resident size of a process with torch imported, its threads' buffers, and oneDNN's compiled products; measured."""
-
-_DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What an engine needs beside the weights, in bytes: functions of model, context in tokens, and dtype."""
-
-    kv_bytes: Callable[[ModelConfig, int, Dtype], int]
-    scratch_bytes: Callable[[ModelConfig, int, Dtype], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,34 +112,6 @@ def _widened_bytes(config: ModelConfig, dtype: Dtype) -> int:
         return 0
     table = tensor_table(config)
     return sum(spec.nbytes for name, spec in table.items() if spec.dtype == "BF16" and name != "embedding.weight")
-
-
-def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    """Keys and values of `context` tokens: full layers, the buffer of the sliding ones, snapshots, kept prefixes."""
-    layer_token = 2 * config.kv_width * _DTYPE_BYTES[dtype]
-    sliding, past = config.num_sliding_layers, config.sliding_window - 1
-    snapshots = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context) + MAX_KEPT
-    slots = past + PREFILL_CHUNK + min(past, context) * snapshots
-    held = context + min(KEPT_TOKENS, MAX_KEPT * context)
-    return layer_token * ((config.num_hidden_layers - sliding) * held + sliding * slots)
-
-
-def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    """The largest temporaries: activations of a chunk, scores of a tile, a token's experts unpacked, logits.
-
-    Not all are alive at once; an engine's allocator keeps much of what was freed, so they are added up.
-    """
-    size = _DTYPE_BYTES[dtype]
-    widths = 4 * config.hidden_size + 2 * config.qkv_width + 3 * config.intermediate_size * config.experts_per_token
-    activations = PREFILL_CHUNK * widths * size
-    scores = min(SCORE_TILE, PREFILL_CHUNK * config.num_attention_heads * context) * (3 * size + 4)
-    unpacked = config.experts_per_token * 2 * config.intermediate_size * config.hidden_size * (size + 2)
-    logits = 2 * SCORE_ROWS * config.vocab_size * 4
-    rope = context * config.head_dim * size
-    return _RUNTIME_BYTES + activations + scores + unpacked + logits + rope
-
-
-TORCH_NEEDS = Needs(_kv_bytes, _scratch_bytes)
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -7,6 +7,7 @@ look at as few of the largest values as they need.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenState
-from gptoss_tui.engine.types import SamplingParams, Token
+from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
 from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS as USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
 
@@ -74,6 +75,22 @@ def top_alternatives(logprobs: Tensor, count: int) -> tuple[tuple[int, float], .
         return ()
     values, ids = logprobs.topk(min(count, logprobs.shape[0]))
     return tuple(zip(ids.tolist(), values.tolist(), strict=True))
+
+
+def score_states(
+    states: Tensor, logits: Callable[[Tensor], Tensor], following: Sequence[int], top: int, rows: int
+) -> list[ScoredPosition]:
+    """What the model says after each of `states` [T, H], of which `logits` makes float32 [P, V] for up to `rows`.
+
+    `following` are the ids after them, one fewer at the end of the input.
+    """
+    scored: list[ScoredPosition] = []
+    for part in torch.split(states, rows):
+        for logprobs in torch.log_softmax(logits(part), dim=-1):
+            after = following[len(scored)] if len(scored) < len(following) else None
+            value = None if after is None else float(logprobs[after])
+            scored.append(ScoredPosition(after, value, top_alternatives(logprobs, top)))
+    return scored
 
 
 def _choose_in(state: TokenState, logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:

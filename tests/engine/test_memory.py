@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptoss_tui.engine import memory
 from gptoss_tui.engine.checkpoint import tensor_table
 from gptoss_tui.engine.checkpoint.random_weights import random_tensor
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
+from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT, MAX_MARKS
 from gptoss_tui.engine.memory import available_memory, check, gigabytes, parse_vm_stat, plan
-from gptoss_tui.engine.torch import backend, kv_cache, model
 from gptoss_tui.engine.torch.kv_cache import KVCache
+from gptoss_tui.engine.torch.memory import PREFILL_CHUNK
 from gptoss_tui.engine.torch.weights import load_weights
 from gptoss_tui.engine.types import Dtype
 from gptoss_tui.errors import MemoryPlanError
@@ -30,37 +30,27 @@ def weight_bytes(config: ModelConfig) -> int:
     return sum(spec.nbytes for spec in tensor_table(config).values())
 
 
-def test_the_plan_and_the_torch_engine_work_with_the_same_sizes() -> None:
-    assert memory.PREFILL_CHUNK == backend.PREFILL_CHUNK
-    assert memory.SCORE_ROWS == backend.SCORE_ROWS
-    assert memory.SCORE_TILE == model.SCORE_TILE
-    assert memory.SNAPSHOT_INTERVAL == kv_cache.SNAPSHOT_INTERVAL
-    assert memory.MAX_MARKS == kv_cache.MAX_MARKS
-    assert memory.MAX_KEPT == kv_cache.MAX_KEPT
-    assert memory.KEPT_TOKENS == kv_cache.KEPT_TOKENS
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("context", [5, 100, 3000])
 def test_planned_kv_bytes_are_the_most_that_the_cache_takes(context: int, dtype: Dtype) -> None:
-    cache = KVCache(TINY, context, memory.PREFILL_CHUNK, DTYPES[dtype], torch.device("cpu"))
-    for first in range(memory.MAX_KEPT):
-        length = min(context, memory.KEPT_TOKENS // memory.MAX_KEPT)
+    cache = KVCache(TINY, context, PREFILL_CHUNK, DTYPES[dtype], torch.device("cpu"))
+    for first in range(MAX_KEPT):
+        length = min(context, KEPT_TOKENS // MAX_KEPT)
         cache.rewind(0)
-        for start in range(0, length, memory.PREFILL_CHUNK):
-            step = min(memory.PREFILL_CHUNK, length - start)
+        for start in range(0, length, PREFILL_CHUNK):
+            step = min(PREFILL_CHUNK, length - start)
             cache.reserve(step)
             cache.commit([first] * step)
         cache.keep(length)
     cache.rewind(0)
     while cache.length < context:
-        step = min(memory.PREFILL_CHUNK if cache.length < context - 100 else 1, context - cache.length)
+        step = min(PREFILL_CHUNK if cache.length < context - 100 else 1, context - cache.length)
         cache.reserve(step)
         cache.commit([0] * step)
         cache.mark(cache.length)
     planned = plan(TINY, weight_bytes(TINY), context, dtype).kv_cache
     # Prompts that end where a snapshot is due share it.
-    assert planned - 2 * memory.MAX_MARKS * cache.bytes_per_token * TINY.sliding_window <= cache.nbytes <= planned
+    assert planned - 2 * MAX_MARKS * cache.bytes_per_token * TINY.sliding_window <= cache.nbytes <= planned
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -18,14 +18,12 @@ from torch import Tensor
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
 from gptoss_tui.engine.torch.expert_cache import ExpertCache
 from gptoss_tui.engine.torch.kv_cache import KVCache
+from gptoss_tui.engine.torch.memory import SCORE_TILE
 from gptoss_tui.engine.torch.weights import LayerWeights, ModelWeights
 
 # Bytes. One token through a smaller layer is over before a second thread has woken up: nano, with 2.5 MB a layer, takes
 # 12 to 15 ms for its layers on one thread and 15 to 21 on two (AMD EPYC), and leaves the other core to the front.
 SMALL_LAYER = 8 << 20
-
-# Scores of one tile of queries: 64 Mi elements, 256 MiB in float32, whatever the context.
-SCORE_TILE = 1 << 26
 
 
 def rms_norm(x: Tensor, scale: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.memory import KEPT_TOKENS, MAX_KEPT, MAX_MARKS, SNAPSHOT_INTERVAL, Needs
+from gptoss_tui.engine.needs import DTYPE_BYTES, Needs, kv_bytes
 from gptoss_tui.engine.types import Dtype
 
 PREFILL_CHUNK = 2048
@@ -18,8 +18,6 @@ SCORE_ROWS = 64
 _LIBRARIES = 400_000_000
 """Code of kernels, workspaces of the vendor's library, captured steps, and what an allocator cannot give back."""
 
-_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
-
 
 def ring_slots(config: ModelConfig, chunk: int) -> int:
     """Slots of a sliding layer: a power of two that holds the window and a chunk behind it."""
@@ -32,19 +30,13 @@ def segment_slots(context: int) -> int:
 
 
 def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    """Whole segments of the full layers, rings of the sliding ones, snapshots, kept prefixes."""
-    layer_token = 2 * config.kv_width * _BYTES[dtype]
-    sliding, past = config.num_sliding_layers, config.sliding_window - 1
-    segment = segment_slots(context)
-    held = -(-context // segment) * segment + min(KEPT_TOKENS, MAX_KEPT * context)
-    snapshots = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context) + MAX_KEPT
-    slots = ring_slots(config, min(PREFILL_CHUNK, context)) + min(past, context) * snapshots
-    return layer_token * ((config.num_hidden_layers - sliding) * held + sliding * slots)
+    slots = ring_slots(config, min(PREFILL_CHUNK, context))
+    return kv_bytes(config, context, dtype, slots=slots, segment=segment_slots(context))
 
 
 def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
     """A chunk's activations, logits, rotary tables, and a layer's experts twice while they are repacked."""
-    size, chunk = _BYTES[dtype], min(PREFILL_CHUNK, context)
+    size, chunk = DTYPE_BYTES[dtype], min(PREFILL_CHUNK, context)
     hidden, top = config.hidden_size, config.experts_per_token
     widths = 3 * hidden + config.qkv_width + 2 * config.query_width + top * (config.intermediate_size + hidden)
     activations = chunk * (widths * size + 2 * hidden * 4)

@@ -97,11 +97,11 @@ def test_the_cached_prefix_is_used_again(backend: NativeBackend, torch_backend: 
 def test_going_back_behind_the_window(backend: NativeBackend, torch_backend: TorchBackend, cut: int) -> None:
     """The window is 8 tokens: what was forgotten of it is made again, or comes from the mark at the prompt's end."""
     long = [(7 * n) % 300 for n in range(40)]
-    backend.model.chunk, before = 5, backend.model.chunk
+    backend._chunk, before = 5, backend._chunk
     run(backend, long, GREEDY)
     branch = [*long[:cut], 250, 251]
     ours, _, _ = run(backend, branch, GREEDY)
-    backend.model.chunk = before
+    backend._chunk = before
     assert ids(ours) == ids(run(torch_backend, branch, GREEDY)[0])
 
 

@@ -144,7 +144,7 @@ def test_scores_are_those_of_the_torch_engine(
 @torch.inference_mode()
 def test_drawing_follows_the_distribution(backend: TritonBackend) -> None:
     """Frequencies of the first token against the softmax at temperature 0.7; a forbidden id never comes."""
-    state, steps = backend._run(PROMPT)[-1], backend._steps
+    state, steps = backend._run(PROMPT, lambda: False)[-1], backend._steps
     logits = steps.first_logits(state).clone()
     forbidden = int(logits.argmax())
     params = SamplingParams(temperature=0.7, logit_bias={forbidden: -1e9})

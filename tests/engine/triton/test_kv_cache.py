@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gptoss_tui.engine.triton import kv_cache, memory
+from gptoss_tui.engine import kv_cache
+from gptoss_tui.engine.triton import memory
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from tests.engine.triton.conftest import SHAPES
 

@@ -1,0 +1,33 @@
+"""What an engine needs in memory beside the weights: the shape of the answer, and the part that all engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT, MAX_MARKS, SNAPSHOT_INTERVAL
+from gptoss_tui.engine.types import Dtype
+
+DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an engine needs beside the weights, in bytes: functions of model, context in tokens, and dtype."""
+
+    kv_bytes: Callable[[ModelConfig, int, Dtype], int]
+    scratch_bytes: Callable[[ModelConfig, int, Dtype], int]
+
+
+def kv_bytes(config: ModelConfig, context: int, dtype: Dtype, *, slots: int, segment: int = 1) -> int:
+    """The most that a `KVCache` of `context` tokens takes, with all its snapshots and kept prefixes.
+
+    `slots` are the tokens that a sliding layer has room for; full layers grow by `segment` tokens.
+    """
+    layer_token = 2 * config.kv_width * DTYPE_BYTES[dtype]
+    sliding, past = config.num_sliding_layers, config.sliding_window - 1
+    windows = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context) + MAX_KEPT
+    held = -(-context // segment) * segment + min(KEPT_TOKENS, MAX_KEPT * context)
+    full = (config.num_hidden_layers - sliding) * held
+    return layer_token * (full + sliding * (slots + min(past, context) * windows))

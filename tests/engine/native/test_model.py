@@ -12,7 +12,7 @@ import pytest
 
 from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import ISA_VARIABLE, available
-from gptoss_tui.engine.native.model import rope_frequencies
+from gptoss_tui.engine.rope import rope_frequencies
 from gptoss_tui.engine.torch import model as torch_model
 from gptoss_tui.engine.types import Dense, Dtype, EngineSpec
 from tests.conformance.runs import float32_model, run_chunks

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from platformdirs import user_config_path
 
 from gptoss_tui.engine.dtype import Dense, Dtype
+from gptoss_tui.engine.remote.address import remote_name
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.effort import EFFORTS, Effort
 
@@ -110,6 +111,11 @@ class Settings:
     keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def is_nano(self) -> bool:
+        """Whether the model is the built-in one, here or on a server that is said to have it."""
+        return "nano" in (self.model, remote_name(self.model))
+
+    @property
     def compacts_at(self) -> int:
         """The share of the context, in percent, from which on a conversation is compacted; 0 never.
 
@@ -117,7 +123,7 @@ class Settings:
         """
         if self.compact_at is not None:
             return self.compact_at
-        return 0 if self.model == "nano" else COMPACT_AT
+        return 0 if self.is_nano else COMPACT_AT
 
     @property
     def reasoning_tokens(self) -> dict[Effort, int]:
@@ -131,7 +137,7 @@ class Settings:
     @property
     def offers_shell(self) -> bool:
         """Whether the model is told about the shell."""
-        return self.model != "nano" if self.shell is None else self.shell
+        return not self.is_nano if self.shell is None else self.shell
 
     @property
     def grounds_patches(self) -> bool:
@@ -139,18 +145,31 @@ class Settings:
 
         It was measured with nano alone: a model that knows better than to repeat a line wrongly may mean another file.
         """
-        return self.model == "nano" if self.grounded_patches is None else self.grounded_patches
+        return self.is_nano if self.grounded_patches is None else self.grounded_patches
 
     @property
     def offers_edit_file(self) -> bool:
         """Whether the model is told about `edit_file` beside `apply_patch`."""
-        return self.model != "nano" and self.apply_patch if self.edit_file is None else self.edit_file
+        return not self.is_nano and self.apply_patch if self.edit_file is None else self.edit_file
 
     def engine_spec(self) -> EngineSpec:
-        """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory."""
+        """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory.
+
+        UsageError where `model` is a server's address that cannot be, or is to run on a backend of this machine.
+        """
         from gptoss_tui.engine.catalog import NANO, published_model, resolve_model
+        from gptoss_tui.engine.remote.address import BACKEND, is_address, parse_address
         from gptoss_tui.engine.types import EngineSpec
 
+        if is_address(self.model):
+            parse_address(self.model)
+            if self.backend not in ("auto", BACKEND):
+                raise UsageError(
+                    f"The backend {self.backend} runs models of this machine, and {self.model} is a server"
+                )
+            return EngineSpec(Path(), BACKEND, context=self.context, name=remote_name(self.model), url=self.model)
+        if self.backend == BACKEND:
+            raise UsageError("The backend remote needs a server", hint="--model http://HOST:PORT/v1 or .../v1#NAME")
         named = self.model == NANO or published_model(self.model)
         return EngineSpec(
             checkpoint=resolve_model(self.model),

@@ -33,9 +33,6 @@ from gptoss_tui.tools.shell.tool import ShellTool
 from gptoss_tui.tools.workspace import open_workspace
 from gptoss_tui.undo import UndoStore
 
-_DEFAULT_TEMPERATURES = {"nano": 0.0}
-"""Models whose best temperature is not gpt-oss's 1.0: a model as small as nano must not guess."""
-
 
 def build_agent(
     settings: Settings,
@@ -81,8 +78,11 @@ def build_agent(
 
 
 def default_sampling(settings: Settings) -> SamplingParams:
-    """How to choose tokens where nobody says otherwise: the settings over what is best for the model."""
-    return settings.sampling(_DEFAULT_TEMPERATURES.get(settings.model, 1.0))
+    """How to choose tokens where nobody says otherwise: the settings over what is best for the model.
+
+    gpt-oss is made for 1.0; a model as small as nano must not guess.
+    """
+    return settings.sampling(0.0 if settings.is_nano else 1.0)
 
 
 def build_limits(settings: Settings) -> Limits:
@@ -124,7 +124,7 @@ def build_registry(
         patches = next((tool for tool in functions if tool.name == APPLY_PATCH.name), None)
         functions = (*functions, ShellTool(workspace, patches))
     # The built-in model was trained with a fixed set of tools, and is too small to learn others from their words.
-    connected = () if settings.model == "nano" else mcp_servers((*load_servers(), *servers))
+    connected = () if settings.is_nano else mcp_servers((*load_servers(), *servers))
     return ToolRegistry(functions, builtin, connected)
 
 

@@ -20,7 +20,7 @@ async def read_ahead(engine: Engine, beginnings: Iterable[Sequence[int]], stop: 
     Raises EngineError.
     """
     info = await engine.info()
-    if info is None:
+    if info is None or not info.masks:  # a server's time is not ours to spend
         return
     began = time.monotonic()
     for tokens in beginnings:

@@ -48,6 +48,6 @@ async def _serve(settings: Settings) -> None:
     reader, writer = await open_stdio()
     from gptoss_tui.acp.server import serve
     from gptoss_tui.acp.transport import LineTransport
-    from gptoss_tui.engine.worker.client import EngineClient
+    from gptoss_tui.agent.engines import open_engine
 
-    await serve(settings, LineTransport(reader, writer), EngineClient)
+    await serve(settings, LineTransport(reader, writer), open_engine)

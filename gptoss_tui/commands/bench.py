@@ -17,8 +17,7 @@ from gptoss_tui.errors import EngineError, UsageError
 if TYPE_CHECKING:
     from gptoss_tui.commands.machine import Machine
     from gptoss_tui.engine.config import ModelConfig
-    from gptoss_tui.engine.types import EngineInfo, EngineSpec, Usage
-    from gptoss_tui.engine.worker.client import EngineClient
+    from gptoss_tui.engine.types import Engine, EngineInfo, EngineSpec, Usage
 
 PROMPT_TOKENS = (128, 1024, 4096)
 MAX_TOKENS = 64
@@ -150,7 +149,7 @@ def _config(spec: EngineSpec) -> ModelConfig:
     return open_checkpoint(spec.checkpoint).config
 
 
-async def _generate(engine: EngineClient, info: EngineInfo, length: int, max_tokens: int) -> tuple[float, Usage]:
+async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: int) -> tuple[float, Usage]:
     """Seconds to the first token after a random prompt of `length` ids, as the front sees it, and the usage."""
     from gptoss_tui.engine.types import Finished, SamplingParams, TokenBatch
 

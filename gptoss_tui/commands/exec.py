@@ -114,7 +114,7 @@ def _schema(file: str | None, settings: Settings) -> AnswerSchema | None:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The schema cannot be read: {error}") from error
     # nano was never told about forms of answers, and loses its way when it is.
-    return read_answer_schema(text, told=settings.model != "nano")
+    return read_answer_schema(text, told=not settings.is_nano)
 
 
 async def _exec(

@@ -6,6 +6,7 @@ import argparse
 import codecs
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,7 +134,9 @@ class Printer:
 
 
 def _as_json(token: Token, text: str) -> dict[str, Any]:
-    return {"id": token.id, "text": text, "logprob": token.logprob, "top": [list(pair) for pair in token.top]}
+    """JSON has no NaN: what a server does not tell is null."""
+    logprob = None if math.isnan(token.logprob) else token.logprob
+    return {"id": token.id, "text": text, "logprob": logprob, "top": [list(pair) for pair in token.top]}
 
 
 def _cost(finished: Finished) -> str:

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING
 from gptoss_tui.sanitize import to_terminal_line
 
 if TYPE_CHECKING:
-    from gptoss_tui.engine.types import EngineInfo, EngineSpec
-    from gptoss_tui.engine.worker.client import EngineClient
+    from gptoss_tui.engine.types import Engine, EngineInfo, EngineSpec
 
 
 @asynccontextmanager
-async def loaded_engine(spec: EngineSpec) -> AsyncIterator[tuple[EngineClient, EngineInfo]]:
-    """Load `spec` in a worker that ends with the block. Raises what `EngineClient.load` raises."""
-    from gptoss_tui.engine.worker.client import EngineClient
+async def loaded_engine(spec: EngineSpec) -> AsyncIterator[tuple[Engine, EngineInfo]]:
+    """Load `spec` in an engine that ends with the block. Raises what `Engine.load` raises."""
+    from gptoss_tui.agent.engines import open_engine
 
-    engine = EngineClient(spec)
+    engine = open_engine(spec)
     try:
         yield engine, await _load(engine)
     finally:
         await engine.close()
 
 
-async def _load(engine: EngineClient) -> EngineInfo:
+async def _load(engine: Engine) -> EngineInfo:
     info = None
     try:
         async for progress in engine.load():

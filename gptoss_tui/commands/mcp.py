@@ -144,12 +144,12 @@ def _groups(text: str) -> tuple[Group, ...]:
 async def _serve(settings: Settings, groups: tuple[Group, ...], approve: str, port: int | None) -> None:
     # Before anything else comes in that might print: stdout is the protocol's.
     streams = await open_stdio() if port is None else None
+    from gptoss_tui.agent.engines import open_engine
     from gptoss_tui.engine.shared import SharedEngine
-    from gptoss_tui.engine.worker.client import EngineClient
     from gptoss_tui.mcp_server.server import Sessions, serve_stdio
     from gptoss_tui.mcp_server.session import HostSession
 
-    engine = SharedEngine(EngineClient)
+    engine = SharedEngine(open_engine)
     sessions = Sessions(lambda: HostSession(settings, engine, approve))
     HostSession(settings, engine, approve)  # what is wrong with the settings shows before a host comes
     try:

@@ -106,8 +106,8 @@ def run(args: argparse.Namespace) -> int:
 
 def build_service(settings: Settings, args: argparse.Namespace) -> Service:
     """The service that settings and flags describe, not loaded yet."""
+    from gptoss_tui.agent.engines import open_engine
     from gptoss_tui.agent.factory import default_sampling
-    from gptoss_tui.engine.worker.client import EngineClient
     from gptoss_tui.harmony.tokenizer import load_tokenizer
     from gptoss_tui.server.gate import Gate
     from gptoss_tui.server.host import EngineHost
@@ -122,9 +122,9 @@ def build_service(settings: Settings, args: argparse.Namespace) -> Service:
         store.tidy()
     repeated = settings.repeated_tokens if settings.runaways != "off" else 0
     return Service(
-        EngineHost(EngineClient(spec), load_tokenizer()),
+        EngineHost(open_engine(spec), load_tokenizer()),
         Gate(waiting=args.max_waiting),
-        names_of(settings.model, args.alias),
+        names_of(spec.name or settings.model, args.alias),
         Defaults(default_sampling(settings), repeated),
         settings.reasoning_effort,
         store,

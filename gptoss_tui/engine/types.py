@@ -68,7 +68,8 @@ class EngineSpec:
 
     `backend` "auto" takes the fastest one that this machine has. `context` None is all that the model has and memory
     holds. `name` is what people call the model, by default the name of its directory. `dense` is for the CPU engine,
-    which is exact in float32 anyway; `drafts` lets a step of the Triton engine run several tokens.
+    which is exact in float32 anyway; `drafts` lets a step of the Triton engine run several tokens. With a `url` the
+    model is on a server (`engine.remote`), and of the rest only `context` and `name` count.
     """
 
     checkpoint: Path
@@ -80,12 +81,14 @@ class EngineSpec:
     name: str = ""
     dense: Dense = "int8"
     drafts: bool = False
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What is loaded. Sizes in bytes, context in tokens. `kept_prefixes` are digests (`engine.prefix`) of what is kept
-    beside the sequence, the one used last at the end.
+    beside the sequence, the one used last at the end. Without `masks` no constraint can be enforced and no
+    prefix kept: the model is on a server. What a server does not tell is 0.
     """
 
     model: str
@@ -100,6 +103,7 @@ class EngineInfo:
     kv_bytes_per_token: int
     cached_tokens: int = 0
     kept_prefixes: tuple[str, ...] = ()
+    masks: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,13 +209,13 @@ def run_plain(settings: Settings, prompt: str | None = None, resume: str | None 
 
 
 async def _run(settings: Settings, prompt: str | None, resume: str | None, console: Console) -> int:
+    from gptoss_tui.agent.engines import open_engine
     from gptoss_tui.agent.factory import build_agent
-    from gptoss_tui.engine.worker.client import EngineClient
     from gptoss_tui.harmony.tokenizer import load_tokenizer
 
     console.say("gptoss-tui, plain mode. /help lists what can be typed.")
     console.say(f"Workspace: {settings.workspace}")
-    engine = EngineClient(settings.engine_spec())
+    engine = open_engine(settings.engine_spec())
     try:
         await _load(engine, console, settings.model)
         agent = build_agent(settings, engine, load_tokenizer())

@@ -233,14 +233,14 @@ class LocalBackend:
         return await sandbox_in_use(self._settings)
 
     def connect(self) -> Engine:
-        """The client of the engine's worker. Raises ModelNotFoundError.
+        """The engine: a worker, or a server's. Raises ModelNotFoundError, UsageError.
 
         The first frame is out, so the garbage collector works again, without what the start has left for good.
         """
         garbage.begin()
-        from gptoss_tui.engine.worker.client import EngineClient
+        from gptoss_tui.agent.engines import open_engine
 
-        return EngineClient(self._settings.engine_spec())
+        return open_engine(self._settings.engine_spec())
 
     def build_agent(self, engine: Engine) -> AgentPort:
         """The agent on `engine`, with the tokenizer."""

@@ -1,0 +1,188 @@
+"""OpenAI's `/v1/completions`: token ids both ways (vLLM, SGLang, our own server), or text both ways (LM Studio)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gptoss_tui.engine.remote.dialect import (
+    Ended,
+    Exchange,
+    Reading,
+    TextForm,
+    checked_token,
+    count,
+    number,
+    plain_tokens,
+)
+from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
+from gptoss_tui.errors import EngineError
+
+PATH = "/v1/completions"
+_ID = "token_id:"
+_ENDED: Mapping[str, Ended] = {"stop": "stop", "length": "length", "eos": "stop", "eos_token": "stop"}
+
+
+class TokenCompletions:
+    """Ids in, ids out. What the model reads and writes is exactly what the conversation has."""
+
+    name = "token ids"
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+        body = common_body(self._model, params, room) | {
+            "prompt": prompt,
+            "return_token_ids": True,
+            "skip_special_tokens": False,
+            "add_special_tokens": False,
+            "stop_token_ids": list(params.stop_token_ids),
+            "ignore_eos": not params.stop_token_ids,
+        }
+        if params.top_logprobs:
+            body |= {"logprobs": params.top_logprobs, "return_tokens_as_token_ids": True}
+        return _TokenExchange(body, params)
+
+    def score_body(self, token_ids: list[int], top: int) -> tuple[str, dict[str, Any]]:
+        return PATH, {
+            "model": self._model,
+            "prompt": token_ids,
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "add_special_tokens": False,
+            "prompt_logprobs": top,
+            "logprobs": top,
+            "return_tokens_as_token_ids": True,
+        }
+
+    def read_scores(self, reply: Mapping[str, Any], token_ids: list[int], top: int) -> list[ScoredPosition]:
+        choice = _choice(reply)
+        told = choice.get("prompt_logprobs")
+        if not isinstance(told, list) or len(told) != len(token_ids):
+            raise EngineError(
+                "The server does not tell the probabilities of a prompt",
+                hint="vLLM does (`prompt_logprobs`); otherwise score with a model on this machine",
+            )
+        scored = []
+        for following, entry in zip(token_ids[1:], told[1:], strict=True):
+            known = {checked_token(int(key)): number(_logprob(value)) for key, value in (entry or {}).items()}
+            ranked = sorted(known.items(), key=lambda pair: -pair[1])[:top]
+            scored.append(ScoredPosition(following, known.get(following), tuple(ranked)))
+        _, alternatives = _logprobs(choice, 1)
+        return [*scored, ScoredPosition(None, None, alternatives[0][:top])]
+
+
+class _TokenExchange:
+    def __init__(self, body: dict[str, Any], params: SamplingParams) -> None:
+        self.path, self.body = PATH, body
+        self._stops = params.stop_token_ids
+
+    def read(self, event: Mapping[str, Any]) -> Reading:
+        cached = cached_tokens(event)
+        choice = _choice(event)
+        token_ids = [checked_token(token) for token in choice.get("token_ids") or ()]
+        ended = _ENDED.get(choice.get("finish_reason") or "")
+        # SGLang may keep the token that ended a text, and names it instead.
+        stop = choice.get("stop_reason", choice.get("matched_stop"))
+        if ended == "stop" and type(stop) is int and stop in self._stops and token_ids[-1:] != [stop]:
+            token_ids.append(stop)
+        own, tops = _logprobs(choice, len(token_ids))
+        tokens = tuple(Token(*one) for one in zip(token_ids, own, tops, strict=True))
+        return Reading(tokens, ended, cached=cached)
+
+    def finish(self, stopped: bool) -> tuple[Token, ...]:
+        return ()
+
+
+class TextCompletions:
+    """Text in, text out, with the control tokens spelled out."""
+
+    name = "text"
+
+    def __init__(self, model: str, form: TextForm) -> None:
+        self._model = model
+        self._form = form
+
+    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+        body = common_body(self._model, params, room) | {
+            "prompt": self._form.spell(prompt),
+            "skip_special_tokens": False,
+            "spaces_between_special_tokens": False,
+            "add_special_tokens": False,
+        }
+        return _TextExchange(body, self._form)
+
+
+class _TextExchange:
+    def __init__(self, body: dict[str, Any], form: TextForm) -> None:
+        self.path, self.body = PATH, body
+        self._reader = form.reader()
+
+    def read(self, event: Mapping[str, Any]) -> Reading:
+        choice = _choice(event)
+        text = choice.get("text")
+        token_ids = self._reader.feed(text) if isinstance(text, str) else []
+        ended = _ENDED.get(choice.get("finish_reason") or "")
+        return Reading(plain_tokens(token_ids), ended, cached=cached_tokens(event))
+
+    def finish(self, stopped: bool) -> tuple[Token, ...]:
+        return plain_tokens(self._reader.finish(stopped))
+
+
+def common_body(model: str, params: SamplingParams, room: int) -> dict[str, Any]:
+    """What both forms send. A filter that is off is not sent: not every server knows how to say so."""
+    body: dict[str, Any] = {
+        "model": model,
+        "max_tokens": room,
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if params.top_k:
+        body["top_k"] = params.top_k
+    if params.min_p:
+        body["min_p"] = params.min_p
+    if params.seed is not None:
+        body["seed"] = params.seed
+    if params.logit_bias:
+        body["logit_bias"] = {str(token): bias for token, bias in params.logit_bias.items()}
+    return body
+
+
+def cached_tokens(event: Mapping[str, Any]) -> int | None:
+    """How much of the prompt the server knew, where it says so."""
+    usage = event.get("usage")
+    details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
+    return count(details.get("cached_tokens")) if isinstance(details, dict) else None
+
+
+def _choice(event: Mapping[str, Any]) -> dict[str, Any]:
+    choices = event.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else {}
+    return first if isinstance(first, dict) else {}
+
+
+def _logprobs(choice: Mapping[str, Any], length: int) -> tuple[list[float], list[tuple[tuple[int, float], ...]]]:
+    """By token its log-probability and alternatives; servers that name tokens by their text leave us without."""
+    told = choice.get("logprobs")
+    own = told.get("token_logprobs") if isinstance(told, dict) else None
+    tops = told.get("top_logprobs") if isinstance(told, dict) else None
+    logprobs = [number(value) for value in own] if isinstance(own, list) else []
+    alternatives = [_alternatives(entry) for entry in tops] if isinstance(tops, list) else []
+    if len(logprobs) != length:
+        logprobs = [number(None)] * length
+    if len(alternatives) != length:
+        alternatives = [()] * length
+    return logprobs, alternatives
+
+
+def _alternatives(entry: Any) -> tuple[tuple[int, float], ...]:
+    if not isinstance(entry, dict) or not all(key.startswith(_ID) for key in entry):
+        return ()
+    return tuple((checked_token(int(key.removeprefix(_ID))), number(value)) for key, value in entry.items())
+
+
+def _logprob(value: Any) -> Any:
+    return value.get("logprob") if isinstance(value, dict) else None

@@ -1,0 +1,113 @@
+"""What all ways of talking to a server have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from gptoss_tui.engine.types import PrefillProgress, SamplingParams, ScoredPosition, Token
+from gptoss_tui.errors import EngineError
+from gptoss_tui.vocabulary import VOCAB_SIZE
+
+UNKNOWN = float("nan")
+"""The log-probability of a token of which the server told none."""
+
+Ended = Literal["stop", "length"]
+
+
+class TextReader(Protocol):
+    """The text of one generation, as it comes, to token ids."""
+
+    def feed(self, text: str) -> list[int]: ...
+
+    def finish(self, stopped: bool) -> list[int]: ...
+
+
+class TextForm(Protocol):
+    """What an engine has to know of the conversation's format. It knows ids only: who makes it brings this."""
+
+    stops: tuple[int, ...]
+
+    def greeting(self) -> list[int]:
+        """A short prompt, to try a server with."""
+        ...
+
+    def begins_message(self, token_ids: Sequence[int]) -> bool:
+        """Whether this can be how a model goes on after a prompt."""
+        ...
+
+    def spell(self, token_ids: Sequence[int]) -> str: ...
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def reader(self) -> TextReader: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one event of a stream says. `cached` tokens of the prompt were known to the server."""
+
+    tokens: tuple[Token, ...] = ()
+    ended: Ended | None = None
+    progress: PrefillProgress | None = None
+    cached: int | None = None
+
+
+class Exchange(Protocol):
+    """One generation: what is sent to `path`, and how the events of the reply are read."""
+
+    path: str
+    body: dict[str, Any]
+
+    def read(self, event: Mapping[str, Any]) -> Reading:
+        """Raises EngineError for an event that cannot be."""
+        ...
+
+    def finish(self, stopped: bool) -> tuple[Token, ...]:
+        """What was held back, and the stop token where the server keeps it to itself."""
+        ...
+
+
+class Dialect(Protocol):
+    """A way of talking to a server."""
+
+    name: str
+
+    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+        """Begin a generation of at most `room` tokens."""
+        ...
+
+
+class Scores(Protocol):
+    """A dialect that also tells the probabilities of a prompt."""
+
+    def score_body(self, token_ids: list[int], top: int) -> tuple[str, dict[str, Any]]:
+        """Path and body of the request."""
+        ...
+
+    def read_scores(self, reply: Mapping[str, Any], token_ids: list[int], top: int) -> list[ScoredPosition]:
+        """Raises EngineError."""
+        ...
+
+
+def plain_tokens(token_ids: Iterable[int]) -> tuple[Token, ...]:
+    """Tokens of which nothing else is known."""
+    return tuple(Token(token, UNKNOWN) for token in token_ids)
+
+
+def checked_token(value: Any) -> int:
+    """A token id of a server's. Raises EngineError for anything else."""
+    if type(value) is not int or not 0 <= value < VOCAB_SIZE:
+        raise EngineError("The server sends tokens that gpt-oss does not have", hint="does it run a gpt-oss model?")
+    return value
+
+
+def number(value: Any) -> float:
+    """A log-probability of a server's, or that it is unknown."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else UNKNOWN
+
+
+def count(value: Any) -> int | None:
+    """A number of tokens, where the server tells one."""
+    return value if type(value) is int and value >= 0 else None

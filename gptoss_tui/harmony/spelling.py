@@ -1,0 +1,119 @@
+"""Token ids as text for servers that take and give nothing else, with control tokens spelled out.
+
+In such a text nobody can tell `<|end|>` the token from `<|end|>` the seven characters. What is text in the prompt and
+looks like a token is therefore written `<¦end¦>`: a file or a page can end no message and begin none. What the model
+writes is read as the tokens that it spells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+from gptoss_tui.harmony.messages import Message
+from gptoss_tui.harmony.render import assistant_start, render_message
+from gptoss_tui.harmony.tokenizer import (
+    CALL,
+    CHANNEL,
+    END,
+    MESSAGE,
+    RETURN,
+    SPECIAL_TOKENS,
+    START,
+    STOP_TOKENS,
+    Tokenizer,
+)
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
+
+_LOOKALIKE = re.compile(r"<\|(\w+)\|>")
+_IDS = {name: token for token, name in SPECIAL_TOKENS.items()}
+_NAMES = re.compile("(" + "|".join(re.escape(name) for name in _IDS) + ")")
+_LONGEST = max(map(len, _IDS))
+
+
+class Spelling:
+    """Both directions, with the tokenizer of the conversation."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    stops: tuple[int, ...] = STOP_TOKENS
+
+    def greeting(self) -> list[int]:
+        """The shortest conversation that a model can answer."""
+        return [*render_message(self._tokenizer, Message("user", "Hi")), *assistant_start(self._tokenizer)]
+
+    def begins_message(self, token_ids: Sequence[int]) -> bool:
+        """Whether this is how a message begins behind `<|start|>assistant`."""
+        return token_ids[:1] == [CHANNEL]
+
+    def spell(self, token_ids: Sequence[int]) -> str:
+        """The text of a prompt. Text in it that looks like a token is made to look otherwise."""
+        pieces = []
+        for is_text, run in groupby(token_ids, lambda token: token < NUM_TEXT_TOKENS):
+            text = self._tokenizer.decode(list(run))
+            pieces.append(_LOOKALIKE.sub(r"<¦\1¦>", text) if is_text else text)
+        return "".join(pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """Text that has no tokens spelled out."""
+        return self._tokenizer.encode(text)
+
+    def reader(self) -> SpellingReader:
+        """For one generation."""
+        return SpellingReader(self._tokenizer)
+
+
+class SpellingReader:
+    """Text of a model as it comes, to token ids. A name of a token may be cut anywhere."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._rest = ""
+        self._header: list[int] = []
+        self._in_header = True
+        self._last: int | None = None
+
+    def feed(self, text: str) -> list[int]:
+        """The tokens that are certain by now."""
+        text = self._rest + text
+        cut = _end_of_certain(text)
+        self._rest = text[cut:]
+        return self._read(text[:cut])
+
+    def finish(self, stopped: bool) -> list[int]:
+        """What is left. Where the model `stopped` by itself, servers keep the token that says so: it is added."""
+        token_ids = self._read(self._rest)
+        self._rest = ""
+        if stopped and self._last not in STOP_TOKENS:
+            called = not self._in_header and " to=" in self._tokenizer.decode(self._header)
+            token_ids.append(CALL if called else RETURN)
+        return token_ids
+
+    def _read(self, text: str) -> list[int]:
+        token_ids: list[int] = []
+        for piece in _NAMES.split(text):
+            if piece:
+                token_ids += [_IDS[piece]] if piece in _IDS else self._tokenizer.encode(piece)
+        for token in token_ids:
+            self._follow(token)
+        return token_ids
+
+    def _follow(self, token: int) -> None:
+        self._last = token
+        if token in (START, END):
+            self._header, self._in_header = [], token == START
+        elif token == MESSAGE:
+            self._in_header = False
+        elif self._in_header:
+            self._header.append(token)
+
+
+def _end_of_certain(text: str) -> int:
+    """Where a name may begin that goes on with the next text."""
+    at = text.rfind("<", max(0, len(text) - _LONGEST))
+    if at < 0:
+        return len(text)
+    tail = text[at:]
+    return at if any(name.startswith(tail) and name != tail for name in _IDS) else len(text)

@@ -55,19 +55,19 @@ def remote_name(model: str) -> str:
 
 def parse_address(text: str) -> Address:
     """The address in `http://host:port/v1#name`. Raises UsageError; what it says never repeats a password."""
-    parts = urlsplit(text)
+    wrong = UsageError(f"{text!r} is no address of a server", hint="write http://HOST:PORT/v1 or .../v1#MODEL")
+    try:
+        parts = urlsplit(text)
+        usable = is_address(text) and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise wrong from None
     if parts.username is not None or parts.password is not None:
         raise UsageError(
             "The address of a server must not have a name and a password in it", hint=f"put a key into {KEY_VARIABLE}"
         )
-    try:
-        usable = is_address(text) and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
     if not usable or parts.query:
-        raise UsageError(f"{text!r} is no address of a server", hint="write http://HOST:PORT/v1 or .../v1#MODEL")
-    path = parts.path.rstrip("/")
-    path = path.removesuffix("/v1")
+        raise wrong
+    path = parts.path.rstrip("/").removesuffix("/v1")
     return Address(f"{parts.scheme.lower()}://{parts.netloc}{path}", unquote(parts.fragment))
 
 

@@ -33,6 +33,9 @@ MAX_REFUSAL = 64 * 1024
 MAX_WORDS = 300
 MAX_WAIT = 30.0
 TRIES = 4
+PAUSE_SECONDS = 0.5
+"""Before the second try; it doubles."""
+
 _BUSY = (429, 502, 503, 504)
 _CONTEXT_WORDS = ("context_length", "context length", "context size", "exceed_context", "maximum context", "too long")
 _KEPT = "the conversation is kept"
@@ -50,9 +53,8 @@ class Refused(EngineError):
 class Link:
     """A connection to the server at `address`. Belongs to one event loop; `close` ends it."""
 
-    def __init__(self, address: Address, key: str = "", *, pause: float = 0.5) -> None:
+    def __init__(self, address: Address, key: str = "") -> None:
         self.address = address
-        self._pause = pause
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
@@ -96,7 +98,7 @@ class Link:
                 if begun or not left or refused.status not in _BUSY:
                     raise
                 wait = refused.wait
-            await asyncio.sleep(max(wait, self._pause * 2 ** (TRIES - 1 - left)))
+            await asyncio.sleep(max(wait, PAUSE_SECONDS * 2 ** (TRIES - 1 - left)))
 
     async def _events(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         decoder = EventDecoder()

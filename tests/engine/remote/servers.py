@@ -1,0 +1,352 @@
+"""Servers on loopback that speak as vLLM, llama.cpp, Ollama and LM Studio do, with the faults that servers have.
+
+The shapes of their replies are those of the sources: vLLM's and SGLang's completion serving, llama.cpp's `server-task`,
+Ollama's `routes`. What the model says is a script of token ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from gptoss_tui.agent.engines import open_engine
+from gptoss_tui.engine.remote.client import RemoteEngine
+from gptoss_tui.engine.types import EngineSpec, Finished, GenerationEvent, SamplingParams, Token, TokenBatch
+from gptoss_tui.harmony.tokenizer import (
+    CALL,
+    CHANNEL,
+    END,
+    MESSAGE,
+    RETURN,
+    SPECIAL_TOKENS,
+    START,
+    STOP_TOKENS,
+    load_tokenizer,
+)
+
+TOKENIZER = load_tokenizer()
+MODEL = "openai/gpt-oss-20b"
+PROMPT = [START, *TOKENIZER.encode("user"), MESSAGE, *TOKENIZER.encode("Say hello"), END]
+PROMPT += [START, *TOKENIZER.encode("assistant")]
+ANSWER = [
+    *(CHANNEL, *TOKENIZER.encode("analysis"), MESSAGE, *TOKENIZER.encode("A 🦙 — naïve?"), END),
+    *(START, *TOKENIZER.encode("assistant"), CHANNEL, *TOKENIZER.encode("final"), MESSAGE),
+    *(*TOKENIZER.encode("Hello 🦙, 你好!"), RETURN),
+]
+CALLING = [
+    *(CHANNEL, *TOKENIZER.encode("commentary to=functions.read_file "), *TOKENIZER.encode("json"), MESSAGE),
+    *(*TOKENIZER.encode('{"path": "a.py"}'), CALL),
+]
+"""A call that ends with a token which most servers keep to themselves."""
+
+
+def spelled(token_ids: list[int]) -> str:
+    return TOKENIZER.decode(token_ids)
+
+
+@dataclass
+class FakeServer:
+    """One server. The fields are its faults; `requests` what it was asked to generate."""
+
+    script: list[int] = field(default_factory=lambda: list(ANSWER))
+    models: list[dict[str, Any]] = field(default_factory=list)
+    pieces: int = 0  # cut what is sent into pieces of so many bytes
+    comments: bool = False
+    usage: bool = True
+    statuses: list[tuple[int, str]] = field(default_factory=list)  # what the next generations are answered with
+    dies_after: int | None = None  # events
+    fails_after: int | None = None
+    hangs: asyncio.Event | None = None  # no headers before it is set
+    stalls_after: int | None = None
+    key: str = ""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    tries: int = 0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v1/models", self.list_models)
+        return app
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
+            return web.json_response({"error": {"message": "Incorrect API key provided"}}, status=401)
+        return web.json_response({"object": "list", "data": self.models})
+
+    async def reply(self, request: web.Request, body: dict[str, Any], events: list[bytes]) -> web.StreamResponse:
+        """Stream events, with the faults of this server. A greeting of the client is answered without them."""
+        if "Hi" in spelled_prompt(body):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"".join(events))
+            return response
+        self.tries += 1
+        if self.hangs is not None:
+            await self.hangs.wait()
+        if self.statuses:
+            status, text = self.statuses.pop(0)
+            return web.Response(status=status, text=text)
+        self.requests.append(body)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            await self._send(request, response, events)
+        except (ConnectionError, asyncio.CancelledError):
+            self.gone.set()
+            raise
+        return response
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, events: list[bytes]) -> None:
+        for number, event in enumerate(events):
+            if number == self.dies_after:
+                assert request.transport is not None
+                request.transport.abort()
+                return
+            if number == self.fails_after:
+                event = b'data: {"error": {"message": "CUDA error: out of memory", "code": 500}}\n\n'
+            if number == self.stalls_after:
+                await asyncio.sleep(3600)
+            if self.comments:
+                await response.write(b": keep-alive\n\n")
+            for piece in _cut(event, self.pieces):
+                await response.write(piece)
+                if self.pieces:
+                    await asyncio.sleep(0)
+
+
+def spelled_prompt(body: dict[str, Any]) -> str:
+    prompt = body["prompt"]
+    return prompt if isinstance(prompt, str) else spelled(prompt)
+
+
+def _cut(event: bytes, size: int) -> Iterator[bytes]:
+    for start in range(0, len(event), size or len(event)):
+        yield event[start : start + (size or len(event))]
+
+
+def sse(value: Any) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"data: {text}\n\n".encode()
+
+
+class VLLM(FakeServer):
+    """`vllm serve`: ids in and out, the cost in an event of its own."""
+
+    def app(self) -> web.Application:
+        self.models = self.models or [{"id": MODEL, "owned_by": "vllm", "max_model_len": 4096}]
+        app = super().app()
+        app.router.add_post("/v1/completions", self.complete)
+        return app
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if not body.get("stream"):
+            return web.json_response(self.scored(body))
+        events = []
+        script = self.script[: body["max_tokens"]]
+        for number, token in enumerate(script):
+            last = number == len(script) - 1
+            finish = None if not last else "stop" if token in STOP_TOKENS else "length"
+            choice = {"index": 0, "text": "", "logprobs": None, "finish_reason": finish, "stop_reason": None}
+            choice["token_ids"] = [token] if body.get("return_token_ids") else None
+            if (top := body.get("logprobs")) is not None:
+                named = {f"token_id:{token + other}": -0.25 - other for other in range(top)}
+                choice["logprobs"] = {"tokens": [""], "token_logprobs": [-0.25], "top_logprobs": [named]}
+            events.append(sse({"id": "cmpl-1", "object": "text_completion", "model": MODEL, "choices": [choice]}))
+        cost = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(script), "total_tokens": 0}
+        cost["prompt_tokens_details"] = {"cached_tokens": 3}
+        if self.usage:
+            events.append(sse({"id": "cmpl-1", "choices": [], "usage": cost}))
+        return await self.reply(request, body, [*events, sse("[DONE]")])
+
+    def scored(self, body: dict[str, Any]) -> dict[str, Any]:
+        known = [
+            None,
+            *({str(token): {"logprob": -1.5, "rank": 2}, "7": {"logprob": -0.5}} for token in body["prompt"][1:]),
+        ]
+        logprobs = {"token_logprobs": [-0.1], "top_logprobs": [{"token_id:5": -0.1}]}
+        return {"choices": [{"index": 0, "text": "x", "prompt_logprobs": known, "logprobs": logprobs}]}
+
+
+class SGLang(VLLM):
+    """Keeps the token that ended the text, and names it."""
+
+    def app(self) -> web.Application:
+        self.models = [{"id": MODEL, "owned_by": "sglang", "max_model_len": 4096}]
+        return super().app()
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        events = [
+            sse({"choices": [{"index": 0, "text": "", "token_ids": [token], "finish_reason": None}]})
+            for token in self.script[:-1][: body["max_tokens"]]
+        ]
+        end = {"index": 0, "text": "", "token_ids": [], "finish_reason": "stop", "matched_stop": self.script[-1]}
+        return await self.reply(request, body, [*events, sse({"choices": [end]}), sse("[DONE]")])
+
+
+class LlamaCpp(FakeServer):
+    """`llama-server`: a character's tokens come with its last one only, the prompt's progress before all."""
+
+    def app(self) -> web.Application:
+        meta = {"n_vocab": 201088, "n_ctx": 4096, "n_ctx_train": 131072}
+        self.models = [{"id": "gpt-oss-20b.gguf", "owned_by": "llamacpp", "meta": meta}]
+        app = super().app()
+        app.router.add_post("/completion", self.complete)
+        return app
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        script = self.script[: body["n_predict"]]
+        total = len(body["prompt"])
+        progress = {"total": total, "cache": 4, "processed": total, "time_ms": 1}
+        events = [
+            sse({"content": "", "tokens": [0], "stop": False, "tokens_predicted": 0, "prompt_progress": progress})
+        ]
+        held = b""
+        for number, token in enumerate(script, start=1):
+            held += TOKENIZER.token_bytes(token)
+            try:
+                text = held.decode()
+            except UnicodeDecodeError:
+                continue
+            held = b""
+            events.append(sse({"content": text, "tokens": [token], "stop": False, "tokens_predicted": number}))
+        stop = "eos" if script[-1] in STOP_TOKENS else "limit"
+        end = {"content": "", "tokens": [], "stop": True, "stop_type": stop, "tokens_predicted": len(script)}
+        return await self.reply(request, body, [*events, sse(end | {"timings": {"cache_n": 4, "prompt_n": total - 4}})])
+
+
+class Ollama(FakeServer):
+    """`ollama serve` up to the version that took llama.cpp's server in: lines of JSON, control tokens as text."""
+
+    control_tokens = True
+
+    def app(self) -> web.Application:
+        self.models = self.models or [{"id": "gpt-oss:20b", "owned_by": "library"}]
+        app = super().app()
+        app.router.add_get("/api/version", lambda _: _answer({"version": "0.11.4"}))
+        app.router.add_get("/api/ps", lambda _: _answer({"models": []}))
+        shown = {"model_info": {"general.architecture": "gptoss", "gptoss.context_length": 131072}}
+        app.router.add_post("/api/show", lambda _: _answer(shown))
+        app.router.add_post("/api/generate", self.generate)
+        return app
+
+    async def generate(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        script = self.script[: body["options"]["num_predict"]]
+        ended = script[-1] in STOP_TOKENS
+        said = script[:-1] if ended else script
+        events = [_line({"model": body["model"], "response": text, "done": False}) for text in self.texts(said)]
+        end = {"model": body["model"], "response": "", "done": True, "done_reason": "stop" if ended else "length"}
+        return await self.reply(
+            request, body, [*events, _line(end | {"prompt_eval_count": 9, "eval_count": len(said)})]
+        )
+
+    def texts(self, token_ids: list[int]) -> Iterator[str]:
+        held = b""
+        for token in token_ids:
+            if token in SPECIAL_TOKENS:
+                if self.control_tokens:
+                    yield SPECIAL_TOKENS[token]
+                continue
+            held += TOKENIZER.token_bytes(token)
+            try:
+                yield held.decode()
+                held = b""
+            except UnicodeDecodeError:
+                continue
+
+
+class NewOllama(Ollama):
+    """Leaves control tokens out of what it sends without its template."""
+
+    control_tokens = False
+
+
+class LMStudio(Ollama):
+    """Texts in and out over OpenAI's route; token ids are refused."""
+
+    def app(self) -> web.Application:
+        self.models = [{"id": "openai/gpt-oss-20b", "object": "model", "owned_by": "organization_owner"}]
+        app = FakeServer.app(self)
+        loaded = {"id": "openai/gpt-oss-20b", "loaded_context_length": 8192, "max_context_length": 131072}
+        app.router.add_get("/api/v0/models", lambda _: _answer({"data": [loaded]}))
+        app.router.add_post("/v1/completions", self.complete)
+        return app
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if not isinstance(body["prompt"], str):
+            return web.json_response({"error": "'prompt' field must be a string"}, status=400)
+        script = self.script[: body["max_tokens"]]
+        ended = script[-1] in STOP_TOKENS
+        events = [
+            sse({"choices": [{"index": 0, "text": text, "logprobs": None, "finish_reason": None}]})
+            for text in self.texts(script[:-1] if ended else script)
+        ]
+        end = {"index": 0, "text": "", "logprobs": None, "finish_reason": "stop" if ended else "length"}
+        return await self.reply(request, body, [*events, sse({"choices": [end]}), sse("[DONE]")])
+
+
+class OnlyChat(FakeServer):
+    """A service that has chats and nothing else."""
+
+    def app(self) -> web.Application:
+        self.models = [{"id": "gpt-oss-20b", "owned_by": "somebody"}]
+        return super().app()
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+async def _answer(value: dict[str, Any]) -> web.Response:
+    return web.json_response(value)
+
+
+@asynccontextmanager
+async def listening(server: FakeServer) -> AsyncIterator[str]:
+    """Serve, and give the address for `--model`."""
+    runner = TestServer(server.app(), host="127.0.0.1")
+    await runner.start_server()
+    server.port = runner.port or 0
+    try:
+        yield f"http://127.0.0.1:{server.port}/v1"
+    finally:
+        await runner.close()
+
+
+@asynccontextmanager
+async def connected(server: FakeServer, *, context: int | None = None) -> AsyncIterator[RemoteEngine]:
+    """An engine that has the model of `server`."""
+    async with listening(server) as url:
+        engine = open_engine(EngineSpec(Path(), "remote", url=url, context=context))
+        assert isinstance(engine, RemoteEngine)
+        try:
+            async for _ in engine.load():
+                pass
+            yield engine
+        finally:
+            await engine.close()
+
+
+async def generated(
+    engine: RemoteEngine, prompt: list[int] | None = None, **params: Any
+) -> tuple[list[Token], Finished, list[GenerationEvent]]:
+    """The tokens, the end and all events of a generation."""
+    chosen = SamplingParams(**{"temperature": 0.0, "stop_token_ids": STOP_TOKENS, **params})
+    events = [event async for event in engine.generate(prompt or PROMPT, chosen)]
+    tokens = [token for event in events if isinstance(event, TokenBatch) for token in event.tokens]
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    return tokens, finished, events

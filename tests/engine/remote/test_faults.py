@@ -1,0 +1,214 @@
+"""What goes wrong between us and a server, and that the next request works again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from gptoss_tui.agent.engines import open_engine
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState
+from gptoss_tui.engine.remote import link
+from gptoss_tui.engine.types import EngineSpec, GenerationEvent, SamplingParams, TokenBatch
+from gptoss_tui.errors import ContextOverflowError, EngineDiedError, EngineError, ModelNotFoundError
+from gptoss_tui.harmony.tokenizer import STOP_TOKENS
+from tests.engine.remote.servers import (
+    ANSWER,
+    MODEL,
+    PROMPT,
+    VLLM,
+    FakeServer,
+    NewOllama,
+    Ollama,
+    OnlyChat,
+    connected,
+    generated,
+    listening,
+)
+
+SAMPLING = SamplingParams(stop_token_ids=STOP_TOKENS)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "PAUSE_SECONDS", 0.0)
+
+
+async def test_what_a_busy_server_refuses_is_asked_again() -> None:
+    busy = [(503, '{"error": "loading"}'), (429, "slow down"), (502, "")]
+    async with connected(server := VLLM(statuses=busy)) as engine:
+        tokens, _, _ = await generated(engine)
+    assert [token.id for token in tokens] == ANSWER
+    assert server.tries == 4
+
+
+async def test_it_is_not_asked_for_ever() -> None:
+    async with connected(server := VLLM(statuses=[(503, '{"message": "overloaded"}')] * 9)) as engine:
+        with pytest.raises(EngineError, match="503: overloaded"):
+            await generated(engine)
+        assert server.tries == link.TRIES
+        server.statuses.clear()
+        await generated(engine)
+
+
+async def test_nothing_is_asked_again_once_a_token_has_come() -> None:
+    async with connected(server := VLLM(dies_after=3)) as engine:
+        received: list[int] = []
+
+        async def receive() -> None:
+            async for event in engine.generate(PROMPT, SAMPLING):
+                if isinstance(event, TokenBatch):
+                    received.extend(token.id for token in event.tokens)
+
+        with pytest.raises(EngineDiedError, match="in the middle"):
+            await receive()
+        assert received == ANSWER[:3]
+        assert server.tries == 1
+        assert await engine.info() is None
+        server.dies_after = None
+        async for _ in engine.load():
+            pass
+        tokens, _, _ = await generated(engine)
+        assert [token.id for token in tokens] == ANSWER
+
+
+async def test_a_stream_that_ends_too_early_is_no_answer() -> None:
+    async with connected(server := VLLM()) as engine:
+        server.script = []
+        with pytest.raises(EngineDiedError, match="ended its answer in the middle"):
+            await generated(engine)
+
+
+async def test_an_error_in_the_stream_is_said_in_the_servers_words() -> None:
+    async with connected(VLLM(fails_after=2)) as engine:
+        with pytest.raises(EngineError, match="CUDA error: out of memory"):
+            await generated(engine)
+
+
+async def test_the_words_of_a_server_are_made_safe() -> None:
+    async with connected(VLLM(statuses=[(500, "\x1b]0;owned\x07" + "x" * 5000)])) as engine:
+        with pytest.raises(EngineError) as caught:
+            await generated(engine)
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '{"error": {"message": "This model\'s maximum context length is 4096 tokens", "type": "BadRequestError"}}',
+        '{"error": {"code": 400, "type": "exceed_context_size_error", "message": "it exceeds the context size"}}',
+    ],
+)
+async def test_a_prompt_that_is_too_long_for_the_server(words: str) -> None:
+    async with connected(VLLM(statuses=[(400, words)])) as engine:
+        with pytest.raises(ContextOverflowError):
+            await generated(engine)
+
+
+async def test_a_prompt_that_is_too_long_is_not_sent() -> None:
+    async with connected(server := VLLM(), context=4) as engine:
+        with pytest.raises(ContextOverflowError):
+            await generated(engine)
+    assert server.tries == 0
+
+
+async def test_cancel_ends_the_connection_wherever_it_waits() -> None:
+    for server in (VLLM(stalls_after=3), VLLM(hangs=asyncio.Event())):
+        async with connected(server) as engine:
+            async for event in engine.generate(PROMPT, SAMPLING):
+                last: GenerationEvent = event
+                if isinstance(event, TokenBatch) or server.hangs:
+                    await engine.cancel()
+            assert getattr(last, "reason", "") == "cancelled"
+            server.stalls_after, server.hangs = None, None
+            await generated(engine)
+
+
+async def test_closing_the_iterator_ends_the_connection() -> None:
+    async with connected(server := VLLM(stalls_after=2)) as engine:
+        events = cast("AsyncGenerator[GenerationEvent, None]", engine.generate(PROMPT, SAMPLING))
+        async for event in events:
+            if isinstance(event, TokenBatch):
+                break
+        await events.aclose()
+        server.stalls_after = None
+        await generated(engine)
+
+
+async def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "SILENCE_SECONDS", 0.05)
+    async with connected(VLLM(stalls_after=2)) as engine:
+        with pytest.raises(EngineDiedError, match="said nothing for"):
+            await generated(engine)
+
+
+async def test_a_grammar_is_refused_because_nothing_would_enforce_it() -> None:
+    grammar = TokenAutomaton((TokenState({}, text=True, grammar=0),), grammars=(Grammar("json_schema", "{}"),))
+    async with connected(server := VLLM()) as engine:
+        with pytest.raises(EngineError, match="cannot be held to a grammar"):
+            await generated(engine, constraint=grammar)
+    assert server.tries == 0
+
+
+# -- at load --------------------------------------------------------------------------------------------------------
+
+
+async def load(url: str) -> None:
+    engine = open_engine(EngineSpec(Path(), "remote", url=url))
+    try:
+        async for _ in engine.load():
+            pass
+    finally:
+        await engine.close()
+
+
+async def test_nobody_there() -> None:
+    async with listening(VLLM()) as url:
+        pass
+    with pytest.raises(EngineDiedError, match="cannot be reached"):
+        await load(url)
+
+
+async def test_a_key_is_wanted_sent_and_never_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gptoss_tui.engine.remote.client.take_key", lambda: "wrong-key")
+    async with listening(VLLM(key="secret-key")) as url:
+        with pytest.raises(EngineError, match="another API key") as caught:
+            await load(url)
+        assert "wrong-key" not in str(caught.value)
+        monkeypatch.setattr("gptoss_tui.engine.remote.client.take_key", lambda: "secret-key")
+        await load(url)
+
+
+async def test_which_model() -> None:
+    several = [{"id": name, "owned_by": "vllm", "max_model_len": 99} for name in ("qwen3", MODEL, "gpt-oss-120b")]
+    async with listening(VLLM(models=several)) as url:
+        with pytest.raises(ModelNotFoundError, match="several models") as caught:
+            await load(url)
+        assert f"#NAME: qwen3, {MODEL}" in str(caught.value)
+        with pytest.raises(ModelNotFoundError, match="no model 'llama'"):
+            await load(f"{url}#llama")
+        await load(f"{url}#{MODEL}")
+    async with connected(VLLM(models=several[:2])) as engine:
+        assert (info := await engine.info()) is not None
+        assert info.model == MODEL
+    async with listening(Ollama(models=[{"id": "mine:latest", "owned_by": "library"}])) as url:
+        await load(f"{url}#mine")
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        (VLLM(script=PROMPT[1:]), "does not answer in the harmony format"),
+        (OnlyChat(), "no route to continue a prompt"),
+        (NewOllama(), "does not answer in the harmony format"),
+    ],
+    ids=["another model", "only chats", "control tokens left out"],
+)
+async def test_what_cannot_be_used_is_said_at_load(server: FakeServer, words: str) -> None:
+    async with listening(server) as url:
+        with pytest.raises(EngineError, match=words):
+            await load(url)

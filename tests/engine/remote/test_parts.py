@@ -1,0 +1,124 @@
+"""Addresses, and what a stream may look like."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptoss_tui.engine.remote.address import KEY_VARIABLE, Address, parse_address, remote_name
+from gptoss_tui.engine.remote.events import MAX_EVENT, EventDecoder
+from gptoss_tui.errors import EngineError, UsageError
+from gptoss_tui.settings import Settings
+
+EVENTS = [{"text": "🦙 naïve"}, {"n": 1, "deep": {"data: ": "\n\n"}}, {"last": True}]
+
+
+@pytest.mark.parametrize(
+    ("text", "root", "model"),
+    [
+        ("http://localhost:8000/v1", "http://localhost:8000", ""),
+        ("http://localhost:8000", "http://localhost:8000", ""),
+        ("HTTPS://gpu.example/api/v1/#openai/gpt-oss-20b", "https://gpu.example/api", "openai/gpt-oss-20b"),
+        ("http://[::1]:11434/v1#gpt-oss%3A20b", "http://[::1]:11434", "gpt-oss:20b"),
+    ],
+)
+def test_addresses(text: str, root: str, model: str) -> None:
+    assert parse_address(text) == Address(root, model)
+    assert remote_name(text) == model
+
+
+@pytest.mark.parametrize("text", ["http://", "http://host:port/v1", "http://host:0", "http://h/v1?key=1", "http://[:1"])
+def test_what_is_no_address_is_said(text: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        parse_address(text)
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_address("http://me:hunter2@host/v1")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "here"), [("http://127.0.0.1:1", True), ("http://localhost", True), ("http://a", False)]
+)
+def test_what_is_this_machine(url: str, here: bool) -> None:
+    assert Address(url).is_loopback is here
+
+
+def test_an_address_stands_where_a_model_does() -> None:
+    spec = Settings(model="http://h:1/v1#gpt-oss-20b", context=100).engine_spec()
+    assert (spec.url, spec.name, spec.backend, spec.context) == (
+        "http://h:1/v1#gpt-oss-20b",
+        "gpt-oss-20b",
+        "remote",
+        100,
+    )
+    with pytest.raises(UsageError, match="runs models of this machine"):
+        Settings(model="http://h:1/v1", backend="triton").engine_spec()
+    with pytest.raises(UsageError, match="needs a server"):
+        Settings(backend="remote").engine_spec()
+
+
+def test_nano_on_a_server_gets_what_nano_was_trained_with() -> None:
+    assert not Settings(model="http://h:1/v1#nano").offers_shell
+    assert Settings(model="http://h:1/v1#gpt-oss-20b").offers_shell
+
+
+def test_the_key_is_taken_out_of_the_environment_and_nothing_heavy_comes_in() -> None:
+    program = f"""
+import sys, os
+from gptoss_tui.engine.remote.address import take_key
+assert take_key() == take_key() == "abc" and {KEY_VARIABLE!r} not in os.environ
+import gptoss_tui.engine.remote.client
+print([name for name in ("torch", "numpy", "llguidance") if name in sys.modules])
+"""
+    environment = os.environ | {KEY_VARIABLE: " abc "}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def framed(kind: str, end: str) -> bytes:
+    if kind == "lines":
+        return "".join(json.dumps(event, ensure_ascii=False) + end for event in EVENTS).encode()
+    pieces = [f": ping{end}{end}", f"retry: 3000{end}"]
+    said = (json.dumps(event, ensure_ascii=False) for event in EVENTS)
+    pieces += [f"event: message{end}id: 7{end}data:{text}{end}{end}" for text in said]
+    return ("".join(pieces) + f"data: [DONE]{end}{end}").encode()
+
+
+@given(st.sampled_from(["sse", "lines"]), st.sampled_from(["\n", "\r\n"]), st.lists(st.integers(0, 400), max_size=12))
+def test_a_stream_may_be_cut_anywhere(kind: str, end: str, cuts: list[int]) -> None:
+    data = framed(kind, end)
+    decoder = EventDecoder()
+    read = []
+    bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    for start, stop in itertools.pairwise(bounds):
+        read += list(decoder.feed(data[start:stop]))
+    assert read + list(decoder.finish()) == EVENTS
+    assert decoder.done is (kind == "sse")
+
+
+def test_an_event_without_a_last_line_end_counts() -> None:
+    decoder = EventDecoder()
+    assert [*decoder.feed(b'data: {"a": 1}'), *decoder.finish()] == [{"a": 1}]
+
+
+@pytest.mark.parametrize("data", [b"data: {oops\n\n", b"data: [1]\n\n", b"{\n", b"{" + b'"a":{' * 100_000 + b"\n"])
+def test_what_is_no_event_is_an_error(data: bytes) -> None:
+    with pytest.raises(EngineError, match="cannot be read"):
+        list(EventDecoder().feed(data))
+
+
+def test_nothing_without_an_end_is_kept() -> None:
+    with pytest.raises(EngineError, match="without an end"):
+        list(EventDecoder().feed(b"x" * (MAX_EVENT + 1)))
+    with pytest.raises(EngineError, match="without an end"):
+        list(EventDecoder().feed((b"data: " + b"x" * (MAX_EVENT // 4) + b"\n") * 5))

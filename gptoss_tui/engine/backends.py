@@ -10,13 +10,16 @@ from typing import cast
 
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
-from gptoss_tui.engine.memory import MemoryPlan, check, gigabytes, plan
+from gptoss_tui.engine.memory import MemoryPlan, available_memory, check, gigabytes, plan
+from gptoss_tui.engine.metal.apple import read_chip
+from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.native.memory import NATIVE_NEEDS
 from gptoss_tui.engine.triton.memory import TRITON_NEEDS
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
-from gptoss_tui.errors import UsageError
+from gptoss_tui.errors import MemoryPlanError, UsageError
 
 BACKENDS = {
+    "metal": "gptoss_tui.engine.metal.backend",
     "native": "gptoss_tui.engine.native.backend",
     "torch": "gptoss_tui.engine.torch.backend",
     "triton": "gptoss_tui.engine.triton.backend",
@@ -43,8 +46,11 @@ def backend_names() -> list[str]:
 
 def fastest_backend() -> str:
     """The backend that `auto` means here: the GPU's where its kernels run, else the CPU's where they were built."""
+    from gptoss_tui.engine.metal.device import is_usable
     from gptoss_tui.engine.native.library import available
 
+    if is_usable():
+        return "metal"
     if has_nvidia_driver():
         import torch
 
@@ -98,8 +104,8 @@ def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
 def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
     """`spec` with a context that fits in memory, and what it needs in words. Raises MemoryPlanError."""
     checkpoint = open_checkpoint(spec.checkpoint)
-    available = _available(spec.device)
-    needs = {"native": NATIVE_NEEDS, "triton": TRITON_NEEDS}.get(spec.backend)
+    available = _metal_available() if spec.backend == "metal" else _available(spec.device)
+    needs = {"metal": METAL_NEEDS, "native": NATIVE_NEEDS, "triton": TRITON_NEEDS}.get(spec.backend)
 
     def plan_for(context: int | None) -> MemoryPlan:
         return plan(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype, available=available, needs=needs)
@@ -108,7 +114,11 @@ def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
     if spec.context is None:
         smallest = min(SMALLEST_CONTEXT, checkpoint.config.max_context)
         chosen = chosen if chosen.context >= smallest else plan_for(smallest)
-    check(chosen)
+    try:
+        check(chosen)
+    except MemoryPlanError as error:
+        chip = read_chip() if spec.backend == "metal" else None
+        raise MemoryPlanError(error.message, hint=(chip and chip.hint(chosen.total)) or error.hint) from None
     spare = "" if chosen.available is None else f" of {gigabytes(chosen.available)}"
     return replace(spec, context=chosen.context), f"{gigabytes(chosen.total)}{spare} of memory"
 
@@ -122,6 +132,12 @@ def _available(device: str) -> int | None:
     if not torch.cuda.is_available():
         return None
     return int(torch.cuda.mem_get_info(device)[0])
+
+
+def _metal_available() -> int | None:
+    """Free bytes of the memory that the GPU of a Mac shares, of which macOS lets it hold a part only."""
+    chip, spare = read_chip(), available_memory()
+    return spare if chip is None or spare is None else min(spare, chip.wired_limit)
 
 
 def backend_module(name: str) -> str:

@@ -1,0 +1,1 @@
+"""The engine for Apple silicon, on MLX."""

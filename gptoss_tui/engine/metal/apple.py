@@ -1,0 +1,66 @@
+"""What macOS says of an Apple chip: its name, its memory, and how much of that the GPU may hold. No MLX here."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+SYSCTL = ("/usr/sbin/sysctl", "machdep.cpu.brand_string", "hw.memsize", "iogpu.wired_limit_mb")
+IOREG = ("/usr/sbin/ioreg", "-r", "-d", "1", "-c", "AGXAccelerator")
+
+_SMALL_MEMORY = 36 << 30
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AppleChip:
+    """One chip. Bytes of memory, which CPU and GPU share, and of `wired_limit`: what the GPU may hold of it."""
+
+    name: str
+    memory: int
+    wired_limit: int
+    raised: bool
+    gpu_cores: int | None
+
+    def describe(self) -> str:
+        """A line for people."""
+        cores = f", {self.gpu_cores} GPU cores" if self.gpu_cores else ""
+        limit = f"{self.wired_limit / 2**30:.1f} GiB for the GPU ({'set' if self.raised else 'by default'})"
+        return f"{self.name}{cores}, {self.memory / 2**30:.0f} GiB of unified memory, {limit}"
+
+    def hint(self, needed: int) -> str | None:
+        """The command that lets the GPU hold `needed` bytes, where the memory has them and macOS keeps some."""
+        wanted = -(-needed // _MIB)
+        if self.wired_limit >= needed or needed > self.memory - min(4 << 30, self.memory // 8):
+            return None
+        return f"let the GPU hold more of the memory, until the next start: sudo sysctl iogpu.wired_limit_mb={wanted}"
+
+
+def read_chip() -> AppleChip | None:
+    """The chip of this Mac; None where there is none."""
+    return parse_chip(_output(SYSCTL), _output(IOREG))
+
+
+def parse_chip(sysctl: str, ioreg: str) -> AppleChip | None:
+    """The chip that the outputs of `SYSCTL` and `IOREG` tell of.
+
+    A limit of 0 is macOS's own, as Metal reports it: two thirds of a small memory and three quarters of a large one.
+    """
+    found = dict(re.findall(r"^([\w.]+): (.+)$", sysctl, re.MULTILINE))
+    name, memory = found.get("machdep.cpu.brand_string", ""), found.get("hw.memsize", "")
+    if not name.startswith("Apple ") or not memory.isdigit():
+        return None
+    size = int(memory)
+    limit = int(found.get("iogpu.wired_limit_mb", "0")) * _MIB
+    default = size * 2 // 3 if size < _SMALL_MEMORY else size * 3 // 4
+    cores = re.search(r'"gpu-core-count" = (\d+)', ioreg)
+    return AppleChip(name, size, limit or default, limit > 0, int(cores[1]) if cores else None)
+
+
+def _output(command: tuple[str, ...]) -> str:
+    try:
+        # A key that this macOS does not know is an exit code of 1, and the others are printed.
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""

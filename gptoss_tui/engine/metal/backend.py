@@ -1,0 +1,30 @@
+"""Loading the Metal engine. Without MLX this module can be imported, and says what is missing."""
+
+from __future__ import annotations
+
+from gptoss_tui.engine.backend import Backend, ReportProgress
+from gptoss_tui.engine.generation import count_reads, open_model
+from gptoss_tui.engine.metal.device import prepare
+from gptoss_tui.engine.types import EngineSpec, LoadProgress
+
+
+def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
+    """Load the checkpoint of `spec`.
+
+    Raises CheckpointError, and EngineError where there is no Metal or for a context that the model does not have.
+    """
+    device = prepare()
+    import mlx.core as mx
+
+    from gptoss_tui.engine.metal.model import Transformer
+    from gptoss_tui.engine.metal.sequence import MetalBackend
+    from gptoss_tui.engine.metal.weights import load_weights
+
+    checkpoint, context = open_model(spec, report)
+    on_read = count_reads(report, checkpoint.weight_bytes, 0.95)
+    dtype = {"bfloat16": mx.bfloat16, "float32": mx.float32}[spec.dtype]
+    weights = load_weights(checkpoint.raw, checkpoint.config, dtype, on_read)
+    model = Transformer(checkpoint.config, weights)
+    backend = MetalBackend(model, context, checkpoint.directory.name, device)
+    report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))
+    return backend

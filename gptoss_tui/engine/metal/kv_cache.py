@@ -1,0 +1,108 @@
+"""Keys and values of one sequence in memory that the GPU shares.
+
+A layer has one array, [2, K, slots, D] with keys at index 0 and values at 1, so that a step writes to it once. MLX
+writes in place as long as nobody else holds the array: copies (`_window`, `_full_copy`) are made at once, not lazily.
+
+Full layers grow by `GROWTH` tokens. A sliding layer has room for its window and a chunk: tokens are written one after
+the other, and when there is no room left the newest `window` - 1 move to the front. Keys in sight are thus always one
+slice, in order, as the attention of MLX wants them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+
+from gptoss_tui.engine import kv_cache
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.metal.memory import GROWTH
+
+
+class KVCache(kv_cache.KVCache[mx.array]):
+    """Room for `context` tokens of which at most `max_chunk` come at once."""
+
+    def __init__(self, config: ModelConfig, context: int, max_chunk: int, dtype: mx.Dtype) -> None:
+        super().__init__(config, context)
+        self.config, self._dtype = config, dtype
+        self._slots = self._past + max_chunk
+        self._start = 0  # position of the token in slot 0 of the sliding layers
+        self._room = 0  # slots of the full layers
+        self._sliding = [layer for layer in range(config.num_hidden_layers) if config.is_sliding(layer)]
+        self._full = [layer for layer in range(config.num_hidden_layers) if not config.is_sliding(layer)]
+        self.layers = [self._zeros(self._slots if config.is_sliding(n) else 0) for n in range(config.num_hidden_layers)]
+        mx.eval(self.layers)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """What a further token adds: its keys and values in the full layers."""
+        return 2 * len(self._full) * self.config.kv_width * int(self._dtype.size)
+
+    def reserve(self, tokens: int) -> None:
+        """Make room for the next `tokens` (at most `max_chunk`, within the context)."""
+        used = self.length - self._start
+        if used + tokens > self._slots:
+            kept = min(self._past, used)
+            for layer in self._sliding:
+                self.layers[layer][:, :, :kept] = self.layers[layer][:, :, used - kept : used]
+            self._start = self.length - kept
+        self._grow(self.length + tokens)
+
+    def append(self, layer: int, pair: mx.array) -> tuple[mx.array, mx.array]:
+        """Write keys and values [2, K, T, D] of the next tokens; return all that these may see, each [1, K, S, D].
+
+        S is T plus the tokens before: all of them in a full layer, at most `window` - 1 in a sliding one.
+        """
+        sliding = self.config.is_sliding(layer)
+        start = self.length - self._start if sliding else self.length
+        end = start + pair.shape[2]
+        self.layers[layer][:, :, start:end] = pair
+        first = max(0, start - self._past) if sliding else 0
+        seen = self.layers[layer][:, :, first:end]
+        return seen[:1], seen[1:]
+
+    def _grow(self, tokens: int) -> None:
+        """Let the full layers hold `tokens`. One after the other, so that one of them is there twice at a time."""
+        if tokens <= self._room:
+            return
+        room = min(self.context, -(-tokens // GROWTH) * GROWTH)
+        for layer in self._full:
+            self.layers[layer] = mx.concatenate((self.layers[layer], self._zeros(room - self._room)), axis=2)
+            mx.eval(self.layers[layer])
+        self._room = room
+
+    def _zeros(self, slots: int) -> mx.array:
+        return mx.zeros((2, self.config.num_key_value_heads, slots, self.config.head_dim), dtype=self._dtype)
+
+    def _buffers(self) -> Sequence[mx.array]:
+        return self.layers
+
+    def _holds_window(self, position: int) -> bool:
+        return self._start <= max(0, position - self._past)
+
+    def _window(self, position: int) -> mx.array:
+        end = position - self._start
+        return self._copied(self._sliding, max(0, end - self._past), end)
+
+    def _put_window(self, position: int, window: mx.array | None) -> None:
+        tokens = 0 if window is None else window.shape[3]
+        self._start = position - tokens
+        if window is not None:
+            for index, layer in enumerate(self._sliding):
+                self.layers[layer][:, :, :tokens] = window[index]
+
+    def _full_copy(self, position: int) -> mx.array:
+        return self._copied(self._full, 0, position)
+
+    def _put_full(self, position: int, full: mx.array) -> None:
+        self._grow(position)
+        for index, layer in enumerate(self._full):
+            self.layers[layer][:, :, :position] = full[index]
+
+    def _copied(self, layers: Sequence[int], first: int, end: int) -> mx.array:
+        """Slots of some layers, [layers, 2, K, slots, D], in memory of their own."""
+        if not layers:
+            return mx.zeros((0, 2, 0, end - first, 0), dtype=self._dtype)
+        copied = mx.stack([self.layers[layer][:, :, first:end] for layer in layers])
+        mx.eval(copied)
+        return copied

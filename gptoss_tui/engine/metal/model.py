@@ -1,0 +1,159 @@
+"""The gpt-oss transformer in MLX. The same steps as `torch/model.py`, which tells what each is; shapes as there.
+
+The residual stream and the router are float32, products are in the dtype of the weights. Nothing here waits for the
+GPU: arrays are promises, and who reads one has it computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import mlx.core as mx
+
+from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
+from gptoss_tui.engine.metal.kv_cache import KVCache
+from gptoss_tui.engine.metal.weights import Experts, LayerWeights, ModelWeights
+from gptoss_tui.engine.rope import rope_frequencies
+
+SORTED_ROWS = 64
+"""So many rows are sorted by expert before they are multiplied: each expert is then read once."""
+
+
+def norm(x: mx.array, scale: mx.array) -> mx.array:
+    """x [T, H] over its root mean square, times `scale` [H]; float32."""
+    return mx.fast.rms_norm(x, scale, RMS_NORM_EPS)
+
+
+def linear(x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+    """x [T, in] times weight [out, in], plus bias."""
+    return mx.addmm(bias, x, weight.T)
+
+
+def gated(gate: mx.array, up: mx.array, limit: float) -> mx.array:
+    """The experts' activation: both are clamped, the gate only from above. The linear half has 1 added."""
+    gate, up = mx.minimum(gate, limit), mx.clip(up, -limit, limit)
+    return gate * mx.sigmoid(SWIGLU_ALPHA * gate) * (up + 1)
+
+
+def _compiled(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    """One kernel of several elementwise steps, where there is a GPU: elsewhere it would take a C++ compiler."""
+    return mx.compile(function, shapeless=True) if mx.metal.is_available() else function
+
+
+_gated = _compiled(gated)
+
+
+def swiglu(x: mx.array, limit: float) -> mx.array:
+    """[..., 2 I] to [..., I]. Even columns gate, odd ones are linear."""
+    return _gated(x[..., 0::2], x[..., 1::2], limit)
+
+
+def route(x: mx.array, layer: LayerWeights, experts_per_token: int) -> tuple[mx.array, mx.array]:
+    """The experts of each token [T, k] and their weights [T, k], which sum to 1. x and weights are float32."""
+    scores = linear(x, layer.gate_weight, layer.gate_bias)
+    chosen = mx.argpartition(-scores, experts_per_token - 1, axis=-1)[:, :experts_per_token]
+    return chosen, mx.softmax(mx.take_along_axis(scores, chosen, axis=-1), axis=-1)
+
+
+def project(x: mx.array, experts: Experts, chosen: mx.array, *, in_order: bool = False) -> mx.array:
+    """Rows x [..., 1, in] through the experts `chosen` [...] of each: [..., 1, out]."""
+    product = mx.gather_qmm(
+        x,
+        experts.words,
+        experts.scales,
+        rhs_indices=chosen,
+        transpose=True,
+        group_size=32,
+        bits=4,
+        mode="mxfp4",
+        sorted_indices=in_order,
+    )
+    return product + experts.bias[chosen][..., None, :]
+
+
+def moe(x: mx.array, chosen: mx.array, weights: mx.array, layer: LayerWeights, limit: float) -> mx.array:
+    """What the experts `chosen` [T, k] make of x [T, H], weighted: float32 [T, H]."""
+    tokens, k = chosen.shape
+    if tokens * k < SORTED_ROWS:
+        up = project(x[:, None, None], layer.mlp1, chosen)
+        down = project(swiglu(up, limit), layer.mlp2, chosen)[:, :, 0]
+    else:
+        flat = chosen.flatten()
+        order = mx.argsort(flat)
+        back = mx.argsort(order)
+        up = project(x[order // k][:, None], layer.mlp1, flat[order], in_order=True)
+        down = project(swiglu(up, limit), layer.mlp2, flat[order], in_order=True)[back, 0].reshape(tokens, k, -1)
+    return (down.astype(mx.float32) * weights[..., None]).sum(axis=1)
+
+
+class Transformer:
+    """A loaded model. `hidden` runs tokens against a cache; `logits` turns the states asked for into logits."""
+
+    def __init__(self, config: ModelConfig, weights: ModelWeights) -> None:
+        self.config = config
+        self.weights = weights
+        frequency, concentration = rope_frequencies(config)
+        # MLX wants positions a radian; the factor on q and k becomes one on their product.
+        self.periods = mx.array(1.0 / frequency)
+        self.scale = concentration**2 * config.head_dim**-0.5
+        self.sinks = [layer.sinks.astype(weights.dtype) for layer in weights.layers]
+        mx.eval(self.periods, self.sinks)
+
+    def embed(self, ids: mx.array) -> mx.array:
+        """Rows of `ids` [T]: the residual stream, float32 [T, H]."""
+        return self.weights.embedding[ids].astype(mx.float32)
+
+    def hidden(self, ids: mx.array, cache: KVCache) -> mx.array:
+        """Run `ids` [T] after what `cache` holds and add them to it: float32 states before the last norm [T, H].
+
+        The caller reserves the room (`cache.reserve`) and commits the ids when this returned.
+        """
+        x = self.embed(ids)
+        mask = self._sliding_mask(ids.shape[0], cache)
+        for index, layer in enumerate(self.weights.layers):
+            x = x + self._attention(x, index, layer, cache, mask)
+            x = x + self._experts(x, layer)
+        return x
+
+    def logits(self, x: mx.array) -> mx.array:
+        """States [P, H] of the positions asked for to logits, float32 [P, vocabulary]."""
+        t = norm(x, self.weights.norm).astype(self.weights.dtype)
+        return (t @ self.weights.unembedding.T).astype(mx.float32)
+
+    def attend(self, query: mx.array, seen: Sequence[mx.array], index: int, mask: mx.array | str | None) -> mx.array:
+        """Attention of query [1, Q, T, D] over keys and values `seen`, each [1, K, S, D]: [T, Q * D]."""
+        mixed = mx.fast.scaled_dot_product_attention(query, *seen, scale=self.scale, mask=mask, sinks=self.sinks[index])
+        return mixed.swapaxes(1, 2).reshape(query.shape[2], -1)
+
+    def turned(self, heads: mx.array, position: int) -> mx.array:
+        """Heads [T, n, D] turned to their positions: [1, n, T, D]."""
+        at = heads.swapaxes(0, 1)[None]
+        dim = self.config.head_dim
+        return mx.fast.rope(at, dim, traditional=False, base=None, scale=1.0, offset=position, freqs=self.periods)
+
+    def _attention(
+        self, x: mx.array, index: int, layer: LayerWeights, cache: KVCache, mask: mx.array | None
+    ) -> mx.array:
+        config = self.config
+        t = norm(x, layer.attn_norm).astype(self.weights.dtype)
+        heads = linear(t, layer.qkv_weight, layer.qkv_bias).reshape(x.shape[0], -1, config.head_dim)
+        kv = config.num_key_value_heads
+        turned = self.turned(heads[:, :-kv], cache.length)  # q and k together
+        values = heads[:, -kv:].swapaxes(0, 1)[None]
+        seen = cache.append(index, mx.concatenate((turned[:, -kv:], values)))
+        hidden: mx.array | str | None = mask if config.is_sliding(index) else "causal"
+        mixed = self.attend(turned[:, :-kv], seen, index, hidden if x.shape[0] > 1 else None)
+        return linear(mixed, layer.out_weight, layer.out_bias).astype(mx.float32)
+
+    def _experts(self, x: mx.array, layer: LayerWeights) -> mx.array:
+        t = norm(x, layer.mlp_norm)
+        chosen, weights = route(t, layer, self.config.experts_per_token)
+        return moe(t.astype(self.weights.dtype), chosen, weights, layer, self.config.swiglu_limit)
+
+    def _sliding_mask(self, tokens: int, cache: KVCache) -> mx.array | None:
+        """Which of the newest keys each query of a chunk may see in a sliding layer: bool [T, past + T]."""
+        if tokens == 1:
+            return None
+        past = min(cache.length, self.config.sliding_window - 1)
+        query, key = mx.arange(past, past + tokens)[:, None], mx.arange(past + tokens)[None]
+        return (key <= query) & (key > query - self.config.sliding_window)

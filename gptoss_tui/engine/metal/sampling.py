@@ -1,0 +1,170 @@
+"""Choosing tokens where the logits are. The rules are those of `engine/sampling.py`, which has them for torch.
+
+A draw is an arg-max: of the scores, or of scores plus Gumbel noise, which chooses each token with its probability. The
+noise of an id is a hash of it and of the step's key, so a kernel can make it as it goes (`kernels/unembed.metal`).
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+import mlx.core as mx
+import numpy as np
+import numpy.typing as npt
+
+from gptoss_tui.engine.constraint import TokenState
+from gptoss_tui.engine.types import SamplingParams, Token
+from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS
+from gptoss_tui.errors import EngineError
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
+
+Mask = npt.NDArray[np.bool_]
+
+# Of float32 logits: what differs at all differs by more than this.
+LOWEST_TEMPERATURE = 1e-20
+
+
+def hashed(x: mx.array) -> mx.array:
+    """uint32 mixed so that each bit of x changes half of the bits: the finaliser `lowbias32` of Chris Wellons."""
+    x = (x ^ (x >> 16)) * mx.array(0x7FEB352D, dtype=mx.uint32)
+    x = (x ^ (x >> 15)) * mx.array(0x846CA68B, dtype=mx.uint32)
+    return x ^ (x >> 16)
+
+
+def gumbel(ids: mx.array, key: mx.array) -> mx.array:
+    """Noise float32 of `ids` uint32 for a step's `key` uint32 [2]."""
+    uniform = (hashed(hashed(ids + key[0]) ^ key[1]).astype(mx.float32) + 0.5) * 2.0**-32
+    # Where it matters, near 0, the logarithm of 1 - x has lost the digits of x.
+    exponential = mx.where(uniform < 1e-3, uniform + 0.5 * uniform * uniform, -mx.log(1.0 - uniform))
+    return -mx.log(exponential)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A token that was chosen, as promises: `id` uint32 [1], its log-probability, and alternatives, best first."""
+
+    id: mx.array
+    logprob: mx.array
+    top_ids: mx.array | None = None
+    top_logprobs: mx.array | None = None
+
+    def arrays(self) -> list[mx.array]:
+        """All that is read of it."""
+        return [part for part in (self.id, self.logprob, self.top_ids, self.top_logprobs) if part is not None]
+
+    def read(self) -> Token:
+        """Wait for it. Raises EngineError when the logits were not numbers."""
+        logprob = float(self.logprob.item())
+        if not math.isfinite(logprob):
+            raise EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
+        top: tuple[tuple[int, float], ...] = ()
+        if self.top_ids is not None and self.top_logprobs is not None:
+            top = tuple(zip(self.top_ids.tolist(), self.top_logprobs.tolist(), strict=True))
+        return Token(int(self.id.item()), logprob, top)
+
+
+class Sampler:
+    """Chooses tokens of one request: its parameters, its random numbers, and what may be chosen in each state."""
+
+    def __init__(self, params: SamplingParams, vocab_size: int) -> None:
+        self.params = params
+        self._vocab = vocab_size
+        self._random = random.Random(params.seed)
+        self._masks: dict[tuple[int, ...] | None, mx.array] = {}
+        self._bias = self._biases()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a draw needs the logits alone: no filter, no bias, no alternatives."""
+        params = self.params
+        filtered = params.top_p < 1.0 or params.top_k or params.min_p > 0.0 or params.logit_bias
+        return not (filtered or params.top_logprobs)
+
+    def next_key(self) -> mx.array:
+        """The key of the next step's noise, uint32 [2]."""
+        bits = self._random.getrandbits(64)
+        return mx.array([bits & 0xFFFFFFFF, bits >> 32], dtype=mx.uint32)
+
+    def allowed(self, state: TokenState | None) -> mx.array:
+        """Which ids may be chosen in `state`: bool [V]. Raises EngineError when none may."""
+        if state is not None and (state.mask is not None or not state.text):
+            return mx.array(_checked(self._allowed(state)))
+        key = None if state is None else tuple(sorted(state.following))
+        if key not in self._masks:
+            self._masks[key] = mx.array(_checked(self._allowed(state)))
+        return self._masks[key]
+
+    def draw(self, logits: mx.array, allowed: mx.array, key: mx.array) -> Drawn:
+        """Choose a token by `logits` float32 [V]. What is said of it comes from their log-softmax, unfiltered."""
+        total = mx.logsumexp(logits)
+        chosen = self._choose(logits, allowed, key).reshape(1)
+        drawn = Drawn(chosen, logits[chosen[0]] - total)
+        if self.params.top_logprobs:
+            best = best_ids(logits, min(self.params.top_logprobs, self._vocab))
+            drawn = Drawn(drawn.id, drawn.logprob, best, logits[best] - total)
+        return drawn
+
+    def _choose(self, logits: mx.array, allowed: mx.array, key: mx.array) -> mx.array:
+        """The id, uint32 []."""
+        params = self.params
+        scores = mx.where(allowed, logits if self._bias is None else logits + self._bias, -math.inf)
+        if params.temperature == 0.0:
+            return mx.argmax(scores)
+        # Relative to the largest and never by zero, so that no temperature overflows.
+        scores = (scores - scores.max()) / max(params.temperature, LOWEST_TEMPERATURE)
+        ids = mx.arange(self._vocab, dtype=mx.uint32)
+        if 0 < params.top_k < self._vocab:
+            ids = mx.argpartition(-scores, params.top_k - 1)[: params.top_k]
+            scores = scores[ids]
+        if params.top_p < 1.0:
+            order = mx.argsort(-scores)
+            ids, scores = ids[order], scores[order]
+            weights = mx.exp(scores)
+            before = mx.cumsum(weights) - weights
+            scores = mx.where(before < params.top_p * weights.sum(), scores, -math.inf)
+        if params.min_p > 0.0:
+            scores = mx.where(scores >= math.log(params.min_p), scores, -math.inf)
+        return ids[mx.argmax(scores + gumbel(ids, key))]
+
+    def _allowed(self, state: TokenState | None) -> Mask:
+        allowed = np.ones(self._vocab, dtype=np.bool_)
+        if state is not None and not (state.text and state.mask is None):
+            allowed[:] = False
+            if state.mask is not None:
+                bits = np.unpackbits(np.frombuffer(state.mask, dtype=np.uint8), bitorder="little")[: self._vocab]
+                allowed[: len(bits)] = bits
+        elif state is not None:
+            allowed[[token for token in USED_SPECIAL_TOKENS if token < self._vocab]] = False
+        unused = np.ones(self._vocab, dtype=np.bool_)
+        unused[:NUM_TEXT_TOKENS] = False
+        unused[[token for token in USED_SPECIAL_TOKENS if token < self._vocab]] = False
+        if state is None or state.text:
+            allowed[unused] = False
+        if state is not None:
+            allowed[[token for token in state.following if token < self._vocab]] = True
+        return allowed
+
+    def _biases(self) -> mx.array | None:
+        if not self.params.logit_bias:
+            return None
+        bias = np.zeros(self._vocab, dtype=np.float32)
+        for token, value in self.params.logit_bias.items():
+            if not 0 <= token < self._vocab:
+                raise EngineError(f"logit_bias names token {token}; the vocabulary has {self._vocab}")
+            bias[token] = value
+        return mx.array(bias)
+
+
+def best_ids(logits: mx.array, count: int) -> mx.array:
+    """The ids of the `count` largest of logits [..., V], best first: [..., count]."""
+    some = mx.argpartition(-logits, count - 1, axis=-1)[..., :count]
+    order = mx.argsort(-mx.take_along_axis(logits, some, axis=-1), axis=-1)
+    return mx.take_along_axis(some, order, axis=-1)
+
+
+def _checked(allowed: Mask) -> Mask:
+    if not allowed.any():
+        raise EngineError("The model's vocabulary has no token that the grammar allows")
+    return allowed

@@ -1,0 +1,119 @@
+"""The Metal model as a backend: run, draw ahead, score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import mlx.core as mx
+
+from gptoss_tui.engine.constraint import TokenState, Walk
+from gptoss_tui.engine.generation import Loaded, SequenceBackend
+from gptoss_tui.engine.metal.kv_cache import KVCache
+from gptoss_tui.engine.metal.memory import PREFILL_CHUNK, SCORE_ROWS
+from gptoss_tui.engine.metal.model import Transformer
+from gptoss_tui.engine.metal.sampling import Drawn, Sampler, best_ids
+from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
+
+
+class MetalBackend(SequenceBackend[KVCache, mx.array]):
+    """A `Backend`. A run leaves the states [T, H] of its tokens.
+
+    `chunk` is the number of tokens that prefill runs at once. `model` may be shared between backends.
+    """
+
+    def __init__(self, model: Transformer, context: int, name: str, device: str, chunk: int = PREFILL_CHUNK) -> None:
+        self.model = model
+        chunk = min(chunk, context)
+        dtype = str(model.weights.dtype).removeprefix("mlx.core.")
+        super().__init__(
+            model.config,
+            KVCache(model.config, context, chunk, model.weights.dtype),
+            chunk,
+            Loaded(name, "metal", device, dtype, model.weights.nbytes),
+        )
+
+    def close(self) -> None:
+        """Free the memory of the weights and the cache. Idempotent; nothing else may be called after it."""
+        super().close()
+        mx.clear_cache()
+
+    def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> mx.array | None:
+        if cancelled():
+            return None
+        self._cache.reserve(len(ids))
+        states = self.model.hidden(mx.array(ids), self._cache)
+        mx.eval(states)
+        self._cache.commit(ids)
+        return states
+
+    def _tokens(
+        self, after: mx.array, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
+    ) -> Iterator[Token]:
+        """While a token is read and shown, the GPU runs it and draws the next one, which holds if the walk stays."""
+        sampler = Sampler(params, self.config.vocab_size)
+        step = Step(self.model.logits(after[-1:])[0], sampler)
+        state = walk.state if walk else None
+        step.draw(state)
+        for left in range(limit - 1, -1, -1):
+            if cancelled():
+                return
+            ahead = self._ahead(step.drawn, sampler, state) if left else None
+            token = step.drawn.read()
+            yield token
+            # Asked on, so there is a next step.
+            assert ahead is not None
+            self._cache.commit([token.id])
+            now = walk.state if walk else None
+            if not ahead.is_drawn or now is not state:
+                ahead.draw(now)
+            step, state = ahead, now
+
+    def _ahead(self, drawn: Drawn, sampler: Sampler, state: TokenState | None) -> Step:
+        """Run a token that is not read yet. It is not committed: what it leaves in the cache may be overwritten."""
+        self._cache.reserve(1)
+        step = Step(self.model.logits(self.model.hidden(drawn.id, self._cache))[0], sampler)
+        if state is None or (state.text and state.mask is None):
+            step.draw(state)
+        else:
+            mx.async_eval(step.logits)
+        return step
+
+    def _scored(self, after: mx.array, following: Sequence[int], top: int) -> list[ScoredPosition]:
+        scored: list[ScoredPosition] = []
+        for start in range(0, len(after), SCORE_ROWS):
+            logits = self.model.logits(after[start : start + SCORE_ROWS])
+            logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+            ids = following[start : start + SCORE_ROWS]
+            known = logprobs[mx.arange(len(ids)), mx.array(ids, dtype=mx.uint32)].tolist() if ids else []
+            best = best_ids(logits, max(1, min(top, self.config.vocab_size)))
+            values = mx.take_along_axis(logprobs, best, axis=-1).tolist()
+            for row, (names, found) in enumerate(zip(best.tolist(), values, strict=True)):
+                next_id, logprob = (ids[row], known[row]) if row < len(ids) else (None, None)
+                scored.append(ScoredPosition(next_id, logprob, tuple(zip(names, found, strict=True))[:top]))
+        return scored
+
+
+class Step:
+    """Logits after one token, and what was drawn from them. Drawing again, in another state, is another draw."""
+
+    def __init__(self, logits: mx.array, sampler: Sampler) -> None:
+        self.logits = logits
+        self._sampler = sampler
+        self._key = sampler.next_key()
+        self._drawn: Drawn | None = None
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is a draw."""
+        return self._drawn is not None
+
+    @property
+    def drawn(self) -> Drawn:
+        """The draw made last."""
+        assert self._drawn is not None
+        return self._drawn
+
+    def draw(self, state: TokenState | None) -> None:
+        """Choose among what `state` allows, and have the GPU begin."""
+        self._drawn = self._sampler.draw(self.logits, self._sampler.allowed(state), self._key)
+        mx.async_eval(self._drawn.arrays())

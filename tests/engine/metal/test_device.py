@@ -1,0 +1,125 @@
+"""Which machines the engine takes, what it says on others, and what macOS says of its chip."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui.engine import backends, memory
+from gptoss_tui.engine.backends import fastest_backend, load_backend
+from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
+from gptoss_tui.engine.metal import device
+from gptoss_tui.engine.metal.apple import AppleChip, parse_chip
+from gptoss_tui.engine.metal.memory import METAL_NEEDS
+from gptoss_tui.engine.types import EngineSpec
+from gptoss_tui.errors import EngineError, MemoryPlanError
+from tests.engine.shapes import TINY
+
+SYSCTL = "machdep.cpu.brand_string: Apple M2 Max\nhw.memsize: 68719476736\niogpu.wired_limit_mb: 0\n"
+IOREG = """
++-o AGXAcceleratorG14X  <class AGXAcceleratorG14X, id 0x1000004c1, registered, matched, active, busy 0 (0 ms)>
+    {
+      "IOClass" = "AGXAcceleratorG14X"
+      "gpu-core-count" = 38
+      "model" = "Apple M2 Max"
+    }
+"""
+
+
+@pytest.fixture(autouse=True)
+def not_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a person, who never sets it."""
+    monkeypatch.delenv(device.ON_CPU_VARIABLE, raising=False)
+
+
+def test_a_chip_is_read() -> None:
+    """As macOS prints it; with its own limit, and with one that somebody set."""
+    chip = parse_chip(SYSCTL, IOREG)
+    assert chip == AppleChip("Apple M2 Max", 64 << 30, 48 << 30, raised=False, gpu_cores=38)
+    assert chip.describe() == "Apple M2 Max, 38 GPU cores, 64 GiB of unified memory, 48.0 GiB for the GPU (by default)"
+    small = parse_chip("machdep.cpu.brand_string: Apple M1\nhw.memsize: 17179869184\niogpu.wired_limit_mb: 14500\n", "")
+    assert small == AppleChip("Apple M1", 16 << 30, 14500 << 20, raised=True, gpu_cores=None)
+
+
+@pytest.mark.parametrize("sysctl", ["", "machdep.cpu.brand_string: Intel(R) Core(TM) i9\nhw.memsize: 17179869184\n"])
+def test_no_chip_is_none(sysctl: str) -> None:
+    """Another system, or an older Mac."""
+    assert parse_chip(sysctl, "") is None
+
+
+def test_a_limit_that_can_be_raised_is_a_hint() -> None:
+    """Where the memory has what the model needs, beside what macOS needs itself."""
+    chip = AppleChip("Apple M1", 16 << 30, 10 << 30, raised=False, gpu_cores=None)
+    assert "iogpu.wired_limit_mb=13312" in str(chip.hint(13 << 30))
+    assert chip.hint(9 << 30) is None
+    assert chip.hint(15 << 30) is None
+
+
+@pytest.mark.parametrize(("system", "machine"), [("linux", "x86_64"), ("darwin", "x86_64"), ("win32", "AMD64")])
+def test_another_platform_is_told_its_engine(
+    system: str, machine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By name."""
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    assert not device.is_usable()
+    with pytest.raises(EngineError, match="Apple silicon") as caught:
+        device.prepare()
+    assert caught.value.hint in {
+        f"here `--backend {name}` is the right one; `--backend auto` finds it" for name in ("native", "torch")
+    }
+
+
+def test_a_mac_without_mlx_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And auto goes on without it."""
+    monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
+    monkeypatch.setattr(device, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    assert fastest_backend() != "metal"
+    with pytest.raises(EngineError, match="MLX") as caught:
+        device.prepare()
+    assert "pip install" in str(caught.value.hint)
+
+
+def test_auto_is_metal_where_it_is_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Mac with MLX and a GPU."""
+    monkeypatch.setattr(device, "is_usable", lambda: True)
+    assert fastest_backend() == "metal"
+
+
+def test_a_mac_without_a_gpu_for_mlx_is_told_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a virtual machine. MLX on Linux has none either."""
+    mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
+    if mx.metal.is_available():
+        pytest.skip("here is a GPU")
+    monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
+    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    assert fastest_backend() != "metal"
+    with pytest.raises(EngineError, match="no GPU") as caught:
+        device.prepare()
+    assert "--backend" in str(caught.value.hint)
+
+
+def test_importing_it_needs_no_mlx() -> None:
+    """The module that loads it, on any platform."""
+    script = "import sys; import gptoss_tui.engine.metal.backend; print('mlx' in sys.modules, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_the_plan_counts_what_the_gpu_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all that is free, and says how to raise it."""
+    random_checkpoint(TINY, tmp_path)
+    stored = open_checkpoint(tmp_path).weight_bytes
+    needed = memory.plan(TINY, stored, 1000, available=0, needs=METAL_NEEDS).total
+    chip = AppleChip("Apple M1", 16 << 30, needed - 1, raised=False, gpu_cores=8)
+    monkeypatch.setattr(backends, "read_chip", lambda: chip)
+    monkeypatch.setattr(backends, "available_memory", lambda: 12 << 30)
+    with pytest.raises(MemoryPlanError, match="nothing was loaded") as caught:
+        load_backend(EngineSpec(tmp_path, backend="metal", context=1000), lambda step: None)
+    assert caught.value.hint == chip.hint(needed)
+    assert caught.value.hint is not None

@@ -44,14 +44,17 @@ class Entry:
 
 
 class Conversation:
-    """The history behind the preamble. Not thread-safe; one turn at a time."""
+    """The history behind the preamble. Not thread-safe; one turn at a time.
 
-    def __init__(self, tokenizer: Tokenizer, preamble: Preamble) -> None:
+    `tokens` are those of the preamble where they are known.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, preamble: Preamble, tokens: Sequence[int] | None = None) -> None:
         self._tokenizer = tokenizer
         self._preamble = preamble
         self._entries: list[Entry] = []
         self._turn = 0
-        self._tokens = render_preamble(tokenizer, preamble)
+        self._tokens = render_preamble(tokenizer, preamble) if tokens is None else list(tokens)
         self._preamble_length = len(self._tokens)
 
     @property

@@ -117,15 +117,19 @@ def _content_type(tokenizer: Tokenizer, content_type: str) -> list[int]:
     return tokenizer.encode(f" {content_type}")
 
 
-def render_preamble(tokenizer: Tokenizer, preamble: Preamble) -> list[int]:
+def preamble_messages(preamble: Preamble) -> tuple[Message, ...]:
     """The system message and, when there is one, the developer message."""
     developer = preamble.developer
     has_functions = developer is not None and developer.functions is not None and bool(developer.functions.functions)
     system = Message("system", render_system(preamble.system, has_functions))
-    tokens = render_message(tokenizer, system)
-    if developer is not None:
-        tokens += render_message(tokenizer, Message("developer", render_developer(developer)))
-    return tokens
+    if developer is None:
+        return (system,)
+    return system, Message("developer", render_developer(developer))
+
+
+def render_preamble(tokenizer: Tokenizer, preamble: Preamble) -> list[int]:
+    """The tokens of the system and developer messages."""
+    return [token for message in preamble_messages(preamble) for token in render_message(tokenizer, message)]
 
 
 def assistant_start(tokenizer: Tokenizer) -> list[int]:

@@ -19,6 +19,7 @@ from gptoss_tui.server.errors import ApiError, as_api_error
 from gptoss_tui.server.metrics import CONTENT_TYPE
 from gptoss_tui.server.outbox import encode
 from gptoss_tui.server.responses import handler as responses
+from gptoss_tui.server.responses import lookup
 from gptoss_tui.server.service import SERVICE, Record, Service, record_of
 
 ACCESS_LOG = logging.getLogger("gptoss_tui.server.access")
@@ -44,10 +45,10 @@ def build_app(service: Service, rules: guard.Rules) -> web.Application:
             web.post("/v1/completions", completions.create_completion),
             web.post("/v1/responses", responses.create_response),
             web.post("/v1/responses/input_tokens", responses.count_tokens),
-            web.get("/v1/responses/{id}", responses.get_response),
-            web.delete("/v1/responses/{id}", responses.delete_response),
-            web.post("/v1/responses/{id}/cancel", responses.cancel_response),
-            web.get("/v1/responses/{id}/input_items", responses.list_input_items),
+            web.get("/v1/responses/{id}", lookup.get_response),
+            web.delete("/v1/responses/{id}", lookup.delete_response),
+            web.post("/v1/responses/{id}/cancel", lookup.cancel_response),
+            web.get("/v1/responses/{id}/input_items", lookup.list_input_items),
             web.post("/api/chat", ollama.chat),
             web.get("/api/tags", ollama.tags),
             web.post("/api/show", ollama.show),

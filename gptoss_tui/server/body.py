@@ -16,6 +16,9 @@ MAX_BYTES = 16 * 2**20
 """A prompt that fills the whole context is not a tenth of this."""
 
 MAX_DEPTH = 100
+MAX_VALUES = 500_000
+"""Of a body, about. Nothing else is answered while a body is parsed, and what counts there are values, not bytes."""
+
 READ_SECONDS = 30.0
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -36,7 +39,10 @@ async def read_body(request: web.Request) -> Fields:
 
 
 def parse_body(data: bytes) -> Fields:
-    """The JSON object in `data`. Raises ApiError for anything else, for NaN, and for what is nested too deep."""
+    """The JSON object in `data`. Raises ApiError for anything else, for NaN, and for what is too deep or too much."""
+    # Those in texts count as well: no text that fits into a context has so many.
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise invalid(f"The body has more than {MAX_VALUES} values.")
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=_refuse)
     except RecursionError:

@@ -16,16 +16,17 @@ from gptoss_tui.engine.types import Finished, PrefillProgress, SamplingParams, T
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.answer import usage_of
-from gptoss_tui.server.encoding import check_characters, encode_in_parts
+from gptoss_tui.server.encoding import check_characters
 from gptoss_tui.server.errors import as_api_error, not_supported
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
-from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, encode, sse, stream
+from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, json_answer, sse, stream
+from gptoss_tui.server.prompt import too_long
 from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops
 from gptoss_tui.server.service import SERVICE, record_of
 from gptoss_tui.server.stops import StopFilter
-from gptoss_tui.server.turn import Stats, too_long
+from gptoss_tui.server.turn import Stats
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
 MAX_PROMPTS = 16
@@ -99,7 +100,7 @@ async def read_prompts(fields: Fields, host: EngineHost) -> tuple[tuple[int, ...
 async def _read_prompt(value: Any, fields: Fields, host: EngineHost) -> tuple[int, ...]:
     if isinstance(value, str):
         check_characters(len(value), host.ready.context)
-        return tuple(await encode_in_parts(host.tokenizer, value))
+        return tuple(await host.memory.encoder.encode(value))
     if not isinstance(value, list) or not all(type(token) is int and 0 <= token < VOCAB_SIZE for token in value):
         raise fields.wrong("prompt", f"a string, or token ids between 0 and {VOCAB_SIZE - 1}, or an array of those")
     return tuple(value)
@@ -197,10 +198,10 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     record = record_of(request)
     record.model = service.model(fields)
     tokenizer = service.host.tokenizer
-    asked = read_completion_request(fields, await read_prompts(fields, service.host), service.defaults)
-    record.stream = asked.stream
     ticket = service.admit(request, fields)
     try:
+        asked = read_completion_request(fields, await read_prompts(fields, service.host), service.defaults)
+        record.stream = asked.stream
         every = _continuations(asked, tokenizer, service.host.ready.context)
         record.stats += [one.stats for one in every]
         envelope = {
@@ -217,7 +218,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
                     pass
         choices = [one.choice(_echoed(one) + one.text, one.tokens, one.finish_reason) for one in every]
         body = {**envelope, "choices": choices, "usage": _usage(every)}
-        return web.Response(body=encode(body), content_type="application/json")
+        return json_answer(body)
     finally:
         ticket.leave()
 

@@ -1,9 +1,11 @@
-"""Long texts to tokens, a part at a time: whatever one client sends, the others go on meanwhile."""
+"""Long texts to tokens, a part at a time: whatever clients send, and however many do, the others go on meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server.errors import invalid
@@ -27,17 +29,36 @@ def check_characters(count: int, context: int) -> None:
         )
 
 
-async def encode_in_parts(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The tokens of `text`, as `Tokenizer.encode` gives them, giving way to others between its parts."""
-    tokens: list[int] = []
+class PartEncoder:
+    """Encodes for all requests. Belongs to one event loop."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """Inside, a part can be encoded: one between two looks at the sockets, whoever's it is."""
+        async with self._lock:
+            yield
+            await asyncio.sleep(0)
+
+    async def encode(self, text: str) -> list[int]:
+        """The tokens of `text`, as `Tokenizer.encode` gives them."""
+        tokens: list[int] = []
+        for part in parts_of(text):
+            async with self.part():
+                tokens += self._tokenizer.encode(part)
+        return tokens
+
+
+def parts_of(text: str) -> Iterator[str]:
+    """The text in parts whose tokens are those of the whole."""
     start = 0
     while start < len(text):
         end = len(text)
         if end - start > 2 * PART:
             boundary = _BOUNDARY.search(text, start + PART, start + 2 * PART)
             end = boundary.start() if boundary is not None else start + 2 * PART
-        tokens += tokenizer.encode(text[start:end])
+        yield text[start:end]
         start = end
-        if start < len(text):
-            await asyncio.sleep(0)
-    return tokens

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -83,7 +82,7 @@ class Fields:
             return None
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self.wrong(name, "a number")
-        if not (math.isfinite(value) and low <= value <= high):
+        if not low <= value <= high:  # a NaN is not either; a whole number may be larger than any float
             raise self.wrong(name, f"a number between {low:g} and {high:g}")
         return float(value)
 

@@ -9,25 +9,29 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gptoss_tui.harmony.messages import Message
 from gptoss_tui.harmony.render import render_message
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.server.encoding import PART, encode_in_parts
+from gptoss_tui.server.encoding import PART, PartEncoder
 
 MAX_TOKENS = 4_000_000
 """16 MB: some dozens of conversations that fill the context."""
+
+_SHELL_COST = 100
+"""What the header of a message costs to encode, in characters of content."""
 
 _Key = tuple[str | None, ...]
 
 
 class MessageMemory:
-    """Messages to tokens; those used last stay."""
+    """Messages to tokens; those used last stay. `encoder` is for other texts of requests."""
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
         self._tokenizer = tokenizer
+        self.encoder = PartEncoder(tokenizer)
         self._max_tokens = max_tokens
         self._size = 0
         self._tokens: OrderedDict[_Key, array[int]] = OrderedDict()
@@ -44,12 +48,19 @@ class MessageMemory:
         return tuple(tokens)
 
     async def learn(self, messages: Iterable[Message]) -> None:
-        """Have the tokens of messages ready, long ones a part at a time."""
-        for message in messages:
-            if len(message.content) > PART and _key(message) not in self._tokens:
-                content = await encode_in_parts(self._tokenizer, message.content)
-                shell = render_message(self._tokenizer, replace(message, content=""))
-                self.remember(message, [*shell[:-1], *content, shell[-1]])
+        """Have the tokens of messages ready, a part at a time."""
+        for batch in _batches(message for message in messages if _key(message) not in self._tokens):
+            if len(batch) == 1 and len(batch[0].content) > PART:
+                await self._learn_long(batch[0])
+            else:
+                async with self.encoder.part():
+                    for message in batch:
+                        self.tokens_of(message)
+
+    async def _learn_long(self, message: Message) -> None:
+        content = await self.encoder.encode(message.content)
+        shell = render_message(self._tokenizer, replace(message, content=""))
+        self.remember(message, [*shell[:-1], *content, shell[-1]])
 
     def remember(self, message: Message, tokens: Sequence[int]) -> None:
         """These are the tokens of a message."""
@@ -60,6 +71,21 @@ class MessageMemory:
         self._size += len(tokens)
         while self._size > self._max_tokens and len(self._tokens) > 1:
             self._size -= len(self._tokens.popitem(last=False)[1])
+
+
+def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """The messages in lists that are a part of work each; one that is longer stands alone."""
+    batch: list[Message] = []
+    size = 0
+    for message in messages:
+        cost = len(message.content) + _SHELL_COST
+        if batch and size + cost > PART:
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += cost
+    if batch:
+        yield batch
 
 
 def _key(message: Message) -> _Key:

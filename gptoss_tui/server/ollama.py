@@ -5,6 +5,7 @@ Requests are turned into those for chat completions, and the answer into lines o
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.request import ChatRequest, read_chat_request
 from gptoss_tui.server.errors import as_api_error, not_supported
 from gptoss_tui.server.fields import Fields
-from gptoss_tui.server.outbox import LINES, Outbox, encode, stream
+from gptoss_tui.server.outbox import LINES, Outbox, encode, json_answer, stream
+from gptoss_tui.server.prompt import take_in
 from gptoss_tui.server.reader import Closed, Delta
 from gptoss_tui.server.service import SERVICE, Service, record_of
-from gptoss_tui.server.turn import Ended, EndReason, Turn, TurnEvent, take_in
+from gptoss_tui.server.turn import Ended, EndReason, Turn, TurnEvent
 
 _OPTIONS = {
     **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "seed", "stop")},
@@ -39,19 +41,23 @@ async def chat(request: web.Request) -> web.StreamResponse:
     record.model = service.model(fields)
     record.stream = fields.flag("stream", True)
     if not fields.list("messages"):
-        return _json(_line(record.model, {"content": ""}, done=True, done_reason="load"))
-    asked = read_chat_request(translated(fields), service.defaults, service.effort)
+        return json_answer(_line(record.model, {"content": ""}, done=True, done_reason="load"))
     ticket = service.admit(request, fields)
     try:
-        await take_in(service.host, asked.dialogue)
-        turn = Turn(service.host, ticket, asked.dialogue, asked.options)
+        asked = await asyncio.to_thread(_read, fields, service)
+        opening = await take_in(service.host, asked.dialogue)
+        turn = Turn(service.host, ticket, asked.dialogue, opening, asked.options)
         record.stats.append(turn.stats)
         answer = _Answer(record.model, asked, turn)
         if record.stream:
             return await stream(request, LINES, answer.send)
-        return _json(await answer.whole())
+        return json_answer(await answer.whole())
     finally:
         ticket.leave()
+
+
+def _read(fields: Fields, service: Service) -> ChatRequest:
+    return read_chat_request(translated(fields), service.defaults, service.effort)
 
 
 class _Answer:
@@ -209,7 +215,3 @@ def _described(service: Service, name: str) -> dict[str, Any]:
         "digest": "",
         "details": {"format": "safetensors", "family": "gptoss", "families": ["gptoss"], "quantization_level": "MXFP4"},
     }
-
-
-def _json(body: dict[str, Any]) -> web.Response:
-    return web.Response(body=encode(body), content_type="application/json")

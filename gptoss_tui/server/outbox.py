@@ -39,6 +39,11 @@ def encode(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
+def json_answer(body: Any) -> web.Response:
+    """An answer that is whole."""
+    return web.Response(body=encode(body), content_type="application/json")
+
+
 def sse(value: Any, event: str | None = None) -> bytes:
     """A server-sent event."""
     name = f"event: {event}\n".encode() if event else b""
@@ -56,7 +61,7 @@ class Outbox:
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
 
-    def put(self, data: bytes, *, last: bool = False) -> None:
+    def put(self, data: bytes, last: bool = False) -> None:
         """Add something to send, perhaps the last thing. Raises SlowReaderError when too much waits already."""
         if self._chunks and self._size + len(data) > self._limit:
             raise SlowReaderError("The client reads too slowly; its answer was cut off")

@@ -11,6 +11,7 @@ from gptoss_tui.server.fields import Fields
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
 MAX_STOPS = 16
+MAX_BIASES = 10_000
 MAX_SEED = 2**63
 _SMALLEST_TOP_P = 1e-6
 _PENALTIES = ("frequency_penalty", "presence_penalty")
@@ -59,6 +60,8 @@ def _logit_bias(fields: Fields) -> Mapping[int, float]:
     biases = fields.child("logit_bias")
     if biases is None:
         return {}
+    if len(biases.values) > MAX_BIASES:
+        raise fields.wrong("logit_bias", f"at most {MAX_BIASES} tokens")
     found = {}
     for name in biases.values:
         bias = biases.number(name, -100, 100)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gptoss_tui.harmony.messages import Effort
-from gptoss_tui.server.errors import ApiError
+from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.gate import Gate, Ticket
 from gptoss_tui.server.host import EngineHost
@@ -81,6 +81,12 @@ class Service:
                 code="model_not_found",
             )
         return asked
+
+    def storage(self, param: str) -> ResponseStore:
+        """Where responses are kept. Raises ApiError when they are not, and `param` needs them."""
+        if self.store is None:
+            raise invalid("This server stores no responses.", param)
+        return self.store
 
     def admit(self, request: web.Request, fields: Fields) -> Ticket:
         """Let a request in. Raises ApiError 429 when there is no room, 503 when nothing can be answered now."""

@@ -14,22 +14,16 @@ from gptoss_tui.agent.history import final_header
 from gptoss_tui.agent.runaway import LoopDetector
 from gptoss_tui.engine.constraint import TokenAutomaton, Walk
 from gptoss_tui.engine.types import Finished, GenerationEvent, PrefillProgress, SamplingParams, Token, TokenBatch
-from gptoss_tui.harmony.conversation import Conversation
 from gptoss_tui.harmony.messages import ToolNamespace
 from gptoss_tui.harmony.parser import normalize_recipient
-from gptoss_tui.harmony.render import render_developer
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS
 from gptoss_tui.server.dialogue import Dialogue
-from gptoss_tui.server.encoding import check_characters
-from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
+from gptoss_tui.server.prompt import Opening, converse, too_long
 from gptoss_tui.server.reader import TEXTS, Piece, Reader
 
 EndReason = Literal["stop", "call", "length", "loop"]
-
-_SHELL_TOKENS = 4
-"""What stands around the text of a message at least."""
 
 MAX_TOOL_CALLS = 20
 MAX_STRAY_CALLS = 3
@@ -113,13 +107,19 @@ TurnEvent = Piece | ToolBegins | ToolRan | Ended
 
 
 class Turn:
-    """One answer to one dialogue. `stats` are true at any time.
+    """One answer to one dialogue, which was taken in before. `stats` are true at any time.
 
-    Making one reads the dialogue: raises ApiError when the prompt does not fit.
+    Making one raises ApiError when the prompt does not fit.
     """
 
     def __init__(
-        self, host: EngineHost, ticket: Ticket, dialogue: Dialogue, options: Options, toolbox: Toolbox | None = None
+        self,
+        host: EngineHost,
+        ticket: Ticket,
+        dialogue: Dialogue,
+        opening: Opening,
+        options: Options,
+        toolbox: Toolbox | None = None,
     ) -> None:
         self._host = host
         self._ticket = ticket
@@ -127,7 +127,7 @@ class Turn:
         self._options = options
         self._toolbox = toolbox
         self._known = {tool.recipient for tool in dialogue.tools} | set(toolbox.recipients if toolbox else ())
-        self._conversation = converse(host, dialogue, toolbox)
+        self._conversation = converse(host, dialogue, opening)
         self._context = host.ready.context
         self._detector = LoopDetector(options.repeated_tokens)
         self._reason: EndReason = "stop"
@@ -280,31 +280,3 @@ class Turn:
             preambles=dialogue.answer.grammar is None,  # clients read all that is said as the answer
             must_call=chosen.mode == "required" and not self.stats.generations,
         )
-
-
-async def take_in(host: EngineHost, dialogue: Dialogue) -> None:
-    """Read a dialogue that may be long without holding up others. Raises ApiError when it cannot fit."""
-    told = dialogue.preamble("").developer
-    texts = [render_developer(told)] if told is not None else []
-    texts += [message.content for message in dialogue.messages]
-    check_characters(sum(map(len, texts)), host.ready.context)
-    if _SHELL_TOKENS * len(dialogue.messages) > host.ready.context:
-        raise too_long(_SHELL_TOKENS * len(dialogue.messages), host.ready.context)
-    await host.memory.learn(dialogue.messages)
-
-
-def converse(host: EngineHost, dialogue: Dialogue, toolbox: Toolbox | None = None) -> Conversation:
-    """The dialogue as the model reads it."""
-    builtin = tuple(toolbox.namespaces) if toolbox is not None else ()
-    conversation = Conversation(host.tokenizer, dialogue.preamble(host.today(), builtin))
-    for message in dialogue.messages:
-        conversation.add(message, host.memory.tokens_of(message))
-    return conversation
-
-
-def too_long(tokens: int, context: int) -> ApiError:
-    """The error for a prompt that does not fit."""
-    return invalid(
-        f"The prompt has {tokens} tokens, and the context of the model is {context} tokens long.",
-        code="context_length_exceeded",
-    )

@@ -10,6 +10,7 @@ import copy
 import json
 import os
 import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,8 +20,15 @@ from hypothesis import strategies as st
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.harmony.tokenizer import SPECIAL_TOKENS, load_tokenizer
 from gptoss_tui.server import body, run
-from gptoss_tui.server.body import MAX_DEPTH, parse_body
+from gptoss_tui.server.body import MAX_DEPTH, MAX_VALUES, parse_body
+from gptoss_tui.server.chat.request import read_chat_request
+from gptoss_tui.server.completions import read_completion_request
 from gptoss_tui.server.errors import ApiError
+from gptoss_tui.server.ollama import translated
+from gptoss_tui.server.responses.ids import new_response_id
+from gptoss_tui.server.responses.items import read_input
+from gptoss_tui.server.responses.request import read_request
+from gptoss_tui.server.sampling import Defaults
 from tests.server.events import events_of
 from tests.server.raw import send, status_of
 from tests.server.running import Running, running
@@ -151,6 +159,32 @@ async def test_no_body_is_a_500() -> None:
     assert {200, 400} <= statuses
 
 
+def read_by(path: str, body: Any) -> None:
+    """Read a body as the route does, without an engine. Raises ApiError."""
+    fields = parse_body(json.dumps(body).encode())
+    match path:
+        case "/v1/responses":
+            read_request(fields, read_input(fields, new_response_id()), [], Defaults(), "medium", frozenset())
+        case "/v1/completions":
+            read_completion_request(fields, (), Defaults())
+        case _:
+            asked = translated(fields) if path == "/api/chat" else fields
+            read_chat_request(asked, Defaults(), "medium")
+
+
+@pytest.mark.parametrize(("path", "seed"), SEEDS, ids=[path for path, _ in SEEDS])
+def test_every_place_takes_every_odd_value(path: str, seed: dict[str, Any]) -> None:
+    for place in places(seed)[1:]:
+        for odd in ODD:
+            body = copy.deepcopy(seed)
+            parent: Any = body
+            for key in place[:-1]:
+                parent = parent[key]
+            parent[place[-1]] = odd
+            with suppress(ApiError):
+                read_by(path, body)
+
+
 NOT_JSON = [
     *(b"", b"{", b"[]", b"null", b"1", b'"x"', b'{"a":NaN}', b'{"a":Infinity}'),
     *(b'{"a":-Infinity}', b"\xff\xfe", b"\x00"),
@@ -159,6 +193,7 @@ NOT_JSON = [
     b'{"a":' * 100_000,
     b'{"messages":' + b"[" * 5000 + b"]" * 5000 + b"}",
     b'{"seed":' + b"9" * 100_000 + b"}",
+    b'{"messages":[' + b"[]," * MAX_VALUES + b"[]]}",
 ]  # fmt: skip
 
 

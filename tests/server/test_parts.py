@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gptoss_tui.engine.constraint import Grammar
+from gptoss_tui.engine.grammar import library
 from gptoss_tui.engine.types import Token
 from gptoss_tui.harmony.messages import Message
-from gptoss_tui.harmony.tokenizer import load_tokenizer
-from gptoss_tui.server import encoding, outbox
-from gptoss_tui.server.encoding import encode_in_parts
+from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
+from gptoss_tui.server import encoding, memory, outbox
+from gptoss_tui.server import schema as schema_module
+from gptoss_tui.server.encoding import PartEncoder
 from gptoss_tui.server.errors import ApiError
 from gptoss_tui.server.gate import Gate
 from gptoss_tui.server.memory import MessageMemory
@@ -28,7 +32,7 @@ from gptoss_tui.server.responses.summary import summarize
 from gptoss_tui.server.stops import StopFilter
 from tests.agent.scripted_engine import ids_of
 from tests.server.running import running, until
-from tests.server.scripted import ScriptedEngine
+from tests.server.scripted import ScriptedEngine, final
 
 
 async def test_turns_go_round_between_clients() -> None:
@@ -158,9 +162,67 @@ async def test_a_long_text_is_encoded_in_parts_as_in_one_piece(monkeypatch: pyte
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(others())
-        assert await encode_in_parts(tokenizer, text) == tokenizer.encode(text)
+        assert await PartEncoder(tokenizer).encode(text) == tokenizer.encode(text)
         assert rounds >= len(text) // 101
         task.cancel()
+
+
+async def test_many_messages_and_long_instructions_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the text is in, no more of it is encoded between two looks at the sockets."""
+    engine = ScriptedEngine(final("x"))
+    async with running(engine) as server:
+        monkeypatch.setattr(encoding, "PART", 200)
+        monkeypatch.setattr(memory, "PART", 200)
+        rounds, most, encoded = 0, 0, 0
+        encode = Tokenizer.encode
+
+        def counting(tokenizer: Tokenizer, text: str) -> list[int]:
+            nonlocal encoded
+            encoded += len(text)
+            return encode(tokenizer, text)
+
+        def look() -> None:
+            nonlocal rounds, most, encoded
+            rounds, most, encoded = rounds + 1, max(most, encoded), 0
+            asyncio.get_running_loop().call_soon(look)
+
+        monkeypatch.setattr(Tokenizer, "encode", counting)
+        look()
+        messages = [{"role": "user", "content": f"message {number} " * 10} for number in range(40)]
+        tools = [{"type": "function", "function": {"name": "f", "description": "words " * 300}}]
+        body = {"messages": [{"role": "system", "content": "be kind " * 300}, *messages], "tools": tools, "n": 3}
+        asked = [server.post("/v1/chat/completions", {**body, "user": str(number)}) for number in range(3)]
+        assert {status for status, _ in await asyncio.gather(*asked)} == {200}
+    assert most <= 2 * 200 + 100
+
+
+async def test_schemas_are_looked_at_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, answered = threading.Event(), threading.Event()
+
+    def check(grammar: Grammar) -> None:
+        seen.set()
+        assert answered.wait(20), "nobody was answered meanwhile"
+
+    monkeypatch.setattr(library, "check_grammar", check)
+    async with running(ScriptedEngine(final("{}"))) as server:
+        schema = {"type": "object", "properties": {"of this test": {}}}
+        style = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        tools = {"tools": [{"type": "function", "name": "f", "parameters": schema, "strict": True}]}
+        for path, body in (
+            ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "response_format": style}),
+            ("/v1/responses", {"input": "x", "text": {"format": {"name": "x", **style, **style["json_schema"]}}}),
+            ("/v1/responses", {"input": "x", **tools}),
+            ("/api/chat", {"messages": [{"role": "user", "content": "x"}], "stream": False, "format": schema}),
+        ):
+            schema_module._problem.cache_clear()
+            seen.clear()
+            answered.clear()
+            asked = asyncio.create_task(server.post(path, body))
+            await until(seen.is_set)
+            assert (await server.get("/health"))[0] == 200
+            answered.set()
+            assert (await asked)[0] == 200
+        schema_module._problem.cache_clear()
 
 
 async def test_a_text_that_cannot_fit_is_refused_before_it_is_encoded() -> None:

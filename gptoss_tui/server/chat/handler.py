@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ from gptoss_tui.server.chat.answer import Choice, Envelope, usage_of
 from gptoss_tui.server.chat.request import ChatRequest, read_chat_request
 from gptoss_tui.server.errors import as_api_error
 from gptoss_tui.server.gate import Ticket
-from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, encode, sse, stream
+from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, json_answer, sse, stream
+from gptoss_tui.server.prompt import Opening, take_in
 from gptoss_tui.server.service import SERVICE, Record, Service, record_of
-from gptoss_tui.server.turn import Ended, Turn, take_in
+from gptoss_tui.server.turn import Ended, Turn
 
 _CHUNK = "chat.completion.chunk"
 
@@ -25,30 +27,30 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     fields = await read_body(request)
     record = record_of(request)
     record.model = service.model(fields)
-    asked = read_chat_request(fields, service.defaults, service.effort)
-    record.stream = asked.stream
     ticket = service.admit(request, fields)
     try:
-        await take_in(service.host, asked.dialogue)
+        asked = await asyncio.to_thread(read_chat_request, fields, service.defaults, service.effort)
+        record.stream = asked.stream
+        opening = await take_in(service.host, asked.dialogue)
         envelope = Envelope(record.model)
-        choices = [_choice(service, asked, ticket, index) for index in range(asked.choices)]
+        choices = [_choice(service, asked, opening, ticket, index) for index in range(asked.choices)]
         record.stats += [choice.turn.stats for choice in choices]
         if asked.stream:
             return await stream(request, EVENTS, lambda outbox: _stream(outbox, envelope, choices, asked, record))
         for choice in choices:
             await _complete(choice)
         body = envelope.wrap("chat.completion", [choice.whole() for choice in choices], usage_of(record.stats))
-        return web.Response(body=encode(body), content_type="application/json")
+        return json_answer(body)
     finally:
         ticket.leave()
 
 
-def _choice(service: Service, asked: ChatRequest, ticket: Ticket, index: int) -> Choice:
+def _choice(service: Service, asked: ChatRequest, opening: Opening, ticket: Ticket, index: int) -> Choice:
     """A turn of its own for each choice; with a seed each has another one."""
     sampling = asked.options.sampling
     if sampling.seed is not None:
         sampling = replace(sampling, seed=sampling.seed + index)
-    turn = Turn(service.host, ticket, asked.dialogue, replace(asked.options, sampling=sampling))
+    turn = Turn(service.host, ticket, asked.dialogue, opening, replace(asked.options, sampling=sampling))
     return Choice(index, turn, asked.dialogue, service.host.tokenizer, logprobs=asked.logprobs is not None)
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
+from gptoss_tui.errors import GptOssError
 from gptoss_tui.server.errors import ApiError, as_api_error
 from gptoss_tui.server.responses.record import ResponseRecord
 from gptoss_tui.server.responses.writer import ResponseEvent, Writer
-from gptoss_tui.server.turn import Ended, Turn
+from gptoss_tui.server.turn import Turn
 
 KEPT_LOGS = 32
-"""Responses made in the background whose events can be read once more."""
+KEPT_BYTES = 64 * 2**20
+"""Of responses made in the background whose events can be read once more."""
+
+_log = logging.getLogger(__name__)
 
 
 class Run:
@@ -35,7 +41,7 @@ class Run:
         self._keep = keep
         self._on_end = on_end
         self._inner: asyncio.Task[None] | None = None
-        self._asked_to_stop = False
+        self._asked_to_stop = self._told = False
 
     @property
     def record(self) -> ResponseRecord:
@@ -49,11 +55,14 @@ class Run:
         """
         self._inner = asyncio.create_task(self._events(put))
         try:
+            if self._asked_to_stop:
+                self._inner.cancel()
             await asyncio.wait({self._inner})
             with suppress(asyncio.CancelledError):
                 await self._inner
-            if self._asked_to_stop:
-                await self._keep(self.record)
+            if self._asked_to_stop and not self._told:
+                self.writer.cancel()
+                await self._end(put)
         finally:
             self._inner.cancel()
             await asyncio.wait({self._inner})
@@ -77,40 +86,47 @@ class Run:
                 put(told)
             async with aclosing(self._turn.run()) as events:
                 async for event in events:
-                    if isinstance(event, Ended):
-                        await self._end(event, put)
-                    else:
-                        for told in self.writer.take(event):
-                            put(told)
+                    for told in self.writer.take(event):
+                        put(told)
         except Exception as error:
             self.error = as_api_error(error)
-            for told in self.writer.fail(self.error):
-                put(told)
-        except asyncio.CancelledError:
-            told = self.writer.cancel()
-            if self._asked_to_stop:
-                put(told)
-            raise
+            await self._end(put, self.writer.fail(self.error))
+        else:
+            await self._end(put)
 
-    async def _end(self, event: Ended, put: Callable[[ResponseEvent], object]) -> None:
-        """Stored before anybody hears that it is complete: the next request may go on from it at once."""
-        last = list(self.writer.take(event))
-        await self._keep(self.record)
-        for told in last:
-            put(told)
+    async def _end(self, put: Callable[[ResponseEvent], object], *events: ResponseEvent) -> None:
+        """Stored before anybody hears that it is over: the next request may go on from it at once."""
+        try:
+            await self._keep(self.record)
+        except GptOssError as error:
+            self.record.store = False  # that is no reason to keep the answer from the client
+            _log.error("%s", error.message)
+        for event in (*events, self.writer.last()):
+            put(event)
+        self._told = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event as it is sent."""
+
+    data: bytes
+    last: bool
 
 
 class EventLog:
     """The events of a response that is made in the background, for whoever wants to read them, at their own pace."""
 
     def __init__(self) -> None:
-        self._events: list[ResponseEvent] = []
+        self._events: list[LoggedEvent] = []
         self._over = False
         self._changed = asyncio.Event()
+        self.size = 0
 
-    def put(self, event: ResponseEvent) -> None:
+    def put(self, event: LoggedEvent) -> None:
         """Add an event."""
         self._events.append(event)
+        self.size += len(event.data)
         self._wake()
 
     def close(self) -> None:
@@ -118,7 +134,7 @@ class EventLog:
         self._over = True
         self._wake()
 
-    async def read(self, after: int = -1) -> AsyncIterator[ResponseEvent]:
+    async def read(self, after: int = -1) -> AsyncIterator[LoggedEvent]:
         """The events behind sequence number `after`, those to come as well."""
         at = after + 1
         while True:
@@ -158,10 +174,20 @@ class Runs:
         """Keep the events of a response."""
         log = EventLog()
         self._logs[run.record.id] = (run.owner, log)
-        for old in list(self._logs)[:-KEPT_LOGS]:
-            if old not in self._running:
-                del self._logs[old]
+        self._drop_logs()
         return log
+
+    def forget_log(self, response_id: str) -> None:
+        """Nobody may read these events any more."""
+        self._logs.pop(response_id, None)
+
+    def _drop_logs(self) -> None:
+        """Forget the oldest of those that are over."""
+        size = sum(log.size for _, log in self._logs.values())
+        for old in [old for old in self._logs if old not in self._running]:
+            if len(self._logs) <= KEPT_LOGS and size <= KEPT_BYTES:
+                break
+            size -= self._logs.pop(old)[1].size
 
     def log(self, response_id: str, owner: str) -> EventLog | None:
         """The events of a response of that owner."""

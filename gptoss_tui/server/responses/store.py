@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,9 @@ from gptoss_tui.server.responses.ids import is_response_id, response_of
 DIRECTORY_VARIABLE: Final = "GPTOSS_TUI_RESPONSES"
 KEEP_DAYS = 30
 KEEP_FILES = 10_000
+KEEP_BYTES = 2 * 2**30
+_SAVES_BETWEEN_TIDYING = 500
+_OURS = re.compile(r"resp_[0-9a-f]{32}\.json|resp_\w+\.new")
 _MAX_CHAIN = 10_000
 _VERSION = 1
 
@@ -50,6 +55,7 @@ class ResponseStore:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory or responses_directory()
+        self._saved = 0
 
     def save(self, stored: Stored) -> None:
         """Keep a response. Raises SessionError when that cannot be done."""
@@ -58,7 +64,9 @@ class ResponseStore:
         data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, name = tempfile.mkstemp(dir=self._directory, suffix=".new")  # only its owner may read it
+            descriptor, name = tempfile.mkstemp(
+                dir=self._directory, prefix="resp_", suffix=".new"
+            )  # only its owner may read it
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
@@ -66,8 +74,14 @@ class ResponseStore:
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
+            self._tidy_sometimes()
         except OSError as error:
             raise SessionError(f"The response cannot be stored: {error}", hint="send 'store': false") from error
+
+    def _tidy_sometimes(self) -> None:
+        self._saved += 1
+        if self._saved % _SAVES_BETWEEN_TIDYING == 0:
+            self.tidy()
 
     def load(self, response_id: str, owner: str) -> Stored | None:
         """A response of that owner, or None."""
@@ -114,18 +128,21 @@ class ResponseStore:
         return found
 
     def tidy(self) -> None:
-        """Forget what is older than `KEEP_DAYS`, and the oldest beyond `KEEP_FILES`."""
-        oldest = time.time() - KEEP_DAYS * 86400
-        for number, (modified, path) in enumerate(sorted(self._files(), reverse=True)):
-            if number >= KEEP_FILES or modified < oldest:
-                path.unlink(missing_ok=True)
+        """Forget what is older than `KEEP_DAYS`, and the oldest beyond `KEEP_FILES` and `KEEP_BYTES`."""
+        oldest, size = time.time() - KEEP_DAYS * 86400, 0
+        for number, (modified, bytes_of, path) in enumerate(sorted(self._files(), reverse=True)):
+            size += bytes_of
+            if number >= KEEP_FILES or size > KEEP_BYTES or modified < oldest:
+                with suppress(OSError):
+                    path.unlink()
 
-    def _files(self) -> Iterator[tuple[float, Path]]:
-        try:
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """When each file of ours was written, its size and its path. Whatever else is in the folder is not ours."""
+        with suppress(OSError):
             for entry in os.scandir(self._directory):
-                yield entry.stat().st_mtime, Path(entry.path)
-        except OSError:
-            return
+                if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    about = entry.stat(follow_symlinks=False)
+                    yield about.st_mtime, about.st_size, Path(entry.path)
 
     def _path(self, response_id: str) -> Path:
         return self._directory / f"{response_id}.json"

@@ -63,7 +63,7 @@ class Writer:
             yield self._of_response("response.in_progress")
 
     def take(self, event: TurnEvent) -> Iterator[ResponseEvent]:
-        """The events that tell of something that happened in the turn."""
+        """The events that tell of something that happened in the turn; at its end `last` follows."""
         if self.record.status == "queued":
             self.record.status = "in_progress"
             yield self._of_response("response.in_progress")
@@ -88,25 +88,25 @@ class Writer:
                 yield from self._tell_own(self._own.ran(output, sources) if self._own else ())
                 yield from self._end_own()
             case Ended(reason=reason):
-                yield from self._end("max_output_tokens" if reason in ("length", "loop") else None)
+                self.record.incomplete = "max_output_tokens" if reason in ("length", "loop") else None
+                self._over("incomplete" if self.record.incomplete else "completed")
 
-    def fail(self, error: ApiError) -> Iterator[ResponseEvent]:
-        """Nothing more comes: something went wrong."""
+    def fail(self, error: ApiError) -> ResponseEvent:
+        """Something went wrong; `last` follows."""
         code = _FAILURES.get(error.status, "server_error")
-        yield self._event("error", code=error.code or code, message=error.message, param=error.param)
         self._over("failed")
         self.record.error = {"code": code, "message": error.message}
-        yield self._of_response("response.failed")
+        return self._event("error", code=error.code or code, message=error.message, param=error.param)
 
-    def cancel(self) -> ResponseEvent:
-        """Nothing more comes: somebody asked for that. The API has no event of its own for it."""
-        self._over("cancelled")
-        return self._of_response("response.incomplete")
+    def cancel(self) -> None:
+        """Somebody asked for its end, unless it is over; `last` follows."""
+        if self.record.status in ("queued", "in_progress"):
+            self._over("cancelled")
 
-    def _end(self, incomplete: str | None) -> Iterator[ResponseEvent]:
-        self.record.incomplete = incomplete
-        self._over("incomplete" if incomplete else "completed")
-        yield self._of_response(f"response.{self.record.status}")
+    def last(self) -> ResponseEvent:
+        """The event behind which nothing comes. The API has none of its own for what was cancelled."""
+        status = "incomplete" if self.record.status == "cancelled" else self.record.status
+        return self._of_response(f"response.{status}")
 
     def _over(self, status: Any) -> None:
         for item in self.record.output:

@@ -1,0 +1,57 @@
+"""A dialogue as the model reads it. What a client can make long is read without holding up others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gptoss_tui.harmony.conversation import Conversation
+from gptoss_tui.harmony.messages import Preamble, ToolNamespace
+from gptoss_tui.harmony.render import preamble_messages
+from gptoss_tui.server.dialogue import Dialogue
+from gptoss_tui.server.encoding import check_characters
+from gptoss_tui.server.errors import ApiError, invalid
+from gptoss_tui.server.host import EngineHost
+
+_SHELL_TOKENS = 4
+"""What stands around the text of a message at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The system and developer messages of a dialogue, and their tokens."""
+
+    preamble: Preamble
+    tokens: tuple[int, ...]
+
+
+async def take_in(host: EngineHost, dialogue: Dialogue, builtin: Sequence[ToolNamespace] = ()) -> Opening:
+    """Have the tokens of a dialogue ready. What it gives begins the dialogue, and those that are cut out of it.
+
+    `builtin` are tools of the server's own. Raises ApiError when the dialogue is too long.
+    """
+    preamble = dialogue.preamble(host.today(), builtin)
+    told = await asyncio.to_thread(preamble_messages, preamble)  # many tools take a while to put into words
+    context = host.ready.context
+    check_characters(sum(len(message.content) for message in (*told, *dialogue.messages)), context)
+    if _SHELL_TOKENS * len(dialogue.messages) > context:
+        raise too_long(_SHELL_TOKENS * len(dialogue.messages), context)
+    await host.memory.learn((*told, *dialogue.messages))
+    return Opening(preamble, tuple(token for message in told for token in host.memory.tokens_of(message)))
+
+
+def converse(host: EngineHost, dialogue: Dialogue, opening: Opening) -> Conversation:
+    """The dialogue as tokens."""
+    conversation = Conversation(host.tokenizer, opening.preamble, opening.tokens)
+    for message in dialogue.messages:
+        conversation.add(message, host.memory.tokens_of(message))
+    return conversation
+
+
+def too_long(tokens: int, context: int) -> ApiError:
+    """The error for a prompt that does not fit."""
+    return invalid(
+        f"The prompt has {tokens} tokens, and the context of the model is {context} tokens long.",
+        code="context_length_exceeded",
+    )

@@ -103,10 +103,12 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
     from gptoss_tui.commands.loading import loaded_engine
     from gptoss_tui.commands.machine import describe_machine
     from gptoss_tui.engine.floor import decode_bytes
+    from gptoss_tui.engine.metal.device import is_metal
     from gptoss_tui.engine.probe import BANDWIDTH_METHOD, run_probe
 
     machine = await asyncio.to_thread(describe_machine)
-    found = await asyncio.to_thread(run_probe, bandwidth=True, device=spec.device, threads=spec.threads)
+    device = "metal" if is_metal(spec.backend) else spec.device
+    found = await asyncio.to_thread(run_probe, bandwidth=True, device=device, threads=spec.threads)
     bandwidth: float | None = found.pop("bandwidth", None)
     started = time.perf_counter()
     async with loaded_engine(spec) as (engine, info):
@@ -191,6 +193,8 @@ def describe(report: Report) -> Iterator[str]:
     yield f"gptoss-tui {machine.version}{commit}, torch {report.torch.get('torch', 'unknown')}"
     memory = gigabytes(machine.memory) if machine.memory else "unknown"
     yield f"{machine.cpu}, {machine.cores} cores, {memory} of memory, {machine.system}"
+    if machine.chip:
+        yield machine.chip
     if report.bandwidth:
         yield f"memory reads {gigabytes(round(report.bandwidth))}/s ({report.bandwidth_method})"
     yield (

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """All findings, the quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
-        *(_machine, _terminal, _settings, _vocabulary, _models, _torch, _kernels),
+        *(_machine, _metal, _terminal, _settings, _vocabulary, _models, _torch, _kernels),
         *(_docker, _sandbox, _commands, _browser, _mcp),
     )
     for section in sections:
@@ -80,6 +80,24 @@ def _machine() -> Iterator[Check]:
     total = gigabytes(machine.memory) if machine.memory else "unknown"
     available = available_memory()
     yield Check("memory", "ok", f"{total}, {gigabytes(available) if available is not None else 'unknown'} available")
+
+
+def _metal() -> Iterator[Check]:
+    """On a Mac with Apple silicon: the chip, and whether the engine for its GPU can run."""
+    from gptoss_tui.engine.metal.apple import read_chip
+    from gptoss_tui.engine.metal.device import is_apple_silicon, is_usable, mlx_version
+
+    if not is_apple_silicon():
+        return
+    if chip := read_chip():
+        yield Check("chip", "ok", chip.describe())
+    version = mlx_version()
+    if version is None:
+        yield Check("metal", "note", "MLX is not installed: models run on the CPU", "pip install 'gptoss-tui[metal]'")
+    elif not is_usable():
+        yield Check("metal", "note", f"MLX {version} reaches no GPU: models run on the CPU", "a virtual Mac has none")
+    else:
+        yield Check("metal", "ok", f"MLX {version}")
 
 
 def _kernels() -> Iterator[Check]:
@@ -169,8 +187,6 @@ def _torch() -> Iterator[Check]:
         yield Check(
             "cuda", "ok", f"{device['name']}, {memory}, capability {device['capability']}, CUDA {device['cuda']}"
         )
-    if found["metal"]:
-        yield Check("metal", "ok", "available")
     if not found["cuda"] and not found["metal"]:
         yield Check("gpu", "note", "none: models run on the CPU")
 

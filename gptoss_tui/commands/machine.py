@@ -23,7 +23,10 @@ _FEATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One line of facts each; `memory` in bytes, `cores` as the operating system lets this process use them."""
+    """One line of facts each; `memory` in bytes, `cores` as the operating system lets this process use them.
+
+    `chip` is what macOS says of an Apple chip: GPU cores, unified memory, and how much of it the GPU may hold.
+    """
 
     system: str
     cpu: str
@@ -33,11 +36,15 @@ class Machine:
     python: str
     version: str
     commit: str | None
+    chip: str | None = None
 
 
 def describe_machine() -> Machine:
     """The facts of this machine."""
+    from gptoss_tui.engine.metal.apple import read_chip
+
     cpuinfo = _read(Path("/proc/cpuinfo"))
+    chip = read_chip() if sys.platform == "darwin" else None
     return Machine(
         system=platform.platform(terse=True),
         cpu=_cpu_model(cpuinfo),
@@ -47,6 +54,7 @@ def describe_machine() -> Machine:
         python=platform.python_version(),
         version=__version__,
         commit=_commit(),
+        chip=chip.describe() if chip else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from gptoss_tui.engine.metal.memory import CACHE_LIMIT
@@ -26,6 +27,19 @@ def is_usable() -> bool:
     import mlx.core as mx
 
     return bool(mx.metal.is_available())
+
+
+def is_metal(backend: str) -> bool:
+    """Whether the backend of that name, `auto` too, is this one here."""
+    return backend == "metal" or (backend == "auto" and is_usable())
+
+
+def mlx_version() -> str | None:
+    """The version of MLX; None where it is not installed."""
+    try:
+        return version("mlx")
+    except PackageNotFoundError:
+        return None
 
 
 def prepare() -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gptoss_tui.engine import backends, memory
+from gptoss_tui.commands import doctor
+from gptoss_tui.commands.machine import describe_machine
+from gptoss_tui.engine import backends, memory, probe
 from gptoss_tui.engine.backends import fastest_backend, load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
-from gptoss_tui.engine.metal import device
+from gptoss_tui.engine.metal import apple, device
 from gptoss_tui.engine.metal.apple import AppleChip, parse_chip
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.types import EngineSpec
@@ -123,3 +125,39 @@ def test_the_plan_counts_what_the_gpu_may_hold(tmp_path: Path, monkeypatch: pyte
         load_backend(EngineSpec(tmp_path, backend="metal", context=1000), lambda step: None)
     assert caught.value.hint == chip.hint(needed)
     assert caught.value.hint is not None
+
+
+def test_doctor_describes_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says what of the engine is missing."""
+    monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
+    monkeypatch.setattr(apple, "read_chip", lambda: parse_chip(SYSCTL, IOREG))
+    for version, usable, status, detail in (
+        (None, False, "note", "not installed"),
+        ("0.32.4", False, "note", "no GPU"),
+        ("0.32.4", True, "ok", "MLX 0.32.4"),
+    ):
+        monkeypatch.setattr(device, "mlx_version", lambda version=version: version)
+        monkeypatch.setattr(device, "is_usable", lambda usable=usable: usable)
+        chip, metal = doctor._metal()
+        assert "64 GiB of unified memory, 48.0 GiB for the GPU" in chip.detail
+        assert (metal.status, detail in metal.detail) == (status, True)
+    monkeypatch.setattr(device, "is_apple_silicon", lambda: False)
+    assert list(doctor._metal()) == []
+
+
+def test_a_report_names_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Mac, and nothing elsewhere."""
+    monkeypatch.setattr(apple, "read_chip", lambda: parse_chip(SYSCTL, IOREG))
+    monkeypatch.setattr("gptoss_tui.commands.machine.sys.platform", "darwin")
+    assert "38 GPU cores" in str(describe_machine().chip)
+    monkeypatch.setattr("gptoss_tui.commands.machine.sys.platform", "linux")
+    assert describe_machine().chip is None
+
+
+def test_bandwidth_is_measured_where_the_engine_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By MLX, whose GPU reads faster than the CPU beside it."""
+    pytest.importorskip("mlx.core", reason="MLX is not installed")
+    monkeypatch.setattr(probe, "BANDWIDTH_BYTES", 1 << 20)
+    assert probe.measure_bandwidth("metal") > 1e7
+    monkeypatch.setattr(device, "is_usable", lambda: True)
+    assert [device.is_metal(name) for name in ("metal", "auto", "torch")] == [True, True, False]

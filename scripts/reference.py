@@ -55,6 +55,8 @@ VARIABLES = {
     "GPTOSS_TUI_MCP_TOKEN": "the token that hosts of `gptoss-tui mcp serve --http` must send",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
     "GPTOSS_TUI_NATIVE_ISA": "the instruction set that the CPU engine takes instead of the best: [its page](cpu.md)",
+    "GPTOSS_TUI_METAL_KERNELS": "which fused kernels the [Metal engine](metal.md) may use: names with commas, or `off`",
+    "GPTOSS_TUI_METAL_ON_CPU": "`1` lets `--backend metal` run on MLX's CPU kernels, for tests",
     "GPTOSS_TUI_PYTHON_BACKENDS": "`1` allows `--backend python:MODULE`, an engine of your own",
     "EXA_API_KEY": "your key for Exa; `YDC_API_KEY`, `BRAVE_API_KEY`, `TAVILY_API_KEY` are those of other services",
     "HF_ENDPOINT": "the hub that `models download` talks to",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from gptoss_tui.harmony.messages import Message
+from gptoss_tui.harmony.parts import PartsReader, open_header
 from gptoss_tui.harmony.render import assistant_start, render_message
 from gptoss_tui.harmony.tokenizer import (
     CALL,
@@ -63,6 +64,14 @@ class Spelling:
     def reader(self) -> SpellingReader:
         """For one generation."""
         return SpellingReader(self._tokenizer)
+
+    def parts(self, *, answering: bool) -> PartsReader:
+        """For a generation that the server takes apart."""
+        return PartsReader(self._tokenizer, answering=answering)
+
+    def open_header(self, prompt: list[int]) -> tuple[list[int], bool] | None:
+        """See `parts.open_header`."""
+        return open_header(prompt, self._tokenizer)
 
 
 class SpellingReader:

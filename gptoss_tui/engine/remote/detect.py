@@ -11,7 +11,7 @@ from gptoss_tui.engine.remote.completions import TextCompletions, TokenCompletio
 from gptoss_tui.engine.remote.dialect import Dialect, Scores, TextForm, count
 from gptoss_tui.engine.remote.link import Link, Refused, raise_error_in
 from gptoss_tui.engine.remote.llamacpp import LlamaCpp
-from gptoss_tui.engine.remote.ollama import OllamaRaw
+from gptoss_tui.engine.remote.ollama import OllamaParsed, OllamaRaw
 from gptoss_tui.engine.types import SamplingParams
 from gptoss_tui.errors import EngineError, ModelNotFoundError
 from gptoss_tui.sanitize import to_terminal_line
@@ -46,8 +46,7 @@ async def detect(link: Link, form: TextForm, context: int | None) -> Served:
         room = count(_meta(entry).get("n_ctx")) or await _room_of_llamacpp(link)
         return await _tried(link, form, Served(model, "llama.cpp", LlamaCpp(model, form), _smaller(context, room)))
     if owner != _OWN and await _is_ollama(link):
-        room = context or await _room_of_ollama(link, model)
-        return await _tried(link, form, Served(model, "Ollama", OllamaRaw(model, form, room), room))
+        return await _ollama(link, form, model, context)
     server = {"vllm": "vLLM", "sglang": "SGLang", _OWN: _OWN}.get(str(owner), "")
     room = next(filter(None, (count(entry.get(name)) for name in ("max_model_len", "context_length"))), None)
     if room is None and not server:
@@ -109,15 +108,26 @@ async def _is_ollama(link: Link) -> bool:
         return False
 
 
-async def _room_of_ollama(link: Link, model: str) -> int:
+async def _ollama(link: Link, form: TextForm, model: str, context: int | None) -> Served:
+    shown = (await link.post("/api/show", {"model": model})).get("model_info")
+    facts = shown if isinstance(shown, dict) else {}
+    room = context or await _room_of_ollama(link, model, facts)
+    raw = Served(model, "Ollama", OllamaRaw(model, form, room), room)
+    if form.begins_message(await _sample(link, form, raw.dialect)):
+        return raw
+    # What its parser takes apart looks like harmony whatever the model wrote.
+    if not _looks_like_gpt_oss(str(facts.get("general.architecture"))):
+        raise _not_harmony(raw)
+    return Served(model, "Ollama", OllamaParsed(model, form, room), room)
+
+
+async def _room_of_ollama(link: Link, model: str, facts: Mapping[str, Any]) -> int:
     """What the model is loaded with, as loading it again takes a while; else what we ask for, if it has so much."""
     running = (await link.get("/api/ps")).get("models")
     for one in running if isinstance(running, list) else ():
         if isinstance(one, dict) and model in (one.get("name"), one.get("model")) and one.get("context_length"):
             return count(one["context_length"]) or UNKNOWN_CONTEXT
-    shown = (await link.post("/api/show", {"model": model})).get("model_info")
-    known = shown if isinstance(shown, dict) else {}
-    longest = next((count(value) for name, value in known.items() if name.endswith(".context_length")), None)
+    longest = next((count(value) for name, value in facts.items() if name.endswith(".context_length")), None)
     return min(longest or UNKNOWN_CONTEXT, UNKNOWN_CONTEXT)
 
 
@@ -179,10 +189,14 @@ async def _sample(link: Link, form: TextForm, dialect: Dialect) -> list[int]:
 
 def _check(sampled: list[int], form: TextForm, served: Served) -> None:
     if not form.begins_message(sampled):
-        raise EngineError(
-            f"{served.model} on {served.server} does not answer in the harmony format",
-            hint="run a gpt-oss model there; some servers leave its control tokens out (see docs/remote.md)",
-        )
+        raise _not_harmony(served)
+
+
+def _not_harmony(served: Served) -> EngineError:
+    return EngineError(
+        f"{served.model} on {served.server} does not answer in the harmony format",
+        hint="run a gpt-oss model there; some servers leave its control tokens out (see docs/remote.md)",
+    )
 
 
 def _only_chat(served: Served) -> EngineError:

@@ -24,6 +24,18 @@ class TextReader(Protocol):
     def finish(self, stopped: bool) -> list[int]: ...
 
 
+class PartsReader(Protocol):
+    """A generation that the server has taken apart, to token ids."""
+
+    def thought(self, text: str) -> list[int]: ...
+
+    def said(self, text: str) -> list[int]: ...
+
+    def called(self, name: str, arguments: str) -> list[int]: ...
+
+    def finish(self, stopped: bool) -> list[int]: ...
+
+
 class TextForm(Protocol):
     """What an engine has to know of the conversation's format. It knows ids only: who makes it brings this."""
 
@@ -42,6 +54,12 @@ class TextForm(Protocol):
     def encode(self, text: str) -> list[int]: ...
 
     def reader(self) -> TextReader: ...
+
+    def parts(self, *, answering: bool) -> PartsReader: ...
+
+    def open_header(self, prompt: list[int]) -> tuple[list[int], bool] | None:
+        """The prompt up to where a message begins, and whether that of an answer had begun; None inside of one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,19 @@
-"""Ollama's `/api/generate` without its template: text in, text out, with the control tokens spelled out."""
+"""Ollama's `/api/generate`: the prompt as it is, as text with the control tokens spelled out.
+
+Two ways, of which a version has one. `raw` gives back what the model wrote; since llama.cpp's server is inside, control
+tokens are missing from that. With a template that is nothing but the prompt Ollama keeps them, for its own parser, and
+tells thoughts, answers and calls apart.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from gptoss_tui.engine.remote.dialect import Ended, Exchange, Reading, TextForm, plain_tokens
+from gptoss_tui.engine.remote.dialect import Ended, Exchange, PartsReader, Reading, TextForm, plain_tokens
 from gptoss_tui.engine.types import SamplingParams, Token
+from gptoss_tui.errors import EngineError
 
 PATH = "/api/generate"
 
@@ -35,6 +42,51 @@ class OllamaRaw:
         return _Exchange(body, self._form)
 
 
+class OllamaParsed:
+    """The other way: Ollama's parser reads what the model writes."""
+
+    name = "Ollama, parsed"
+
+    def __init__(self, model: str, form: TextForm, context: int) -> None:
+        self._model = model
+        self._form = form
+        self._context = context
+
+    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+        opened = self._form.open_header(prompt)
+        if opened is None:
+            raise EngineError("Ollama cannot go on in the middle of a message", hint="the answer so far is kept")
+        begun, answering = opened
+        body = {
+            "model": self._model,
+            "prompt": self._form.spell(begun),
+            "template": "{{ .Prompt }}",
+            "stream": True,
+            "truncate": False,
+            "shift": False,
+            "options": options(params, room, self._context),
+        }
+        return _PartsExchange(body, self._form.parts(answering=answering))
+
+
+class _PartsExchange:
+    def __init__(self, body: dict[str, Any], reader: PartsReader) -> None:
+        self.path, self.body = PATH, body
+        self._reader = reader
+
+    def read(self, event: Mapping[str, Any]) -> Reading:
+        token_ids = self._reader.thought(_text(event, "thinking")) + self._reader.said(_text(event, "response"))
+        for call in event.get("tool_calls") or ():
+            function = call.get("function") if isinstance(call, dict) else None
+            if isinstance(function, dict):
+                arguments = json.dumps(function.get("arguments") or {}, ensure_ascii=False)
+                token_ids += self._reader.called(_text(function, "name"), arguments)
+        return Reading(plain_tokens(token_ids), _ended(event))
+
+    def finish(self, stopped: bool) -> tuple[Token, ...]:
+        return plain_tokens(self._reader.finish(stopped))
+
+
 def options(params: SamplingParams, room: int, context: int) -> dict[str, Any]:
     """Ollama's options. All is said, because its defaults filter (top-k 40) and punish repetition."""
     chosen: dict[str, Any] = {
@@ -57,12 +109,18 @@ class _Exchange:
         self._reader = form.reader()
 
     def read(self, event: Mapping[str, Any]) -> Reading:
-        text = event.get("response")
-        token_ids = self._reader.feed(text) if isinstance(text, str) else []
-        ended: Ended | None = None
-        if event.get("done"):
-            ended = "length" if event.get("done_reason") == "length" else "stop"
-        return Reading(plain_tokens(token_ids), ended)
+        return Reading(plain_tokens(self._reader.feed(_text(event, "response"))), _ended(event))
 
     def finish(self, stopped: bool) -> tuple[Token, ...]:
         return plain_tokens(self._reader.finish(stopped))
+
+
+def _text(event: Mapping[str, Any], name: str) -> str:
+    value = event.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _ended(event: Mapping[str, Any]) -> Ended | None:
+    if not event.get("done"):
+        return None
+    return "length" if event.get("done_reason") == "length" else "stop"

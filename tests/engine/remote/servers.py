@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from aiohttp.test_utils import TestServer
 from gptoss_tui.agent.engines import open_engine
 from gptoss_tui.engine.remote.client import RemoteEngine
 from gptoss_tui.engine.types import EngineSpec, Finished, GenerationEvent, SamplingParams, Token, TokenBatch
+from gptoss_tui.harmony.parser import ContentDelta, MessageFinished, MessageStarted, StreamParser
 from gptoss_tui.harmony.tokenizer import (
     CALL,
     CHANNEL,
+    CONSTRAIN,
     END,
     MESSAGE,
     RETURN,
@@ -42,10 +44,17 @@ ANSWER = [
     *(*TOKENIZER.encode("Hello 🦙, 你好!"), RETURN),
 ]
 CALLING = [
-    *(CHANNEL, *TOKENIZER.encode("commentary to=functions.read_file "), *TOKENIZER.encode("json"), MESSAGE),
+    *(CHANNEL, *TOKENIZER.encode("commentary to=functions.read_file "), CONSTRAIN, *TOKENIZER.encode("json"), MESSAGE),
     *(*TOKENIZER.encode('{"path": "a.py"}'), CALL),
 ]
 """A call that ends with a token which most servers keep to themselves."""
+
+
+def messages(token_ids: list[int]) -> list[MessageFinished]:
+    """What these tokens say, and how each message ends."""
+    parser = StreamParser(TOKENIZER)
+    events = [*parser.feed(token_ids), *parser.finish()]
+    return [replace(event, num_tokens=0) for event in events if isinstance(event, MessageFinished)]
 
 
 def spelled(token_ids: list[int]) -> str:
@@ -230,13 +239,14 @@ class Ollama(FakeServer):
     """`ollama serve` up to the version that took llama.cpp's server in: lines of JSON, control tokens as text."""
 
     control_tokens = True
+    architecture = "gptoss"
 
     def app(self) -> web.Application:
         self.models = self.models or [{"id": "gpt-oss:20b", "owned_by": "library"}]
         app = super().app()
         app.router.add_get("/api/version", lambda _: _answer({"version": "0.11.4"}))
         app.router.add_get("/api/ps", lambda _: _answer({"models": []}))
-        shown = {"model_info": {"general.architecture": "gptoss", "gptoss.context_length": 131072}}
+        shown = {"model_info": {"general.architecture": self.architecture, "gptoss.context_length": 131072}}
         app.router.add_post("/api/show", lambda _: _answer(shown))
         app.router.add_post("/api/generate", self.generate)
         return app
@@ -268,9 +278,39 @@ class Ollama(FakeServer):
 
 
 class NewOllama(Ollama):
-    """Leaves control tokens out of what it sends without its template."""
+    """Leaves control tokens out of what it sends raw, and takes what it sends otherwise apart with its parser."""
 
     control_tokens = False
+    parser = True
+
+    async def generate(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if body.get("raw") or not self.parser:
+            return await super().generate(request)
+        assert body["template"] == "{{ .Prompt }}"
+        parser = StreamParser(TOKENIZER)
+        events: list[bytes] = []
+        calls = []
+        fields: dict[int, str] = {}
+        for event in (
+            event for token in self.script[: body["options"]["num_predict"]] for event in parser.feed([token])
+        ):
+            if isinstance(event, MessageStarted) and event.recipient is None:
+                fields[event.index] = "thinking" if event.channel == "analysis" else "response"
+            elif isinstance(event, ContentDelta) and event.index in fields:
+                events.append(_line({"response": "", fields[event.index]: event.text, "done": False}))
+            elif isinstance(event, MessageFinished) and event.message.recipient:
+                name = event.message.recipient.removeprefix("functions.")
+                calls.append({"function": {"name": name, "arguments": json.loads(event.message.content)}})
+        end = {"response": "", "done": True, "done_reason": "stop", **({"tool_calls": calls} if calls else {})}
+        return await self.reply(request, body, [*events, _line(end)])
+
+
+class OtherOllama(NewOllama):
+    """With a model that is not gpt-oss: neither way has control tokens."""
+
+    parser = False
+    architecture = "llama"
 
 
 class LMStudio(Ollama):

@@ -21,9 +21,9 @@ from tests.engine.remote.servers import (
     PROMPT,
     VLLM,
     FakeServer,
-    NewOllama,
     Ollama,
     OnlyChat,
+    OtherOllama,
     connected,
     generated,
     listening,
@@ -204,7 +204,7 @@ async def test_which_model() -> None:
     [
         (VLLM(script=PROMPT[1:]), "does not answer in the harmony format"),
         (OnlyChat(), "no route to continue a prompt"),
-        (NewOllama(), "does not answer in the harmony format"),
+        (OtherOllama(), "does not answer in the harmony format"),
     ],
     ids=["another model", "only chats", "control tokens left out"],
 )

@@ -288,13 +288,12 @@ class NewOllama(Ollama):
         if body.get("raw") or not self.parser:
             return await super().generate(request)
         assert body["template"] == "{{ .Prompt }}"
+        script = self.script[: body["options"]["num_predict"]]
         parser = StreamParser(TOKENIZER)
         events: list[bytes] = []
         calls = []
         fields: dict[int, str] = {}
-        for event in (
-            event for token in self.script[: body["options"]["num_predict"]] for event in parser.feed([token])
-        ):
+        for event in (event for token in script for event in parser.feed([token])):
             if isinstance(event, MessageStarted) and event.recipient is None:
                 fields[event.index] = "thinking" if event.channel == "analysis" else "response"
             elif isinstance(event, ContentDelta) and event.index in fields:
@@ -302,7 +301,8 @@ class NewOllama(Ollama):
             elif isinstance(event, MessageFinished) and event.message.recipient:
                 name = event.message.recipient.removeprefix("functions.")
                 calls.append({"function": {"name": name, "arguments": json.loads(event.message.content)}})
-        end = {"response": "", "done": True, "done_reason": "stop", **({"tool_calls": calls} if calls else {})}
+        reason = "stop" if script[-1] in STOP_TOKENS else "length"
+        end = {"response": "", "done": True, "done_reason": reason, **({"tool_calls": calls} if calls else {})}
         return await self.reply(request, body, [*events, _line(end)])
 
 

@@ -187,10 +187,11 @@ def _transfer(url: str, output: IO[bytes], size: int, report: _ReportFile) -> No
 
     pauses = iter(_PAUSES)
     while (before := output.tell()) < size:
+        report("downloading", before)
         lost: Exception | None = None
         try:
             _receive(url, output, report)
-        except (HfHubHTTPError, OSError):
+        except (HfHubHTTPError, OSError, DownloadError):
             raise
         except Exception as error:  # a lost connection; see `_hub_errors` for why it has no name here
             lost = error

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from threading import Event
 
 import psutil
 
 from gptoss_tui.tui.theme import DARK, LIGHT
 from tests.e2e.conftest import OpenApp
 from tests.e2e.test_app import CREATE, quit_and_look_behind, send
+from tests.engine.hub import Hub, serve
 
 
 def all_events(environment: dict[str, str]) -> list[dict[str, object]]:
@@ -142,6 +144,18 @@ def test_nothing_wakes_an_app_that_nobody_touches(open_app: OpenApp) -> None:
     terminal.type("\x1b[Itouched")
     terminal.wait_for("│ touched ")
     quit_and_look_behind(terminal)
+
+
+def test_leaving_waits_for_no_server(open_app: OpenApp, environment: dict[str, str], tmp_path: Path) -> None:
+    silent = Hub("openai/gpt-oss-20b", {"original/model.safetensors": b"x" * 9000}, cut_after=10, stalled=Event())
+    with serve(silent) as hub:
+        environment |= {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "GPTOSS_MODELS_DIR": str(tmp_path / "models")}
+        terminal = open_app()
+        send(terminal, "/model gpt-oss-20b")
+        terminal.wait_for("nothing came for")
+        quit_and_look_behind(terminal)
+        assert silent.stalled is not None
+        silent.stalled.set()
 
 
 def test_the_title_says_what_happens(open_app: OpenApp) -> None:

@@ -88,7 +88,7 @@ class ComposingController:
         self.record = Record()
         composer = around.composer
         self.history = HistoryController(lambda: around.chat.agent, self, self.record, around.chat.run_other)
-        self.models = ModelController(around.loader, self, self.history, around.chat.load)
+        self.models = ModelController(around.loader, self, self.history, around.chat.load, around.chat.idle)
         self.shell = ShellController(places.workspace, lambda: around.chat.agent, self._show, self._offer)
         parts = Parts(
             composer=composer,

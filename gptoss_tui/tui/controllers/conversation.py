@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gptoss_tui.errors import EngineError
@@ -75,6 +76,8 @@ class ConversationController:
         self._spawn = spawn
         self._listeners = listeners
         self._first: Callable[[], Awaitable[None]] | None = None
+        self._resting = asyncio.Event()
+        self._resting.set()
         self.turns = TurnController(self._heard, view.show_waiting)
 
     @property
@@ -115,6 +118,10 @@ class ConversationController:
     async def load(self) -> EngineInfo | None:
         """Bring up what the loader was told to, now. None when that fails, which is told."""
         return await self._bring_up()
+
+    async def idle(self) -> None:
+        """Return when nothing runs, and nothing that was typed waits to run."""
+        await self._resting.wait()
 
     def interrupt(self) -> bool:
         """Stop the running turn; False when none runs."""
@@ -171,15 +178,23 @@ class ConversationController:
         agent = self.agent
         if agent is None:
             return
-        self._view.turns_began()
-        await self.turns.run(agent)
-        self._view.turns_ended()
+        with self._moving():
+            await self.turns.run(agent)
 
     async def _run_other(self, events: AsyncGenerator[ev.Event, None]) -> None:
-        self._view.turns_began()
-        await self.turns.follow(events)
-        self._view.turns_ended()
+        with self._moving():
+            await self.turns.follow(events)
         self._run_queue()
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        self._resting.clear()
+        self._view.turns_began()
+        try:
+            yield
+        finally:
+            self._resting.set()
+        self._view.turns_ended()
 
     def _heard(self, event: ev.Event) -> None:
         for listener in self._listeners:

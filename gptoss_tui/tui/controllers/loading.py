@@ -82,6 +82,7 @@ class ModelLoader:
 
     async def use_model(self, name: str) -> None:
         """End the agent and the engine; the next `load` brings up the model `name`."""
+        self.state = "loading"  # what is sent from now on waits for it
         await self.close()
         self._engine, self.agent, self.info, self.state = None, None, None, "idle"
         self._backend.use_model(name)

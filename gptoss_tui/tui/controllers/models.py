@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
-from gptoss_tui.errors import DownloadError, GptOssError
+from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.controllers.fetching import Fetcher
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.blocks.notice import NoticeKind
@@ -32,7 +33,10 @@ class ModelView(Protocol):
 
 
 class ModelController:
-    """Knows which model is loaded and changes it. `load` brings the loader's choice up and gives it, or None."""
+    """Knows which model is loaded and changes it.
+
+    `load` brings the loader's choice up and gives it, or None; `idle` returns when no turn runs.
+    """
 
     def __init__(
         self,
@@ -40,13 +44,14 @@ class ModelController:
         view: ModelView,
         history: HistoryController,
         load: Callable[[], Awaitable[EngineInfo | None]],
+        idle: Callable[[], Awaitable[None]],
     ) -> None:
         self._loader = loader
         self._view = view
         self._history = history
         self._load = load
-        self._stopped = False
-        self._fetching = ""
+        self._idle = idle
+        self._fetcher = Fetcher(view.show_progress)
 
     @property
     def info(self) -> EngineInfo | None:
@@ -58,26 +63,24 @@ class ModelController:
         """The name of the model in use."""
         return self._loader.model
 
-    @property
-    def fetching(self) -> str:
-        """The model that is being downloaded; empty when none is."""
-        return self._fetching
-
     def stop_fetching(self) -> bool:
         """End the download; what arrived is kept. False when there is none."""
-        self._stopped = bool(self._fetching)
-        return self._stopped
+        return self._fetcher.stop()
 
     async def switch(self, name: str) -> None:
         """Use the model `name`. Raises GptOssError, with nothing changed, when it can be neither found nor fetched."""
         if self.info is not None and name == self.name:
             self._view.say("info", f"{name} is in use already.")
             return
-        if self._fetching:
-            self._view.say("info", f"{self._fetching} is being downloaded; Esc stops that.")
+        if self._fetcher.name:
+            self._view.say("info", f"{self._fetcher.name} is being downloaded; Esc stops that.")
             return
         if await asyncio.to_thread(_must_be_fetched, name):
-            await self._fetch(name)
+            if not await self._fetcher.fetch(name):
+                hint = f"What arrived is kept: /model {name} goes on from there."
+                self._view.say("info", f"The download of {name} is stopped.", hint)
+                return
+            await self._idle()  # a turn may have begun meanwhile
         before = self._loader.model
         agent = self._loader.agent
         session = agent.session_id if agent is not None and agent.turns() else None
@@ -94,29 +97,6 @@ class ModelController:
     async def _use(self, name: str) -> bool:
         await self._loader.use_model(name)
         return await self._load() is not None
-
-    async def _fetch(self, name: str) -> None:
-        """Download a model while the one from before goes on working. Raises DownloadError."""
-        from gptoss_tui.engine.download import DownloadProgress, download_model
-        from gptoss_tui.engine.memory import gigabytes
-
-        loop = asyncio.get_running_loop()
-        self._fetching, self._stopped = name, False
-
-        def report(progress: DownloadProgress) -> None:
-            if self._stopped:
-                raise DownloadError(f"The download of {name} was stopped", hint=f"/model {name} goes on from there")
-            sizes = f"{gigabytes(progress.done)} of {gigabytes(progress.total)}"
-            stage = f"{progress.stage} {name}: {sizes}"
-            loop.call_soon_threadsafe(
-                self._view.show_progress, LoadProgress(stage, progress.done / max(1, progress.total))
-            )
-
-        try:
-            await asyncio.to_thread(download_model, name, on_progress=report)
-        finally:
-            self._fetching = ""
-            self._view.show_progress(LoadProgress("", 1.0, done=True))
 
 
 def _must_be_fetched(name: str) -> bool:

@@ -30,7 +30,7 @@ async def _model(port: SlashPort, argument: str) -> None:
     async def load() -> list[Item]:
         return await asyncio.to_thread(model_items, current)
 
-    picked = await port.pick(Picker("Model", load, what="load", selected=current, preview=True))
+    picked = await port.pick(Picker("Model", load, what="load or download", selected=current, preview=True))
     if picked is not None and picked.value != current:
         await port.switch_model(picked.value)
 
@@ -40,19 +40,32 @@ def model_items(current: str) -> list[Item]:
     from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models
     from gptoss_tui.engine.memory import gigabytes
 
-    items = []
+    items, begun = [], {}
     installed = installed_models()
     for model in installed:
+        if model.problem and model.name in PUBLISHED:
+            begun[model.name] = model.size
+            continue
         tail = "in use" if model.name == current else "built in" if model.name == NANO else "installed"
         fit, about = ("", model.problem) if model.problem else _needs(model.name, model.size)
         items.append(Item(model.name, model.name, fit or gigabytes(model.size), tail, about, model.problem or ""))
-    here = {model.name for model in installed}
+    here = {item.value for item in items}
     for published in PUBLISHED.values():
         if published.name not in here:
             fit, about = _needs(published.name, published.weight_bytes)
-            about = f"Not on this machine: choosing it downloads {gigabytes(published.weight_bytes)}.\n\n{about}"
-            items.append(Item(published.name, published.name, fit, "download", about))
+            tail, what = _missing(published.weight_bytes, begun.get(published.name, 0))
+            items.append(Item(published.name, published.name, fit, tail, f"{what}\n\n{about}"))
     return items
+
+
+def _missing(size: int, arrived: int) -> tuple[str, str]:
+    """What choosing a model downloads of its `size` bytes, in a word and in full."""
+    from gptoss_tui.engine.memory import gigabytes
+
+    if not arrived:
+        return "download", f"Not on this machine: choosing it downloads {gigabytes(size)}."
+    share = min(99, 100 * arrived // size)
+    return f"{share}% here", f"{gigabytes(arrived)} of {gigabytes(size)} are here: choosing it downloads the rest."
 
 
 def _needs(name: str, size: int) -> tuple[str, str]:
@@ -79,7 +92,7 @@ def _needs(name: str, size: int) -> tuple[str, str]:
     smallest = plan(published.config, published.weight_bytes, 1).total
     missing = gigabytes(smallest - memory.available)
     rows.append(f"\nDoes not fit: {missing} more memory is needed even for a short conversation.")
-    return f"{gigabytes(size)}, too large for {gigabytes(memory.available)} free", "\n".join(rows)
+    return f"{gigabytes(size)}, too large", "\n".join(rows)
 
 
 def _model_values(port: SlashPort) -> Iterable[Value]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.widget import Widget
 
@@ -12,7 +13,9 @@ from gptoss_tui.tui import lines
 if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
-BAR_CELLS = 24
+BAR_CELLS, MIN_BAR_CELLS = 24, 8
+"""The bar gives way to what is told behind it."""
+_SHARE_CELLS = 7
 
 
 class LoadingBar(Widget):
@@ -40,9 +43,11 @@ class LoadingBar(Widget):
         self.add_class("-done")
 
     def render(self) -> Text:
-        filled = round(self.fraction * BAR_CELLS)
+        room = self.size.width - _SHARE_CELLS - cell_len(self.stage)
+        cells = min(BAR_CELLS, max(MIN_BAR_CELLS, room))
+        filled = round(self.fraction * cells)
         text = lines.text("━" * filled, self.palette.heading)
-        text.append("━" * (BAR_CELLS - filled), self.palette.faint)
+        text.append("━" * (cells - filled), self.palette.faint)
         text.append(f" {self.fraction:4.0%}  ", self.palette.muted)
         text.append(self.stage, self.palette.muted)
         text.truncate(max(1, self.size.width), overflow="ellipsis")

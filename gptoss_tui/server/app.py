@@ -133,8 +133,7 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         raise asyncio.CancelledError from None  # the client is gone: nobody is there to be answered
     except Exception as error:
         failure = as_api_error(error)
-    record_of(request).error = failure.code or failure.message[:200]
-    return error_response(failure, plain=request.path.startswith("/api/"))
+    return error_response(record_of(request).failed(failure), plain=request.path.startswith("/api/"))
 
 
 def _as_said(request: web.Request, error: web.HTTPException) -> ApiError:

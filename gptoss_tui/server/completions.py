@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import codecs
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from gptoss_tui.engine.types import Finished, PrefillProgress, SamplingParams, Token, TokenBatch
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.answer import usage_of
+from gptoss_tui.server.continuation import CompletionRequest, Continuation
 from gptoss_tui.server.encoding import check_characters
-from gptoss_tui.server.errors import as_api_error, not_supported
+from gptoss_tui.server.errors import ApiError, as_api_error, invalid, not_supported
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
 from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, json_answer, sse, stream
 from gptoss_tui.server.prompt import too_long
 from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops
-from gptoss_tui.server.service import SERVICE, record_of
-from gptoss_tui.server.stops import StopFilter
-from gptoss_tui.server.turn import Stats
+from gptoss_tui.server.service import SERVICE, Record, record_of
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
 MAX_PROMPTS = 16
@@ -34,22 +31,10 @@ MAX_CHOICES = 16
 DEFAULT_TOKENS = 16
 """As OpenAI's: a text without an end would fill the context."""
 
+MAX_SCORED = 8192
+"""Tokens of a prompt whose logprobs are wanted: an engine that reads for those cannot be stopped meanwhile."""
+
 _MAX_TOKENS = 10 * VOCAB_SIZE
-
-
-@dataclass(frozen=True, slots=True)
-class CompletionRequest:
-    """What a client asks for. `logprobs` are alternatives for each token, None without logprobs."""
-
-    prompts: tuple[tuple[int, ...], ...]
-    sampling: SamplingParams
-    stops: tuple[str, ...] = ()
-    choices: int = 1
-    logprobs: int | None = None
-    echo: bool = False
-    ids: bool = False
-    stream: bool = False
-    include_usage: bool = False
 
 
 def read_completion_request(
@@ -62,7 +47,7 @@ def read_completion_request(
         raise not_supported("'best_of' other than 'n'", fields.param("best_of"))
     if fields.text("suffix"):
         raise not_supported("'suffix'", fields.param("suffix"))
-    limit = fields.integer("max_tokens", 1, _MAX_TOKENS)
+    limit = fields.integer("max_tokens", 0, _MAX_TOKENS)
     options = fields.child("stream_options")
     return CompletionRequest(
         prompts,
@@ -76,6 +61,7 @@ def read_completion_request(
         choices,
         logprobs,
         echo=fields.flag("echo", False),
+        only_echo=limit == 0,
         ids=fields.flag("return_token_ids", False),
         stream=fields.flag("stream", False),
         include_usage=options is not None and options.flag("include_usage", False),
@@ -106,91 +92,6 @@ async def _read_prompt(value: Any, fields: Fields, host: EngineHost) -> tuple[in
     return tuple(value)
 
 
-@dataclass(slots=True)
-class Continuation:
-    """One choice, as far as it came."""
-
-    index: int
-    prompt: tuple[int, ...]
-    sampling: SamplingParams
-    tokenizer: Tokenizer
-    asked: CompletionRequest
-    stats: Stats = field(default_factory=Stats)
-    text: str = ""
-    finish_reason: str = "stop"
-    tokens: list[Token] = field(default_factory=list)
-
-    async def run(self, host: EngineHost, ticket: Ticket) -> AsyncGenerator[tuple[str, list[Token]], None]:
-        """Pieces of text with the tokens sampled since the last one."""
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        stops = StopFilter(self.asked.stops)
-        asked = time.monotonic()
-        async with ticket:
-            self.stats.waited_seconds = time.monotonic() - asked
-            async with aclosing(host.generate(self.prompt, self.sampling)) as events:
-                async for event in events:
-                    if isinstance(event, PrefillProgress):
-                        self.stats.cached_tokens = event.cached
-                    elif isinstance(event, Finished):
-                        self.finish_reason = "stop" if event.reason == "stop" else "length"
-                    elif isinstance(event, TokenBatch):
-                        yield self._take(event, decoder, stops)
-                        if stops.found:
-                            return
-        rest = stops.feed(decoder.decode(b"", final=True)) + stops.finish()
-        self.text += rest
-        yield rest, []
-
-    def _take(
-        self, batch: TokenBatch, decoder: codecs.IncrementalDecoder, stops: StopFilter
-    ) -> tuple[str, list[Token]]:
-        if self.stats.first_token_seconds is None:
-            self.stats.first_token_seconds = time.monotonic() - self.stats.began
-        self.stats.generated_tokens += len(batch.tokens)
-        taken: list[Token] = []
-        pieces = []
-        for token in batch.tokens:
-            taken.append(token)
-            if token.id not in self.sampling.stop_token_ids:
-                piece = self.tokenizer.token_bytes(token.id) or self.tokenizer.decode([token.id]).encode()
-                pieces.append(stops.feed(decoder.decode(piece)))
-            if stops.found:
-                break
-        self.tokens += taken
-        text = "".join(pieces)
-        self.text += text
-        return text, taken
-
-    def choice(self, text: str, tokens: Sequence[Token], finish_reason: str | None) -> dict[str, Any]:
-        """The choice of a chunk, or with all text and tokens that of the whole."""
-        body: dict[str, Any] = {
-            "index": self.index,
-            "text": text,
-            "logprobs": None if self.asked.logprobs is None else self._logprobs(tokens),
-            "finish_reason": finish_reason,
-        }
-        if self.asked.ids:
-            body["token_ids"] = [token.id for token in tokens]
-            body["prompt_token_ids"] = list(self.prompt)
-        return body
-
-    def _logprobs(self, tokens: Sequence[Token]) -> dict[str, Any]:
-        names = [self.tokenizer.decode([token.id]) for token in tokens]
-        offsets, at = [], 0
-        for name in names:
-            offsets.append(at)
-            at += len(name)
-        return {
-            "tokens": names,
-            "token_logprobs": [max(token.logprob, -9999.0) for token in tokens],
-            "top_logprobs": [
-                {self.tokenizer.decode([token_id]): max(logprob, -9999.0) for token_id, logprob in token.top}
-                for token in tokens
-            ],
-            "text_offset": offsets,
-        }
-
-
 async def create_completion(request: web.Request) -> web.StreamResponse:
     """Continue one or several prompts."""
     service = request.app[SERVICE]
@@ -211,14 +112,13 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
             "model": record.model,
         }
         if asked.stream:
-            return await stream(request, EVENTS, lambda outbox: _stream(outbox, envelope, every, service.host, ticket))
+            tell = partial(_stream, envelope, every, service.host, ticket, record)
+            return await stream(request, EVENTS, tell)
         for one in every:
             async with aclosing(one.run(service.host, ticket)) as pieces:
                 async for _ in pieces:
                     pass
-        choices = [one.choice(_echoed(one) + one.text, one.tokens, one.finish_reason) for one in every]
-        body = {**envelope, "choices": choices, "usage": _usage(every)}
-        return json_answer(body)
+        return json_answer({**envelope, "choices": [one.whole() for one in every], "usage": _usage(every)})
     finally:
         ticket.leave()
 
@@ -228,6 +128,8 @@ def _continuations(asked: CompletionRequest, tokenizer: Tokenizer, context: int)
     for number, prompt in enumerate(asked.prompts):
         if len(prompt) >= context:
             raise too_long(len(prompt), context)
+        if asked.echo and asked.logprobs is not None and len(prompt) > MAX_SCORED:
+            raise _too_long_to_score(len(prompt))
         for choice in range(asked.choices):
             seed = None if asked.sampling.seed is None else asked.sampling.seed + choice
             index = number * asked.choices + choice
@@ -237,27 +139,29 @@ def _continuations(asked: CompletionRequest, tokenizer: Tokenizer, context: int)
     return every
 
 
-def _echoed(one: Continuation) -> str:
-    return one.tokenizer.decode(one.prompt) if one.asked.echo else ""
-
-
 async def _stream(
-    outbox: Outbox, envelope: dict[str, Any], every: list[Continuation], host: EngineHost, ticket: Ticket
+    envelope: dict[str, Any],
+    every: list[Continuation],
+    host: EngineHost,
+    ticket: Ticket,
+    record: Record,
+    outbox: Outbox,
 ) -> None:
     try:
         for one in every:
-            if one.asked.echo:
-                outbox.put(sse({**envelope, "choices": [one.choice(_echoed(one), (), None)]}))
             async with aclosing(one.run(host, ticket)) as pieces:
-                async for text, tokens in pieces:
-                    if text or tokens:
-                        outbox.put(sse({**envelope, "choices": [one.choice(text, tokens, None)]}))
-            outbox.put(sse({**envelope, "choices": [one.choice("", (), one.finish_reason)]}))
+                async for piece in pieces:
+                    outbox.put(sse({**envelope, "choices": [one.chunk(piece)]}))
+            outbox.put(sse({**envelope, "choices": [one.last_chunk()]}))
         if every[0].asked.include_usage:
             outbox.put(sse({**envelope, "choices": [], "usage": _usage(every)}))
     except Exception as error:
-        outbox.put(sse(as_api_error(error).body()))
+        outbox.put(sse(record.failed(as_api_error(error)).body()))
     outbox.put(DONE, last=True)
+
+
+def _too_long_to_score(tokens: int) -> ApiError:
+    return invalid(f"'echo' with 'logprobs' reads at most {MAX_SCORED} tokens; the prompt has {tokens}.", "prompt")
 
 
 def _usage(every: list[Continuation]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import date
 from typing import Literal, cast
 
-from gptoss_tui.engine.types import Engine, EngineInfo, GenerationEvent, LoadProgress, SamplingParams
+from gptoss_tui.engine.types import Engine, EngineInfo, GenerationEvent, LoadProgress, SamplingParams, ScoredPosition
 from gptoss_tui.errors import EngineDiedError, GptOssError
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server.errors import ApiError
@@ -72,10 +72,20 @@ class EngineHost:
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
         """Continue `token_ids`. When the engine dies, it is started again behind the back of whoever asked."""
         generation = cast("AsyncGenerator[GenerationEvent, None]", self.engine.generate(token_ids, params))
-        try:
+        with self._started_again():
             async with aclosing(generation) as events:
                 async for event in events:
                     yield event
+
+    async def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
+        """What the model says after every token, as `generate`."""
+        with self._started_again():
+            return await self.engine.score(token_ids, top)
+
+    @contextmanager
+    def _started_again(self) -> Iterator[None]:
+        try:
+            yield
         except EngineDiedError:
             self.restarts += 1
             self.begin()

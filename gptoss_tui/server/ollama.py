@@ -23,7 +23,7 @@ from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.outbox import LINES, Outbox, encode, json_answer, stream
 from gptoss_tui.server.prompt import take_in
 from gptoss_tui.server.reader import Closed, Delta
-from gptoss_tui.server.service import SERVICE, Service, record_of
+from gptoss_tui.server.service import SERVICE, Record, Service, record_of
 from gptoss_tui.server.turn import Ended, EndReason, Turn, TurnEvent
 
 _OPTIONS = {
@@ -48,7 +48,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
         opening = await take_in(service.host, asked.dialogue)
         turn = Turn(service.host, ticket, asked.dialogue, opening, asked.options)
         record.stats.append(turn.stats)
-        answer = _Answer(record.model, asked, turn)
+        answer = _Answer(record, asked, turn)
         if record.stream:
             return await stream(request, LINES, answer.send)
         return json_answer(await answer.whole())
@@ -63,8 +63,9 @@ def _read(fields: Fields, service: Service) -> ChatRequest:
 class _Answer:
     """A turn in Ollama's words."""
 
-    def __init__(self, model: str, asked: ChatRequest, turn: Turn) -> None:
-        self._model = model
+    def __init__(self, record: Record, asked: ChatRequest, turn: Turn) -> None:
+        self._record = record
+        self._model = record.model
         self._asked = asked
         self._turn = turn
         self._began = time.monotonic()
@@ -79,7 +80,7 @@ class _Answer:
                         outbox.put(encode(_line(self._model, message)) + b"\n")
             last = _line(self._model, {"content": ""}, **self._done)
         except Exception as error:
-            last = {"error": as_api_error(error).message}
+            last = {"error": self._record.failed(as_api_error(error)).message}
         outbox.put(encode(last) + b"\n", last=True)
 
     async def whole(self) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class Record:
     began: float = field(default_factory=time.monotonic)
     stats: list[Stats] = field(default_factory=list)
 
+    def failed(self, error: ApiError) -> ApiError:
+        """Note what went wrong, also where the client hears of it in a stream that began well."""
+        self.error = error.code or error.message[:200]
+        return error
+
 
 @dataclass(slots=True)
 class Service:

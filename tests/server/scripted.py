@@ -114,7 +114,11 @@ class ScriptedEngine:
         yield Finished(reason, usage)
 
     async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
-        return []
+        following = [*token_ids[1:], None]
+        return [
+            ScoredPosition(after, None if after is None else -0.25, tuple((n, -0.25 - n) for n in range(top)))
+            for after in following
+        ]
 
     async def cancel(self) -> None:
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import openai
@@ -48,6 +49,46 @@ async def test_token_ids_several_prompts_and_choices() -> None:
     assert made.usage.prompt_tokens == 3
 
 
+async def test_an_echoed_prompt_has_its_logprobs_and_offsets_count_through() -> None:
+    """As evaluation harnesses ask for them: how likely is this text?"""
+    prompt, said = "the 🌍 is", " röund"
+    tokenizer = load_tokenizer()
+    asked: dict[str, Any] = {"model": "gpt-oss-20b", "prompt": prompt, "logprobs": 2, "echo": True}
+    async with running(ScriptedEngine(lambda prompt: said + "<|return|>")) as server:
+        made = await server.client.completions.create(**asked)
+        stream = await server.client.completions.create(**asked, stream=True)
+        choices = [chunk.choices[0] async for chunk in stream]
+        alone = await server.client.completions.create(**{**asked, "max_tokens": 0})
+    ids, more = tokenizer.encode(prompt), tokenizer.encode(said)
+    logprobs = made.choices[0].logprobs
+    assert made.choices[0].text == prompt + said
+    assert logprobs is not None
+    assert logprobs.token_logprobs == [None, *[-0.25] * (len(ids) - 1), *[-0.5] * (len(more) + 1)]
+    assert (logprobs.top_logprobs or [])[0] is None
+    offsets = logprobs.text_offset or []
+    assert offsets == sorted(offsets)
+    assert offsets[-1] == len(prompt + said)
+    assert offsets[len(ids)] == len(prompt)
+    for name in ("tokens", "token_logprobs", "text_offset"):
+        parts = [getattr(choice.logprobs, name) for choice in choices if choice.logprobs]
+        assert [one for part in parts for one in part] == getattr(logprobs, name)
+    assert alone.choices[0].text == prompt
+    assert alone.choices[0].logprobs is not None
+    assert alone.choices[0].logprobs.token_logprobs == logprobs.token_logprobs[: len(ids)]
+    assert len(server.engine.prompts) == 2, "no token was asked for"
+
+
+async def test_the_prompts_ids_are_told_once() -> None:
+    body = {"prompt": "hello", "return_token_ids": True, "stream": True}
+    async with (
+        running(ScriptedEngine(lambda prompt: " one two three")) as server,
+        server.http.post(f"{server.url}/v1/completions", json=body) as response,
+    ):
+        lines = [line async for line in response.content if line.startswith(b"data: {")]
+    told = [json.loads(line[6:])["choices"][0]["prompt_token_ids"] for line in lines]
+    assert told == [load_tokenizer().encode("hello"), *[None] * (len(told) - 1)]
+
+
 async def test_without_a_limit_it_is_short() -> None:
     async with running(ScriptedEngine(lambda prompt: "a " * 100)) as server:
         made = await server.client.completions.create(model="gpt-oss-20b", prompt="x")
@@ -69,12 +110,13 @@ BAD: list[tuple[dict[str, Any], str | None]] = [
     ({"prompt": "x", "best_of": 3}, "best_of"),
     ({"prompt": "x", "logprobs": 50}, "logprobs"),
     ({"prompt": [5] * 9000}, None),
+    ({"prompt": [5] * 8500, "echo": True, "logprobs": 0}, "prompt"),
 ]
 
 
 @pytest.mark.parametrize(("body", "param"), BAD, ids=[str(number) for number in range(len(BAD))])
 async def test_what_is_wrong_is_a_400_that_names_it(body: dict[str, Any], param: str | None) -> None:
-    async with running(ScriptedEngine(lambda prompt: "x")) as server:
+    async with running(ScriptedEngine(lambda prompt: "x", context=8800)) as server:
         status, answer = await server.post("/v1/completions", body)
         assert (status, answer["error"]["param"]) == (400, param)
         assert server.service.gate.inside == 0

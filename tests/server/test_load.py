@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import random
 import socket
@@ -166,6 +167,8 @@ async def test_a_client_with_many_requests_lets_others_between_them() -> None:
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/api/chat"])
 async def test_a_bug_is_said_in_the_stream_and_frees_the_engine(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gptoss_tui.server.access")
+
     def broken(prompt: str) -> str:
         raise ZeroDivisionError("a secret of the engine")
 
@@ -176,6 +179,7 @@ async def test_a_bug_is_said_in_the_stream_and_frees_the_engine(path: str, caplo
             said = await response.text()
         assert response.status == 200
         assert "The server had an error" in said
+        await until(lambda: "internal_error" in caplog.text)
         assert "secret" not in said
         assert server.service.gate.inside == 0
         status, answer = await server.post(path, {**body, "stream": False})

@@ -72,9 +72,7 @@ async def _stream(
         if asked.include_usage:
             outbox.put(sse(envelope.wrap(_CHUNK, [], usage_of([choice.turn.stats for choice in choices]))))
     except Exception as error:
-        failure = as_api_error(error)
-        record.error = failure.code or failure.kind
-        outbox.put(sse(failure.body()))
+        outbox.put(sse(record.failed(as_api_error(error)).body()))
     outbox.put(DONE, last=True)
 
 

@@ -55,7 +55,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     finally:
         run.close()
         if run.error is not None:
-            log.error = run.error.code or run.error.kind
+            log.failed(run.error)
     if run.error is not None:
         raise run.error
     return json_answer(run.record.as_json())

@@ -10,7 +10,7 @@ from functools import cache
 from gptoss_tui.engine.native.build import LIBRARY
 from gptoss_tui.errors import EngineError, UsageError
 
-ABI = 1
+ABI = 2
 """What this module was written against; `gt_abi` says what the library is."""
 
 ISA_VARIABLE = "GPTOSS_TUI_NATIVE_ISA"
@@ -24,6 +24,9 @@ MXFP4, BF16, INT8 = 0, 1, 2
 
 GROUP = 16
 BLOCK = 32
+
+OUTSIDE = -2
+"""What functions return when they were asked for something that the model or the cache does not have: `GT_OUTSIDE`."""
 
 Cancelled = ctypes.CFUNCTYPE(c_int32)
 

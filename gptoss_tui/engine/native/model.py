@@ -9,7 +9,7 @@ import numpy as np
 
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.native.kv_cache import KVCache
-from gptoss_tui.engine.native.library import INSTRUCTION_SETS, Cancelled, Config, Top, load_library
+from gptoss_tui.engine.native.library import INSTRUCTION_SETS, OUTSIDE, Cancelled, Config, Top, load_library
 from gptoss_tui.engine.native.sampling import Logits, Sampler
 from gptoss_tui.engine.native.weights import Weights
 from gptoss_tui.engine.rope import rope_frequencies
@@ -65,7 +65,8 @@ class Model:
         self._library = load_library()
         self.handle = self._library.gt_new(ctypes.byref(described), ctypes.byref(top), weights.layers)
         if not self.handle:
-            raise EngineError("The CPU kernels cannot run this model", hint="there may not be enough memory for it")
+            hint = "there may be too little memory for it, or too many `--threads`"
+            raise EngineError("The CPU kernels cannot run this model", hint=hint)
 
     def share_steps(self) -> None:
         """Let all threads share the steps, even if the model is so small that one would run them alone."""
@@ -80,12 +81,15 @@ class Model:
     def run(self, cache: KVCache, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> bool:
         """Run `ids`, at most `chunk`, after what is cached, and keep their keys and values.
 
-        False when `cancelled` said so between two layers: nothing of it counts then.
+        False when `cancelled` said so between two layers: nothing of it counts then. Raises ValueError for tokens that
+        the model does not have, or the cache no room for.
         """
         cache.reserve(len(ids))
         tokens = (ctypes.c_int32 * len(ids))(*ids)
         asked = Cancelled() if cancelled is None else Cancelled(cancelled)
         result = self._library.gt_run(self.handle, ctypes.byref(cache.memory), tokens, len(ids), cache.length, asked)
+        if result == OUTSIDE:
+            raise ValueError(f"{len(ids)} tokens cannot run at {cache.length} of {cache.context}, {self.chunk} at once")
         if result < 0:
             raise EngineError("The engine ran out of memory", hint="use a smaller context (`-c`) or free memory")
         if result == 0:

@@ -95,7 +95,8 @@ class Sampler:
             forbidden=rows.ctypes.data,
             forbidden_count=len(rows),
         )
-        load_library().gt_sample(model, ctypes.byref(draw))
+        if load_library().gt_sample(model, ctypes.byref(draw)) < 0:
+            raise ValueError(f"rows {rows.tolist()} cannot be forbidden in {len(self.used)}")
         if draw.row < 0:
             raise _not_a_number()
         first, end = self._first[draw.row], self._first[draw.row + 1]

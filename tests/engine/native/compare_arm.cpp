@@ -30,7 +30,7 @@ int check(const char* name, double error, double limit) {
 }  // namespace
 
 int main() {
-  const Kernels *plain = scalar_kernels(), *neon = neon_kernels();
+  const Kernels *plain = kScalarKernels, *neon = kNeonKernels;
   std::srand(1);
   const auto random = [] { return static_cast<float>(std::rand()) / RAND_MAX * 2 - 1; };
   alignas(64) float values[kColumns], scale[kColumns / kBlock];

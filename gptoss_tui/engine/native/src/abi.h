@@ -1,5 +1,5 @@
 // What Python calls, through ctypes (library.py mirrors every structure). Plain C; no function throws. Functions that
-// return int give 0, or a negative number when memory ran out.
+// return int give 0, GT_NO_MEMORY, or GT_OUTSIDE for what the model or the cache does not have: then nothing happened.
 #pragma once
 
 #include <stdint.h>
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-enum { GT_ABI = 1 };
+enum { GT_ABI = 2, GT_NO_MEMORY = -1, GT_OUTSIDE = -2, GT_MOST_FORBIDDEN = 64 };
 
 typedef struct {
   int32_t layers, experts, experts_per_token, vocabulary, hidden, intermediate, head_dim, heads, kv_heads, window;
@@ -71,13 +71,14 @@ GT_EXPORT const char* gt_kernels(const gt_model* model, int32_t prefill);
 // that returns not 0 is asked between layers, and ends it: then the result is 1.
 GT_EXPORT int32_t gt_run(gt_model* model, const gt_cache* cache, const int32_t* tokens, int32_t count, int64_t position,
                          int32_t (*cancelled)(void));
-// Logits of the distinct rows for the state of token `index` of the last gt_run. They stay in the model: the pointer.
+// Logits of the distinct rows for the state of token `index` of the last gt_run. They stay in the model: the pointer. Null
+// for an index that no chunk has.
 GT_EXPORT const float* gt_logits(gt_model* model, int32_t index);
 
 typedef struct {
   float temperature;
   double uniform;  // 0 <= uniform < 1
-  const int32_t* forbidden;  // distinct rows
+  const int32_t* forbidden;  // distinct rows, at most GT_MOST_FORBIDDEN
   int32_t forbidden_count;
   int32_t row;        // result: the row chosen, -1 when logits are not numbers
   double within;      // result: 0 <= within < 1, where in the row's ids the draw fell

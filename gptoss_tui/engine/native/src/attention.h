@@ -48,6 +48,7 @@ typedef int32_t WholeLanes __attribute__((vector_size(64), aligned(4), may_alias
 typedef float HalfLanes __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float QuarterLanes __attribute__((vector_size(16), aligned(4), may_alias));
 
+// Where one is not a number this gives the second.
 inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
 
 inline float largest_of(Lanes x) {
@@ -80,7 +81,7 @@ inline float sum_of(Lanes x) {
 
 // exp of x <= 0; below -87 it is that of -87, which is next to nothing. As exp_within.
 inline Lanes exp_below_zero(Lanes x) {
-  x = larger(x, Lanes{} - 87.0f);
+  x = larger(Lanes{} - 87.0f, x);
   const Lanes shifted = x * 1.44269504f + 12582912.0f;
   const Lanes n = shifted - 12582912.0f;
   const Lanes r = (x - n * 0.693145752f) - n * 1.42860677e-6f;

@@ -2,19 +2,14 @@
 #include <cstring>
 
 #include "model.h"
+#include "pool.h"
 
 namespace native {
 
 namespace {
 
-// Runs `work(thread, threads)` on all threads.
-template <typename Work>
-void on_all(Pool* pool, Work work) {
-  pool_run(pool, [](void* context, int thread, int threads) { (*static_cast<Work*>(context))(thread, threads); }, &work);
-}
-
 void norm_rows(gt_model& model, const float* scale, int32_t count) {
-  on_all(model.pool, [&](int thread, int threads) {
+  run_on_all(model.pool, [&](int thread, int threads) {
     const Span mine = span(count, thread, threads);
     for (int64_t t = mine.begin; t < mine.end; t++) {
       model.kernels->rms_norm(model.states.get() + t * model.hidden, scale, model.hidden,
@@ -26,7 +21,7 @@ void norm_rows(gt_model& model, const float* scale, int32_t count) {
 void attend_all(gt_model& model, const gt_cache& cache, int32_t index, int32_t count, int64_t position) {
   const ChunkAttention chunk = chunk_attention(model, cache, index, position, count);
   if (attends(chunk)) return model.prefill->attend(model.pool, chunk);
-  on_all(model.pool, [&](int thread, int threads) {
+  run_on_all(model.pool, [&](int thread, int threads) {
     auto* scratch = static_cast<float*>(pool_scratch(model.pool, thread, kAttentionSlot,
         static_cast<size_t>(attend_scratch(4, model.config.head_dim)) * sizeof(float)));
     // Every thread takes every so many tokens: late ones see more than early ones.
@@ -44,7 +39,7 @@ void attention(gt_model& model, const gt_cache& cache, int32_t index, int32_t co
   const int32_t kv_heads = model.config.kv_heads;
   norm_rows(model, layer.attn_norm, count);
   model.prefill->dense(model.pool, layer.qkv, model.normed.get(), model.hidden, count, model.heads.get(), model.qkv);
-  on_all(model.pool, [&](int thread, int threads) {
+  run_on_all(model.pool, [&](int thread, int threads) {
     const Span mine = span(count, thread, threads);
     for (int64_t t = mine.begin; t < mine.end; t++) {
       for (int32_t head = 0; head < kv_heads; head++) {
@@ -54,7 +49,7 @@ void attention(gt_model& model, const gt_cache& cache, int32_t index, int32_t co
   });
   attend_all(model, cache, index, count, position);
   model.prefill->dense(model.pool, layer.out, model.mixed.get(), model.query, count, model.lowered.get(), model.hidden);
-  on_all(model.pool, [&](int thread, int threads) {
+  run_on_all(model.pool, [&](int thread, int threads) {
     const Span mine = span(count * model.hidden, thread, threads, kBlock);
     model.kernels->add(model.lowered.get() + mine.begin, nullptr, 1.0f, mine.end - mine.begin,
                        model.states.get() + mine.begin);
@@ -90,7 +85,7 @@ void experts(gt_model& model, int32_t index, int32_t count) {
                             model.inner, model.config.swiglu_limit);
   model.prefill->experts_down(model.pool, layer.down, routing, model.raised.get(), model.inner, model.lowered.get(),
                               model.hidden);
-  on_all(model.pool, [&](int thread, int threads) {
+  run_on_all(model.pool, [&](int thread, int threads) {
     const Span mine = span(count, thread, threads);
     for (int64_t t = mine.begin; t < mine.end; t++) {
       for (int32_t k = 0; k < routing.per_token; k++) {

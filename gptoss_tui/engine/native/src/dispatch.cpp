@@ -15,6 +15,16 @@
 
 namespace native {
 
+#ifndef NATIVE_AVX2
+const Kernels* const kAvx2Kernels = nullptr;
+#endif
+#ifndef NATIVE_AVX512
+const Kernels* const kAvx512Kernels = nullptr;
+#endif
+#ifndef NATIVE_DOTPROD
+const Kernels* const kNeonKernels = nullptr;
+#endif
+
 namespace {
 
 #if defined(__linux__) && defined(__x86_64__)
@@ -72,24 +82,18 @@ bool isa_runs(Isa isa) {
 
 const Kernels* kernels_of(Isa isa) {
   switch (isa) {
-    case Isa::kScalar: return scalar_kernels();
-#if defined(NATIVE_AVX2)
-    case Isa::kAvx2: return avx2_kernels();
-#endif
-#if defined(NATIVE_AVX512)
-    case Isa::kAvx512: return avx512_kernels();
-#endif
+    case Isa::kScalar: return kScalarKernels;
+    case Isa::kAvx2: return kAvx2Kernels;
+    case Isa::kAvx512: return kAvx512Kernels;
 #if defined(NATIVE_BF16)
-    case Isa::kAvx512Bf16: return avx512_kernels();
+    case Isa::kAvx512Bf16: return kAvx512Kernels;
 #endif
 #if defined(NATIVE_AMX)
-    case Isa::kAmx: return avx512_kernels();
+    case Isa::kAmx: return kAvx512Kernels;
 #endif
-#if defined(NATIVE_DOTPROD)
-    case Isa::kNeon: return neon_kernels();
-#endif
+    case Isa::kNeon: return kNeonKernels;
 #if defined(NATIVE_I8MM)
-    case Isa::kNeonI8mm: return neon_kernels();
+    case Isa::kNeonI8mm: return kNeonKernels;
 #endif
     default: return nullptr;
   }

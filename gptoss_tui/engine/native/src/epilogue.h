@@ -1,5 +1,5 @@
-// What kernels share: fetching ahead, and what happens to results on their way to memory. Included by the units of instruction sets, each of which has its own
-// copy: the loops are plain, the compiler makes vectors of them.
+// What kernels share: fetching ahead, and what happens to results on their way to memory. Included by the units of
+// instruction sets, each of which has its own copy: the loops are plain, the compiler makes vectors of them.
 #pragma once
 
 #include <cstring>
@@ -29,8 +29,9 @@ inline float exp_within(float x) {
   return p * scale;
 }
 
-inline float at_most(float x, float most) { return x < most ? x : most; }
-inline float at_least(float x, float least) { return x > least ? x : least; }
+// What is not a number stays that.
+inline float at_most(float x, float most) { return most < x ? most : x; }
+inline float at_least(float x, float least) { return least > x ? least : x; }
 
 // Lines that each of so many steps has to fetch.
 inline int lines_of(const Ahead& ahead, int64_t steps) {
@@ -59,6 +60,19 @@ inline void finish(const float* c, int32_t first, int32_t count, const Output& o
       for (int i = 0; i < kStrip; i++) sum[i] = c[i] + output.bias[i];
       std::memcpy(y, sum, static_cast<size_t>(output.columns) * sizeof(float));
     }
+  }
+}
+
+// The products of `count` packed tokens, in tiles of up to `Most`: `tile(first, rows, c)` makes those of `rows` tokens from
+// `first` on.
+template <int Most, class Tile>
+inline void multiply_rows(int32_t count, const Output& output, Tile tile) {
+  const int32_t tiles = tile_count(count, Most);
+  for (int32_t t = 0; t < tiles; t++) {
+    const int32_t first = tile_begin(count, Most, t), rows = tile_begin(count, Most, t + 1) - first;
+    alignas(64) float c[Most * kStrip];
+    tile(first, rows, c);
+    finish(c, first, rows, output);
   }
 }
 

@@ -44,8 +44,9 @@ struct Gemm {
   // Bytes of one token's packed activations, and of a thread's panel.
   size_t (*row_bytes)(Kind kind, int64_t columns);
   size_t (*panel_bytes)(Kind kind, int64_t columns);
-  // Packs `count` <= tile tokens. The tile takes count * row_bytes.
-  void (*pack)(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile);
+  // Packs `count` <= tile tokens. The tile takes count * row_bytes. Bit r: row r has something that is no number, which
+  // what it was packed into cannot tell.
+  uint64_t (*pack)(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile);
   Strip (*unpack)(Kind kind, const uint8_t* const* groups, int64_t columns, void* panel);
   // Multiplies a strip with `count` tokens, packed one tile after the other, the heights as `tile_height` says.
   void (*multiply)(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,

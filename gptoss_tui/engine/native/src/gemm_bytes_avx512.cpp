@@ -73,23 +73,27 @@ size_t row_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns / k
 void multiply(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
               Ahead ahead) {
   const auto& functions = kind == Kind::kMxfp4 ? kShiftTiles : kScaleTiles;
-  const int32_t tiles = tile_count(count, kRows);
-  const int lines = lines_of(ahead, tiles * (columns / kBlock));
-  for (int32_t tile = 0; tile < tiles; tile++) {
-    const int32_t first = tile_begin(count, kRows, tile), rows = tile_begin(count, kRows, tile + 1) - first;
-    alignas(64) float c[kRows * kStrip];
-    const auto* a = static_cast<const int32_t*>(packed) + first * (columns / kBlock) * kWords;
-    functions[rows - 1](strip, a, columns / kBlock, c, ahead, lines);
-    finish(c, first, rows, output);
-  }
+  const int64_t blocks = columns / kBlock;
+  const int lines = lines_of(ahead, tile_count(count, kRows) * blocks);
+  multiply_rows<kRows>(count, output, [&](int32_t first, int32_t rows, float* c) {
+    functions[rows - 1](strip, static_cast<const int32_t*>(packed) + first * blocks * kWords, blocks, c, ahead, lines);
+  });
 }
 
-void pack(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
+uint64_t pack(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
+  constexpr int32_t kInfinity = 0x7f800000;
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  uint64_t lost = 0;
   for (int32_t r = 0; r < count; r++) {
     int32_t* out = static_cast<int32_t*>(tile) + r;
     for (int64_t b = 0; b < columns / kBlock; b++, out += kWords * count) {
       const __m512 x0 = _mm512_loadu_ps(rows[r] + b * kBlock), x1 = _mm512_loadu_ps(rows[r] + b * kBlock + 16);
-      const float most = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1)));
+      // Magnitudes are ordered as their bits are, those of what is no number at the end.
+      const int32_t bits = _mm512_reduce_max_epi32(_mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x0), magnitude),
+                                                                    _mm512_and_si512(_mm512_castps_si512(x1), magnitude)));
+      if (bits >= kInfinity) lost |= uint64_t{1} << r;
+      float most;
+      std::memcpy(&most, &bits, 4);
       const float scale = at_least(most / 127.0f, kLeastScale);
       const __m512 inverse = _mm512_set1_ps(1.0f / scale);
       const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(x0, inverse));
@@ -102,6 +106,7 @@ void pack(Kind kind, const float* const* rows, int32_t count, int64_t columns, v
       out[9 * count] = -offset_of(kind) * _mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
     }
   }
+  return lost;
 }
 
 void unpack_mxfp4(const uint8_t* group, int64_t blocks, uint8_t* values, float* scales) {

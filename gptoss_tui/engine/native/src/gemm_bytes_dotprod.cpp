@@ -6,6 +6,7 @@
 #include <arm_neon.h>
 
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -78,25 +79,24 @@ size_t row_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns / k
 
 void multiply(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
               Ahead ahead) {
-  const int32_t tiles = tile_count(count, kRows);
-  const int lines = lines_of(ahead, tiles * (columns / kBlock));
-  for (int32_t tile = 0; tile < tiles; tile++) {
-    const int32_t first = tile_begin(count, kRows, tile), rows = tile_begin(count, kRows, tile + 1) - first;
-    alignas(64) float c[kRows * kStrip];
+  const int64_t blocks = columns / kBlock;
+  const int lines = lines_of(ahead, tile_count(count, kRows) * blocks);
+  multiply_rows<kRows>(count, output, [&](int32_t first, int32_t rows, float* c) {
     const auto* a = static_cast<const int8_t*>(packed) + static_cast<size_t>(first) * row_bytes(kind, columns);
-    kTiles[rows - 1](strip, a, columns / kBlock, c, ahead, lines);
-    finish(c, first, rows, output);
-  }
+    kTiles[rows - 1](strip, a, blocks, c, ahead, lines);
+  });
 }
 
-void pack(Kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
+uint64_t pack(Kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
   auto* out = static_cast<int8_t*>(tile);
+  uint64_t lost = 0;
   for (int64_t b = 0; b < columns / kBlock; b++, out += count * (kBlock + sizeof(float))) {
     for (int32_t r = 0; r < count; r++) {
       const float* x = rows[r] + b * kBlock;
       float32x4_t most = vabsq_f32(vld1q_f32(x));
       for (int i = 4; i < kBlock; i += 4) most = vmaxq_f32(most, vabsq_f32(vld1q_f32(x + i)));
       const float scale = at_least(vmaxvq_f32(most) / 127.0f, 0x1p-60f), inverse = 1.0f / scale;
+      if (!(scale < INFINITY)) lost |= uint64_t{1} << r;
       for (int i = 0; i < kBlock; i += 8) {
         const int32x4_t low = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + i), inverse));
         const int32x4_t high = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + i + 4), inverse));
@@ -105,6 +105,7 @@ void pack(Kind, const float* const* rows, int32_t count, int64_t columns, void* 
       std::memcpy(out + count * kBlock + r * static_cast<int32_t>(sizeof(float)), &scale, sizeof scale);
     }
   }
+  return lost;
 }
 
 void unpack_mxfp4(const uint8_t* group, int64_t blocks, int8_t* values, float* scales) {

@@ -58,23 +58,20 @@ constexpr auto kTiles = tile_functions(std::make_integer_sequence<int, kRows>())
 void multiply(Kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output, Ahead) {
   const float* a = static_cast<const float*>(packed);
   const float* const panel[2] = {static_cast<const float*>(strip.values[0]), static_cast<const float*>(strip.values[1])};
-  const int32_t tiles = tile_count(count, kRows);
-  for (int32_t tile = 0; tile < tiles; tile++) {
-    const int32_t first = tile_begin(count, kRows, tile), rows = tile_begin(count, kRows, tile + 1) - first;
-    alignas(64) float c[kRows * kStrip];
+  multiply_rows<kRows>(count, output, [&](int32_t first, int32_t rows, float* c) {
     for (int g = 0; g < 2; g += kGroups) {
       kTiles[rows - 1](panel + g, a + first * columns, columns, c + g * kGroup);
     }
-    finish(c, first, rows, output);
-  }
+  });
 }
 
-void pack(Kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
+uint64_t pack(Kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
   float* out = static_cast<float*>(tile);
   for (int32_t r = 0; r < count; r++) {
     const float* x = rows[r];
     for (int64_t k = 0; k < columns; k++) out[k * count + r] = x[k];
   }
+  return 0;
 }
 
 // Twice the value of each E2M1 number, from its four bits in 32-bit lanes.

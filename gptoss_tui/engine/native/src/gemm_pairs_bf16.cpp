@@ -51,19 +51,15 @@ size_t row_bytes(Kind, int64_t columns) {
 template <int Parts>
 void multiply(Kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
               Ahead ahead) {
-  const int32_t tiles = tile_count(count, kRows);
-  const int lines = lines_of(ahead, tiles * (columns / kBlock));
-  for (int32_t tile = 0; tile < tiles; tile++) {
-    const int32_t first = tile_begin(count, kRows, tile), rows = tile_begin(count, kRows, tile + 1) - first;
-    alignas(64) float c[kRows * kStrip];
+  const int lines = lines_of(ahead, tile_count(count, kRows) * (columns / kBlock));
+  multiply_rows<kRows>(count, output, [&](int32_t first, int32_t rows, float* c) {
     const auto* a = static_cast<const int32_t*>(packed) + first * (columns / 2) * Parts;
     kTiles<Parts>[rows - 1](strip, a, columns / 2, c, ahead, lines);
-    finish(c, first, rows, output);
-  }
+  });
 }
 
 template <int Parts>
-void pack(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
+uint64_t pack(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
   for (int32_t r = 0; r < count; r++) {
     int32_t* out = static_cast<int32_t*>(tile) + r;
     for (int64_t b = 0; b < columns / kBlock; b++) {
@@ -75,6 +71,7 @@ void pack(Kind kind, const float* const* rows, int32_t count, int64_t columns, v
       }
     }
   }
+  return 0;
 }
 
 // Products in two parts take twice the operations that count.

@@ -111,7 +111,7 @@ size_t tile_row_bytes(Kind, int64_t columns) {
 }
 
 template <int Parts>
-void pack_tile(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
+uint64_t pack_tile(Kind kind, const float* const* rows, int32_t count, int64_t columns, void* tile) {
   auto* out = static_cast<uint8_t*>(tile);
   for (int64_t b = 0; b < columns / kBlock; b++, out += Parts * count * kTileStride) {
     for (int32_t r = 0; r < count; r++) {
@@ -119,6 +119,7 @@ void pack_tile(Kind kind, const float* const* rows, int32_t count, int64_t colum
       if (Parts == 2) _mm512_storeu_si512(out + (count + r) * kTileStride, pack_rest(kind, rows[r] + b * kBlock));
     }
   }
+  return 0;
 }
 
 // Products in two parts take twice the operations that count.

@@ -30,6 +30,7 @@ NATIVE_INLINE void store(void* to, V v) {
   std::memcpy(to, &v, sizeof v);
 }
 NATIVE_INLINE Floats all(float value) { return Floats{} + value; }
+// Where one is not a number these give the second: what must not get lost stands there.
 NATIVE_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 NATIVE_INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
 NATIVE_INLINE Floats from_halves(const uint16_t* from) {
@@ -55,7 +56,7 @@ NATIVE_INLINE float largest_of(Floats v) {
 NATIVE_INLINE Floats exp_of(Floats x) {
   const Floats low = all(-87.0f), high = all(88.5f);
   const Ints tiny = x < low;
-  x = smaller(larger(x, low), high);
+  x = smaller(high, larger(low, x));
   const Floats magic = all(12582912.0f);
   const Floats shifted = x * 1.44269504088896341f + magic;
   const Floats n = shifted - magic;
@@ -111,9 +112,9 @@ void rms_norm(const float* x, const float* scale, int64_t count, float* y) {
 void swiglu(const float* y, const float* bias, int64_t groups, float limit, float* h) {
   for (int64_t g = 0; g < groups; g++, y += 2 * kGroup, bias += 2 * kGroup, h += kGroup) {
     for (int i = 0; i < kGroup; i += kWidth) {
-      const Floats gate = smaller(load<Floats>(y + i) + load<Floats>(bias + i), all(limit));
+      const Floats gate = smaller(all(limit), load<Floats>(y + i) + load<Floats>(bias + i));
       Floats linear = load<Floats>(y + kGroup + i) + load<Floats>(bias + kGroup + i);
-      linear = smaller(larger(linear, all(-limit)), all(limit));
+      linear = smaller(all(limit), larger(all(-limit), linear));
       store(h + i, gate / (1.0f + exp_of(gate * -kSwigluAlpha)) * (linear + 1.0f));
     }
   }
@@ -340,19 +341,12 @@ int32_t read(const uint8_t* data, int64_t bytes) {
   return result;
 }
 
-// The rest of a table, beside the products.
-NATIVE_INLINE Kernels with_generic(Kernels kernels) {
-  kernels.quantize = quantize;
-  kernels.rms_norm = rms_norm;
-  kernels.swiglu = swiglu;
-  kernels.add = add;
-  kernels.attend = attend;
-  kernels.rope = rope;
-  kernels.likeliest = likeliest;
-  kernels.largest = largest;
-  kernels.mass = mass;
-  kernels.read = read;
-  return kernels;
+using Product = decltype(Kernels::bf16);
+
+// The table of a set with these products.
+constexpr Kernels table_of(const char* name, Product mxfp4, Product mxfp4_int8, Product bf16, Product int8_int8) {
+  return {name,   quantize, mxfp4,  mxfp4_int8, bf16,    int8_int8, rms_norm, swiglu,
+          add,    attend,   rope,   likeliest,  largest, mass,      read};
 }
 
 }  // namespace

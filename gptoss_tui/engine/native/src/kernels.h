@@ -54,10 +54,12 @@ struct Kernels {
 constexpr int64_t kKeysAtOnce = 32;
 inline int64_t attend_scratch(int64_t heads, int64_t dim) { return round_up(heads * (kKeysAtOnce + dim + 4), 16); }
 
-const Kernels* scalar_kernels();
-const Kernels* avx2_kernels();
-const Kernels* avx512_kernels();
-const Kernels* neon_kernels();
+// Each of these is null where the library was built without its instruction set. They are data: a function that looked
+// one up would be code of that set, and end the process on a machine without it.
+extern const Kernels* const kScalarKernels;
+extern const Kernels* const kAvx2Kernels;
+extern const Kernels* const kAvx512Kernels;
+extern const Kernels* const kNeonKernels;
 
 // The decode kernels of an instruction set; null when this library was built without them.
 const Kernels* kernels_of(Isa isa);

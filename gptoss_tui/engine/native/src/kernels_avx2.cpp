@@ -163,17 +163,13 @@ void product(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, cons
   for (; g < end; g++, y += kGroup) TWO(w + g * bytes, bytes, blocks, x, y);
 }
 
+constexpr Kernels kTable = table_of("avx2", product<mxfp4_halves<4>, mxfp4_halves<2>, Kind::kMxfp4>,
+                                    product<mxfp4_int8_halves<4>, mxfp4_int8_halves<2>, Kind::kMxfp4>,
+                                    product<bf16_halves<4>, bf16_halves<2>, Kind::kBf16>,
+                                    product<int8_int8_halves<4>, int8_int8_halves<2>, Kind::kInt8>);
+
 }  // namespace
 
-const Kernels* avx2_kernels() {
-  Kernels products{};
-  products.name = "avx2";
-  products.mxfp4 = product<mxfp4_halves<4>, mxfp4_halves<2>, Kind::kMxfp4>;
-  products.mxfp4_int8 = product<mxfp4_int8_halves<4>, mxfp4_int8_halves<2>, Kind::kMxfp4>;
-  products.bf16 = product<bf16_halves<4>, bf16_halves<2>, Kind::kBf16>;
-  products.int8_int8 = product<int8_int8_halves<4>, int8_int8_halves<2>, Kind::kInt8>;
-  static const Kernels kernels = with_generic(products);
-  return &kernels;
-}
+extern const Kernels* const kAvx2Kernels = &kTable;
 
 }  // namespace native

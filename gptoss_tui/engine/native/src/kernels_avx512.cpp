@@ -25,6 +25,20 @@ NATIVE_INLINE __m512 e8m0(const uint8_t* scales) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu8_epi32(bytes), 23));
 }
 
+// The eight fours of a block's int8 values, each in every lane.
+struct Fours {
+  __m512i four[8];
+};
+NATIVE_INLINE Fours fours_of(const int8_t* values) {
+  Fours fours;
+  for (int i = 0; i < 8; i++) {
+    int32_t word;
+    std::memcpy(&word, values + 4 * i, sizeof word);
+    fours.four[i] = _mm512_set1_epi32(word);
+  }
+  return fours;
+}
+
 template <int GROUPS>
 NATIVE_INLINE void mxfp4_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
   const __m512 lut = _mm512_setr_ps(0, .5f, 1, 1.5f, 2, 3, 4, 6, -0.f, -.5f, -1, -1.5f, -2, -3, -4, -6);
@@ -69,13 +83,7 @@ NATIVE_INLINE void mxfp4_int8_groups(const uint8_t* w, int64_t bytes, int64_t bl
   __m512 total[GROUPS];
   for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; b++) {
-    const int8_t* values = x.quantized + b * kBlock;
-    __m512i four[8];
-    for (int i = 0; i < 8; i++) {
-      int32_t word;
-      std::memcpy(&word, values + 4 * i, sizeof word);
-      four[i] = _mm512_set1_epi32(word);
-    }
+    const auto [four] = fours_of(x.quantized + b * kBlock);
     const __m512i base = _mm512_set1_epi32(-12 * x.sum[b]);
     const __m512 size = _mm512_set1_ps(x.scale[b] * 0.5f);
     for (int g = 0; g < GROUPS; g++) {
@@ -120,13 +128,7 @@ NATIVE_INLINE void int8_int8_groups(const uint8_t* w, int64_t bytes, int64_t blo
   __m512 total[GROUPS];
   for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; b++) {
-    const int8_t* values = x.quantized + b * kBlock;
-    __m512i four[8];
-    for (int i = 0; i < 8; i++) {
-      int32_t word;
-      std::memcpy(&word, values + 4 * i, sizeof word);
-      four[i] = _mm512_set1_epi32(word);
-    }
+    const auto [four] = fours_of(x.quantized + b * kBlock);
     const __m512i base = _mm512_set1_epi32(-128 * x.sum[b]);
     const __m512 size = _mm512_set1_ps(x.scale[b]);
     for (int g = 0; g < GROUPS; g++) {
@@ -159,17 +161,14 @@ void product(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, cons
   for (; g < end; g++, y += kGroup) ONE(w + g * bytes, bytes, blocks, x, y);
 }
 
+constexpr Kernels kTable =
+    table_of("avx512", product<mxfp4_groups<4>, mxfp4_groups<2>, mxfp4_groups<1>, Kind::kMxfp4>,
+             product<mxfp4_int8_groups<4>, mxfp4_int8_groups<2>, mxfp4_int8_groups<1>, Kind::kMxfp4>,
+             product<bf16_groups<4>, bf16_groups<2>, bf16_groups<1>, Kind::kBf16>,
+             product<int8_int8_groups<4>, int8_int8_groups<2>, int8_int8_groups<1>, Kind::kInt8>);
+
 }  // namespace
 
-const Kernels* avx512_kernels() {
-  Kernels products{};
-  products.name = "avx512";
-  products.mxfp4 = product<mxfp4_groups<4>, mxfp4_groups<2>, mxfp4_groups<1>, Kind::kMxfp4>;
-  products.mxfp4_int8 = product<mxfp4_int8_groups<4>, mxfp4_int8_groups<2>, mxfp4_int8_groups<1>, Kind::kMxfp4>;
-  products.bf16 = product<bf16_groups<4>, bf16_groups<2>, bf16_groups<1>, Kind::kBf16>;
-  products.int8_int8 = product<int8_int8_groups<4>, int8_int8_groups<2>, int8_int8_groups<1>, Kind::kInt8>;
-  static const Kernels kernels = with_generic(products);
-  return &kernels;
-}
+extern const Kernels* const kAvx512Kernels = &kTable;
 
 }  // namespace native

@@ -150,17 +150,10 @@ void int8_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, co
   }
 }
 
+constexpr Kernels kTable = table_of("neon", mxfp4, mxfp4_int8, bf16, int8_int8);
+
 }  // namespace
 
-const Kernels* neon_kernels() {
-  Kernels products{};
-  products.name = "neon";
-  products.mxfp4 = mxfp4;
-  products.mxfp4_int8 = mxfp4_int8;
-  products.bf16 = bf16;
-  products.int8_int8 = int8_int8;
-  static const Kernels kernels = with_generic(products);
-  return &kernels;
-}
+extern const Kernels* const kNeonKernels = &kTable;
 
 }  // namespace native

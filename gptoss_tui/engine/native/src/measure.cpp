@@ -3,39 +3,32 @@
 #include <chrono>
 
 #include "model.h"
+#include "pool.h"
 
 namespace {
-
-native::Matrix matrix_of(const gt_matrix& from) {
-  const auto kind = static_cast<native::Kind>(from.kind);
-  const int64_t group = native::group_bytes(kind, from.columns);
-  return {kind, from.experts, from.rows, from.columns, group, from.rows / native::kGroup * group,
-          static_cast<const uint8_t*>(from.data), from.bias};
-}
 
 // Runs `work(thread, threads)` on all threads; seconds.
 template <typename Work>
 double timed(native::Pool* pool, Work work) {
   const auto start = std::chrono::steady_clock::now();
-  native::pool_run(
-      pool, [](void* context, int thread, int threads) { (*static_cast<Work*>(context))(thread, threads); }, &work);
+  native::run_on_all(pool, work);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace
 
 int32_t gt_product(gt_model* model, const gt_matrix* matrix, int32_t expert, const float* x, float* y) try {
-  const native::Matrix w = matrix_of(*matrix);
+  const native::Matrix w = native::matrix_of(*matrix);
   native::Activations a = native::activations(*model, 0, native::kValuesSlot, const_cast<float*>(x), w.columns);
   model->kernels->quantize(a, w.columns);
   native::product(*model, w, expert, {0, w.rows / native::kGroup}, a, y);
   return 0;
 } catch (...) {
-  return -1;
+  return GT_NO_MEMORY;
 }
 
 double gt_time_product(gt_model* model, const gt_matrix* matrix, const float* x, float* y, int32_t repeat) {
-  const native::Matrix w = matrix_of(*matrix);
+  const native::Matrix w = native::matrix_of(*matrix);
   return timed(model->pool, [&](int thread, int threads) {
     const native::Activations a =
         native::activations(*model, thread, native::kValuesSlot, const_cast<float*>(x), w.columns);

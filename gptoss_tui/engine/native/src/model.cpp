@@ -19,13 +19,6 @@ Floats1 rows_of(int64_t rows, int64_t columns) {
   return Floats1(static_cast<float*>(memory));
 }
 
-Matrix matrix_of(const gt_matrix& from) {
-  const Kind kind = static_cast<Kind>(from.kind);
-  const int64_t group = group_bytes(kind, from.columns);
-  return {kind, from.experts, from.rows, from.columns, group, from.rows / kGroup * group,
-          static_cast<const uint8_t*>(from.data), from.bias};
-}
-
 // A layer of fewer bytes is over before threads have met: such a model's steps run on the caller alone, which leaves the
 // other processors to the front.
 constexpr int64_t kSmallLayer = 8 << 20;
@@ -40,6 +33,13 @@ int64_t step_bytes(const gt_model& model) {
 }  // namespace
 
 void Free::operator()(void* memory) const { std::free(memory); }
+
+Matrix matrix_of(const gt_matrix& from) {
+  const Kind kind = static_cast<Kind>(from.kind);
+  const int64_t group = group_bytes(kind, from.columns);
+  return {kind, from.experts, from.rows, from.columns, group, from.rows / kGroup * group,
+          static_cast<const uint8_t*>(from.data), from.bias};
+}
 
 void product(const gt_model& model, const Matrix& w, int32_t expert, Span groups, const Activations& x, float* y) {
   const Kernels& k = *model.kernels;
@@ -135,23 +135,10 @@ ChunkAttention chunk_attention(gt_model& model, const gt_cache& cache, int32_t l
   const gt_config& c = model.config;
   const Place place = place_of(model, cache, layer, position, 0);
   const bool sliding = layer % 2 == 0;
-  ChunkAttention chunk;
-  chunk.keys = place.keys;
-  chunk.values = place.values;
-  chunk.head_stride = (sliding ? cache.slots : cache.context) * c.head_dim;
-  chunk.wide = c.wide != 0;
-  chunk.past = place.slot;
-  chunk.window = sliding ? c.window : 0;
-  chunk.tokens = count;
-  chunk.heads = c.heads;
-  chunk.kv_heads = c.kv_heads;
-  chunk.dim = c.head_dim;
-  chunk.sinks = model.layers[static_cast<size_t>(layer)].sinks;
-  chunk.query = model.heads.get();
-  chunk.query_stride = model.qkv;
-  chunk.out = model.mixed.get();
-  chunk.out_stride = model.query;
-  return chunk;
+  const int64_t stride = (sliding ? cache.slots : cache.context) * c.head_dim, window = sliding ? c.window : 0;
+  const float* sinks = model.layers[static_cast<size_t>(layer)].sinks;
+  return {place.keys, place.values, stride,     c.wide != 0, place.slot,        window,     count,            c.heads,
+          c.kv_heads, c.head_dim,   sinks,      model.heads.get(), model.qkv,   model.mixed.get(), model.query};
 }
 
 Chosen choose(const gt_model& model, const float* scores) {
@@ -173,6 +160,22 @@ Chosen choose(const gt_model& model, const float* scores) {
   for (int32_t k = 0; k < c.experts_per_token; k++) chosen.weight[k] /= total;
   return chosen;
 }
+
+namespace {
+
+// Whether the model has these tokens and the cache has room for them, behind what they see.
+bool fits(const gt_model& model, const gt_cache& cache, const int32_t* tokens, int32_t count, int64_t position) {
+  const gt_config& c = model.config;
+  if (count < 1 || count > c.chunk || position < 0 || position + count > cache.context) return false;
+  const int64_t slot = position - cache.sliding_start, seen = position < c.window - 1 ? position : c.window - 1;
+  if (cache.sliding_start < 0 || slot < seen || slot + count > cache.slots) return false;
+  for (int32_t t = 0; t < count; t++) {
+    if (tokens[t] < 0 || tokens[t] >= c.vocabulary) return false;
+  }
+  return true;
+}
+
+}  // namespace
 
 }  // namespace native
 
@@ -244,8 +247,9 @@ const char* gt_kernels(const gt_model* model, int32_t prefill) {
 
 int32_t gt_run(gt_model* model, const gt_cache* cache, const int32_t* tokens, int32_t count, int64_t position,
                int32_t (*cancelled)(void)) try {
+  if (!native::fits(*model, *cache, tokens, count, position)) return GT_OUTSIDE;
   if (count == 1) return native::run_token(*model, *cache, tokens[0], position, cancelled);
   return native::run_chunk(*model, *cache, tokens, count, position, cancelled);
 } catch (...) {
-  return -1;
+  return GT_NO_MEMORY;
 }

@@ -59,6 +59,8 @@ enum Slot : int {
 };
 static_assert(kExpertSlot + kMaxExpertsPerToken <= kScratchSlots);
 
+Matrix matrix_of(const gt_matrix& from);
+
 // One token through all layers: state in row 0.
 int32_t run_token(gt_model& model, const gt_cache& cache, int32_t token, int64_t position, int32_t (*cancelled)(void));
 // Some tokens, layer by layer.

@@ -3,14 +3,13 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
-#include <new>
 #include <thread>
 #include <vector>
 
 #include "pool.h"
 
-#if defined(__linux__)
 #include <pthread.h>
+#if defined(__linux__)
 #include <sched.h>
 #endif
 
@@ -51,6 +50,15 @@ void stay_on(pthread_t thread, int processor) {
 }
 #endif
 
+// How many forks lie between the process that loaded this library and the one that is asking.
+std::atomic<int> forks{0};
+
+int count_forks() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  (void)registered;
+  return forks.load(std::memory_order_relaxed);
+}
+
 struct Buffer {
   void* data = nullptr;
   size_t bytes = 0;
@@ -61,7 +69,13 @@ struct Buffer {
 class Pool {
  public:
   Pool(int threads, bool pin) : threads_(threads), buffers_(static_cast<size_t>(threads) * kSlots) {
-    for (int thread = 1; thread < threads; thread++) workers_.emplace_back([this, thread] { work(thread); });
+    workers_.reserve(static_cast<size_t>(threads));
+    try {
+      for (int thread = 1; thread < threads; thread++) workers_.emplace_back([this, thread] { work(thread); });
+    } catch (...) {
+      end_workers();
+      throw;
+    }
 #if defined(__linux__)
     const std::vector<int> cpus = processors();
     if (!pin || static_cast<int>(cpus.size()) < threads) return;
@@ -76,19 +90,17 @@ class Pool {
   }
 
   ~Pool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      job_ = nullptr;
-      started_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
+    end_workers();
     for (Buffer& buffer : buffers_) std::free(buffer.data);
   }
 
   int threads() const { return threads_; }
 
+  // A fork takes the caller along and none of the others; what these held when it happened cannot be known.
+  bool forked() const { return count_forks() != forks_; }
+
   void run(Job job, void* context) {
+    if (forked()) threads_ = 1;
     if (threads_ == 1) {
       job(context, 0, 1);
       return;
@@ -123,13 +135,23 @@ class Pool {
       std::free(buffer.data);
       buffer.bytes = static_cast<size_t>(round_up(static_cast<int64_t>(bytes), 4096));
       buffer.data = std::aligned_alloc(4096, buffer.bytes);
-      if (buffer.data == nullptr) std::abort();
+      if (buffer.data == nullptr) std::abort();  // a thread cannot leave a job in which others wait for it
     }
     return buffer.data;
   }
 
  private:
   static constexpr size_t kSlots = kScratchSlots;
+
+  void end_workers() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = nullptr;
+      started_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
 
   static void pause(int spins) {
     if (spins < kSpinsBeforeYield) {
@@ -163,7 +185,8 @@ class Pool {
     return started_.load(std::memory_order_acquire);
   }
 
-  const int threads_;
+  int threads_;
+  const int forks_ = count_forks();
   std::vector<std::thread> workers_;
   std::vector<Buffer> buffers_;
   Job job_ = nullptr;
@@ -177,8 +200,16 @@ class Pool {
   alignas(64) std::atomic<uint32_t> round_{0};
 };
 
-Pool* pool_new(int threads, bool pin) { return new (std::nothrow) Pool(threads, pin); }
-void pool_free(Pool* pool) { delete pool; }
+Pool* pool_new(int threads, bool pin) try {
+  return threads < 1 ? nullptr : new Pool(threads, pin);
+} catch (...) {
+  return nullptr;
+}
+
+// In a forked process the memory goes with the process: there is nobody to wait for.
+void pool_free(Pool* pool) {
+  if (!pool->forked()) delete pool;
+}
 
 int pool_threads(const Pool* pool) { return pool->threads(); }
 void pool_run(Pool* pool, Job job, void* context) { pool->run(job, context); }

@@ -1,6 +1,8 @@
 // Prefill: products of a chunk of tokens with dense matrices and with the experts that they chose. Activations are packed
 // once, by all threads; then each thread takes strips of the matrices, one at a time, unpacks and multiplies them.
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 
 #include "gemm.h"
@@ -53,7 +55,9 @@ struct Product {
 
   size_t row_bytes;
   uint8_t* packed;
+  uint8_t* lost;  // not 0: the row's products are not numbers
   std::atomic<int64_t> next_tile{0}, next_strip{0};
+  std::atomic<bool> any_lost{false};
 };
 
 int64_t strips_of(const Matrix& w) { return (w.rows / kGroup + 1) / 2; }
@@ -70,7 +74,10 @@ void pack_tiles(Product& p) {
       const int32_t end = begin + tile_begin(count, p.gemm->tile, tile + 1);
       const float* rows[kMostTile];
       for (int32_t i = top; i < end; i++) rows[i - top] = p.x + (p.source ? p.source[i] : i) * p.x_stride;
-      p.gemm->pack(p.w->kind, rows, end - top, p.w->columns, p.packed + static_cast<size_t>(top) * p.row_bytes);
+      uint8_t* to = p.packed + static_cast<size_t>(top) * p.row_bytes;
+      const uint64_t lost = p.gemm->pack(p.w->kind, rows, end - top, p.w->columns, to);
+      for (int32_t i = top; i < end; i++) p.lost[i] = lost >> (i - top) & 1;
+      if (lost != 0) p.any_lost.store(true, std::memory_order_relaxed);
       drawn = p.next_tile.fetch_add(1, std::memory_order_relaxed);
     }
     passed += tiles;
@@ -126,6 +133,11 @@ void multiply_strip(Product& p, const Task& task, void* panel, const Ahead& ahea
   const Strip ready = p.gemm->unpack(w.kind, pair, w.columns, panel);
   const uint8_t* packed = p.packed + static_cast<size_t>(begin) * p.row_bytes;
   p.gemm->multiply(w.kind, ready, w.columns, packed, count, output, ahead);
+  if (p.any_lost.load(std::memory_order_relaxed)) {
+    for (int32_t t = 0; t < count; t++) {
+      if (p.lost[begin + t]) std::fill_n(output.y + t * output.stride, p.swiglu ? kGroup : output.columns, NAN);
+    }
+  }
 }
 
 void multiply_strips(Product& p, void* panel) {
@@ -154,7 +166,8 @@ void run_product(void* context, int thread, int) {
 void start(Product& p, int32_t rows) {
   p.row_bytes = p.gemm->row_bytes(p.w->kind, p.w->columns);
   const size_t bytes = static_cast<size_t>(rows + p.gemm->tile) * p.row_bytes;
-  p.packed = static_cast<uint8_t*>(pool_scratch(p.pool, 0, kPackedSlot, bytes));
+  p.packed = static_cast<uint8_t*>(pool_scratch(p.pool, 0, kPackedSlot, bytes + static_cast<size_t>(rows)));
+  p.lost = p.packed + bytes;
   pool_run(p.pool, run_product, &p);
 }
 
@@ -230,7 +243,7 @@ template <Isa isa, Precision precision, bool written>
 void dense(Pool* pool, const Matrix& w, const float* x, int64_t x_stride, int32_t tokens, float* y, int64_t y_stride) {
   const int32_t first[2] = {0, tokens};
   const Gemm* gemm = choose(isa, w.rows <= kFewRows ? Precision::kExact : precision, w.kind, written);
-  Product p{gemm, pool, &w, first, nullptr, x, x_stride, y, y_stride, false, 0.0f, 0, nullptr};
+  Product p{gemm, pool, &w, first, nullptr, x, x_stride, y, y_stride, false, 0.0f, 0, nullptr, nullptr};
   start(p, tokens);
 }
 
@@ -238,7 +251,7 @@ template <Isa isa, Precision precision, bool written>
 void experts_up(Pool* pool, const Matrix& w, const Routing& routing, const float* x, int64_t x_stride, float* h,
                 int64_t h_stride, float limit) {
   const Gemm* gemm = choose(isa, precision, w.kind, written);
-  Product p{gemm, pool, &w, routing.first, routing.token, x, x_stride, h, h_stride, true, limit, 0, nullptr};
+  Product p{gemm, pool, &w, routing.first, routing.token, x, x_stride, h, h_stride, true, limit, 0, nullptr, nullptr};
   start(p, routing.tokens * routing.per_token);
 }
 
@@ -246,7 +259,7 @@ template <Isa isa, Precision precision, bool written>
 void experts_down(Pool* pool, const Matrix& w, const Routing& routing, const float* h, int64_t h_stride, float* y,
                   int64_t y_stride) {
   const Gemm* gemm = choose(isa, precision, w.kind, written);
-  Product p{gemm, pool, &w, routing.first, nullptr, h, h_stride, y, y_stride, false, 0.0f, 0, nullptr};
+  Product p{gemm, pool, &w, routing.first, nullptr, h, h_stride, y, y_stride, false, 0.0f, 0, nullptr, nullptr};
   start(p, routing.tokens * routing.per_token);
 }
 

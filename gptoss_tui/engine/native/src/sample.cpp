@@ -52,11 +52,15 @@ int32_t gt_sample(gt_model* model, gt_draw* result) {
   const float* logits = model->logits.get();
   // A row that is forbidden counts as having no ids while this lasts.
   float* used = const_cast<float*>(model->top.used);
-  float before[64];
-  const int32_t forbidden = result->forbidden_count < 64 ? result->forbidden_count : 64;
+  float before[GT_MOST_FORBIDDEN];
+  const int32_t forbidden = result->forbidden_count;
+  result->row = -1;
+  if (forbidden < 0 || forbidden > GT_MOST_FORBIDDEN) return GT_OUTSIDE;
+  for (int32_t i = 0; i < forbidden; i++) {
+    if (result->forbidden[i] < 0 || result->forbidden[i] >= model->distinct) return GT_OUTSIDE;
+  }
   const float largest = model->kernels->largest(logits, model->distinct);
   result->log_total = log_total(*model, logits, largest);
-  result->row = -1;
   result->within = 0;
   if (!std::isfinite(result->log_total)) return 0;
   for (int32_t i = 0; i < forbidden; i++) {

@@ -179,6 +179,7 @@ int32_t run_token(gt_model& model, const gt_cache& cache, int32_t token, int64_t
 }  // namespace native
 
 const float* gt_logits(gt_model* model, int32_t index) {
+  if (index < 0 || index >= model->config.chunk) return nullptr;
   native::Head head{*model, model->states.get() + index * model->hidden};
   native::pool_run(model->pool, native::head_job, &head);
   return model->logits.get();

@@ -1,8 +1,7 @@
 // Prefill's kernels alone, as tests and measurements call them.
 #include <time.h>
 
-#include "abi.h"
-#include "kernels.h"
+#include "model.h"
 #include "pool.h"
 
 namespace native {
@@ -45,10 +44,7 @@ double fastest(const gt_trial& trial, Work work) {
 double gt_try_product(const gt_trial* trial, const gt_matrix* matrix, const int32_t* first, const int32_t* token,
                       int32_t tokens, const float* x, int64_t x_stride, float* y, int64_t y_stride, float limit) {
   using namespace native;
-  const auto kind = static_cast<Kind>(matrix->kind);
-  const int64_t group = group_bytes(kind, matrix->columns);
-  const Matrix w{kind, matrix->experts, matrix->rows, matrix->columns, group, matrix->rows / kGroup * group,
-                 static_cast<const uint8_t*>(matrix->data), matrix->bias};
+  const Matrix w = matrix_of(*matrix);
   const int32_t pairs = first == nullptr ? tokens : first[w.experts];
   const Routing routing{tokens, w.experts, tokens == 0 ? 0 : pairs / tokens, first, token};
   return fastest(*trial, [&](Pool* pool, const PrefillKernels& kernels) {
@@ -64,22 +60,9 @@ double gt_try_product(const gt_trial* trial, const gt_matrix* matrix, const int3
 
 double gt_try_attention(const gt_trial* trial, const gt_chunk* chunk) {
   using namespace native;
-  ChunkAttention c;
-  c.keys = chunk->keys;
-  c.values = chunk->values;
-  c.head_stride = chunk->head_stride;
-  c.wide = chunk->wide != 0;
-  c.past = chunk->past;
-  c.window = chunk->window;
-  c.tokens = chunk->tokens;
-  c.heads = chunk->heads;
-  c.kv_heads = chunk->kv_heads;
-  c.dim = chunk->dim;
-  c.sinks = chunk->sinks;
-  c.query = chunk->query;
-  c.query_stride = chunk->query_stride;
-  c.out = chunk->out;
-  c.out_stride = chunk->out_stride;
+  const ChunkAttention c{chunk->keys,  chunk->values,  chunk->head_stride, chunk->wide != 0, chunk->past,
+                         chunk->window, chunk->tokens,  chunk->heads,       chunk->kv_heads,  chunk->dim,
+                         chunk->sinks,  chunk->query,   chunk->query_stride, chunk->out,      chunk->out_stride};
   if (!attends(c)) return -1;
   return fastest(*trial, [&](Pool* pool, const PrefillKernels& kernels) { kernels.attend(pool, c); });
 }
@@ -87,24 +70,13 @@ double gt_try_attention(const gt_trial* trial, const gt_chunk* chunk) {
 double gt_try_peak(const gt_trial* trial, int32_t kind) {
   using namespace native;
   constexpr int64_t kSteps = 1 << 20;
-  struct Work {
-    const PrefillKernels& kernels;
-    Kind kind;
-    int64_t operations;
-  };
   if (trial->written != 0) return -1;
   double operations = 0;
   const double seconds = fastest(*trial, [&](Pool* pool, const PrefillKernels& kernels) {
-    Work work{kernels, static_cast<Kind>(kind), 0};
-    pool_run(
-        pool,
-        [](void* context, int thread, int) {
-          auto& w = *static_cast<Work*>(context);
-          const int64_t done = w.kernels.peak(w.kind, kSteps);
-          if (thread == 0) w.operations = done;
-        },
-        &work);
-    operations = static_cast<double>(work.operations) * pool_threads(pool);
+    run_on_all(pool, [&](int thread, int threads) {
+      const auto done = static_cast<double>(kernels.peak(static_cast<Kind>(kind), kSteps));
+      if (thread == 0) operations = done * threads;
+    });
   });
   return seconds > 0 ? operations / seconds : -1;
 }

@@ -11,9 +11,13 @@ from aiohttp import web
 
 from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.fields import Fields
+from gptoss_tui.server.service import SERVICE, Service
 
 MAX_BYTES = 16 * 2**20
 """A prompt that fills the whole context is not a tenth of this."""
+
+MAX_READING = 256 * 2**20
+"""Of all bodies that have not arrived as a whole."""
 
 MAX_DEPTH = 100
 MAX_VALUES = 500_000
@@ -28,14 +32,33 @@ async def read_body(request: web.Request) -> Fields:
     """The JSON object that the request carries. Raises ApiError."""
     if request.content_type != "application/json":
         raise ApiError(415, "The request must have the header 'Content-Type: application/json'.")
+    if (request.content_length or 0) > MAX_BYTES:
+        raise _too_large()
     try:
         async with asyncio.timeout(READ_SECONDS):
-            data = await request.read()
+            return parse_body(await _read(request, request.app[SERVICE]))
     except TimeoutError:
         raise ApiError(408, f"The body did not arrive within {READ_SECONDS:g} seconds.") from None
-    except web.HTTPRequestEntityTooLarge:
-        raise ApiError(413, f"The body is larger than {MAX_BYTES} bytes.") from None
-    return parse_body(data)
+
+
+async def _read(request: web.Request, service: Service) -> bytes:
+    """All of the body. Bodies that are being read are bounded together, so no number of clients fills the memory."""
+    data = bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            data += chunk
+            service.reading += len(chunk)
+            if len(data) > MAX_BYTES:
+                raise _too_large()
+            if service.reading > MAX_READING:
+                raise ApiError(503, "Too much is being sent to the server.", code="overloaded", retry_after=1)
+    finally:
+        service.reading -= len(data)
+    return bytes(data)
+
+
+def _too_large() -> ApiError:
+    return ApiError(413, f"The body is larger than {MAX_BYTES} bytes.")
 
 
 def parse_body(data: bytes) -> Fields:

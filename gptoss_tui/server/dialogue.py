@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +28,9 @@ JSON = "<|constrain|>json"
 FUNCTIONS = "functions"
 
 MAX_TOOLS = 256
+MAX_TOOLS_SIZE = 2**20
+"""Characters of all tools as JSON: what has to be checked, put into words and encoded before anything is answered."""
+
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _RESERVED = ("browser", "python", "assistant", "user", "system", "developer", "tool")
 
@@ -154,6 +158,14 @@ def fold_instructions(instructions: str | None, messages: Iterable[Message]) -> 
     prefix = developer_message("").content
     parts = [instructions, *(m.content.removeprefix(prefix) for m in every[:first])]
     return "\n\n".join(part for part in parts if part) or None, every[first:]
+
+
+def offered_tools(fields: Fields, name: str) -> Iterator[Fields]:
+    """The tools in a field, before anything of them is read. Raises ApiError when that would be too much work."""
+    size = len(json.dumps(fields.list(name)))
+    if size > MAX_TOOLS_SIZE:
+        raise invalid(f"The tools have {size} characters; at most {MAX_TOOLS_SIZE} are read.", fields.param(name))
+    return fields.children(name)
 
 
 def check_tools(tools: Sequence[OfferedTool], param: str) -> tuple[OfferedTool, ...]:

@@ -57,7 +57,7 @@ class Service:
     """The engine, its queue, and what holds for all requests. `names` are what the model answers to, the first its own.
 
     Without `store` responses are not kept. `own` are tools of the server's own, `runs` the responses that are made now.
-    `draining`: the server is about to end and takes nothing new.
+    `draining`: the server is about to end and takes nothing new. `reading` are bytes of bodies that are still coming.
     """
 
     host: EngineHost
@@ -70,6 +70,7 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     created: int = field(default_factory=lambda: int(time.time()))
     draining: bool = False
+    reading: int = 0
     active: set[asyncio.Task[Any]] = field(default_factory=set)
     runs: Runs = field(default_factory=Runs)
 

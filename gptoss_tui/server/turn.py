@@ -18,6 +18,7 @@ from gptoss_tui.harmony.messages import ToolNamespace
 from gptoss_tui.harmony.parser import normalize_recipient
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS
 from gptoss_tui.server.dialogue import Dialogue
+from gptoss_tui.server.errors import not_supported
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
 from gptoss_tui.server.prompt import Opening, converse, too_long
@@ -126,6 +127,8 @@ class Turn:
         self._dialogue = dialogue
         self._options = options
         self._toolbox = toolbox
+        if not host.ready.masks and (dialogue.answer.grammar is not None or dialogue.choice.mode == "required"):
+            raise not_supported("A form of answers, or a call that is required, with a model on another server", None)
         self._known = {tool.recipient for tool in dialogue.tools} | set(toolbox.recipients if toolbox else ())
         self._conversation = converse(host, dialogue, opening)
         self._context = host.ready.context
@@ -201,7 +204,7 @@ class Turn:
             max_tokens=self._room(),
             stop_token_ids=STOP_TOKENS,
             keep_prefix=self._conversation.preamble_length,
-            constraint=walk.rest,
+            constraint=walk.rest if self._host.ready.masks else None,
         )
         self._reason = "stop"
         asked = time.monotonic()

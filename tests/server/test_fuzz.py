@@ -31,7 +31,7 @@ from gptoss_tui.server.responses.request import read_request
 from gptoss_tui.server.sampling import Defaults
 from tests.server.events import events_of
 from tests.server.raw import send, status_of
-from tests.server.running import Running, running
+from tests.server.running import Running, running, until
 from tests.server.scripted import ScriptedEngine, final
 
 FULL = os.environ.get("GPTOSS_TUI_SERVER_LOAD") == "1"
@@ -212,6 +212,24 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
         assert status_of(await send(server, head + length + b"x" * 17 * 2**20, whole=False)) == 413
         chunked = b"Transfer-Encoding: chunked\r\n\r\n" + (b"100000\r\n" + b"x" * 2**20 + b"\r\n") * 17
         assert status_of(await send(server, head + chunked, whole=False)) == 413
+
+
+async def test_bodies_that_come_slowly_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "MAX_READING", 250_000)
+    async with running(ScriptedEngine(final("x"))) as server:
+        head = b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        slow = []
+        for _ in range(2):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            slow.append(writer)
+            writer.write(head + b"Content-Length: 200000\r\n\r\n" + b" " * 100_000)
+        await until(lambda: server.service.reading == 200_000)
+        assert (await server.post("/v1/responses", {"input": "x"}))[0] == 200
+        assert (await server.post("/v1/responses", {"input": "x", "more": "x" * 100_000}))[0] == 503
+        for writer in slow:
+            writer.close()
+        await until(lambda: server.service.reading == 0)
+        assert (await server.post("/v1/responses", {"input": "x", "more": "x" * 100_000}))[0] == 200
 
 
 SMUGGLED = [

@@ -280,6 +280,7 @@ BAD: list[tuple[dict[str, Any], str | None]] = [
     ({"input": "x", "tools": [{"type": "custom", "name": "c", "format": {**LARK, "definition": "!"}}]},
      "tools[0].format.definition"),
     ({"input": "x", "tools": [{**WEATHER, "strict": True, "parameters": {"type": "x"}}]}, "tools[0].parameters"),
+    ({"input": "x", "tools": [{**WEATHER, "description": "x" * 2**20}]}, "tools"),
     ({"input": "x", "tools": [WEATHER], "tool_choice": {"type": "function", "name": "x"}}, "tool_choice"),
     ({"input": "x", "tool_choice": "sometimes"}, "tool_choice"),
     ({"input": "x", "reasoning": {"effort": 1}}, "reasoning.effort"),

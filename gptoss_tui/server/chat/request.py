@@ -15,6 +15,7 @@ from gptoss_tui.server.dialogue import (
     check_tools,
     choose_named,
     fold_instructions,
+    offered_tools,
     read_effort,
     tool_name,
     without_old_thoughts,
@@ -72,8 +73,8 @@ def read_chat_request(fields: Fields, defaults: Defaults, effort: Effort) -> Cha
 
 def read_tools(fields: Fields) -> tuple[OfferedTool, ...]:
     """`tools`, or `functions` as they were called before. Raises ApiError."""
-    found = [_tool(tool) for tool in fields.children("tools")]
-    found += [_function(function) for function in fields.children("functions")]
+    found = [_tool(tool) for tool in offered_tools(fields, "tools")]
+    found += [_function(function) for function in offered_tools(fields, "functions")]
     return check_tools(found, fields.param("tools"))
 
 

@@ -15,6 +15,7 @@ from gptoss_tui.server.dialogue import (
     choose_named,
     namespace_name,
     no_such_tool,
+    offered_tools,
     tool_name,
 )
 from gptoss_tui.server.errors import ApiError, invalid, not_supported
@@ -51,7 +52,7 @@ def read_tools(fields: Fields, enabled: frozenset[OwnTool]) -> OfferedTools:
     client: list[OfferedTool] = []
     own: set[OwnTool] = set()
     echo: list[dict[str, Any]] = []
-    for tool in fields.children("tools"):
+    for tool in offered_tools(fields, "tools"):
         kind = tool.required_text("type")
         found = list(_client_tools(tool, kind))
         client += found

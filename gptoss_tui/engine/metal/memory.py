@@ -30,12 +30,13 @@ def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
 
 
 def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    """Activations of a chunk, scores of one layer where attention is not fused, logits, and what MLX keeps."""
+    """Activations of a chunk, logits, rotary tables, and what MLX keeps of freed buffers."""
     size, chunk = DTYPE_BYTES[dtype], min(PREFILL_CHUNK, context)
     widths = 4 * config.hidden_size + 2 * config.qkv_width + config.query_width
     widths += config.experts_per_token * (4 * config.intermediate_size + 2 * config.hidden_size)
     logits = (SCORE_ROWS + 2) * config.vocab_size * (size + 4)
-    return _RUNTIME_BYTES + CACHE_LIMIT + chunk * widths * size + chunk * config.hidden_size * 8 + logits
+    rope = context * config.head_dim * 4
+    return _RUNTIME_BYTES + CACHE_LIMIT + chunk * widths * size + chunk * config.hidden_size * 8 + logits + rope
 
 
 METAL_NEEDS = Needs(_kv_bytes, _scratch_bytes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import mlx.core as mx
+import numpy as np
 
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
 from gptoss_tui.engine.metal.kv_cache import KVCache
@@ -41,6 +42,16 @@ def _compiled(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
 
 
 _gated = _compiled(gated)
+
+
+def rotated(heads: mx.array, cosine: mx.array, sine: mx.array) -> mx.array:
+    """heads [T, n, D] turned, element i with i + D / 2; cosine and sine are float32 [T, 1, D / 2]."""
+    first, second = mx.split(heads.astype(mx.float32), 2, axis=-1)
+    turned = (first * cosine - second * sine, second * cosine + first * sine)
+    return mx.concatenate(turned, axis=-1).astype(heads.dtype)
+
+
+_rotated = _compiled(rotated)
 
 
 def swiglu(x: mx.array, limit: float) -> mx.array:
@@ -89,15 +100,15 @@ def moe(x: mx.array, chosen: mx.array, weights: mx.array, layer: LayerWeights, l
 class Transformer:
     """A loaded model. `hidden` runs tokens against a cache; `logits` turns the states asked for into logits."""
 
-    def __init__(self, config: ModelConfig, weights: ModelWeights) -> None:
+    def __init__(self, config: ModelConfig, weights: ModelWeights, context: int) -> None:
         self.config = config
         self.weights = weights
         frequency, concentration = rope_frequencies(config)
-        # MLX wants positions a radian; the factor on q and k becomes one on their product.
-        self.periods = mx.array(1.0 / frequency)
-        self.scale = concentration**2 * config.head_dim**-0.5
-        self.sinks = [layer.sinks.astype(weights.dtype) for layer in weights.layers]
-        mx.eval(self.periods, self.sinks)
+        angles = np.arange(context, dtype=np.float32)[:, None] * frequency
+        self._cosine = mx.array(np.cos(angles) * np.float32(concentration))
+        self._sine = mx.array(np.sin(angles) * np.float32(concentration))
+        self._sinks = [layer.sinks.astype(weights.dtype) for layer in weights.layers]
+        mx.eval(self._cosine, self._sine, self._sinks)
 
     def embed(self, ids: mx.array) -> mx.array:
         """Rows of `ids` [T]: the residual stream, float32 [T, H]."""
@@ -122,27 +133,33 @@ class Transformer:
 
     def attend(self, query: mx.array, seen: Sequence[mx.array], index: int, mask: mx.array | str | None) -> mx.array:
         """Attention of query [1, Q, T, D] over keys and values `seen`, each [1, K, S, D]: [T, Q * D]."""
-        mixed = mx.fast.scaled_dot_product_attention(query, *seen, scale=self.scale, mask=mask, sinks=self.sinks[index])
+        scale, sinks = self.config.head_dim**-0.5, self._sinks[index]
+        mixed = mx.fast.scaled_dot_product_attention(query, *seen, scale=scale, mask=mask, sinks=sinks)
         return mixed.swapaxes(1, 2).reshape(query.shape[2], -1)
 
-    def turned(self, heads: mx.array, position: int) -> mx.array:
-        """Heads [T, n, D] turned to their positions: [1, n, T, D]."""
-        at = heads.swapaxes(0, 1)[None]
-        dim = self.config.head_dim
-        return mx.fast.rope(at, dim, traditional=False, base=None, scale=1.0, offset=position, freqs=self.periods)
+    def rotary(self, position: int) -> tuple[mx.array, mx.array]:
+        """Cosine and sine of one position, each float32 [D / 2]."""
+        return self._cosine[position], self._sine[position]
+
+    def turned(self, rows: mx.array, position: int) -> tuple[mx.array, mx.array]:
+        """Rows of q, k and v [T, (Q + 2 K) * D], the first at `position`, as query [1, Q, T, D] and pair [2, K, T, D].
+
+        The pair is key and value; query and key are turned to their positions.
+        """
+        tokens, kv = rows.shape[0], self.config.num_key_value_heads
+        heads = rows.reshape(tokens, -1, self.config.head_dim)
+        cosine, sine = (table[position : position + tokens, None] for table in (self._cosine, self._sine))
+        turned = _rotated(heads[:, :-kv], cosine, sine).swapaxes(0, 1)[None]  # q and k together
+        return turned[:, :-kv], mx.concatenate((turned[:, -kv:], heads[:, -kv:].swapaxes(0, 1)[None]))
 
     def _attention(
         self, x: mx.array, index: int, layer: LayerWeights, cache: KVCache, mask: mx.array | None
     ) -> mx.array:
-        config = self.config
         t = norm(x, layer.attn_norm).astype(self.weights.dtype)
-        heads = linear(t, layer.qkv_weight, layer.qkv_bias).reshape(x.shape[0], -1, config.head_dim)
-        kv = config.num_key_value_heads
-        turned = self.turned(heads[:, :-kv], cache.length)  # q and k together
-        values = heads[:, -kv:].swapaxes(0, 1)[None]
-        seen = cache.append(index, mx.concatenate((turned[:, -kv:], values)))
-        hidden: mx.array | str | None = mask if config.is_sliding(index) else "causal"
-        mixed = self.attend(turned[:, :-kv], seen, index, hidden if x.shape[0] > 1 else None)
+        query, pair = self.turned(linear(t, layer.qkv_weight, layer.qkv_bias), cache.length)
+        seen = cache.append(index, pair)
+        hidden: mx.array | str | None = mask if self.config.is_sliding(index) else "causal"
+        mixed = self.attend(query, seen, index, hidden if x.shape[0] > 1 else None)
         return linear(mixed, layer.out_weight, layer.out_bias).astype(mx.float32)
 
     def _experts(self, x: mx.array, layer: LayerWeights) -> mx.array:

@@ -26,6 +26,10 @@ Mask = npt.NDArray[np.bool_]
 LOWEST_TEMPERATURE = 1e-20
 
 
+COLDEST = 1e-3
+"""Temperatures below this are divided by after the largest score was taken away, so that nothing overflows."""
+
+
 def hashed(x: mx.array) -> mx.array:
     """uint32 mixed so that each bit of x changes half of the bits: the finaliser `lowbias32` of Chris Wellons."""
     x = (x ^ (x >> 16)) * mx.array(0x7FEB352D, dtype=mx.uint32)
@@ -77,10 +81,15 @@ class Sampler:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a draw needs the logits alone: no filter, no bias, no alternatives."""
+        """Whether a draw needs the logits alone: no filter, no bias, no alternatives, no temperature close to 0."""
         params = self.params
         filtered = params.top_p < 1.0 or params.top_k or params.min_p > 0.0 or params.logit_bias
-        return not (filtered or params.top_logprobs)
+        return not (filtered or params.top_logprobs or 0.0 < params.temperature < COLDEST)
+
+    @property
+    def coldness(self) -> float:
+        """One over the temperature; 0 for the likeliest token."""
+        return 1.0 / self.params.temperature if self.params.temperature else 0.0
 
     def next_key(self) -> mx.array:
         """The key of the next step's noise, uint32 [2]."""

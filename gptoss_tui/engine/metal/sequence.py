@@ -8,6 +8,7 @@ import mlx.core as mx
 
 from gptoss_tui.engine.constraint import TokenState, Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend
+from gptoss_tui.engine.metal.decode import Decoder
 from gptoss_tui.engine.metal.kv_cache import KVCache
 from gptoss_tui.engine.metal.memory import PREFILL_CHUNK, SCORE_ROWS
 from gptoss_tui.engine.metal.model import Transformer
@@ -21,8 +22,17 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
     `chunk` is the number of tokens that prefill runs at once. `model` may be shared between backends.
     """
 
-    def __init__(self, model: Transformer, context: int, name: str, device: str, chunk: int = PREFILL_CHUNK) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        decoder: Decoder,
+        context: int,
+        name: str,
+        device: str,
+        chunk: int = PREFILL_CHUNK,
+    ) -> None:
         self.model = model
+        self._decoder = decoder
         chunk = min(chunk, context)
         dtype = str(model.weights.dtype).removeprefix("mlx.core.")
         super().__init__(
@@ -51,8 +61,8 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
     ) -> Iterator[Token]:
         """While a token is read and shown, the GPU runs it and draws the next one, which holds if the walk stays."""
         sampler = Sampler(params, self.config.vocab_size)
-        step = Step(self.model.logits(after[-1:])[0], sampler)
         state = walk.state if walk else None
+        step = Step(self._decoder, sampler, after[-1])
         step.draw(state)
         for left in range(limit - 1, -1, -1):
             if cancelled():
@@ -71,11 +81,11 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
     def _ahead(self, drawn: Drawn, sampler: Sampler, state: TokenState | None) -> Step:
         """Run a token that is not read yet. It is not committed: what it leaves in the cache may be overwritten."""
         self._cache.reserve(1)
-        step = Step(self.model.logits(self.model.hidden(drawn.id, self._cache))[0], sampler)
+        step = Step(self._decoder, sampler, self._decoder.hidden(drawn.id, self._cache))
         if state is None or (state.text and state.mask is None):
             step.draw(state)
         else:
-            mx.async_eval(step.logits)
+            mx.async_eval(step.x)
         return step
 
     def _scored(self, after: mx.array, following: Sequence[int], top: int) -> list[ScoredPosition]:
@@ -94,12 +104,13 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
 
 
 class Step:
-    """Logits after one token, and what was drawn from them. Drawing again, in another state, is another draw."""
+    """The state x [H] after one token, and what was drawn from it. Drawing again, in another state, is another draw."""
 
-    def __init__(self, logits: mx.array, sampler: Sampler) -> None:
-        self.logits = logits
-        self._sampler = sampler
+    def __init__(self, decoder: Decoder, sampler: Sampler, x: mx.array) -> None:
+        self.x = x
+        self._decoder, self._sampler = decoder, sampler
         self._key = sampler.next_key()
+        self._logits: mx.array | None = None
         self._drawn: Drawn | None = None
 
     @property
@@ -115,5 +126,13 @@ class Step:
 
     def draw(self, state: TokenState | None) -> None:
         """Choose among what `state` allows, and have the GPU begin."""
-        self._drawn = self._sampler.draw(self.logits, self._sampler.allowed(state), self._key)
+        sampler, allowed = self._sampler, self._sampler.allowed(state)
+        if self._logits is None:
+            coldness = sampler.coldness if sampler.is_plain else 0.0
+            self._logits, id, logprob = self._decoder.head(self.x, allowed, self._key, mx.array([coldness]))
+            self._drawn = Drawn(id, logprob)
+            if not sampler.is_plain:
+                self._drawn = sampler.draw(self._logits, allowed, self._key)
+        else:
+            self._drawn = sampler.draw(self._logits, allowed, self._key)
         mx.async_eval(self._drawn.arrays())

@@ -1,0 +1,34 @@
+// Random numbers and sums of the softmax, for `unembed` and `draw`. The noise is that of `sampling.py`.
+
+inline uint hashed(uint x) {
+  x = (x ^ (x >> 16)) * 0x7FEB352Du;
+  x = (x ^ (x >> 15)) * 0x846CA68Bu;
+  return x ^ (x >> 16);
+}
+
+inline float gumbel(uint id, uint first_key, uint second_key) {
+  const float uniform = (float(hashed(hashed(id + first_key) ^ second_key)) + 0.5f) * 2.3283064365386963e-10f;
+  const float exponential = uniform < 1e-3f ? uniform + 0.5f * uniform * uniform : -log(1.0f - uniform);
+  return -log(exponential);
+}
+
+// Adds a part to a best score with its id, and to a sum of exponentials relative to its largest exponent.
+inline void join(
+    thread float& score,
+    thread uint& id,
+    thread float& top,
+    thread float& mass,
+    float other_score,
+    uint other_id,
+    float other_top,
+    float other_mass) {
+  if (other_score > score || (other_score == score && other_id < id)) {
+    score = other_score;
+    id = other_id;
+  }
+  if (other_mass > 0.0f || other_mass != other_mass) {
+    const float higher = max(top, other_top);
+    mass = mass * exp(top - higher) + other_mass * exp(other_top - higher);
+    top = higher;
+  }
+}

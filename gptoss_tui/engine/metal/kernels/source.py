@@ -1,0 +1,82 @@
+"""The kernels as data: names, sources, and how one is launched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import mlx.core as mx
+
+from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA
+
+THREADS = 256
+"""Threads of a threadgroup: 8 simdgroups of 32 lanes."""
+
+SIMDS = 8
+
+Size = tuple[int, int, int]
+Template = tuple[tuple[str, int | mx.Dtype], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One kernel. `header` goes before it; `source` is its body, in which inputs and outputs have their names."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    header: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a kernel runs once: values of its template parameters, threadgroups of `THREADS`, shapes and dtypes made."""
+
+    template: Template
+    groups: tuple[int, int]
+    shapes: Sequence[tuple[int, ...]]
+    dtypes: Sequence[mx.Dtype]
+
+
+Launcher = Callable[[Kernel, Sequence[mx.array], Launch], list[mx.array]]
+
+
+@cache
+def kernel(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], swiglu_limit: float) -> Kernel:
+    """The kernel in the file of that name."""
+    constants = {"RMS_NORM_EPS": RMS_NORM_EPS, "SWIGLU_ALPHA": SWIGLU_ALPHA, "SWIGLU_LIMIT": float(swiglu_limit)}
+    defined = "".join(f"#define {constant} {value!r}f\n" for constant, value in constants.items())
+    return Kernel(name, inputs, outputs, defined + _read("common") + _read("sampling"), _read(name))
+
+
+def launch_metal(kernel: Kernel, inputs: Sequence[mx.array], launch: Launch) -> list[mx.array]:
+    """Let the GPU run it. What the compiler says of its source is raised when the result is computed."""
+    across, down = launch.groups
+    made: list[mx.array] = _compiled(kernel)(
+        inputs=list(inputs),
+        template=list(launch.template),
+        grid=(across * THREADS, down, 1),
+        threadgroup=(THREADS, 1, 1),
+        output_shapes=list(launch.shapes),
+        output_dtypes=list(launch.dtypes),
+    )
+    return made
+
+
+@cache
+def _compiled(kernel: Kernel) -> Callable[..., list[mx.array]]:
+    made: Callable[..., list[mx.array]] = mx.fast.metal_kernel(
+        name=f"gptoss_{kernel.name}",
+        input_names=list(kernel.inputs),
+        output_names=list(kernel.outputs),
+        source=kernel.source,
+        header=kernel.header,
+    )
+    return made
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(f"{name}.metal").read_text(encoding="utf-8")

@@ -107,7 +107,7 @@ def test_the_diff_for_a_program_is_raw_and_git_reads_it(root: Path) -> None:
 
 
 def test_an_interrupted_edit_is_ended_at_the_next_start(root: Path, tmp_path: Path) -> None:
-    from tests.undo.test_crash import killed_at
+    from tests.undo.steps import killed_at
     from tests.undo.victim import act, make_workspace
 
     other = tmp_path / "other"

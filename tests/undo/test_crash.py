@@ -5,28 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gptoss_tui.errors import GptOssError, UndoError
-from gptoss_tui.patch import kernel
 from gptoss_tui.undo import UndoStore
-from gptoss_tui.undo.journal import TurnJournal
 from tests.patch.test_scenarios import snapshot
 from tests.undo import crash
-from tests.undo.victim import REFUSED, act
+from tests.undo.steps import killed_at, watch, without_second_names
+from tests.undo.victim import REFUSED, act, recover
 
 RAM = Path("/dev/shm")
-
-STEPS = ("open", "write", "fsync", "link", "rename", "unlink", "mkdir", "rmdir", "fchmod")
-JOURNAL = ("opened", "committed", "closed", "withdrawn")
 
 
 @pytest.fixture
@@ -37,63 +31,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=RAM) as folder:
         yield Path(folder)
-
-
-def watch(monkeypatch: pytest.MonkeyPatch, step: Callable[[str], None]) -> None:
-    """Call `step` before each write to the workspace, and before and after each write to the journal."""
-
-    def before(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if name != "open" or args[1] & os.O_CREAT:
-                step(name)
-            return call(*args, **kwargs)
-
-        return wrapper
-
-    def around(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            step(f"before {name}")
-            value = call(*args, **kwargs)
-            step(f"after {name}")
-            return value
-
-        return wrapper
-
-    for name in STEPS:
-        monkeypatch.setattr(os, name, before(name, getattr(os, name)))
-    monkeypatch.setattr(kernel, "exchange", before("exchange", kernel.exchange))
-    for name in JOURNAL:
-        monkeypatch.setattr(TurnJournal, name, around(name, getattr(TurnJournal, name)))
-
-
-def killed_at(number: int, work: Callable[..., object], *args: object) -> bool:
-    """Run `work(*args)` in a child that is killed at its `number`-th step. False when it ended before."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def step(name: str) -> None:
-            nonlocal count
-            count += 1
-            if count == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        try:
-            with pytest.MonkeyPatch.context() as monkeypatch:
-                watch(monkeypatch, step)
-                work(*args)
-            os._exit(0)
-        except GptOssError:
-            os._exit(REFUSED)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(99)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
 
 
 @pytest.mark.parametrize("action", crash.ACTIONS)
@@ -115,17 +52,12 @@ def test_killed_at_every_step(disk: Path, action: str) -> None:
 
 def test_killed_at_every_step_where_files_have_one_name(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """File systems without hard links and without swapping: copies take their place, and may be torn."""
-
-    def refuse(*args: Any, **kwargs: Any) -> None:
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "link", refuse)
-    monkeypatch.setattr(kernel, "exchange", lambda *names: False)
+    without_second_names(monkeypatch)
     stage = crash.set_stage(disk, "apply", trace=False)
     number = 1
     while True:
         root, state = stage.fresh()
-        died = killed_at(number, act, "apply", root, state)
+        died = killed_at(number, act, "apply", root, state, one_name=True)
         assert crash.complaint(stage, root, state, -9 if died else 0) is None, f"step {number}"
         if not died:
             break
@@ -147,7 +79,7 @@ def test_the_recovery_itself_is_killed_at_every_step(disk: Path) -> None:
             shutil.rmtree(disk / "now", ignore_errors=True)
             # `cp` keeps names of one file names of one file, as they are in the middle of an edit.
             subprocess.run(["cp", "-a", disk / "half", disk / "now"], check=True)
-            if not killed_at(at, UndoStore(root, state).recover):
+            if not killed_at(at, recover, root, state):
                 break
             assert crash.complaint(stage, root, state, -9) is None, f"edit killed at {number}, recovery at {at}"
             deaths += 1

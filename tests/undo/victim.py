@@ -57,6 +57,11 @@ def act(action: str, root: Path, state: Path) -> None:
         assert store.redo(TURN).done
 
 
+def recover(root: Path, state: Path) -> None:
+    """What the next start does first."""
+    UndoStore(root, state).recover()
+
+
 def main() -> int:
     action, root, state = sys.argv[1:]
     try:

@@ -157,7 +157,6 @@ class Settings:
 
         UsageError where `model` is a server's address that cannot be, or is to run on a backend of this machine.
         """
-        from gptoss_tui.engine.catalog import NANO, published_model, resolve_model
         from gptoss_tui.engine.remote.address import BACKEND, is_address, parse_address
         from gptoss_tui.engine.types import EngineSpec
 
@@ -170,6 +169,8 @@ class Settings:
             return EngineSpec(Path(), BACKEND, context=self.context, name=remote_name(self.model), url=self.model)
         if self.backend == BACKEND:
             raise UsageError("The backend remote needs a server", hint="--model http://HOST:PORT/v1 or .../v1#NAME")
+        from gptoss_tui.engine.catalog import NANO, published_model, resolve_model
+
         named = self.model == NANO or published_model(self.model)
         return EngineSpec(
             checkpoint=resolve_model(self.model),

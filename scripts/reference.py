@@ -52,6 +52,7 @@ VARIABLES = {
     "GPTOSS_TUI_RESPONSES": "folder of the responses that `gptoss-tui serve` stores",
     "GPTOSS_TUI_UNDO": "folder of the edits that can be undone",
     "GPTOSS_TUI_API_KEY": "the API key that clients of `gptoss-tui serve` must send",
+    "GPTOSS_TUI_REMOTE_API_KEY": "the API key of the server that has the model: [remote](remote.md)",
     "GPTOSS_TUI_MCP_TOKEN": "the token that hosts of `gptoss-tui mcp serve --http` must send",
     "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
     "GPTOSS_TUI_NATIVE_ISA": "the instruction set that the CPU engine takes instead of the best: [its page](cpu.md)",

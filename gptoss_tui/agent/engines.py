@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from gptoss_tui.engine.types import Engine, EngineSpec
+
+if TYPE_CHECKING:
+    from gptoss_tui.engine.remote.client import RemoteEngine
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server said of itself. `talks` is how it is spoken to, `key` whether there is an API key for it."""
+
+    address: str
+    server: str
+    model: str
+    context: int
+    talks: str
+    key: bool
 
 
 def open_engine(spec: EngineSpec) -> Engine:
     """The engine for `spec`; nothing is loaded yet. Imports only what that one needs, and no torch."""
-    if not spec.url:
-        from gptoss_tui.engine.worker.client import EngineClient
+    if spec.url:
+        return _open_remote(spec)
+    from gptoss_tui.engine.worker.client import EngineClient
 
-        return EngineClient(spec)
+    return EngineClient(spec)
+
+
+async def ask_server(spec: EngineSpec) -> ServerFacts:
+    """Find out what is at the address of `spec`. Raises as `RemoteEngine.load`."""
+    from gptoss_tui.engine.remote.address import take_key
+
+    engine = _open_remote(spec)
+    try:
+        async for _ in engine.load():
+            pass
+        served = engine.served
+        assert served is not None, "a load that does not raise has found a server"
+    finally:
+        await engine.close()
+    talks = served.dialect.name
+    return ServerFacts(engine.address.root, served.server, served.model, served.context, talks, bool(take_key()))
+
+
+def _open_remote(spec: EngineSpec) -> RemoteEngine:
     from gptoss_tui.engine.remote.client import RemoteEngine
     from gptoss_tui.harmony.spelling import Spelling
     from gptoss_tui.harmony.tokenizer import load_tokenizer

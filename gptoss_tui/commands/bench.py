@@ -31,8 +31,9 @@ _ORDINARY_IDS = 100_000
 class Run:
     """One generation after a fresh prompt. Times in seconds, rates in tokens a second.
 
-    `floor_bytes` is what a token must read halfway through the decode, `floor_rate` what the memory's bandwidth makes
-    of it, `floor_share` the part of that rate that was reached (both None when the bandwidth could not be measured).
+    `floor_bytes` is what a token must read halfway through the decode (None for a model on a server), `floor_rate` what
+    the memory's bandwidth makes of it, `floor_share` the part of that rate that was reached (both None when the
+    bandwidth could not be measured).
     """
 
     prompt_tokens: int
@@ -40,7 +41,7 @@ class Run:
     first_token_seconds: float
     prefill_rate: float
     decode_rate: float
-    floor_bytes: int
+    floor_bytes: int | None
     floor_rate: float | None
     floor_share: float | None
 
@@ -108,19 +109,22 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
 
     machine = await asyncio.to_thread(describe_machine)
     device = "metal" if is_metal(spec.backend) else spec.device
-    found = await asyncio.to_thread(run_probe, bandwidth=True, device=device, threads=spec.threads)
+    found: dict[str, Any] = {}
+    if not spec.url:
+        found = await asyncio.to_thread(run_probe, bandwidth=True, device=device, threads=spec.threads)
     bandwidth: float | None = found.pop("bandwidth", None)
     started = time.perf_counter()
     async with loaded_engine(spec) as (engine, info):
         load_seconds = time.perf_counter() - started
         lengths = _fitting(lengths, max_tokens, info.context, asked=asked)
-        config = await asyncio.to_thread(_config, spec)
+        config = None if spec.url else await asyncio.to_thread(_config, spec)
         await _generate(engine, info, _WARM_UP_PROMPT, _WARM_UP_TOKENS)
         runs = []
         for length in lengths:
             print(f"prompt of {length} tokens", file=sys.stderr)
             first, usage = await _generate(engine, info, length, max_tokens)
-            floor_bytes = decode_bytes(config, spec.dtype, length + usage.generated_tokens // 2)
+            half = length + usage.generated_tokens // 2
+            floor_bytes = None if config is None else decode_bytes(config, spec.dtype, half)
             runs.append(_as_run(first, usage, floor_bytes, bandwidth))
     return Report(
         machine=machine,
@@ -155,8 +159,9 @@ async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: i
     """Seconds to the first token after a random prompt of `length` ids, as the front sees it, and the usage."""
     from gptoss_tui.engine.types import Finished, SamplingParams, TokenBatch
 
-    # Another length is another prompt from its first id on, so that no cached prefix is used again.
-    source = random.Random(length)
+    # Another length is another prompt from its first id on, so that no cached prefix is used again. A server may
+    # have it from the last time.
+    source = random.Random(length if info.masks else None)
     prompt = [source.randrange(min(info.vocab_size, _ORDINARY_IDS)) for _ in range(length)]
     started = time.perf_counter()
     first = 0.0
@@ -170,7 +175,7 @@ async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: i
     return first, usage
 
 
-def _as_run(first: float, usage: Usage, floor_bytes: int, bandwidth: float | None) -> Run:
+def _as_run(first: float, usage: Usage, floor_bytes: int | None, bandwidth: float | None) -> Run:
     decode_rate = usage.generated_tokens / usage.decode_seconds
     return Run(
         prompt_tokens=usage.prompt_tokens,
@@ -179,8 +184,8 @@ def _as_run(first: float, usage: Usage, floor_bytes: int, bandwidth: float | Non
         prefill_rate=usage.prefilled_tokens / usage.prefill_seconds,
         decode_rate=decode_rate,
         floor_bytes=floor_bytes,
-        floor_rate=bandwidth / floor_bytes if bandwidth else None,
-        floor_share=decode_rate * floor_bytes / bandwidth if bandwidth else None,
+        floor_rate=bandwidth / floor_bytes if bandwidth and floor_bytes else None,
+        floor_share=decode_rate * floor_bytes / bandwidth if bandwidth and floor_bytes else None,
     )
 
 
@@ -190,25 +195,25 @@ def describe(report: Report) -> Iterator[str]:
 
     machine, model = report.machine, report.model
     commit = f" (commit {machine.commit})" if machine.commit else ""
-    yield f"gptoss-tui {machine.version}{commit}, torch {report.torch.get('torch', 'unknown')}"
+    torch = f", torch {report.torch.get('torch', 'unknown')}" if report.torch else ""
+    yield f"gptoss-tui {machine.version}{commit}{torch}"
     memory = gigabytes(machine.memory) if machine.memory else "unknown"
     yield f"{machine.cpu}, {machine.cores} cores, {memory} of memory, {machine.system}"
     if machine.chip:
         yield machine.chip
     if report.bandwidth:
         yield f"memory reads {gigabytes(round(report.bandwidth))}/s ({report.bandwidth_method})"
-    yield (
-        f"{model.model}: {model.backend} on {model.device}, {model.dtype}, {model.num_layers} layers, "
-        f"{gigabytes(model.weight_bytes)} of weights"
-    )
+    known = f", {model.dtype}, {model.num_layers} layers, {gigabytes(model.weight_bytes)} of weights"
+    yield f"{model.model}: {model.backend} on {model.device}{known if model.num_layers else ''}"
     yield f"load {report.load_seconds:.2f} s"
     yield ""
     columns = ("first token", "prefill", "decode", "bytes/token", "floor")
     yield f"{'prompt':>7} {' '.join(f'{column:>12}' for column in columns)} {'reached':>8}"
     for row in report.runs:
         floor = f"{row.floor_rate:>8.1f} t/s" if row.floor_rate is not None else f"{'-':>12}"
+        read = gigabytes(row.floor_bytes) if row.floor_bytes is not None else "-"
         reached = f"{row.floor_share:>8.0%}" if row.floor_share is not None else f"{'-':>8}"
         yield (
             f"{row.prompt_tokens:>7} {row.first_token_seconds:>10.3f} s {row.prefill_rate:>8.1f} t/s "
-            f"{row.decode_rate:>8.1f} t/s {gigabytes(row.floor_bytes):>12} {floor} {reached}"
+            f"{row.decode_rate:>8.1f} t/s {read:>12} {floor} {reached}"
         )

@@ -18,6 +18,7 @@ from gptoss_tui.sanitize import to_terminal_line
 Status = Literal["ok", "note", "problem"]
 
 _DOCKER_SECONDS = 3
+_SERVER_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """All findings, the quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
-        *(_machine, _metal, _terminal, _settings, _vocabulary, _models, _torch, _kernels),
+        *(_machine, _metal, _terminal, _settings, _server, _vocabulary, _models, _torch, _kernels),
         *(_docker, _sandbox, _commands, _browser, _mcp),
     )
     for section in sections:
@@ -143,7 +144,30 @@ def _settings() -> Iterator[Check]:
         yield Check("settings", "problem", error.message, error.hint)
         return
     yield Check("settings", "ok", str(path) if path.is_file() else f"defaults (no {path})")
-    yield Check("model", "ok", f"{settings.model} at {spec.checkpoint}")
+    yield Check("model", "ok", settings.model if spec.url else f"{settings.model} at {spec.checkpoint}")
+
+
+def _server() -> Iterator[Check]:
+    """The server that has the model, where the model is on one."""
+    import asyncio
+
+    from gptoss_tui.agent.engines import ask_server
+    from gptoss_tui.settings import load_settings
+
+    try:
+        spec = load_settings().engine_spec()
+        if not spec.url:
+            return
+        facts = asyncio.run(asyncio.wait_for(ask_server(spec), _SERVER_SECONDS))
+    except TimeoutError:
+        yield Check("server", "note", f"no answer in {_SERVER_SECONDS} seconds", "it may be loading its model")
+        return
+    except GptOssError as error:
+        yield Check("server", "problem", error.message, error.hint)
+        return
+    key = "with an API key" if facts.key else "without an API key"
+    detail = f"{facts.model} on {facts.server}, {facts.context} tokens of context, spoken to in {facts.talks}, {key}"
+    yield Check("server", "ok", detail)
 
 
 def _vocabulary() -> Iterator[Check]:

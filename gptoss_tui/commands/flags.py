@@ -10,7 +10,11 @@ from gptoss_tui.settings import Settings, load_settings
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """What to run and how: `--model`, `--backend`, `--dtype`, `--dense`, `--drafts`, `--context`."""
     group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
-    group.add_argument("--model", metavar="MODEL", help="name of a model or directory of a checkpoint (default: nano)")
+    group.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="name of a model, directory of a checkpoint, or server: http://HOST:PORT/v1#NAME (default: nano)",
+    )
     group.add_argument(
         "--backend", metavar="NAME", help="auto, native, torch (any CPU) or triton (NVIDIA GPU) (default: auto)"
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LINES = 0.1
 _LAYOUTS = ("original", "huggingface")
+_Row = tuple[str, int | None, str]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,7 +58,7 @@ def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     about = "shape, files and memory plan of a model"
     parser = actions.add_parser("info", help=about, description=f"Show the {about}.", allow_abbrev=False)
-    parser.add_argument("model", metavar="MODEL", help="name of a model or directory of a checkpoint")
+    parser.add_argument("model", metavar="MODEL", help="name of a model, directory of a checkpoint, or a server")
     parser.add_argument(
         "-c", "--context", type=int, metavar="N", help="tokens to plan for (default: the most that fit)"
     )
@@ -100,19 +101,35 @@ def _list(args: argparse.Namespace) -> int:
     installed = installed_models()
     names = {model.name for model in installed}
     available = [model for model in PUBLISHED.values() if model.name not in names]
+    server = _configured_server()
     if args.json:
         listing = {
             "models_directory": str(models_directory()),
             "installed": [_installed_json(model) for model in installed],
             "downloadable": [{"name": model.name, "size": model.weight_bytes} for model in available],
+            "server": server,
         }
         print(json.dumps(listing, indent=2))
         return 0
-    rows = [(model.name, model.size, _state(model)) for model in installed]
+    rows: list[_Row] = [(model.name, model.size, _state(model)) for model in installed]
     rows += [(model.name, model.weight_bytes, f"gptoss-tui models download {model.name}") for model in available]
+    if server:
+        rows.append((server, None, f"on a server: gptoss-tui models info {server}"))
     for line in _table(rows):
         print(line)
     return 0
+
+
+def _configured_server() -> str | None:
+    """The address that the settings name in place of a model. What is wrong with them says who uses them."""
+    from gptoss_tui.engine.remote.address import is_address
+    from gptoss_tui.settings import load_settings
+
+    try:
+        model = load_settings().model
+    except UsageError:
+        return None
+    return model if is_address(model) else None
 
 
 def _installed_json(model: InstalledModel) -> dict[str, Any]:
@@ -125,15 +142,20 @@ def _state(model: InstalledModel) -> str:
     return f"{model.source}: {model.directory}" if model.directory else model.source
 
 
-def _table(rows: list[tuple[str, int, str]]) -> Iterator[str]:
+def _table(rows: list[_Row]) -> Iterator[str]:
     from gptoss_tui.engine.memory import gigabytes
 
     width = max(len(to_terminal_line(name)) for name, _, _ in rows)
     for name, size, state in rows:
-        yield f"{to_terminal_line(name):<{width}}  {gigabytes(size):>9}  {to_terminal_line(state)}"
+        room = "-" if size is None else gigabytes(size)
+        yield f"{to_terminal_line(name):<{width}}  {room:>9}  {to_terminal_line(state)}"
 
 
 def _info(args: argparse.Namespace) -> int:
+    from gptoss_tui.engine.remote.address import is_address
+
+    if is_address(args.model):
+        return _server_info(args.model, args.context, as_json=args.json)
     from gptoss_tui.engine.memory import plan
 
     checkpoint = _open_model(args.model)
@@ -146,6 +168,23 @@ def _info(args: argparse.Namespace) -> int:
     else:
         for line in _info_lines(checkpoint, memory, args.dtype):
             print(line)
+    return 0
+
+
+def _server_info(address: str, context: int | None, *, as_json: bool) -> int:
+    import asyncio
+
+    from gptoss_tui.agent.engines import ask_server
+    from gptoss_tui.settings import Settings
+
+    facts = asyncio.run(ask_server(Settings(model=address, context=context).engine_spec()))
+    if as_json:
+        print(json.dumps(asdict(facts), indent=2))
+    else:
+        print(to_terminal_line(f"server     {facts.server} at {facts.address}"))
+        print(to_terminal_line(f"model      {facts.model}"))
+        print(f"context    {facts.context} tokens")
+        print(f"spoken to  in {facts.talks}, {'with' if facts.key else 'without'} an API key")
     return 0
 
 

@@ -27,26 +27,27 @@ class RemoteEngine:
     """Implements `engine.types.Engine` over HTTP. `make_form` is called once, at load.
 
     Generations run one at a time, in the order in which they were asked for. When the server is gone, the running one
-    raises EngineDiedError and nothing is loaded any more: `load` asks it anew. Use it from one event loop.
+    raises EngineDiedError and nothing is loaded any more: `load` asks it anew. `served` is what it said of itself.
+    Use it from one event loop.
     """
 
     def __init__(self, spec: EngineSpec, make_form: Callable[[], TextForm]) -> None:
         self.spec = spec
-        self._address = parse_address(spec.url)
+        self.address = parse_address(spec.url)
         self._make_form = make_form
         self._link: Link | None = None
-        self._served: Served | None = None
+        self.served: Served | None = None
         self._turnstile = asyncio.Lock()
         self._running: Generation | None = None
 
     async def load(self) -> AsyncGenerator[LoadProgress, None]:
         """Find out what the server is and how it talks. Raises EngineError, EngineDiedError, ModelNotFoundError."""
         await self.close()
-        yield LoadProgress(f"Asking {self._address.host}", 0.0)
+        yield LoadProgress(f"Asking {self.address.host}", 0.0)
         form = await asyncio.to_thread(self._make_form)
-        link = Link(self._address, take_key())
+        link = Link(self.address, take_key())
         try:
-            self._served = await detect(link, form, self.spec.context)
+            self.served = await detect(link, form, self.spec.context)
             self._link = link
         finally:
             if self._link is not link:
@@ -67,7 +68,7 @@ class RemoteEngine:
                     async for event in events:
                         yield event
             except EngineDiedError:
-                self._served = None
+                self.served = None
                 raise
             finally:
                 self._running = None
@@ -92,13 +93,13 @@ class RemoteEngine:
 
     async def info(self) -> EngineInfo | None:
         """What is served, or None. What a server does not tell is 0."""
-        served = self._served
+        served = self.served
         if served is None:
             return None
         return EngineInfo(
             model=served.model,
             backend=BACKEND,
-            device=f"{served.server} at {self._address.host}",
+            device=f"{served.server} at {self.address.host}",
             dtype="",
             num_layers=0,
             num_experts=0,
@@ -116,11 +117,11 @@ class RemoteEngine:
     async def close(self) -> None:
         """End the connection; the running generation is cancelled. Idempotent."""
         await self.cancel()
-        link, self._link, self._served = self._link, None, None
+        link, self._link, self.served = self._link, None, None
         if link is not None:
             await link.close()
 
     def _loaded(self) -> tuple[Link, Served]:
-        if self._link is None or self._served is None:
+        if self._link is None or self.served is None:
             raise EngineError("No server is connected", hint="load the model first")
-        return self._link, self._served
+        return self._link, self.served

@@ -98,7 +98,7 @@ class _TokenExchange:
 class TextCompletions:
     """Text in, text out, with the control tokens spelled out."""
 
-    name = "text"
+    name = "text, as the model writes it"
 
     def __init__(self, model: str, form: TextForm) -> None:
         self._model = model

@@ -24,7 +24,7 @@ _ENDED: Mapping[str, Ended] = {"eos": "stop", "word": "stop", "limit": "length"}
 class LlamaCpp:
     """Talks to `llama-server`."""
 
-    name = "llama.cpp, token ids"
+    name = "token ids"
 
     def __init__(self, model: str, form: TextForm) -> None:
         self._model = model

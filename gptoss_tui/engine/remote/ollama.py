@@ -21,7 +21,7 @@ PATH = "/api/generate"
 class OllamaRaw:
     """Talks to `ollama serve`. `context` is what the model is loaded with: its own default cuts prompts silently."""
 
-    name = "Ollama, text"
+    name = "text, as the model writes it"
 
     def __init__(self, model: str, form: TextForm, context: int) -> None:
         self._model = model
@@ -45,7 +45,7 @@ class OllamaRaw:
 class OllamaParsed:
     """The other way: Ollama's parser reads what the model writes."""
 
-    name = "Ollama, parsed"
+    name = "text, and answers that Ollama takes apart"
 
     def __init__(self, model: str, form: TextForm, context: int) -> None:
         self._model = model

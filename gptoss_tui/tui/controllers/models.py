@@ -102,9 +102,13 @@ class ModelController:
 def _must_be_fetched(name: str) -> bool:
     """Whether a model is published and not here. Raises ModelNotFoundError for what is neither."""
     from gptoss_tui.engine.catalog import published_model, resolve_model
+    from gptoss_tui.engine.remote.address import is_address, parse_address
 
     try:
-        resolve_model(name)
+        if is_address(name):
+            parse_address(name)
+        else:
+            resolve_model(name)
     except GptOssError:
         if published_model(name) is None:
             raise

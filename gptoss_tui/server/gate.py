@@ -2,17 +2,29 @@
 
 An engine that reads one sequence at a time has one slot. A client that waits with many requests gets its turns between
 those of the others, and never the last quarter of the queue: somebody who has no request in it yet finds room.
+
+A client may speak for several users, who share what is its own: more names give nobody more turns than another client.
+Those who gave no key cannot be told apart but by the users that they name, so there each of these is a client.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass
 from types import TracebackType
 
 from gptoss_tui.server.errors import ApiError
 
 _MOST_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks, and for which of its users."""
+
+    name: str
+    user: str = ""
 
 
 class Gate:
@@ -22,25 +34,24 @@ class Gate:
         self.slots = slots
         self.capacity = slots + waiting
         self.running = 0
-        self._inside: dict[str, int] = {}
-        # Clients with requests that wait, the one whose turn comes next first.
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._inside: Counter[str] = Counter()
+        # Clients and their users with requests that wait, those whose turn comes next first.
+        self._waiting: OrderedDict[str, OrderedDict[str, deque[asyncio.Future[None]]]] = OrderedDict()
         self._seconds = 1.0
 
     @property
     def inside(self) -> int:
         """Requests that were let in and have not left."""
-        return sum(self._inside.values())
+        return self._inside.total()
 
     @property
     def waiting(self) -> int:
         """Generations that wait for a slot."""
-        return sum(len(futures) for futures in self._waiting.values())
+        return sum(len(futures) for users in self._waiting.values() for futures in users.values())
 
-    def admit(self, client: str) -> Ticket:
+    def admit(self, client: Client) -> Ticket:
         """Let a request in. Raises ApiError 429 at once when there is no room."""
-        own = self._inside.get(client, 0)
-        share = self.capacity - (self.capacity // 4 if own else 0)
+        share = self.capacity - (self.capacity // 4 if self._inside[client.name] else 0)
         if self.inside >= max(share, 1):
             what = "is full" if self.inside >= self.capacity else "has no more room for this client"
             raise ApiError(
@@ -49,7 +60,7 @@ class Gate:
                 code="queue_full",
                 retry_after=self.retry_after(),
             )
-        self._inside[client] = own + 1
+        self._inside[client.name] += 1
         return Ticket(self, client)
 
     def retry_after(self) -> int:
@@ -61,19 +72,20 @@ class Gate:
         """A generation had its slot for so long."""
         self._seconds += 0.2 * (seconds - self._seconds)
 
-    def leave(self, client: str) -> None:
+    def leave(self, client: Client) -> None:
         """A request that was let in has ended."""
-        self._inside[client] -= 1
-        if not self._inside[client]:
-            del self._inside[client]
+        self._inside[client.name] -= 1
+        if not self._inside[client.name]:
+            del self._inside[client.name]
 
-    async def acquire(self, client: str) -> None:
+    async def acquire(self, client: Client) -> None:
         """Wait for a slot."""
         if self.running < self.slots and not self._waiting:
             self.running += 1
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(client, deque()).append(future)
+        users = self._waiting.setdefault(client.name, OrderedDict())
+        users.setdefault(client.user, deque()).append(future)
         try:
             await future
         except asyncio.CancelledError:
@@ -84,29 +96,36 @@ class Gate:
             raise
 
     def release(self) -> None:
-        """Give the slot to the next client."""
+        """Give the slot to the next client, there to its next user."""
         self.running -= 1
         while self._waiting and self.running < self.slots:
-            client, futures = self._waiting.popitem(last=False)
+            name, users = self._waiting.popitem(last=False)
+            user, futures = users.popitem(last=False)
             future = futures.popleft()
             if futures:
-                self._waiting[client] = futures
+                users[user] = futures
+            if users:
+                self._waiting[name] = users
             if not future.done():
                 self.running += 1
                 future.set_result(None)
 
-    def _forget(self, client: str, future: asyncio.Future[None]) -> None:
-        futures = self._waiting.get(client)
-        if futures is not None and future in futures:
-            futures.remove(future)
-            if not futures:
-                del self._waiting[client]
+    def _forget(self, client: Client, future: asyncio.Future[None]) -> None:
+        users = self._waiting.get(client.name, OrderedDict())
+        futures = users.get(client.user, deque())
+        if future not in futures:
+            return
+        futures.remove(future)
+        if not futures:
+            del users[client.user]
+        if not users:
+            del self._waiting[client.name]
 
 
 class Ticket:
     """A request that was let in. `async with ticket` waits for a slot and has it inside of the block."""
 
-    def __init__(self, gate: Gate, client: str) -> None:
+    def __init__(self, gate: Gate, client: Client) -> None:
         self._gate = gate
         self._client = client
         self._left = False

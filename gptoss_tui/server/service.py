@@ -12,7 +12,7 @@ from aiohttp import web
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.fields import Fields
-from gptoss_tui.server.gate import Gate, Ticket
+from gptoss_tui.server.gate import Client, Gate, Ticket
 from gptoss_tui.server.host import EngineHost
 from gptoss_tui.server.metrics import Metrics
 from gptoss_tui.server.responses.run import Runs
@@ -100,8 +100,9 @@ class Service:
             raise ApiError(503, "The server is shutting down.", code="shutting_down", retry_after=5)
         _ = self.host.ready
         access = record_of(request).access
-        user = next((fields.values[n] for n in ("safety_identifier", "user") if fields.has(n)), "")
-        return self.gate.admit("\n".join((access.key, access.address, str(user)[:128])))
+        user = str(next((fields.values[n] for n in ("safety_identifier", "user") if fields.has(n)), ""))[:128]
+        client = Client(f"{access.key} {access.address}", user) if access.key else Client(f"{access.address} {user}")
+        return self.gate.admit(client)
 
 
 SERVICE: Final = web.AppKey("service", Service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from gptoss_tui.commands.serve import KEY_VARIABLE, read_keys
 from gptoss_tui.errors import UsageError
+from gptoss_tui.server.gate import Gate
 from gptoss_tui.server.guard import Rules, is_loopback, rules_for
 from tests.server.raw import send, status_of
-from tests.server.running import running
+from tests.server.running import running, until
 from tests.server.scripted import ScriptedEngine, final
 
 GOOD_HOSTS = [
@@ -197,3 +199,22 @@ def test_keys_come_from_a_file_or_the_environment_which_forgets_them(
 def test_the_default_is_loopback_without_pages() -> None:
     assert Rules().origins == frozenset()
     assert not Rules().any_address
+
+
+async def test_a_key_is_one_client_whatever_users_it_names() -> None:
+    engine = ScriptedEngine(final("x"), hang=True)
+    async with running(engine, gate=Gate(1, 3), rules=Rules(keys=(b"one", b"two"))) as server:
+
+        async def ask(key: str, user: str) -> int:
+            body = {"messages": [{"role": "user", "content": "x"}], "user": user}
+            headers = {"Authorization": f"Bearer {key}"}
+            return (await server.post("/v1/chat/completions", body, headers=headers))[0]
+
+        asked = [asyncio.create_task(ask("one", str(number))) for number in range(3)]
+        await until(lambda: server.service.gate.inside == 3)
+        assert await ask("one", "somebody else") == 429
+        asked.append(asyncio.create_task(ask("two", "")))
+        await until(lambda: server.service.gate.inside == 4)
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)

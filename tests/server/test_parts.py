@@ -21,7 +21,7 @@ from gptoss_tui.server import encoding, memory, outbox
 from gptoss_tui.server import schema as schema_module
 from gptoss_tui.server.encoding import PartEncoder
 from gptoss_tui.server.errors import ApiError
-from gptoss_tui.server.gate import Gate
+from gptoss_tui.server.gate import Client, Gate
 from gptoss_tui.server.memory import MessageMemory
 from gptoss_tui.server.names import names_of
 from gptoss_tui.server.outbox import Outbox, SlowReaderError
@@ -40,7 +40,7 @@ async def test_turns_go_round_between_clients() -> None:
     order: list[str] = []
 
     async def generate(client: str) -> None:
-        ticket = gate.admit(client)
+        ticket = gate.admit(Client(client))
         async with ticket:
             order.append(client)
             await asyncio.sleep(0)
@@ -49,6 +49,27 @@ async def test_turns_go_round_between_clients() -> None:
     await asyncio.gather(*(generate(client) for client in "aaaabbc"))
     assert "".join(order) == "aabcaba"
     assert (gate.inside, gate.running, gate.waiting) == (0, 0, 0)
+
+
+async def test_naming_many_users_gives_a_client_no_more_turns() -> None:
+    gate = Gate(1, 15)
+    order: list[str] = []
+
+    async def generate(client: Client) -> None:
+        ticket = gate.admit(client)
+        async with ticket:
+            order.append(client.name + client.user)
+            await asyncio.sleep(0)
+        ticket.leave()
+
+    many = [Client("a", user) for user in "12345671"] + [Client("b"), Client("b"), Client("c", "1")]
+    await asyncio.gather(*map(generate, many))
+    assert "".join(order) == "a1a2bc1a3ba4a5a6a7a1"
+    for number in range(12):
+        gate.admit(Client("a", str(number)))
+    with pytest.raises(ApiError):
+        gate.admit(Client("a", "another"))
+    gate.admit(Client("b"))
 
 
 @settings(max_examples=50, deadline=None)
@@ -62,7 +83,7 @@ def test_no_place_is_lost_however_requests_end(requests: list[tuple[str, int]], 
 
         async def generate(client: str) -> None:
             nonlocal running
-            ticket = gate.admit(client)
+            ticket = gate.admit(Client(client))
             try:
                 async with ticket:
                     running += 1
@@ -90,15 +111,15 @@ def test_no_place_is_lost_however_requests_end(requests: list[tuple[str, int]], 
 def test_a_full_queue_says_when_to_come_back() -> None:
     gate = Gate(1, 7)
     for _ in range(6):
-        gate.admit("a")
+        gate.admit(Client("a"))
     with pytest.raises(ApiError) as raised:
-        gate.admit("a")
+        gate.admit(Client("a"))
     assert (raised.value.status, raised.value.code) == (429, "queue_full")
     assert raised.value.retry_after is not None
-    gate.admit("b")
-    gate.admit("c")
+    gate.admit(Client("b"))
+    gate.admit(Client("c"))
     with pytest.raises(ApiError):
-        gate.admit("d")
+        gate.admit(Client("d"))
 
 
 @settings(deadline=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 
 from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models, models_directory
 from gptoss_tui.engine.memory import available_memory, gigabytes, plan
@@ -44,21 +43,27 @@ def disk_free() -> int:
     return shutil.disk_usage(existing).free
 
 
-def model_rows() -> list[ModelRow]:
-    """nano, which runs now, and the published models with what they need here."""
-    here = {model.name: Path(model.directory) for model in installed_models() if model.directory and not model.problem}
-    nano = ModelRow(NANO, "built in, runs now: small, shows how everything works")
-    return [nano, *(_row(name, installed=name in here) for name in PUBLISHED)]
+def model_rows(current: str) -> list[ModelRow]:
+    """nano, which is always there, and the published models with what they need here. `current` is in use."""
+    here = {model.name for model in installed_models() if model.directory and not model.problem}
+    about = "small, shows how everything works"
+    nano = ModelRow(NANO, f"built in, runs now: {about}" if current == NANO else f"built in: {about}", here=True)
+    return [nano, *(_row(name, here=name in here, runs=name == current) for name in PUBLISHED)]
 
 
-def _row(name: str, *, installed: bool) -> ModelRow:
+def _row(name: str, *, here: bool, runs: bool) -> ModelRow:
     """A published model, and whether this machine has what it needs."""
     model = PUBLISHED[name]
     memory = plan(model.config, model.weight_bytes, None)
-    needed = gigabytes(plan(model.config, model.weight_bytes, 1).total)
-    size = "is here" if installed else f"{gigabytes(model.weight_bytes)} on disk"
+    needed = f"{gigabytes(plan(model.config, model.weight_bytes, 1).total)} of memory"
+    command = f"/model {name}"
+    if runs:
+        return ModelRow(name, f"is here, runs now: {needed}", here=True)
+    size = "is here" if here else f"{gigabytes(model.weight_bytes)} on disk"
     if memory.available is not None and not memory.largest_context:
-        return ModelRow(name, f"too large: {size}, {needed} of memory", fits=False)
-    if not installed and disk_free() < model.weight_bytes:
-        return ModelRow(name, f"no room: {size}, {needed} of memory", fits=False)
-    return ModelRow(name, f"fits: {size}, {needed} of memory", f"/model {name}")
+        return ModelRow(name, f"too large: {size}, {needed}", fits=False)
+    if here:
+        return ModelRow(name, f"is here, fits: {needed}", command, here=True)
+    if disk_free() < model.weight_bytes:
+        return ModelRow(name, f"no room: {size}, {needed}", fits=False)
+    return ModelRow(name, f"fits: {size}, {needed}", command)

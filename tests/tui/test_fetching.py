@@ -131,7 +131,7 @@ async def test_a_model_that_arrives_while_a_turn_runs_waits_for_its_end(hub: Hub
 async def test_damaged_and_too_large_models_are_refused_and_the_next_try_works(hub: Hub, models: Path) -> None:
     go_on(hub)
     hub.damaged.add(WEIGHTS)
-    app, _ = make_app()
+    app, _ = make_app(hardware=lambda: "A processor")
     async with app.run_test(size=SIZE) as pilot:
         await fetch(pilot, "arrived damaged and was thrown away")
         assert list((models / MODEL / "original").iterdir()) == [models / MODEL / "original" / "config.json"]
@@ -139,7 +139,10 @@ async def test_damaged_and_too_large_models_are_refused_and_the_next_try_works(h
         hub.announced_size[WEIGHTS] = 10**18
         await fetch(pilot, "are missing; nothing was fetched")
         hub.announced_size.clear()
+        assert f"↓ {MODEL}" in conversation(app)
         await fetch(pilot, f"{MODEL} is loaded")
+        await until(pilot, lambda: f"● {MODEL}   is here, runs now" in conversation(app))
+        assert "● nano          built in: small" in conversation(app)
 
 
 async def test_a_disk_that_fills_up_keeps_what_arrived(hub: Hub, models: Path) -> None:

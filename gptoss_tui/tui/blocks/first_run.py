@@ -16,17 +16,21 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 _NAME_WIDTH = 14
-_HOW = "Click ↓ or type /model NAME to download one; nano works meanwhile."
+_HOW = "Click ↓ or type /model NAME to download one; you can go on meanwhile."
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model and what it needs here, in a few words. `command` gets it; `fits` False: it cannot run here."""
+    """A model and what it needs here, in a few words. `command` gets it; `fits` False: it cannot run here.
+
+    `here`: it is on this machine, so that the command loads it without a download.
+    """
 
     name: str
     fit: str
     command: str = ""
     fits: bool = True
+    here: bool = False
 
 
 class FirstRunBlock(WelcomeBlock):
@@ -50,7 +54,7 @@ class FirstRunBlock(WelcomeBlock):
             row = self._row(model, palette)
             row.truncate(inner, overflow="ellipsis")
             rows.append(row)
-        if any(model.command for model in self.models):
+        if any(model.command and not model.here for model in self.models):
             rows += lines.wrap(lines.text(_HOW, palette.faint), inner)
         margin = max(2, (width - min(width - 4, 66)) // 2) if width > 100 else 4
         return [*above, *lines.shift(lines.rows(rows, width - margin), margin, width)]
@@ -68,9 +72,9 @@ class FirstRunBlock(WelcomeBlock):
     def _row(self, model: ModelRow, palette: Palette) -> Text:
         if not model.fits:
             mark, style = "✗ ", palette.faint
-        elif model.command:
-            mark, style = "↓ ", palette.heading
-        else:
+        elif model.here:
             mark, style = "● ", palette.ok
+        else:
+            mark, style = "↓ ", palette.heading
         name = lines.text(f"{model.name:<{_NAME_WIDTH}}", palette.strong if model.fits else palette.muted)
         return Text.assemble(lines.text(mark, style), name, lines.text(model.fit, palette.muted), end="")

@@ -1,8 +1,13 @@
-"""Keys that count when they are pressed twice: Ctrl+C to quit, Esc to go back."""
+"""Esc and Ctrl+C: what they end, and that they count once more when they are pressed twice."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.widgets.composer import Composer
 
 QUIT_SECONDS = 2.0
 REWIND_SECONDS = 1.5
@@ -33,3 +38,52 @@ class TwicePressed:
     def disarm(self) -> None:
         """Forget the first press."""
         self._until = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """What can be ended: the turn, what the person runs beside it (both say whether there was one), the app."""
+
+    turn: Callable[[], bool]
+    beside: Callable[[], bool]
+    app: Callable[[], object]
+    rewind: Callable[[], object]
+
+
+class LeavingController:
+    """`hint` shows again what the keys do; `after` calls something in so many seconds."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        composer: Composer,
+        ends: Endings,
+        hint: Callable[[], None],
+        after: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self.quit_key = TwicePressed(clock, QUIT_SECONDS)
+        self.rewind_key = TwicePressed(clock, REWIND_SECONDS)
+        self._composer = composer
+        self._ends = ends
+        self._hint = hint
+        self._after = after
+
+    def escape(self) -> None:
+        """Stop the running turn; twice with nothing typed and nothing running: go back to an earlier message."""
+        if self._ends.turn() or self._ends.beside() or not self._composer.is_empty:
+            self.rewind_key.disarm()
+        elif self.rewind_key.press():
+            self._ends.rewind()
+        else:
+            self._after(REWIND_SECONDS, self._hint)
+        self._hint()
+
+    def control_c(self) -> None:
+        """Stop the turn or clear the draft; twice: end the app."""
+        if self.quit_key.press():
+            self._ends.app()
+            return
+        if not self._ends.turn() and not self._composer.is_empty:
+            self._composer.set_draft("")
+        self._hint()
+        self._after(QUIT_SECONDS, self._hint)

@@ -60,7 +60,12 @@ class ChatView:
         self._keymap = keymap
         self._palette = palette
         self._situation = situation
+        # Kept, since what ends with the screen may still tell something when its widgets are gone.
         self._composer = screen.query_one(Composer)
+        self._bar = screen.query_one(LoadingBar)
+        self._line = screen.query_one(StatusLine)
+        self._queue = screen.query_one(QueueView)
+        self._hints = screen.query_one("#hints", HintLine)
         self._bindings: dict[str, Binding] = {}
         self.take_back: Callable[[str], str] = str
         """Gives what was typed for a message that was not sent."""
@@ -82,14 +87,8 @@ class ChatView:
     def use_palette(self, palette: Palette) -> None:
         """Draw in other colours."""
         self._palette = palette
-        query = self._screen.query_one
-        for widget in (
-            query(StatusLine),
-            query(LoadingBar),
-            query(QueueView),
-            query("#hints", HintLine),
-            query(ChoiceList),
-        ):
+        choices = self._screen.query_one(ChoiceList)
+        for widget in (self._line, self._bar, self._queue, self._hints, choices):
             widget.palette = palette
             widget.refresh(layout=False)
         self._approvals.use_palette(palette)
@@ -105,7 +104,7 @@ class ChatView:
     async def loading_ended(self, info: EngineInfo | None) -> None:
         """The model is there, or (None) it is not."""
         await self._approvals.prepare(self._screen, self._composer)
-        self._screen.query_one(LoadingBar).hide()
+        self._bar.hide()
         self._frames.stop()
         if info is not None:
             self._status.set_model(info)
@@ -138,7 +137,7 @@ class ChatView:
 
     def show_waiting(self, waiting: Waiting) -> None:
         """Show what was typed and not read yet."""
-        self._screen.query_one(QueueView).show(waiting)
+        self._queue.show(waiting)
         self._composer.has_queue = bool(waiting.queued)
 
     def return_to_draft(self, prompts: Sequence[str]) -> None:
@@ -167,24 +166,23 @@ class ChatView:
     def show_progress(self, progress: LoadProgress) -> None:
         """How far loading is."""
         if not progress.done:
-            self._screen.query_one(LoadingBar).show(to_terminal_line(progress.stage), progress.fraction)
+            self._bar.show(to_terminal_line(progress.stage), progress.fraction)
 
     def show_fetching(self, progress: LoadProgress) -> None:
         """How far a download is, while the model from before can be used."""
-        bar = self._screen.query_one(LoadingBar)
         if progress.done:
-            bar.hide()
+            self._bar.hide()
         else:
-            bar.show(to_terminal_line(progress.stage), progress.fraction)
+            self._bar.show(to_terminal_line(progress.stage), progress.fraction)
 
     def tick(self) -> None:
         """Advance what moves."""
         self._talk.tick()
-        self._screen.query_one(StatusLine).tick()
+        self._line.tick()
 
     def show_hints(self) -> None:
         """Name the keys that do something now."""
-        self._screen.query_one("#hints", HintLine).show(hints_for(self._situation(), self._label))
+        self._hints.show(hints_for(self._situation(), self._label))
 
     def show_edge(self) -> None:
         """The approval mode and the effort on the composer's lower edge."""

@@ -49,15 +49,16 @@ class WelcomeController:
             self._first = FirstRunBlock(self._workspace)
             self._talk.welcome(self._first)
 
-    async def look(self) -> None:
-        """On the first run: find out what this machine is and can run, and show it."""
+    async def look(self, model: str) -> None:
+        """On the first run: find out what this machine is and can run, and show it. `model` is in use."""
         block, hardware = self._first, self._hardware
         if block is None or hardware is None:
             return
         from gptoss_tui.tui.first_run import machine_line, model_rows
 
-        block.machine = await asyncio.to_thread(lambda: machine_line(hardware()))
-        block.models = await asyncio.to_thread(model_rows)
+        if not block.machine:
+            block.machine = await asyncio.to_thread(lambda: machine_line(hardware()))
+        block.models = await asyncio.to_thread(model_rows, model)
         self._talk.redraw(block)
 
     def apply(self, event: ev.Event) -> None:

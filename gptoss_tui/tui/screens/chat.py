@@ -25,7 +25,7 @@ from gptoss_tui.tui.controllers.effort import EffortController
 from gptoss_tui.tui.controllers.finding import Finder
 from gptoss_tui.tui.controllers.frames import MAX_RATE, FrameClock
 from gptoss_tui.tui.controllers.hints import Situation
-from gptoss_tui.tui.controllers.leaving import QUIT_SECONDS, REWIND_SECONDS, TwicePressed
+from gptoss_tui.tui.controllers.leaving import Endings, LeavingController
 from gptoss_tui.tui.controllers.modes import ModeController
 from gptoss_tui.tui.controllers.panes import PANE_WIDTH, PaneController
 from gptoss_tui.tui.controllers.rewind import RewindController
@@ -131,8 +131,6 @@ class ChatScreen(Screen[None]):
         self._panes = PaneController(state_file, OPEN_AT_FIRST, self._arrange)
         self._details_open = show_pages
         self._reasoning_open = False
-        self._quit = TwicePressed(clock, QUIT_SECONDS)
-        self._rewind_key = TwicePressed(clock, REWIND_SECONDS)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="main"):
@@ -159,6 +157,8 @@ class ChatScreen(Screen[None]):
         parts = (self._talk, self._status, self._approvals, self._attention, self._view)
         listeners = (*(part.apply for part in parts), self._heard)
         self._chat = ConversationController(self._loader, self._view, self._spawn, listeners)
+        ends = Endings(self._chat.interrupt, self._stop_beside, self.app.exit, self.action_rewind)
+        self._leaving = LeavingController(self._clock, self._composer, ends, self._view.show_hints, self.set_timer)
         self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._view.show_edge)
         self._modes = ModeController(self._first_mode, lambda: self._chat.agent, self._view.show_edge)
         self._side = SideController(self, self._dock, self._panes, self._keymap, self._view.say)
@@ -167,7 +167,7 @@ class ChatScreen(Screen[None]):
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
         bindings = [*self.BINDINGS, *Composer.BINDINGS, *self.app.BINDINGS]
         known = [binding for binding in bindings if isinstance(binding, Binding)]
-        self._view.connect(self._effort, self._modes, known, lambda: self._spawn(self._look_for_sandbox(), "sandbox"))
+        self._view.connect(self._effort, self._modes, known, lambda: self._spawn(self._look_around(), "look"))
         self.use_palette(self._palette)
         self._welcome = WelcomeController(self._talk, self._workspace, self._state_file, self._hardware)
         self._welcome.show()
@@ -239,9 +239,12 @@ class ChatScreen(Screen[None]):
         self._room.changed()  # a key may have been pressed before anybody heard it
         if self._keymap.problems:
             self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
-        self._spawn(self._welcome.look(), "welcome")
+        self._spawn(self._welcome.look(self._loader.model), "welcome")
         take_up = partial(self._room.commands.run, "resume", self._resume or "")
         self._chat.start(self._prompt, None if self._resume is None else take_up)
+
+    def _stop_beside(self) -> bool:
+        return self._room.interrupt()
 
     def _spawn(self, work: Coroutine[Any, Any, None], group: str) -> object:
         return self.run_worker(work, group=group, exclusive=True)
@@ -257,11 +260,13 @@ class ChatScreen(Screen[None]):
             running=self._chat.running,
             asking=self._approvals.is_open,
             following=self.query_one("#conversation", Transcript).following,
-            quit_armed=self._quit.armed,
-            rewind_armed=self._rewind_key.armed,
+            quit_armed=self._leaving.quit_key.armed,
+            rewind_armed=self._leaving.rewind_key.armed,
         )
 
-    async def _look_for_sandbox(self) -> None:
+    async def _look_around(self) -> None:
+        """What is to be said of a machine that has a model now."""
+        await self._welcome.look(self._loader.model)
         self._status.set_sandbox(await self._loader.sandbox())
 
     def _heard(self, event: ev.Event) -> None:
@@ -386,13 +391,7 @@ class ChatScreen(Screen[None]):
 
     def action_interrupt(self) -> None:
         """Stop the running turn; twice with nothing typed and nothing running: go back to an earlier message."""
-        if self._chat.interrupt() or self._room.interrupt() or not self._composer.is_empty:
-            self._rewind_key.disarm()
-        elif self._rewind_key.press():
-            self.action_rewind()
-        else:
-            self.set_timer(REWIND_SECONDS, self._view.show_hints)
-        self._view.show_hints()
+        self._leaving.escape()
 
     @work(group="rewind", exclusive=True)
     async def action_rewind(self) -> None:
@@ -463,17 +462,12 @@ class ChatScreen(Screen[None]):
     def action_copy_or_quit(self) -> None:
         """Copy what is selected; without a selection stop the turn, and quit when pressed twice."""
         selected = self.get_selected_text() or self._composer.selected_text
-        if selected:
-            self.app.copy_to_clipboard(selected)
-            self.clear_selection()
-            self.notify("Copied", timeout=1.5, markup=False)
+        if not selected:
+            self._leaving.control_c()
             return
-        if self._quit.press():
-            self.app.exit()
-        elif not self._chat.interrupt() and not self._composer.is_empty:
-            self._composer.set_draft("")
-        self._view.show_hints()
-        self.set_timer(QUIT_SECONDS, self._view.show_hints)
+        self.app.copy_to_clipboard(selected)
+        self.clear_selection()
+        self.notify("Copied", timeout=1.5, markup=False)
 
     def action_quit_empty(self) -> None:
         """End the app when nothing is typed."""

@@ -219,7 +219,7 @@ class PickerScreen(ModalScreen[Picked | None]):
     def _preview_rows(self, most: int) -> int:
         """Rows for any of the previews, and for the list beside it; `most` when they are not known."""
         texts = [item.preview for item in self._items if isinstance(item.preview, str)]
-        if not texts or len(self._items) != len(texts) or len(texts) > most:
+        if not self.picker.preview or not texts or len(self._items) != len(texts) or len(texts) > most:
             return most
         width = max(1, self.query_one("#picker-text").size.width)
         heights = (len(lines.wrap(lines.text(text, self._palette.text), width)) for text in texts)

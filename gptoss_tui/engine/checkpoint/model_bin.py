@@ -75,6 +75,11 @@ class ModelBin(Checkpoint):
         if size < end:
             raise CheckpointError(f"{path} is truncated: {size} bytes, {end} expected", hint=_DOWNLOAD)
 
+    @property
+    def files(self) -> list[Path]:
+        """The one file."""
+        return [self._path]
+
     def read(self, name: str) -> torch.Tensor:
         """The canonical tensor `name` on the CPU; raises KeyError for another name."""
         import torch

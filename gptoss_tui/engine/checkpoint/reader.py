@@ -43,6 +43,11 @@ class Checkpoint:
             self._sources.setdefault(stored.source, []).append(stored)
         self.weight_bytes = sum(stored.spec.nbytes for parts in self._sources.values() for stored in parts)
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that the tensors are in, sorted."""
+        return sorted({path for path, _ in self._files.values()})
+
     def read(self, name: str) -> torch.Tensor:
         """The canonical tensor `name` (see `tensor_table`) on the CPU; raises KeyError for another name.
 

@@ -2,20 +2,21 @@
 
 A file is: 8 bytes magic, 8 bytes little-endian length of a JSON header, the header {"sections": {name: [offset,
 length]}}, then the sections, each at a multiple of a page. It is named after what it was made from, so one that is
-there is right; it appears under its name when it is complete.
+there, with the sections that the model has, is right; it appears under its name when it is complete. Who writes one
+holds a lock on it: what nobody holds, a process left that was killed.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import mmap
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,7 +31,6 @@ FORMAT = 1
 
 MAGIC = b"gptossn\n"
 _PAGE = 4096
-_STALE_SECONDS = 3600.0
 _PARTIAL = ".partial-"
 _SOURCE = "source"
 
@@ -54,8 +54,7 @@ def source_folder(checkpoint: Checkpoint) -> Path | None:
 
 def identity(checkpoint: Checkpoint) -> str:
     """A digest of all that repacked weights depend on: the format, the shape, and the files' names, sizes and times."""
-    files = sorted((*checkpoint.directory.glob("*.safetensors"), *checkpoint.directory.glob("*.json")))
-    stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in checkpoint.files]
     text = json.dumps([FORMAT, asdict(checkpoint.config), stats])
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
@@ -108,19 +107,16 @@ class Sections:
         return write
 
 
-def open_file(path: Path) -> Sections | None:
-    """The sections of a complete file, mapped; None when it is not there or no such file."""
+def open_file(path: Path, sizes: Mapping[str, int]) -> Sections | None:
+    """The sections of a complete file, mapped; None when it is not there, or its sections are not of these sizes."""
+    header = _header(sizes)
+    table = _layout(sizes, len(header))
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if file.read(len(MAGIC)) != MAGIC:
-                return None
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-            table = {name: (int(offset), int(length)) for name, (offset, length) in header["sections"].items()}
-            if size != _end(table):
+            if file.read(len(header)) != header or os.fstat(file.fileno()).st_size != _end(table):
                 return None
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except OSError:
         return None
     _advise(memory)
     return Sections(memory, table)
@@ -148,11 +144,20 @@ def new_file(path: Path, sizes: Mapping[str, int]) -> Iterator[Callable[[str], W
         raise OSError(f"{path.parent} has {free / 1e9:.1f} GB free, {_end(table) / 1e9:.1f} GB are needed")
     handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
     try:
+        with suppress(OSError):  # a file system without locks: what is left there stays
+            _lock(handle)
         os.truncate(handle, _end(table))
         _write_all(handle, header, 0)
 
         def writer(section: str) -> Write:
-            return lambda offset, data: _write_all(handle, data, table[section][0] + offset)
+            begin, length = table[section]
+
+            def write(offset: int, data: Bytes) -> None:
+                if offset + len(data) > length:
+                    raise ValueError(f"{len(data)} bytes at {offset} of {section}, which has {length}")
+                _write_all(handle, data, begin + offset)
+
+            return write
 
         yield writer
         os.fsync(handle)
@@ -198,11 +203,17 @@ def _advise(memory: mmap.mmap) -> None:
             return  # a kernel without them
 
 
+def _lock(handle: int) -> None:
+    """Lock a file for as long as it is open here. Raises OSError (BlockingIOError: another process has it)."""
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _remove_stale(folder: Path) -> None:
-    """Remove what a writer that was killed left behind."""
+    """Remove what writers that were killed left behind: it may take the room that the next one needs."""
     for path in folder.glob(f"{_PARTIAL}*"):
         try:
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            with path.open("rb") as file:
+                _lock(file.fileno())
                 path.unlink()
         except OSError:
-            continue  # another process removed it, or may still write it
+            continue  # another process removed it, or writes it

@@ -21,6 +21,7 @@ from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.native import cache_file
 from gptoss_tui.engine.native.cache_file import Sections, Write
 from gptoss_tui.engine.native.library import BF16, BLOCK, GROUP, INT8, MXFP4, Layer, Matrix, load_library
+from gptoss_tui.errors import CheckpointError
 
 ReportFraction = Callable[[float], None]
 Words = npt.NDArray[np.uint16]
@@ -57,22 +58,64 @@ def load_weights(checkpoint: Checkpoint, dense: str, threads: int, report: Repor
     when the disk has no room. `report` hears how far the making is.
     """
     config = checkpoint.config
-    folder, name = cache_file.source_folder(checkpoint), ""
-    if checkpoint.weight_bytes < SMALLEST_KEPT:
-        folder = None
-    if folder is not None:
-        name = cache_file.identity(checkpoint)
-        found = [cache_file.open_file(path) for path in _paths(folder, name, dense)]
-        if found[0] is not None and found[1] is not None:
-            return _assembled(config, found[0], found[1], dense, cached=True)
-    packing = _Packing(checkpoint, threads, report)
-    shared = packing.shared(None if folder is None else _paths(folder, name, dense)[0])
-    dense_sections = packing.dense(None if folder is None else _paths(folder, name, dense)[1], dense)
+    folder, name = cache_file.source_folder(checkpoint), cache_file.identity(checkpoint)
+    shared_path = dense_path = None
+    if folder is not None and checkpoint.weight_bytes >= SMALLEST_KEPT:
+        shared_path, dense_path = folder / f"shared-{name}.bin", folder / f"{dense}-{name}.bin"
+        if (found := _open_files(config, shared_path, dense_path, dense)) is not None:
+            return _assembled(config, *found, dense, cached=True)
+    packing = _Packing(checkpoint, name, threads, report)
+    shared, dense_sections = packing.shared(shared_path), packing.dense(dense_path, dense)
     return _assembled(config, shared, dense_sections, dense, cached=False)
 
 
-def _paths(folder: Path, identity: str, dense: str) -> tuple[Path, Path]:
-    return folder / f"shared-{identity}.bin", folder / f"{dense}-{identity}.bin"
+def _open_files(config: ModelConfig, shared: Path, dense: Path, kind: str) -> tuple[Sections, Sections] | None:
+    """Both files as this model has them; None when one is not there or is of another."""
+    if (first := _open_shared(config, shared)) is None:
+        return None
+    distinct = int(first["rows"].view(np.int32).max()) + 1
+    second = cache_file.open_file(dense, _dense_sizes(config, distinct, _KINDS[kind]))
+    return None if second is None else (first, second)
+
+
+def _open_shared(config: ModelConfig, path: Path) -> Sections | None:
+    found = cache_file.open_file(path, _shared_sizes(config))
+    rows = None if found is None else found["rows"].view(np.int32)
+    return found if rows is not None and 0 <= rows.min() <= rows.max() < config.vocab_size else None
+
+
+def _shared_sizes(config: ModelConfig) -> dict[str, int]:
+    """Bytes of everything but the dense matrices."""
+    hidden, inner, experts = config.hidden_size, config.intermediate_size, config.num_experts
+    numbers = {"rows": config.vocab_size, "norm": hidden}
+    matrices: dict[str, int] = {}
+    for layer in range(config.num_hidden_layers):
+        numbers |= {
+            f"{layer}.attn_norm": hidden,
+            f"{layer}.sinks": config.num_attention_heads,
+            f"{layer}.mlp_norm": hidden,
+            f"{layer}.qkv_bias": padded(config.qkv_width, GROUP),
+            f"{layer}.out_bias": padded(hidden, GROUP),
+            f"{layer}.router_bias": padded(experts, GROUP),
+            f"{layer}.up_bias": experts * 2 * inner,
+            f"{layer}.down_bias": experts * padded(hidden, GROUP),
+        }
+        matrices |= {
+            f"{layer}.router": _packed_bytes(BF16, experts, hidden),
+            f"{layer}.up": experts * _packed_bytes(MXFP4, 2 * inner, hidden),
+            f"{layer}.down": experts * _packed_bytes(MXFP4, hidden, inner),
+        }
+    four = {name: 4 * count for name, count in numbers.items()}
+    return four | matrices | {"embedding": 2 * config.vocab_size * hidden}
+
+
+def _dense_sizes(config: ModelConfig, distinct: int, kind: int) -> dict[str, int]:
+    """Bytes of the dense matrices, with so many distinct rows of the unembedding."""
+    sizes = {"unembedding": _packed_bytes(kind, distinct, config.hidden_size)}
+    for layer in range(config.num_hidden_layers):
+        sizes[f"{layer}.qkv"] = _packed_bytes(kind, config.qkv_width, config.hidden_size)
+        sizes[f"{layer}.out"] = _packed_bytes(kind, config.hidden_size, config.query_width)
+    return sizes
 
 
 def padded(count: int, step: int) -> int:
@@ -85,26 +128,23 @@ def _packed_bytes(kind: int, rows: int, columns: int) -> int:
 
 
 class _Packing:
-    """Repacks one checkpoint. Reads through torch, which the checkpoint's reader needs."""
+    """Repacks one checkpoint, of which `identity` says what it was when its name was made."""
 
-    def __init__(self, checkpoint: Checkpoint, threads: int, report: ReportFraction) -> None:
+    def __init__(self, checkpoint: Checkpoint, identity: str, threads: int, report: ReportFraction) -> None:
         self._checkpoint, self._config = checkpoint, checkpoint.config
         self._threads, self._report = threads, report
         self._done = 0
+        self._identity = identity
         self._rows = _distinct(self._words("unembedding.weight"))
 
     def shared(self, path: Path | None) -> Sections:
         """Everything but the dense matrices."""
         config = self._config
-        vectors = dict(self._vectors())
-        matrices = dict(self._matrices())
-        sizes = {name: values.nbytes for name, values in vectors.items()}
-        for name, (kind, rows, columns, count) in matrices.items():
-            sizes[name] = _packed_bytes(kind, rows, columns) * count
-        sizes["embedding"] = config.vocab_size * config.hidden_size * 2
+        if path is not None and (found := _open_shared(config, path)) is not None:
+            return found
 
         def fill(writer: Callable[[str], Write]) -> None:
-            for name, values in vectors.items():
+            for name, values in self._vectors():
                 writer(name)(0, values.view(np.uint8).reshape(-1))
             self._copy(writer("embedding"), self._words("embedding.weight"))
             for layer in range(config.num_hidden_layers):
@@ -113,16 +153,15 @@ class _Packing:
                 self._experts(writer(f"{layer}.up"), f"{prefix}.mlp1_weight", paired=True)
                 self._experts(writer(f"{layer}.down"), f"{prefix}.mlp2_weight", paired=False)
 
-        return self._made(path, sizes, fill)
+        return self._made(path, _shared_sizes(config), fill)
 
     def dense(self, path: Path | None, dense: str) -> Sections:
         """The dense matrices in one kind."""
         kind, config = _KINDS[dense], self._config
         distinct = self._words("unembedding.weight")[_firsts(self._rows)]
-        sizes = {"unembedding": _packed_bytes(kind, len(distinct), config.hidden_size)}
-        for layer in range(config.num_hidden_layers):
-            sizes[f"{layer}.qkv"] = _packed_bytes(kind, config.qkv_width, config.hidden_size)
-            sizes[f"{layer}.out"] = _packed_bytes(kind, config.hidden_size, config.query_width)
+        sizes = _dense_sizes(config, len(distinct), kind)
+        if path is not None and (found := cache_file.open_file(path, sizes)) is not None:
+            return found
 
         def fill(writer: Callable[[str], Write]) -> None:
             self._pack_rows(writer("unembedding"), distinct, kind)
@@ -135,16 +174,15 @@ class _Packing:
     def _made(
         self, path: Path | None, sizes: Mapping[str, int], fill: Callable[[Callable[[str], Write]], None]
     ) -> Sections:
-        """Sections that `fill` filled: the mapped file `path`, which may be there already, or memory."""
+        """Sections that `fill` filled: the mapped file `path`, or memory."""
         if path is not None:
-            if (found := cache_file.open_file(path)) is not None:
-                return found
             try:
                 cache_file.note_source(path.parent, self._checkpoint)
                 with cache_file.new_file(path, sizes) as writer:
                     fill(writer)
+                    self._check_unchanged()
                 cache_file.remove_older(path)
-                if (made := cache_file.open_file(path)) is not None:
+                if (made := cache_file.open_file(path, sizes)) is not None:
                     return made
             except OSError:
                 pass  # no room, or a folder that cannot be written: the model runs all the same
@@ -168,14 +206,13 @@ class _Packing:
             yield f"{layer}.up_bias", np.ascontiguousarray(pairs.swapaxes(2, 3))
             yield f"{layer}.down_bias", _pad(self._floats(f"{mlp}.mlp2_bias"))
 
-    def _matrices(self) -> Iterator[tuple[str, tuple[int, int, int, int]]]:
-        """Kind, rows, columns and number of the matrices that are the same in all kinds."""
-        config = self._config
-        hidden, inner, experts = config.hidden_size, config.intermediate_size, config.num_experts
-        for layer in range(config.num_hidden_layers):
-            yield f"{layer}.router", (BF16, experts, hidden, 1)
-            yield f"{layer}.up", (MXFP4, 2 * inner, hidden, experts)
-            yield f"{layer}.down", (MXFP4, hidden, inner, experts)
+    def _check_unchanged(self) -> None:
+        """Raises CheckpointError when there are other files now than at the beginning: parts of both were read."""
+        if cache_file.identity(self._checkpoint) != self._identity:
+            raise CheckpointError(
+                f"{self._checkpoint.directory} changed while it was read; nothing of it was kept",
+                hint="load it again when nothing writes there any more",
+            )
 
     def _experts(self, write: Write, name: str, *, paired: bool) -> None:
         blocks, scales = self._octets(f"{name}.blocks"), self._octets(f"{name}.scales")
@@ -221,15 +258,11 @@ class _Packing:
         self._report(min(1.0, self._done / self._checkpoint.weight_bytes))
 
     def _words(self, name: str) -> Words:
-        import torch
-
-        tensor = self._checkpoint.read(name).contiguous()
-        return tensor.view(torch.int16).numpy().view(np.uint16)
+        return np.require(self._checkpoint.raw(name), np.uint16, ("C", "A"))
 
     def _octets(self, name: str) -> npt.NDArray[np.uint8]:
         """Blocks as [E, rows, bytes], scales as they are."""
-        octets: npt.NDArray[np.uint8] = self._checkpoint.read(name).contiguous().numpy()
-        return octets
+        return np.require(self._checkpoint.raw(name), np.uint8, "C")
 
     def _floats(self, name: str) -> Numbers:
         return (self._words(name).astype(np.uint32) << 16).view(np.float32)

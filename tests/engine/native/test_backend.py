@@ -215,8 +215,8 @@ def test_without_the_library_there_is_a_clear_error(
         module.load_library.cache_clear()
 
 
-def test_torch_is_not_imported_for_a_model_that_is_repacked(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
-    """A process that maps the cache, runs a prompt, draws, filters and scores."""
+def test_torch_is_never_imported(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    """A process that repacks, and one that maps the cache; they run a prompt, draw, filter and score."""
     script = f"""
 import sys
 from pathlib import Path
@@ -241,7 +241,8 @@ print("torch" in sys.modules)
         ).stdout.strip()
         for _ in range(2)
     ]
-    assert said == ["True", "False"]
+    assert said == ["False", "False"]
+    assert len(list(tmp_path.rglob("*.bin"))) == 2
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

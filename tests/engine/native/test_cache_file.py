@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-import time
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +20,8 @@ from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.native import cache_file, weights
 from gptoss_tui.engine.native.library import available
 from gptoss_tui.engine.native.weights import Weights, load_weights
+from gptoss_tui.errors import CheckpointError
+from tests.engine.model_bin import write_model_bin
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")
 
@@ -63,14 +70,98 @@ def test_a_changed_checkpoint_is_repacked_and_the_old_file_goes(folder: Path, mo
     assert names.isdisjoint(path.name for path in folder.rglob("*.bin"))
 
 
-@pytest.mark.parametrize("damage", [b"", b"something else", None])
-def test_a_damaged_file_is_made_again(folder: Path, model: Path, damage: bytes | None) -> None:
-    """Empty, of another kind, or cut short."""
+def _renamed(data: bytes) -> bytes:
+    return data.replace(b"0.attn_norm", b"0.attn_form")
+
+
+def _moved(data: bytes) -> bytes:
+    return data.replace(b'"norm": [', b'"norm": [-', 1).replace(b" " * 9, b" " * 8, 1)
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "of another kind": lambda data: b"something else",
+    "cut short": lambda data: data[:-4096],
+    "a header longer than memory": lambda data: data[:8] + b"\xff" * 8 + data[16:],
+    "a header longer than the file": lambda data: data[:8] + (1 << 40).to_bytes(8, "little") + data[16:],
+    "a header of nothing": lambda data: data[:16] + bytes(4080) + data[4096:],
+    "other sections": _renamed,
+    "a section before the file": _moved,
+    "rows that no matrix has": lambda data: _row(data, 1 << 30),
+    "rows before the first": lambda data: _row(data, -1),
+}
+
+
+def _row(data: bytes, row: int) -> bytes:
+    """The first id's row, in the first section."""
+    start = 16 + int.from_bytes(data[8:16], "little")
+    return data[:start] + row.to_bytes(4, "little", signed=True) + data[start + 4 :]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_made_again(folder: Path, model: Path, damage: str) -> None:
+    """Whatever is in the place of it, nothing is read beyond what is there."""
     load(model)
     path = next(folder.rglob("shared-*.bin"))
-    path.write_bytes(path.read_bytes()[:-4096] if damage is None else damage)
+    whole = path.read_bytes()
+    damaged = DAMAGES[damage](whole)
+    assert damaged != whole
+    path.write_bytes(damaged)
     assert not load(model).cached
+    assert path.read_bytes() == whole
     assert load(model).cached
+
+
+def test_what_changes_while_it_is_read_is_not_kept(folder: Path, model: Path) -> None:
+    """A download that goes on: half of the old file and half of the new one would be there for good."""
+
+    def touch(fraction: float) -> None:
+        if fraction > 0.5:
+            os.utime(model / "model.safetensors", (2, 2))
+
+    with pytest.raises(CheckpointError, match="changed while it was read"):
+        load_weights(open_checkpoint(model), "int8", 1, touch)
+    assert "int8" not in files(folder)
+    assert not load(model).cached
+
+
+def test_a_model_bin_has_an_identity_of_its_own(tmp_path: Path, checkpoint: Callable[[str], Path]) -> None:
+    """Another file of the same shape is another model."""
+    path = tmp_path / "model.bin"
+    write_model_bin(open_checkpoint(checkpoint("small")), path)
+    before = cache_file.identity(open_checkpoint(tmp_path))
+    os.utime(path, (1, 1))
+    assert cache_file.identity(open_checkpoint(tmp_path)) != before
+
+
+def test_two_at_once_make_the_same(folder: Path, model: Path) -> None:
+    """Each for itself; the files are whole at any time, and one of each stays."""
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(load, (model, model))
+    assert bytes(one.shared["1.up"]) == bytes(other.shared["1.up"])
+    assert bytes(one.dense["1.qkv"]) == bytes(other.dense["1.qkv"])
+    assert files(folder) == ["int8", "shared"]
+    assert [path for path in folder.rglob("*") if path.name.startswith(".partial")] == []
+    assert load(model).cached
+
+
+def test_what_a_killed_process_left_goes_at_once(folder: Path) -> None:
+    """It may be all the room that there was. What a process writes that lives stays."""
+    script = f"""
+import os, signal
+from pathlib import Path
+from gptoss_tui.engine.native.cache_file import new_file
+with new_file(Path({str(folder)!r}) / "a.bin", {{"a": 10}}):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    (left,) = folder.iterdir()
+    with cache_file.new_file(folder / "b.bin", {"b": 10}):
+        (living,) = folder.iterdir()
+        assert living != left
+        with cache_file.new_file(folder / "c.bin", {"c": 10}):
+            assert living.exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["b.bin", "c.bin"]
 
 
 def test_without_room_the_weights_stay_in_memory(folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,12 +175,28 @@ def test_without_room_the_weights_stay_in_memory(folder: Path, model: Path, monk
     assert kept.shared["0.up"].any()
 
 
+def test_a_disk_that_gets_full_on_the_way_is_left_as_it_was(
+    folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program may take the room that there was at the beginning."""
+    write, written = os.pwrite, count()
+
+    def full(handle: int, data: memoryview, offset: int) -> int:
+        if next(written) > 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, data, offset)
+
+    monkeypatch.setattr(cache_file.os, "pwrite", full)
+    kept = load(model)
+    monkeypatch.undo()
+    assert next(written) > 6
+    assert not kept.cached
+    assert kept.shared["0.up"].any()
+    assert not any(path.name.startswith((".partial", "shared", "int8")) for path in folder.rglob("*"))
+
+
 def test_a_write_that_fails_leaves_nothing(folder: Path) -> None:
-    """Neither the file nor a part of it; what a killed process left goes with the next one."""
-    folder.mkdir()
-    old = folder / ".partial-old"
-    old.write_bytes(b"x")
-    os.utime(old, (time.time() - 7200, time.time() - 7200))
+    """Neither the file nor a part of it."""
 
     def fail() -> None:
         with cache_file.new_file(folder / "a.bin", {"a": 10}) as writer:
@@ -115,7 +222,8 @@ def test_sections_come_back_as_they_were_written(folder: Path) -> None:
     with cache_file.new_file(folder / "a.bin", {"one": 5000, "two": 3}) as writer:
         writer("two")(1, np.array([7, 8], dtype=np.uint8))
         writer("one")(4998, np.array([9, 9], dtype=np.uint8))
-    sections = cache_file.open_file(folder / "a.bin")
+    assert cache_file.open_file(folder / "a.bin", {"one": 5000, "two": 4}) is None
+    sections = cache_file.open_file(folder / "a.bin", {"one": 5000, "two": 3})
     assert sections is not None
     assert sections["two"].tolist() == [0, 7, 8]
     assert sections["one"][4997:].tolist() == [0, 9, 9]

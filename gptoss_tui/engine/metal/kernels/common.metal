@@ -25,10 +25,6 @@ inline float4 load4(const device bfloat16_t* at) {
       as_type<float>(words.y & 0xFFFF0000u));
 }
 
-inline float4 shared4(const threadgroup float* at) {
-  return *(const threadgroup float4*)at;
-}
-
 template <typename T>
 inline void load16(const device T* at, thread float4* into) {
   for (int i = 0; i < 4; i++) {
@@ -36,16 +32,18 @@ inline void load16(const device T* at, thread float4* into) {
   }
 }
 
-// x [H] over its root mean square, times scale, rounded to T. All threads take part.
+// x [H] over its root mean square, times scale, rounded to T. All threads take part. The result is made of vectors so that
+// it lies where vectors may.
 template <typename T, int H>
 inline void normed(
     const device float* x,
     const device float* scale,
-    threadgroup float* into,
+    threadgroup float4* vectors,
     threadgroup float* sums,
     uint index,
     uint lane,
     uint simd_index) {
+  threadgroup float* into = (threadgroup float*)vectors;
   float sum = 0.0f;
   for (uint i = index; i < H; i += THREADS) {
     sum += x[i] * x[i];

@@ -1,7 +1,7 @@
 // RMSNorm, the q, k and v projections, and rotary positions of one token.
 // x, scale [H]; weight [(HEADS) * D, H], bias; cosine, sine [D / 2]. Out: query [Q * D], pair [2 * K * D].
 // A simdgroup has PAIRS pairs of rows, half a head apart: those that are turned together.
-SHARED float t[H];
+SHARED float4 t[H / 4];
 SHARED float sums[SIMDS];
 const uint lane = thread_index_in_simdgroup;
 const uint simd_index = simdgroup_index_in_threadgroup;
@@ -22,7 +22,7 @@ for (uint p = 0; p < PAIRS; p++) {
   sum[2 * p + 1] = 0.0f;
 }
 for (uint i = 4 * lane; i < H; i += 4 * LANES) {
-  const float4 values = shared4(t + i);
+  const float4 values = t[i / 4];
   for (uint p = 0; p < PAIRS; p++) {
     sum[2 * p] += dot(values, load4(weight + rows[p] * H + i));
     sum[2 * p + 1] += dot(values, load4(weight + (rows[p] + half_dim) * H + i));

@@ -1,6 +1,6 @@
 // RMSNorm and the scores of all experts. The first threadgroup also writes what the experts get.
 // x, scale [H]; weight float32 [E, H], bias float32 [E]. Out: t [H], scores [E].
-SHARED float wide[H];
+SHARED float4 wide[H / 4];
 SHARED float sums[SIMDS];
 const uint lane = thread_index_in_simdgroup;
 const uint simd_index = simdgroup_index_in_threadgroup;
@@ -8,7 +8,7 @@ const uint index = thread_position_in_threadgroup.x;
 normed<float, H>(x, scale, wide, sums, index, lane, simd_index);
 if (threadgroup_position_in_grid.x == 0) {
   for (uint i = index; i < H; i += THREADS) {
-    t[i] = T(wide[i]);
+    t[i] = T(((threadgroup float*)wide)[i]);
   }
 }
 const uint expert = threadgroup_position_in_grid.x * SIMDS + simd_index;
@@ -17,7 +17,7 @@ if (expert >= E) {
 }
 float sum = 0.0f;
 for (uint i = 4 * lane; i < H; i += 4 * LANES) {
-  sum += dot(shared4(wide + i), load4(weight + expert * H + i));
+  sum += dot(wide[i / 4], load4(weight + expert * H + i));
 }
 sum = simd_sum(sum);
 if (lane == 0) {

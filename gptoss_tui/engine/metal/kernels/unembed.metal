@@ -2,7 +2,7 @@
 // x, scale [H]; weight [V, H]; allowed [V]; key [2]; coldness [1]: one over the temperature, 0 for the arg-max.
 // Out: logits [V]; best, best_id, largest, total [threadgroups].
 // A threadgroup has LOOPS times SIMDS * ROWS rows, so that the norm is a small part of its work.
-SHARED float t[H];
+SHARED float4 t[H / 4];
 SHARED float sums[SIMDS];
 SHARED float scores[SIMDS];
 SHARED uint ids[SIMDS];
@@ -27,7 +27,7 @@ for (uint n = 0; n < LOOPS; n++) {
     sum[r] = 0.0f;
   }
   for (uint i = 4 * lane; i < H; i += 4 * LANES) {
-    const float4 values = shared4(t + i);
+    const float4 values = t[i / 4];
     for (uint r = 0; r < ROWS; r++) {
       sum[r] += dot(values, load4(weight + min(first + r, uint(V - 1)) * H + i));
     }

@@ -411,6 +411,7 @@ class Agent:
 
     def _begin(self, text: str, info: EngineInfo) -> Turn:
         turn_id = f"t{self._history.next_number}"
+        constraints = self._constraints.enforceable(info)
         context = TurnContext(
             engine=self.engine,
             tokenizer=self._tokenizer,
@@ -425,8 +426,8 @@ class Agent:
             emit=lambda event: self._emit(replace(event, turn_id=turn_id)),
             before_step=lambda: self._apply_effort(turn_id),
             compact_at=self._limit(info) * self._compact_at // 100 if self._compact_at else None,
-            constraint=self._constraints.automaton(self._tokenizer, self._registry) if info.masks else None,
-            grounded=self._workspace if self._constraints.grounds_patches else None,
+            constraint=constraints.automaton(self._tokenizer, self._registry),
+            grounded=self._workspace if constraints.grounds_patches else None,
         )
         self._turn = turn = Turn(context, turn_id, text)
         self._recorder.begin(info.model, self._current_date)

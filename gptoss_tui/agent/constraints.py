@@ -11,6 +11,7 @@ from gptoss_tui.agent.automaton import message_automaton
 from gptoss_tui.agent.grounding import UNGROUNDED
 from gptoss_tui.agent.structured import AnswerSchema, schema_grammar
 from gptoss_tui.engine.constraint import Grammar, TokenAutomaton
+from gptoss_tui.engine.types import EngineInfo
 from gptoss_tui.errors import GrammarError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ResponseFormat
 from gptoss_tui.harmony.tokenizer import Tokenizer
@@ -33,6 +34,14 @@ class Constraints:
     answer: AnswerSchema | None = None
     strict: bool = False
     grounded: bool = False
+
+    def enforceable(self, info: EngineInfo) -> Constraints:
+        """What of this the engine can enforce. A server can hold text to a schema at best, and a header to nothing."""
+        if info.masks:
+            return self
+        if not info.schemas:
+            return Constraints(headers=False)
+        return Constraints(headers=False, answer=self.answer, strict=self.strict)
 
     @property
     def format(self) -> ResponseFormat | None:

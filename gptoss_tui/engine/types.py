@@ -15,6 +15,9 @@ from gptoss_tui.engine.dtype import Dense as Dense
 from gptoss_tui.engine.dtype import Dtype as Dtype
 from gptoss_tui.errors import UsageError
 
+RANDOM_PREFIX = "random:"
+"""What a model's name begins with when it is to be made of random numbers, as in `random:gpt-oss-20b`: no path."""
+
 FinishReason = Literal["stop", "length", "context", "cancelled", "paused"]
 """`paused`: a grammar of the constraint waits for another one (`Matcher.waits`)."""
 
@@ -87,8 +90,8 @@ class EngineSpec:
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What is loaded. Sizes in bytes, context in tokens. `kept_prefixes` are digests (`engine.prefix`) of what is kept
-    beside the sequence, the one used last at the end. Without `masks` no constraint can be enforced and no
-    prefix kept: the model is on a server. What a server does not tell is 0.
+    beside the sequence, the one used last at the end. Without `masks` the model is on a server: no prefix is kept,
+    and of constraints only JSON schemas are enforced, where it has `schemas`. What a server does not tell is 0.
     """
 
     model: str
@@ -104,6 +107,7 @@ class EngineInfo:
     cached_tokens: int = 0
     kept_prefixes: tuple[str, ...] = ()
     masks: bool = True
+    schemas: bool = True
 
 
 @dataclass(frozen=True, slots=True)

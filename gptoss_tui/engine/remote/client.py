@@ -57,8 +57,9 @@ class RemoteEngine:
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
         """Continue `token_ids`; waits for the requests before it. See `Engine.generate`."""
         link, served = self._loaded()
-        if params.constraint is not None and params.constraint.grammars:
-            raise EngineError("A model on a server cannot be held to a grammar", hint="use a model on this machine")
+        grammars = params.constraint.grammars if params.constraint is not None else ()
+        if grammars and not (served.schemas and all(grammar.kind == "json_schema" for grammar in grammars)):
+            raise EngineError(f"{served.server} cannot hold a model to this form", hint="use a model on this machine")
         prompt = checked(token_ids, served.context)
         async with self._turnstile:
             generation = Generation(link, served, prompt, params)
@@ -108,6 +109,7 @@ class RemoteEngine:
             weight_bytes=0,
             kv_bytes_per_token=0,
             masks=False,
+            schemas=served.schemas,
         )
 
     async def unload(self) -> None:

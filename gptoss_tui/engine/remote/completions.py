@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ class TokenCompletions:
     def __init__(self, model: str) -> None:
         self._model = model
 
-    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+    def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
         body = common_body(self._model, params, room) | {
             "prompt": prompt,
             "return_token_ids": True,
@@ -40,6 +41,9 @@ class TokenCompletions:
             "stop_token_ids": list(params.stop_token_ids),
             "ignore_eos": not params.stop_token_ids,
         }
+        if schema is not None:
+            form = {"name": "text", "schema": json.loads(schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         if params.top_logprobs:
             body |= {"logprobs": params.top_logprobs, "return_tokens_as_token_ids": True}
         return _TokenExchange(body, params)
@@ -104,7 +108,7 @@ class TextCompletions:
         self._model = model
         self._form = form
 
-    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+    def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
         body = common_body(self._model, params, room) | {
             "prompt": self._form.spell(prompt),
             "skip_special_tokens": False,

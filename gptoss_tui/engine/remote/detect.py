@@ -26,13 +26,17 @@ _OWN = "gptoss-tui"
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model on a server, and how to talk to it. `server` is what people call the program."""
+    """A model on a server, and how to talk to it. `server` is what people call the program.
+
+    `schemas`: it enforces JSON schemas.
+    """
 
     model: str
     server: str
     dialect: Dialect
     context: int
     scores: Scores | None = None
+    schemas: bool = False
 
 
 async def detect(link: Link, form: TextForm, context: int | None) -> Served:
@@ -44,7 +48,8 @@ async def detect(link: Link, form: TextForm, context: int | None) -> Served:
     model, owner = str(entry["id"]), entry.get("owned_by")
     if owner == "llamacpp":
         room = count(_meta(entry).get("n_ctx")) or await _room_of_llamacpp(link)
-        return await _tried(link, form, Served(model, "llama.cpp", LlamaCpp(model, form), _smaller(context, room)))
+        own = Served(model, "llama.cpp", LlamaCpp(model, form), _smaller(context, room), schemas=True)
+        return await _tried(link, form, own)
     if owner != _OWN and await _is_ollama(link):
         return await _ollama(link, form, model, context)
     server = {"vllm": "vLLM", "sglang": "SGLang", _OWN: _OWN}.get(str(owner), "")
@@ -53,7 +58,7 @@ async def detect(link: Link, form: TextForm, context: int | None) -> Served:
         server, room = await _lm_studio(link, model)
     room = _smaller(context, room)
     talk = TokenCompletions(model)
-    exact = Served(model, server or "server", talk, room, talk)
+    exact = Served(model, server or "server", talk, room, talk, schemas=server in ("vLLM", "SGLang"))
     if await _speaks_ids(link, form, exact):
         return exact
     return await _tried(link, form, Served(model, server or "server", TextCompletions(model, form), room))

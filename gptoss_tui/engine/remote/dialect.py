@@ -92,8 +92,11 @@ class Dialect(Protocol):
 
     name: str
 
-    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
-        """Begin a generation of at most `room` tokens."""
+    def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
+        """Begin a generation of at most `room` tokens, which follow the JSON `schema` from the first one on.
+
+        Only a server that is known to enforce schemas is asked for one.
+        """
         ...
 
 

@@ -7,8 +7,9 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.remote.detect import Served
 from gptoss_tui.engine.remote.dialect import Ended, Exchange, Reading
 from gptoss_tui.engine.remote.link import Link, raise_error_in
@@ -67,117 +68,174 @@ class _Cost:
         return Finished(reason, usage)
 
 
-@dataclass(slots=True)
-class Generation:
-    """One generation. The network is read by a task of its own, so that it can be cancelled wherever it waits."""
+class _Arrivals:
+    """What comes of one request. The network is read by a task of its own, so that waiting can be ended at any time."""
 
-    link: Link
-    served: Served
-    prompt: list[int]
-    params: SamplingParams
-    _arrived: asyncio.Queue[Reading | BaseException | None] = field(default_factory=asyncio.Queue)
-    _task: asyncio.Task[None] | None = None
-    _cancelled: bool = False
+    def __init__(self, link: Link, exchange: Exchange) -> None:
+        self._link = link
+        self._exchange = exchange
+        self._queue: asyncio.Queue[Reading | Exception | None] = asyncio.Queue()
+        self._task = asyncio.create_task(self._read(), name="remote generation")
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self._task.done() and self._queue.empty()
+
+    def wake(self) -> None:
+        """End the wait of `next`."""
+        self._queue.put_nowait(None)
+
+    async def next(self) -> list[Reading]:
+        """All that arrived since the last time; empty when it was woken. Raises what went wrong."""
+        waiting = [await self._queue.get()]
+        while not self._queue.empty():
+            waiting.append(self._queue.get_nowait())
+        readings = [one for one in waiting if isinstance(one, Reading)]
+        for error in (one for one in waiting if isinstance(one, Exception)):
+            if not readings:
+                raise error
+            self._queue.put_nowait(error)  # behind the tokens that came before it
+        return readings
+
+    async def close(self) -> None:
+        """End the connection."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _read(self) -> None:
+        ended: Ended | None = None
+        host = self._link.address.host
+        try:
+            async with aclosing(self._link.stream(self._exchange.path, self._exchange.body)) as events:
+                async for event in events:
+                    raise_error_in(event, host)
+                    reading = self._exchange.read(event)
+                    ended = ended or reading.ended
+                    # The end counts behind what was held back, and behind the costs that follow it.
+                    self._queue.put_nowait(replace(reading, ended=None))
+            if ended is None:
+                raise EngineDiedError(
+                    f"{host} ended its answer in the middle",
+                    hint="the conversation is kept; ask again, or look at the server",
+                )
+            self._queue.put_nowait(Reading(self._exchange.finish(ended == "stop"), ended))
+        except Exception as error:
+            self._queue.put_nowait(error)
+
+
+class Generation:
+    """One generation. Where text has to follow a JSON schema, the server is asked anew: it enforces a schema from the
+    first token of an answer, and a thought and a header come before that.
+    """
+
+    def __init__(self, link: Link, served: Served, prompt: list[int], params: SamplingParams) -> None:
+        self._link = link
+        self._served = served
+        self._prompt = prompt
+        self._params = params
+        self._space = served.context - len(prompt)
+        self._room = min(params.max_tokens or self._space, self._space)
+        self._walk = Walk(params.constraint) if params.constraint is not None else None
+        self._cost = _Cost(len(prompt), time.perf_counter())
+        self._said: list[int] = []
+        self._ended: FinishReason | None = None
+        self._arrivals: _Arrivals | None = None
+        self._cancelled = False
 
     def cancel(self) -> None:
         """End the connection, wherever the generation is. Idempotent."""
         self._cancelled = True
-        self._arrived.put_nowait(None)
+        if self._arrivals is not None:
+            self._arrivals.wake()
 
     async def run(self) -> AsyncGenerator[GenerationEvent, None]:
         """The events, up to `Finished`. Raises EngineError, EngineDiedError."""
-        space = self.served.context - len(self.prompt)
-        room = min(self.params.max_tokens or space, space)
-        exchange = self.served.dialect.open(self.prompt, self.params, room)
-        cost = _Cost(len(self.prompt), time.perf_counter())
-        yield PrefillProgress(len(self.prompt), 0, 0)
-        self._task = asyncio.create_task(self._read(exchange), name="remote generation")
-        ended: FinishReason | None = None
-        try:
-            while ended is None:
-                readings = await self._next()
-                for event in _before_tokens(readings, cost):
+        yield PrefillProgress(len(self._prompt), 0, 0)
+        while self._ended is None:
+            left = self._room - self._cost.generated
+            exchange = self._served.dialect.open([*self._prompt, *self._said], self._params, left, self._schema)
+            self._arrivals = _Arrivals(self._link, exchange)
+            try:
+                async for event in self._ask(self._arrivals):
                     yield event
-                tokens, ended = self._take(readings, room - cost.generated)
-                cost.generated += len(tokens)
-                if tokens:
-                    yield TokenBatch(tokens)
-            if ended in ("stop", "length"):
-                await self._hear_costs(cost)
-        finally:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-        if ended == "length" and room == space:
-            ended = "context"
-        yield cost.finish(ended)
+            finally:
+                await self._arrivals.close()
+        if self._ended == "length" and self._room == self._space:
+            self._ended = "context"
+        yield self._cost.finish(self._ended)
 
-    async def _read(self, exchange: Exchange) -> None:
-        """Put what comes into the queue, and None behind it."""
-        ended: Ended | None = None
+    async def _ask(self, arrivals: _Arrivals) -> AsyncGenerator[GenerationEvent, None]:
+        """One request: up to the end, or to where a schema begins to count."""
+        schema = self._schema
+        while self._ended is None and self._schema == schema:
+            readings = await self._next(arrivals)
+            for event in self._before_tokens(readings):
+                yield event
+            tokens = self._take(readings, schema)
+            if tokens:
+                yield TokenBatch(tokens)
+        if self._ended in ("stop", "length"):
+            # What a generation cost is told behind its last token. The answer is whole, so nothing here is an error.
+            with contextlib.suppress(TimeoutError, EngineError):
+                async with asyncio.timeout(COSTS_SECONDS):
+                    while not arrivals.over:
+                        self._before_tokens(await arrivals.next())
+
+    async def _next(self, arrivals: _Arrivals) -> list[Reading]:
         try:
-            async with aclosing(self.link.stream(exchange.path, exchange.body)) as events:
-                async for event in events:
-                    raise_error_in(event, self.link.address.host)
-                    reading = exchange.read(event)
-                    ended = ended or reading.ended
-                    # The end counts behind what was held back, and behind the costs that follow it.
-                    self._arrived.put_nowait(replace(reading, ended=None))
-            if ended is None:
-                raise EngineDiedError(
-                    f"{self.link.address.host} ended its answer in the middle",
-                    hint="the conversation is kept; ask again, or look at the server",
-                )
-            self._arrived.put_nowait(Reading(exchange.finish(ended == "stop"), ended))
-        except Exception as error:
-            self._arrived.put_nowait(error)
+            return [] if self._cancelled else await arrivals.next()
+        except EngineError:
+            if self._cancelled:
+                return []
+            raise
 
-    async def _next(self) -> list[Reading]:
-        """All that arrived since the last time, at least one. Raises what went wrong."""
-        waiting = [await self._arrived.get()]
-        while not self._arrived.empty():
-            waiting.append(self._arrived.get_nowait())
-        readings: list[Reading] = []
-        for one in waiting:
-            if isinstance(one, Reading):
-                readings.append(one)
-            elif isinstance(one, BaseException) and not self._cancelled:
-                if readings:
-                    self._arrived.put_nowait(one)  # behind the tokens that came before it
-                    break
-                raise one
-        return readings
+    @property
+    def _schema(self) -> str | None:
+        """The JSON schema that the next tokens have to follow."""
+        grammar = self._walk.grammar if self._walk is not None else None
+        return None if grammar is None else grammar.text
 
-    async def _hear_costs(self, cost: _Cost) -> None:
-        """What a generation cost is told behind its last token. The answer is whole, so nothing here is an error."""
-        with contextlib.suppress(TimeoutError, EngineError):
-            async with asyncio.timeout(COSTS_SECONDS):
-                while not self._task_is_over():
-                    _before_tokens(await self._next(), cost)
-
-    def _task_is_over(self) -> bool:
-        return self._task is None or (self._task.done() and self._arrived.empty())
-
-    def _take(self, readings: list[Reading], left: int) -> tuple[tuple[Token, ...], FinishReason | None]:
-        """The tokens that count, and whether they are the last."""
+    def _take(self, readings: list[Reading], schema: str | None) -> tuple[Token, ...]:
+        """The tokens that count; notes why they are the last, if they are."""
         tokens: list[Token] = []
         for token in (token for reading in readings for token in reading.tokens):
-            tokens.append(token)
-            if token.id in self.params.stop_token_ids:
-                return tuple(tokens), "stop"
-            if len(tokens) == left:
-                return tuple(tokens), "length"
+            tokens.append(self._follow(token))
+            self._said.append(tokens[-1].id)
+            self._cost.generated += 1
+            if tokens[-1].id in self._params.stop_token_ids:
+                self._ended = "stop"
+            elif self._cost.generated == self._room:
+                self._ended = "length"
+            if self._ended is not None or self._schema != schema:
+                return tuple(tokens)
         if self._cancelled:
-            return tuple(tokens), "cancelled"
-        return tuple(tokens), readings[-1].ended if readings else None
+            self._ended = "cancelled"
+        elif readings:
+            self._ended = readings[-1].ended
+        return tuple(tokens)
 
+    def _follow(self, token: Token) -> Token:
+        """The token as the constraint has it: a server that enforces a schema ends the arguments of a call with
+        whatever ends its texts.
+        """
+        if self._walk is None:
+            return token
+        state = self._walk.state
+        if self._schema is not None and state is not None and token.id in self._params.stop_token_ids:
+            ends = [stop for stop in self._params.stop_token_ids if stop in state.following]
+            token = replace(token, id=ends[0]) if len(ends) == 1 else token
+        self._walk.advance(token.id)
+        return token
 
-def _before_tokens(readings: list[Reading], cost: _Cost) -> list[PrefillProgress]:
-    """How far the prompt is, as these tell it; all of it is read when the first token comes."""
-    events = [reading.progress for reading in readings if reading.progress is not None]
-    for reading in readings:
-        if reading.cached is not None:
-            cost.cached = min(reading.cached, cost.prompt)
-    if cost.first_at is None and any(reading.tokens for reading in readings):
-        cost.first_at = time.perf_counter()
-        events.append(PrefillProgress(cost.prompt, cost.prompt, cost.cached))
-    return events
+    def _before_tokens(self, readings: list[Reading]) -> list[PrefillProgress]:
+        """How far the prompt is, as these tell it; all of it is read when the first token comes."""
+        cost = self._cost
+        events = [one.progress for one in readings if one.progress is not None and cost.first_at is None]
+        for reading in readings:
+            if reading.cached is not None:
+                cost.cached = min(reading.cached, cost.prompt)
+        if cost.first_at is None and any(reading.tokens for reading in readings):
+            cost.first_at = time.perf_counter()
+            events.append(PrefillProgress(cost.prompt, cost.prompt, cost.cached))
+        return events

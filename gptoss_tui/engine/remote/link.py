@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -147,7 +148,7 @@ class Link:
             finally:
                 reply.close()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            why = error.strerror if isinstance(error, aiohttp.ClientConnectorError) else "it does not answer"
+            why = _reason(error) if isinstance(error, aiohttp.ClientConnectorError) else "it does not answer"
             raise EngineDiedError(
                 f"{self.address.host} cannot be reached: {to_terminal_line(str(why))}",
                 hint="start the server, or check the address",
@@ -182,6 +183,11 @@ class Link:
         after = reply.headers.get("Retry-After", "")
         wait = min(float(after), MAX_WAIT) if after.isdecimal() else 0.0
         return Refused(f"{host} answers {path} with {status}: {words}", hint=hint, status=status, wait=wait)
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    number = error.os_error.errno
+    return os.strerror(number) if number is not None and number > 0 else str(error.os_error.strerror)
 
 
 def words_of(body: bytes) -> str:

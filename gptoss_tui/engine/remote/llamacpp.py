@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ class LlamaCpp:
         self._model = model
         self._form = form
 
-    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+    def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
         # Its own defaults filter (top-k 40, min-p 0.05) and its order is another one: all is said.
         body: dict[str, Any] = {
             "model": self._model,
@@ -50,6 +51,8 @@ class LlamaCpp:
             "ignore_eos": not params.stop_token_ids,
             "logit_bias": [[token, bias] for token, bias in params.logit_bias.items()],
         }
+        if schema is not None:
+            body["json_schema"] = json.loads(schema)
         if params.top_logprobs:
             body["n_probs"] = params.top_logprobs
         return _Exchange(body, self._form)

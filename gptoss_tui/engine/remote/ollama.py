@@ -28,7 +28,7 @@ class OllamaRaw:
         self._form = form
         self._context = context
 
-    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+    def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
         body = {
             "model": self._model,
             "prompt": self._form.spell(prompt),
@@ -52,7 +52,7 @@ class OllamaParsed:
         self._form = form
         self._context = context
 
-    def open(self, prompt: list[int], params: SamplingParams, room: int) -> Exchange:
+    def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
         opened = self._form.open_header(prompt)
         if opened is None:
             raise EngineError("Ollama cannot go on in the middle of a message", hint="the answer so far is kept")

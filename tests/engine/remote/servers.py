@@ -66,6 +66,7 @@ class FakeServer:
     """One server. The fields are its faults; `requests` what it was asked to generate."""
 
     script: list[int] = field(default_factory=lambda: list(ANSWER))
+    structured: list[int] = field(default_factory=list)  # what the model says when it has to follow a schema
     models: list[dict[str, Any]] = field(default_factory=list)
     pieces: int = 0  # cut what is sent into pieces of so many bytes
     comments: bool = False
@@ -161,7 +162,7 @@ class VLLM(FakeServer):
         if not body.get("stream"):
             return web.json_response(self.scored(body))
         events = []
-        script = self.script[: body["max_tokens"]]
+        script = (self.structured if "response_format" in body else self.script)[: body["max_tokens"]]
         for number, token in enumerate(script):
             last = number == len(script) - 1
             finish = None if not last else "stop" if token in STOP_TOKENS else "length"
@@ -215,7 +216,7 @@ class LlamaCpp(FakeServer):
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        script = self.script[: body["n_predict"]]
+        script = (self.structured if "json_schema" in body else self.script)[: body["n_predict"]]
         total = len(body["prompt"])
         progress = {"total": total, "cache": 4, "processed": total, "time_ms": 1}
         events = [

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from gptoss_tui.agent.engines import open_engine
-from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState
+from gptoss_tui.engine.constraint import Grammar, GrammarKind, TokenAutomaton, TokenState
 from gptoss_tui.engine.remote import link
 from gptoss_tui.engine.types import EngineSpec, GenerationEvent, SamplingParams, TokenBatch
 from gptoss_tui.errors import ContextOverflowError, EngineDiedError, EngineError, ModelNotFoundError
@@ -146,11 +146,12 @@ async def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
             await generated(engine)
 
 
-async def test_a_grammar_is_refused_because_nothing_would_enforce_it() -> None:
-    grammar = TokenAutomaton((TokenState({}, text=True, grammar=0),), grammars=(Grammar("json_schema", "{}"),))
-    async with connected(server := VLLM()) as engine:
-        with pytest.raises(EngineError, match="cannot be held to a grammar"):
-            await generated(engine, constraint=grammar)
+@pytest.mark.parametrize(("server", "kind"), [(VLLM(), "regex"), (Ollama(), "json_schema")])
+async def test_a_form_that_nothing_would_enforce_is_refused(server: FakeServer, kind: GrammarKind) -> None:
+    automaton = TokenAutomaton((TokenState({}, text=True, grammar=0),), grammars=(Grammar(kind, "{}"),))
+    async with connected(server) as engine:
+        with pytest.raises(EngineError, match="cannot hold a model to this form"):
+            await generated(engine, constraint=automaton)
     assert server.tries == 0
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
+from gptoss_tui.agent.automaton import message_automaton
+from gptoss_tui.agent.structured import schema_grammar
+from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.types import Finished, PrefillProgress
 from gptoss_tui.errors import EngineError
-from gptoss_tui.harmony.tokenizer import RETURN
+from gptoss_tui.harmony.tokenizer import CHANNEL, MESSAGE, RETURN
 from tests.engine.remote.servers import (
     ANSWER,
     CALLING,
@@ -168,3 +172,49 @@ async def test_a_generation_ends_once() -> None:
         tokens, finished, events = await generated(engine)
     assert [token.id for token in tokens] == ANSWER
     assert [event for event in events if isinstance(event, Finished)] == [finished]
+
+
+SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
+JSON = TOKENIZER.encode('{"path": "a.py"}')
+
+
+def schema_in(request: dict[str, Any]) -> object:
+    form = request.get("response_format")
+    return form["json_schema"]["schema"] if form else request.get("json_schema")
+
+
+@pytest.mark.parametrize("kind", [VLLM, LlamaCpp])
+async def test_a_schema_counts_from_the_answer_on(kind: type[FakeServer]) -> None:
+    """Servers enforce a schema from the first token on: it is asked for when the thought and the header are written."""
+    automaton = message_automaton(TOKENIZER, (), answer=schema_grammar(SCHEMA))
+    server = kind(structured=[*JSON, RETURN])
+    async with connected(server) as engine:
+        tokens, finished, _ = await generated(engine, constraint=automaton)
+    begun = ANSWER[: len(ANSWER) - ANSWER[::-1].index(MESSAGE)]
+    assert [token.id for token in tokens] == [*begun, *JSON, RETURN]
+    assert (finished.reason, finished.usage.generated_tokens) == ("stop", len(tokens))
+    assert [schema_in(request) for request in server.requests] == [None, SCHEMA]
+    assert server.requests[1]["prompt"] == [*PROMPT, *begun]
+
+
+async def test_a_schema_counts_at_once_behind_the_header() -> None:
+    automaton = message_automaton(TOKENIZER, (), answer=schema_grammar(SCHEMA))
+    walk = Walk(automaton)
+    header = [CHANNEL, *TOKENIZER.encode("final"), MESSAGE]
+    for token in header:
+        walk.advance(token)
+    async with connected(server := VLLM(structured=[*JSON, RETURN])) as engine:
+        tokens, _, _ = await generated(engine, [*PROMPT, *header], constraint=walk.rest)
+    assert [token.id for token in tokens] == [*JSON, RETURN]
+    assert [schema_in(request) for request in server.requests] == [SCHEMA]
+
+
+async def test_arguments_that_follow_a_schema_end_as_calls_do() -> None:
+    """A server ends what follows a schema with its end of text."""
+    automaton = message_automaton(
+        TOKENIZER, ("functions.read_file",), arguments={"functions.read_file": schema_grammar(SCHEMA)}
+    )
+    async with connected(server := VLLM(script=CALLING, structured=[*JSON, RETURN])) as engine:
+        tokens, _, _ = await generated(engine, constraint=automaton)
+    assert messages([token.id for token in tokens]) == messages(CALLING)
+    assert len(server.requests) == 2

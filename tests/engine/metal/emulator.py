@@ -89,6 +89,30 @@ extern "C" __attribute__((visibility("default"))) int run(void** given, int acro
 """
 
 
+def complaints(kernel: Kernel, inputs: Sequence[mx.array], launch: Launch) -> list[str]:
+    """What clang says against the types of a kernel, with the address spaces that MLX gives to its arrays."""
+    from clang import cindex
+
+    def parameter(name: str, array: mx.array) -> str:
+        # MLX hands over small arrays in another address space.
+        return f"const {'constant' if array.size < 8 else 'device'} {_TYPES[array.dtype]}* {name}"
+
+    parameters = [parameter(name, array) for name, array in zip(kernel.inputs, inputs, strict=True)]
+    parameters += [f"device {_TYPES[t]}* {name}" for name, t in zip(kernel.outputs, launch.dtypes, strict=True)]
+    parameters += [f"uint {name}" for name in ("thread_index_in_simdgroup", "simdgroup_index_in_threadgroup")]
+    parameters += [f"uint3 {name}" for name in ("thread_position_in_threadgroup", "threadgroup_position_in_grid")]
+    values = "".join(
+        f"enum {{ {name} = {value} }};\n" if isinstance(value, int) else f"typedef {_TYPES[value]} {name};\n"
+        for name, value in launch.template
+    )
+    prelude = Path(__file__).with_name("opencl.h").read_text()
+    source = f"{prelude}{kernel.header}__kernel void checked({', '.join(parameters)}) {{\n{values}{kernel.source}\n}}\n"
+    arguments = ["-x", "clcpp", "-cl-std=clc++2021", "-I/headers"]
+    files = [("/kernel.clcpp", source), ("/headers/opencl-c-base.h", "")]
+    unit = cindex.Index.create().parse("/kernel.clcpp", args=arguments, unsaved_files=files)
+    return [found.spelling for found in unit.diagnostics if found.severity >= cindex.Diagnostic.Error]
+
+
 def _bytes(array: mx.array) -> npt.NDArray[np.uint8]:
     flat = mx.contiguous(array).flatten()
     return np.array(flat.view(mx.uint8) if array.dtype != mx.bool_ else flat.astype(mx.uint8))

@@ -1,7 +1,7 @@
 """The Metal kernels' sources, run as C++ on threads of an emulated GPU, compute what MLX's operations do.
 
-What this shows: the sources compile, their indexing, masks, barriers and arithmetic are right, no array is left. What
-it does not: that Apple's compiler takes them, that the address spaces are right, and how fast they are.
+What this shows: the sources compile as C++, indexing, masks, barriers and arithmetic are right, no array is left, and
+clang agrees with the address spaces. What it does not: that Apple's compiler takes them, and how fast they are.
 """
 
 from __future__ import annotations
@@ -158,3 +158,27 @@ def test_a_missing_barrier_is_found(load: Callable[[Dtype], Transformer], emulat
     model = load("float32")
     assert not is_right("router", Fused(model, launch), Twins(model), model)
     assert is_right("router", Fused(model, emulator), Twins(model), model)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_address_spaces_are_right(dtype: Dtype, load: Callable[[Dtype], Transformer]) -> None:
+    """As clang sees them in OpenCL's C++, which has the same ones; and it does see one that is wrong."""
+    mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
+    pytest.importorskip("clang.cindex", reason="libclang is not installed")
+    from gptoss_tui.engine.metal.selftest import _results
+    from gptoss_tui.engine.metal.steps import NAMES, Fused
+    from tests.engine.metal.emulator import complaints
+
+    found: dict[str, list[str]] = {}
+
+    def launch(kernel: Any, inputs: Sequence[Any], how: Any) -> list[Any]:
+        found[kernel.name] = complaints(kernel, inputs, how)
+        wrong = replace(kernel, source=kernel.source.replace("uint lane =", "device uint* lane = &"))
+        if wrong.source != kernel.source:
+            assert complaints(wrong, inputs, how)
+        return [mx.zeros(shape, dtype=kind) for shape, kind in zip(how.shapes, how.dtypes, strict=True)]
+
+    model = load(dtype)
+    for name in NAMES:
+        list(_results(name, Fused(model, launch), model))
+    assert found == {name: [] for name in (*NAMES[:-1], "unembed", "draw")}

@@ -23,7 +23,7 @@ from gptoss_tui.agent.commands import (
 )
 from gptoss_tui.agent.compaction import Compactor
 from gptoss_tui.agent.constraints import Constraints
-from gptoss_tui.agent.context import context_report, tokens_to_read_again
+from gptoss_tui.agent.context import context_report, is_longer, tokens_to_read_again
 from gptoss_tui.agent.events import (
     ApprovalResolved,
     EffortChanged,
@@ -144,6 +144,11 @@ class Agent:
         self._busy = True
         try:
             info = await self._loaded()
+            if await asyncio.to_thread(is_longer, text, self._tokenizer, self._limit(info)):
+                raise UsageError(
+                    f"The message is longer than the context of {self._limit(info):,} tokens; it was not sent",
+                    hint="cut it, or put it into a file and name that: the model reads what it needs",
+                )
             await self._registry.ready()
             notices = await self._checkpoints.recover()
             self._events = asyncio.Queue()

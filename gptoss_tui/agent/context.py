@@ -13,6 +13,8 @@ from gptoss_tui.harmony.messages import Message
 from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
 
+_PIECE = 65_536
+
 
 def context_report(
     tokenizer: Tokenizer, history: History, cached_ids: Sequence[int], limit: int | None
@@ -61,3 +63,13 @@ def _part(message: Message) -> str:
     if message.recipient is not None:
         return "calls"
     return "reasoning" if message.channel == "analysis" else "answers"
+
+
+def is_longer(text: str, tokenizer: Tokenizer, limit: int) -> bool:
+    """Whether `text` alone has more than `limit` tokens. No more of it is read than that takes."""
+    count = 0
+    for start in range(0, len(text), _PIECE) if len(text.encode()) > limit else ():  # a token has one byte or more
+        count += len(tokenizer.encode(text[start : start + _PIECE]))
+        if count > limit:
+            return True
+    return False

@@ -276,6 +276,15 @@ async def test_closing_during_a_turn_keeps_its_last_events(tmp_path: Path) -> No
     assert agent.session_path is None
 
 
+async def test_a_message_that_no_context_holds_is_refused_and_the_conversation_goes_on(tmp_path: Path) -> None:
+    agent = make_agent(make_engine(ANSWER, context=8192), tmp_path)
+    with pytest.raises(UsageError, match="longer than the context of 8,192 tokens; it was not sent"):
+        await run_turn(agent, "many words " * 10_000)
+    assert agent.turns() == ()
+    assert types(await run_turn(agent, " " * 9000 + "hi"))[-1] == "turn_finished"
+    assert len(agent.turns()) == 1
+
+
 async def test_an_empty_message_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         await run_turn(make_agent(make_engine(), tmp_path), " \n")

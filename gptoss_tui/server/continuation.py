@@ -17,7 +17,8 @@ from gptoss_tui.server.stops import StopFilter
 from gptoss_tui.server.turn import Stats
 
 _NEVER = -9999.0
-"""JSON has no infinity: what cannot be is as good as never."""
+"""JSON has no infinity: what cannot be is as good as never. Nor has it NaN, which is what a remote model does not tell:
+the first argument of `max` beats it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,13 @@ class LogprobTable:
         """What is said of the next tokens."""
         return {
             "tokens": [self._name(token.id) for token in tokens],
-            "token_logprobs": [None if one.logprob is None else max(one.logprob, _NEVER) for one in tokens],
+            "token_logprobs": [None if one.logprob is None else max(_NEVER, one.logprob) for one in tokens],
             "top_logprobs": [None if one.top is None else self._alternatives(one.top) for one in tokens],
             "text_offset": [self._speller.add(token.id)[1] for token in tokens],
         }
 
     def _alternatives(self, top: Sequence[tuple[int, float]]) -> dict[str, float]:
-        return {self._name(token_id): max(logprob, _NEVER) for token_id, logprob in top}
+        return {self._name(token_id): max(_NEVER, logprob) for token_id, logprob in top}
 
     def _name(self, token_id: int) -> str:
         return self._tokenizer.decode([token_id])

@@ -50,9 +50,10 @@ async def detect(link: Link, form: TextForm, context: int | None) -> Served:
         room = count(_meta(entry).get("n_ctx")) or await _room_of_llamacpp(link)
         own = Served(model, "llama.cpp", LlamaCpp(model, form), _smaller(context, room), schemas=True)
         return await _tried(link, form, own)
-    if owner != _OWN and await _is_ollama(link):
-        return await _ollama(link, form, model, context)
+    # SGLang and our own server answer Ollama's routes as well.
     server = {"vllm": "vLLM", "sglang": "SGLang", _OWN: _OWN}.get(str(owner), "")
+    if not server and await _is_ollama(link):
+        return await _ollama(link, form, model, context)
     room = next(filter(None, (count(entry.get(name)) for name in ("max_model_len", "context_length"))), None)
     if room is None and not server:
         server, room = await _lm_studio(link, model)

@@ -144,10 +144,11 @@ def describe_token(token: Token, tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def _one(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
-    # JSON has no infinity: what cannot be is as good as never.
+    # JSON has no infinity: what cannot be is as good as never. Nor has it NaN, what a remote model does not tell: the
+    # first argument of `max` beats it.
     text = tokenizer.decode([token_id])
     data = tokenizer.token_bytes(token_id) or text.encode()
-    return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(data)}
+    return {"token": text, "logprob": max(-9999.0, logprob), "bytes": list(data)}
 
 
 def usage_of(every: Sequence[Stats]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from typing import Any
 import pytest
 
 from gptoss_tui import __version__, cli
+from gptoss_tui.engine import probe
 from gptoss_tui.engine.native.library import available as native_available
+from gptoss_tui.engine.probe import run_probe
 from gptoss_tui.errors import VocabularyError
 
 
@@ -38,6 +42,17 @@ def examine(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str
     result = json.loads(capsys.readouterr().out)
     assert result["ok"] == (code == 0)
     return code, {check["name"]: check for check in result["checks"]}
+
+
+@pytest.fixture(scope="module")
+def torch_here() -> Callable[[], dict[str, Any]]:
+    """What torch says of this machine, asked for once: each time imports torch in a process of its own."""
+    return functools.cache(probe.run_probe)
+
+
+@pytest.fixture(autouse=True)
+def same_machine(torch_here: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "run_probe", torch_here)
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +123,7 @@ def test_a_damaged_vocabulary_is_a_problem(capsys: pytest.CaptureFixture[str], m
 def test_a_torch_that_cannot_be_imported_is_a_problem(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(probe, "run_probe", run_probe)
     (tmp_path / "torch.py").write_text("raise ImportError('libtorch.so: not found')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     code, checks = examine(capsys)

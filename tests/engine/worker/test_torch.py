@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from gptoss_tui.engine.checkpoint import random_checkpoint
 from gptoss_tui.engine.types import EngineSpec, Finished, SamplingParams, TokenBatch
@@ -14,6 +15,8 @@ from gptoss_tui.engine.worker.client import EngineClient
 from gptoss_tui.errors import CheckpointError, ContextOverflowError, EngineError, MemoryPlanError
 from gptoss_tui.settings import Settings
 from tests.engine.shapes import TINY
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=8)
 
@@ -25,8 +28,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(checkpoint: Path) -> AsyncIterator[EngineClient]:
+    """An engine for all tests that leave it as it was."""
     client = EngineClient(EngineSpec(checkpoint, dtype="float32", threads=1))
     async for progress in client.load():
         assert 0 <= progress.fraction <= 1

@@ -16,7 +16,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         help="name of a model, directory of a checkpoint, or server: http://HOST:PORT/v1#NAME (default: nano)",
     )
     group.add_argument(
-        "--backend", metavar="NAME", help="auto, native, torch (any CPU) or triton (NVIDIA GPU) (default: auto)"
+        "--backend",
+        metavar="NAME",
+        help="auto, metal (Apple silicon), native, torch (any CPU) or triton (NVIDIA GPU) (default: auto)",
     )
     group.add_argument("--dtype", choices=("bfloat16", "float32"), help="dtype of the maths (default: bfloat16)")
     group.add_argument(

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from gptoss_tui.engine.remote.address import BACKEND, parse_address, take_key
 from gptoss_tui.engine.remote.detect import Served, detect
-from gptoss_tui.engine.remote.dialect import TextForm
+from gptoss_tui.engine.remote.dialect import TextForm, unreadable
 from gptoss_tui.engine.remote.generation import Generation, checked
 from gptoss_tui.engine.remote.link import FIRST_SECONDS, Link
 from gptoss_tui.engine.types import (
@@ -20,6 +20,7 @@ from gptoss_tui.engine.types import (
     ScoredPosition,
 )
 from gptoss_tui.errors import EngineDiedError, EngineError
+from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
 
@@ -85,7 +86,11 @@ class RemoteEngine:
             )
         path, body = served.scores.score_body(ids, top)
         async with self._turnstile:
-            return served.scores.read_scores(await link.post(path, body, FIRST_SECONDS), ids, top)
+            reply = await link.post(path, body, FIRST_SECONDS)
+        try:
+            return served.scores.read_scores(reply, ids, top)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise unreadable() from error
 
     async def cancel(self) -> None:
         """Stop the running generation by ending its connection; those that wait behind it stay."""
@@ -98,7 +103,7 @@ class RemoteEngine:
         if served is None:
             return None
         return EngineInfo(
-            model=served.model,
+            model=to_terminal_line(served.model),
             backend=BACKEND,
             device=f"{served.server} at {self.address.host}",
             dtype="",

@@ -15,6 +15,7 @@ from gptoss_tui.engine.remote.dialect import (
     count,
     number,
     plain_tokens,
+    ranked,
 )
 from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
 from gptoss_tui.errors import EngineError
@@ -71,8 +72,7 @@ class TokenCompletions:
         scored = []
         for following, entry in zip(token_ids[1:], told[1:], strict=True):
             known = {checked_token(int(key)): number(_logprob(value)) for key, value in (entry or {}).items()}
-            ranked = sorted(known.items(), key=lambda pair: -pair[1])[:top]
-            scored.append(ScoredPosition(following, known.get(following), tuple(ranked)))
+            scored.append(ScoredPosition(following, known.get(following), ranked(known.items())[:top]))
         _, alternatives = _logprobs(choice, 1)
         return [*scored, ScoredPosition(None, None, alternatives[0][:top])]
 
@@ -185,7 +185,7 @@ def _logprobs(choice: Mapping[str, Any], length: int) -> tuple[list[float], list
 def _alternatives(entry: Any) -> tuple[tuple[int, float], ...]:
     if not isinstance(entry, dict) or not all(key.startswith(_ID) for key in entry):
         return ()
-    return tuple((checked_token(int(key.removeprefix(_ID))), number(value)) for key, value in entry.items())
+    return ranked((checked_token(int(key.removeprefix(_ID))), number(value)) for key, value in entry.items())
 
 
 def _logprob(value: Any) -> Any:

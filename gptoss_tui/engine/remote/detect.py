@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gptoss_tui.engine.remote.completions import TextCompletions, TokenCompletions
-from gptoss_tui.engine.remote.dialect import Dialect, Scores, TextForm, count
+from gptoss_tui.engine.remote.dialect import Dialect, Scores, TextForm, count, read_event
 from gptoss_tui.engine.remote.link import Link, Refused, raise_error_in
 from gptoss_tui.engine.remote.llamacpp import LlamaCpp
 from gptoss_tui.engine.remote.ollama import OllamaParsed, OllamaRaw
@@ -76,7 +76,8 @@ def _smaller(asked: int | None, room: int | None) -> int:
 
 def _choose(listed: Any, link: Link) -> Mapping[str, Any]:
     """The entry of the model that the address names, or of the only one that it can be."""
-    entries = [one for one in listed if isinstance(one, dict) and isinstance(one.get("id"), str)] if listed else []
+    every = listed if isinstance(listed, list) else []
+    entries = [one for one in every if isinstance(one, dict) and isinstance(one.get("id"), str)]
     asked = link.address.model
     if asked:
         found = [one for one in entries if one["id"] in (asked, f"{asked}:latest")]
@@ -189,7 +190,7 @@ async def _sample(link: Link, form: TextForm, dialect: Dialect) -> list[int]:
     async with aclosing(link.stream(exchange.path, exchange.body)) as events:
         async for event in events:
             raise_error_in(event, link.address.host)
-            sampled += [token.id for token in exchange.read(event).tokens]
+            sampled += [token.id for token in read_event(exchange, event).tokens]
     return sampled + [token.id for token in exchange.finish(stopped=False)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -14,6 +15,8 @@ UNKNOWN = float("nan")
 """The log-probability of a token of which the server told none."""
 
 Ended = Literal["stop", "length"]
+
+_WRONG_SHAPE = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
 
 
 class TextReader(Protocol):
@@ -112,6 +115,19 @@ class Scores(Protocol):
         ...
 
 
+def read_event(exchange: Exchange, event: Mapping[str, Any]) -> Reading:
+    """As `Exchange.read`, also for what nobody thought of. Raises EngineError."""
+    try:
+        return exchange.read(event)
+    except _WRONG_SHAPE as error:
+        raise unreadable() from error
+
+
+def unreadable() -> EngineError:
+    """The error for a reply of another shape than the server's kind has."""
+    return EngineError("The server's reply cannot be read: it has another shape than it should")
+
+
 def plain_tokens(token_ids: Iterable[int]) -> tuple[Token, ...]:
     """Tokens of which nothing else is known."""
     return tuple(Token(token, UNKNOWN) for token in token_ids)
@@ -126,7 +142,14 @@ def checked_token(value: Any) -> int:
 
 def number(value: Any) -> float:
     """A log-probability of a server's, or that it is unknown."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else UNKNOWN
+    told = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if told else UNKNOWN
+
+
+def ranked(pairs: Iterable[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    """Alternatives, the likeliest first, without those of which nothing is known."""
+    known = (pair for pair in pairs if not math.isnan(pair[1]))
+    return tuple(sorted(known, key=lambda pair: -pair[1]))
 
 
 def count(value: Any) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.remote.detect import Served
-from gptoss_tui.engine.remote.dialect import Ended, Exchange, Reading
+from gptoss_tui.engine.remote.dialect import Ended, Exchange, Reading, read_event
 from gptoss_tui.engine.remote.link import Link, raise_error_in
 from gptoss_tui.engine.types import (
     Finished,
@@ -110,7 +110,7 @@ class _Arrivals:
             async with aclosing(self._link.stream(self._exchange.path, self._exchange.body)) as events:
                 async for event in events:
                     raise_error_in(event, host)
-                    reading = self._exchange.read(event)
+                    reading = read_event(self._exchange, event)
                     ended = ended or reading.ended
                     # The end counts behind what was held back, and behind the costs that follow it.
                     self._queue.put_nowait(replace(reading, ended=None))
@@ -142,6 +142,7 @@ class Generation:
         self._ended: FinishReason | None = None
         self._arrivals: _Arrivals | None = None
         self._cancelled = False
+        self._requests = 0
 
     def cancel(self) -> None:
         """End the connection, wherever the generation is. Idempotent."""
@@ -155,6 +156,7 @@ class Generation:
         while self._ended is None:
             left = self._room - self._cost.generated
             exchange = self._served.dialect.open([*self._prompt, *self._said], self._params, left, self._schema)
+            self._requests += 1
             self._arrivals = _Arrivals(self._link, exchange)
             try:
                 async for event in self._ask(self._arrivals):
@@ -233,7 +235,7 @@ class Generation:
         cost = self._cost
         events = [one.progress for one in readings if one.progress is not None and cost.first_at is None]
         for reading in readings:
-            if reading.cached is not None:
+            if reading.cached is not None and self._requests == 1:
                 cost.cached = min(reading.cached, cost.prompt)
         if cost.first_at is None and any(reading.tokens for reading in readings):
             cost.first_at = time.perf_counter()

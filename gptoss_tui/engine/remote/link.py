@@ -26,7 +26,7 @@ ANSWER_SECONDS = 30.0
 FIRST_SECONDS = 900.0
 """A server may have to load its model and to read a long prompt on a slow machine. Whoever waits can cancel."""
 
-SILENCE_SECONDS = 180.0
+SILENCE_SECONDS = 300.0
 """Between two tokens."""
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -49,6 +49,10 @@ class Refused(EngineError):
         super().__init__(message, hint=hint)
         self.status = status
         self.wait = wait
+
+
+class Silent(EngineDiedError):
+    """The server said nothing for too long. Asking again would take as long."""
 
 
 class Link:
@@ -91,8 +95,8 @@ class Link:
                         begun = True
                         yield event
                 return
-            except EngineDiedError:
-                if begun or not left:
+            except EngineDiedError as died:
+                if begun or not left or isinstance(died, Silent):
                     raise
                 wait = 0.0
             except Refused as refused:
@@ -167,7 +171,7 @@ class Link:
         except TimeoutError as error:
             if not limit.expired():
                 raise  # that of making the connection
-            raise EngineDiedError(
+            raise Silent(
                 f"{self.address.host} said nothing for {seconds:.0f} seconds", hint=f"{_KEPT}; look at the server"
             ) from error
 

@@ -15,6 +15,7 @@ from gptoss_tui.engine.remote.dialect import (
     count,
     number,
     plain_tokens,
+    ranked,
 )
 from gptoss_tui.engine.types import PrefillProgress, SamplingParams, Token
 
@@ -103,5 +104,5 @@ def _with_logprobs(token: int, entry: Any) -> Token:
         return Token(token, number(None))
     top = entry.get("top_logprobs")
     pairs = [one for one in top if isinstance(one, dict)] if isinstance(top, list) else []
-    alternatives = tuple((checked_token(one.get("id")), number(one.get("logprob"))) for one in pairs)
+    alternatives = ranked((checked_token(one.get("id")), number(one.get("logprob"))) for one in pairs)
     return Token(token, number(entry.get("logprob")), alternatives)

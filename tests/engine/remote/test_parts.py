@@ -4,19 +4,43 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gptoss_tui.engine.remote.address import KEY_VARIABLE, Address, parse_address, remote_name
+from gptoss_tui.engine.remote.completions import TextCompletions, TokenCompletions
+from gptoss_tui.engine.remote.dialect import Dialect, read_event
 from gptoss_tui.engine.remote.events import MAX_EVENT, EventDecoder
+from gptoss_tui.engine.remote.llamacpp import LlamaCpp
+from gptoss_tui.engine.remote.ollama import OllamaParsed, OllamaRaw
+from gptoss_tui.engine.types import SamplingParams
 from gptoss_tui.errors import EngineError, UsageError
+from gptoss_tui.harmony.spelling import Spelling
+from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.settings import Settings
+from gptoss_tui.vocabulary import VOCAB_SIZE
 
+SPELLING = Spelling(load_tokenizer())
+DIALECTS: list[Dialect] = [
+    TokenCompletions("m"),
+    TextCompletions("m", SPELLING),
+    LlamaCpp("m", SPELLING),
+    OllamaRaw("m", SPELLING, 99),
+    OllamaParsed("m", SPELLING, 99),
+]
+NAMES = """\
+choices text token_ids finish_reason stop_reason matched_stop logprobs token_logprobs top_logprobs usage
+prompt_tokens_details cached_tokens content tokens stop stop_type tokens_predicted prompt_progress total cache processed
+timings cache_n completion_probabilities id logprob response thinking tool_calls function name arguments done done_reason
+token_id:5 token_id:x"""
+FIELDS = st.sampled_from(NAMES.split())
 EVENTS = [{"text": "🦙 naïve"}, {"n": 1, "deep": {"data: ": "\n\n"}}, {"last": True}]
 
 
@@ -122,3 +146,24 @@ def test_nothing_without_an_end_is_kept() -> None:
         list(EventDecoder().feed(b"x" * (MAX_EVENT + 1)))
     with pytest.raises(EngineError, match="without an end"):
         list(EventDecoder().feed((b"data: " + b"x" * (MAX_EVENT // 4) + b"\n") * 5))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS | st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(FIELDS, json_values, max_size=6), st.sampled_from(DIALECTS))
+def test_no_event_is_more_than_an_error(event: dict[str, Any], dialect: Dialect) -> None:
+    """A server may send anything: what is read is tokens of the vocabulary, or the error says what is wrong."""
+    exchange = dialect.open(SPELLING.greeting(), SamplingParams(top_logprobs=1), 5)
+    try:
+        reading = read_event(exchange, event)
+    except EngineError:
+        return
+    for token in (*reading.tokens, *exchange.finish(stopped=True)):
+        assert 0 <= token.id < VOCAB_SIZE
+        assert not math.isinf(token.logprob)
+        assert all(math.isfinite(logprob) for _, logprob in token.top)

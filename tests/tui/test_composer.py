@@ -12,6 +12,7 @@ from textual.events import Click, Key, Paste
 from textual.pilot import Pilot
 
 from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.errors import UsageError
 from gptoss_tui.tui.app import GptOssApp
 from gptoss_tui.tui.widgets import composer as composer_module
 from gptoss_tui.tui.widgets.choices import ChoiceList
@@ -502,6 +503,22 @@ async def test_a_message_that_comes_back_has_its_notes_and_no_attachments(worksp
         await pilot.press("up")
         await until(pilot, lambda: composer(app).text == "see @README.md ")
         assert "goes with the next message" in screen(app)
+
+
+async def test_a_large_message_comes_back_as_chips() -> None:
+    app, agent = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        agent.refusal = UsageError("The message is too long")
+        large = "a line of text\n" * 100_000
+        app.post_message(Paste(large))
+        await pilot.press(*" end", "enter")
+        await until(pilot, lambda: "The message is too long" in conversation(app))
+        draft = composer(app)
+        await until(pilot, lambda: draft.text == "[paste 1: 100,001 lines] end")
+        assert draft.expanded == f"{large} end"
+        draft.set_draft("word " * 5000)
+        assert draft.text == "[paste 2: 25,000 characters]"
 
 
 async def test_the_cursor_of_an_untouched_composer_rests(monkeypatch: pytest.MonkeyPatch) -> None:

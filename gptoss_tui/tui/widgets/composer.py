@@ -24,6 +24,8 @@ PLACEHOLDER = "Ask something, or say what to change"
 GROWTH = 0.4
 """How much of the screen a long draft may take; beyond that it scrolls."""
 MIN_ROWS = 5
+LARGE_DRAFT = 20_000
+"""Characters that an editor of many lines still takes without a pause."""
 BLINKS = 20
 """Half seconds until the cursor of an untouched composer stops blinking, and nothing runs any more."""
 _ELSEWHERE = ("ctrl+c", "super+c", "ctrl+d")
@@ -128,9 +130,14 @@ class Composer(TextArea):
         return self.chips.expand(self.text)
 
     def set_draft(self, text: str) -> None:
-        """Replace the draft and put the cursor at its end. The text is made safe here. Can be undone."""
+        """Replace the draft and put the cursor at its end. The text is made safe here. Can be undone.
+
+        A message that comes back spelled out has its chips again, and is one itself where it is large.
+        """
         self.history.checkpoint()
-        safe = to_terminal_text(text)
+        safe = self.chips.refold(to_terminal_text(text), self.chips.pasted)
+        if len(safe) > LARGE_DRAFT:
+            safe = self.chips.fold(safe)
         self.replace(safe, (0, 0), self.document.end, maintain_selection_offset=False)
         self.move_cursor(self.document.end)
         if self.listener is not None:

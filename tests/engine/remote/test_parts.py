@@ -38,8 +38,8 @@ DIALECTS: list[Dialect] = [
 NAMES = """\
 choices text token_ids finish_reason stop_reason matched_stop logprobs token_logprobs top_logprobs usage
 prompt_tokens_details cached_tokens content tokens stop stop_type tokens_predicted prompt_progress total cache processed
-timings cache_n completion_probabilities id logprob response thinking tool_calls function name arguments done done_reason
-token_id:5 token_id:x"""
+timings cache_n completion_probabilities id logprob response thinking tool_calls function name arguments done
+done_reason token_id:5 token_id:x"""
 FIELDS = st.sampled_from(NAMES.split())
 EVENTS = [{"text": "🦙 naïve"}, {"n": 1, "deep": {"data: ": "\n\n"}}, {"last": True}]
 

@@ -126,7 +126,7 @@ def _result(agent: Agent, outcome: _Outcome) -> CallToolResult:
         "answer": text,
         "complete": finished.reason == "done" and not finished.incomplete,
         "citations": [_citation(citation) for citation in (cited.citations if cited else ()) if citation.number],
-        "files": list(turns[-1].files) if turns else [],
+        "files": [to_terminal_line(path) for path in turns[-1].files] if turns else [],
         "session": agent.session_id or "",
     }
     return CallToolResult(

@@ -22,6 +22,7 @@ from mcp.types import (
 from gptoss_tui import __version__
 from gptoss_tui.mcp_server.catalog import Group, instructions, offered
 from gptoss_tui.mcp_server.host import Host
+from gptoss_tui.mcp_server.lines import Lines
 from gptoss_tui.mcp_server.session import HostSession
 from gptoss_tui.sanitize import to_terminal_line
 
@@ -127,37 +128,3 @@ async def serve_stdio(
             await server.run(reading, writing, server.create_initialization_options(NotificationOptions()))
     finally:
         await sessions.close()
-
-
-class Lines:
-    """Two byte streams as the text file that the SDK reads and writes: unlike one, it can be cancelled."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    def __aiter__(self) -> Lines:
-        return self
-
-    async def __anext__(self) -> str:
-        """The next line. One that is too long for the reader is an empty one, which is no message."""
-        try:
-            line = await self._reader.readline()
-        except ValueError:
-            return "\n"
-        except OSError:
-            line = b""
-        if not line:
-            raise StopAsyncIteration
-        return line.decode(errors="replace")
-
-    async def write(self, text: str) -> None:
-        """Write, and wait for a host that reads slowly. One that is gone ends the reading too."""
-        try:
-            self._writer.write(text.encode())
-            await self._writer.drain()
-        except OSError:
-            self._reader.feed_eof()
-
-    async def flush(self) -> None:
-        """Nothing is kept back."""

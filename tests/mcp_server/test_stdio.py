@@ -82,6 +82,29 @@ async def test_nothing_that_arrives_ends_the_server(work: Path, data: bytes) -> 
         assert len((await host.answer_to(2))["result"]["tools"]) == 6
 
 
+@pytest.mark.parametrize(
+    ("data", "number", "code"),
+    [
+        (b"this is no JSON", None, -32700),
+        (b"[" * 3000, None, -32700),
+        (b"[1, 2]", None, -32600),
+        (b'"' + b"x" * 100_000 + b'"', None, -32600),
+        (b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": 3}', 7, -32600),
+        (b'{"jsonrpc": "2.0", "id": "a", "method": 5}', "a", -32600),
+        (b'{"jsonrpc": "2.0", "id": 8, "method": "tools/call", "params": {"name": "\\ud83d"}}', 8, -32600),
+        (b'{"jsonrpc": "2.0", "id": 9, "error": "no error"}', None, -32600),
+    ],
+)
+async def test_what_is_no_message_is_answered(work: Path, data: bytes, number: object, code: int) -> None:
+    """Who sent it waits for an answer: half of an emoji in an argument is enough."""
+    async with line(make_engine(), work) as (host, _):
+        await host.write(data)
+        answer = json.loads(await host.reader.readuntil(b"\n"))
+        assert (answer["id"], answer["error"]["code"]) == (number, code)
+        await host.send(id=2, method="tools/list")
+        assert len((await host.answer_to(2))["result"]["tools"]) == 6
+
+
 async def test_a_host_that_dies_ends_its_call(work: Path) -> None:
     hung = asyncio.Event()
     engine = make_engine(ANSWER, hang_after=6, on_hang=hung.set)

@@ -99,6 +99,21 @@ def _metal() -> Iterator[Check]:
         yield Check("metal", "note", f"MLX {version} reaches no GPU: models run on the CPU", "a virtual Mac has none")
     else:
         yield Check("metal", "ok", f"MLX {version}")
+        yield _fused_kernels()
+
+
+def _fused_kernels() -> Check:
+    """Which of the Metal engine's kernels compute right on this GPU."""
+    from gptoss_tui.engine.metal.probe import run_probe
+
+    found = run_probe()
+    hint = "MLX's operations take their place, which are slower: please report this chip and the version of macOS"
+    if isinstance(found, str):
+        return Check("fused", "note", f"the kernels could not be tried: {found}", hint)
+    wrong = [name for name, right in found.items() if not right]
+    if wrong:
+        return Check("fused", "note", f"kernels that are not used: {', '.join(wrong)}", hint)
+    return Check("fused", "ok", f"kernels: {', '.join(found)}")
 
 
 def _kernels() -> Iterator[Check]:

@@ -16,6 +16,7 @@ from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.metal import apple, device
 from gptoss_tui.engine.metal.apple import AppleChip, parse_chip
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
+from gptoss_tui.engine.metal.probe import run_probe
 from gptoss_tui.engine.types import EngineSpec
 from gptoss_tui.errors import EngineError, MemoryPlanError
 from tests.engine.shapes import TINY
@@ -131,6 +132,7 @@ def test_doctor_describes_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     """And says what of the engine is missing."""
     monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
     monkeypatch.setattr(apple, "read_chip", lambda: parse_chip(SYSCTL, IOREG))
+    monkeypatch.setattr("gptoss_tui.engine.metal.probe.run_probe", lambda: "gone")
     for version, usable, status, detail in (
         (None, False, "note", "not installed"),
         ("0.32.4", False, "note", "no GPU"),
@@ -138,11 +140,32 @@ def test_doctor_describes_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(device, "mlx_version", lambda version=version: version)
         monkeypatch.setattr(device, "is_usable", lambda usable=usable: usable)
-        chip, metal = doctor._metal()
+        chip, metal, *fused = doctor._metal()
         assert "64 GiB of unified memory, 48.0 GiB for the GPU" in chip.detail
         assert (metal.status, detail in metal.detail) == (status, True)
+        assert [(check.status, check.detail) for check in fused] == [
+            ("note", "the kernels could not be tried: gone")
+        ] * usable
     monkeypatch.setattr(device, "is_apple_silicon", lambda: False)
     assert list(doctor._metal()) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "status"), [({"qkv": True, "head": True}, "ok"), ({"qkv": True, "head": False}, "note")]
+)
+def test_doctor_names_the_kernels(found: dict[str, bool], status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, or those that are not used."""
+    monkeypatch.setattr("gptoss_tui.engine.metal.probe.run_probe", lambda: found)
+    check = doctor._fused_kernels()
+    assert (check.status, "head" in check.detail, "qkv" in check.detail) == (status, True, status == "ok")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="here the kernels can be tried")
+def test_a_probe_that_fails_says_why() -> None:
+    """In the words of its process."""
+    found = run_probe()
+    assert isinstance(found, str)
+    assert "Apple silicon" in found
 
 
 def test_a_report_names_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:

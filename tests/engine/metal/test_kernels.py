@@ -18,6 +18,7 @@ from gptoss_tui.engine.torch.backend import TorchBackend
 from gptoss_tui.engine.types import Dtype, SamplingParams, Token
 from gptoss_tui.errors import UsageError
 from tests.conformance.runs import float32_model
+from tests.engine.metal.conftest import SHAPES
 
 if TYPE_CHECKING:
     from gptoss_tui.engine.metal.model import Transformer
@@ -143,6 +144,15 @@ def test_kernels_that_the_device_refuses_are_not_used(
     monkeypatch.setenv(KERNELS_VARIABLE, "qkv,warp")
     with pytest.raises(UsageError, match="warp"):
         choose_steps(model, launch)
+
+
+def test_the_probe_tries_them_without_a_checkpoint(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On random weights; as `doctor` does on a Mac."""
+    from gptoss_tui.engine.metal.probe import kernels
+    from gptoss_tui.engine.metal.steps import NAMES
+
+    monkeypatch.setattr("gptoss_tui.engine.metal.selftest._draws_right", lambda *given: True)
+    assert kernels(emulator, SHAPES["small"]) == dict.fromkeys(NAMES, True)
 
 
 def test_a_missing_barrier_is_found(load: Callable[[Dtype], Transformer], emulator: Emulator) -> None:

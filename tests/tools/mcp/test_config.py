@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.typescript import to_typescript
-from gptoss_tui.tools.mcp.config import load_servers, servers_path
-from gptoss_tui.tools.mcp.listing import MAX_TOOLS, namespace_name, offered_tools
+from gptoss_tui.tools.mcp.config import ServerConfig, load_servers, servers_path
+from gptoss_tui.tools.mcp.listing import MAX_TOOLS, Listing, Offer, namespace_name, offered_tools
 from gptoss_tui.tools.mcp.tools import mcp_servers
 
 SECRET = "ghp_0123456789"
@@ -140,3 +140,12 @@ def test_listings_are_bounded() -> None:
     assert len(offered) == MAX_TOOLS
     assert len(offered[0].declaration.description) == 1024
     assert len(json.dumps(offered[0].declaration.parameters)) < 2000
+
+
+def test_a_server_without_resources_has_no_tools_for_them() -> None:
+    (server,) = mcp_servers((ServerConfig("box", command="box"),))
+    server.connection.listing = Listing(offered_tools([("read_resource", "mine", None)]))
+    assert [tool.name for tool in server.tools] == ["box.read_resource"]
+    server.connection.listing = Listing(server.connection.listing.tools, (Offer("a://b", "c"),))
+    names = [tool.name for tool in server.tools]
+    assert names == ["box.read_resource", "box.list_resources", "box.read_resource_2"]

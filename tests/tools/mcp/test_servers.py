@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from gptoss_tui.agent.prompt import build_preamble
 from gptoss_tui.errors import ToolError
@@ -19,9 +20,10 @@ from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.tools.base import ToolResult
 from gptoss_tui.tools.mcp.config import ServerConfig
 from gptoss_tui.tools.mcp.content import MAX_TEXT
-from gptoss_tui.tools.mcp.listing import Listing, Offer, offered_tools
 from gptoss_tui.tools.mcp.tools import McpServer, mcp_servers
 from gptoss_tui.tools.registry import ToolRegistry
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROGRAM = Path(__file__).with_name("server.py")
 
@@ -52,9 +54,9 @@ async def call(
     return await prepared.run((said if said is not None else []).append)
 
 
-@pytest.fixture(params=["stdio", "http"])
-async def registry(request: pytest.FixtureRequest) -> AsyncIterator[ToolRegistry]:
-    """The server over one transport and the other."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["stdio", "http"])
+async def tool_box(request: pytest.FixtureRequest) -> AsyncIterator[tuple[ToolRegistry, McpServer]]:
+    """The server over one transport and the other, for all tests that leave it as it was."""
     process = None
     config = stdio()
     if request.param == "http":
@@ -72,11 +74,16 @@ async def registry(request: pytest.FixtureRequest) -> AsyncIterator[ToolRegistry
         config = ServerConfig("tool box", url=f"http://127.0.0.1:{port}/mcp", headers={"X-Test": "yes"})
     found, servers = await started(config)
     assert servers[0].connection.state == "ready", servers[0].source
-    yield found
+    yield found, servers[0]
     await ended(*servers)
     if process is not None:
         process.terminate()
         await process.wait()
+
+
+@pytest.fixture
+def registry(tool_box: tuple[ToolRegistry, McpServer]) -> ToolRegistry:
+    return tool_box[0]
 
 
 async def test_tools_are_called(registry: ToolRegistry) -> None:
@@ -111,16 +118,14 @@ async def test_what_is_listed(registry: ToolRegistry) -> None:
     assert len(special) == 3 * text.count("<|message|>"), "a description opens no message"
 
 
-async def test_resources_and_prompts_are_listed() -> None:
-    _, servers = await started(stdio())
-    listing = servers[0].connection.listing
+async def test_resources_and_prompts_are_listed(tool_box: tuple[ToolRegistry, McpServer]) -> None:
+    listing = tool_box[1].connection.listing
     assert [(offer.name, offer.description, offer.pattern) for offer in listing.resources] == [
         ("notes://today", "Notes of today", False),
         ("notes://picture", "A picture.", False),
         ("notes://{day}/{part}", "Notes of a day", True),
     ]
     assert [(offer.name, offer.description) for offer in listing.prompts] == [("review", "Review some code.")]
-    await ended(*servers)
 
 
 async def test_the_model_lists_and_reads_resources(registry: ToolRegistry) -> None:
@@ -154,17 +159,7 @@ async def test_a_person_is_given_the_text_of_a_prompt(registry: ToolRegistry) ->
     assert registry.prompts == (offer,)
 
 
-def test_a_server_without_resources_has_no_tools_for_them() -> None:
-    (server,) = mcp_servers((stdio(),))
-    server.connection.listing = Listing(offered_tools([("read_resource", "mine", None)]))
-    assert [tool.name for tool in server.tools] == ["tool_box.read_resource"]
-    server.connection.listing = Listing(server.connection.listing.tools, (Offer("a://b", "c"),))
-    names = [tool.name for tool in server.tools]
-    assert names == ["tool_box.read_resource", "tool_box.list_resources", "tool_box.read_resource_2"]
-
-
-async def test_the_effect_names_server_tool_and_arguments() -> None:
-    registry, servers = await started(stdio())
+async def test_the_effect_names_server_tool_and_arguments(registry: ToolRegistry) -> None:
     tool = registry.find("tool_box.odd_name_with_signs")
     assert tool is not None
     call = await tool.prepare('{"b": 1, "a": "ü"}')
@@ -178,7 +173,6 @@ async def test_the_effect_names_server_tool_and_arguments() -> None:
     for wrong in ("[1]", "{", "7"):
         with pytest.raises(ToolError, match="JSON"):
             await tool.prepare(wrong)
-    await ended(*servers)
 
 
 async def test_servers_see_only_what_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,8 +250,7 @@ async def test_lines_that_are_no_messages_are_passed_over() -> None:
     await ended(*servers)
 
 
-async def test_cancelling_a_call_leaves_the_server() -> None:
-    registry, servers = await started(stdio())
+async def test_cancelling_a_call_leaves_the_server(registry: ToolRegistry) -> None:
     running = asyncio.Event()
     tool = registry.find("tool_box.slow")
     assert tool is not None
@@ -268,4 +261,3 @@ async def test_cancelling_a_call_leaves_the_server() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await call(registry, "tool_box.add", a=1)).text == "2"
-    await ended(*servers)

@@ -17,6 +17,7 @@ import numpy as np
 
 from gptoss_tui.engine.checkpoint.tensors import tensor_table
 from gptoss_tui.engine.config import GPT_OSS_20B, ModelConfig
+from gptoss_tui.errors import EngineError
 
 if TYPE_CHECKING:
     import mlx.core as mx
@@ -88,11 +89,15 @@ def _random_weights(config: ModelConfig) -> Callable[[str], Raw]:
 
 
 def main() -> None:
-    """Print the findings."""
+    """Print the findings. Where there is no GPU, what is missing is on stderr."""
     from gptoss_tui.engine.metal.device import prepare
+
+    try:
+        prepare()
+    except EngineError as error:
+        raise SystemExit(error.message) from None
     from gptoss_tui.engine.metal.kernels.source import launch_metal
 
-    prepare()
     print(json.dumps(kernels(launch_metal)))
 
 

@@ -14,8 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import GptOssConfig, GptOssForCausalLM
-from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from gptoss_tui.engine.config import Layout
 from tests.conformance.runs import float32_model, run_chunks
@@ -62,6 +60,10 @@ def _assert_same_logits(got: Tensor, expected: Tensor) -> None:
 
 def _transformers_model(directory: Path) -> torch.nn.Module:
     """Its own names, its own unpacking of MXFP4, our config.json with all that it says."""
+    # Three seconds to import, which only the process that runs this pays.
+    from transformers import GptOssConfig, GptOssForCausalLM
+    from transformers.integrations.mxfp4 import convert_moe_packed_tensors
+
     values = json.loads((directory / "config.json").read_text())
     del values["quantization_config"]  # the experts are unpacked here, and no kernels are looked for
     model = GptOssForCausalLM._from_config(GptOssConfig.from_dict(values), attn_implementation="eager").float().eval()

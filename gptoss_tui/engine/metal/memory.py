@@ -15,7 +15,7 @@ GROWTH = 4096
 SCORE_ROWS = 64
 """Positions whose logits are in memory at once while scoring."""
 
-CACHE_LIMIT = 512_000_000
+CACHE_LIMIT = 256_000_000
 """Bytes of freed buffers that MLX may keep for later."""
 
 _RUNTIME_BYTES = 300_000_000

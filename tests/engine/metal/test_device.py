@@ -168,6 +168,12 @@ def test_a_probe_that_fails_says_why() -> None:
     assert "Apple silicon" in found
 
 
+@pytest.mark.skipif(sys.platform != "darwin", reason="there is no Metal here")
+def test_the_kernels_are_right_on_this_gpu() -> None:
+    """All of them, or this chip is news."""
+    assert run_probe() == dict.fromkeys(("qkv", "output", "router", "gate_up", "down", "head"), True)
+
+
 def test_a_report_names_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a Mac, and nothing elsewhere."""
     monkeypatch.setattr(apple, "read_chip", lambda: parse_chip(SYSCTL, IOREG))

@@ -58,7 +58,8 @@ def message_of(blocks: Sequence[Block], root: Path, room: int = MAX_CHARS) -> st
                 )
             case _:
                 raise UsageError("The models read text only, no pictures and no sound")
-    return join_message("".join(typed), attached)
+    message = join_message("".join(typed), attached)
+    return message.encode(errors="replace").decode()  # half of a surrogate pair is a "?"
 
 
 def _embedded(resource: TextResourceContents, root: Path, room: int) -> str:
@@ -72,7 +73,7 @@ def _embedded(resource: TextResourceContents, root: Path, room: int) -> str:
 
 def _mention(uri: str, name: str, root: Path) -> str:
     """How a resource is named in the text: `@src/app.py`, or its title and address when it is no file."""
-    if urlsplit(uri).scheme != "file":
+    if _file_of(uri) is None:
         return to_terminal_line(uri if name == uri else f"{name} ({uri})")
     path = _name(uri, root)
     return f'@"{path}"' if any(char.isspace() for char in path) else f"@{path}"
@@ -80,9 +81,18 @@ def _mention(uri: str, name: str, root: Path) -> str:
 
 def _name(uri: str, root: Path) -> str:
     """A file as its path, below the workspace where it is, with the lines that the address names; else the address."""
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
+    path = _file_of(uri)
+    if path is None:
         return to_terminal_line(uri)
-    path = Path(os.path.realpath(unquote(parts.path)))
     shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-    return to_terminal_line(shown + (f"#{parts.fragment}" if parts.fragment else ""))
+    fragment = urlsplit(uri).fragment
+    return to_terminal_line(shown + (f"#{fragment}" if fragment else ""))
+
+
+def _file_of(uri: str) -> Path | None:
+    """The file that an address names; None for other addresses, and for what is none."""
+    try:
+        parts = urlsplit(uri)
+        return Path(os.path.realpath(unquote(parts.path))) if parts.scheme == "file" else None
+    except ValueError:
+        return None

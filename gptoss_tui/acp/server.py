@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +65,7 @@ McpServers = Sequence[HttpMcpServer | SseMcpServer | AcpMcpServer | McpServerStd
 
 _PAGE: Final = 50
 _NOT_FOUND: Final = -32002
+_ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
 
 
 class AcpServer:
@@ -239,7 +242,7 @@ class AcpServer:
     def _session(self, session_id: str) -> AcpSession:
         session = self._sessions.get(session_id)
         if session is None:
-            raise _not_found(UsageError(f"There is no session {session_id!r}", hint="load it or begin one"))
+            raise _not_found(UsageError(f"There is no session {session_id[:80]!r}", hint="load it or begin one"))
         return session
 
     async def _open(
@@ -253,9 +256,7 @@ class AcpServer:
         """A session in `cwd` with nothing said yet. Raises UsageError, or ModelNotFoundError."""
         if additional:
             raise UsageError("A session has one folder; additional directories are not supported")
-        if not Path(cwd).is_absolute():
-            raise UsageError("cwd is no absolute path")
-        settings = replace(self._settings, workspace=Path(cwd))
+        settings = replace(self._settings, workspace=_folder(cwd))
         configs = _server_configs(servers or (), cwd)
 
         def build(chosen: Settings) -> tuple[Agent, EngineSeat]:
@@ -312,15 +313,25 @@ def _errors() -> Iterator[None]:
         raise as_request_error(error) from error
 
 
+def _folder(cwd: str) -> Path:
+    """The folder that a client names. Raises UsageError for what can be the name of none."""
+    try:
+        if Path(cwd).is_absolute() and b"\0" not in os.fsencode(cwd):
+            return Path(cwd)
+    except UnicodeEncodeError:
+        pass
+    raise UsageError("cwd is no absolute path")
+
+
 def _saved(cwd: str | None) -> tuple[SessionSummary, ...]:
-    """The saved conversations of a folder, or all."""
-    return list_sessions(SessionStore().directory, Path(cwd).resolve() if cwd else None)
+    """The saved conversations of a folder, or all. Raises UsageError."""
+    return list_sessions(SessionStore().directory, _folder(cwd).resolve() if cwd else None)
 
 
 def _whole(session_id: str) -> str:
     """The id, which other fronts may cut short and a client may not. Raises UsageError."""
-    if not (SessionStore().directory / f"{Path(session_id).name}.jsonl").is_file():
-        raise UsageError(f"There is no session {session_id!r}")
+    if _ID.fullmatch(session_id) is None or not (SessionStore().directory / f"{session_id}.jsonl").is_file():
+        raise UsageError(f"There is no session {session_id[:80]!r}")
     return session_id
 
 

@@ -49,6 +49,20 @@ def test_what_is_too_large_is_not_attached(tmp_path: Path) -> None:
     assert "100 characters, too large to attach" in message_of([block], tmp_path, 50)
 
 
+@pytest.mark.parametrize(
+    "uri", ["file:///a%00b", "file:///a\0b", "file://[bad", "file:///\ud800", "://", "", "[", "x" * 9000]
+)
+def test_an_address_that_is_none_is_shown_as_it_is(tmp_path: Path, uri: str) -> None:
+    blocks = [
+        text_block("see \ud83d "),
+        resource_link_block("it", uri),
+        resource_block(embedded_text_resource(uri, "t")),
+    ]
+    message = message_of(blocks, tmp_path)
+    assert message.startswith("see ? it (")
+    assert message.encode()
+
+
 def test_a_file_elsewhere_keeps_its_path_and_pictures_are_refused(tmp_path: Path) -> None:
     assert message_of([resource_link_block("hosts", "file:///etc/hosts")], tmp_path) == "@/etc/hosts"
     with pytest.raises(UsageError):

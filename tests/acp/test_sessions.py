@@ -85,7 +85,7 @@ async def test_a_copy_of_a_session(work: Path) -> None:
 
 async def test_sessions_that_cannot_be(work: Path) -> None:
     async with editor(make_engine(ANSWER), work) as one:
-        for cwd in ("relative", str(work / "nowhere")):
+        for cwd in ("relative", str(work / "nowhere"), f"{work}\0", f"{work}/\ud800"):
             with pytest.raises(RequestError) as error:
                 await one.call.new_session(cwd=cwd, mcp_servers=[])
             assert error.value.code == -32602
@@ -95,12 +95,14 @@ async def test_sessions_that_cannot_be(work: Path) -> None:
             await one.call.load_session(cwd=str(work), session_id="20260101-000000-abcdef", mcp_servers=[])
         assert error.value.code == -32002, "clients begin another session then"
         await one.say(await one.session(work), "hello")
-        for name in ("last", "2", "", "../../etc/passwd"):
+        for name in ("last", "2", "", "../../etc/passwd", "a" * 5000, "\0", "\ud800"):
             for ask in (one.call.load_session, one.call.fork_session, one.call.resume_session):
                 with pytest.raises(RequestError, match="no session"):
                     await ask(cwd=str(work), session_id=name, mcp_servers=[])
         with pytest.raises(RequestError, match="cursor"):
             await one.call.list_sessions(cursor="x")
+        with pytest.raises(RequestError, match="cwd"):
+            await one.call.list_sessions(cwd="/\0")
         with pytest.raises(RequestError):
             await one.call.authenticate(method_id="any")
         await one.call.cancel(session_id="no such session")

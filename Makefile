@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# How many tests run at a time; each may start a process that holds a small model.
-JOBS ?= 2
+# How many tests run at a time: more than there are cores, for many wait for a terminal or a disk. Each may start a
+# process that holds a small model.
+JOBS ?= 3
 NATIVE := gptoss_tui/engine/native
 
 .DELETE_ON_ERROR:
@@ -13,7 +14,7 @@ run: $(VENV)/.native
 	@$(BIN)/gptoss-tui
 
 test: $(VENV)/.test $(VENV)/.native sandbox
-	@$(BIN)/pytest -rs --numprocesses $(JOBS) --dist loadscope
+	@$(BIN)/pytest -rs --numprocesses $(JOBS) --dist loadscope --no-loadscope-reorder
 
 # The python tool is tested in a real sandbox. Who may install one gets it; where there is none, those tests are
 # skipped, and pytest's summary says so.

@@ -32,6 +32,8 @@ from tests.agent.transcripts import TOOLS, one_token_wrong, transcripts
 from tests.harmony.test_parser import MALFORMED
 from tests.harmony.wire import wire
 
+pytestmark = pytest.mark.slow
+
 _MORE = int(os.environ.get("GPTOSS_TUI_FUZZ", "1000"))
 _PIECES = 10
 _CATALOGUE = transcripts(load_tokenizer())

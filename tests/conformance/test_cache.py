@@ -14,6 +14,8 @@ from gptoss_tui.engine.torch.model import Transformer
 from tests.conformance.runs import float32_model, new_cache, run_chunks
 from tests.conformance.shapes import SHAPES
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-4
 """Sums are taken in another order; nothing else may differ."""
 

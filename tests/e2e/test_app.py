@@ -12,6 +12,8 @@ from gptoss_tui.tui.widgets.grace import GRACE_SECONDS
 from tests.e2e.conftest import OpenApp
 from tests.e2e.terminal import ENTER, QUIT, Terminal
 
+pytestmark = pytest.mark.slow
+
 CREATE = "create hello.py that prints hello"
 ANSWERED = re.compile(r"✓ ok[^─]*hello\.py[^─]*\n +───", re.DOTALL)
 """The tool's result, an answer that names the file, and the line that ends a turn."""

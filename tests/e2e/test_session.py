@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gptoss_tui.tui.widgets.grace import GRACE_SECONDS
 from tests.e2e.conftest import OpenApp
 from tests.e2e.terminal import ENTER
 from tests.e2e.test_app import allow, quit_and_look_behind, send
+
+pytestmark = pytest.mark.slow
 
 ESCAPE, TAB, SHIFT_TAB, MORE_EFFORT = "\x1b", "\t", "\x1b[Z", "\x1b."
 CREATE = "create notes.txt with milk"

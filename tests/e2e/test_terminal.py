@@ -8,11 +8,14 @@ from pathlib import Path
 from threading import Event
 
 import psutil
+import pytest
 
 from gptoss_tui.tui.theme import DARK, LIGHT
 from tests.e2e.conftest import OpenApp
 from tests.e2e.test_app import CREATE, quit_and_look_behind, send
 from tests.engine.hub import Hub, serve
+
+pytestmark = pytest.mark.slow
 
 
 def all_events(environment: dict[str, str]) -> list[dict[str, object]]:

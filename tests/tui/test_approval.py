@@ -27,6 +27,8 @@ from tests.tui.approval_app import ApprovalApp, Clock, seen
 
 SMALL, WIDE, NARROW = (80, 24), (140, 40), (40, 16)
 
+pytestmark = pytest.mark.slow
+
 
 def plain_edit(digest: str = "d", path: str = "a.py") -> Effect:
     diff = f"--- a/{path}\n+++ b/{path}\n@@ -1,1 +1,1 @@\n-a\n+b\n"

@@ -9,6 +9,8 @@ import pytest
 from tests.tui.scripted_agent import Clock, ScriptedEngine, make_app
 from tests.tui.states import PAGE, SMALL, STATES, THEMES, State, session, still, welcome
 
+pytestmark = pytest.mark.slow
+
 CASES = [(state, size, theme) for state in STATES for size in state.sizes for theme in THEMES]
 
 

@@ -20,6 +20,8 @@ from tests.undo import crash
 from tests.undo.steps import killed_at, watch, without_second_names
 from tests.undo.victim import REFUSED, act, recover
 
+pytestmark = pytest.mark.slow
+
 RAM = Path("/dev/shm")
 
 

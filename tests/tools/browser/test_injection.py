@@ -28,6 +28,8 @@ from tests.agent.helpers import make_engine, run_turn
 from tests.tools.browser.engines import NoSearch
 from tests.tools.net.servers import Canary, Site, serve_canary, serve_site
 
+pytestmark = pytest.mark.slow
+
 SECRET = "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY and 30 more characters of the workspace"
 
 WORDINGS = (

@@ -27,6 +27,8 @@ from gptoss_tui.tools.python.sandbox import Limits, SandboxError
 from tests.sandboxes import missing
 from tests.tools.python.conftest import ignore
 
+pytestmark = pytest.mark.slow
+
 TAG = "gptoss-tui-daemon"
 DEADLINE = 60.0
 """Seconds that fail a test which hangs; the engine's own deadlines are shorter."""

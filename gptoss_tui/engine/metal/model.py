@@ -36,14 +36,6 @@ def gated(gate: mx.array, up: mx.array, limit: float) -> mx.array:
     return gate * mx.sigmoid(SWIGLU_ALPHA * gate) * (up + 1)
 
 
-def _compiled(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
-    """One kernel of several elementwise steps, where there is a GPU: elsewhere it would take a C++ compiler."""
-    return mx.compile(function, shapeless=True) if mx.metal.is_available() else function
-
-
-_gated = _compiled(gated)
-
-
 def rotated(heads: mx.array, cosine: mx.array, sine: mx.array) -> mx.array:
     """heads [T, n, D] turned, element i with i + D / 2; cosine and sine are float32 [T, 1, D / 2]."""
     first, second = mx.split(heads.astype(mx.float32), 2, axis=-1)
@@ -51,7 +43,14 @@ def rotated(heads: mx.array, cosine: mx.array, sine: mx.array) -> mx.array:
     return mx.concatenate(turned, axis=-1).astype(heads.dtype)
 
 
-_rotated = _compiled(rotated)
+def compiled(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    """A few elementwise steps as one kernel."""
+    made: Callable[..., mx.array] = mx.compile(function)
+    return made
+
+
+# Elsewhere than on a GPU it takes a C++ compiler, and gains nothing.
+_gated, _rotated = (compiled(f) if mx.metal.is_available() else f for f in (gated, rotated))
 
 
 def swiglu(x: mx.array, limit: float) -> mx.array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.generation import never
+from gptoss_tui.engine.memory import plan
 from gptoss_tui.engine.metal.backend import load_backend
+from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.torch.backend import load_backend as load_torch
 from gptoss_tui.engine.types import Dtype, EngineSpec
 from tests.conformance.runs import float32_model, run_chunks
@@ -145,3 +148,35 @@ def test_full_layers_grow(checkpoint: Callable[[str], Path], monkeypatch: pytest
     expected = run_chunks(float32_model(checkpoint("small")), tokens).numpy()
     np.testing.assert_allclose(np.concatenate(got), expected, rtol=0, atol=TOLERANCE)
     assert backend.info().kv_bytes_per_token == 2 * 2 * SMALL.kv_width * 4
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="MLX compiles with a C++ compiler")
+def test_what_gpus_run_compiled_is_the_same() -> None:
+    """For one token, a chunk, and one token again."""
+    import mlx.core as mx
+
+    from gptoss_tui.engine.metal.model import compiled, gated, rotated
+
+    gates, turns = compiled(gated), compiled(rotated)
+    for tokens in (1, 5, 1):
+        rows = mx.random.normal((tokens, 4, 64)).astype(mx.bfloat16)
+        halves = rows[..., 0::2], rows[..., 1::2]
+        assert mx.allclose(gates(*halves, 7.0), gated(*halves, 7.0), rtol=2e-2)
+        tables = mx.random.normal((tokens, 1, 32)), mx.random.normal((tokens, 1, 32))
+        assert mx.allclose(turns(rows, *tables), rotated(rows, *tables), rtol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_plan_covers_what_is_allocated(dtype: Dtype, checkpoint: Callable[[str], Path]) -> None:
+    """Weights as they are held, and a full cache with snapshots, marks and kept prefixes."""
+    directory = checkpoint("small")
+    backend = load_backend(EngineSpec(directory, dtype=dtype, context=CONTEXT), lambda step: None)
+    planned = plan(SMALL, open_checkpoint(directory).weight_bytes, CONTEXT, dtype, available=1, needs=METAL_NEEDS)
+    assert backend.info().weight_bytes <= planned.weights + planned.scratch // 100
+    cache = backend._cache
+    for position in range(0, CONTEXT, 64):
+        cache.reserve(64)
+        cache.commit([1] * 64)
+        cache.keep(position + 64)
+        cache.mark(position + 50)
+    assert 0.5 * planned.kv_cache < cache.nbytes <= planned.kv_cache

@@ -198,6 +198,7 @@ async def metrics(request: web.Request) -> web.Response:
     info = service.host.info
     lines = service.metrics.lines(
         [
+            ("slots", "Generations that can run at a time.", service.gate.slots),
             ("running", "Generations that run.", service.gate.running),
             ("waiting", "Generations that wait for the engine.", service.gate.waiting),
             ("inside", "Requests in the queue or running.", service.gate.inside),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from textual import _wait
@@ -42,6 +43,19 @@ def _quick_fingers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _is_letter(key: str) -> bool:
     return len(key) == 1 and key.isalnum()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with files, as the app's workspace; settings and state are in it too."""
+    folder = tmp_path / "project"
+    for name in ("src/main.py", "src/deep/engine.py", "notes with spaces.md", "README.md", "node_modules/x.js"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"content of {name}\n")
+    (folder / ".gitignore").write_text("node_modules/\n")
+    monkeypatch.setenv("GPTOSS_TUI_CONFIG", str(tmp_path / "config" / "config.toml"))
+    return folder
 
 
 async def until(pilot: Pilot[int], condition: Callable[[], object], tries: int = 2000) -> None:

@@ -6,6 +6,7 @@ from textual.widgets import Static
 
 from gptoss_tui.tui.app import GptOssApp
 from gptoss_tui.tui.widgets.approval import ApprovalPanel
+from gptoss_tui.tui.widgets.choices import ChoiceList
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.status import StatusLine
 from gptoss_tui.tui.widgets.transcript import Transcript
@@ -61,3 +62,13 @@ def colours(app: GptOssApp) -> set[tuple[int, int, int]]:
     styles = [segment.style for strip in app.screen._compositor.render_strips(app.size) for segment in strip]
     found = [colour for style in styles if style for colour in (style.color, style.bgcolor) if colour]
     return {tuple(colour.get_truecolor()) for colour in found}  # type: ignore[misc]
+
+
+def choices(app: GptOssApp) -> ChoiceList:
+    return app.screen_stack[0].query_one("#completion", ChoiceList)
+
+
+def offered(app: GptOssApp) -> list[str]:
+    """The rows that are offered; none when the list is closed."""
+    found = choices(app)
+    return [row.label for row in found.rows] if found.display else []

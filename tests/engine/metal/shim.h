@@ -2,6 +2,7 @@
 // A thread is a fiber. Fibers switch only where threads wait for each other: at a barrier, and in sums and the like
 // over a simdgroup. Where some of them never arrive, `emulate` says so.
 
+#include <setjmp.h>
 #include <stdint.h>
 #include <string.h>
 #include <ucontext.h>
@@ -19,8 +20,9 @@ struct Position {
 };
 
 struct Fiber {
-  ucontext_t context;
-  bool done;
+  ucontext_t context;  // where it begins; from then on it goes by jumps, which need no system call
+  jmp_buf place;
+  bool started, done;
   unsigned index;
 };
 
@@ -31,13 +33,30 @@ struct Meeting {
 
 static Fiber fibers[THREAD_COUNT];
 static char stacks[THREAD_COUNT][STACK];
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static Fiber* now;
 static Position group;
 static Meeting everybody, simdgroups[THREAD_COUNT / LANE_COUNT];
 static uint64_t slots[THREAD_COUNT];
 static unsigned long progress;
 static void (*body)();
+
+static void resume(Fiber& fiber) {
+  now = &fiber;
+  if (_setjmp(scheduler) == 0) {
+    if (fiber.started) {
+      _longjmp(fiber.place, 1);
+    }
+    fiber.started = true;
+    setcontext(&fiber.context);
+  }
+}
+
+static void leave() {
+  if (_setjmp(now->place) == 0) {
+    _longjmp(scheduler, 1);
+  }
+}
 
 static void meet(Meeting& meeting, int count) {
   const unsigned generation = meeting.generation;
@@ -48,36 +67,44 @@ static void meet(Meeting& meeting, int count) {
     return;
   }
   while (meeting.generation == generation) {
-    swapcontext(&now->context, &scheduler);
+    leave();
   }
 }
 
 static void start() {
-  body();
-  now->done = true;
-  progress++;
+  for (;;) {
+    body();
+    now->done = true;
+    progress++;
+    leave();
+  }
 }
 
-// Runs one threadgroup, its threads in order or the other way round. False when some wait for those that are done.
-static bool run_group(bool backwards) {
+static void create() {
   for (int i = 0; i < THREAD_COUNT; i++) {
     Fiber& fiber = fibers[i];
-    fiber.done = false;
+    fiber.started = false;
     fiber.index = i;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = stacks[i];
     fiber.context.uc_stack.ss_size = STACK;
-    fiber.context.uc_link = &scheduler;
     makecontext(&fiber.context, start, 0);
+  }
+}
+
+// Runs one threadgroup, its threads in order or the other way round. False when some wait for those that are done.
+static bool run_group(bool backwards) {
+  for (Fiber& fiber : fibers) {
+    fiber.done = false;
   }
   for (int left = THREAD_COUNT; left > 0;) {
     const unsigned long before = progress;
     left = 0;
     for (int i = 0; i < THREAD_COUNT; i++) {
-      now = &fibers[backwards ? THREAD_COUNT - 1 - i : i];
-      if (!now->done) {
-        swapcontext(&scheduler, &now->context);
-        left += !now->done;
+      Fiber& fiber = fibers[backwards ? THREAD_COUNT - 1 - i : i];
+      if (!fiber.done) {
+        resume(fiber);
+        left += !fiber.done;
       }
     }
     if (left > 0 && progress == before) {
@@ -89,6 +116,7 @@ static bool run_group(bool backwards) {
 
 static bool emulate(void (*kernel)(), int across, int down, bool backwards) {
   body = kernel;
+  create();
   everybody = Meeting{};
   memset(simdgroups, 0, sizeof simdgroups);
   for (int y = 0; y < down; y++) {

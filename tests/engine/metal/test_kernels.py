@@ -156,18 +156,22 @@ def test_the_probe_tries_them_without_a_checkpoint(emulator: Emulator, monkeypat
 
 
 def test_a_missing_barrier_is_found(load: Callable[[Dtype], Transformer], emulator: Emulator) -> None:
-    """By the order of the threads, or by what the others left in the memory that they share."""
+    """By what the others had not written yet; and so is one that some threads never come to."""
     from gptoss_tui.engine.metal.selftest import is_right
     from gptoss_tui.engine.metal.steps import Fused, Twins
 
     barrier = "threadgroup_barrier(mem_flags::mem_threadgroup);"
 
-    def launch(kernel: Any, inputs: Sequence[Any], how: Any) -> list[Any]:
-        return emulator(replace(kernel, header=kernel.header.replace(barrier, "")), inputs, how)
+    def launch_with(other: str) -> Any:
+        return lambda kernel, inputs, how: emulator(
+            replace(kernel, header=kernel.header.replace(barrier, other)), inputs, how
+        )
 
     model = load("float32")
-    assert not is_right("router", Fused(model, launch), Twins(model), model)
+    assert not is_right("router", Fused(model, launch_with("")), Twins(model), model)
     assert is_right("router", Fused(model, emulator), Twins(model), model)
+    with pytest.raises(AssertionError, match="wait for each other"):
+        is_right("router", Fused(model, launch_with(f"if (lane == 0) {{ {barrier} }}")), Twins(model), model)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

@@ -10,7 +10,7 @@ from typing import get_args
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.approvals import Approvals
-from gptoss_tui.agent.commands import ContextReport, Decision, TurnSummary
+from gptoss_tui.agent.commands import ContextReport, Decision, SessionSummary, TurnSummary
 from gptoss_tui.agent.own import permit
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import GptOssError, UsageError
@@ -79,6 +79,7 @@ class ScriptedAgent:
     warmed: int = 0
     past: list[TurnSummary] = field(default_factory=list)
     session_id: str | None = None
+    saved: list[SessionSummary] = field(default_factory=list)
     approvals: Approvals = field(default_factory=lambda: Approvals("full-auto"))
     """What decides about the person's own commands."""
 
@@ -184,6 +185,9 @@ class ScriptedAgent:
 
     def turns(self) -> tuple[TurnSummary, ...]:
         return tuple(self.past)
+
+    def sessions(self, workspace: Path | None = None) -> list[SessionSummary]:
+        return self.saved
 
     def rewind(self, turn: int) -> str:
         self.rewound.append(turn)

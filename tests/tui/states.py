@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.commands import SessionSummary
 from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui.app import GptOssApp
 from tests.tui.conftest import until
@@ -133,6 +140,13 @@ def session() -> list[Step]:
     ]
 
 
+SAVED = (
+    (QUESTION, 0, 3, "/home/ada/project"),
+    ("Rename the option --depth to --levels everywhere", 2, 7, "/home/ada/project"),
+    ("Which of our licences are copyleft?", 24 * 3, 1, "/home/ada/thesis"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A state by name, how to get there, and the sizes that it is looked at."""
@@ -228,6 +242,36 @@ async def earlier(pilot: Pilot[int]) -> None:
     await _picker(pilot, "escape", "escape")
 
 
+async def models(pilot: Pilot[int]) -> None:
+    """The models of a machine with 24 GB of free memory that has none but the built-in one."""
+    nowhere = {"GPTOSS_MODELS_DIR": "/nonexistent", "HF_HUB_CACHE": "/nonexistent"}
+    with patch.dict(os.environ, nowhere), patch("gptoss_tui.engine.memory.available_memory", lambda: 24 * 10**9):
+        await _picker(pilot, *"/model", "enter")
+        await pilot.press("down")
+
+
+async def sessions(pilot: Pilot[int]) -> None:
+    """Saved conversations, the newest first, with what was said in the one that is selected."""
+    agent = app_of(pilot).screen_stack[0]._chat.agent  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as folder:
+        agent.saved = [_saved(Path(folder), number, *one) for number, one in enumerate(SAVED)]
+        await _picker(pilot, *"/resume", "enter")
+
+
+def _saved(folder: Path, number: int, title: str, hours: float, turns: int, workspace: str) -> SessionSummary:
+    path = folder / f"{number}.jsonl"
+    created = "2026-01-02T03:04:05"
+    header = {"id": f"s{number}", "created": created, "app": "1", "model": "gpt-oss-20b", "workspace": workspace}
+    events = (
+        {"type": "session", "v": 1, **header, "date": "2026-01-02"},
+        {"type": "turn_started", "turn_id": "t1", "text": title},
+        {"type": "answer_done", "turn_id": "t1", "text": ANSWER.split("\n")[0]},
+    )
+    path.write_text("\n".join(map(json.dumps, events)) + "\n")
+    when = (datetime.now() - timedelta(hours=hours)).isoformat(timespec="seconds")
+    return SessionSummary(f"s{number}", title, created, when, turns, workspace, "gpt-oss-20b", path)
+
+
 async def context(pilot: Pilot[int]) -> None:
     await finished(pilot)
     await pilot.press(*"/context", "enter")
@@ -253,5 +297,7 @@ STATES = (
     State("palette", palette, (SMALL,)),
     State("theme", themes, (SMALL,)),
     State("earlier", earlier, (WIDE,)),
+    State("models", models),
+    State("sessions", sessions),
     State("context", context, (SMALL,)),
 )

@@ -322,3 +322,11 @@ async def test_a_mode_that_is_refused_is_told() -> None:
         await pilot.press("shift+tab")
         await until(pilot, lambda: "auto-edit is not available here" in conversation(app))
         assert agent.mode == "ask"
+
+
+async def test_a_turn_that_is_shown_at_once_says_how_long_it_took() -> None:
+    app, _ = make_app(answer_script("ok"))
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        await pilot.press(*"hi", "enter")
+        await until(pilot, lambda: "─── 0.6 s · 30 tokens" in conversation(app))

@@ -61,7 +61,7 @@ class TranscriptController:
         self._inline = True
         self._question = ""
         self._started = 0.0
-        self._generated = 0
+        self._generated, self._worked = 0, 0.0
 
     def welcome(self, block: WelcomeBlock) -> None:
         """Show the empty state."""
@@ -168,6 +168,7 @@ class TranscriptController:
             case ev.StepFinished():
                 self._raw = None
                 self._generated += event.generated_tokens
+                self._worked += event.prefill_seconds + event.decode_seconds
             case ev.TurnFinished():
                 self._end(event)
             case _:
@@ -178,7 +179,7 @@ class TranscriptController:
         self._answers.clear()
         self._thoughts.clear()
         self._raw = None
-        self._started, self._generated = self._clock(), 0
+        self._started, self._generated, self._worked = self._clock(), 0, 0.0
         if self._welcome is not None:
             self._transcript.remove_block(self._welcome)
             self._welcome = None
@@ -195,7 +196,8 @@ class TranscriptController:
         for answer in self._answers.values():
             if answer.blocks[-1].live:
                 self._finish(answer, answer.text)
-        elapsed = f"{seconds(self._clock() - self._started)} · {plural_tokens(self._generated)}"
+        took = max(self._clock() - self._started, self._worked)  # a saved turn is shown at once
+        elapsed = f"{seconds(took)} · {plural_tokens(self._generated)}"
         match event.reason:
             case "failed":
                 self._add(NoticeBlock("error", safe(event.error) or "The turn failed.", safe(event.hint)))
@@ -340,6 +342,7 @@ class TranscriptController:
                 block.is_page = refs.gives_page(event.tool)
                 block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
                 block.finish(event.status, safe(event.output), event.seconds, event.exit_code)
+                self._worked += event.seconds
                 for picture in images.pictures(event.artefacts, self._transcript.app) if event.artefacts else ():
                     self._add(picture)
 

@@ -209,21 +209,23 @@ class PickerScreen(ModalScreen[Picked | None]):
         self.query_one("#picker").set_class(self.picker.preview, "-wide")
         self.query_one("#picker-body").set_class(stacked, "-stacked")
         rows = max(3, int(size.height * SHARE) - FIXED_ROWS)
-        preview = max(2, rows // 3) if stacked else self._preview_rows(min(rows, MAX_ROWS))
+        least = max(2, rows // 3)  # below the list the preview has what that leaves
+        room = max(least, min(rows - len(self._items) - 1, MAX_ROWS)) if stacked else min(rows, MAX_ROWS)
+        preview = self._preview_rows(room, beside=not stacked)
         choices = self.query_one(ChoiceList)
         choices.max_rows = max(2, min(MAX_ROWS, rows - preview - 1 if stacked else rows))
         choices.refresh(layout=True)
         if self.picker.preview:
             self.query_one("#picker-preview").styles.height = preview + stacked  # the rule above it
 
-    def _preview_rows(self, most: int) -> int:
-        """Rows for any of the previews, and for the list beside it; `most` when they are not known."""
+    def _preview_rows(self, most: int, *, beside: bool) -> int:
+        """Rows for any of the previews, and for the list `beside` it; `most` when they are not known."""
         texts = [item.preview for item in self._items if isinstance(item.preview, str)]
         if not self.picker.preview or not texts or len(self._items) != len(texts) or len(texts) > most:
             return most
         width = max(1, self.query_one("#picker-text").size.width)
         heights = (len(lines.wrap(lines.text(text, self._palette.text), width)) for text in texts)
-        return min(most, max(len(texts), *heights))
+        return min(most, max(len(texts) if beside else 2, *heights))
 
     @on(ChoiceList.Chosen)
     def _clicked(self) -> None:

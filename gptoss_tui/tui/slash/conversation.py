@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.screens.picker import Item, Picker, loaded
 from gptoss_tui.tui.slash.registry import Argument, Command, Value
@@ -54,8 +55,8 @@ async def _resume(port: SlashPort, argument: str) -> None:
 
 
 def _session_item(session: SessionSummary, workspace: str) -> Item:
-    elsewhere = "" if session.workspace == workspace else f"{session.workspace} · "
-    detail = f"{elsewhere}{plural(session.turns, 'turn')} · {session.model}"
+    here = session.workspace == workspace
+    detail = plural(session.turns, "turn") if here else to_terminal_line(f"in {Path(session.workspace).name}")
     searched = f"{session.title} {session.workspace} {session.model} {session.id}"
     return Item(
         session.id,
@@ -83,7 +84,7 @@ def _preview(session: SessionSummary) -> str:
             said.append(f"❯ {split_message(str(event.get('text', '')))[0]}")
         elif event.get("type") == "answer_done" and not event.get("preamble"):
             said.append(str(event.get("text", "")))
-    head = f"{session.workspace}\n{session.created.replace('T', ' ')[:16]}, {session.model}\n"
+    head = f"{session.workspace}\n{session.created.replace('T', ' ')[:16]}, {plural(session.turns, 'turn')} with {session.model}"
     return "\n\n".join([head, *said[-PREVIEW_MESSAGES:]])
 
 

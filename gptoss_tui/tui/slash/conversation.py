@@ -84,7 +84,8 @@ def _preview(session: SessionSummary) -> str:
             said.append(f"❯ {split_message(str(event.get('text', '')))[0]}")
         elif event.get("type") == "answer_done" and not event.get("preamble"):
             said.append(str(event.get("text", "")))
-    head = f"{session.workspace}\n{session.created.replace('T', ' ')[:16]}, {plural(session.turns, 'turn')} with {session.model}"
+    created = session.created.replace("T", " ")[:16]
+    head = f"{session.workspace}\n{created}, {plural(session.turns, 'turn')} with {session.model}"
     return "\n\n".join([head, *said[-PREVIEW_MESSAGES:]])
 
 

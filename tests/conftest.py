@@ -51,3 +51,8 @@ def pytest_collection_finish() -> None:
     """What was imported stays: no search for garbage goes through it again, and a fork does not copy it."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """At the end everything goes: extensions look for what was left behind."""
+    gc.unfreeze()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ TITLE = re.compile(r"\x1b\][02];[^\x00-\x1f\x7f-\x9f]*gptoss-tui[^\x00-\x1f\x7f-
 """The title that the app gives to the window: what goes on, its name, the folder."""
 
 
+@functools.cache
 def capture(name: str, size: tuple[int, int]) -> str:
     """Everything that the app writes to a terminal of `size` (rows, columns)."""
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,27 +73,69 @@ def vocabulary_rows(stored: dict[str, Tensor], hidden_size: int) -> Tensor:
 
 
 def materialise(compact: Path, report: Callable[[float], None] = lambda fraction: None) -> Path:
-    """The directory of the expanded checkpoint; made on first use, named by the compact file's content."""
+    """The directory of the expanded checkpoint; made on first use, named by the compact file's content.
+
+    It is in the cache of the user; where that cannot be written, or is full, in a temporary folder that others cannot
+    write. Raises CheckpointError when neither has room.
+    """
+    from safetensors import SafetensorError  # which is also what a full disk becomes
+
     digest = hashlib.sha256(compact.read_bytes()).hexdigest()[:16]
-    base = user_cache_path("gptoss-tui") / "nano"
-    target = base / digest
-    if (target / "config.json").is_file():
-        return target
-    base.mkdir(parents=True, exist_ok=True)
+    first, second = user_cache_path("gptoss-tui") / "nano" / digest, _temporary_base() / "nano" / digest
+    if _is_whole(first):
+        return first
+    if _is_ours(second.parent.parent) and _is_whole(second):
+        return second
     report(0.0)
+    try:
+        made = _unpack(compact, first)
+    except (OSError, SafetensorError) as error:
+        try:
+            _temporary_base().mkdir(mode=0o700, exist_ok=True)
+            if not _is_ours(_temporary_base()):
+                raise PermissionError(f"{_temporary_base()} is not ours alone")
+            made = _unpack(compact, second)
+        except (OSError, SafetensorError):
+            raise CheckpointError(
+                f"The built-in model cannot be unpacked to {first}: {error}", hint="free about 320 MB there"
+            ) from error
+    report(1.0)
+    return made
+
+
+def _temporary_base() -> Path:
+    return Path(tempfile.gettempdir()) / f"gptoss-tui-{os.getuid()}"
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether only this user can have put anything into `folder`."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
+def _is_whole(target: Path) -> bool:
+    try:
+        return (target / "config.json").is_file()
+    except OSError:  # a folder of the way cannot be looked into
+        return False
+
+
+def _unpack(compact: Path, target: Path) -> Path:
+    base = target.parent
+    base.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=base))
     try:
         expand(compact, temporary)
         os.replace(temporary, target)
-    except OSError as error:
-        if not (target / "config.json").is_file():  # another process may have been quicker
-            raise CheckpointError(
-                f"The built-in model cannot be unpacked to {target}: {error}", hint="free about 320 MB there"
-            ) from error
+    except OSError:
+        if not _is_whole(target):  # another process may have been quicker
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in base.iterdir():
         if old != target:
             shutil.rmtree(old, ignore_errors=True)
-    report(1.0)
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from gptoss_tui.engine.torch.weights import load_weights
 CONTEXT = 1024
 
 
+@functools.cache
 def float32_model(directory: Path) -> Transformer:
-    """The checkpoint in `directory`, in float32 on the CPU."""
+    """The checkpoint in `directory`, in float32 on the CPU, loaded once."""
     opened = open_checkpoint(directory)
     weights = load_weights(opened.read, opened.config, torch.float32, torch.device("cpu"))
     return Transformer(opened.config, weights, CONTEXT)

@@ -32,6 +32,8 @@ async def read_body(request: web.Request) -> Fields:
     """The JSON object that the request carries. Raises ApiError."""
     if request.content_type != "application/json":
         raise ApiError(415, "The request must have the header 'Content-Type: application/json'.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ApiError(415, "The body must not be compressed.")  # a small one could unfold to any size
     if (request.content_length or 0) > MAX_BYTES:
         raise _too_large()
     try:
@@ -75,7 +77,7 @@ def parse_body(data: bytes) -> Fields:
     if not isinstance(value, dict):
         raise invalid("The body must be a JSON object.")
     _check(value, surrogates=_SURROGATE.search(data) is not None)
-    return Fields(value)
+    return Fields(value, size=len(data))
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -20,7 +20,7 @@ from gptoss_tui.harmony.messages import (
 )
 from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.fields import Fields
-from gptoss_tui.server.schema import TEXT, AnswerFormat
+from gptoss_tui.server.schema import MAX_GRAMMAR, TEXT, AnswerFormat
 
 JSON = "<|constrain|>json"
 """The content type of calls with JSON arguments, as the models write it."""
@@ -57,6 +57,13 @@ class OfferedTool:
     namespace: str = ""
     parameters: Mapping[str, Any] | None = None
     grammar: Grammar | None = None
+
+    @property
+    def size(self) -> int:
+        """Characters of its declaration, about. A schema that is not enforced may have any number: it counts as large."""
+        if self.grammar is None:
+            return len(self.description) + (MAX_GRAMMAR if self.parameters else 0)
+        return len(self.description) + len(self.grammar.text)
 
     @property
     def declaration(self) -> FunctionDeclaration:
@@ -100,6 +107,11 @@ class Dialogue:
     def arguments(self) -> dict[str, Grammar]:
         """What calls of a recipient must look like."""
         return {tool.recipient: tool.grammar for tool in self.tools if tool.grammar is not None}
+
+    @property
+    def size_of_tools(self) -> int:
+        """Characters of their JSON, about: what there is to put into words."""
+        return sum(tool.size for tool in self.tools)
 
     def tool(self, recipient: str) -> OfferedTool | None:
         """The tool that a recipient names."""

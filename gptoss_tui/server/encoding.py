@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server.errors import invalid
@@ -16,6 +17,10 @@ PART = 32_768
 CHARACTERS_PER_TOKEN = 24
 """No text has so many on average: one that has more of them than fit in the context is refused before it is encoded."""
 
+SMALL = 4096
+"""Characters or bytes that are read faster than a thread takes them over."""
+
+_T = TypeVar("_T")
 _BOUNDARY = re.compile(r"(?<=\S) ")
 """Between a word and the space before the next one, where the vocabulary's rule cuts always."""
 
@@ -27,6 +32,11 @@ def check_characters(count: int, context: int) -> None:
             f"The prompt has {count} characters, and the context of the model is {context} tokens long.",
             code="context_length_exceeded",
         )
+
+
+async def beside(size: int, work: Callable[[], _T]) -> _T:
+    """Do `work` that takes time with its size: in a thread, so that others go on meanwhile, unless it is small."""
+    return work() if size <= SMALL else await asyncio.to_thread(work)
 
 
 class PartEncoder:

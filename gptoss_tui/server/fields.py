@@ -15,11 +15,15 @@ MAX_ITEMS = 20_000
 
 
 class Fields:
-    """The fields of one object. `path` is where it stands in the request, empty for the request itself."""
+    """The fields of one object. `path` is where it stands in the request, empty for the request itself.
 
-    def __init__(self, values: Mapping[str, Any], path: str = "") -> None:
+    `size` is that of the request in bytes.
+    """
+
+    def __init__(self, values: Mapping[str, Any], path: str = "", size: int = 0) -> None:
         self.values = values
         self.path = path
+        self.size = size
 
     def param(self, name: str) -> str:
         """The path of a field, as errors name it."""

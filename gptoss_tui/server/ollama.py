@@ -5,7 +5,6 @@ Requests are turned into those for chat completions, and the answer into lines o
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from aiohttp import web
 from gptoss_tui import __version__
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.request import ChatRequest, read_chat_request
+from gptoss_tui.server.encoding import beside
 from gptoss_tui.server.errors import as_api_error, not_supported
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.outbox import LINES, Outbox, encode, json_answer, stream
@@ -44,7 +44,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
         return json_answer(_line(record.model, {"content": ""}, done=True, done_reason="load"))
     ticket = service.admit(request, fields)
     try:
-        asked = await asyncio.to_thread(_read, fields, service)
+        asked = await beside(fields.size, lambda: _read(fields, service))
         opening = await take_in(service.host, asked.dialogue)
         turn = Turn(service.host, ticket, asked.dialogue, opening, asked.options)
         record.stats.append(turn.stats)

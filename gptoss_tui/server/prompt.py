@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from gptoss_tui.harmony.conversation import Conversation
 from gptoss_tui.harmony.messages import Preamble, ToolNamespace
 from gptoss_tui.harmony.render import preamble_messages
 from gptoss_tui.server.dialogue import Dialogue
-from gptoss_tui.server.encoding import check_characters
+from gptoss_tui.server.encoding import beside, check_characters
 from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.host import EngineHost
 
@@ -32,7 +31,7 @@ async def take_in(host: EngineHost, dialogue: Dialogue, builtin: Sequence[ToolNa
     `builtin` are tools of the server's own. Raises ApiError when the dialogue is too long.
     """
     preamble = dialogue.preamble(host.today(), builtin)
-    told = await asyncio.to_thread(preamble_messages, preamble)  # many tools take a while to put into words
+    told = await beside(dialogue.size_of_tools, lambda: preamble_messages(preamble))
     context = host.ready.context
     check_characters(sum(len(message.content) for message in (*told, *dialogue.messages)), context)
     if _SHELL_TOKENS * len(dialogue.messages) > context:

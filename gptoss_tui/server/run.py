@@ -53,6 +53,7 @@ async def serving(service: Service, rules: Rules, sock: socket.socket) -> AsyncI
         build_app(service, rules),
         handler_cancellation=True,  # who goes away frees the engine
         keepalive_timeout=IDLE_SECONDS,
+        auto_decompress=False,
         lingering_time=2.0,
         shutdown_timeout=1.0,
         access_log=None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gzip
 import json
 import os
 import random
@@ -230,6 +231,15 @@ async def test_bodies_that_come_slowly_are_bounded_together(monkeypatch: pytest.
             writer.close()
         await until(lambda: server.service.reading == 0)
         assert (await server.post("/v1/responses", {"input": "x", "more": "x" * 100_000}))[0] == 200
+
+
+@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b'{"input": "x"}'), gzip.compress(b" " * 2**20)])
+async def test_bodies_that_are_compressed_are_refused_as_they_are(data: bytes) -> None:
+    async with running(ScriptedEngine(final("x"))) as server:
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        async with server.http.post(f"{server.url}/v1/responses", data=data, headers=headers) as response:
+            assert response.status == 415
+        assert (await server.post("/v1/responses", {"input": "x"}))[0] == 200
 
 
 SMUGGLED = [

@@ -226,7 +226,7 @@ async def test_schemas_are_looked_at_beside_the_loop(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(library, "check_grammar", check)
     async with running(ScriptedEngine(final("{}"))) as server:
-        schema = {"type": "object", "properties": {"of this test": {}}}
+        schema = {"type": "object", "properties": {"of this test": {}}, "description": "long " * 1000}
         style = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
         tools = {"tools": [{"type": "function", "name": "f", "parameters": schema, "strict": True}]}
         for path, body in (

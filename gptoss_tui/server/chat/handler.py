@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from aiohttp import web
 from gptoss_tui.server.body import read_body
 from gptoss_tui.server.chat.answer import Choice, Envelope, usage_of
 from gptoss_tui.server.chat.request import ChatRequest, read_chat_request
+from gptoss_tui.server.encoding import beside
 from gptoss_tui.server.errors import as_api_error
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, json_answer, sse, stream
@@ -29,7 +29,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     record.model = service.model(fields)
     ticket = service.admit(request, fields)
     try:
-        asked = await asyncio.to_thread(read_chat_request, fields, service.defaults, service.effort)
+        asked = await beside(fields.size, lambda: read_chat_request(fields, service.defaults, service.effort))
         record.stream = asked.stream
         opening = await take_in(service.host, asked.dialogue)
         envelope = Envelope(record.model)

@@ -9,9 +9,9 @@ from typing import Any
 
 from aiohttp import web
 
-from gptoss_tui.server.body import read_body
+from gptoss_tui.server.body import MAX_BYTES, read_body
 from gptoss_tui.server.dialogue import Dialogue
-from gptoss_tui.server.encoding import CHARACTERS_PER_TOKEN
+from gptoss_tui.server.encoding import CHARACTERS_PER_TOKEN, beside
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.outbox import EVENTS, json_answer, sse, stream
@@ -84,7 +84,9 @@ class _Asked:
 
 async def _read(fields: Fields, service: Service, log: Record) -> _Asked:
     """Raises ApiError. Stored responses and schemas are looked at beside the loop: both may take a while."""
-    asked = await asyncio.to_thread(_read_all, fields, service, log.access.key)
+    stored = fields.has("previous_response_id")
+    size = MAX_BYTES if stored else fields.size  # of what is on disk nobody knows how much there is
+    asked = await beside(size, lambda: _read_all(fields, service, log.access.key))
     if not asked.request.truncate:
         return asked
     characters = CHARACTERS_PER_TOKEN * service.host.ready.context // 2

@@ -6,8 +6,10 @@ Every special token is out of its reach: what stands behind a text is the automa
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from llguidance import LLMatcher, LLTokenizer
 
@@ -41,6 +43,49 @@ _TEXT_BYTES: Final = -(-NUM_TEXT_TOKENS // 8)
 _LAST_BYTE: Final = (1 << (NUM_TEXT_TOKENS - 8 * (_TEXT_BYTES - 1))) - 1
 
 
+MOST_CHARACTERS: Final = 1 << 19
+"""Of a grammar that is read at all."""
+
+_STACK_BYTES: Final = 2048
+"""For each character of a grammar. The library reads grammars by recursion: each definition that refers to the next one
+takes it deeper, by up to 8 kB for the shortest reference there is (6 characters), and a stack that is full ends the
+process. Memory of a stack that is not used is none."""
+
+_SMALLEST_STACK: Final = 16 << 20
+_LONGEST_REASON: Final = 400
+
+T = TypeVar("T")
+_stack_lock = threading.Lock()
+
+
+def _on_a_deep_stack(grammar: Grammar, work: Callable[[], T]) -> T:
+    """What `work` gives, on a stack that this grammar cannot fill. Raises GrammarError for one that is too long."""
+    if len(grammar.text) > MOST_CHARACTERS:
+        raise _error(grammar, f"it has {len(grammar.text)} characters, at most {MOST_CHARACTERS} are read")
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    with _stack_lock:
+        before = threading.stack_size(_SMALLEST_STACK + _STACK_BYTES * len(grammar.text))
+        try:
+            thread = threading.Thread(target=run, name="grammar")
+            thread.start()
+        except RuntimeError as error:
+            raise _error(grammar, "there is too little memory to read it") from error
+        finally:
+            threading.stack_size(before)
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
 @lru_cache(maxsize=1)
 def _tokenizer() -> LLTokenizer:
     encoder = {piece: token for token, piece in enumerate(token_pieces(read_vocabulary()))}
@@ -58,7 +103,7 @@ def _tokenizer() -> LLTokenizer:
 
 def check_grammar(grammar: Grammar) -> None:
     """Raise GrammarError, in words, when `grammar` cannot be enforced in full. Needs no vocabulary."""
-    wrong, messages = LLMatcher.validate_grammar_with_warnings(_compiled(grammar))
+    wrong, messages = _on_a_deep_stack(grammar, lambda: LLMatcher.validate_grammar_with_warnings(_compiled(grammar)))
     if wrong:
         raise _error(grammar, messages[0])
 
@@ -89,8 +134,10 @@ _NAMES: Final = {"json_schema": "JSON schema", "regex": "regular expression", "c
 
 
 def _error(grammar: Grammar, why: str) -> GrammarError:
-    name = _NAMES[grammar.kind]
-    return GrammarError(f"The {name} cannot be enforced: {why.strip()}", hint=f"change or simplify the {name}")
+    name, why = _NAMES[grammar.kind], why.strip()
+    # The library repeats the place where it stopped, which may be a line as long as the grammar.
+    why = why if len(why) <= _LONGEST_REASON else f"{why[:_LONGEST_REASON]}…"
+    return GrammarError(f"The {name} cannot be enforced: {why}", hint=f"change or simplify the {name}")
 
 
 class LibraryMatcher:
@@ -99,7 +146,8 @@ class LibraryMatcher:
     waits = False
 
     def __init__(self, grammar: Grammar) -> None:
-        self._matcher = LLMatcher(_tokenizer(), _compiled(grammar), log_level=0)
+        tokenizer = _tokenizer()
+        self._matcher = _on_a_deep_stack(grammar, lambda: LLMatcher(tokenizer, _compiled(grammar), log_level=0))
         if self._matcher.is_error():
             raise _error(grammar, self._matcher.get_error())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -108,6 +110,57 @@ def test_what_cannot_be_enforced_is_refused_in_words(grammar: Grammar, what: str
     assert "cannot be enforced" in caught.value.message
     with pytest.raises(GrammarError):
         LibraryMatcher(grammar)
+
+
+def chain(length: int, link: dict[str, Any] | None) -> str:
+    """A schema of so many definitions, each of which is the next one, or has it where `link` has `...`."""
+    definitions: dict[str, Any] = {}
+    for number in range(length):
+        reference: dict[str, Any] = {"$ref": f"#/$defs/{number + 1}"}
+        definitions[str(number)] = (
+            reference if link is None else json.loads(json.dumps(link).replace('"..."', json.dumps(reference)))
+        )
+    definitions[str(length)] = {"type": "null"}
+    return json.dumps({"$ref": "#/$defs/0", "$defs": definitions})
+
+
+DEEP = {
+    "references": Grammar("json_schema", chain(6000, None)),
+    "properties": Grammar(
+        "json_schema", chain(2500, {"type": "object", "properties": {"x": "..."}, "required": ["x"]})
+    ),
+    "alternatives": Grammar("json_schema", chain(2500, {"anyOf": [{"allOf": ["..."]}, {"type": "string"}]})),
+    "rules": Grammar("lark", "start: r0\n" + "".join(f"r{n}: r{n + 1}\n" for n in range(6000)) + 'r6000: "x"'),
+    "terminals": Grammar("lark", "start: T0\n" + "".join(f'T{n}: T{n + 1} "y"\n' for n in range(3000)) + 'T3000: "x"'),
+    "arrays in arrays": Grammar("json_schema", '{"type":"array","items":' * 20000 + "{}" + "}" * 20000),
+    "brackets": Grammar("lark", "start: " + "(" * 50000 + '"x"' + ")" * 50000),
+    "groups": Grammar("regex", "(" * 50000 + "x" + ")" * 50000),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_no_depth_of_a_grammar_ends_the_process(name: str) -> None:
+    """It is read or refused in words that are short; in a thread, as the worker and the server do it."""
+
+    def read() -> str:
+        try:
+            check_grammar(DEEP[name])
+            LibraryMatcher(DEEP[name]).mask()
+        except GrammarError as error:
+            return error.message
+        return ""
+
+    with ThreadPoolExecutor(1) as pool:
+        assert len(pool.submit(read).result()) < 600
+
+
+def test_what_is_too_long_is_not_read() -> None:
+    """Half a million characters are enough."""
+    many = Grammar("choice", json.dumps([f"choice {number}" for number in range(50_000)]))
+    with pytest.raises(GrammarError, match="characters"):
+        check_grammar(many)
+    with pytest.raises(GrammarError, match="characters"):
+        LibraryMatcher(many)
 
 
 def test_a_token_against_the_grammar_stops_the_generation(tokenizer: Tokenizer) -> None:

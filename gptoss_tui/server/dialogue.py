@@ -60,7 +60,7 @@ class OfferedTool:
 
     @property
     def size(self) -> int:
-        """Characters of its declaration, about. A schema that is not enforced may have any number: it counts as large."""
+        """Characters of its declaration, about. A schema that is not enforced counts as large."""
         if self.grammar is None:
             return len(self.description) + (MAX_GRAMMAR if self.parameters else 0)
         return len(self.description) + len(self.grammar.text)

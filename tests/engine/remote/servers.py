@@ -75,11 +75,12 @@ class FakeServer:
     dies_after: int | None = None  # events
     fails_after: int | None = None
     hangs: asyncio.Event | None = None  # no headers before it is set
-    stalls_after: int | None = None
+    stalls_after: int | None = None  # says that it is there, and nothing else
+    hangs_after: int | None = None
     key: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     tries: int = 0
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)  # the client went away in the middle
     port: int = 0
 
     def app(self) -> web.Application:
@@ -123,8 +124,11 @@ class FakeServer:
                 return
             if number == self.fails_after:
                 event = b'data: {"error": {"message": "CUDA error: out of memory", "code": 500}}\n\n'
-            if number == self.stalls_after:
+            if number == self.hangs_after:
                 await asyncio.sleep(3600)
+            while number == self.stalls_after:
+                await response.write(b": still there\n\n")
+                await asyncio.sleep(0.01)
             if self.comments:
                 await response.write(b": keep-alive\n\n")
             for piece in _cut(event, self.pieces):

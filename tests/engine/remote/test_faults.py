@@ -12,7 +12,7 @@ import pytest
 from gptoss_tui.agent.engines import open_engine
 from gptoss_tui.engine.constraint import Grammar, GrammarKind, TokenAutomaton, TokenState
 from gptoss_tui.engine.remote import link
-from gptoss_tui.engine.types import EngineSpec, GenerationEvent, SamplingParams, TokenBatch
+from gptoss_tui.engine.types import EngineSpec, Finished, GenerationEvent, SamplingParams, TokenBatch
 from gptoss_tui.errors import ContextOverflowError, EngineDiedError, EngineError, ModelNotFoundError
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS
 from tests.engine.remote.servers import (
@@ -116,16 +116,26 @@ async def test_a_prompt_that_is_too_long_is_not_sent() -> None:
     assert server.tries == 0
 
 
-async def test_cancel_ends_the_connection_wherever_it_waits() -> None:
-    for server in (VLLM(stalls_after=3), VLLM(hangs=asyncio.Event())):
-        async with connected(server) as engine:
-            async for event in engine.generate(PROMPT, SAMPLING):
-                last: GenerationEvent = event
-                if isinstance(event, TokenBatch) or server.hangs:
-                    await engine.cancel()
-            assert getattr(last, "reason", "") == "cancelled"
-            server.stalls_after, server.hangs = None, None
-            await generated(engine)
+async def test_cancel_ends_the_connection() -> None:
+    async with connected(server := VLLM(stalls_after=3)) as engine:
+        async for event in engine.generate(PROMPT, SAMPLING):
+            last: GenerationEvent = event
+            if isinstance(event, TokenBatch):
+                await engine.cancel()
+        assert isinstance(last, Finished)
+        assert (last.reason, last.usage.generated_tokens) == ("cancelled", 3)
+        await server.gone.wait()
+        server.stalls_after = None
+        await generated(engine)
+
+
+async def test_cancel_does_not_wait_for_headers() -> None:
+    async with connected(VLLM(hangs=asyncio.Event())) as engine:
+        async for event in engine.generate(PROMPT, SAMPLING):
+            last: GenerationEvent = event
+            await engine.cancel()
+        assert isinstance(last, Finished)
+        assert last.reason == "cancelled"
 
 
 async def test_closing_the_iterator_ends_the_connection() -> None:
@@ -135,13 +145,14 @@ async def test_closing_the_iterator_ends_the_connection() -> None:
             if isinstance(event, TokenBatch):
                 break
         await events.aclose()
+        await server.gone.wait()
         server.stalls_after = None
         await generated(engine)
 
 
 async def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "SILENCE_SECONDS", 0.05)
-    async with connected(VLLM(stalls_after=2)) as engine:
+    async with connected(VLLM(hangs_after=2)) as engine:
         with pytest.raises(EngineDiedError, match="said nothing for"):
             await generated(engine)
 

@@ -171,6 +171,19 @@ def test_a_state_that_changes_is_seen_by_the_next_token(backend: Backend) -> Non
     assert tokens[2] == ids(run(backend, [*PROMPT, free[0], 77], GREEDY)[0])[0]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_text_is_drawn_once_a_token(backend: Backend, monkeypatch: pytest.MonkeyPatch, temperature: float) -> None:
+    """While the state stays, what was drawn ahead holds: logits and a draw for each token, and none in vain."""
+    draws, heads = list[int](), list[int]()
+    head = backend._decoder.head
+    monkeypatch.setattr(backend._decoder, "head", lambda *given: heads.append(1) or head(*given))
+    monkeypatch.setattr("gptoss_tui.engine.metal.sampling.Sampler.draw", lambda *given: draws.append(1))
+    text = TokenAutomaton((TokenState({299: 1}, text=True), TokenState({})))
+    tokens, _ = run(backend, PROMPT, SamplingParams(temperature=temperature, seed=1, max_tokens=6, constraint=text))
+    assert len(tokens) == 6
+    assert (len(heads), len(draws)) == (6, 0)
+
+
 def test_the_same_seed_draws_the_same_tokens(backend: Backend) -> None:
     """And the steps of one request differ."""
     params = SamplingParams(temperature=5.0, seed=3, max_tokens=6)

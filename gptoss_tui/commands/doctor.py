@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Check]:
     """All findings, the quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
-        *(_machine, _metal, _terminal, _settings, _server, _vocabulary, _models, _torch, _kernels),
+        *(_machine, _metal, _terminal, _settings, examine_server, _vocabulary, _models, _torch, _kernels),
         *(_docker, _sandbox, _commands, _browser, _mcp),
     )
     for section in sections:
@@ -162,7 +162,7 @@ def _settings() -> Iterator[Check]:
     yield Check("model", "ok", settings.model if spec.url else f"{settings.model} at {spec.checkpoint}")
 
 
-def _server() -> Iterator[Check]:
+def examine_server() -> Iterator[Check]:
     """The server that has the model, where the model is on one."""
     import asyncio
 

@@ -122,14 +122,17 @@ def _list(args: argparse.Namespace) -> int:
 
 def _configured_server() -> str | None:
     """The address that the settings name in place of a model. What is wrong with them says who uses them."""
-    from gptoss_tui.engine.remote.address import is_address
+    from gptoss_tui.engine.remote.address import is_address, parse_address
     from gptoss_tui.settings import load_settings
 
     try:
         model = load_settings().model
+        if not is_address(model):
+            return None
+        parse_address(model)  # there may be a password in one that cannot be used
     except UsageError:
         return None
-    return model if is_address(model) else None
+    return model
 
 
 def _installed_json(model: InstalledModel) -> dict[str, Any]:

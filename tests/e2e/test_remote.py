@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gptoss_tui.cli import main
+from gptoss_tui.commands import doctor
 from tests.e2e.conftest import PROGRAM
 
 KEY = "a-key-for-the-test"
@@ -78,3 +80,30 @@ def test_models_info_says_what_is_there(server: tuple[str, dict[str, str]], work
     url, environment = server
     facts = json.loads(run(environment, workspace, "models", "info", "--json", url).stdout)
     assert facts.items() >= {"server": "gptoss-tui", "model": "nano", "context": 4096, "key": True}.items()
+
+
+def test_bench_measures_it_without_a_floor(server: tuple[str, dict[str, str]], workspace: Path) -> None:
+    url, environment = server
+    done = run(environment, workspace, "bench", "--json", "--prompt-tokens", "16", "--max-tokens", "4", "--model", url)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["model"]["model"], report["torch"]) == ("nano", {})
+    assert [(row["prompt_tokens"], row["generated_tokens"], row["floor_bytes"]) for row in report["runs"]] == [
+        (16, 4, None)
+    ]
+
+
+def test_doctor_and_models_name_the_server_of_the_settings(
+    server: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, _ = server
+    monkeypatch.setenv("GPTOSS_TUI_MODEL", url)
+    monkeypatch.setattr("gptoss_tui.engine.remote.client.take_key", lambda: KEY)
+    (check,) = doctor.examine_server()
+    assert check.status == "ok"
+    assert check.detail.startswith("nano on gptoss-tui, 4096 tokens of context, spoken to in token ids")
+    assert main(["models", "list"]) == 0
+    assert url in capsys.readouterr().out
+    monkeypatch.setenv("GPTOSS_TUI_MODEL", "http://me:hunter2@host/v1")
+    assert main(["models", "list"]) == 0
+    assert "hunter2" not in capsys.readouterr().out

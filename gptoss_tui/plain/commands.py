@@ -145,6 +145,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 FRONT_COMMANDS = {
+    "!command": "run a command of your own; what it prints goes with the next message",
     "/undo [turn]": "take the last turn back, with its files",
     "/redo": "bring back what was undone",
     "/queue text": "send this when the running turn is done",

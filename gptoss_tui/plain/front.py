@@ -6,12 +6,15 @@ import asyncio
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.attached import Note, join_message, note_block
 from gptoss_tui.agent.commands import AgentPort
+from gptoss_tui.agent.user_shell import UserShell
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.plain.commands import run_command, turn_number
 from gptoss_tui.plain.console import Console
@@ -30,7 +33,7 @@ DONE, INTERRUPTED = 0, 130
 class PlainFront:
     """One conversation on `agent`, in lines."""
 
-    def __init__(self, agent: AgentPort, console: Console) -> None:
+    def __init__(self, agent: AgentPort, console: Console, workspace: Path | None = None) -> None:
         self._agent = agent
         self._console = console
         self._speaker = Speaker(console.say)
@@ -39,6 +42,8 @@ class PlainFront:
         self._why: Choice | None = None
         self._running = False
         self._over = False
+        self._notes: list[Note] = []
+        self._shell = UserShell(workspace or Path.cwd(), lambda: agent, self._hear, self._notes.append)
 
     async def run(self, prompt: str | None = None) -> int:
         """Talk until the input ends or the person quits."""
@@ -47,7 +52,7 @@ class PlainFront:
         with _sigint(self.interrupt):
             while not self._over:
                 if self._queue:
-                    await self._turn(self._agent.submit(self._queue.popleft()))
+                    await self._turn(self._follow(self._agent.submit(self._with_notes(self._queue.popleft()))))
                 else:
                     await self._wait_for_line("You: ")
         self._console.say()
@@ -55,7 +60,9 @@ class PlainFront:
 
     def interrupt(self) -> None:
         """Ctrl+C: stop the turn; without one say how to leave."""
-        if self._running:
+        if self._shell.interrupt():
+            pass
+        elif self._running:
             self._agent.interrupt()
         else:
             self._console.say("")
@@ -70,10 +77,10 @@ class PlainFront:
         elif line.strip():
             await self._take(line)
 
-    async def _turn(self, events: AsyncIterator[ev.Event]) -> None:
-        """Run a turn, and take lines meanwhile: always from a person, from a pipe only when there is a question."""
+    async def _turn(self, work: Coroutine[object, object, None]) -> None:
+        """Run a turn or a command. Lines are taken meanwhile: from a person, and from a pipe where there is a question."""
         self._running = True
-        turn = asyncio.ensure_future(self._follow(events))
+        turn = asyncio.ensure_future(work)
         try:
             while not turn.done():
                 asks = self._request is not None
@@ -155,7 +162,9 @@ class PlainFront:
             elif word == "/queue" and rest:
                 self._queue.append(rest)
             elif word == "/compact" and not self._running:
-                await self._turn(self._agent.compact(rest))
+                await self._turn(self._follow(self._agent.compact(rest)))
+            elif word.startswith("!"):
+                await self._command(line.strip()[1:].strip())
             elif word in ("/undo", "/redo"):
                 await self._undo(word, rest.strip())
             elif word.startswith("/"):
@@ -167,6 +176,16 @@ class PlainFront:
                 self._queue.append(line)
         except GptOssError as error:
             self._complain(error)
+
+    async def _command(self, line: str) -> None:
+        """Run a command of the person's own; what it printed goes with the next message."""
+        if self._running:
+            raise UsageError("Commands wait until the model is done", hint="/stop stops it")
+        await self._turn(self._shell.run(line))
+
+    def _with_notes(self, text: str) -> str:
+        notes, self._notes[:] = list(self._notes), []
+        return join_message(text, [note_block(note) for note in notes])
 
     async def _undo(self, word: str, argument: str) -> None:
         if self._running:
@@ -223,7 +242,7 @@ async def _run(settings: Settings, prompt: str | None, resume: str | None, conso
             if resume is not None:
                 await run_command(agent, console.say, f"/resume {resume}", running=False)
             console.say(f"Mode: {agent.mode}. Effort: {agent.effort}.")
-            return await PlainFront(agent, console).run(prompt)
+            return await PlainFront(agent, console, settings.workspace).run(prompt)
         finally:
             agent.close()
     finally:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.attached import OWN_TOOL
 from gptoss_tui.agent.references import references
 from gptoss_tui.sanitize import to_terminal_line
 
@@ -54,7 +55,8 @@ class Speaker:
                 self._line(f"Effort is {event.effort}; {event.tokens} tokens are read again.")
             case ev.ToolCall():
                 self._calls[event.item_id] = event.summary
-                self._line(f"Tool: {to_terminal_line(event.summary)}")
+                who = "Your command" if event.tool == OWN_TOOL else "Tool"
+                self._line(f"{who}: {to_terminal_line(event.summary)}")
             case ev.ToolFinished():
                 self._result(event)
             case ev.Recovered() | ev.RunawayDetected():

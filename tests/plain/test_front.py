@@ -12,6 +12,8 @@ import pytest
 
 from gptoss_tui import patch
 from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.approvals import Approvals
+from gptoss_tui.agent.attached import split_message
 from gptoss_tui.agent.commands import UndoOutcome
 from gptoss_tui.plain.commands import COMMANDS, FRONT_COMMANDS, help_lines
 from gptoss_tui.plain.console import Console
@@ -19,6 +21,7 @@ from gptoss_tui.plain.front import PlainFront
 from gptoss_tui.plain.questions import choices, question, read_answer
 from gptoss_tui.plain.speaker import OUTPUT_LINES, Speaker
 from gptoss_tui.undo import Choice, UndoStore
+from tests.agent.helpers import files_in
 from tests.tui.scripted_agent import ScriptedAgent, Step, answer_script, edit_script, reasoning_script
 
 REQUEST = replace(
@@ -252,3 +255,42 @@ async def test_hostile_text_writes_no_escape_sequence() -> None:
     text = await said(agent, hostile, "n", f"/{hostile}")
     assert "\x1b" not in text
     assert "\u202e" not in text
+
+
+async def test_a_command_of_the_persons_own_is_asked_about_and_told_with_the_next_message(tmp_path: Path) -> None:
+    agent = ScriptedAgent(approvals=Approvals("ask"))
+    out = io.StringIO()
+    console = Console(Pipe("!echo $((6*7)) > out; cat out\n1\nwhat was that?\nand?\n"), out)
+    assert await PlainFront(agent, console, tmp_path).run() == 0
+    text = out.getvalue()
+    assert text.index("Approval needed: Run your command") < text.index("Tool result: ok") < text.index("  42\n")
+    assert (tmp_path / "out").read_text() == "42\n"
+    typed, attached = split_message(agent.prompts[0])
+    assert (typed, len(attached)) == ("what was that?", 1)
+    assert attached[0].startswith("the user ran: echo")
+    assert agent.prompts[1] == "and?"
+
+
+async def test_a_denied_or_empty_command_does_not_run(tmp_path: Path) -> None:
+    out = io.StringIO()
+    console = Console(Pipe("!touch made\nn\n!\n"), out)
+    assert await PlainFront(ScriptedAgent(approvals=Approvals("ask")), console, tmp_path).run() == 0
+    assert "Tool result: denied" in out.getvalue()
+    assert "There is no command" in out.getvalue()
+    assert files_in(tmp_path) == []
+
+
+async def test_ctrl_c_ends_a_command_of_the_persons_own(tmp_path: Path) -> None:
+    out = io.StringIO()
+    person = Person(out)
+    front = PlainFront(ScriptedAgent(), person, tmp_path)
+    running = asyncio.create_task(front.run())
+    person.type("!echo begun > seen; sleep 100")
+    for _ in range(1000):
+        if files_in(tmp_path):
+            break
+        await asyncio.sleep(0.01)
+    front.interrupt()
+    await until(out, "stopped by the user")
+    person.type(None)
+    assert await running == 0

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptoss_tui.agent.attached import NOTE_CHARS
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.composing.attachments import NOTE_CHARS, compose, room_for
+from gptoss_tui.tui.composing.attachments import compose, room_for
 from gptoss_tui.tui.composing.chips import CHIP_LINES, Chips, span_around
 from gptoss_tui.tui.composing.draft import Draft, DraftStore
 from gptoss_tui.tui.composing.editor import EditorError, edit_text, editor_command

@@ -15,13 +15,12 @@ from gptoss_tui.patch.text import NotTextError, decode
 from gptoss_tui.tools.formats import format_read
 from gptoss_tui.tools.workspace import shown
 from gptoss_tui.tui.composing.mentions import find_mentions
-from gptoss_tui.tui.composing.message import Note, join_message
+from gptoss_tui.tui.composing.message import Note, join_message, note_block
 
 MAX_CHARS = 48_000
 CONTEXT_SHARE = 4
 """At most this part of the context goes to what is attached to one message."""
 CHARS_PER_TOKEN = 3
-NOTE_CHARS = 8_000
 
 
 def room_for(context: int) -> int:
@@ -36,7 +35,7 @@ def mentioned_paths(text: str) -> list[str]:
 
 def compose(text: str, root: Path, notes: Sequence[Note], room: int) -> str:
     """The message as it is sent, with what goes with it. Reads files: for a thread."""
-    blocks = [_note_block(note, room // 2) for note in notes]
+    blocks = [note_block(note, room // 2) for note in notes]
     left = room - sum(map(len, blocks))
     try:
         with Tree(root) as tree:
@@ -48,15 +47,6 @@ def compose(text: str, root: Path, notes: Sequence[Note], room: int) -> str:
     except PathError:
         pass  # the workspace is gone: the names stay names
     return join_message(text, blocks)
-
-
-def _note_block(note: Note, room: int) -> str:
-    limit = min(NOTE_CHARS, room)
-    text = note.text.rstrip("\n")
-    if len(text) > limit:
-        half = max(1, limit // 2)
-        text = f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
-    return f"[{note.title}]\n{text}" if text else f"[{note.title}]\n(no output)"
 
 
 def _file_block(tree: Tree, raw: str, room: int) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gptoss_tui.agent.attached import MARKER, Note, join_message, split_message
+from gptoss_tui.agent.attached import MARKER, Note, join_message, note_block, split_message
 
-__all__ = ["MARKER", "Note", "join_message", "split_message"]
+__all__ = ["MARKER", "Note", "join_message", "note_block", "split_message"]

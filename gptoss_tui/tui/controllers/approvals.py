@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gptoss_tui.agent.attached import OWN_TOOL
 from gptoss_tui.errors import UsageError
 from gptoss_tui.tui.late import late
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 else:
     ev, commands = late("gptoss_tui.agent.events"), late("gptoss_tui.agent.commands")
 
-OWN_TOOL = "!"
 """The tool of a command that the person typed: it belongs to no turn."""
 
 

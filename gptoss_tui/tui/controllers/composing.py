@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gptoss_tui.agent.user_shell import UserShell
 from gptoss_tui.settings import config_path
 from gptoss_tui.tui.composing.draft import DraftStore
 from gptoss_tui.tui.controllers.commands import CommandController, Parts
@@ -15,7 +16,6 @@ from gptoss_tui.tui.controllers.completion import CompletionController
 from gptoss_tui.tui.controllers.history import HistoryController
 from gptoss_tui.tui.controllers.input import InputController
 from gptoss_tui.tui.controllers.models import ModelController
-from gptoss_tui.tui.controllers.shell import ShellController
 from gptoss_tui.tui.late import late
 from gptoss_tui.tui.slash.record import Record
 
@@ -89,7 +89,7 @@ class ComposingController:
         composer = around.composer
         self.history = HistoryController(lambda: around.chat.agent, self, self.record, around.chat.run_other)
         self.models = ModelController(around.loader, self, self.history, around.chat.load, around.chat.idle)
-        self.shell = ShellController(places.workspace, lambda: around.chat.agent, self._show, self._offer)
+        self.shell = UserShell(places.workspace, lambda: around.chat.agent, self._show, self._offer)
         parts = Parts(
             composer=composer,
             chat=around.chat,

@@ -245,17 +245,36 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         return action in ("refuse", "click") or (self._state == "editing" and action in ("finish_edit", "edit_outside"))
 
     async def on_key(self, event: events.Key) -> None:
-        """Remember when a key was pressed. Keys that answer nothing are part of a draft."""
+        """Do what a key says, and remember when it was pressed. Keys that answer nothing are part of a draft."""
         self._pressed = event.time if self._clock is time.monotonic else self._clock()
         self._pressed_text = event.character or ""
-        if self._state == "asking" and event.is_printable and event.key not in self._own_keys():
+        if self._state != "asking":
+            self._write(event)
+        elif self.request is not None and (action := self._own_keys().get(event.key)) is not None:
+            # Here and now: on its way to the app, which looks bindings up, it would be overtaken by the next key.
+            event.stop()
+            await self.run_action(action)
+        elif event.is_printable:
             event.stop()
             self._stray()
 
-    def _own_keys(self) -> set[str]:
+    def _own_keys(self) -> dict[str, str]:
+        """The action of each key, as the person has them."""
         keymap = self.app._keymap
         found = [binding for binding in self.BINDINGS if isinstance(binding, Binding)]
-        return {key for binding in found for key in keymap.get(binding.id or "", binding.key).split(",")}
+        return {key: b.action for b in found for key in keymap.get(b.id or "", b.key).split(",")}
+
+    def _write(self, event: events.Key) -> None:
+        """A key that was on its way when the line or the text beneath the question got the focus."""
+        if event.key == "enter" and self._state == "writing":
+            event.stop()
+            self._send_message()
+        elif event.is_printable and event.character:
+            event.stop()
+            if self._state == "writing":
+                self.query_one(ReasonInput).insert_text_at_cursor(event.character)
+            else:
+                self.query_one(CallEditor).insert(event.character)
 
     def _counts(self) -> bool:
         """Whether the key that was pressed last may do something. Each press is asked about once."""
@@ -266,7 +285,8 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         return False
 
     def _stray(self) -> None:
-        self.grace.shown()
+        if self.request is not None:
+            self.grace.shown()
         self._type()
 
     def _type(self) -> None:

@@ -11,24 +11,17 @@ import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gptoss_tui.agent import events as ev
+from gptoss_tui.agent.attached import OWN_TOOL, Note
+from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.errors import GptOssError, UsageError
-from gptoss_tui.tui.composing.message import Note
-from gptoss_tui.tui.controllers.approvals import OWN_TOOL
-from gptoss_tui.tui.late import late
 
-if TYPE_CHECKING:
-    from gptoss_tui.agent import events as ev
-    from gptoss_tui.agent.commands import AgentPort
-else:
-    ev = late("gptoss_tui.agent.events")
-
-Listener = Callable[["ev.Event"], None]
-READ_ONLY = "The session is read-only: no command runs. Shift+Tab changes the mode."
+Listener = Callable[[ev.Event], None]
+READ_ONLY = "The session is read-only: no command runs. Another mode lets them ask."
 
 
-class ShellController:
+class UserShell:
     """Runs one command at a time; `show` gets its events, `offer` what the model is told later."""
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from textual.events import Paste
+from textual.events import Key, Paste
 
 from gptoss_tui.agent import events as ev
 from tests.tui.conftest import until
@@ -143,6 +143,28 @@ async def test_typing_ahead_never_answers() -> None:
         await pilot.press(*"ok yes any")
         assert agent.decisions == []
         assert composer(app).text == "ok yes any"
+
+
+async def test_keys_that_come_in_one_burst_are_themselves() -> None:
+    """Letters that have a meaning and letters that have none, before the app has seen the first of them."""
+    clock = Clock()
+    app, agent = make_app(edit_script(), clock=clock)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"go", "enter")
+        await until(pilot, lambda: panel(app).grace.is_shown)
+        clock.now += 5
+        for character in "oknaywmexd":
+            app.post_message(Key(character, character))
+        await until(pilot, lambda: len(composer(app).text) == 10)
+        assert composer(app).text == "oknaywmexd"
+        assert agent.decisions == []
+        clock.now += 5
+        for character in "many y":
+            app.post_message(Key("space" if character == " " else character, character))
+        app.post_message(Key("enter", "\r"))
+        await until(pilot, lambda: agent.decisions)
+        assert (agent.decisions[0][1].kind, agent.decisions[0][1].message) == ("deny", "any y")
+        assert composer(app).text == "oknaywmexd"
 
 
 async def test_a_paste_over_a_question_goes_into_the_draft() -> None:

@@ -28,6 +28,7 @@ from gptoss_tui.engine.types import (
 )
 from gptoss_tui.errors import CheckpointError, ContextOverflowError, EngineError
 from tests.conformance.shapes import SMALL
+from tests.engine.contract import Contract
 
 CONTEXT = 200
 GREEDY = SamplingParams(temperature=0.0, max_tokens=8)
@@ -58,6 +59,16 @@ def loaded(directory: Path) -> TorchBackend:
 def backend(loaded: TorchBackend) -> TorchBackend:
     """It, with an empty cache and small chunks."""
     return TorchBackend(loaded.model, CONTEXT, "small", chunk=CHUNK)
+
+
+@pytest.fixture
+def reference(loaded: TorchBackend) -> TorchBackend:
+    """Another one, whose chunks are longer than a prompt."""
+    return TorchBackend(loaded.model, CONTEXT, "reference")
+
+
+class TestTorch(Contract):
+    """The contract, against itself."""
 
 
 def run(

@@ -1,0 +1,165 @@
+"""What every backend keeps, whatever computes it.
+
+The tests of a backend subclass `Contract` as `Test...` and bring two fixtures: `backend`, loaded in float32 with a
+small random model and nothing cached, and `reference`, the torch engine with the same model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gptoss_tui.engine.backend import Backend
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState, automaton_of
+from gptoss_tui.engine.types import Finished, PrefillProgress, SamplingParams, Token
+from gptoss_tui.errors import ContextOverflowError, EngineError
+from tests.engine.grammar.automata import CLOSE, is_number_in_brackets, number_in_brackets
+
+PROMPT = [5, 17, 100, 3, 60, 8, 44]
+GREEDY = SamplingParams(temperature=0.0, max_tokens=3)
+
+
+def run(
+    backend: Backend, prompt: list[int], params: SamplingParams
+) -> tuple[list[Token], Finished, list[PrefillProgress]]:
+    """A whole generation."""
+    events = list(backend.generate(prompt, params, lambda: False))
+    tokens = [event for event in events if isinstance(event, Token)]
+    progress = [event for event in events if isinstance(event, PrefillProgress)]
+    assert isinstance(events[-1], Finished)
+    return tokens, events[-1], progress
+
+
+def ids(tokens: list[Token]) -> list[int]:
+    """Without their logprobs."""
+    return [token.id for token in tokens]
+
+
+def brackets_automaton() -> TokenAutomaton:
+    """Id 77, then 5 or 6, then text until id 9, which begins it again."""
+    states = [TokenState({}), TokenState({9: 0}, text=True)]
+    root = automaton_of([((77, 5), 1), ((77, 6), 1)], states)
+    return TokenAutomaton(tuple(states), root)
+
+
+class Contract:
+    """Logprobs may differ from the reference's by `tolerance`."""
+
+    tolerance = 1e-3
+
+    @pytest.mark.parametrize("extra", [{}, {"top_logprobs": 3, "top_p": 0.9}, {"logit_bias": {7: 3.0}, "top_k": 9}])
+    def test_greedy_tokens_and_logprobs_are_those_of_the_torch_engine(
+        self, backend: Backend, reference: Backend, extra: dict[str, object]
+    ) -> None:
+        """Chosen where it is fast, and where it takes more."""
+        params = replace(GREEDY, **extra)  # type: ignore[arg-type]
+        ours, finished, _ = run(backend, PROMPT, params)
+        theirs, _, _ = run(reference, PROMPT, params)
+        assert ids(ours) == ids(theirs)
+        logprobs = [token.logprob for token in theirs]
+        assert [token.logprob for token in ours] == pytest.approx(logprobs, abs=self.tolerance)
+        assert [[id for id, _ in token.top] for token in ours] == [[id for id, _ in token.top] for token in theirs]
+        assert finished.reason == "length"
+        assert finished.usage.generated_tokens == 3
+
+    def test_the_cached_prefix_is_used_again(self, backend: Backend, reference: Backend) -> None:
+        """A follow-up prompt costs its new tokens; the answer's tokens are cached too, but for the last one."""
+        answer = ids(run(backend, PROMPT, GREEDY)[0])
+        ours, finished, progress = run(backend, [*PROMPT, *answer, 9], GREEDY)
+        assert progress[0].cached == len(PROMPT) + len(answer) - 1
+        assert finished.usage.prefilled_tokens == 2
+        theirs = run(reference, [*PROMPT, *answer, 9], GREEDY)[0]
+        assert ids(ours) == ids(theirs)
+        logprobs = [token.logprob for token in theirs]
+        assert [token.logprob for token in ours] == pytest.approx(logprobs, abs=self.tolerance)
+
+    def test_a_kept_prefix_comes_back(self, backend: Backend, reference: Backend) -> None:
+        """After another conversation took its place."""
+        keep = replace(GREEDY, keep_prefix=5)
+        run(backend, PROMPT, keep)
+        assert len(backend.info().kept_prefixes) == 1
+        run(backend, [101 + n for n in range(20)], replace(GREEDY, max_tokens=1))
+        ours, finished, _ = run(backend, [*PROMPT[:5], 90, 91], keep)
+        assert finished.usage.cached_tokens == 5
+        assert ids(ours) == ids(run(reference, [*PROMPT[:5], 90, 91], GREEDY)[0])
+
+    def test_a_stop_token_ends_it_and_is_delivered(self, backend: Backend) -> None:
+        """What was begun beyond it is not seen, and no part of the sequence."""
+        first, _, _ = run(backend, PROMPT, GREEDY)
+        tokens, finished, _ = run(backend, PROMPT, replace(GREEDY, stop_token_ids=(first[1].id,)))
+        assert ids(tokens) == ids(first[:2])
+        assert finished.reason == "stop"
+        assert backend.info().cached_tokens == len(PROMPT) + 1
+
+    def test_cancelling_between_tokens(self, backend: Backend) -> None:
+        """Who cancels when a token came gets no other one."""
+        seen: list[Token] = []
+        events = backend.generate(PROMPT, SamplingParams(temperature=0.0), lambda: bool(seen))
+        finished = None
+        for event in events:
+            seen += [event] if isinstance(event, Token) else []
+            finished = event
+        assert isinstance(finished, Finished)
+        assert (len(seen), finished.reason, finished.usage.generated_tokens) == (1, "cancelled", 1)
+        assert ids(run(backend, PROMPT, GREEDY)[0])[:1] == ids(seen)
+
+    def test_cancelling_before_anything_ran(self, backend: Backend) -> None:
+        """Nothing is cached then."""
+        events = list(backend.generate(PROMPT, GREEDY, lambda: True))
+        assert isinstance(events[-1], Finished)
+        assert (len(events), events[-1].reason, backend.info().cached_tokens) == (1, "cancelled", 0)
+
+    def test_the_context_is_a_limit(self, backend: Backend) -> None:
+        """A prompt must leave room for a token, and an answer ends where the context does."""
+        context = backend.info().context
+        with pytest.raises(ContextOverflowError):
+            backend.generate([1] * context, GREEDY, lambda: False)
+        tokens, finished, _ = run(backend, [1] * (context - 2), SamplingParams(temperature=0.0))
+        assert len(tokens) == 2
+        assert finished.reason == "context"
+
+    def test_ids_outside_the_vocabulary_are_refused(self, backend: Backend) -> None:
+        """Before anything runs: they would read somewhere else."""
+        with pytest.raises(EngineError, match="999"):
+            backend.generate([1, 999], GREEDY, lambda: False)
+        with pytest.raises(EngineError, match="logit_bias"):
+            run(backend, PROMPT, SamplingParams(max_tokens=1, logit_bias={999: 1.0}))
+
+    def test_scores_are_those_of_the_torch_engine(self, backend: Backend, reference: Backend) -> None:
+        """At every position, after which nothing is cached."""
+        ours, theirs = backend.score(PROMPT, 2), reference.score(PROMPT, 2)
+        assert [(p.next, [id for id, _ in p.top]) for p in ours] == [(p.next, [id for id, _ in p.top]) for p in theirs]
+        logprobs = [p.logprob for p in theirs[:-1]]
+        assert [p.logprob for p in ours[:-1]] == pytest.approx(logprobs, abs=self.tolerance)
+        assert ours[-1].logprob is None
+        assert backend.info().cached_tokens == 0
+
+    @pytest.mark.parametrize("params", [GREEDY, SamplingParams(temperature=2.0, seed=4, max_tokens=5)])
+    def test_an_automaton_is_followed(self, backend: Backend, params: SamplingParams) -> None:
+        """One id, one of two, then text until an id that ends it; nothing of it is the model's own choice."""
+        tokens = ids(run(backend, PROMPT, replace(params, constraint=brackets_automaton()))[0])
+        assert tokens[0] == 77
+        assert tokens[1] in (5, 6)
+        assert ids(run(backend, PROMPT, params)[0])[0] != 77
+
+    def test_the_same_seed_draws_the_same_tokens(self, backend: Backend) -> None:
+        """And the steps of one request differ."""
+        params = SamplingParams(temperature=5.0, seed=3, max_tokens=4)
+        first, again = ids(run(backend, PROMPT, params)[0]), ids(run(backend, PROMPT, params)[0])
+        assert first == again
+        assert len(set(first)) > 1
+
+    def test_text_follows_a_grammar(self, backend: Backend, reference: Backend) -> None:
+        """The reference's tokens, from where the grammar begins."""
+        params = SamplingParams(temperature=0.0, max_tokens=9, stop_token_ids=(CLOSE,), constraint=number_in_brackets())
+        tokens, finished, _ = run(backend, PROMPT, params)
+        assert is_number_in_brackets(ids(tokens))
+        assert finished.reason == "stop"
+        assert ids(tokens) == ids(run(reference, PROMPT, params)[0])
+
+    def test_a_grammar_that_waits_pauses_it(self, backend: Backend) -> None:
+        """Before the first token."""
+        waiting = TokenAutomaton((TokenState({}, text=True, grammar=0),), grammars=(Grammar("patch", ""),))
+        tokens, finished, _ = run(backend, PROMPT, SamplingParams(max_tokens=3, constraint=waiting))
+        assert (tokens, finished.reason) == ([], "paused")

@@ -63,6 +63,7 @@ def read_completion_request(
         echo=fields.flag("echo", False),
         only_echo=limit == 0,
         ids=fields.flag("return_token_ids", False),
+        named_by_id=fields.flag("return_tokens_as_token_ids", False),
         stream=fields.flag("stream", False),
         include_usage=options is not None and options.flag("include_usage", False),
     )

@@ -36,6 +36,7 @@ class CompletionRequest:
     echo: bool = False
     only_echo: bool = False
     ids: bool = False
+    named_by_id: bool = False
     stream: bool = False
     include_usage: bool = False
 
@@ -82,10 +83,14 @@ class Speller:
 
 
 class LogprobTable:
-    """The `logprobs` of one choice, piece by piece: offsets go on where the last piece ended."""
+    """The `logprobs` of one choice, piece by piece: offsets go on where the last piece ended.
 
-    def __init__(self, tokenizer: Tokenizer, silent: Iterable[int]) -> None:
+    Tokens are called by their text, or `by_id`: two of them may have the same text, and parts of characters have none.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, silent: Iterable[int], *, by_id: bool) -> None:
         self._tokenizer = tokenizer
+        self._by_id = by_id
         self._speller = Speller(tokenizer, silent)
 
     def add(self, tokens: Sequence[Described]) -> dict[str, Any]:
@@ -101,7 +106,7 @@ class LogprobTable:
         return {self._name(token_id): max(_NEVER, logprob) for token_id, logprob in top}
 
     def _name(self, token_id: int) -> str:
-        return self._tokenizer.decode([token_id])
+        return f"token_id:{token_id}" if self._by_id else self._tokenizer.decode([token_id])
 
 
 @dataclass(slots=True)
@@ -119,7 +124,7 @@ class Continuation:
     _table: LogprobTable = field(init=False)
 
     def __post_init__(self) -> None:
-        self._table = LogprobTable(self.tokenizer, self.sampling.stop_token_ids)
+        self._table = LogprobTable(self.tokenizer, self.sampling.stop_token_ids, by_id=self.asked.named_by_id)
 
     async def run(self, host: EngineHost, ticket: Ticket) -> AsyncGenerator[Piece, None]:
         """The pieces as they come. Raises GptOssError."""

@@ -65,6 +65,19 @@ def test_the_tokens_are_those_of_the_model_on_this_machine(server: tuple[str, di
     assert ids[0] == ids[1]
 
 
+def test_scores_are_those_of_the_model_on_this_machine(server: tuple[str, dict[str, str]], workspace: Path) -> None:
+    url, environment = server
+    (workspace / "tokens.json").write_text("[200006, 1428, 200008, 12194, 200007]")
+    asked = ("score", "--json", "--tokens", "tokens.json")
+    remote, local = (
+        json.loads(run(environment, workspace, *asked, "--model", model).stdout)["positions"] for model in (url, "nano")
+    )
+    assert [position["next"] for position in remote] == [1428, 200008, 12194, 200007, None]
+    for one, other in zip(remote, local, strict=True):
+        assert one["logprob"] == pytest.approx(other["logprob"], abs=0.05)
+        assert one["top"][0][0] == other["top"][0][0]
+
+
 def test_a_turn_with_a_patch(server: tuple[str, dict[str, str]], workspace: Path) -> None:
     url, environment = server
     done = run(environment, workspace, "exec", "--json", "--approve", "edits", "--model", f"{url}#nano", PROMPT)

@@ -78,6 +78,17 @@ async def test_an_echoed_prompt_has_its_logprobs_and_offsets_count_through() -> 
     assert len(server.engine.prompts) == 2, "no token was asked for"
 
 
+async def test_tokens_are_called_by_their_ids_where_a_client_wants_that() -> None:
+    body = {"prompt": "hello", "max_tokens": 2, "logprobs": 2, "echo": True, "return_tokens_as_token_ids": True}
+    async with running(ScriptedEngine(lambda prompt: " one two")) as server:
+        status, made = await server.post("/v1/completions", body)
+    assert status == 200
+    told = made["choices"][0]["logprobs"]
+    ids = load_tokenizer().encode("hello one two")
+    assert told["tokens"] == [f"token_id:{token}" for token in ids]
+    assert all(name.startswith("token_id:") for top in told["top_logprobs"][1:] for name in top)
+
+
 async def test_the_prompts_ids_are_told_once() -> None:
     body = {"prompt": "hello", "return_token_ids": True, "stream": True}
     async with (

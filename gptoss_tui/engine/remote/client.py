@@ -82,7 +82,7 @@ class RemoteEngine:
         if served.scores is None:
             raise EngineError(
                 f"{served.server} does not tell the probabilities of a prompt",
-                hint="vLLM does; otherwise score with a model on this machine",
+                hint="vLLM and `gptoss-tui serve` do; otherwise score with a model on this machine",
             )
         path, body = served.scores.score_body(ids, top)
         async with self._turnstile:

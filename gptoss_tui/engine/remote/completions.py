@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,25 +57,24 @@ class TokenCompletions:
             "max_tokens": 1,
             "temperature": 0.0,
             "add_special_tokens": False,
-            "prompt_logprobs": top,
+            "echo": True,
             "logprobs": top,
             "return_tokens_as_token_ids": True,
         }
 
     def read_scores(self, reply: Mapping[str, Any], token_ids: list[int], top: int) -> list[ScoredPosition]:
-        choice = _choice(reply)
-        told = choice.get("prompt_logprobs")
-        if not isinstance(told, list) or len(told) != len(token_ids):
+        # What is said of a token was said before it, of the one that was sampled too; nothing was before the first.
+        own, tops = _logprobs(_choice(reply), len(token_ids) + 1)
+        if not any(tops):
             raise EngineError(
                 "The server does not tell the probabilities of a prompt",
-                hint="vLLM does (`prompt_logprobs`); otherwise score with a model on this machine",
+                hint="vLLM and `gptoss-tui serve` do; otherwise score with a model on this machine",
             )
-        scored = []
-        for following, entry in zip(token_ids[1:], told[1:], strict=True):
-            known = {checked_token(int(key)): number(_logprob(value)) for key, value in (entry or {}).items()}
-            scored.append(ScoredPosition(following, known.get(following), ranked(known.items())[:top]))
-        _, alternatives = _logprobs(choice, 1)
-        return [*scored, ScoredPosition(None, None, alternatives[0][:top])]
+        scored = [
+            ScoredPosition(following, None if math.isnan(logprob) else logprob, alternatives[:top])
+            for following, logprob, alternatives in zip(token_ids[1:], own[1:], tops[1:], strict=False)
+        ]
+        return [*scored, ScoredPosition(None, None, tops[-1][:top])]
 
 
 class _TokenExchange:
@@ -186,7 +186,3 @@ def _alternatives(entry: Any) -> tuple[tuple[int, float], ...]:
     if not isinstance(entry, dict) or not all(key.startswith(_ID) for key in entry):
         return ()
     return ranked((checked_token(int(key.removeprefix(_ID))), number(value)) for key, value in entry.items())
-
-
-def _logprob(value: Any) -> Any:
-    return value.get("logprob") if isinstance(value, dict) else None

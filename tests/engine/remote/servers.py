@@ -183,12 +183,13 @@ class VLLM(FakeServer):
         return await self.reply(request, body, [*events, sse("[DONE]")])
 
     def scored(self, body: dict[str, Any]) -> dict[str, Any]:
-        known = [
+        own = [None, *(-1.5 for _ in body["prompt"][1:]), -0.1]
+        tops = [
             None,
-            *({str(token): {"logprob": -1.5, "rank": 2}, "7": {"logprob": -0.5}} for token in body["prompt"][1:]),
+            *({f"token_id:{token}": -1.5, "token_id:7": -0.5} for token in body["prompt"][1:]),
+            {"token_id:5": -0.1},
         ]
-        logprobs = {"token_logprobs": [-0.1], "top_logprobs": [{"token_id:5": -0.1}]}
-        return {"choices": [{"index": 0, "text": "x", "prompt_logprobs": known, "logprobs": logprobs}]}
+        return {"choices": [{"index": 0, "text": "x", "logprobs": {"token_logprobs": own, "top_logprobs": tops}}]}
 
 
 class SGLang(VLLM):

@@ -78,7 +78,7 @@ class PlainFront:
             await self._take(line)
 
     async def _turn(self, work: Coroutine[object, object, None]) -> None:
-        """Run a turn or a command. Lines are taken meanwhile: from a person, and from a pipe where there is a question."""
+        """Run a turn or a command. A person's lines are taken meanwhile, those of a pipe where there is a question."""
         self._running = True
         turn = asyncio.ensure_future(work)
         try:

@@ -101,7 +101,7 @@ class GptOssApp(App[int]):
         self._chosen_theme = theme if theme != AUTO else remembered.theme or AUTO
         from_environment = dark_from_environment(os.environ)
         self._dark = remembered.dark if from_environment is None else from_environment
-        self.theme = theme_named(self._chosen_theme, self.available_themes, dark=self._dark)
+        self.theme = self._theme_named(self._chosen_theme)
 
     def get_driver_class(self) -> type[Driver]:
         """The terminal's driver, hardened; the toolkit's own choice elsewhere."""
@@ -167,7 +167,7 @@ class GptOssApp(App[int]):
             self.state_file.remembered.dark = message.dark
             self.state_file.save()
         if self._chosen_theme == AUTO:
-            self.theme = theme_named(AUTO, self.available_themes, dark=self._dark)
+            self.theme = self._theme_named(AUTO)
 
     def on_terminal_gone(self, message: TerminalGone) -> None:
         """Nobody sees this any more: save and leave."""
@@ -176,7 +176,7 @@ class GptOssApp(App[int]):
     def use_theme(self, name: str) -> None:
         """Draw in the colours of another theme and remember it; `auto` follows the terminal from now on."""
         self._chosen_theme = name
-        self.theme = theme_named(name, self.available_themes, dark=self._dark)
+        self.theme = self._theme_named(name)
         self.state_file.remembered.theme = "" if name == AUTO else name
         self.state_file.save()
 
@@ -205,9 +205,13 @@ class GptOssApp(App[int]):
     def _palette(self) -> Palette:
         return Palette.from_variables(self.get_css_variables(), dark=self.current_theme.dark)
 
+    def _theme_named(self, name: str) -> str:
+        few = self.console.color_system == "standard"
+        return theme_named(name, self.available_themes, dark=self._dark, few_colours=few)
+
     def _theme_changed(self, theme: Theme) -> None:
         self._chat.use_palette(self._palette())
-        if theme.name != theme_named(self._chosen_theme, self.available_themes, dark=self._dark):
+        if theme.name != self._theme_named(self._chosen_theme):
             self.use_theme(theme.name)
 
 

@@ -124,11 +124,16 @@ AUTO = "auto"
 _SHORT = {theme.name.removeprefix("gptoss-"): theme.name for theme in THEMES}
 
 
-def theme_named(name: str, available: Collection[str], *, dark: bool | None) -> str:
-    """The theme that `name` means: `auto` is as the terminal is, our own have short names, an unknown one is `auto`."""
+def theme_named(name: str, available: Collection[str], *, dark: bool | None, few_colours: bool = False) -> str:
+    """The theme that `name` means: `auto` is as the terminal is, our own have short names, an unknown one is `auto`.
+
+    With `few_colours`, of which the nearest one stands for ours, `auto` has a high contrast.
+    """
     name = _SHORT.get(name, name)
     if name != AUTO and name in available:
         return name
+    if few_colours:
+        return CONTRAST_LIGHT.name if dark is False else CONTRAST.name
     return LIGHT.name if dark is False else DARK.name
 
 

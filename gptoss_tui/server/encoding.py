@@ -18,7 +18,7 @@ CHARACTERS_PER_TOKEN = 24
 """No text has so many on average: one that has more of them than fit in the context is refused before it is encoded."""
 
 SMALL = 4096
-"""Characters or bytes that are read faster than a thread takes them over."""
+"""Characters or bytes that are read faster than a thread takes them over, or a turn comes."""
 
 _T = TypeVar("_T")
 _BOUNDARY = re.compile(r"(?<=\S) ")
@@ -55,6 +55,8 @@ class PartEncoder:
 
     async def encode(self, text: str) -> list[int]:
         """The tokens of `text`, as `Tokenizer.encode` gives them."""
+        if len(text) <= SMALL:
+            return self._tokenizer.encode(text)
         tokens: list[int] = []
         for part in parts_of(text):
             async with self.part():

@@ -15,7 +15,7 @@ from dataclasses import replace
 from gptoss_tui.harmony.messages import Message
 from gptoss_tui.harmony.render import render_message
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.server.encoding import PART, PartEncoder
+from gptoss_tui.server.encoding import PART, SMALL, PartEncoder
 
 MAX_TOKENS = 4_000_000
 """16 MB: some dozens of conversations that fill the context."""
@@ -49,13 +49,20 @@ class MessageMemory:
 
     async def learn(self, messages: Iterable[Message]) -> None:
         """Have the tokens of messages ready, a part at a time."""
-        for batch in _batches(message for message in messages if _key(message) not in self._tokens):
+        unknown = [message for message in messages if _key(message) not in self._tokens]
+        if sum(map(_cost, unknown)) <= SMALL:
+            self._learn_all(unknown)  # waiting for a turn would take longer
+            return
+        for batch in _batches(unknown):
             if len(batch) == 1 and len(batch[0].content) > PART:
                 await self._learn_long(batch[0])
             else:
                 async with self.encoder.part():
-                    for message in batch:
-                        self.tokens_of(message)
+                    self._learn_all(batch)
+
+    def _learn_all(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.tokens_of(message)
 
     async def _learn_long(self, message: Message) -> None:
         content = await self.encoder.encode(message.content)
@@ -78,7 +85,7 @@ def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
     batch: list[Message] = []
     size = 0
     for message in messages:
-        cost = len(message.content) + _SHELL_COST
+        cost = _cost(message)
         if batch and size + cost > PART:
             yield batch
             batch, size = [], 0
@@ -86,6 +93,10 @@ def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
         size += cost
     if batch:
         yield batch
+
+
+def _cost(message: Message) -> int:
+    return len(message.content) + _SHELL_COST
 
 
 def _key(message: Message) -> _Key:

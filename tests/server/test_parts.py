@@ -171,6 +171,7 @@ def test_what_was_sampled_is_remembered_and_the_oldest_forgotten() -> None:
 async def test_a_long_text_is_encoded_in_parts_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others go on between the parts; where they are cut, the vocabulary's rule cuts too."""
     monkeypatch.setattr(encoding, "PART", 50)
+    monkeypatch.setattr(encoding, "SMALL", 0)
     tokenizer = load_tokenizer()
     page = (Path(__file__).parents[2] / "docs" / "server.md").read_text(encoding="utf-8")
     for text in ("", "x" * 40, page, page.replace("\n", "  "), page.replace("e", "é ")):
@@ -194,6 +195,8 @@ async def test_many_messages_and_long_instructions_are_read_in_parts(monkeypatch
     async with running(engine) as server:
         monkeypatch.setattr(encoding, "PART", 200)
         monkeypatch.setattr(memory, "PART", 200)
+        monkeypatch.setattr(memory, "SMALL", 0)
+        monkeypatch.setattr(encoding, "SMALL", 0)
         rounds, most, encoded = 0, 0, 0
         encode = Tokenizer.encode
 

@@ -17,7 +17,7 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     import mlx.core as mx
 
     from gptoss_tui.engine.metal.model import Transformer
-    from gptoss_tui.engine.metal.selftest import choose_steps
+    from gptoss_tui.engine.metal.selftest import choose_steps, describe
     from gptoss_tui.engine.metal.sequence import MetalBackend
     from gptoss_tui.engine.metal.weights import load_weights
 
@@ -27,8 +27,8 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     weights = load_weights(checkpoint.raw, checkpoint.config, dtype, on_read)
     model = Transformer(checkpoint.config, weights, context)
     report(LoadProgress("Comparing the kernels with MLX's own", 0.96))
-    decoder, left_out = choose_steps(model)
-    device += f"; MLX's own {', '.join(left_out)}" if left_out else ""
+    decoder = choose_steps(model)
+    device = "; ".join(filter(None, (device, describe(decoder))))
     backend = MetalBackend(model, decoder, context, checkpoint.directory.name, device)
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))
     return backend

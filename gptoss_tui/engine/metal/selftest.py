@@ -25,19 +25,26 @@ TOLERANCE = {mx.bfloat16: 2e-2, mx.float32: 1e-4}
 """Relative to the norm. Both round each product once; sums are taken in another order."""
 
 
-def choose_steps(model: Transformer, launch: Launcher | None = None) -> tuple[Decoder, list[str]]:
-    """A decoder with all kernels that are right, and the names of those that were tried and are not.
+def choose_steps(model: Transformer, launch: Launcher | None = None) -> Decoder:
+    """A decoder with all kernels that are wanted and right. By default the GPU runs them, where there is one.
 
-    By default the GPU runs them, where there is one. Raises UsageError for a name in the environment that there is not.
+    Raises UsageError for a name in the environment that there is not.
     """
     wanted = wanted_kernels()
     if launch is None:
         launch = launch_metal if mx.metal.is_available() else None
     if launch is None or not wanted or not can_fuse(model.config):
-        return Decoder(model), []
+        return Decoder(model)
     kernels, twins = Fused(model, launch), Twins(model)
-    right = frozenset(name for name in wanted if is_right(name, kernels, twins, model))
-    return Decoder(model, kernels, right), [name for name in wanted if name not in right]
+    return Decoder(model, kernels, frozenset(name for name in wanted if is_right(name, kernels, twins, model)))
+
+
+def describe(decoder: Decoder) -> str:
+    """Which steps are MLX's own operations, in a few words; nothing where none is."""
+    others = [name for name in NAMES if name not in decoder.fused]
+    if len(others) == len(NAMES):
+        return "MLX's operations only"
+    return f"MLX's own {', '.join(others)}" if others else ""
 
 
 def wanted_kernels() -> list[str]:

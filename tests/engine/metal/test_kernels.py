@@ -56,12 +56,12 @@ def load(checkpoint: Callable[[str], Path]) -> Callable[[Dtype], Transformer]:
 
 def test_every_kernel_passes_the_check(load: Callable[[Dtype], Transformer], emulator: Emulator) -> None:
     """The one that it has to pass on a device, in the dtype that people use."""
-    from gptoss_tui.engine.metal.selftest import choose_steps
+    from gptoss_tui.engine.metal.selftest import choose_steps, describe
     from gptoss_tui.engine.metal.steps import NAMES
 
-    decoder, left_out = choose_steps(load("bfloat16"), emulator)
-    assert left_out == []
+    decoder = choose_steps(load("bfloat16"), emulator)
     assert decoder.fused == set(NAMES)
+    assert describe(decoder) == ""
 
 
 @pytest.mark.parametrize("backwards", [False, True])
@@ -127,20 +127,23 @@ def test_a_kernel_that_is_wrong_is_not_used(
 
 
 def test_kernels_that_the_device_refuses_are_not_used(
-    load: Callable[[Dtype], Transformer], monkeypatch: pytest.MonkeyPatch
+    load: Callable[[Dtype], Transformer], emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error of its compiler is no error of the engine; and the environment may leave some out, by their names."""
-    from gptoss_tui.engine.metal.selftest import KERNELS_VARIABLE, choose_steps
+    from gptoss_tui.engine.metal.selftest import KERNELS_VARIABLE, choose_steps, describe
 
     def launch(kernel: Any, inputs: Sequence[Any], how: Any) -> list[Any]:
+        if kernel.name == "output":
+            return emulator(kernel, inputs, how)
         raise RuntimeError("[metal::Device] Unable to build metal library from source")
 
     model = load("float32")
-    monkeypatch.setenv(KERNELS_VARIABLE, "qkv,head")
-    decoder, left_out = choose_steps(model, launch)
-    assert (decoder.fused, left_out) == (frozenset(), ["qkv", "head"])
+    monkeypatch.setenv(KERNELS_VARIABLE, "output,head")
+    decoder = choose_steps(model, launch)
+    assert decoder.fused == {"output"}
+    assert describe(decoder) == "MLX's own qkv, router, gate_up, down, head"
     monkeypatch.setenv(KERNELS_VARIABLE, "off")
-    assert choose_steps(model, launch)[1] == []
+    assert describe(choose_steps(model, emulator)) == "MLX's operations only"
     monkeypatch.setenv(KERNELS_VARIABLE, "qkv,warp")
     with pytest.raises(UsageError, match="warp"):
         choose_steps(model, launch)

@@ -32,8 +32,8 @@ inline void load16(const device T* at, thread float4* into) {
   }
 }
 
-// x [H] over its root mean square, times scale, rounded to T. All threads take part. The result is made of vectors so that
-// it lies where vectors may.
+// x [H] over its root mean square, times scale, rounded to T. All threads take part. The result is made of vectors so
+// that it lies where vectors may.
 template <typename T, int H>
 inline void normed(
     const device float* x,
@@ -104,8 +104,8 @@ top_k(const device float* scores, threadgroup uint* chosen, threadgroup float* s
   }
 }
 
-// 16 packed values of a block times 16 others. Four bits of E2M1 are a half with a smaller exponent: the sign goes to the
-// sign's place and the rest behind it, which leaves a factor of 2^-14. Two are made at once: n and n + 4 of a word.
+// 16 packed values of a block times 16 others. Four bits of E2M1 are a half with a smaller exponent: the sign goes to
+// the sign's place and the rest behind it, which leaves a factor of 2^-14. Two are made at once: n and n + 4 of a word.
 inline float packed_dot(uint2 words, uint scale, const thread float4* values) {
   float sum = 0.0f;
   for (int part = 0; part < 2; part++) {

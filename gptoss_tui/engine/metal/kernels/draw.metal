@@ -19,7 +19,8 @@ totals[index] = mass;
 for (uint step = THREADS / 2; step > 0; step /= 2) {
   threadgroup_barrier(mem_flags::mem_threadgroup);
   if (index < step) {
-    join(best_score, found, top, mass, scores[index + step], ids[index + step], tops[index + step], totals[index + step]);
+    const uint other = index + step;
+    join(best_score, found, top, mass, scores[other], ids[other], tops[other], totals[other]);
     scores[index] = best_score;
     ids[index] = found;
     tops[index] = top;

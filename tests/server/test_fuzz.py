@@ -233,7 +233,11 @@ async def test_bodies_that_come_slowly_are_bounded_together(monkeypatch: pytest.
         assert (await server.post("/v1/responses", {"input": "x", "more": "x" * 100_000}))[0] == 200
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b'{"input": "x"}'), gzip.compress(b" " * 2**20)])
+@pytest.mark.parametrize(
+    "data",
+    [b"no gzip", gzip.compress(b'{"input": "x"}'), gzip.compress(b" " * 2**20)],
+    ids=["no gzip", "short", "long"],
+)
 async def test_bodies_that_are_compressed_are_refused_as_they_are(data: bytes) -> None:
     async with running(ScriptedEngine(final("x"))) as server:
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gptoss_tui.engine.native.backend import NativeBackend, default_threads, load_backend
+from gptoss_tui.engine.cgroups import usable_processors
+from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import BLOCK, Matrix, load_library
 from gptoss_tui.engine.types import Dense, EngineSpec, Finished, SamplingParams
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--dense", choices=("exact", "int8"), default="int8")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt")
     parser.add_argument("--tokens", type=int, default=32, help="tokens to decode")
-    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--threads", type=int, default=usable_processors())
     parser.add_argument("--runs", type=int, default=7, help="of each measurement; the best counts")
     parser.add_argument("--effect", type=Path, metavar="TEXTFILE", help="compare int8 with float32 on a text")
     args = parser.parse_args()

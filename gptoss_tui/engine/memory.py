@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gptoss_tui.engine.cgroups import CGROUPS, PROC, groups, read
 from gptoss_tui.engine.checkpoint.tensors import tensor_table
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.needs import Needs
@@ -114,7 +115,7 @@ def _widened_bytes(config: ModelConfig, dtype: Dtype) -> int:
     return sum(spec.nbytes for name, spec in table.items() if spec.dtype == "BF16" and name != "embedding.weight")
 
 
-def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
+def available_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     """Bytes that a new process can use without swapping, within the limits of its container; None when unknown."""
     if sys.platform == "darwin":
         return _macos_available()
@@ -123,44 +124,29 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
 
 
 def _meminfo_available(proc: Path) -> int | None:
-    text = _read(proc / "meminfo")
+    text = read(proc / "meminfo")
     match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 
 
 def _cgroup_spare(proc: Path, cgroups: Path) -> Iterator[int]:
     """What each memory limit above this process leaves, of cgroup version 2 and 1."""
-    for line in _read(proc / "self" / "cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            root, names = cgroups, ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            root, names = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    for folder, unified in groups("memory", proc, cgroups):
+        if unified:
+            spare = _group_spare(folder, "memory.max", "memory.current", "inactive_file")
         else:
-            continue
-        group = root / path.lstrip("/")
-        # In a container the path may be the host's, which is not there; the root then is the container's own group.
-        for folder in (group, *group.parents):
-            if (spare := _group_spare(folder, *names)) is not None:
-                yield spare
-            if folder == root:
-                break
+            spare = _group_spare(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        if spare is not None:
+            yield spare
 
 
 def _group_spare(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> int | None:
     """Limit less usage of one group; the page cache that it would drop first does not count as used."""
-    limit, usage = _read(folder / limit_file).strip(), _read(folder / usage_file).strip()
+    limit, usage = read(folder / limit_file).strip(), read(folder / usage_file).strip()
     if not limit.isdigit() or not usage.isdigit():
         return None
-    cache = re.search(rf"^{reclaimable} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+    cache = re.search(rf"^{reclaimable} (\d+)$", read(folder / "memory.stat"), re.MULTILINE)
     return int(limit) - int(usage) + (int(cache[1]) if cache else 0)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 def _macos_available() -> int | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 from gptoss_tui.engine.backend import ReportProgress
+from gptoss_tui.engine.cgroups import usable_processors
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, open_model
 from gptoss_tui.engine.native.kv_cache import KVCache
@@ -24,7 +24,7 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> NativeBackend:
     """
     load_library()
     checkpoint, context = open_model(spec, report)
-    threads = spec.threads or default_threads()
+    threads = spec.threads or usable_processors()
     exact = spec.dtype == "float32" or spec.dense == "exact"
     weights = load_weights(
         checkpoint,
@@ -44,11 +44,6 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> NativeBackend:
     backend = NativeBackend(model, context, checkpoint.directory.name)
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))
     return backend
-
-
-def default_threads() -> int:
-    """As many as this process may use processors."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class NativeBackend(SequenceBackend[KVCache, int]):

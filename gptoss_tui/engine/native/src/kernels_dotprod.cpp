@@ -47,61 +47,57 @@ NATIVE_INLINE float32x4_t columns_of(float32x4_t sum, int8x16_t four, const floa
   return vfmaq_n_f32(sum, column<3>(four), x[3]);
 }
 
-void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+// Adds up `product(nibbles, b, scales, total)` of each group's blocks b: vectors of nibbles, and scales of its 16 rows.
+template <typename Block>
+NATIVE_INLINE void mxfp4_groups(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, float* y, Block product) {
   const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kMxfp4, columns);
-  const int8x16_t lut = twice_fp4();
-  const uint8x16_t low = vdupq_n_u8(15);
   for (int64_t g = begin; g < end; g++, y += kGroup) {
     const uint8_t* nibbles = w + g * bytes;
     const uint8_t* scales = nibbles + blocks * 256;
     float32x4_t total[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
-    for (int64_t b = 0; b < blocks; b++, nibbles += 256) {
-      float32x4_t part[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
-      for (int j = 0; j < 4; j++) {
-        __builtin_prefetch(nibbles + j * 64 + kAhead);
-        const float* values = x.values + b * kBlock + 8 * j;
-        for (int r = 0; r < 4; r++) {
-          const uint8x16_t q = vld1q_u8(nibbles + j * 64 + r * 16);
-          part[r] = columns_of(part[r], vqtbl1q_s8(lut, vandq_u8(q, low)), values);
-          part[r] = columns_of(part[r], vqtbl1q_s8(lut, vshrq_n_u8(q, 4)), values + 4);
-        }
-      }
-      for (int r = 0; r < 4; r++) {
-        const float32x4_t scale = vmulq_n_f32(e8m0(scales + b * kGroup + 4 * r), 0.5f);
-        total[r] = vfmaq_f32(total[r], part[r], scale);
-      }
-    }
+    for (int64_t b = 0; b < blocks; b++, nibbles += 256) product(nibbles, b, scales + b * kGroup, total);
     for (int r = 0; r < 4; r++) vst1q_f32(y + 4 * r, total[r]);
   }
 }
 
-void mxfp4_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
-  const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kMxfp4, columns);
+void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
   const int8x16_t lut = twice_fp4();
   const uint8x16_t low = vdupq_n_u8(15);
-  for (int64_t g = begin; g < end; g++, y += kGroup) {
-    const uint8_t* nibbles = w + g * bytes;
-    const uint8_t* scales = nibbles + blocks * 256;
-    float32x4_t total[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
-    for (int64_t b = 0; b < blocks; b++, nibbles += 256) {
-      int32x4_t sum[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
-      for (int j = 0; j < 4; j++) {
-        __builtin_prefetch(nibbles + j * 64 + kAhead);
-        const int8x16_t first = four_bytes(x.quantized + b * kBlock + 8 * j);
-        const int8x16_t second = four_bytes(x.quantized + b * kBlock + 8 * j + 4);
-        for (int r = 0; r < 4; r++) {
-          const uint8x16_t q = vld1q_u8(nibbles + j * 64 + r * 16);
-          sum[r] = vdotq_s32(sum[r], vqtbl1q_s8(lut, vandq_u8(q, low)), first);
-          sum[r] = vdotq_s32(sum[r], vqtbl1q_s8(lut, vshrq_n_u8(q, 4)), second);
-        }
-      }
+  mxfp4_groups(w, columns, begin, end, y, [&](const uint8_t* nibbles, int64_t b, const uint8_t* scales, float32x4_t* total) {
+    float32x4_t part[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
+    for (int j = 0; j < 4; j++) {
+      __builtin_prefetch(nibbles + j * 64 + kAhead);
+      const float* values = x.values + b * kBlock + 8 * j;
       for (int r = 0; r < 4; r++) {
-        const float32x4_t scale = vmulq_n_f32(e8m0(scales + b * kGroup + 4 * r), x.scale[b] * 0.5f);
-        total[r] = vfmaq_f32(total[r], vcvtq_f32_s32(sum[r]), scale);
+        const uint8x16_t q = vld1q_u8(nibbles + j * 64 + r * 16);
+        part[r] = columns_of(part[r], vqtbl1q_s8(lut, vandq_u8(q, low)), values);
+        part[r] = columns_of(part[r], vqtbl1q_s8(lut, vshrq_n_u8(q, 4)), values + 4);
       }
     }
-    for (int r = 0; r < 4; r++) vst1q_f32(y + 4 * r, total[r]);
-  }
+    for (int r = 0; r < 4; r++) total[r] = vfmaq_f32(total[r], part[r], vmulq_n_f32(e8m0(scales + 4 * r), 0.5f));
+  });
+}
+
+void mxfp4_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  const int8x16_t lut = twice_fp4();
+  const uint8x16_t low = vdupq_n_u8(15);
+  mxfp4_groups(w, columns, begin, end, y, [&](const uint8_t* nibbles, int64_t b, const uint8_t* scales, float32x4_t* total) {
+    int32x4_t sum[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
+    for (int j = 0; j < 4; j++) {
+      __builtin_prefetch(nibbles + j * 64 + kAhead);
+      const int8x16_t first = four_bytes(x.quantized + b * kBlock + 8 * j);
+      const int8x16_t second = four_bytes(x.quantized + b * kBlock + 8 * j + 4);
+      for (int r = 0; r < 4; r++) {
+        const uint8x16_t q = vld1q_u8(nibbles + j * 64 + r * 16);
+        sum[r] = vdotq_s32(sum[r], vqtbl1q_s8(lut, vandq_u8(q, low)), first);
+        sum[r] = vdotq_s32(sum[r], vqtbl1q_s8(lut, vshrq_n_u8(q, 4)), second);
+      }
+    }
+    for (int r = 0; r < 4; r++) {
+      const float32x4_t scale = vmulq_n_f32(e8m0(scales + 4 * r), x.scale[b] * 0.5f);
+      total[r] = vfmaq_f32(total[r], vcvtq_f32_s32(sum[r]), scale);
+    }
+  });
 }
 
 void bf16(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {

@@ -15,7 +15,10 @@ float e8m0(uint8_t byte) {
   return value;
 }
 
-void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+// Adds up `product(values, b, scale)` of each row's blocks b: its numbers, of `table`, and their scale.
+template <typename Number, typename Block>
+void mxfp4_rows(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Number* table, float* y,
+                Block product) {
   const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kMxfp4, columns);
   for (int64_t g = begin; g < end; g++, y += kGroup) {
     const uint8_t* nibbles = w + g * bytes;
@@ -23,36 +26,32 @@ void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const 
     float total[kGroup] = {};
     for (int64_t b = 0; b < blocks; b++, nibbles += 256) {
       for (int r = 0; r < kGroup; r++) {
-        float part = 0;
-        for (int i = 0; i < 32; i++) {
+        Number values[kBlock];
+        for (int i = 0; i < kBlock; i++) {
           const uint8_t byte = nibbles[i / 8 * 64 + r * 4 + i % 4];
-          part += kFp4[i % 8 < 4 ? byte & 15 : byte >> 4] * x.values[b * kBlock + i];
+          values[i] = table[i % 8 < 4 ? byte & 15 : byte >> 4];
         }
-        total[r] += part * e8m0(scales[b * kGroup + r]);
+        total[r] += product(values, b, e8m0(scales[b * kGroup + r]));
       }
     }
     std::memcpy(y, total, sizeof total);
   }
 }
 
+void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  mxfp4_rows(w, columns, begin, end, kFp4, y, [&](const float* values, int64_t b, float scale) {
+    float part = 0;
+    for (int i = 0; i < kBlock; i++) part += values[i] * x.values[b * kBlock + i];
+    return part * scale;
+  });
+}
+
 void mxfp4_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
-  const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kMxfp4, columns);
-  for (int64_t g = begin; g < end; g++, y += kGroup) {
-    const uint8_t* nibbles = w + g * bytes;
-    const uint8_t* scales = nibbles + blocks * 256;
-    float total[kGroup] = {};
-    for (int64_t b = 0; b < blocks; b++, nibbles += 256) {
-      for (int r = 0; r < kGroup; r++) {
-        int32_t part = 0;
-        for (int i = 0; i < 32; i++) {
-          const uint8_t byte = nibbles[i / 8 * 64 + r * 4 + i % 4];
-          part += kTwiceFp4[i % 8 < 4 ? byte & 15 : byte >> 4] * x.quantized[b * kBlock + i];
-        }
-        total[r] += static_cast<float>(part) * (e8m0(scales[b * kGroup + r]) * (x.scale[b] * 0.5f));
-      }
-    }
-    std::memcpy(y, total, sizeof total);
-  }
+  mxfp4_rows(w, columns, begin, end, kTwiceFp4, y, [&](const int8_t* values, int64_t b, float scale) {
+    int32_t part = 0;
+    for (int i = 0; i < kBlock; i++) part += values[i] * x.quantized[b * kBlock + i];
+    return static_cast<float>(part) * (scale * (x.scale[b] * 0.5f));
+  });
 }
 
 void bf16(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {

@@ -32,6 +32,8 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> NativeBackend:
         threads,
         lambda fraction: report(LoadProgress("Preparing the weights for this processor", 0.99 * fraction)),
     )
+    if weights.not_kept:
+        report(LoadProgress(f"The prepared weights are not kept for the next start: {weights.not_kept}", 0.99))
     model = Model(
         checkpoint.config,
         weights,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,10 @@ _KINDS = {"exact": BF16, "int8": INT8}
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where everything is. `rows` int32 [V]: the row of each id among the `distinct` ones of the unembedding."""
+    """Where everything is. `rows` int32 [V]: the row of each id among the `distinct` ones of the unembedding.
+
+    `cached`: all was mapped. `not_kept`: why the next load has to make it again; empty when it has not, or is to.
+    """
 
     shared: Sections
     dense: Sections
@@ -44,6 +47,7 @@ class Weights:
     unembedding: Matrix
     rows: npt.NDArray[np.int32]
     cached: bool
+    not_kept: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -66,7 +70,7 @@ def load_weights(checkpoint: Checkpoint, dense: str, threads: int, report: Repor
             return _assembled(config, *found, dense, cached=True)
     packing = _Packing(checkpoint, name, threads, report)
     shared, dense_sections = packing.shared(shared_path), packing.dense(dense_path, dense)
-    return _assembled(config, shared, dense_sections, dense, cached=False)
+    return replace(_assembled(config, shared, dense_sections, dense, cached=False), not_kept=packing.not_kept)
 
 
 def _open_files(config: ModelConfig, shared: Path, dense: Path, kind: str) -> tuple[Sections, Sections] | None:
@@ -135,6 +139,7 @@ class _Packing:
         self._threads, self._report = threads, report
         self._done = 0
         self._identity = identity
+        self.not_kept = ""
         self._rows = _distinct(self._words("unembedding.weight"))
 
     def shared(self, path: Path | None) -> Sections:
@@ -184,8 +189,8 @@ class _Packing:
                 cache_file.remove_older(path)
                 if (made := cache_file.open_file(path, sizes)) is not None:
                     return made
-            except OSError:
-                pass  # no room, or a folder that cannot be written: the model runs all the same
+            except OSError as error:
+                self.not_kept = str(error)  # no room, or a folder that cannot be written: the model runs all the same
         sections = cache_file.own_memory(sizes)
         fill(sections.writer)
         return sections

@@ -51,7 +51,7 @@ def files(folder: Path) -> list[str]:
 def test_the_second_load_maps_what_the_first_one_wrote(folder: Path, model: Path) -> None:
     """Both kinds of dense layers share what they have in common."""
     first = load(model)
-    assert not first.cached
+    assert (first.cached, first.not_kept) == (False, "")
     second = load(model)
     assert second.cached
     np.testing.assert_array_equal(first.shared["0.up"], second.shared["0.up"])
@@ -61,13 +61,16 @@ def test_the_second_load_maps_what_the_first_one_wrote(folder: Path, model: Path
 
 
 def test_a_changed_checkpoint_is_repacked_and_the_old_file_goes(folder: Path, model: Path) -> None:
-    """Its time is enough of a change."""
+    """Its time is enough of a change. Who has the old file mapped keeps it."""
     load(model)
+    mapped = load(model)
+    before = mapped.shared["0.up"].copy()
     names = {path.name for path in folder.rglob("*.bin")}
     os.utime(model / "model.safetensors", (1, 1))
     assert not load(model).cached
     assert files(folder) == ["int8", "shared"]
     assert names.isdisjoint(path.name for path in folder.rglob("*.bin"))
+    np.testing.assert_array_equal(mapped.shared["0.up"], before)
 
 
 def _renamed(data: bytes) -> bytes:
@@ -170,6 +173,7 @@ def test_without_room_the_weights_stay_in_memory(folder: Path, model: Path, monk
     monkeypatch.setattr(cache_file.shutil, "disk_usage", lambda path: usage)
     kept = load(model)
     monkeypatch.undo()
+    assert "0.0 GB free" in kept.not_kept
     assert files(folder) == []
     assert not kept.cached
     assert kept.shared["0.up"].any()
@@ -190,6 +194,7 @@ def test_a_disk_that_gets_full_on_the_way_is_left_as_it_was(
     kept = load(model)
     monkeypatch.undo()
     assert next(written) > 6
+    assert os.strerror(errno.ENOSPC) in kept.not_kept
     assert not kept.cached
     assert kept.shared["0.up"].any()
     assert not any(path.name.startswith((".partial", "shared", "int8")) for path in folder.rglob("*"))

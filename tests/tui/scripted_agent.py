@@ -136,12 +136,13 @@ class ScriptedAgent:
         assert self._answer is not None
         assert self._asked is not None
         decision, item, tool = await self._answer, self._asked.item_id, self._asked.tool
+        done = "\n".join(["Done!", *(f"M {path}" for path in self._asked.paths)])
         yield ev.ApprovalResolved(item_id=item, decision=decision.kind, by="user", message=decision.message)
         if decision.kind == "deny":
             yield ev.ToolFinished(item_id=item, tool=tool, status="denied", output="not allowed", seconds=0.0)
         else:
             yield ev.ToolStarted(item_id=item, tool=tool)
-            yield ev.ToolFinished(item_id=item, tool=tool, status="ok", output="Done!\nM hello.py", seconds=0.1)
+            yield ev.ToolFinished(item_id=item, tool=tool, status="ok", output=done, seconds=0.1)
 
     async def _hold(self) -> bool:
         """Wait until released (True) or interrupted (False)."""
@@ -291,22 +292,24 @@ def reasoning_script(text: str, *, item: str = "r1") -> list[Step]:
     ]
 
 
-def edit_script(*, diff: str = DIFF, item: str = "c1", warnings: tuple[str, ...] = ()) -> list[Step]:
+def edit_script(
+    *, diff: str = DIFF, item: str = "c1", warnings: tuple[str, ...] = (), path: str = "hello.py"
+) -> list[Step]:
     """An apply_patch call that waits for its approval."""
-    patch = "*** Begin Patch\n*** Update File: hello.py\n...\n*** End Patch"
+    patch = f"*** Begin Patch\n*** Update File: {path}\n...\n*** End Patch"
     return [
         ev.ToolCallDelta(item_id=item, tool="apply_patch", text=patch[:20]),
         ev.ToolCallDelta(item_id=item, tool="apply_patch", text=patch[20:]),
-        ev.ToolCall(item_id=item, tool="apply_patch", arguments=patch, summary="apply_patch hello.py"),
+        ev.ToolCall(item_id=item, tool="apply_patch", arguments=patch, summary=f"apply_patch {path}"),
         ev.ApprovalRequest(
             item_id=item,
             tool="apply_patch",
             kind="edit",
-            title="Change hello.py",
+            title=f"Change {path}",
             preview=diff,
             preview_type="diff",
             digest="d1",
-            paths=("hello.py",),
+            paths=(path,),
             warnings=warnings,
             grants=("edits of this workspace",),
         ),

@@ -131,7 +131,7 @@ def session() -> list[Step]:
         *reasoning_script(THOUGHT),
         *_call("c0", "read_file", "cache.py", SOURCE, took=0.02),
         *_call("c2", "shell", "pytest -q", TESTS, status="error", took=1.4),
-        *edit_script(diff=DIFF),
+        *edit_script(diff=DIFF, path="cache.py"),
         *_call("c3", "shell", "pytest -q", PASSED, took=1.2),
         *reasoning_script(SECOND_THOUGHT, item="r2"),
         *answer[:-1],

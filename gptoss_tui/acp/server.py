@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from acp import PROTOCOL_VERSION, RequestError, run_agent
 from acp.interfaces import Client
 from acp.schema import (
-    AcpMcpServer,
     AgentCapabilities,
     AuthenticateResponse,
     ClientCapabilities,
     CloseSessionResponse,
     ForkSessionResponse,
-    HttpMcpServer,
     Implementation,
     InitializeResponse,
     ListSessionsResponse,
     LoadSessionResponse,
     McpCapabilities,
-    McpServerStdio,
     NewSessionResponse,
     PromptCapabilities,
     PromptResponse,
@@ -39,33 +33,26 @@ from acp.schema import (
     SessionResumeCapabilities,
     SetSessionConfigOptionResponse,
     SetSessionModeResponse,
-    SseMcpServer,
 )
 
 from gptoss_tui import __version__
 from gptoss_tui.acp.content import Block
+from gptoss_tui.acp.named import McpServers, copy_of, folder_of, not_found, saved_in, server_configs, whole_id
 from gptoss_tui.acp.options import MODE
 from gptoss_tui.acp.session import AcpSession, as_request_error
 from gptoss_tui.acp.transport import LineTransport
-from gptoss_tui.acp.updates import with_hint
 from gptoss_tui.agent.agent import Agent
-from gptoss_tui.agent.commands import ResumedSession, SessionSummary
+from gptoss_tui.agent.commands import ResumedSession
 from gptoss_tui.agent.factory import build_agent
-from gptoss_tui.agent.session import SessionStore, load_session
-from gptoss_tui.agent.sessions import find_session, list_sessions, shown_records
+from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.engine.shared import EngineSeat, SharedEngine
 from gptoss_tui.engine.types import Engine, EngineSpec
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.settings import Settings
-from gptoss_tui.tools.mcp.config import ServerConfig
-
-McpServers = Sequence[HttpMcpServer | SseMcpServer | AcpMcpServer | McpServerStdio]
 
 _PAGE: Final = 50
-_NOT_FOUND: Final = -32002
-_ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
 
 
 class AcpServer:
@@ -174,7 +161,7 @@ class AcpServer:
         if (live := self._sessions.get(session_id)) is not None and live.busy:
             raise RequestError(-32600, "A turn is running in this session; cancel it or wait for its end")
         with _errors():
-            copy = await asyncio.to_thread(_copy, session_id)
+            copy = await asyncio.to_thread(copy_of, session_id)
         session, _ = await self._resume(copy, cwd, additional_directories, mcp_servers)
         return ForkSessionResponse(session_id=session.id, modes=session.modes, config_options=[*session.config_options])
 
@@ -185,7 +172,7 @@ class AcpServer:
         with _errors():
             if cursor is not None and not (cursor.isdecimal() and len(cursor) < 10):
                 raise UsageError("The cursor is none of this agent's")
-            found = await asyncio.to_thread(_saved, cwd)
+            found = await asyncio.to_thread(saved_in, cwd)
         begin = int(cursor or 0)
         page = found[begin : begin + _PAGE]
         return ListSessionsResponse(
@@ -242,7 +229,7 @@ class AcpServer:
     def _session(self, session_id: str) -> AcpSession:
         session = self._sessions.get(session_id)
         if session is None:
-            raise _not_found(UsageError(f"There is no session {session_id[:80]!r}", hint="load it or begin one"))
+            raise not_found(UsageError(f"There is no session {session_id[:80]!r}", hint="load it or begin one"))
         return session
 
     async def _open(
@@ -256,8 +243,8 @@ class AcpServer:
         """A session in `cwd` with nothing said yet. Raises UsageError, or ModelNotFoundError."""
         if additional:
             raise UsageError("A session has one folder; additional directories are not supported")
-        settings = replace(self._settings, workspace=_folder(cwd))
-        configs = _server_configs(servers or (), cwd)
+        settings = replace(self._settings, workspace=folder_of(cwd))
+        configs = server_configs(servers or (), cwd)
 
         def build(chosen: Settings) -> tuple[Agent, EngineSeat]:
             seat = self._engine.seat(chosen.engine_spec())
@@ -283,12 +270,12 @@ class AcpServer:
         with _errors():
             session = await self._open(session_id, cwd, additional, servers, SessionStore())
             try:
-                resumed = session.resume(_whole(session_id))
+                resumed = session.resume(whole_id(session_id))
             except GptOssError as error:
                 self._sessions.pop(session_id, None)
                 await session.close()
                 if isinstance(error, UsageError):
-                    raise _not_found(error) from error
+                    raise not_found(error) from error
                 raise
         return session, resumed
 
@@ -297,11 +284,6 @@ class AcpServer:
         task = asyncio.create_task(session.announce())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _not_found(error: UsageError) -> RequestError:
-    """There is no such session: clients begin another one then."""
-    return RequestError(_NOT_FOUND, to_terminal_line(with_hint(error.message, error.hint)))
 
 
 @contextlib.contextmanager
@@ -313,71 +295,11 @@ def _errors() -> Iterator[None]:
         raise as_request_error(error) from error
 
 
-def _folder(cwd: str) -> Path:
-    """The folder that a client names. Raises UsageError for what can be the name of none."""
-    try:
-        if Path(cwd).is_absolute() and b"\0" not in os.fsencode(cwd):
-            return Path(cwd)
-    except UnicodeEncodeError:
-        pass
-    raise UsageError("cwd is no absolute path")
-
-
-def _saved(cwd: str | None) -> tuple[SessionSummary, ...]:
-    """The saved conversations of a folder, or all. Raises UsageError."""
-    return list_sessions(SessionStore().directory, _folder(cwd).resolve() if cwd else None)
-
-
-def _whole(session_id: str) -> str:
-    """The id, which other fronts may cut short and a client may not. Raises UsageError."""
-    if _ID.fullmatch(session_id) is None or not (SessionStore().directory / f"{session_id}.jsonl").is_file():
-        raise UsageError(f"There is no session {session_id[:80]!r}")
-    return session_id
-
-
-def _copy(session_id: str) -> str:
-    """Copy what counts of a saved session, which may be open, into a new one; gives its id. Raises SessionError."""
-    store = SessionStore()
-    try:
-        state = load_session(find_session(store.directory, _whole(session_id)))
-    except UsageError as error:
-        raise _not_found(error) from error
-    header = state.header
-    file = store.create(
-        app=__version__,
-        model=header.model,
-        workspace=Path(header.workspace),
-        date=header.date,
-        parent=header.id,
-        records=shown_records(state),
-    )
-    file.close()
-    return file.path.stem
-
-
 def _model_names() -> tuple[str, ...]:
     """The models of this machine that can be loaded."""
     from gptoss_tui.engine.catalog import installed_models
 
     return tuple(model.name for model in installed_models() if model.problem is None)
-
-
-def _server_configs(servers: McpServers, cwd: str) -> tuple[ServerConfig, ...]:
-    """The client's MCP servers as our own client connects to them. Raises UsageError."""
-    configs = []
-    for server in servers:
-        match server:
-            case McpServerStdio():
-                env = {variable.name: variable.value for variable in server.env}
-                configs.append(ServerConfig(server.name, server.command, tuple(server.args), env, cwd))
-            case HttpMcpServer():
-                headers = {header.name: header.value for header in server.headers}
-                configs.append(ServerConfig(server.name, url=server.url, headers=headers))
-            case _:
-                raise UsageError(
-                    f"The MCP server {to_terminal_line(server.name)} has a transport that is not supported"
-                )
-    return tuple(configs)
 
 
 async def serve(settings: Settings, transport: LineTransport, make_engine: Callable[[EngineSpec], Engine]) -> None:

@@ -1,8 +1,9 @@
 """Time the kernels of a decode step, one by one and together: `python benchmarks/triton_kernels.py`.
 
 Needs an NVIDIA GPU. Weights are random, of gpt-oss-20b's shapes (`--model gpt-oss-120b` for the other), in as many
-layers as keep the caches cold. Each kernel runs once a layer in a CUDA graph, so launches do not show; the time of a
-launch is the median of the replays over the layers. Beside it stand the bytes that it must read, and the rate.
+layers as keep the caches cold. Each kernel runs once a layer in a CUDA graph, so launches do not show, but kernels
+overlap: the time of a launch is the median of the replays over the layers, of that kernel behind itself. Beside it
+stand the bytes that it must read (for one token), and the rate.
 """
 
 from __future__ import annotations
@@ -28,13 +29,19 @@ REPLAYS = 15
 
 # What is tried for each kernel: fields of `Blocks` and their values.
 TRIED: dict[str, dict[str, tuple[int, ...]]] = {
-    "project_in": {"rows": (4, 8, 16), "block": (512, 1024), "dense_warps": (2, 4, 8)},
-    "attend": {"keys": (32, 64, 128)},
-    "project_out": {"rows": (2, 4, 8), "block": (512, 1024), "dense_warps": (2, 4, 8)},
-    "route": {"block": (512, 1024, 4096), "dense_warps": (4, 8)},
-    "experts_up": {"strips": (1, 2, 4, 8), "up_span": (2, 4, 8), "expert_warps": (2, 4, 8)},
-    "experts_down": {"down_rows": (4, 8, 16), "down_span": (4, 8, 16), "expert_warps": (2, 4, 8)},
-    "logits": {"head_rows": (4, 8, 16), "block": (512, 1024), "dense_warps": (2, 4, 8)},
+    "project_in": {"qkv_rows": (2, 4, 8), "qkv_steps": (1, 2, 4, 8), "qkv_warps": (2, 4, 8)},
+    "attend": {"keys": (64, 128), "window_splits": (1, 2, 4), "attend_warps": (4, 8)},
+    "project_out": {"out_rows": (2, 4, 8), "out_steps": (1, 2, 4), "out_warps": (2, 4, 8)},
+    "route": {"route_block": (512, 1024, 4096), "route_warps": (4, 8)},
+    "experts_up": {"up_strips": (1, 2, 4), "up_warps": (1, 2, 4, 8)},
+    "experts_down": {"down_warps": (1, 2, 4, 8)},
+    "ahead": {
+        "out_ahead": (0, 4 << 20),
+        "out_ahead_late": (0, 8 << 20, 16 << 20),
+        "down_ahead": (0, 4 << 20, 8 << 20, 16 << 20),
+        "next_ahead": (0, 4 << 20, 8 << 20, 16 << 20),
+    },
+    "logits": {"head_rows": (2, 4, 8), "head_block": (512, 1024), "head_warps": (2, 4, 8)},
 }
 
 
@@ -54,6 +61,9 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=8, help="layers with weights of their own; all are timed by them")
     parser.add_argument("--context", type=int, default=512, help="tokens in the cache")
     parser.add_argument("--tune", nargs="*", metavar="KERNEL", help=f"try sizes of these kernels: {', '.join(TRIED)}")
+    parser.add_argument(
+        "--tokens", type=int, default=1, help="tokens of a step while sizes are tried and launches timed"
+    )
     parser.add_argument("--sizes", nargs="*", default=[], metavar="FIELD=N", help="sizes other than the defaults")
     parser.add_argument("--prefill", type=int, nargs="*", default=[], metavar="TOKENS", help="also time such chunks")
     args = parser.parse_args()
@@ -62,12 +72,13 @@ def main() -> None:
     with torch.inference_mode():
         decoder = new_decoder(model, blocks)
         check_device(decoder, Prefill(decoder))
+        fill(model.cache, model.length)
         print(
             f"{torch.cuda.get_device_name()}, {args.model}, {args.context} tokens; reads {bandwidth() / 1e12:.2f} TB/s"
         )
         for kernel in args.tune or ():
-            blocks = tuned(model, kernel, blocks)
-        report(model, blocks)
+            blocks = tuned(model, kernel, blocks, args.tokens)
+        report(model, blocks, args.tokens)
         for tokens in args.prefill:
             time_prefill(model, blocks, tokens)
 
@@ -98,23 +109,23 @@ def fill(cache: KVCache, length: int) -> None:
 def new_decoder(model: Model, blocks: Blocks) -> Decoder:
     """A decoder in the middle of a sequence."""
     decoder = Decoder(model.config, model.weights, model.cache, blocks)
-    decoder.state.x.normal_()
+    decoder.state.xs.normal_()
     decoder.state.position.fill_(model.length - 1)
     return decoder
 
 
-def kernels(decoder: Decoder, length: int) -> dict[str, Callable[[int], None]]:
+def kernels(decoder: Decoder, length: int, tokens: int) -> dict[str, Callable[[int], None]]:
     """Each launch of a layer, by name; the last two do not depend on the layer."""
     splits = splits_for(length, decoder.blocks.keys)
     return {
-        "project_in": decoder.project_in,
-        "attend": lambda layer: decoder.attend(layer, splits),
-        "project_out": decoder.project_out,
-        "route": decoder.route,
-        "experts_up": decoder.experts_up,
-        "experts_down": decoder.experts_down,
-        "logits": lambda layer: decoder.logits(),
-        "choose": lambda layer: decoder.choose(),
+        "project_in": lambda layer: decoder.project_in(layer, tokens),
+        "attend": lambda layer: decoder.attend(layer, splits, tokens),
+        "project_out": lambda layer: decoder.project_out(layer, tokens),
+        "route": lambda layer: decoder.route(layer, tokens),
+        "experts_up": lambda layer: decoder.experts_up(layer, tokens),
+        "experts_down": lambda layer: decoder.experts_down(layer, tokens),
+        "logits": lambda layer: decoder.logits(tokens),
+        "choose": lambda layer: decoder.choose(tokens),
     }
 
 
@@ -153,27 +164,30 @@ def replay_time(launch: Callable[[], None]) -> float:
     return statistics.median(times)
 
 
-def kernel_time(decoder: Decoder, length: int, name: str) -> float:
+def kernel_time(decoder: Decoder, length: int, name: str, tokens: int) -> float:
     """Seconds of one launch, over all layers in turn."""
-    launch, layers = kernels(decoder, length)[name], decoder.config.num_hidden_layers
+    launch, layers = kernels(decoder, length, tokens)[name], decoder.config.num_hidden_layers
     once = name in ("logits", "choose")
-    decoder.route(0)  # scores to choose experts by
+    decoder.route(0, tokens)  # scores to choose experts by
     return replay_time(lambda: _drop([launch(n) for n in range(1 if once else layers)])) / (1 if once else layers)
 
 
-def tuned(model: Model, kernel: str, blocks: Blocks) -> Blocks:
-    """`blocks` with the fastest of the sizes that are tried for `kernel`; prints the best five."""
+def tuned(model: Model, kernel: str, blocks: Blocks, tokens: int) -> Blocks:
+    """`blocks` with the sizes of `kernel` that make a step fastest; prints the best five.
+
+    The whole step is timed: kernels overlap, so what one costs shows in no other way.
+    """
     found: list[tuple[float, Blocks, str]] = []
     for sizes in combinations(TRIED[kernel]):
         candidate = replace(blocks, **sizes)
         text = " ".join(f"{name}={value}" for name, value in sizes.items())
         try:
-            found.append((kernel_time(new_decoder(model, candidate), model.length, kernel), candidate, text))
+            found.append((step_time(model, candidate, tokens), candidate, text))
         except Exception as error:  # a size that does not compile or fit is out
             print(f"  {kernel} {text}: {str(error).splitlines()[0][:80]}")
     found.sort(key=lambda entry: entry[0])
     for seconds, _, text in found[:5]:
-        print(f"  {kernel} {text}: {seconds * 1e6:.2f} us")
+        print(f"  {kernel} {text}: {seconds * 1e3:.4f} ms")
     best = found[0][1]
     return replace(blocks, **{name: getattr(best, name) for name in TRIED[kernel]})
 
@@ -184,20 +198,21 @@ def combinations(sizes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
         yield dict(zip(sizes, values, strict=True))
 
 
-def report(model: Model, blocks: Blocks) -> None:
-    """A table of the launches, and the step of the whole model that they add up to and that is measured."""
+def report(model: Model, blocks: Blocks, tokens: int) -> None:
+    """A table of the launches, and the steps of the whole model."""
     print(" ".join(f"{field.name}={getattr(blocks, field.name)}" for field in fields(blocks)))
     decoder, needed = new_decoder(model, blocks), needed_bytes(model)
+    decoder.state.count.fill_(tokens)
     layers = random_model(model_name(model)).config.num_hidden_layers
     total = 0.0
     for name, nbytes in needed.items():
-        seconds = kernel_time(decoder, model.length, name)
+        seconds = kernel_time(decoder, model.length, name, tokens)
         total += seconds * (1 if name in ("logits", "choose") else layers)
         print(f"{name:>14} {seconds * 1e6:8.2f} us {nbytes / 1e6:8.1f} MB {nbytes / seconds / 1e12:6.2f} TB/s")
     print(f"sum of the launches {total * 1e3:.3f} ms")
-    for tokens in (1, 2, 4, 8):
-        seconds = step_time(model, blocks, tokens)
-        print(f"a step of {layers} layers, {tokens} tokens: {seconds * 1e3:.3f} ms, {tokens / seconds:.0f} tok/s")
+    for several in (1, 2, 4, 8):
+        seconds = step_time(model, blocks, several)
+        print(f"a step of {layers} layers, {several} tokens: {seconds * 1e3:.3f} ms, {several / seconds:.0f} tok/s")
 
 
 def step_time(model: Model, blocks: Blocks, tokens: int) -> float:

@@ -21,8 +21,9 @@ from gptoss_tui.engine.torch.model import rope_tables
 from gptoss_tui.engine.triton.kernels.attention import attend_kernel
 from gptoss_tui.engine.triton.kernels.draft import draft_kernel
 from gptoss_tui.engine.triton.kernels.experts import down_kernel, gate_up_kernel
-from gptoss_tui.engine.triton.kernels.gemv import out_kernel, qkv_kernel, router_kernel
+from gptoss_tui.engine.triton.kernels.gemv import out_kernel, qkv_kernel
 from gptoss_tui.engine.triton.kernels.mxfp4 import TILE_ROWS
+from gptoss_tui.engine.triton.kernels.router import router_kernel
 from gptoss_tui.engine.triton.kernels.unembed import candidates_kernel, choose_kernel, logits_kernel
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.weights import ModelWeights
@@ -47,24 +48,43 @@ MAX_TOKENS = 8
 class Blocks:
     """Sizes of the decode kernels' programs, found by benchmarks/triton_kernels.py.
 
-    `rows`: rows a program of a dense product; `block`: columns it reads at once; `strips`: tile rows a program of the
-    experts' first product, a power of two; `up_span` and `down_span`: MXFP4 tiles of a row read at once; `down_rows`:
-    rows a program of the second product, a divisor of 16; `keys`: keys read at once; `lookup`: tokens of the sequence
-    that a program compares at once.
+    `*_rows`: rows of a product that a program reads at once, in so many `*_steps`; `*_block`: columns of a dense
+    product that are added up side by side, a power of two; `up_strips`: tile rows a program of the experts' first
+    product; `*_warps`: warps a program. `keys`: keys read at once; `window_splits`: programs that share a window at
+    most; `vocabulary`: logits a program of the choice; `lookup`: tokens that a search compares at once;
+    `*_ahead`: bytes that are fetched in advance: of the output projection by the input projection and (late) by the
+    attention, of the experts' second product by the first, of the next layer by this one's end.
     """
 
-    rows: int = 4
-    block: int = 512
-    strips: int = 4
-    up_span: int = 4
-    down_span: int = 8
-    down_rows: int = 8
+    qkv_rows: int = 4
+    qkv_steps: int = 1
+    qkv_block: int = 1024
+    qkv_warps: int = 4
     keys: int = 64
-    head_rows: int = 8
+    window_splits: int = 1
+    attend_warps: int = 8
+    out_rows: int = 2
+    out_steps: int = 4
+    out_block: int = 1024
+    out_warps: int = 4
+    route_block: int = 1024
+    route_warps: int = 8
+    up_strips: int = 1
+    up_warps: int = 2
+    down_warps: int = 2
+    head_rows: int = 4
+    head_block: int = 512
+    head_warps: int = 4
     vocabulary: int = 2048
     lookup: int = 1024
-    dense_warps: int = 4
-    expert_warps: int = 4
+    out_ahead: int = 4 << 20
+    out_ahead_late: int = 8 << 20
+    down_ahead: int = 8 << 20
+    next_ahead: int = 8 << 20
+
+
+SEVERAL = Blocks(qkv_warps=8, out_rows=4, out_steps=1, out_warps=8, head_warps=8, up_warps=4, down_warps=4)
+"""Sizes for steps of several tokens."""
 
 
 class State:
@@ -90,6 +110,12 @@ class State:
         self.t = torch.zeros((MAX_TOKENS, config.hidden_size), dtype=dtype, device=device)
         chosen = most_experts(config, MAX_TOKENS)
         self.hidden = torch.zeros((chosen, MAX_TOKENS, config.intermediate_size), dtype=dtype, device=device)
+        self.experts, self.chosen = ints(chosen, dtype=torch.int32), ints(1, dtype=torch.int32)
+        self.shares = floats(chosen, MAX_TOKENS)
+        self.routed = ints(1, dtype=torch.int32)
+        strips = config.hidden_size // TILE_ROWS
+        self.down_parts = floats(strips, chosen, TILE_ROWS, MAX_TOKENS)
+        self.down_arrived = ints(strips, dtype=torch.int32)
         self.all_logits = floats(MAX_TOKENS, config.vocab_size)
         programs = triton.cdiv(config.vocab_size, blocks.vocabulary)
         self.best, self.top, self.mass = (floats(MAX_TOKENS, programs) for _ in range(3))
@@ -129,10 +155,19 @@ class Decoder:
     """The step of a model. Kernels only: nothing here waits for the device."""
 
     def __init__(
-        self, config: ModelConfig, weights: ModelWeights, cache: KVCache, blocks: Blocks | None = None
+        self,
+        config: ModelConfig,
+        weights: ModelWeights,
+        cache: KVCache,
+        blocks: Blocks | None = None,
+        *,
+        overlap: bool | None = None,
     ) -> None:
+        """`overlap`: kernels begin before the one in front of them has ended; by default where the device can."""
         self.config, self.weights, self.cache = config, weights, cache
-        self.blocks = blocks or Blocks()
+        self.blocks, self.several = blocks or Blocks(), blocks or SEVERAL
+        overlap = can_overlap(weights.device) if overlap is None else overlap
+        self._launch: dict[str, bool] = {"OVERLAP": overlap, **({"launch_pdl": True} if overlap else {})}
         cos, sin = rope_tables(config, cache.context, torch.float32)
         self.cos, self.sin = cos.to(weights.device), sin.to(weights.device)  # [context, 1, D / 2]
         self.state = State(config, cache.context, weights.dtype, weights.device, self.blocks)
@@ -154,94 +189,103 @@ class Decoder:
         self.experts_up(index, tokens)
         self.experts_down(index, tokens)
 
+    def _share(self, weight: Tensor, most: int, programs: int) -> int:
+        """Bytes of a weight that each of so many programs fetches in advance, whole cache lines."""
+        return min(most, weight.nbytes) // programs // 128 * 128 if self._launch["OVERLAP"] else 0
+
+    def sizes(self, tokens: int) -> Blocks:
+        """Sizes of the programs of a step of so many tokens."""
+        return self.blocks if tokens == 1 else self.several
+
     def project_in(self, index: int, tokens: int = 1) -> None:
         """`state.query` of `state.x`; its key and value go into the cache."""
-        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
+        config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
         table, slots, segments = self.cache.table(index)
         heads, keys = config.num_attention_heads, config.num_key_value_heads
-        pairs = max(1, blocks.rows // 2)
-        qkv_kernel[(heads + 2 * keys, triton.cdiv(config.head_dim // 2, pairs))](
+        pairs = max(1, blocks.qkv_rows // 2)
+        grid = (heads + 2 * keys, triton.cdiv(config.head_dim // 2, pairs * blocks.qkv_steps))
+        qkv_kernel[grid](
             state.xs, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, self.cos, self.sin, state.position,
-            state.query, table, H=config.hidden_size, Q=heads, K=keys, D=config.head_dim, SLOTS=slots,
-            SEGMENTS=segments, EPS=RMS_NORM_EPS, PAIRS=pairs, BLOCK=blocks.block, TOKENS=tokens,
-            num_warps=blocks.dense_warps,
+            state.query, table, layer.out_weight, H=config.hidden_size, Q=heads, K=keys, D=config.head_dim,
+            SLOTS=slots, SEGMENTS=segments, EPS=RMS_NORM_EPS, PAIRS=pairs, STEPS=blocks.qkv_steps,
+            BLOCK=blocks.qkv_block, TOKENS=tokens,
+            AHEAD=self._share(layer.out_weight, blocks.out_ahead, math.prod(grid)), num_warps=blocks.qkv_warps, **self._launch,
         )  # fmt: skip
 
     def attend(self, index: int, splits: int, tokens: int = 1) -> None:
         """`state.mixed` of `state.query` and the cache."""
-        config, state, blocks = self.config, self.state, self.blocks
+        config, state, blocks = self.config, self.state, self.sizes(tokens)
         table, slots, segments = self.cache.table(index)
         keys = config.num_key_value_heads
         window = config.sliding_window if config.is_sliding(index) else 0
         if window:
-            splits = min(splits, triton.cdiv(window + tokens - 1, blocks.keys))
+            splits = min(splits, blocks.window_splits, triton.cdiv(window + tokens - 1, blocks.keys))
+        layer = self.weights.layers[index]
+        late = layer.out_weight.view(-1)[blocks.out_ahead // layer.out_weight.element_size() :]
         attend_kernel[(keys, splits)](
-            state.query, table, self.weights.layers[index].sinks, state.position, state.mixed, state.parts,
-            state.stats, state.arrived, config.head_dim**-0.5, Q=config.num_attention_heads, K=keys,
+            state.query, table, layer.sinks, state.position, state.mixed, state.parts, state.stats, state.arrived,
+            late, config.head_dim**-0.5, Q=config.num_attention_heads, K=keys,
             D=config.head_dim, SLOTS=slots, SEGMENTS=segments, WINDOW=window, SPLITS=splits,
             ROWS=_head_rows(config, tokens), BLOCK=min(blocks.keys, slots), GROUP=_group(config), TOKENS=tokens,
+            AHEAD=self._share(late, blocks.out_ahead_late, keys * splits), num_warps=blocks.attend_warps,
+            **self._launch,
         )  # fmt: skip
 
     def project_out(self, index: int, tokens: int = 1) -> None:
         """`state.x` plus the output projection of `state.mixed`."""
-        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
-        out_kernel[(triton.cdiv(config.hidden_size, blocks.rows),)](
+        config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
+        out_kernel[(triton.cdiv(config.hidden_size, blocks.out_rows * blocks.out_steps),)](
             state.mixed, layer.out_weight, layer.out_bias, state.xs,
-            H=config.hidden_size, WIDTH=config.query_width, ROWS=blocks.rows, BLOCK=blocks.block, TOKENS=tokens,
-            num_warps=blocks.dense_warps,
+            H=config.hidden_size, WIDTH=config.query_width, ROWS=blocks.out_rows, STEPS=blocks.out_steps,
+            BLOCK=blocks.out_block, TOKENS=tokens, num_warps=blocks.out_warps, **self._launch,
         )  # fmt: skip
 
     def route(self, index: int, tokens: int = 1) -> None:
-        """`state.t`, the normed `state.x`, and `state.scores` of the experts for it."""
-        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
+        """`state.t`, the normed `state.x`, and the experts for it."""
+        config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
         router_kernel[(config.num_experts, tokens)](
-            state.xs, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.scores, state.t,
-            H=config.hidden_size, E=config.num_experts, EPS=RMS_NORM_EPS, BLOCK=blocks.block,
-            num_warps=blocks.dense_warps,
+            state.xs, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.count, state.scores, state.t,
+            state.experts, state.shares, state.chosen, state.routed,
+            H=config.hidden_size, E=config.num_experts, EP=triton.next_power_of_2(config.num_experts),
+            TOP=config.experts_per_token, EPS=RMS_NORM_EPS, BLOCK=blocks.route_block, TOKENS=tokens,
+            num_warps=blocks.route_warps, **self._launch,
         )  # fmt: skip
 
     def experts_up(self, index: int, tokens: int = 1) -> None:
-        """`state.hidden` of the best experts."""
-        config, state, blocks, up = self.config, self.state, self.blocks, self.weights.layers[index].mlp1
+        """`state.hidden` of the chosen experts."""
+        config, state, up, blocks = self.config, self.state, self.weights.layers[index].mlp1, self.sizes(tokens)
         tile_rows = 2 * config.intermediate_size // TILE_ROWS
-        # Unpacked weights stay in registers for all tokens.
-        strips = math.gcd(blocks.strips if tokens == 1 else 2, tile_rows)
-        gate_up_kernel[(tile_rows // strips, most_experts(config, tokens))](
-            state.t, state.scores, state.count, up.values, up.scales, up.bias, state.hidden, config.swiglu_limit,
-            ALPHA=SWIGLU_ALPHA, TILES=up.tiles, STRIPS=strips, SPAN=min(blocks.up_span, _span(up.tiles)),
-            TOKENS=tokens, **self._choice,
+        strips = math.gcd(blocks.up_strips, tile_rows)
+        places, down = most_experts(config, tokens), self.weights.layers[index].mlp2
+        gate_up_kernel[(tile_rows // strips, places)](
+            state.t, state.experts, state.chosen, up.values, up.scales, up.bias, state.hidden, down.values,
+            config.swiglu_limit,
+            H=config.hidden_size, I=config.intermediate_size, ALPHA=SWIGLU_ALPHA, TILES=up.tiles, STRIPS=strips,
+            WARPS=blocks.up_warps, num_warps=blocks.up_warps, TOKENS=tokens,
+            AHEAD=self._share(down.values[0], blocks.down_ahead // places, tile_rows // strips), **self._launch,
         )  # fmt: skip
 
     def experts_down(self, index: int, tokens: int = 1) -> None:
-        """`state.x` plus what the best experts make of `state.hidden`."""
-        config, state, blocks, down = self.config, self.state, self.blocks, self.weights.layers[index].mlp2
-        down_kernel[(config.hidden_size // blocks.down_rows,)](
-            state.hidden, state.scores, state.count, down.values, down.scales, down.bias, state.xs,
-            TILES=down.tiles, SPAN=min(blocks.down_span, _span(down.tiles)), ROWS=blocks.down_rows, TOKENS=tokens,
-            **self._choice,
+        """`state.x` plus what the chosen experts make of `state.hidden`."""
+        config, state, down, blocks = self.config, self.state, self.weights.layers[index].mlp2, self.sizes(tokens)
+        following = self.weights.unembedding
+        if index + 1 < len(self.weights.layers):
+            following = self.weights.layers[index + 1].qkv_weight
+        grid = config.hidden_size // TILE_ROWS, most_experts(config, tokens)
+        down_kernel[grid](
+            state.hidden, state.experts, state.shares, state.chosen, down.values, down.scales, down.bias, state.xs,
+            state.down_parts, state.down_arrived, following, H=config.hidden_size, I=config.intermediate_size,
+            TILES=down.tiles, PLACES=len(state.experts), WARPS=blocks.down_warps, num_warps=blocks.down_warps, TOKENS=tokens,
+            AHEAD=self._share(following, blocks.next_ahead, math.prod(grid)), **self._launch,
         )  # fmt: skip
-
-    @property
-    def _choice(self) -> dict[str, int]:
-        """What both products of the experts need to know which ones were chosen."""
-        config = self.config
-        return {
-            "H": config.hidden_size,
-            "I": config.intermediate_size,
-            "E": config.num_experts,
-            "EP": triton.next_power_of_2(config.num_experts),
-            "TOP": config.experts_per_token,
-            "num_warps": self.blocks.expert_warps,
-        }
 
     def logits(self, tokens: int = 1) -> None:
         """`state.all_logits` of `state.xs`."""
-        config, state, blocks = self.config, self.state, self.blocks
-        rows = blocks.head_rows if tokens < MAX_TOKENS else max(1, blocks.head_rows // 2)  # sums are in registers
-        logits_kernel[(triton.cdiv(config.vocab_size, rows),)](
+        config, state, blocks = self.config, self.state, self.sizes(tokens)
+        logits_kernel[(triton.cdiv(config.vocab_size, blocks.head_rows),)](
             state.xs, self.weights.norm, self.weights.unembedding, state.all_logits,
-            H=config.hidden_size, V=config.vocab_size, EPS=RMS_NORM_EPS, ROWS=rows, BLOCK=blocks.block,
-            TOKENS=tokens, num_warps=blocks.dense_warps,
+            H=config.hidden_size, V=config.vocab_size, EPS=RMS_NORM_EPS, ROWS=blocks.head_rows,
+            BLOCK=blocks.head_block, TOKENS=tokens, num_warps=blocks.head_warps, **self._launch,
         )  # fmt: skip
 
     def choose(self, tokens: int = 1) -> None:
@@ -255,14 +299,14 @@ class Decoder:
             state.all_logits, state.bias, state.temperature, state.seed, state.step,
             state.at, state.starts, state.text, state.ids,
             state.best, state.place, state.top, state.mass,
-            V=config.vocab_size, FIRST_SPECIAL=NUM_TEXT_TOKENS, BLOCK=block, PARTS=programs,
+            V=config.vocab_size, FIRST_SPECIAL=NUM_TEXT_TOKENS, BLOCK=block, PARTS=programs, **self._launch,
         )  # fmt: skip
         choose_kernel[(1,)](
             state.all_logits, state.best, state.place, state.top, state.mass, self.weights.embedding, state.xs,
             state.position, state.step, state.at, state.starts, state.text, state.ids, state.following,
             state.drafts, state.count, state.history, state.token, state.logprob, state.tokens, state.logprobs,
             H=config.hidden_size, V=config.vocab_size, PARTS=programs, PARTS2=triton.next_power_of_2(programs),
-            RING=RING, H2=triton.next_power_of_2(config.hidden_size), TOKENS=tokens,
+            RING=RING, H2=triton.next_power_of_2(config.hidden_size), TOKENS=tokens, **self._launch,
         )  # fmt: skip
 
     def draft(self) -> None:
@@ -278,5 +322,6 @@ class Decoder:
         )  # fmt: skip
 
 
-def _span(tiles: int) -> int:
-    return int(triton.next_power_of_2(tiles))
+def can_overlap(device: torch.device) -> bool:
+    """Whether kernels may begin before the one in front of them has ended: since Hopper."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)

@@ -91,21 +91,21 @@ class Prefill:
         order = flat.argsort(stable=True).int()
         ends = (flat[:, None] == torch.arange(experts, device=t.device)).sum(0).cumsum(0).int()
         rows = tokens * top
-        size = 16 if rows <= 16 * experts else 64 if rows <= 128 * experts else 128
+        size, wide, warps, stages = group_sizes(rows, experts)
         blocks = min(rows, triton.cdiv(rows, size) + experts)
         common = {
             "H": hidden, "I": inner, "E": experts, "EP": triton.next_power_of_2(experts), "BM": size,
-            "num_warps": 4 if size < 128 else 8,
+            "num_warps": warps, "num_stages": stages,
         }  # fmt: skip
         up, down = layer.mlp1, layer.mlp2
         middle = torch.empty((rows, inner), dtype=t.dtype, device=t.device)
-        width = _divisor(2 * inner)
+        width = _divisor(2 * inner, wide)
         grouped_up_kernel[(2 * inner // width, blocks)](
             t, order, ends, up.values, up.scales, up.bias, middle, config.swiglu_limit,
             TOP=top, ALPHA=SWIGLU_ALPHA, TILES=up.tiles, BN=width, **common,
         )  # fmt: skip
         out = torch.empty((tokens, top, hidden), dtype=t.dtype, device=t.device)
-        width = _divisor(hidden)
+        width = _divisor(hidden, wide)
         grouped_down_kernel[(hidden // width, blocks)](
             middle, order, ends, weights, down.values, down.scales, down.bias, out,
             TILES=down.tiles, BN=width, **common,
@@ -113,6 +113,13 @@ class Prefill:
         return out
 
 
-def _divisor(rows: int) -> int:
-    """The widest block of columns that divides them, up to 128. Rows of experts' weights are multiples of 32."""
-    return next(width for width in (128, 64, 32) if rows % width == 0)
+def group_sizes(rows: int, experts: int) -> tuple[int, int, int, int]:
+    """Sizes of the experts' products for so many rows in all: rows and columns of a block, warps, stages."""
+    if rows <= 16 * experts:
+        return 16, 128, 4, 3
+    return (64, 128, 4, 3) if rows <= 128 * experts else (128, 128, 8, 3)
+
+
+def _divisor(rows: int, most: int) -> int:
+    """The widest block of columns that divides them, up to `most`. Rows of experts' weights are multiples of 32."""
+    return next(width for width in (256, 128, 64, 32) if width <= most and rows % width == 0)

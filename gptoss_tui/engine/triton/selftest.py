@@ -88,6 +88,7 @@ def unpacked(tiles: Tiles, expert: int) -> Tensor:
     magnitudes = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0], device=values.device)
     table = torch.cat((magnitudes, -magnitudes))
     both = torch.stack((table[(values & 15).long()], table[(values >> 4).long()]), dim=3)  # [.., 16, 2, 32]
-    scales = torch.exp2(tiles.scales[expert].float() - 127).transpose(2, 3)  # [rows / 16, tiles, 16, 2]
+    scales = torch.exp2(tiles.scales[expert].float() - 127)  # [rows / 16, tiles, 8, 2, 2]
+    scales = scales.transpose(2, 3).flatten(2, 3)  # [rows / 16, tiles, 16, 2]
     rows = (both * scales[..., None]).transpose(1, 2).flatten(0, 1).flatten(1)
     return rows[:, : tiles.columns]

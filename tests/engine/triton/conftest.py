@@ -46,10 +46,15 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 # The interpreter pays for programs, not for elements: few large blocks.
 BLOCKS = Blocks(
-    rows=64, block=64, strips=2, up_span=2, down_span=2, down_rows=16, keys=16, head_rows=128, vocabulary=64, lookup=16
-)
+    qkv_rows=16, qkv_steps=2, qkv_block=64, keys=16, window_splits=2, out_rows=32, out_steps=2, out_block=64,
+    route_block=64, up_warps=1, down_warps=1,
+    head_rows=128, head_block=64, vocabulary=64, lookup=16,
+)  # fmt: skip
 
-FEW = replace(BLOCKS, rows=128, block=128, strips=4, vocabulary=128, head_rows=256, keys=32, lookup=32)
+FEW = replace(
+    BLOCKS, qkv_rows=128, qkv_steps=1, qkv_block=128, keys=32, out_rows=128, out_steps=1, out_block=128,
+    route_block=128, up_strips=2,    head_rows=256, head_block=128, vocabulary=128, lookup=32,
+)  # fmt: skip
 """Where the kernels are taken as right."""
 
 SHAPES = {

@@ -106,7 +106,7 @@ def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
     driver.set_active(OfflineDriver(capability))
     config = replace(GPT_OSS_20B, num_hidden_layers=2)
     cache: Any = NoCache(config)
-    decoder = Decoder(config, no_weights(config), cache)
+    decoder = Decoder(config, no_weights(config), cache, overlap=capability >= 90)
     for tokens in {1, most}:
         decoder.layers(16, tokens)
         decoder.logits(tokens)

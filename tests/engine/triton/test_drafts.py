@@ -10,7 +10,6 @@ import torch
 
 from gptoss_tui.engine.constraint import TokenAutomaton, TokenState
 from gptoss_tui.engine.triton.backend import TritonBackend
-from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.steps import LONGEST_PAUSE, Pace, Steps
 from gptoss_tui.engine.types import SamplingParams, Token
 from tests.engine.triton.conftest import FEW, SHALLOW, triton_weights
@@ -38,14 +37,14 @@ def answer(
 ) -> tuple[list[Token], list[int]]:
     """What comes after PROMPT, and how many tokens each step ran."""
     ran: list[int] = []
-    layers = Decoder.layers
+    step = Steps._step
 
-    def counted(self: Decoder, splits: int, tokens: int = 1) -> None:
+    def counted(self: Steps, keys: int, tokens: int, *, choose: bool) -> None:
         ran.append(tokens)
-        layers(self, splits, tokens)
+        step(self, keys, tokens, choose=choose)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Decoder, "layers", counted)
+        patch.setattr(Steps, "_step", counted)
         patch.setattr(backend, "_steps", Steps(backend._decoder, drafts=drafts))
         backend._cache.clear()
         events = list(backend.generate(PROMPT, params, lambda: False))

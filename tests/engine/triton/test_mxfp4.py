@@ -16,7 +16,7 @@ def test_tiles_hold_what_the_blocks_hold(columns: int) -> None:
     """Also where the last tile is half empty."""
     generator = torch.Generator().manual_seed(columns)
     blocks = torch.randint(256, (3, 48, columns // 32, 16), dtype=torch.uint8, generator=generator)
-    scales = torch.randint(100, 141, (3, 48, columns // 32), dtype=torch.uint8, generator=generator)
+    scales = torch.randint(100, 129, (3, 48, columns // 32), dtype=torch.uint8, generator=generator)
     tiles = to_tiles(blocks, scales, torch.zeros(3, 48))
     assert (tiles.rows, tiles.columns, tiles.tiles) == (48, columns, -(-columns // 64))
     for expert in range(3):
@@ -33,8 +33,9 @@ def test_tiles_take_the_bytes_of_the_checkpoint() -> None:
     assert tiles.nbytes == blocks.nbytes + scales.nbytes + 2 * 32 * 2
 
 
-def test_scales_that_cannot_be_applied_are_refused() -> None:
-    """255 means not a number; what is near it would overflow on the way."""
-    scales = torch.full((1, 16, 2), 255, dtype=torch.uint8)
+@pytest.mark.parametrize("code", [129, 255])
+def test_scales_that_cannot_be_applied_are_refused(code: int) -> None:
+    """255 means not a number; what is far above a weight would overflow on the way."""
+    scales = torch.full((1, 16, 2), code, dtype=torch.uint8)
     with pytest.raises(CheckpointError, match="scale"):
         to_tiles(torch.zeros((1, 16, 2, 16), dtype=torch.uint8), scales, torch.zeros(1, 16))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from gptoss_tui.engine.triton.kernels.overlap import fetch_ahead, follow
+
 
 @triton.jit
 def keys_and_values(
@@ -30,16 +32,17 @@ def keys_and_values(
 
 @triton.jit
 def attend_kernel(
-    query, table, sinks, position, out, parts, stats, arrived, scale,
+    query, table, sinks, position, out, parts, stats, arrived, ahead, scale,
     Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
     WINDOW: tl.constexpr, SPLITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, GROUP: tl.constexpr,
-    TOKENS: tl.constexpr,
+    TOKENS: tl.constexpr, AHEAD: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """out [TOKENS, Q, D] = softmax(scale * query keys^T, with sinks) values; the first token is at `position`.
 
     query [TOKENS, Q, D]; sinks [Q]; WINDOW 0 sees all. Row r is token r // GROUP, head r % GROUP of the key/value head,
     where GROUP is G as a power of two; ROWS is TOKENS * GROUP padded to what a product takes. Scratch, float32: parts
-    [K, SPLITS, ROWS, D] and stats [K, SPLITS, 2, ROWS]; arrived int32 [K], zero before and after.
+    [K, SPLITS, ROWS, D] and stats [K, SPLITS, 2, ROWS]; arrived int32 [K], zero before and after. Each program
+    fetches AHEAD bytes of `ahead`.
     """
     G: tl.constexpr = Q // K
     head, split = tl.program_id(0), tl.program_id(1)
@@ -48,8 +51,11 @@ def attend_kernel(
     real = (token < TOKENS) & (inner < G)
     kind = query.dtype.element_ty
     place = ((token * Q + head * G + inner) * D)[:, None] + dim[None, :]
+    first_query = tl.load(position, cache_modifier=".cg")
+    sink = tl.load(sinks + head * G + inner, mask=inner < G, other=0.0).to(tl.float32)
+    fetch_ahead(ahead, head * SPLITS + split, AHEAD)
+    follow(OVERLAP)
     q = tl.load(query + place, mask=real[:, None], other=0.0)
-    first_query = tl.load(position)
     where = first_query + token
     end = first_query + TOKENS
     begin = tl.maximum(first_query + 1 - WINDOW, 0) if WINDOW else end * 0
@@ -75,7 +81,6 @@ def attend_kernel(
         acc = acc * shrink[:, None] + tl.dot(weights.to(kind), values, input_precision="ieee")
         mass = mass * shrink + tl.sum(weights, 1)
         top = new_top
-    sink = tl.load(sinks + head * G + inner, mask=inner < G, other=0.0).to(tl.float32)
     part_of_head = head * SPLITS + split
     if SPLITS == 1:
         write_mixed(out, acc, top, mass, sink, place, real)

@@ -1,8 +1,8 @@
 """A few tokens through their experts, whose weights are MXFP4 tiles (see mxfp4.py). Every program reads whole tiles.
 
-E experts, k of them for a token, H hidden, I intermediate; TOKENS as in gemv.py. What one expert does for several
-tokens reads its weights once. The experts that any token chose are numbered in ascending order, whatever the tokens
-prefer: a token's sum has the same order when it comes alone.
+E experts, H hidden, I intermediate; TOKENS as in gemv.py. What one expert does for several tokens reads its weights
+once. In bfloat16 the products run on the tensor cores (mma.py), which take 8 vectors at a time in any case: one token
+and eight cost the same arithmetic and get the same result. Other dtypes, and Triton's interpreter, take a plain way.
 """
 
 from __future__ import annotations
@@ -10,113 +10,114 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.mxfp4 import scale_value, unpack
+from gptoss_tui.engine.triton.kernels.mma import product
+from gptoss_tui.engine.triton.kernels.mxfp4 import INTERPRETED, weights_of
+from gptoss_tui.engine.triton.kernels.overlap import fetch_ahead, follow
 
 
 @triton.jit
-def routes(scores, count, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, TOKENS: tl.constexpr):
-    """Shares float32 [TOKENS, EP] of the experts, 0 where not among a token's TOP best: softmax after the choice.
-
-    scores float32 [TOKENS, E]; EP is E as a power of two; tokens from `count` on choose nothing.
-    """
-    expert, token = tl.arange(0, EP)[None, :], tl.arange(0, TOKENS)[:, None]
-    score = tl.load(scores + token * E + expert, mask=expert < E, other=float("-inf"))
-    left = score
-    for _ in tl.static_range(TOP):
-        best = tl.argmax(left, 1)
-        left = tl.where(expert == best[:, None], float("-inf"), left)
-    chosen = (left == float("-inf")) & (expert < E)
-    grown = tl.where(chosen, tl.exp(score - tl.max(score, 1)[:, None]), 0.0)
-    return tl.where(token < count, grown / tl.sum(grown, 1)[:, None], 0.0)
+def thread_tiles(turn, WARPS: tl.constexpr):
+    """The tile, g and the half of the tile's columns that each thread has in a turn (see mma.py): three [threads]."""
+    thread = tl.arange(0, 32 * WARPS)
+    q = thread % 4
+    return 2 * (turn * WARPS + thread // 32) + q // 2, thread % 32 // 4, q % 2
 
 
 @triton.jit
-def nth_expert(shares, n, EP: tl.constexpr):
-    """The n-th expert that a token chose, and the shares [TOKENS] of it; for n beyond the last the shares are 0."""
-    expert = tl.arange(0, EP)
-    used = tl.max(shares, 0) > 0
-    mine = used & (tl.cumsum(used.to(tl.int32), 0) == n + 1)
-    return tl.sum(tl.where(mine, expert, 0), 0), tl.sum(tl.where(mine[None, :], shares, 0.0), 1)
+def load_strip(values, scales, strip, TILES: tl.constexpr, WARPS: tl.constexpr):
+    """All packed words of a tile row: for each turn a word of scales, rows g, rows g + 8. Warps take two tiles each."""
+    TURNS: tl.constexpr = (TILES + 2 * WARPS - 1) // (2 * WARPS)
+    words = tl.multiple_of(values.to(tl.pointer_type(tl.int32)), 16)
+    codes = tl.multiple_of(scales.to(tl.pointer_type(tl.int32)), 16)
+    loaded = ()
+    for turn in tl.static_range(TURNS):
+        tile, g, side = thread_tiles(turn, WARPS)
+        held = tile < TILES
+        at = strip * TILES + tile
+        place = ((at * 16 + g) * 8 + side * 4)[:, None] + tl.arange(0, 4)[None, :]
+        first = tl.load(words + place, mask=held[:, None], other=0)
+        second = tl.load(words + place + 64, mask=held[:, None], other=0)
+        loaded = loaded + (tl.load(codes + at * 8 + g, mask=held, other=0), first, second)
+    return loaded
 
 
 @triton.jit
-def pick(values, n, N: tl.constexpr):
-    """Element n of a tensor [N]."""
-    return tl.sum(tl.where(tl.arange(0, N) == n, values, 0), 0)
+def strip_times(loaded, vectors, columns: tl.constexpr, TILES: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr):
+    """What `load_strip` gave times vectors bfloat16 [TOKENS, columns]: float32 [16, 8], a column a vector."""
+    TURNS: tl.constexpr = (TILES + 2 * WARPS - 1) // (2 * WARPS)
+    words = tl.multiple_of(vectors.to(tl.pointer_type(tl.int32)), 16)
+    acc = tl.zeros((32 * WARPS, 4), tl.float32)
+    for turn in tl.static_range(TURNS):
+        tile, g, side = thread_tiles(turn, WARPS)
+        column = tile * 64 + side * 16
+        place = (g * (columns // 2) + tile * 32 + side * 8)[:, None] + tl.arange(0, 4)[None, :]
+        low = ((g < TOKENS) & (column < columns))[:, None]
+        high = ((g < TOKENS) & (column + 32 < columns))[:, None]
+        x0, x1 = tl.load(words + place, mask=low, other=0), tl.load(words + place + 4, mask=low, other=0)
+        x2, x3 = tl.load(words + place + 16, mask=high, other=0), tl.load(words + place + 20, mask=high, other=0)
+        codes = tl.broadcast_to(loaded[3 * turn][:, None], (32 * WARPS, 4))
+        acc = product(loaded[3 * turn + 1], loaded[3 * turn + 2], codes, x0, x1, x2, x3, acc)
+    # Of a thread's sums the first two are of row g, the others of row g + 8.
+    parts = tl.sum(tl.reshape(acc, (WARPS, 8, 4, 2, 2)), 0)
+    return tl.reshape(tl.permute(parts, (2, 0, 1, 3)), (16, 8))
 
 
 @triton.jit
-def strips_times(
-    vectors, shares, values, scales, strip, first, columns,
-    TILES: tl.constexpr, STRIPS: tl.constexpr, SPAN: tl.constexpr, ROWS: tl.constexpr, TOKENS: tl.constexpr,
-):  # fmt: skip
-    """float32 [STRIPS, ROWS] for each token, in a tuple; zeros for those without a share.
-
-    Rows `first` to `first` + ROWS of tile rows from `strip` on, times vectors [TOKENS, columns]. STRIPS tile rows share
-    what is loaded of a vector. A thread holds 16 neighbouring bytes of a row, so the sum over columns stays in it, and
-    the scale comes after the sum.
-    """
-    place = tl.arange(0, STRIPS)[:, None, None, None]
-    tile, col = tl.arange(0, SPAN)[None, :, None, None], tl.arange(0, 32)[None, None, None, :]
-    row = first + tl.arange(0, ROWS)[None, None, :, None]
-    flat_tile, flat_col = tl.arange(0, SPAN)[:, None], tl.arange(0, 32)[None, :]
-    accs = (tl.zeros((STRIPS, SPAN, ROWS), tl.float32),) * TOKENS
-    wanted = ()
-    for n in tl.static_range(TOKENS):
-        wanted = wanted + (pick(shares, n, TOKENS) > 0,)
-    for start in tl.range(0, TILES, SPAN):
-        at = (strip + place) * TILES + start + tile
-        held = (start + tile < TILES) & (place >= 0) & (row >= 0)
-        byte = tl.load(values + (at * 16 + row) * 32 + col, mask=held & (col >= 0), other=0)
-        scale = scales + tl.reshape(at * 32 + row, (STRIPS, SPAN, ROWS))
-        there = tl.reshape(held, (STRIPS, SPAN, ROWS))
-        low_scale = scale_value(tl.load(scale, mask=there, other=0))
-        high_scale = scale_value(tl.load(scale + 16, mask=there, other=0))
-        k = (start + flat_tile) * 64 + flat_col
-        low_value, high_value = unpack(byte)
-        low_value, high_value = low_value.to(tl.float32), high_value.to(tl.float32)
-        new_accs = ()
-        for n in tl.static_range(TOKENS):
-            acc = accs[n]
-            if TOKENS == 1 or wanted[n]:
-                vector = vectors + n * columns
-                low = tl.load(vector + k, mask=k < columns, other=0.0).to(tl.float32)[None, :, None, :]
-                high = tl.load(vector + k + 32, mask=k + 32 < columns, other=0.0).to(tl.float32)[None, :, None, :]
-                acc += tl.sum(low_value * low, 3) * low_scale
-                acc += tl.sum(high_value * high, 3) * high_scale
-            new_accs = new_accs + (acc,)
-        accs = new_accs
-    out = ()
-    for n in tl.static_range(TOKENS):
-        out = out + (tl.sum(accs[n], 1),)
-    return out
+def plain_strip_times(values, scales, vectors, strip, columns: tl.constexpr, TILES: tl.constexpr, TOKENS: tl.constexpr):
+    """As `load_strip` and `strip_times`, in float32 and for vectors of any dtype."""
+    row, col, n = tl.arange(0, 16), tl.arange(0, 32), tl.arange(0, 8)
+    acc = tl.zeros((16, 8), tl.float32)
+    for tile in tl.range(0, TILES):
+        at = strip * TILES + tile
+        byte = tl.load(values + (at * 16 + row)[:, None] * 32 + col[None, :])
+        code = scales + at * 32 + row % 8 * 4 + row // 8 * 2
+        low_code = tl.broadcast_to(tl.load(code)[:, None], (16, 32))
+        high_code = tl.broadcast_to(tl.load(code + 1)[:, None], (16, 32))
+        low, high = weights_of(byte, low_code, high_code, tl.float32)
+        k = tile * 64 + col[None, :]
+        place = vectors + n[:, None] * columns + k
+        there = n[:, None] < TOKENS
+        x_low = tl.load(place, mask=there & (k < columns), other=0.0).to(tl.float32)
+        x_high = tl.load(place + 32, mask=there & (k + 32 < columns), other=0.0).to(tl.float32)
+        acc += tl.sum(low[:, None, :] * x_low[None, :, :], 2) + tl.sum(high[:, None, :] * x_high[None, :, :], 2)
+    return acc
 
 
 @triton.jit
 def gate_up_kernel(
-    t, scores, count, values, scales, bias, hidden, limit,
-    H: tl.constexpr, I: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, ALPHA: tl.constexpr,
-    TILES: tl.constexpr, STRIPS: tl.constexpr, SPAN: tl.constexpr, TOKENS: tl.constexpr,
+    t, experts, chosen, values, scales, bias, hidden, ahead, limit,
+    H: tl.constexpr, I: tl.constexpr, ALPHA: tl.constexpr, TILES: tl.constexpr, STRIPS: tl.constexpr,
+    WARPS: tl.constexpr, TOKENS: tl.constexpr, AHEAD: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """hidden [experts chosen, TOKENS, I] = swiglu(W t + b) of the experts that tokens chose.
 
-    t [TOKENS, H]; scores float32 [TOKENS, E]; count int32 [1]: tokens that are real; values
-    [E, 2 I / 16, TILES, 16, 32]; scales [E, 2 I / 16, TILES, 2, 16]; bias [E, 2 I]. Program (i, n): tile rows
-    i * STRIPS to (i + 1) * STRIPS of the n-th expert, for the tokens that chose it.
+    t [TOKENS, H]; experts int32 [places] and chosen int32 [1] as in router.py; values [E, 2 I / 16, TILES, 16, 32];
+    scales [E, 2 I / 16, TILES, 8, 2, 2]; bias [E, 2 I]. Program (i, n): STRIPS tile rows of the n-th expert; it
+    fetches AHEAD bytes of the same expert in `ahead`, the values of the second product.
     """
-    block, place = tl.program_id(0), tl.program_id(1)
-    expert, shares = nth_expert(routes(scores, tl.load(count), E, EP, TOP, TOKENS), place, EP)
-    if tl.max(shares, 0) > 0:
-        strip = expert.to(tl.int64) * (2 * I // 16) + block * STRIPS
-        outs = strips_times(t, shares, values, scales, strip, 0, H, TILES, STRIPS, SPAN, 16, TOKENS)
-        row = block * STRIPS * 16 + tl.arange(0, STRIPS * 16)
-        offset = tl.load(bias + expert * 2 * I + row)
-        for n in tl.static_range(TOKENS):
-            out = tl.reshape(outs[n], (STRIPS * 16,)) + offset
-            gate, linear = tl.split(tl.reshape(out, (STRIPS * 8, 2)))
-            activated = swiglu(gate, linear, limit, ALPHA)
-            target = hidden + (place * TOKENS + n) * I + block * STRIPS * 8 + tl.arange(0, STRIPS * 8)
-            tl.store(target, activated.to(hidden.dtype.element_ty))
+    first, place = tl.program_id(0) * STRIPS, tl.program_id(1)
+    follow(OVERLAP)
+    expert = tl.load(experts + place)
+    if place < tl.load(chosen):
+        strip = expert.to(tl.int64) * (2 * I // 16) + first
+        PLAIN: tl.constexpr = INTERPRETED or t.dtype.element_ty != tl.bfloat16
+        loaded = ()
+        if not PLAIN:
+            for n in tl.static_range(STRIPS):
+                loaded = loaded + (load_strip(values, scales, strip + n, TILES, WARPS),)
+        # The packed values of the second product, as many of each expert's first ones.
+        fetch_ahead(ahead + expert.to(tl.int64) * (H // 16) * ((I + 63) // 64) * 512, tl.program_id(0), AHEAD)
+        for n in tl.static_range(STRIPS):
+            if PLAIN:
+                out = plain_strip_times(values, scales, t, strip + n, H, TILES, TOKENS)
+            else:
+                out = strip_times(loaded[n], t, H, TILES, WARPS, TOKENS)
+            row = (first + n) * 16 + tl.arange(0, 16)
+            out += tl.load(bias + expert * 2 * I + row)[:, None].to(tl.float32)
+            gate, linear = tl.split(tl.reshape(tl.trans(out), (8, 8, 2)))
+            token = tl.arange(0, 8)[:, None]
+            target = hidden + (place * TOKENS + token) * I + (first + n) * 8 + tl.arange(0, 8)[None, :]
+            tl.store(target, swiglu(gate, linear, limit, ALPHA).to(hidden.dtype.element_ty), mask=token < TOKENS)
 
 
 @triton.jit
@@ -129,51 +130,45 @@ def swiglu(gate, linear, limit, ALPHA: tl.constexpr):
 
 @triton.jit
 def down_kernel(
-    hidden, scores, count, values, scales, bias, x,
-    H: tl.constexpr, I: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr,
-    TILES: tl.constexpr, SPAN: tl.constexpr, ROWS: tl.constexpr, TOKENS: tl.constexpr,
+    hidden, experts, shares, chosen, values, scales, bias, x, parts, arrived, ahead,
+    H: tl.constexpr, I: tl.constexpr, TILES: tl.constexpr, PLACES: tl.constexpr, WARPS: tl.constexpr,
+    TOKENS: tl.constexpr, AHEAD: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """x [TOKENS, H] += sum over a token's experts of share * (W hidden + b).
 
-    hidden [experts chosen, TOKENS, I]; values [E, H / 16, TILES, 16, 32]; scales [E, H / 16, TILES, 2, 16];
-    bias [E, H]; x float32. Program i owns rows i * ROWS to (i + 1) * ROWS; ROWS divides 16.
+    hidden [experts chosen, TOKENS, I]; experts, shares and chosen as in router.py; values [E, H / 16, TILES, 16, 32];
+    scales [E, H / 16, TILES, 8, 2, 2]; bias [E, H]; x float32. Program (i, n): tile row i of the n-th expert; the last
+    one of a tile row to end adds up, in the experts' order. Scratch: parts float32 [H / 16, PLACES, 16, 8]; arrived
+    int32 [H / 16], zero before and after. Who was chosen was known before the kernel in front of this one began, so
+    weights are on their way while that one ends. Programs of one token's experts fetch AHEAD bytes of `ahead`.
     """
-    first = tl.program_id(0) * ROWS
-    row = first + tl.arange(0, ROWS)
-    every = routes(scores, tl.load(count), E, EP, TOP, TOKENS)
-    chosen = tl.sum((tl.max(every, 0) > 0).to(tl.int32), 0)
-    outs = ()
-    for n in tl.static_range(TOKENS):
-        outs = outs + (tl.load(x + n * H + row),)
-    if TOKENS == 1:
-        for place in tl.static_range(TOP):
-            outs = add_expert(
-                outs, place, every, hidden, values, scales, bias, first, row,
-                H, I, EP, TILES, SPAN, ROWS, TOKENS,
-            )  # fmt: skip
-    else:
-        for place in tl.range(0, chosen):
-            outs = add_expert(
-                outs, place, every, hidden, values, scales, bias, first, row,
-                H, I, EP, TILES, SPAN, ROWS, TOKENS,
-            )  # fmt: skip
-    for n in tl.static_range(TOKENS):
-        tl.store(x + n * H + row, outs[n])
-
-
-@triton.jit
-def add_expert(
-    outs, place, every, hidden, values, scales, bias, first, row,
-    H: tl.constexpr, I: tl.constexpr, EP: tl.constexpr, TILES: tl.constexpr, SPAN: tl.constexpr, ROWS: tl.constexpr,
-    TOKENS: tl.constexpr,
-):  # fmt: skip
-    """`outs`, float32 [ROWS] a token, plus what the expert at `place` among the chosen ones adds to them."""
-    expert, shares = nth_expert(every, place, EP)
-    strip = expert.to(tl.int64) * (H // 16) + first // 16
-    vectors = hidden + place * TOKENS * I
-    made = strips_times(vectors, shares, values, scales, strip, first % 16, I, TILES, 1, SPAN, ROWS, TOKENS)
-    offset = tl.load(bias + expert * H + row)
-    new_outs = ()
-    for n in tl.static_range(TOKENS):
-        new_outs = new_outs + (outs[n] + pick(shares, n, TOKENS) * (tl.reshape(made[n], (ROWS,)) + offset),)
-    return new_outs
+    block, place = tl.program_id(0), tl.program_id(1)
+    row, n = tl.arange(0, 16), tl.arange(0, 8)
+    expert = tl.load(experts + place, cache_modifier=".cg")
+    places = tl.load(chosen, cache_modifier=".cg")
+    if place < places:
+        strip = expert.to(tl.int64) * (H // 16) + block
+        share = tl.load(shares + place * TOKENS + n, mask=n < TOKENS, other=0.0, cache_modifier=".cg")
+        offset = tl.load(bias + expert * H + block * 16 + row).to(tl.float32)
+        vectors = hidden + place * TOKENS * I
+        if INTERPRETED or hidden.dtype.element_ty != tl.bfloat16:
+            follow(OVERLAP)
+            out = plain_strip_times(values, scales, vectors, strip, I, TILES, TOKENS)
+        else:
+            loaded = load_strip(values, scales, strip, TILES, WARPS)
+            fetch_ahead(ahead, place * tl.num_programs(0) + block, AHEAD)
+            follow(OVERLAP)
+            out = strip_times(loaded, vectors, I, TILES, WARPS, TOKENS)
+        out = (out + offset[:, None]) * share[None, :]
+        square = row[:, None] * 8 + n[None, :]
+        mine = parts + (block * PLACES + place) * 128 + square
+        tl.store(mine, out)
+        tl.debug_barrier()
+        if tl.atomic_add(arrived + block, 1, sem="acq_rel") == places - 1:
+            total = tl.zeros((16, 8), tl.float32)
+            for other in tl.range(0, places):
+                total += tl.load(parts + (block * PLACES + other) * 128 + square, cache_modifier=".cg")
+            target = x + n[None, :] * H + block * 16 + row[:, None]
+            real = (n[None, :] < TOKENS) & (row[:, None] >= 0)
+            tl.store(target, tl.load(target, mask=real, other=0.0) + total, mask=real)
+            tl.store(arrived + block, 0)

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from gptoss_tui.engine.triton.kernels.experts import swiglu
-from gptoss_tui.engine.triton.kernels.mxfp4 import scale_value, unpack
+from gptoss_tui.engine.triton.kernels.mxfp4 import weights_of
 
 
 @triton.jit
@@ -37,24 +37,20 @@ def tile_product(
     TILES: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
     """float32 [BM, BN]: rows of a [*, columns] times BN rows of packed weights, from tile row `strip` on."""
-    n, col = tl.arange(0, BN), tl.arange(0, 32)
+    n, col, both = tl.arange(0, BN), tl.arange(0, 32), tl.arange(0, 64)
     tile_row, inner = strip + (n // 16).to(tl.int64) * TILES, n % 16
     acc = tl.zeros((BM, BN), tl.float32)
-    kind: tl.constexpr = a.dtype.element_ty
     for tile in tl.range(0, TILES):
-        k = tile * 64 + col
-        low = tl.load(a + rows[:, None] * columns + k[None, :], mask=held[:, None] & (k < columns)[None, :], other=0.0)
-        high = tl.load(
-            a + rows[:, None] * columns + k[None, :] + 32,
-            mask=held[:, None] & (k + 32 < columns)[None, :], other=0.0,
-        )  # fmt: skip
+        k = tile * 64 + both
+        x = tl.load(a + rows[:, None] * columns + k[None, :], mask=held[:, None] & (k < columns)[None, :], other=0.0)
         at = tile_row + tile
-        low_value, high_value = unpack(tl.load(values + (at * 16 + inner)[:, None] * 32 + col[None, :]))
-        low_scale, high_scale = tl.load(scales + at * 32 + inner), tl.load(scales + at * 32 + 16 + inner)
-        low_weight = (low_value.to(tl.float32) * scale_value(low_scale)[:, None]).to(kind)
-        high_weight = (high_value.to(tl.float32) * scale_value(high_scale)[:, None]).to(kind)
-        acc = tl.dot(low, tl.trans(low_weight), acc, input_precision="ieee")
-        acc = tl.dot(high, tl.trans(high_weight), acc, input_precision="ieee")
+        byte = tl.load(values + (at * 16 + inner)[:, None] * 32 + col[None, :])
+        code = scales + at * 32 + inner % 8 * 4 + inner // 8 * 2
+        low_code = tl.broadcast_to(tl.load(code)[:, None], (BN, 32))
+        high_code = tl.broadcast_to(tl.load(code + 1)[:, None], (BN, 32))
+        low, high = weights_of(byte, low_code, high_code, a.dtype.element_ty)
+        weight = tl.reshape(tl.permute(tl.join(low, high), (0, 2, 1)), (BN, 64))
+        acc = tl.dot(x, tl.trans(weight), acc, input_precision="ieee")
     return acc
 
 

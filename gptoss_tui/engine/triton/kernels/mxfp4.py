@@ -4,8 +4,9 @@ A checkpoint stores a row as blocks of 32 values, neighbours in the two nibbles 
 32 bytes a row: byte j holds column j in its low nibble and column 32 + j in its high one. Both nibbles of a tile then
 have one scale a row, and neighbouring bytes are neighbouring columns, so nothing has to be shuffled to use them.
 
-values: uint8 [E, rows / 16, columns / 64, 16, 32]; scales: uint8 [E, rows / 16, columns / 64, 2, 16], where index 0 is
-the scale of the low nibbles. Columns are padded to 64 with zeros. Values and scales are the checkpoint's own.
+values: uint8 [E, rows / 16, columns / 64, 16, 32]; scales: uint8 [E, rows / 16, columns / 64, 8, 2, 2]: of rows g and
+g + 8, and of the low and the high nibbles; together a word, which is what a thread of a matrix product needs (mma.py).
+Columns are padded to 64 with zeros. Values and scales are the checkpoint's own.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from gptoss_tui.errors import CheckpointError
 TILE_ROWS = 16
 TILE_COLUMNS = 64
 
-_LARGEST_SCALE = 240
-"""The scale is applied together with a factor of 2**14 (see `unpack`), whose exponent must not leave float32."""
+_LARGEST_SCALE = 128
+"""The scale is applied together with a factor of 2**126 (see mma.py), whose product must not leave bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Tiles:
 def to_tiles(blocks: Tensor, scales: Tensor, bias: Tensor) -> Tiles:
     """Repack uint8 blocks [E, rows, columns / 32, 16] and scales [E, rows, columns / 32] of a checkpoint.
 
-    Raises CheckpointError for a scale above 2**113, which no weight of a model needs.
+    Raises CheckpointError for a scale above 2, with which weights would reach 12: no model needs that.
     """
     if int(scales.max()) > _LARGEST_SCALE:
         raise CheckpointError("An expert's scale is too large", hint="the checkpoint may be damaged")
@@ -70,7 +71,7 @@ def to_tiles(blocks: Tensor, scales: Tensor, bias: Tensor) -> Tiles:
     tiles = values.shape[2]
     return Tiles(
         values.view(experts, rows // TILE_ROWS, TILE_ROWS, tiles, 32).transpose(2, 3).contiguous(),
-        padded.view(experts, rows // TILE_ROWS, TILE_ROWS, tiles, 2).permute(0, 1, 3, 4, 2).contiguous(),
+        padded.view(experts, rows // TILE_ROWS, 2, 8, tiles, 2).permute(0, 1, 4, 3, 2, 5).contiguous(),
         bias,
         count * 32,
     )
@@ -119,3 +120,51 @@ def unpack(byte):
 def scale_value(scale):
     """E8M0 codes uint8 to float32, 2**14 times too large: the other half of `unpack`."""
     return ((scale.to(tl.int32) + 14) << 23).to(tl.float32, bitcast=True)
+
+
+def spread_codes(word: str, out: str = "p") -> list[str]:
+    """PTX: eight codes to four pairs of bfloat16, 2**-126 times their value: p0, p1 low nibbles, p2, p3 high ones.
+
+    Sign and three bits of E2M1 become sign, exponent and mantissa of a bfloat16. Pair 0 has bytes 0 and 2, pair 1 bytes
+    1 and 3: they are in the two half words, so that one shift moves both. Registers u and v are used on the way.
+    """
+    shifts = (("shl", 12, "shl", 6), ("shl", 4, "shr", 2), ("shl", 8, "shl", 2), ("", 0, "shr", 6))
+    lines = []
+    for pair, (sign, by, rest, at) in enumerate(shifts):
+        lines += [f"{sign}.b32 u, {word}, {by};"] if sign else [f"mov.b32 u, {word};"]
+        lines += [
+            f"{rest}.b32 v, {word}, {at};",
+            "and.b32 u, u, 0x80008000;",
+            "and.b32 v, v, 0x01C001C0;",
+            f"or.b32 {out}{pair}, u, v;",
+        ]
+    return lines
+
+
+# Four bytes and the scales of their nibbles to eight bfloat16, in the order of the bytes.
+_WEIGHTS = [
+    ".reg .b32 u, v, z, s, p<4>;",
+    "mov.b32 z, 0x80008000;",  # -0: what a product is added to
+    *spread_codes("$4"),
+]
+for _plane in range(2):
+    # A bfloat16 of 2**(code - 1), twice: the rest of a weight, and what the codes lack.
+    _WEIGHTS += [f"and.b32 u, ${5 + _plane}, 255;", "mad.lo.u32 s, u, 0x00800080, 0x3F003F00;"]
+    _WEIGHTS += [f"fma.rn.bf16x2 p{2 * _plane + n}, p{2 * _plane + n}, s, z;" for n in range(2)]
+    _pair = f"p{2 * _plane}, p{2 * _plane + 1}"
+    _WEIGHTS += [f"prmt.b32 ${2 * _plane}, {_pair}, 0x5410;", f"prmt.b32 ${2 * _plane + 1}, {_pair}, 0x7632;"]
+WEIGHTS = tl.constexpr("{\n" + "\n".join(_WEIGHTS) + "\n}")
+
+
+@triton.jit
+def weights_of(byte, low_code, high_code, kind: tl.constexpr):
+    """The weights of the low and of the high nibbles, in the dtype `kind`. All uint8, of one shape."""
+    if INTERPRETED or kind != tl.bfloat16:
+        low, high = unpack(byte)
+        low, high = low.to(tl.float32) * scale_value(low_code), high.to(tl.float32) * scale_value(high_code)
+        return low.to(kind), high.to(kind)
+    else:
+        return tl.inline_asm_elementwise(
+            WEIGHTS, "=&r,=&r,=&r,=&r,r,r,r", [byte, low_code, high_code],
+            dtype=(tl.bfloat16, tl.bfloat16), is_pure=True, pack=4,
+        )  # fmt: skip

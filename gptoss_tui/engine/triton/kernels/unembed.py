@@ -10,18 +10,22 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.gemv import normed_rows
+from gptoss_tui.engine.triton.kernels.gemv import normed_rows, row_blocks
+from gptoss_tui.engine.triton.kernels.overlap import follow, follow_last
 
 
 @triton.jit
 def logits_kernel(
     x, g, w, logits,
     H: tl.constexpr, V: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """logits float32 [TOKENS, V] = W [V, H] (rms_norm(x) * g)."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     mask = rows < V
-    outs = normed_rows(w, rows, mask, x, g, H, EPS, ROWS, BLOCK, TOKENS)
+    blocks = row_blocks(w, rows, mask, H, BLOCK)
+    follow(OVERLAP)
+    outs = normed_rows(blocks, x, g, H, EPS, ROWS, BLOCK, TOKENS)
     for n in tl.static_range(TOKENS):
         tl.store(logits + n * V + rows, outs[n], mask=mask)
 
@@ -61,6 +65,7 @@ def state_behind(chosen, at, starts, text, ids, following):
 def candidates_kernel(
     logits, bias, temperature, seed, step, at, starts, text, ids, best, place, top, mass,
     V: tl.constexpr, FIRST_SPECIAL: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """The best candidate and the softmax's part of each block of BLOCK logits, for each token.
 
@@ -72,6 +77,7 @@ def candidates_kernel(
     program, n = tl.program_id(0), tl.program_id(1)
     token = program * BLOCK + tl.arange(0, BLOCK)
     inside = token < V
+    follow(OVERLAP)
     raw = tl.load(logits + n * V + token, mask=inside, other=float("-inf"))
     score = raw + tl.load(bias + token, mask=inside, other=float("-inf"))
     score = tl.where(allowed(token, tl.load(at + n), starts, text, ids, FIRST_SPECIAL), score, float("-inf"))
@@ -94,7 +100,7 @@ def choose_kernel(
     logits, best, place, top, mass, embedding, x, position, step, at, starts, text, ids, following,
     drafts, count, history, token, logprob, tokens, logprobs,
     H: tl.constexpr, V: tl.constexpr, PARTS: tl.constexpr, PARTS2: tl.constexpr, RING: tl.constexpr, H2: tl.constexpr,
-    TOKENS: tl.constexpr,
+    TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """One program: the tokens that follow, up to the first that no draft foresaw. x [0] is the last one's embedding.
 
@@ -105,6 +111,7 @@ def choose_kernel(
     """
     part = tl.arange(0, PARTS2)
     real = part < PARTS
+    follow_last(OVERLAP)  # the next step reads the position before it waits
     now = tl.load(step)
     where = tl.load(position)
     inputs = tl.load(count)

@@ -1,0 +1,62 @@
+"""Packed weights times a few vectors on the tensor cores, without a detour through shared memory.
+
+`mma.m16n8k16` multiplies 16 rows with 8 vectors; which of a warp's 32 threads must hold what is fixed. The order of the
+columns is free as long as weights and vectors agree on it, so a thread takes 16 neighbouring bytes of a row, which are
+32 codes of an MXFP4 tile (see mxfp4.py), and the vectors' values at the same columns. Triton has no name for a thread:
+tensors here have a row for each thread, [threads, 4], and four neighbouring words of it are one load, so that every
+thread holds one row. The self-test at start (selftest.py) would notice if a compiler laid them out in another way.
+
+Thread 4 g + q of a warp holds bytes 16 (q % 2) to 16 (q % 2) + 16 of row g in tile q // 2 of two neighbouring tiles,
+the same of row g + 8, and of the g-th vector. Of the product it gets rows g and g + 8 for vectors 2 q and 2 q + 1.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from gptoss_tui.engine.triton.kernels.mxfp4 import spread_codes
+
+
+def _product() -> str:
+    """PTX: sums $0-$3; words of row g $4-$7, of row g + 8 $8-$11; scales $12; vectors $16-$31; sums so far $32-$35."""
+    lines = [
+        ".reg .b32 u, v, z, b0, b1, p<4>, q<4>, s<4>;",
+        ".reg .f32 d<4>;",
+        "mov.b32 z, 0x80008000;",  # -0: what a product is added to
+    ]
+    for n in range(4):
+        # A bfloat16 of 2**(code - 1), twice: the rest of a weight, and what the codes lack.
+        lines += [f"bfe.u32 u, $12, {8 * n}, 8;", f"mad.lo.u32 s{n}, u, 0x00800080, 0x3F003F00;"]
+    lines += [f"mov.f32 d{n}, ${32 + n};" for n in range(4)]
+    for word in range(4):
+        for row, first in (("p", 4), ("q", 8)):
+            lines += spread_codes(f"${first + word}", row)
+            scales = 0 if row == "p" else 2
+            lines += [f"fma.rn.bf16x2 {row}{n}, {row}{n}, s{scales + n // 2}, z;" for n in range(4)]
+        for half in range(2):
+            first = 16 + 8 * half + 2 * word
+            lines += [
+                f"prmt.b32 b0, ${first}, ${first + 1}, 0x5410;",
+                f"prmt.b32 b1, ${first}, ${first + 1}, 0x7632;",
+                "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {d0, d1, d2, d3}, "
+                f"{{p{2 * half}, q{2 * half}, p{2 * half + 1}, q{2 * half + 1}}}, {{b0, b1}}, {{d0, d1, d2, d3}};",
+            ]
+    lines += [f"mov.f32 ${n}, d{n};" for n in range(4)]
+    return "{\n" + "\n".join(lines) + "\n}"
+
+
+PRODUCT = tl.constexpr(_product())
+OPERANDS = tl.constexpr(",".join(["=f"] * 4 + ["r"] * 28 + ["f"] * 4))
+
+
+@triton.jit
+def product(first, second, scales, x0, x1, x2, x3, acc):
+    """`acc` float32 [threads, 4] plus 16 rows times 8 vectors over 128 columns.
+
+    Packed words of rows g and g + 8; scales: four codes, low and high nibbles of row g, then of row g + 8; x0, x1: the
+    vector at the columns of the low nibbles, x2, x3: of the high ones. All int32 [threads, 4].
+    """
+    return tl.inline_asm_elementwise(
+        PRODUCT, OPERANDS, [first, second, scales, x0, x1, x2, x3, acc], dtype=tl.float32, is_pure=True, pack=4
+    )

@@ -1,0 +1,78 @@
+"""Which experts a few tokens go to. E experts, k of them for a token, H hidden; TOKENS as in gemv.py.
+
+The experts that any token chose are numbered in ascending order, whatever the tokens prefer: a token's sum has the same
+order when it comes alone.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from gptoss_tui.engine.triton.kernels.overlap import follow
+
+
+@triton.jit
+def routes(scores, count, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, TOKENS: tl.constexpr):
+    """Shares float32 [TOKENS, EP] of the experts, 0 where not among a token's TOP best: softmax after the choice.
+
+    scores float32 [TOKENS, E]; EP is E as a power of two; tokens from `count` on choose nothing.
+    """
+    expert, token = tl.arange(0, EP)[None, :], tl.arange(0, TOKENS)[:, None]
+    score = tl.load(scores + token * E + expert, mask=expert < E, other=float("-inf"), cache_modifier=".cg")
+    left = score
+    for _ in tl.static_range(TOP):
+        best = tl.argmax(left, 1)
+        left = tl.where(expert == best[:, None], float("-inf"), left)
+    chosen = (left == float("-inf")) & (expert < E)
+    grown = tl.where(chosen, tl.exp(score - tl.max(score, 1)[:, None]), 0.0)
+    return tl.where(token < count, grown / tl.sum(grown, 1)[:, None], 0.0)
+
+
+@triton.jit
+def router_kernel(
+    x, g, w, b, count, scores, t, experts, shares, chosen, arrived,
+    H: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, EPS: tl.constexpr, BLOCK: tl.constexpr,
+    TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
+):  # fmt: skip
+    """t [TOKENS, H] = rms_norm(x) * g, and the experts that the tokens choose by the scores W [E, H] t + b.
+
+    Out: `chosen` int32 [1], how many experts there are; experts int32 [places], in ascending order; shares float32
+    [places, TOKENS], 0 where a token did not choose the expert. Program (i, n) makes score i of token n, and its part
+    of t: what the experts read must not be computed by each of their programs. The last one to end chooses. Scratch:
+    scores float32 [TOKENS, E]; arrived int32 [1], zero before and after.
+    """
+    expert, token = tl.program_id(0), tl.program_id(1)
+    weights = ()
+    gains = ()
+    for start in tl.static_range(0, H, BLOCK):
+        k = start + tl.arange(0, BLOCK)
+        weights = weights + (tl.load(w + expert * H + k, mask=k < H, other=0.0),)
+        gains = gains + (tl.load(g + k, mask=k < H, other=0.0),)
+    bias = tl.load(b + expert)
+    follow(OVERLAP)
+    acc = tl.zeros((BLOCK,), tl.float32)
+    squares = tl.zeros((BLOCK,), tl.float32)
+    for n in tl.static_range((H + BLOCK - 1) // BLOCK):
+        k = n * BLOCK + tl.arange(0, BLOCK)
+        value = tl.load(x + token * H + k, mask=k < H, other=0.0)
+        acc += weights[n].to(tl.float32) * value * gains[n]
+        squares += value * value
+    inverse = tl.rsqrt(tl.sum(squares, 0) / H + EPS)
+    tl.store(scores + token * E + expert, tl.sum(acc, 0) * inverse + bias)
+    share = (H + E - 1) // E
+    for start in tl.range(0, share, BLOCK):
+        k = expert * share + start + tl.arange(0, BLOCK)
+        mine = (k < H) & (k < (expert + 1) * share)
+        value = tl.load(x + token * H + k, mask=mine, other=0.0) * tl.load(g + k, mask=mine, other=0.0) * inverse
+        tl.store(t + token * H + k, value.to(t.dtype.element_ty), mask=mine)
+    tl.debug_barrier()
+    if tl.atomic_add(arrived, 1, sem="acq_rel") == E * TOKENS - 1:
+        every = routes(scores, tl.load(count), E, EP, TOP, TOKENS)
+        used = tl.max(every, 0) > 0
+        place = tl.cumsum(used.to(tl.int32), 0) - 1
+        row = tl.arange(0, TOKENS)[:, None]
+        tl.store(experts + place, tl.arange(0, EP), mask=used)
+        tl.store(shares + place[None, :] * TOKENS + row, every, mask=used[None, :] & (row < TOKENS))
+        tl.store(chosen, tl.sum(used.to(tl.int32), 0))
+        tl.store(arrived, 0)

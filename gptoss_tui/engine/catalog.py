@@ -12,9 +12,10 @@ from typing import Literal
 import platformdirs
 
 from gptoss_tui.engine.checkpoint import Checkpoint, open_checkpoint, tensor_table
-from gptoss_tui.engine.checkpoint.random_weights import RANDOM_PREFIX, random_model
+from gptoss_tui.engine.checkpoint.random_weights import random_model
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout, ModelConfig
 from gptoss_tui.engine.nano import compact_file
+from gptoss_tui.engine.types import RANDOM_PREFIX
 from gptoss_tui.errors import CheckpointError, ModelNotFoundError
 
 MODELS_DIR_VARIABLE = "GPTOSS_MODELS_DIR"

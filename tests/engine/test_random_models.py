@@ -9,6 +9,8 @@ import torch
 
 from gptoss_tui.engine.catalog import PUBLISHED, resolve_model
 from gptoss_tui.engine.checkpoint import open_checkpoint, tensor_table
+from gptoss_tui.engine.types import EngineSpec
+from gptoss_tui.engine.worker.client import EngineClient
 from gptoss_tui.errors import CheckpointError
 
 
@@ -36,3 +38,9 @@ def test_other_shapes_are_refused() -> None:
     with pytest.raises(CheckpointError, match="gpt-5") as caught:
         resolve_model("random:gpt-5")
     assert "gpt-oss-20b" in (caught.value.hint or "")
+
+
+def test_a_model_of_random_numbers_is_no_path() -> None:
+    """The worker runs in another directory: paths are made absolute, such names stay."""
+    assert EngineClient(EngineSpec(Path("random:gpt-oss-20b"))).spec.checkpoint == Path("random:gpt-oss-20b")
+    assert EngineClient(EngineSpec(Path("weights"))).spec.checkpoint == Path.cwd() / "weights"

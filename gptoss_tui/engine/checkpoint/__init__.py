@@ -4,10 +4,11 @@ from pathlib import Path
 
 from gptoss_tui.engine.checkpoint import reader
 from gptoss_tui.engine.checkpoint.model_bin import ModelBin, find_model_bin
-from gptoss_tui.engine.checkpoint.random_weights import RANDOM_PREFIX, random_checkpoint, random_model
+from gptoss_tui.engine.checkpoint.random_weights import random_checkpoint, random_model
 from gptoss_tui.engine.checkpoint.reader import Checkpoint
 from gptoss_tui.engine.checkpoint.tensors import TensorSpec, tensor_table
 from gptoss_tui.engine.checkpoint.writer import write_checkpoint
+from gptoss_tui.engine.types import RANDOM_PREFIX
 
 
 def open_checkpoint(directory: Path) -> Checkpoint:

@@ -11,15 +11,13 @@ from gptoss_tui.engine.checkpoint.reader import Checkpoint
 from gptoss_tui.engine.checkpoint.tensors import TensorSpec, tensor_table
 from gptoss_tui.engine.checkpoint.writer import ReportBytes, write_checkpoint
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout, ModelConfig
+from gptoss_tui.engine.types import RANDOM_PREFIX
 from gptoss_tui.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
 
     from gptoss_tui.engine.checkpoint.reader import Raw
-
-RANDOM_PREFIX = "random:"
-"""What a model's name begins with when it is to be made of random numbers, as in `random:gpt-oss-20b`."""
 
 RANDOM_SHAPES = {"gpt-oss-20b": GPT_OSS_20B, "gpt-oss-120b": GPT_OSS_120B}
 

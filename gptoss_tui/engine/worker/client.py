@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from gptoss_tui.engine.types import (
+    RANDOM_PREFIX,
     EngineInfo,
     EngineSpec,
     Finished,
@@ -42,7 +43,9 @@ class EngineClient:
     """
 
     def __init__(self, spec: EngineSpec) -> None:
-        self.spec = replace(spec, checkpoint=spec.checkpoint.absolute())
+        # The worker runs in another directory; `random:NAME` is no path.
+        named = str(spec.checkpoint).startswith(RANDOM_PREFIX)
+        self.spec = spec if named else replace(spec, checkpoint=spec.checkpoint.absolute())
         self._connection: Connection | None = None
 
     @property

@@ -169,3 +169,13 @@ def shift(strips: Iterable[Strip], margin: int, width: int) -> list[Strip]:
     """The rows moved `margin` cells to the right, `width` cells in all."""
     space = Segment(" " * margin)
     return [beside([space], row, width) for row in strips]
+
+
+def styled(strip: Strip, span: tuple[int, int], style: Style) -> Strip:
+    """`strip` with the characters of `span` in another style; an end of -1 is the end of the row."""
+    text = strip.text
+    start, end = cell_len(text[: span[0]]), cell_len(text if span[1] == -1 else text[: span[1]])
+    if start >= end:
+        return strip
+    marked = Segment.apply_style(strip.crop(start, end), post_style=style)
+    return Strip.join([strip.crop(0, start), Strip(marked), strip.crop(end, strip.cell_length)])

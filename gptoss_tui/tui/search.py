@@ -6,10 +6,15 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from rich.style import Style
 from textual.strip import Strip
 
 from gptoss_tui.tui.lines import Row
+
+if TYPE_CHECKING:
+    from gptoss_tui.tui.theme import Palette
 
 _KNOWN = 64
 
@@ -88,3 +93,10 @@ def _lines_of(rows: Sequence[Strip]) -> tuple[str, list[int], list[int]]:
 def _length(row: Strip, lead: int) -> int:
     """Characters of a row without its decoration and what pads it."""
     return len(row.text[lead:].rstrip())
+
+
+def match_style(palette: Palette, *, now: bool) -> Style:
+    """A match is underlined, so that it is seen without colours; the one that was gone to stands out."""
+    if now:
+        return Style(color=palette.base.bgcolor, bgcolor=palette.accent.color, bold=True, underline=True)
+    return palette.panel + Style(color=palette.accent.color, underline=True)

@@ -22,9 +22,11 @@ from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
+from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block, plural
 from gptoss_tui.tui.flow import Flow
 from gptoss_tui.tui.lines import Row
+from gptoss_tui.tui.search import match_style
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.search import Search, Span
@@ -273,7 +275,7 @@ class Transcript(ScrollView, can_focus=False):
             strip = strip.apply_style(self._flow.palette.base)
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(row)) is not None:
-            strip = _styled(strip, span, self.selection_style)
+            strip = lines.styled(strip, span, self.selection_style)
         return strip.apply_offsets(0, row)
 
     def _paint(
@@ -285,8 +287,8 @@ class Transcript(ScrollView, can_focus=False):
         if (marks or selected is not None) and raw is not _NOTHING:
             strip = self._based(raw, palette)
             for found, style in marks:
-                strip = _styled(strip, (found.start, found.end), style)
-            return self._filtered(strip if selected is None else _styled(strip, selected, self.selection_style))
+                strip = lines.styled(strip, (found.start, found.end), style)
+            return self._filtered(strip if selected is None else lines.styled(strip, selected, self.selection_style))
         known = self._painted.get(id(raw))
         if known is not None and known[0] is raw:
             return known[1]
@@ -316,7 +318,7 @@ class Transcript(ScrollView, can_focus=False):
         for index in self._flow.between(first, last - 1):
             block, top = self._flow.entries[index].block, self._flow.top(index)
             for number, hit in enumerate(self._search.hits(self._flow.rows_of(index))):
-                style = _match_style(palette, now=self._hit == (block, number))
+                style = match_style(palette, now=self._hit == (block, number))
                 for span in hit:
                     marks.setdefault(top + span.row, []).append((span, style))
         return marks
@@ -477,20 +479,3 @@ class Transcript(ScrollView, can_focus=False):
             self.set_timer(REFLOW_PAUSE_SECONDS, self._reflow_slice)
         else:
             self.refresh()
-
-
-def _match_style(palette: Palette, *, now: bool) -> Style:
-    """A match is underlined, so that it is seen without colours; the one that was gone to stands out."""
-    if now:
-        return Style(color=palette.base.bgcolor, bgcolor=palette.accent.color, bold=True, underline=True)
-    return palette.panel + Style(color=palette.accent.color, underline=True)
-
-
-def _styled(strip: Strip, span: tuple[int, int], style: Style) -> Strip:
-    """`strip` with the characters of `span` in another style; an end of -1 is the end of the row."""
-    text = strip.text
-    start, end = cell_len(text[: span[0]]), cell_len(text if span[1] == -1 else text[: span[1]])
-    if start >= end:
-        return strip
-    marked = Segment.apply_style(strip.crop(start, end), post_style=style)
-    return Strip.join([strip.crop(0, start), Strip(marked), strip.crop(end, strip.cell_length)])

@@ -137,10 +137,10 @@ def measure_start(runs: int = 7) -> None:
         report(name, f"{statistics.median(values):.2f} s", f"{min(values):.2f} to {max(values):.2f}, {runs} runs")
 
 
-def measure_idle(seconds: float = 15) -> None:
+def measure_idle(seconds: float = 30) -> None:
     with app() as screen:
         screen.wait(lambda text: READY in text)
-        screen.watch(3)
+        screen.watch(13)  # the cursor blinks for ten seconds after the last key
         before = screen.cpu
         screen.watch(seconds)
         report("idle CPU", f"{100 * (screen.cpu - before) / seconds:.2f} %", f"{seconds:.0f} s, nano loaded")

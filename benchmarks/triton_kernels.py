@@ -35,12 +35,6 @@ TRIED: dict[str, dict[str, tuple[int, ...]]] = {
     "route": {"route_block": (512, 1024, 4096), "route_warps": (4, 8)},
     "experts_up": {"up_strips": (1, 2, 4), "up_warps": (1, 2, 4, 8)},
     "experts_down": {"down_warps": (1, 2, 4, 8)},
-    "ahead": {
-        "out_ahead": (0, 4 << 20),
-        "out_ahead_late": (0, 8 << 20, 16 << 20),
-        "down_ahead": (0, 4 << 20, 8 << 20, 16 << 20),
-        "next_ahead": (0, 4 << 20, 8 << 20, 16 << 20),
-    },
     "logits": {"head_rows": (2, 4, 8), "head_block": (512, 1024), "head_warps": (2, 4, 8)},
 }
 

@@ -104,11 +104,10 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
     from gptoss_tui.commands.loading import loaded_engine
     from gptoss_tui.commands.machine import describe_machine
     from gptoss_tui.engine.floor import decode_bytes
-    from gptoss_tui.engine.metal.device import is_metal
     from gptoss_tui.engine.probe import BANDWIDTH_METHOD, run_probe
 
     machine = await asyncio.to_thread(describe_machine)
-    device = "metal" if is_metal(spec.backend) else spec.device
+    device = _memory_of(spec)
     found: dict[str, Any] = {}
     if not spec.url:
         found = await asyncio.to_thread(run_probe, bandwidth=True, device=device, threads=spec.threads)
@@ -135,6 +134,14 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
         bandwidth_method=BANDWIDTH_METHOD,
         runs=tuple(runs),
     )
+
+
+def _memory_of(spec: EngineSpec) -> str:
+    """The device whose memory the weights will be in, as the probe names it."""
+    from gptoss_tui.engine.backends import AUTO, fastest_backend
+
+    backend = fastest_backend() if spec.backend == AUTO else spec.backend
+    return {"metal": "metal", "triton": "cuda"}.get(backend, spec.device)
 
 
 def _fitting(lengths: Sequence[int], max_tokens: int, context: int, *, asked: bool) -> list[int]:

@@ -170,6 +170,9 @@ class SequenceBackend(ABC, Generic[C, S]):
         """What has to be around work on the cache and runs of a chunk."""
         return nullcontext()
 
+    def _settle(self) -> None:
+        """Wait until the device has done what it was asked for, so that times are its own. Nothing where runs wait."""
+
     def info(self) -> EngineInfo:
         """What is loaded. `kv_bytes_per_token` is what a further token adds; sliding layers have a fixed size."""
         config, cache, loaded = self.config, self._cache, self._loaded
@@ -235,6 +238,7 @@ class SequenceBackend(ABC, Generic[C, S]):
         with self._computing():
             # Here the next prompts branch off. The last token is run again by them, for its logits.
             cache.mark(len(prompt) - 1)
+        self._settle()
         meter.prefilled_at = time.perf_counter()
         yield from self._answer(after, params, cancelled, meter)
 

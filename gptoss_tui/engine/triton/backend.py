@@ -25,6 +25,9 @@ from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, ScoredPosition, Token
 from gptoss_tui.errors import EngineError
 
+WARM_UP = (1, 100, 300, 1500, PREFILL_CHUNK)
+"""Lengths of prompts for which the kernels of prefill take different sizes (see `group_sizes` in prefill.py)."""
+
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -42,6 +45,8 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
         backend = TritonBackend(checkpoint.config, weights, context, checkpoint.directory.name, drafts=spec.drafts)
     report(LoadProgress("Comparing the kernels with the reference", 0.9))
     backend.check()
+    report(LoadProgress("Warming up", 0.95))
+    backend.warm_up()
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))
     return backend
 
@@ -89,8 +94,26 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         with torch.inference_mode():
             check_device(self._decoder, self._prefill)
 
+    def warm_up(self) -> None:
+        """Run prompts of each kind and capture the steps, so that the first request finds everything compiled."""
+        if self.weights.device.type != "cuda":
+            return
+        with torch.inference_mode():
+            self._cache.clear()
+            self._cache.reserve(self._chunk)
+            for length in WARM_UP:
+                self._decoder.state.position.zero_()
+                ids = torch.zeros(min(length, self._chunk), dtype=torch.int64, device=self.weights.device)
+                self._logits(self._prefill.run(ids)[-1:])
+            self._steps.capture_all()
+            self._cache.clear()
+
     def _computing(self) -> AbstractContextManager[object]:
         return torch.inference_mode()
+
+    def _settle(self) -> None:
+        if self.weights.device.type == "cuda":
+            torch.cuda.synchronize(self.weights.device)
 
     def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> Tensor | None:
         if cancelled():

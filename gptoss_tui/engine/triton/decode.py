@@ -51,18 +51,16 @@ class Blocks:
     `*_rows`: rows of a product that a program reads at once, in so many `*_steps`; `*_block`: columns of a dense
     product that are added up side by side, a power of two; `up_strips`: tile rows a program of the experts' first
     product; `*_warps`: warps a program. `keys`: keys read at once; `window_splits`: programs that share a window at
-    most; `vocabulary`: logits a program of the choice; `lookup`: tokens that a search compares at once;
-    `*_ahead`: bytes that are fetched in advance: of the output projection by the input projection and (late) by the
-    attention, of the experts' second product by the first, of the next layer by this one's end.
+    most; `vocabulary`: logits a program of the choice; `lookup`: tokens that a search compares at once.
     """
 
     qkv_rows: int = 4
     qkv_steps: int = 1
     qkv_block: int = 1024
     qkv_warps: int = 4
-    keys: int = 64
-    window_splits: int = 1
-    attend_warps: int = 8
+    keys: int = 128
+    window_splits: int = 2
+    attend_warps: int = 4
     out_rows: int = 2
     out_steps: int = 4
     out_block: int = 1024
@@ -77,10 +75,6 @@ class Blocks:
     head_warps: int = 4
     vocabulary: int = 2048
     lookup: int = 1024
-    out_ahead: int = 4 << 20
-    out_ahead_late: int = 8 << 20
-    down_ahead: int = 8 << 20
-    next_ahead: int = 8 << 20
 
 
 SEVERAL = Blocks(qkv_warps=8, out_rows=4, out_steps=1, out_warps=8, head_warps=8, up_warps=4, down_warps=4)
@@ -189,10 +183,6 @@ class Decoder:
         self.experts_up(index, tokens)
         self.experts_down(index, tokens)
 
-    def _share(self, weight: Tensor, most: int, programs: int) -> int:
-        """Bytes of a weight that each of so many programs fetches in advance, whole cache lines."""
-        return min(most, weight.nbytes) // programs // 128 * 128 if self._launch["OVERLAP"] else 0
-
     def sizes(self, tokens: int) -> Blocks:
         """Sizes of the programs of a step of so many tokens."""
         return self.blocks if tokens == 1 else self.several
@@ -206,10 +196,9 @@ class Decoder:
         grid = (heads + 2 * keys, triton.cdiv(config.head_dim // 2, pairs * blocks.qkv_steps))
         qkv_kernel[grid](
             state.xs, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, self.cos, self.sin, state.position,
-            state.query, table, layer.out_weight, H=config.hidden_size, Q=heads, K=keys, D=config.head_dim,
+            state.query, table, H=config.hidden_size, Q=heads, K=keys, D=config.head_dim,
             SLOTS=slots, SEGMENTS=segments, EPS=RMS_NORM_EPS, PAIRS=pairs, STEPS=blocks.qkv_steps,
-            BLOCK=blocks.qkv_block, TOKENS=tokens,
-            AHEAD=self._share(layer.out_weight, blocks.out_ahead, math.prod(grid)), num_warps=blocks.qkv_warps, **self._launch,
+            BLOCK=blocks.qkv_block, TOKENS=tokens, num_warps=blocks.qkv_warps, **self._launch,
         )  # fmt: skip
 
     def attend(self, index: int, splits: int, tokens: int = 1) -> None:
@@ -221,13 +210,12 @@ class Decoder:
         if window:
             splits = min(splits, blocks.window_splits, triton.cdiv(window + tokens - 1, blocks.keys))
         layer = self.weights.layers[index]
-        late = layer.out_weight.view(-1)[blocks.out_ahead // layer.out_weight.element_size() :]
         attend_kernel[(keys, splits)](
             state.query, table, layer.sinks, state.position, state.mixed, state.parts, state.stats, state.arrived,
-            late, config.head_dim**-0.5, Q=config.num_attention_heads, K=keys,
+            config.head_dim**-0.5, Q=config.num_attention_heads, K=keys,
             D=config.head_dim, SLOTS=slots, SEGMENTS=segments, WINDOW=window, SPLITS=splits,
             ROWS=_head_rows(config, tokens), BLOCK=min(blocks.keys, slots), GROUP=_group(config), TOKENS=tokens,
-            AHEAD=self._share(late, blocks.out_ahead_late, keys * splits), num_warps=blocks.attend_warps,
+            num_warps=blocks.attend_warps,
             **self._launch,
         )  # fmt: skip
 
@@ -256,27 +244,20 @@ class Decoder:
         config, state, up, blocks = self.config, self.state, self.weights.layers[index].mlp1, self.sizes(tokens)
         tile_rows = 2 * config.intermediate_size // TILE_ROWS
         strips = math.gcd(blocks.up_strips, tile_rows)
-        places, down = most_experts(config, tokens), self.weights.layers[index].mlp2
-        gate_up_kernel[(tile_rows // strips, places)](
-            state.t, state.experts, state.chosen, up.values, up.scales, up.bias, state.hidden, down.values,
-            config.swiglu_limit,
+        gate_up_kernel[(tile_rows // strips, most_experts(config, tokens))](
+            state.t, state.experts, state.chosen, up.values, up.scales, up.bias, state.hidden, config.swiglu_limit,
             H=config.hidden_size, I=config.intermediate_size, ALPHA=SWIGLU_ALPHA, TILES=up.tiles, STRIPS=strips,
-            WARPS=blocks.up_warps, num_warps=blocks.up_warps, TOKENS=tokens,
-            AHEAD=self._share(down.values[0], blocks.down_ahead // places, tile_rows // strips), **self._launch,
+            WARPS=blocks.up_warps, num_warps=blocks.up_warps, TOKENS=tokens, **self._launch,
         )  # fmt: skip
 
     def experts_down(self, index: int, tokens: int = 1) -> None:
         """`state.x` plus what the chosen experts make of `state.hidden`."""
         config, state, down, blocks = self.config, self.state, self.weights.layers[index].mlp2, self.sizes(tokens)
-        following = self.weights.unembedding
-        if index + 1 < len(self.weights.layers):
-            following = self.weights.layers[index + 1].qkv_weight
-        grid = config.hidden_size // TILE_ROWS, most_experts(config, tokens)
-        down_kernel[grid](
+        down_kernel[(config.hidden_size // TILE_ROWS, most_experts(config, tokens))](
             state.hidden, state.experts, state.shares, state.chosen, down.values, down.scales, down.bias, state.xs,
-            state.down_parts, state.down_arrived, following, H=config.hidden_size, I=config.intermediate_size,
-            TILES=down.tiles, PLACES=len(state.experts), WARPS=blocks.down_warps, num_warps=blocks.down_warps, TOKENS=tokens,
-            AHEAD=self._share(following, blocks.next_ahead, math.prod(grid)), **self._launch,
+            state.down_parts, state.down_arrived, H=config.hidden_size, I=config.intermediate_size,
+            TILES=down.tiles, PLACES=len(state.experts), WARPS=blocks.down_warps, num_warps=blocks.down_warps,
+            TOKENS=tokens, **self._launch,
         )  # fmt: skip
 
     def logits(self, tokens: int = 1) -> None:

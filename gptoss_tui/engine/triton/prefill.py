@@ -117,7 +117,9 @@ def group_sizes(rows: int, experts: int) -> tuple[int, int, int, int]:
     """Sizes of the experts' products for so many rows in all: rows and columns of a block, warps, stages."""
     if rows <= 16 * experts:
         return 16, 128, 4, 3
-    return (64, 128, 4, 3) if rows <= 128 * experts else (128, 128, 8, 3)
+    if rows <= 128 * experts:
+        return 64, 128, 4, 3
+    return 128, 128, 4, 3
 
 
 def _divisor(rows: int, most: int) -> int:

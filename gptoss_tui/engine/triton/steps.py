@@ -64,6 +64,14 @@ class Steps:
         )
         return not filtered and params.top_logprobs == 0 and fits
 
+    def capture_all(self) -> None:
+        """Capture the steps of all lengths now, so that no token waits for it. The cache has room for a step at 0."""
+        self.decoder.state.position.zero_()
+        longest = splits_for(self.decoder.cache.context, self.decoder.blocks.keys)
+        for tokens in (1, 2, 4, MAX_TOKENS) if self.drafts else (1,):
+            for splits in (1 << n for n in range(longest.bit_length())):
+                self._graphs[splits, tokens, True] = self._capture(splits, tokens, choose=True)
+
     def drawn(
         self, residual: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool]
     ) -> Iterator[Token]:
@@ -158,14 +166,14 @@ class Steps:
         """One step of so many tokens, of which the first one sees `keys` keys."""
         splits = splits_for(keys, self.decoder.blocks.keys)
         if not self._on_gpu:
-            self._launch(splits, tokens, choose)
+            self._launch(splits, tokens, choose=choose)
             return
         key = splits, tokens, choose
         if (graph := self._graphs.get(key)) is None:
-            graph = self._graphs[key] = self._capture(*key)
+            graph = self._graphs[key] = self._capture(splits, tokens, choose=choose)
         graph.replay()
 
-    def _launch(self, splits: int, tokens: int, choose: bool) -> None:
+    def _launch(self, splits: int, tokens: int, *, choose: bool) -> None:
         self.decoder.layers(splits, tokens)
         self.decoder.logits(tokens)
         if choose:
@@ -176,7 +184,7 @@ class Steps:
         if self.drafts:
             self.decoder.draft()
 
-    def _capture(self, splits: int, tokens: int, choose: bool) -> torch.cuda.CUDAGraph:
+    def _capture(self, splits: int, tokens: int, *, choose: bool) -> torch.cuda.CUDAGraph:
         """The graph of a step. Kernels are compiled by running them once, which must leave no trace."""
         state = self.decoder.state
         kept = (
@@ -184,12 +192,12 @@ class Steps:
             *(state.drafts, state.count, state.history),
         )
         before = [tensor.clone() for tensor in kept]
-        self._launch(splits, tokens, choose)
+        self._launch(splits, tokens, choose=choose)
         for tensor, value in zip(kept, before, strict=True):
             tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._launch(splits, tokens, choose)
+            self._launch(splits, tokens, choose=choose)
         return graph
 
     def _fetch(self, slot: int, most: int) -> _Fetch:

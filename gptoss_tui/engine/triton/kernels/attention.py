@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.overlap import fetch_ahead, follow
+from gptoss_tui.engine.triton.kernels.overlap import follow
 
 
 @triton.jit
@@ -32,17 +32,16 @@ def keys_and_values(
 
 @triton.jit
 def attend_kernel(
-    query, table, sinks, position, out, parts, stats, arrived, ahead, scale,
+    query, table, sinks, position, out, parts, stats, arrived, scale,
     Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
     WINDOW: tl.constexpr, SPLITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, GROUP: tl.constexpr,
-    TOKENS: tl.constexpr, AHEAD: tl.constexpr, OVERLAP: tl.constexpr,
+    TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """out [TOKENS, Q, D] = softmax(scale * query keys^T, with sinks) values; the first token is at `position`.
 
     query [TOKENS, Q, D]; sinks [Q]; WINDOW 0 sees all. Row r is token r // GROUP, head r % GROUP of the key/value head,
     where GROUP is G as a power of two; ROWS is TOKENS * GROUP padded to what a product takes. Scratch, float32: parts
-    [K, SPLITS, ROWS, D] and stats [K, SPLITS, 2, ROWS]; arrived int32 [K], zero before and after. Each program
-    fetches AHEAD bytes of `ahead`.
+    [K, SPLITS, ROWS, D] and stats [K, SPLITS, 2, ROWS]; arrived int32 [K], zero before and after.
     """
     G: tl.constexpr = Q // K
     head, split = tl.program_id(0), tl.program_id(1)
@@ -53,7 +52,6 @@ def attend_kernel(
     place = ((token * Q + head * G + inner) * D)[:, None] + dim[None, :]
     first_query = tl.load(position, cache_modifier=".cg")
     sink = tl.load(sinks + head * G + inner, mask=inner < G, other=0.0).to(tl.float32)
-    fetch_ahead(ahead, head * SPLITS + split, AHEAD)
     follow(OVERLAP)
     q = tl.load(query + place, mask=real[:, None], other=0.0)
     where = first_query + token

@@ -108,7 +108,19 @@ def flash_kernel(
     top = tl.full((ROWS,), float("-inf"), tl.float32)
     mass = tl.zeros((ROWS,), tl.float32)
     acc = tl.zeros((ROWS, D), tl.float32)
-    for first in tl.range(begin // BLOCK * BLOCK, end, BLOCK):
+    begin = begin // BLOCK * BLOCK
+    # Keys before the first query are seen by all rows, where there is no window: nothing has to be hidden.
+    middle = begin if WINDOW else first_query // BLOCK * BLOCK
+    for first in tl.range(begin, middle, BLOCK):
+        keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)
+        scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
+        new_top = tl.maximum(top, tl.max(scores, 1))
+        shrink = tl.exp(top - new_top)
+        weights = tl.exp(scores - new_top[:, None])
+        acc = acc * shrink[:, None] + tl.dot(weights.to(kind), values, input_precision="ieee")
+        mass = mass * shrink + tl.sum(weights, 1)
+        top = new_top
+    for first in tl.range(middle, end, BLOCK):
         keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)
         seen = first + tl.arange(0, BLOCK)
         visible = seen[None, :] <= where[:, None]

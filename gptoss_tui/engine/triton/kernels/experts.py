@@ -12,7 +12,7 @@ import triton.language as tl
 
 from gptoss_tui.engine.triton.kernels.mma import product
 from gptoss_tui.engine.triton.kernels.mxfp4 import INTERPRETED, weights_of
-from gptoss_tui.engine.triton.kernels.overlap import fetch_ahead, follow
+from gptoss_tui.engine.triton.kernels.overlap import follow
 
 
 @triton.jit
@@ -71,9 +71,7 @@ def plain_strip_times(values, scales, vectors, strip, columns: tl.constexpr, TIL
         at = strip * TILES + tile
         byte = tl.load(values + (at * 16 + row)[:, None] * 32 + col[None, :])
         code = scales + at * 32 + row % 8 * 4 + row // 8 * 2
-        low_code = tl.broadcast_to(tl.load(code)[:, None], (16, 32))
-        high_code = tl.broadcast_to(tl.load(code + 1)[:, None], (16, 32))
-        low, high = weights_of(byte, low_code, high_code, tl.float32)
+        low, high = weights_of(byte, tl.load(code), tl.load(code + 1), tl.float32)
         k = tile * 64 + col[None, :]
         place = vectors + n[:, None] * columns + k
         there = n[:, None] < TOKENS
@@ -85,15 +83,14 @@ def plain_strip_times(values, scales, vectors, strip, columns: tl.constexpr, TIL
 
 @triton.jit
 def gate_up_kernel(
-    t, experts, chosen, values, scales, bias, hidden, ahead, limit,
+    t, experts, chosen, values, scales, bias, hidden, limit,
     H: tl.constexpr, I: tl.constexpr, ALPHA: tl.constexpr, TILES: tl.constexpr, STRIPS: tl.constexpr,
-    WARPS: tl.constexpr, TOKENS: tl.constexpr, AHEAD: tl.constexpr, OVERLAP: tl.constexpr,
+    WARPS: tl.constexpr, TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """hidden [experts chosen, TOKENS, I] = swiglu(W t + b) of the experts that tokens chose.
 
     t [TOKENS, H]; experts int32 [places] and chosen int32 [1] as in router.py; values [E, 2 I / 16, TILES, 16, 32];
-    scales [E, 2 I / 16, TILES, 8, 2, 2]; bias [E, 2 I]. Program (i, n): STRIPS tile rows of the n-th expert; it
-    fetches AHEAD bytes of the same expert in `ahead`, the values of the second product.
+    scales [E, 2 I / 16, TILES, 8, 2, 2]; bias [E, 2 I]. Program (i, n): STRIPS tile rows of the n-th expert.
     """
     first, place = tl.program_id(0) * STRIPS, tl.program_id(1)
     follow(OVERLAP)
@@ -105,8 +102,6 @@ def gate_up_kernel(
         if not PLAIN:
             for n in tl.static_range(STRIPS):
                 loaded = loaded + (load_strip(values, scales, strip + n, TILES, WARPS),)
-        # The packed values of the second product, as many of each expert's first ones.
-        fetch_ahead(ahead + expert.to(tl.int64) * (H // 16) * ((I + 63) // 64) * 512, tl.program_id(0), AHEAD)
         for n in tl.static_range(STRIPS):
             if PLAIN:
                 out = plain_strip_times(values, scales, t, strip + n, H, TILES, TOKENS)
@@ -130,9 +125,9 @@ def swiglu(gate, linear, limit, ALPHA: tl.constexpr):
 
 @triton.jit
 def down_kernel(
-    hidden, experts, shares, chosen, values, scales, bias, x, parts, arrived, ahead,
+    hidden, experts, shares, chosen, values, scales, bias, x, parts, arrived,
     H: tl.constexpr, I: tl.constexpr, TILES: tl.constexpr, PLACES: tl.constexpr, WARPS: tl.constexpr,
-    TOKENS: tl.constexpr, AHEAD: tl.constexpr, OVERLAP: tl.constexpr,
+    TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """x [TOKENS, H] += sum over a token's experts of share * (W hidden + b).
 
@@ -140,7 +135,7 @@ def down_kernel(
     scales [E, H / 16, TILES, 8, 2, 2]; bias [E, H]; x float32. Program (i, n): tile row i of the n-th expert; the last
     one of a tile row to end adds up, in the experts' order. Scratch: parts float32 [H / 16, PLACES, 16, 8]; arrived
     int32 [H / 16], zero before and after. Who was chosen was known before the kernel in front of this one began, so
-    weights are on their way while that one ends. Programs of one token's experts fetch AHEAD bytes of `ahead`.
+    weights are on their way while that one ends.
     """
     block, place = tl.program_id(0), tl.program_id(1)
     row, n = tl.arange(0, 16), tl.arange(0, 8)
@@ -156,7 +151,6 @@ def down_kernel(
             out = plain_strip_times(values, scales, vectors, strip, I, TILES, TOKENS)
         else:
             loaded = load_strip(values, scales, strip, TILES, WARPS)
-            fetch_ahead(ahead, place * tl.num_programs(0) + block, AHEAD)
             follow(OVERLAP)
             out = strip_times(loaded, vectors, I, TILES, WARPS, TOKENS)
         out = (out + offset[:, None]) * share[None, :]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.overlap import fetch_ahead, follow
+from gptoss_tui.engine.triton.kernels.overlap import follow
 
 
 @triton.jit
@@ -85,23 +85,22 @@ def qkv_rows(head, step, D: tl.constexpr, PAIRS: tl.constexpr):
 
 @triton.jit
 def qkv_kernel(
-    x, g, w, b, cos, sin, position, query, table, ahead,
+    x, g, w, b, cos, sin, position, query, table,
     H: tl.constexpr, Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
     EPS: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
-    AHEAD: tl.constexpr, OVERLAP: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """Norm, QKV, bias, rotary positions; queries to `query` [TOKENS, Q, D], keys and values into the cache.
 
     x float32 [TOKENS, H]; g float32 [H]; w [(Q + 2 K) D, H]; b [(Q + 2 K) D]; cos, sin float32 [context, D / 2];
     position int64 [1] of the first token; table int64 [2, SEGMENTS]: where the layer's keys and values are (see
     kv_cache.py). Program (i, j): head i, PAIRS rotary pairs (rows d and d + D / 2) in each of STEPS steps; the weights
-    of the next step are on their way during one. Each fetches AHEAD bytes of `ahead`.
+    of the next step are on their way during one.
     """
     HALF: tl.constexpr = D // 2
     head, first_step = tl.program_id(0), tl.program_id(1) * STEPS
     rows, there = qkv_rows(head, first_step, D, PAIRS)
     blocks = row_blocks(w, rows, there, H, BLOCK)
-    fetch_ahead(ahead, head * tl.num_programs(1) + tl.program_id(1), AHEAD)
     follow(OVERLAP)
     start = tl.load(position)
     kind = query.dtype.element_ty

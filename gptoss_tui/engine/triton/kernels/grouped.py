@@ -39,19 +39,18 @@ def tile_product(
     """float32 [BM, BN]: rows of a [*, columns] times BN rows of packed weights, from tile row `strip` on."""
     n, col, both = tl.arange(0, BN), tl.arange(0, 32), tl.arange(0, 64)
     tile_row, inner = strip + (n // 16).to(tl.int64) * TILES, n % 16
-    acc = tl.zeros((BM, BN), tl.float32)
+    # Weights on the left: what is unpacked stays in registers, where the matrix units take a left side from.
+    acc = tl.zeros((BN, BM), tl.float32)
     for tile in tl.range(0, TILES):
         k = tile * 64 + both
         x = tl.load(a + rows[:, None] * columns + k[None, :], mask=held[:, None] & (k < columns)[None, :], other=0.0)
         at = tile_row + tile
         byte = tl.load(values + (at * 16 + inner)[:, None] * 32 + col[None, :])
         code = scales + at * 32 + inner % 8 * 4 + inner // 8 * 2
-        low_code = tl.broadcast_to(tl.load(code)[:, None], (BN, 32))
-        high_code = tl.broadcast_to(tl.load(code + 1)[:, None], (BN, 32))
-        low, high = weights_of(byte, low_code, high_code, a.dtype.element_ty)
+        low, high = weights_of(byte, tl.load(code), tl.load(code + 1), a.dtype.element_ty)
         weight = tl.reshape(tl.permute(tl.join(low, high), (0, 2, 1)), (BN, 64))
-        acc = tl.dot(x, tl.trans(weight), acc, input_precision="ieee")
-    return acc
+        acc = tl.dot(weight, tl.trans(x), acc, input_precision="ieee")
+    return tl.trans(acc)
 
 
 @triton.jit

@@ -141,30 +141,31 @@ def spread_codes(word: str, out: str = "p") -> list[str]:
     return lines
 
 
-# Four bytes and the scales of their nibbles to eight bfloat16, in the order of the bytes.
-_WEIGHTS = [
-    ".reg .b32 u, v, z, s, p<4>;",
-    "mov.b32 z, 0x80008000;",  # -0: what a product is added to
+# Four bytes to eight bfloat16, in the order of the bytes.
+_CODES = [
+    ".reg .b32 u, v, p<4>;",
     *spread_codes("$4"),
+    *(f"prmt.b32 ${n}, p{n // 2 * 2}, p{n // 2 * 2 + 1}, {('0x5410', '0x7632')[n % 2]};" for n in range(4)),
 ]
-for _plane in range(2):
-    # A bfloat16 of 2**(code - 1), twice: the rest of a weight, and what the codes lack.
-    _WEIGHTS += [f"and.b32 u, ${5 + _plane}, 255;", "mad.lo.u32 s, u, 0x00800080, 0x3F003F00;"]
-    _WEIGHTS += [f"fma.rn.bf16x2 p{2 * _plane + n}, p{2 * _plane + n}, s, z;" for n in range(2)]
-    _pair = f"p{2 * _plane}, p{2 * _plane + 1}"
-    _WEIGHTS += [f"prmt.b32 ${2 * _plane}, {_pair}, 0x5410;", f"prmt.b32 ${2 * _plane + 1}, {_pair}, 0x7632;"]
-WEIGHTS = tl.constexpr("{\n" + "\n".join(_WEIGHTS) + "\n}")
+CODES = tl.constexpr("{\n" + "\n".join(_CODES) + "\n}")
 
 
 @triton.jit
 def weights_of(byte, low_code, high_code, kind: tl.constexpr):
-    """The weights of the low and of the high nibbles, in the dtype `kind`. All uint8, of one shape."""
+    """The weights [N, 32] of the low and of the high nibbles of uint8 [N, 32], in the dtype `kind`; codes uint8 [N]."""
     if INTERPRETED or kind != tl.bfloat16:
         low, high = unpack(byte)
-        low, high = low.to(tl.float32) * scale_value(low_code), high.to(tl.float32) * scale_value(high_code)
+        low = low.to(tl.float32) * scale_value(low_code)[:, None]
+        high = high.to(tl.float32) * scale_value(high_code)[:, None]
         return low.to(kind), high.to(kind)
     else:
-        return tl.inline_asm_elementwise(
-            WEIGHTS, "=&r,=&r,=&r,=&r,r,r,r", [byte, low_code, high_code],
-            dtype=(tl.bfloat16, tl.bfloat16), is_pure=True, pack=4,
-        )  # fmt: skip
+        low, high = tl.inline_asm_elementwise(
+            CODES, "=&r,=&r,=&r,=&r,r", [byte], dtype=(tl.bfloat16, tl.bfloat16), is_pure=True, pack=4
+        )
+        return low * rest_of_scale(low_code)[:, None], high * rest_of_scale(high_code)[:, None]
+
+
+@triton.jit
+def rest_of_scale(code):
+    """2**(code - 1) in bfloat16: the scale, times the 2**126 that `spread_codes` leaves out."""
+    return ((code.to(tl.int16) + 126) << 7).to(tl.bfloat16, bitcast=True)

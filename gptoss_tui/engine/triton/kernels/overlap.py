@@ -26,28 +26,3 @@ def follow_last(OVERLAP: tl.constexpr):
     """Wait until the previous kernel has ended; the next one begins when this one has."""
     if OVERLAP:
         gdc_wait()
-
-
-# One thread of a program asks for all of it.
-_PREFETCH = tl.constexpr("""{
-.reg .pred first;
-.reg .b32 thread;
-mov.u32 thread, %tid.x;
-setp.eq.u32 first, thread, 0;
-@first cp.async.bulk.prefetch.L2.global [$1], $2;
-mov.u32 $0, 0;
-}""")
-
-
-@triton.jit
-def fetch_ahead(pointer, index, SIZE: tl.constexpr):
-    """Ask for bytes `index` * SIZE to (`index` + 1) * SIZE behind `pointer` into the second-level cache; 0: nothing.
-
-    SIZE is a multiple of 16. What the next kernel reads is then on its way while this one ends and that one begins,
-    when the memory would have little to do.
-    """
-    if SIZE > 0:
-        address = pointer.to(tl.int64) + index.to(tl.int64) * SIZE
-        tl.inline_asm_elementwise(
-            _PREFETCH, "=r,l,r", [address, tl.full((), SIZE, tl.int32)], dtype=tl.int32, is_pure=False, pack=1
-        )

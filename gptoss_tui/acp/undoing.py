@@ -64,7 +64,7 @@ def _told(outcome: UndoOutcome, done: str) -> list[str]:
 async def ask_editor(client: Client, session_id: str, root: Path, call_id: str, conflict: Conflict) -> Choice | None:
     """What the person wants for one file; None when nothing is to be done."""
     path = str(root / conflict.path)
-    content: list[Content] = [paragraph(f"{conflict.path}: {conflict.reason}")]
+    content: list[Content] = [paragraph(conflict.reason)]
     now = None if conflict.current is None else _text(conflict.current)
     content.append(tool_diff_content(path, _text(conflict.wanted or b""), now))
     response = await client.request_permission(

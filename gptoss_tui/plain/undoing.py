@@ -50,7 +50,7 @@ def _tell(outcome: UndoOutcome, say: Say, done: str) -> None:
 
 async def _choose(conflict: Conflict, say: Say, ask: Ask) -> Choice | None:
     """What a person wants for one file; None when nothing is to be done."""
-    say(f"{conflict.path}: {conflict.reason}. Answer with a number:")
+    say(f"{conflict.reason}. Answer with a number:")
     offered = list(conflict.choices)
     for number, choice in enumerate(offered, start=1):
         say(f"  {number}. {_WORDS[choice]}")

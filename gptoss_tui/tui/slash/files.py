@@ -70,7 +70,7 @@ async def _ask(port: SlashPort, conflict: Conflict) -> Choice | None:
         Item(choice, _CHOICES[choice][0], "", "", f"{_CHOICES[choice][1]}\n\n{_difference(conflict)}")
         for choice in conflict.choices
     ]
-    title = f"{conflict.path}: {conflict.reason}"
+    title = conflict.reason
     picked = await port.pick(Picker(title, loaded(items), what="decide", preview=True))
     return next((choice for choice in conflict.choices if picked is not None and choice == picked.value), None)
 

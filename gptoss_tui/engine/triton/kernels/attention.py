@@ -31,6 +31,17 @@ def keys_and_values(
 
 
 @triton.jit
+def take_in(scores, values, top, mass, acc, kind: tl.constexpr):
+    """A block of keys into a softmax that runs: scores [ROWS, N], values [N, D]; the new maximum, mass and sum."""
+    # Finite, so that a row that sees nothing of this block stays as it is.
+    new_top = tl.maximum(tl.maximum(top, tl.max(scores, 1)), -1e30)
+    shrink = tl.exp(top - new_top)
+    weights = tl.exp(scores - new_top[:, None])
+    acc = acc * shrink[:, None] + tl.dot(weights.to(kind), values, input_precision="ieee")
+    return new_top, mass * shrink + tl.sum(weights, 1), acc
+
+
+@triton.jit
 def attend_kernel(
     query, table, sinks, position, out, parts, stats, arrived, scale,
     Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
@@ -61,7 +72,6 @@ def attend_kernel(
     share = tl.cdiv(blocks, SPLITS)
     start = (begin // BLOCK + split * share) * BLOCK
     stop = tl.minimum(start + share * BLOCK, end)
-    # Finite, so that a row that sees nothing of a part stays as it is.
     top = tl.full((ROWS,), -1e30, tl.float32)
     mass = tl.zeros((ROWS,), tl.float32)
     acc = tl.zeros((ROWS, D), tl.float32)
@@ -73,12 +83,7 @@ def attend_kernel(
             visible &= seen[None, :] > where[:, None] - WINDOW
         scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
         scores = tl.where(visible, scores, float("-inf"))
-        new_top = tl.maximum(top, tl.max(scores, 1))
-        shrink = tl.exp(top - new_top)
-        weights = tl.exp(scores - new_top[:, None])
-        acc = acc * shrink[:, None] + tl.dot(weights.to(kind), values, input_precision="ieee")
-        mass = mass * shrink + tl.sum(weights, 1)
-        top = new_top
+        top, mass, acc = take_in(scores, values, top, mass, acc, kind)
     part_of_head = head * SPLITS + split
     if SPLITS == 1:
         write_mixed(out, acc, top, mass, sink, place, real)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.attention import keys_and_values
+from gptoss_tui.engine.triton.kernels.attention import keys_and_values, take_in
 
 
 @triton.jit
@@ -114,12 +114,7 @@ def flash_kernel(
     for first in tl.range(begin, middle, BLOCK):
         keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)
         scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
-        new_top = tl.maximum(top, tl.max(scores, 1))
-        shrink = tl.exp(top - new_top)
-        weights = tl.exp(scores - new_top[:, None])
-        acc = acc * shrink[:, None] + tl.dot(weights.to(kind), values, input_precision="ieee")
-        mass = mass * shrink + tl.sum(weights, 1)
-        top = new_top
+        top, mass, acc = take_in(scores, values, top, mass, acc, kind)
     for first in tl.range(middle, end, BLOCK):
         keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)
         seen = first + tl.arange(0, BLOCK)
@@ -128,13 +123,7 @@ def flash_kernel(
             visible &= seen[None, :] > where[:, None] - WINDOW
         scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
         scores = tl.where(visible, scores, float("-inf"))
-        # Finite, so that a row that sees nothing of this block stays as it is.
-        new_top = tl.maximum(tl.maximum(top, tl.max(scores, 1)), -1e30)
-        shrink = tl.exp(top - new_top)
-        weights = tl.exp(scores - new_top[:, None])
-        acc = acc * shrink[:, None] + tl.dot(weights.to(kind), values, input_precision="ieee")
-        mass = mass * shrink + tl.sum(weights, 1)
-        top = new_top
+        top, mass, acc = take_in(scores, values, top, mass, acc, kind)
     sink = tl.load(sinks + head * G + inner, mask=inner < G, other=0.0).to(tl.float32)
     highest = tl.maximum(top, sink)
     share = tl.exp(top - highest) / (mass * tl.exp(top - highest) + tl.exp(sink - highest))

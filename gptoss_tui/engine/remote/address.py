@@ -55,16 +55,17 @@ def remote_name(model: str) -> str:
 
 def parse_address(text: str) -> Address:
     """The address in `http://host:port/v1#name`. Raises UsageError; what it says never repeats a password."""
+    # Before anything is taken apart: what cannot be is said with the text in it.
+    if "@" in text.partition("//")[2].partition("/")[0]:
+        raise UsageError(
+            "The address of a server must not have a name and a password in it", hint=f"put a key into {KEY_VARIABLE}"
+        )
     wrong = UsageError(f"{text!r} is no address of a server", hint="write http://HOST:PORT/v1 or .../v1#MODEL")
     try:
         parts = urlsplit(text)
         usable = is_address(text) and bool(parts.hostname) and parts.port != 0
     except ValueError:
         raise wrong from None
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(
-            "The address of a server must not have a name and a password in it", hint=f"put a key into {KEY_VARIABLE}"
-        )
     if not usable or parts.query:
         raise wrong
     path = parts.path.rstrip("/").removesuffix("/v1")

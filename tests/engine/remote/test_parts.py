@@ -64,9 +64,10 @@ def test_what_is_no_address_is_said(text: str) -> None:
         parse_address(text)
 
 
-def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize("host", ["host", "[bad", "host:99999"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(host: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_address("http://me:hunter2@host/v1")
+        parse_address(f"http://me:hunter2@{host}/v1")
     assert "hunter2" not in str(caught.value)
 
 

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Literal, cast
 
 from gptoss_tui.engine.types import Engine, EngineInfo, GenerationEvent, LoadProgress, SamplingParams, ScoredPosition
-from gptoss_tui.errors import EngineDiedError, GptOssError
+from gptoss_tui.errors import EngineDiedError, EngineError, GptOssError
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server.errors import ApiError
 from gptoss_tui.server.memory import MessageMemory
@@ -62,6 +62,9 @@ class EngineHost:
         except GptOssError as error:
             self.problem = error
             raise
+        except Exception as error:
+            self.problem = EngineError(f"The engine failed to load ({type(error).__name__})")
+            raise self.problem from error
 
     def begin(self) -> None:
         """Load in the background, unless that happens already."""

@@ -11,6 +11,8 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -60,11 +62,13 @@ class Link:
 
     def __init__(self, address: Address, key: str = "") -> None:
         self.address = address
+        self._key = key
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            # A proxy of the environment is for the world outside.
-            trust_env=not address.is_loopback,
+            # aiohttp would take logins out of a netrc file together with the proxies.
+            trust_env=False,
+            proxy=_proxy(address),
             # A stream is cancelled by ending its connection, and an idle one that the server has closed meanwhile
             # would fail the next request.
             connector=aiohttp.TCPConnector(force_close=True),
@@ -176,6 +180,8 @@ class Link:
             ) from error
 
     def _refusal(self, path: str, reply: aiohttp.ClientResponse, body: bytes) -> EngineError:
+        if self._key:  # some servers repeat the key that they refuse
+            body = body.replace(self._key.encode(errors="replace"), b"[key]")
         words, host, status = words_of(body), self.address.host, reply.status
         if status in (401, 403):
             return Refused(f"{host} wants another API key: {words}", hint=f"set {KEY_VARIABLE}", status=status)
@@ -187,6 +193,14 @@ class Link:
         after = reply.headers.get("Retry-After", "")
         wait = min(float(after), MAX_WAIT) if after.isdecimal() else 0.0
         return Refused(f"{host} answers {path} with {status}: {words}", hint=hint, status=status, wait=wait)
+
+
+def _proxy(address: Address) -> str | None:
+    """The environment's proxy, which is for the world outside."""
+    parts = urlsplit(address.root)
+    if address.is_loopback or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

@@ -90,7 +90,8 @@ class FakeServer:
 
     async def list_models(self, request: web.Request) -> web.Response:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
-            return web.json_response({"error": {"message": "Incorrect API key provided"}}, status=401)
+            given = request.headers.get("Authorization")
+            return web.json_response({"error": {"message": f"Incorrect API key provided: {given}"}}, status=401)
         return web.json_response({"object": "list", "data": self.models})
 
     async def reply(self, request: web.Request, body: dict[str, Any], events: list[bytes]) -> web.StreamResponse:

@@ -12,6 +12,7 @@ import pytest
 from gptoss_tui.agent.engines import open_engine
 from gptoss_tui.engine.constraint import Grammar, GrammarKind, TokenAutomaton, TokenState
 from gptoss_tui.engine.remote import link
+from gptoss_tui.engine.remote.address import Address
 from gptoss_tui.engine.types import EngineSpec, Finished, GenerationEvent, SamplingParams, TokenBatch
 from gptoss_tui.errors import ContextOverflowError, EngineDiedError, EngineError, ModelNotFoundError
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS
@@ -193,6 +194,20 @@ async def test_a_key_is_wanted_sent_and_never_said(monkeypatch: pytest.MonkeyPat
         assert "wrong-key" not in str(caught.value)
         monkeypatch.setattr("gptoss_tui.engine.remote.client.take_key", lambda: "secret-key")
         await load(url)
+
+
+@pytest.mark.parametrize(
+    ("root", "proxy"),
+    [("http://model.test:8000", "http://proxy.test:3128"), ("http://127.0.0.1:8000", None), ("http://in.test", None)],
+)
+async def test_proxies_are_for_the_world_outside(monkeypatch: pytest.MonkeyPatch, root: str, proxy: str | None) -> None:
+    """And logins of a netrc, which aiohttp takes together with them, are not used."""
+    monkeypatch.setenv("http_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "in.test")
+    connection = link.Link(Address(root), "a-key")
+    session = connection._session
+    assert (session._default_proxy and str(session._default_proxy), session.trust_env) == (proxy, False)
+    await connection.close()
 
 
 async def test_which_model() -> None:

@@ -12,13 +12,12 @@ import logging
 import sys
 from typing import Any
 
-_MEMORY = 1 << 30
-_CPU_SECONDS = 15
+from gptoss_tui.tools.bounds import limit_this
 
 
 def main() -> None:
     """Read the document on stdin."""
-    _limit()
+    limit_this()
     logging.disable()
     from gptoss_tui.errors import ToolError
     from gptoss_tui.tools.browser.extract import read_document
@@ -39,23 +38,6 @@ def _send(message: dict[str, Any]) -> None:
     data = json.dumps(message).encode()
     sys.stdout.buffer.write(len(data).to_bytes(4, "big") + data)
     sys.stdout.buffer.flush()
-
-
-def _limit() -> None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    for what, most in (
-        (resource.RLIMIT_AS, _MEMORY),
-        (resource.RLIMIT_CPU, _CPU_SECONDS),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        try:
-            resource.setrlimit(what, (most, most))
-        except (ValueError, OSError):  # a stricter limit is set already, or the system has none
-            continue
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.browser.backend import Document
-from gptoss_tui.tools.browser.child import end_child, start_child
+from gptoss_tui.tools.child import end_child, start_child
 
 SECONDS = 10.0
 BETTER_SECONDS = 4.0

@@ -8,8 +8,8 @@ from typing import Any
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.browser.backend import SearchResult
-from gptoss_tui.tools.browser.child import end_child, start_child
 from gptoss_tui.tools.browser.search.services import cleaned
+from gptoss_tui.tools.child import end_child, start_child
 from gptoss_tui.tools.net.errors import TooSlowError, UnreachableError
 from gptoss_tui.tools.net.retry import Sleep, retrying
 

@@ -37,7 +37,7 @@ async def start_child(module: str) -> asyncio.subprocess.Process:
             *command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL, env=environment, cwd="/"
         )
     except OSError as error:
-        raise ToolError(f"A process that the browser needs cannot be started: {error}") from error
+        raise ToolError(f"A process that is needed cannot be started: {error}") from error
 
 
 async def end_child(process: asyncio.subprocess.Process) -> None:

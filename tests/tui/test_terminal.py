@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from textual._xterm_parser import XTermParser
 
 from gptoss_tui.tui.terminal.attention import best_way, call, window_title
 from gptoss_tui.tui.terminal.background import dark_from_environment, is_dark
-from gptoss_tui.tui.terminal.input_filter import InputFilter, Reply
+from gptoss_tui.tui.terminal.input_filter import InputFilter, Pasted, Piece, Reply
 
 KEYS = [
     *("a", "é", "\r", "\t", "\x7f", "\x03", "\x1b", "\x1b[A", "\x1bOP", "\x1b[1;5C", "\x1b[15~", "\x1b[Z", "\x1b,"),
@@ -37,9 +39,13 @@ def filtered(chunks: list[str]) -> tuple[str, list[Reply]]:
     text, replies = "", []
     for chunk in chunks:
         kept, found = feed.feed(chunk)
-        text += kept
+        text += "".join(map(as_sent, kept))
         replies += found
     return text + feed.flush(), replies
+
+
+def as_sent(piece: Piece) -> str:
+    return f"\x1b[200~{piece.text}\x1b[201~" if isinstance(piece, Pasted) else piece
 
 
 @given(st.lists(st.sampled_from(KEYS)))
@@ -67,8 +73,9 @@ def test_replies_may_come_in_two_pieces(reply: str) -> None:
 def test_no_input_ends_the_parser(chunks: list[str]) -> None:
     feed, parser = InputFilter(), XTermParser()
     for chunk in [*chunks]:
-        for message in parser.feed(feed.feed(chunk)[0]) if chunk else ():
-            assert message is not None
+        for piece in feed.feed(chunk)[0]:
+            for message in parser.feed(as_sent(piece)):
+                assert message is not None
     assert isinstance(feed.flush(), str)
 
 
@@ -81,14 +88,14 @@ def test_text_without_escapes_is_kept(chunks: list[str]) -> None:
 def test_a_sequence_that_nobody_ends_is_given_up() -> None:
     text = "\x1b]0;" + "x" * 5000
     assert filtered([text])[0] == text
-    assert InputFilter().feed("\x1b]")[0] == ""
+    assert InputFilter().feed("\x1b]")[0] == []
     assert filtered(["\x1b]"])[0] == "\x1b]"
 
 
 def test_odd_numbers_would_end_the_parser_without_the_filter() -> None:
     with pytest.raises((ValueError, OverflowError)):
         list(XTermParser().feed("\x1b[99999999999u"))
-    assert list(XTermParser().feed(InputFilter().feed("\x1b[99999999999ux")[0]))[-1].key == "x"  # type: ignore[union-attr]
+    assert InputFilter().feed("\x1b[99999999999ux")[0] == ["x"]
 
 
 def test_what_the_terminal_says_of_its_colours() -> None:
@@ -147,5 +154,18 @@ def test_no_text_ends_a_call_or_a_title(title: str, body: str) -> None:
 
 
 def test_focus_is_still_understood() -> None:
-    kept = InputFilter().feed("\x1b[I\x1b[O")[0]
+    (kept,) = InputFilter().feed("\x1b[I\x1b[O")[0]
+    assert isinstance(kept, str)
     assert [type(message) for message in XTermParser().feed(kept)] == [events.AppFocus, events.AppBlur]
+
+
+@given(st.text(max_size=40), st.lists(st.integers(1, 60), max_size=8))
+def test_a_paste_is_one_piece_however_it_comes(pasted: str, cuts: list[int]) -> None:
+    pasted = pasted.replace("\x1b[201~", "") + "\x1b[20"
+    feed, stream = InputFilter(), f"a\x1b[200~{pasted}\x1b[201~b"
+    edges = [0, *sorted({min(len("a\x1b[200~") + cut, len(stream)) for cut in cuts}), len(stream)]
+    found: list[Piece] = []
+    for begin, end in pairwise(edges):
+        found += feed.feed(stream[begin:end])[0]
+        assert feed.flush() == ""  # a pause in a paste types nothing
+    assert found == ["a", Pasted(pasted), "b"]

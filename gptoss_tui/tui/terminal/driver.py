@@ -17,7 +17,7 @@ from textual.message import Message
 
 from gptoss_tui.tui.terminal.attention import RESTORE_TITLE, SAVE_TITLE
 from gptoss_tui.tui.terminal.background import is_dark
-from gptoss_tui.tui.terminal.input_filter import InputFilter
+from gptoss_tui.tui.terminal.input_filter import InputFilter, Pasted
 
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 FOLLOW_SCHEME, IGNORE_SCHEME = "\x1b[?2031h", "\x1b[?2031l"
@@ -149,14 +149,18 @@ class _Reader:
             return False
         if not data:
             return False
-        text, replies = self._filter.feed(self._decode(data))
+        pieces, replies = self._filter.feed(self._decode(data))
         for reply in replies:
             if reply.scheme:
                 self._driver.write(ASK_BACKGROUND)
                 self._driver.flush()
             elif (dark := is_dark(reply.background)) is not None:
                 self._driver.process_message(TerminalColours(dark))
-        self._feed(text)
+        for piece in pieces:
+            if isinstance(piece, Pasted):
+                self._driver.process_message(events.Paste(piece.text.replace("\0", "")))
+            else:
+                self._feed(piece)
         return True
 
     def pause(self) -> None:

@@ -1,7 +1,8 @@
 """What terminals send that is no key: replies that nobody waits for, and reports with odd numbers.
 
 The toolkit's parser types unknown sequences into the draft, takes up to 32 characters of what follows with them, and
-ends the app at numbers that it cannot use. So they are taken out before it. What is pasted passes untouched.
+ends the app at numbers that it cannot use. So they are taken out before it. What is pasted passes untouched, and around
+the parser, which would look at each character of it.
 """
 
 from __future__ import annotations
@@ -36,27 +37,38 @@ class Reply:
     scheme: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Pasted:
+    """A whole paste, as the terminal sent it."""
+
+    text: str
+
+
+Piece = str | Pasted
+"""Input for the parser, or a paste."""
+
+
 class InputFilter:
     """Stateful: a sequence may come in pieces."""
 
     def __init__(self) -> None:
         self._held = ""
-        self._pasting = False
+        self._pasted: list[str] | None = None
 
     @property
     def holds(self) -> bool:
         """Whether the begin of a sequence waits for its rest."""
-        return bool(self._held)
+        return bool(self._held) and self._pasted is None
 
-    def feed(self, data: str) -> tuple[str, list[Reply]]:
-        """What of `data` is for the parser, and the replies in it."""
+    def feed(self, data: str) -> tuple[list[Piece], list[Reply]]:
+        """What of `data` is for the app, in its order, and the replies in it."""
         data, self._held = self._held + data, ""
-        keep: list[str] = []
+        keep: list[Piece] = []
         replies: list[Reply] = []
         at = 0
         while at < len(data):
-            if self._pasting:
-                at = self._paste(data, at, keep)
+            if self._pasted is not None:
+                at = self._paste(data, at, self._pasted, keep)
                 continue
             escape = data.find("\x1b", at)
             if escape < 0:
@@ -68,27 +80,29 @@ class InputFilter:
                 self._held = data[escape:]
                 break
             at = escape + taken
-        return "".join(keep), replies
+        return _joined(keep), replies
 
     def flush(self) -> str:
         """Nothing more came for a while: what was held was typed."""
+        if not self.holds:
+            return ""
         held, self._held = self._held, ""
         return held
 
-    def _paste(self, data: str, at: int, keep: list[str]) -> int:
+    def _paste(self, data: str, at: int, pasted: list[str], keep: list[Piece]) -> int:
         end = data.find(_PASTE_END, at)
         if end < 0:
-            keep.append(data[at:])
+            self._held = _begin_of(_PASTE_END, data[at:])
+            pasted.append(data[at : len(data) - len(self._held)])
             return len(data)
-        self._pasting = False
-        keep.append(data[at : end + len(_PASTE_END)])
+        keep.append(Pasted("".join([*pasted, data[at:end]])))
+        self._pasted = None
         return end + len(_PASTE_END)
 
-    def _sequence(self, data: str, at: int, keep: list[str], replies: list[Reply]) -> int:
+    def _sequence(self, data: str, at: int, keep: list[Piece], replies: list[Reply]) -> int:
         """Handle what begins at the escape at `at`: how many characters that took, 0 when the rest must come first."""
         if data.startswith(_PASTE_BEGIN, at):
-            self._pasting = True
-            keep.append(_PASTE_BEGIN)
+            self._pasted = []
             return len(_PASTE_BEGIN)
         if found := _STRING.match(data, at):
             if colour := _COLOUR.match(found[0]):
@@ -111,9 +125,27 @@ class InputFilter:
             return False
         return any(begin.match(data, at) for begin in (_STRING_BEGIN, _CSI_BEGIN))
 
-    def _pass(self, data: str, at: int, keep: list[str]) -> int:
+    def _pass(self, data: str, at: int, keep: list[Piece]) -> int:
         keep.append(data[at])
         return 1
+
+
+def _begin_of(mark: str, data: str) -> str:
+    """The end of `data` that may be the begin of `mark`."""
+    lengths = range(min(len(mark) - 1, len(data)), 0, -1)
+    return next((data[-length:] for length in lengths if mark.startswith(data[-length:])), "")
+
+
+def _joined(pieces: list[Piece]) -> list[Piece]:
+    """The pieces with all text between two pastes as one."""
+    joined: list[Piece] = []
+    for piece in filter(None, pieces):
+        last = joined[-1] if joined else None
+        if isinstance(piece, str) and isinstance(last, str):
+            joined[-1] = last + piece
+        else:
+            joined.append(piece)
+    return joined
 
 
 def _is_for_the_parser(parameters: str, intermediates: str, final: str) -> bool:

@@ -1,0 +1,81 @@
+"""What a terminal says about pictures: which program it is, whether it draws sixels, and how large a cell is.
+
+Nothing is guessed from the environment, which outlives a terminal: editors, multiplexers and shells on other machines
+inherit it. A terminal that does not answer, or that is not known to draw, is sent no picture.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+Way = Literal["kitty", "iterm2", "sixel", "off"]
+
+ASK: Final = "\x1b[>0q\x1b[16t\x1b[c"
+"""XTVERSION, the size of a cell, and the device's attributes, which every terminal answers: the last reply."""
+
+ASK_REGISTERS: Final = "\x1b[?1;1;0S"
+"""How many colours a sixel may have. Only for a terminal that draws sixels: others may take it for scrolling."""
+
+MULTIPLEXERS: Final = ("TMUX", "STY", "ZELLIJ")
+_MULTIPLEXER: Final = re.compile(r"(tmux|screen|zellij)\b", re.IGNORECASE)
+_KITTY: Final = re.compile(r"kitty\((\d+)\.(\d+)")
+_KITTY_SINCE: Final = (0, 28)
+"""The first kitty that draws pictures in place of characters."""
+_GHOSTTY: Final = re.compile(r"ghostty\b", re.IGNORECASE)
+_ITERM2: Final = re.compile(r"(iTerm2|WezTerm)\b")
+_VERSION: Final = re.compile(r"\x1bP>\|([^\x1b\x07]*)")
+_ATTRIBUTES: Final = re.compile(r"\?([\d;]*)")
+_REGISTERS: Final = re.compile(r"\?1;0;(\d{1,9})")
+_CELL: Final = re.compile(r"6;(\d{1,4});(\d{1,4})")
+_SIXEL: Final = "4"
+_LARGEST_CELL: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Graphics:
+    """What is known. `cell` is width and height in pixels, (0, 0) unknown; `colours` of a sixel, 0 unknown.
+
+    `answered` once the last reply is there.
+    """
+
+    program: str = ""
+    sixel: bool = False
+    cell: tuple[int, int] = (0, 0)
+    colours: int = 0
+    answered: bool = False
+
+    def way(self, environ: Mapping[str, str]) -> Way:
+        """How it draws pictures. What it says of itself counts; between it and a multiplexer nothing is known."""
+        if any(environ.get(name) for name in MULTIPLEXERS) or _MULTIPLEXER.match(self.program):
+            return "off"
+        if draws_placeholders(self.program):
+            return "kitty"
+        if _ITERM2.match(self.program):
+            return "iterm2"
+        return "sixel" if self.sixel and all(self.cell) else "off"
+
+    def with_string(self, reply: str) -> Graphics | None:
+        """After a reply that is a string (DCS), from its escape on; None for one about something else."""
+        found = _VERSION.match(reply)
+        return replace(self, program=found[1]) if found else None
+
+    def with_sequence(self, parameters: str, final: str) -> Graphics | None:
+        """After a control sequence; None for one about something else."""
+        if final == "c" and (found := _ATTRIBUTES.fullmatch(parameters)):
+            return replace(self, sixel=_SIXEL in found[1].split(";")[1:], answered=True)
+        if final == "t" and (found := _CELL.fullmatch(parameters)):
+            height, width = int(found[1]), int(found[2])
+            return replace(self, cell=(width, height)) if 0 < width < _LARGEST_CELL > height > 0 else None
+        if final == "S" and (found := _REGISTERS.fullmatch(parameters)):
+            return replace(self, colours=int(found[1]))
+        return None
+
+
+def draws_placeholders(program: str) -> bool:
+    """Whether the terminal of that XTVERSION draws kitty's pictures in place of characters."""
+    if found := _KITTY.match(program):
+        return (int(found[1]), int(found[2])) >= _KITTY_SINCE
+    return bool(_GHOSTTY.match(program))

@@ -139,7 +139,9 @@ def _begin_of(mark: str, data: str) -> str:
 def _joined(pieces: list[Piece]) -> list[Piece]:
     """The pieces with all text between two pastes as one."""
     joined: list[Piece] = []
-    for piece in filter(None, pieces):
+    for piece in pieces:
+        if not piece:
+            continue
         last = joined[-1] if joined else None
         if isinstance(piece, str) and isinstance(last, str):
             joined[-1] = last + piece

@@ -7,11 +7,12 @@ themselves in one kind. The layouts are told in `src/native.h`.
 from __future__ import annotations
 
 import ctypes
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ from gptoss_tui.engine.native import cache_file
 from gptoss_tui.engine.native.cache_file import Sections, Write
 from gptoss_tui.engine.native.library import BF16, BLOCK, GROUP, INT8, MXFP4, Layer, Matrix, load_library
 from gptoss_tui.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from gptoss_tui.engine.checkpoint.reader import Raw
 
 ReportFraction = Callable[[float], None]
 Words = npt.NDArray[np.uint16]
@@ -162,14 +166,13 @@ class _Packing:
 
     def dense(self, path: Path | None, dense: str) -> Sections:
         """The dense matrices in one kind."""
-        kind, config = _KINDS[dense], self._config
-        distinct = self._words("unembedding.weight")[_firsts(self._rows)]
-        sizes = _dense_sizes(config, len(distinct), kind)
+        kind, config, firsts = _KINDS[dense], self._config, _firsts(self._rows)
+        sizes = _dense_sizes(config, len(firsts), kind)
         if path is not None and (found := cache_file.open_file(path, sizes)) is not None:
             return found
 
         def fill(writer: Callable[[str], Write]) -> None:
-            self._pack_rows(writer("unembedding"), distinct, kind)
+            self._dense(writer("unembedding"), "unembedding.weight", kind, firsts)
             for layer in range(config.num_hidden_layers):
                 self._dense(writer(f"{layer}.qkv"), f"block.{layer}.attn.qkv.weight", kind)
                 self._dense(writer(f"{layer}.out"), f"block.{layer}.attn.out.weight", kind)
@@ -233,20 +236,21 @@ class _Packing:
 
         self._on_threads(pack, range(experts), blocks.nbytes + scales.nbytes)
 
-    def _dense(self, write: Write, name: str, kind: int) -> None:
-        self._pack_rows(write, self._words(name), kind)
-
-    def _pack_rows(self, write: Write, words: Words, kind: int) -> None:
+    def _dense(self, write: Write, name: str, kind: int, chosen: npt.NDArray[np.int64] | None = None) -> None:
+        """The matrix `name`, or its `chosen` rows."""
+        words = self._words(name)
         pack_rows = load_library().gt_pack_int8 if kind == INT8 else load_library().gt_pack_bf16
         group = _packed_bytes(kind, GROUP, words.shape[1])
 
         def pack(first: int) -> None:
-            part = words[first : first + _ROWS_AT_ONCE]
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            part = words[rows] if chosen is None else words[chosen[rows]]
             out = np.empty(padded(len(part), GROUP) // GROUP * group, dtype=np.uint8)
             pack_rows(part.ctypes.data, len(part), words.shape[1], out.ctypes.data)
             write(first // GROUP * group, out)
 
-        self._on_threads(pack, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
+        count = len(words) if chosen is None else len(chosen)
+        self._on_threads(pack, range(0, count, _ROWS_AT_ONCE), words.nbytes)
 
     def _copy(self, write: Write, words: Words) -> None:
         def copy(first: int) -> None:
@@ -263,14 +267,21 @@ class _Packing:
         self._report(min(1.0, self._done / self._checkpoint.weight_bytes))
 
     def _words(self, name: str) -> Words:
-        return np.require(self._checkpoint.raw(name), np.uint16, ("C", "A"))
+        return np.require(_fetched(self._checkpoint.raw(name)), np.uint16, ("C", "A"))
 
     def _octets(self, name: str) -> npt.NDArray[np.uint8]:
         """Blocks as [E, rows, bytes], scales as they are."""
-        return np.require(self._checkpoint.raw(name), np.uint8, "C")
+        return np.require(_fetched(self._checkpoint.raw(name)), np.uint8, "C")
 
     def _floats(self, name: str) -> Numbers:
         return (self._words(name).astype(np.uint32) << 16).view(np.float32)
+
+
+def _fetched(raw: Raw) -> Raw:
+    """`raw`, on its way from the disk as a whole where it is mapped: faults would fetch it bit by bit."""
+    if isinstance(raw.base, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
+        raw.base.madvise(mmap.MADV_WILLNEED)
+    return raw
 
 
 def _pad(values: Numbers) -> Numbers:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenState
+from gptoss_tui.engine.seeds import token_seed
 from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
 from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS as USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
@@ -53,6 +54,12 @@ def new_generator(seed: int | None, device: torch.device) -> torch.Generator:
         # torch takes 64 bits; Python seeds may be negative or longer.
         generator.manual_seed(seed & 0xFFFF_FFFF_FFFF_FFFF)
     return generator
+
+
+def set_seed(generator: torch.Generator, params: SamplingParams, count: int) -> None:
+    """Have it draw token `count` of a generation; without a seed it just goes on."""
+    if params.seed is not None:
+        generator.manual_seed(token_seed(params.seed, params.drawn + count))
 
 
 def sample(

@@ -36,6 +36,9 @@ class SamplingParams:
     on it. `keep_prefix` chooses nothing: that many tokens at the beginning of the prompt are what other prompts will
     begin with too. An engine may keep what it knows of them beside the sequence, so that coming back to them costs
     nothing.
+
+    `drawn` tokens at the end of the prompt are the beginning of this very answer, which was interrupted: with a seed it
+    goes on with the tokens that would have followed.
     """
 
     temperature: float = 1.0
@@ -48,6 +51,7 @@ class SamplingParams:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     top_logprobs: int = 0
     keep_prefix: int = 0
+    drawn: int = 0
     constraint: TokenAutomaton | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +62,7 @@ class SamplingParams:
             (0.0 <= self.min_p < 1.0, "min_p", "at least 0 and below 1", self.min_p),
             (self.max_tokens is None or self.max_tokens > 0, "max_tokens", "at least 1", self.max_tokens),
             (self.keep_prefix >= 0, "keep_prefix", "at least 0", self.keep_prefix),
+            (self.drawn >= 0, "drawn", "at least 0", self.drawn),
             (0 <= self.top_logprobs <= 20, "top_logprobs", "between 0 and 20", self.top_logprobs),
         )
         for ok, name, wanted, got in checks:

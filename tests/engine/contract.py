@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from gptoss_tui.engine.backend import Backend
-from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState, automaton_of
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, TokenState, Walk, automaton_of
 from gptoss_tui.engine.types import Finished, PrefillProgress, SamplingParams, Token
 from gptoss_tui.errors import ContextOverflowError, EngineError
 from tests.engine.grammar.automata import CLOSE, is_number_in_brackets, number_in_brackets
@@ -149,6 +149,24 @@ class Contract:
         first, again = ids(run(backend, PROMPT, params)[0]), ids(run(backend, PROMPT, params)[0])
         assert first == again
         assert len(set(first)) > 1
+
+    @pytest.mark.parametrize("extra", [{}, {"top_p": 0.95}, {"top_logprobs": 2}, {"logit_bias": {7: 1.0}}])
+    @pytest.mark.parametrize("grammar", [False, True])
+    def test_an_answer_that_was_interrupted_goes_on(
+        self, backend: Backend, extra: dict[str, object], grammar: bool
+    ) -> None:
+        """With the tokens that would have followed, also when another one ran meanwhile."""
+        params = SamplingParams(temperature=3.0, seed=-6, max_tokens=8, stop_token_ids=(CLOSE,))
+        params = replace(params, constraint=number_in_brackets() if grammar else None, **extra)  # type: ignore[arg-type]
+        whole = ids(run(backend, PROMPT, params)[0])
+        for count in range(1, len(whole)):
+            walk = Walk(params.constraint) if params.constraint else None
+            for token in whole[:count]:
+                if walk:
+                    walk.advance(token)
+            run(backend, [101 + n for n in range(20)], replace(GREEDY, max_tokens=1))
+            rest = replace(params, max_tokens=8 - count, drawn=count, constraint=walk.rest if walk else None)
+            assert ids(run(backend, [*PROMPT, *whole[:count]], rest)[0]) == whole[count:]
 
     def test_text_follows_a_grammar(self, backend: Backend, reference: Backend) -> None:
         """The reference's tokens, from where the grammar begins."""

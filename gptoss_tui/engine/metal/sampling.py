@@ -76,6 +76,8 @@ class Sampler:
         self.params = params
         self._vocab = vocab_size
         self._random = random.Random(params.seed)
+        for _ in range(params.drawn):
+            self._random.getrandbits(64)  # a key for each token
         self._masks: dict[tuple[int, ...] | None, mx.array] = {}
         self._bias = self._biases()
 

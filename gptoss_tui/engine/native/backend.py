@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 
 from gptoss_tui.engine.backend import ReportProgress
@@ -12,7 +13,7 @@ from gptoss_tui.engine.native.kv_cache import KVCache
 from gptoss_tui.engine.native.library import chosen_set, load_library
 from gptoss_tui.engine.native.memory import PREFILL_CHUNK
 from gptoss_tui.engine.native.model import Model
-from gptoss_tui.engine.native.sampling import new_generator, score_row
+from gptoss_tui.engine.native.sampling import score_row, set_seed
 from gptoss_tui.engine.native.weights import load_weights
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, ScoredPosition, Token
 
@@ -69,8 +70,11 @@ class NativeBackend(SequenceBackend[KVCache, int]):
     def _tokens(
         self, after: int, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
-        model, generator = self.model, new_generator(params.seed)
-        while not cancelled():
+        model, generator = self.model, random.Random()
+        for count in range(limit):
+            if cancelled():
+                return
+            set_seed(generator, params, count)
             logits = model.logits(after - 1)
             token = model.sampler.sample(model.handle, logits, params, generator, walk.state if walk else None)
             yield token

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.native.library import GROUP, Draw, load_library
+from gptoss_tui.engine.seeds import token_seed
 from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
 from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
@@ -26,9 +27,10 @@ Logits = npt.NDArray[np.float32]
 _LOWEST_TEMPERATURE = 1e-20
 
 
-def new_generator(seed: int | None) -> random.Random:
-    """A generator of one request's own. The same seed draws the same tokens; None draws others each time."""
-    return random.Random(seed)
+def set_seed(generator: random.Random, params: SamplingParams, count: int) -> None:
+    """Have it draw token `count` of a generation. The same seed draws the same tokens; without one it just goes on."""
+    if params.seed is not None:
+        generator.seed(token_seed(params.seed, params.drawn + count))
 
 
 class Sampler:

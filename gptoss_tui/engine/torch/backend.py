@@ -11,7 +11,7 @@ from torch import Tensor
 from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, count_reads, never, open_model
-from gptoss_tui.engine.sampling import new_generator, sample, score_states
+from gptoss_tui.engine.sampling import new_generator, sample, score_states, set_seed
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK, SCORE_ROWS
 from gptoss_tui.engine.torch.model import Transformer
@@ -67,7 +67,10 @@ class TorchBackend(SequenceBackend[KVCache, Tensor]):
     ) -> Iterator[Token]:
         generator = new_generator(params.seed, after.device)
         state: Tensor | None = after[-1:]
-        while state is not None and not cancelled():
+        for count in range(limit):
+            if state is None or cancelled():
+                return
+            set_seed(generator, params, count)
             with torch.inference_mode():
                 token = sample(self.model.logits(state)[0], params, generator, walk.state if walk else None)
             yield token

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, count_reads, open_model
-from gptoss_tui.engine.sampling import new_generator, sample, score_states
+from gptoss_tui.engine.sampling import new_generator, sample, score_states, set_seed
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.memory import PREFILL_CHUNK, SCORE_ROWS
@@ -149,7 +150,8 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
                     break
             else:
                 return
-        yield from self._sampled(state, last, params, limit - count, cancelled, walk)
+        rest = replace(params, drawn=params.drawn + count)
+        yield from self._sampled(state, last, rest, limit - count, cancelled, walk)
 
     def _sampled(
         self,
@@ -169,6 +171,7 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         for position in range(length, length + limit):
             if cancelled():
                 return
+            set_seed(generator, params, position - length)
             with torch.inference_mode():
                 logits = self._steps.first_logits(state) if token is None else self._steps.logits_of(token, position)
                 token = sample(logits, params, generator, walk.state if walk else None)

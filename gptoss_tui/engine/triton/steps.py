@@ -21,6 +21,7 @@ from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenAutomaton, Walk
 from gptoss_tui.engine.sampling import unused_ids
+from gptoss_tui.engine.seeds import STRIDE
 from gptoss_tui.engine.triton.decode import MAX_EDGES, MAX_SPLITS, MAX_STATES, MAX_TOKENS, RING, Decoder
 from gptoss_tui.engine.types import SamplingParams, Token
 from gptoss_tui.errors import EngineError
@@ -135,7 +136,7 @@ class Steps:
         state.position.fill_(length - 1)
         state.step.zero_()
         seed = torch.seed() if params.seed is None else params.seed
-        state.seed.fill_(seed & 0x7FFF_FFFF_FFFF_FFFF)
+        state.seed.fill_(_wrapped((seed & 0x7FFF_FFFF_FFFF_FFFF) + params.drawn * STRIDE))
         state.temperature.fill_(params.temperature)
         state.bias.zero_()
         state.bias[unused_ids(state.bias.shape[0], state.bias.device)] = -math.inf
@@ -243,6 +244,11 @@ class Pace:
             self.tokens = min(self._most, 2 * ran)
         else:
             self.tokens = min(self._most, max(2, 1 << (kept - 1).bit_length()))
+
+
+def _wrapped(value: int) -> int:
+    """As int64 arithmetic has it."""
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def splits_for(keys: int, block: int) -> int:

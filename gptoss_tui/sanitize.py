@@ -29,6 +29,7 @@ _INVISIBLE: tuple[tuple[int, int], ...] = (
     (0x1BCA0, 0x1BCA3),  # shorthand controls
     (0x1D173, 0x1D17A),  # musical controls
     (0xE0000, 0xE0FFF),  # tags, variation selectors supplement
+    (0x10EEEE, 0x10EEEE),  # where terminals draw pictures
 )
 _RANGES = (
     *((0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F)),  # controls, without tab and newline

@@ -33,6 +33,8 @@ BrowserBackend = Literal["auto", "local", "exa", "youcom", "brave", "tavily", "s
 Runaways = Literal["stop", "ask", "off"]
 """What happens to a model that repeats itself: it is made to go on without, the person is asked, nothing."""
 Notifications = Literal["auto", "osc9", "osc777", "bell", "off"]
+Pictures = Literal["auto", "kitty", "iterm2", "sixel", "off"]
+"""How the terminal draws figures; `auto` asks it."""
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NOT_ZERO = ("context", "max_tokens", "threads")
@@ -106,6 +108,7 @@ class Settings:
     workspace: Path = Path()
     theme: str = "auto"
     notifications: Notifications = "auto"
+    pictures: Pictures = "auto"
     mouse: bool = True
     plain: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)

@@ -39,6 +39,7 @@ MEANINGS = {
     "python_sandbox": "what keeps Python in: `docker`, `bubblewrap`, or the first of them that works",
     "keys": 'keys of your own, a table of [action](keys.md) and keys: `[keys]`, then `chat.help = "Ctrl+Y, F1"`; '
     '`"none"` takes a key away',
+    "pictures": "how the terminal draws [figures](tools.md#figures); `auto` asks it",
     "python_image": "the image for Docker, as `sandbox build` makes it; nothing is pulled while you wait",
     "python_stateful": "whether Python keeps its variables between calls",
     "python_workspace": "whether Python can read the workspace, at `/workspace`",

@@ -32,7 +32,9 @@ from gptoss_tui.tui.screens.chat import ChatScreen
 from gptoss_tui.tui.state import StateFile
 from gptoss_tui.tui.terminal.attention import Way, best_way
 from gptoss_tui.tui.terminal.background import dark_from_environment
-from gptoss_tui.tui.terminal.driver import TerminalColours, TerminalDriver, TerminalGone
+from gptoss_tui.tui.terminal.driver import TerminalColours, TerminalDriver, TerminalGone, TerminalGraphics
+from gptoss_tui.tui.terminal.graphics import Graphics
+from gptoss_tui.tui.terminal.graphics import Way as PictureWay
 from gptoss_tui.tui.theme import AUTO, THEMES, Palette, theme_named
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.types import Engine, LoadProgress
     from gptoss_tui.harmony.messages import Effort
     from gptoss_tui.settings import Mode, Settings
+    from gptoss_tui.tui.pictures.canvas import Canvas
 
 SETTLE_SECONDS = 0.3
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -73,6 +76,7 @@ class GptOssApp(App[int]):
         theme: str = AUTO,
         keys: Mapping[str, str] | None = None,
         notifications: Way = "off",
+        pictures: PictureWay | None = None,
         state_path: Path | None = None,
         hardware: Callable[[], str] | None = None,
     ) -> None:
@@ -90,6 +94,9 @@ class GptOssApp(App[int]):
         self._clock = clock
         self._show_pages = show_pages
         self._hardware = hardware
+        self._pictures = pictures
+        self._graphics = Graphics()
+        self._canvas: Canvas | None = None
         self._settling: Timer | None = None
         self._seen_size: Size | None = None
         self.state_file = StateFile(state_path)
@@ -172,6 +179,23 @@ class GptOssApp(App[int]):
     def on_terminal_gone(self, message: TerminalGone) -> None:
         """Nobody sees this any more: save and leave."""
         self._leave(128 + signal.SIGHUP)
+
+    def on_terminal_graphics(self, message: TerminalGraphics) -> None:
+        """The terminal said what it can draw."""
+        self._graphics = message.graphics
+        if self._canvas is not None:
+            self._canvas.heard(message.graphics)
+
+    @property
+    def canvas(self) -> Canvas | None:
+        """What draws figures; None where there is no terminal."""
+        driver = self._driver
+        if self._canvas is None and isinstance(driver, TerminalDriver) and driver.input_tty:
+            from gptoss_tui.tui.pictures.canvas import Canvas
+
+            self._canvas = Canvas(self.write_to_terminal, driver.bands, self._pictures)
+            self._canvas.heard(self._graphics)
+        return self._canvas
 
     def use_theme(self, name: str) -> None:
         """Draw in the colours of another theme and remember it; `auto` follows the terminal from now on."""
@@ -278,6 +302,7 @@ def run_app(
         theme=settings.theme,
         keys=settings.keys,
         notifications=best_way(os.environ) if settings.notifications == "auto" else settings.notifications,
+        pictures=None if settings.pictures == "auto" else settings.pictures,
         state_path=state / "screen.json",
         hardware=hardware,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gptoss_tui.sanitize import to_terminal_line as line
 from gptoss_tui.sanitize import to_terminal_text as safe
@@ -19,15 +19,15 @@ from gptoss_tui.tui.late import late
 if TYPE_CHECKING:
     from gptoss_tui.agent import events as ev
     from gptoss_tui.agent import references as refs
-    from gptoss_tui.tui import images
+    from gptoss_tui.tools.base import Artefact
     from gptoss_tui.tui.blocks.answer import Answer
     from gptoss_tui.tui.blocks.welcome import WelcomeBlock
     from gptoss_tui.tui.panes.dock import PaneDock
     from gptoss_tui.tui.panes.reasoning import TurnOfThoughts
+    from gptoss_tui.tui.pictures.canvas import Canvas
     from gptoss_tui.tui.widgets.transcript import Transcript
 else:
     ev, refs = late("gptoss_tui.agent.events"), late("gptoss_tui.agent.references")
-    images = late("gptoss_tui.tui.images")
 
 QUESTION_CHARS = 200
 """How much of a question stands in the panes."""
@@ -36,6 +36,16 @@ _BY = {"user": "you", "policy": "the mode", "session": "a rule of the session", 
 
 _SUMMARY = "compaction"
 """The item under which a summary streams."""
+
+
+@runtime_checkable
+class HasCanvas(Protocol):
+    """An app that can draw figures, where its terminal can."""
+
+    @property
+    def canvas(self) -> Canvas | None:
+        """What draws them."""
+        ...
 
 
 class TranscriptController:
@@ -343,8 +353,18 @@ class TranscriptController:
                 block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
                 block.finish(event.status, safe(event.output), event.seconds, event.exit_code)
                 self._worked += event.seconds
-                for picture in images.pictures(event.artefacts, self._transcript.app) if event.artefacts else ():
-                    self._add(picture)
+                app = self._transcript.app
+                if event.artefacts and isinstance(app, HasCanvas) and (canvas := app.canvas):
+                    self._transcript.run_worker(self._draw(canvas, event.artefacts, block), group="pictures")
+
+    async def _draw(self, canvas: Canvas, artefacts: Iterable[Artefact], below: Block) -> None:
+        """Figures of a call below it, as soon as the terminal has them."""
+        async for picture in canvas.draw(artefacts):
+            if below not in self._transcript.blocks:
+                return
+            self._transcript.add(picture, after=below)
+            below = picture
+            self.flush()
 
 
 def _decided(event: ev.ApprovalResolved) -> str:

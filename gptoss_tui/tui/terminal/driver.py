@@ -17,6 +17,9 @@ from textual.message import Message
 
 from gptoss_tui.tui.terminal.attention import RESTORE_TITLE, SAVE_TITLE
 from gptoss_tui.tui.terminal.background import is_dark
+from gptoss_tui.tui.terminal.bands import Bands
+from gptoss_tui.tui.terminal.graphics import ASK as ASK_GRAPHICS
+from gptoss_tui.tui.terminal.graphics import Graphics
 from gptoss_tui.tui.terminal.input_filter import InputFilter, Pasted
 
 ASK_BACKGROUND = "\x1b]11;?\x1b\\"
@@ -34,6 +37,14 @@ class TerminalColours(Message):
         self.dark = dark
 
 
+class TerminalGraphics(Message):
+    """The terminal said something about what it can draw; this is all that it said so far."""
+
+    def __init__(self, graphics: Graphics) -> None:
+        super().__init__()
+        self.graphics = graphics
+
+
 class TerminalGone(Message):
     """There is nobody at the other end any more."""
 
@@ -46,6 +57,7 @@ class TerminalDriver(LinuxDriver):
         to_terminal = self._file if _is_terminal(self._file) else sys.__stdout__ or self._file
         self._file: Any = _Output(to_terminal)  # the toolkit writes on stderr, which may go to a file
         self.exit_event: _Ending = _Ending()
+        self.bands = Bands()
         if self._size is None and self.input_tty:
             self._size = self._get_terminal_size()
 
@@ -61,8 +73,12 @@ class TerminalDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         super().start_application_mode()  # type: ignore[no-untyped-call]
         if self.input_tty and self._writer_thread is not None and os.environ.get("TERM") not in ("linux", "dumb"):
-            self.write(SAVE_TITLE + FOLLOW_SCHEME + ASK_BACKGROUND)
+            self.write(SAVE_TITLE + FOLLOW_SCHEME + ASK_BACKGROUND + ASK_GRAPHICS)
             self.flush()
+
+    def write(self, data: str) -> None:
+        """Send it, with pictures in the place of what stands for them."""
+        super().write(self.bands.fill(data))
 
     def stop_application_mode(self) -> None:
         if self._writer_thread is not None:
@@ -134,6 +150,7 @@ class _Reader:
         self._driver = driver
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._filter = InputFilter()
+        self._graphics = Graphics()
         self._parser = XTermParser()
 
     @property
@@ -154,6 +171,9 @@ class _Reader:
             if reply.scheme:
                 self._driver.write(ASK_BACKGROUND)
                 self._driver.flush()
+            elif reply.graphics:
+                self._graphics = self._graphics.after(reply.graphics)
+                self._driver.process_message(TerminalGraphics(self._graphics))
             elif (dark := is_dark(reply.background)) is not None:
                 self._driver.process_message(TerminalColours(dark))
         for piece in pieces:

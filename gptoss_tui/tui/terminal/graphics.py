@@ -26,10 +26,11 @@ _KITTY_SINCE: Final = (0, 28)
 """The first kitty that draws pictures in place of characters."""
 _GHOSTTY: Final = re.compile(r"ghostty\b", re.IGNORECASE)
 _ITERM2: Final = re.compile(r"(iTerm2|WezTerm)\b")
-_VERSION: Final = re.compile(r"\x1bP>\|([^\x1b\x07]*)")
-_ATTRIBUTES: Final = re.compile(r"\?([\d;]*)")
-_REGISTERS: Final = re.compile(r"\?1;0;(\d{1,9})")
-_CELL: Final = re.compile(r"6;(\d{1,4});(\d{1,4})")
+ANSWER: Final = re.compile(
+    r"\x1bP>\|(?P<program>[^\x1b\x07]*)(?:\x07|\x1b\\)"
+    r"|\x1b\[(?:\?(?P<attributes>[\d;]*)c|\?1;0;(?P<colours>\d{1,9})S|6;(?P<height>\d{1,4});(?P<width>\d{1,4})t)"
+)
+"""The replies to them, whole."""
 _SIXEL: Final = "4"
 _LARGEST_CELL: Final = 200
 
@@ -57,21 +58,19 @@ class Graphics:
             return "iterm2"
         return "sixel" if self.sixel and all(self.cell) else "off"
 
-    def with_string(self, reply: str) -> Graphics | None:
-        """After a reply that is a string (DCS), from its escape on; None for one about something else."""
-        found = _VERSION.match(reply)
-        return replace(self, program=found[1]) if found else None
-
-    def with_sequence(self, parameters: str, final: str) -> Graphics | None:
-        """After a control sequence; None for one about something else."""
-        if final == "c" and (found := _ATTRIBUTES.fullmatch(parameters)):
-            return replace(self, sixel=_SIXEL in found[1].split(";")[1:], answered=True)
-        if final == "t" and (found := _CELL.fullmatch(parameters)):
-            height, width = int(found[1]), int(found[2])
-            return replace(self, cell=(width, height)) if 0 < width < _LARGEST_CELL > height > 0 else None
-        if final == "S" and (found := _REGISTERS.fullmatch(parameters)):
-            return replace(self, colours=int(found[1]))
-        return None
+    def after(self, reply: str) -> Graphics:
+        """What is known after another reply, a whole sequence."""
+        found = ANSWER.fullmatch(reply)
+        if found is None:
+            return self
+        if found["program"] is not None:
+            return replace(self, program=found["program"])
+        if found["attributes"] is not None:
+            return replace(self, sixel=_SIXEL in found["attributes"].split(";")[1:], answered=True)
+        if found["colours"] is not None:
+            return replace(self, colours=int(found["colours"]))
+        width, height = int(found["width"]), int(found["height"])
+        return replace(self, cell=(width, height)) if 0 < width < _LARGEST_CELL > height > 0 else self
 
 
 def draws_placeholders(program: str) -> bool:

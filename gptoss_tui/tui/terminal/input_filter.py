@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gptoss_tui.tui.terminal.graphics import ANSWER
+
 MAX_HELD = 4096
 """A reply longer than this is none."""
 MAX_CELL = 65_535
@@ -31,10 +33,11 @@ _SCHEME = re.compile(r"\?997;([12])")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the terminal said about its colours: its background as it spells it, or that its scheme changed."""
+    """What the terminal said: its background as it spells it, that its scheme changed, or about what it can draw."""
 
     background: str = ""
     scheme: str = ""
+    graphics: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ class InputFilter:
         if found := _STRING.match(data, at):
             if colour := _COLOUR.match(found[0]):
                 replies.append(Reply(background=colour[1]))
+            elif ANSWER.fullmatch(found[0]):
+                replies.append(Reply(graphics=found[0]))
             return len(found[0])
         if found := _MOUSE_NAN.match(data, at):
             return len(found[0])
@@ -115,6 +120,8 @@ class InputFilter:
         if found := _CSI.match(data, at):
             if scheme := _SCHEME.fullmatch(found[1]):
                 replies.append(Reply(scheme="dark" if scheme[1] == "1" else "light"))
+            elif ANSWER.fullmatch(found[0]):
+                replies.append(Reply(graphics=found[0]))
             elif _is_for_the_parser(*found.groups()):
                 keep.append(found[0])
             return len(found[0])

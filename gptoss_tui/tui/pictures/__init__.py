@@ -1,0 +1,1 @@
+"""Figures in the conversation, where the terminal can draw them among text."""

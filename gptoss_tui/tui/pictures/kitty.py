@@ -1,0 +1,40 @@
+"""kitty's pictures: sent once with a number, then drawn wherever text has the placeholder in that colour."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from itertools import count
+from random import SystemRandom
+from typing import Final
+
+from rich.color import Color
+from rich.color_triplet import ColorTriplet
+from rich.segment import Segment
+from rich.style import Style
+
+from gptoss_tui.tui.terminal.bands import MARKS, PLACEHOLDER
+
+_CHUNK: Final = 4096
+_NUMBERS: Final = count(SystemRandom().randrange(1 << 16, 1 << 23))
+"""Of pictures; other programs in the same terminal count from 1."""
+
+
+def next_number() -> int:
+    """A number for a picture that no other one in this terminal has."""
+    return next(_NUMBERS)
+
+
+def transmission(data: bytes, number: int, columns: int, rows: int) -> Iterator[str]:
+    """What sends a PNG, to be written as it is. Base64 holds nothing that a terminal obeys."""
+    text = base64.standard_b64encode(data).decode("ascii")
+    pieces = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
+    for at, piece in enumerate(pieces):
+        head = f"a=T,U=1,f=100,q=2,i={number},c={columns},r={rows}," if at == 0 else "q=2,"
+        yield f"\x1b_G{head}m={int(at + 1 < len(pieces))};{piece}\x1b\\"
+
+
+def row(number: int, at: int, columns: int) -> Segment:
+    """Row `at` of a picture as text; where it has fewer columns than were sent, its right side is missing."""
+    colour = Color.from_triplet(ColorTriplet(number >> 16 & 255, number >> 8 & 255, number & 255))
+    return Segment(f"{PLACEHOLDER}{MARKS[at]}{MARKS[0]}" + PLACEHOLDER * (columns - 1), Style(color=colour))

@@ -14,6 +14,7 @@ from importlib import import_module
 
 from gptoss_tui import __version__
 from gptoss_tui.commands.flags import add_chat_flags, add_screen_flags, add_session_flags, session_from, settings_from
+from gptoss_tui.engine.remote.address import take_key
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import to_terminal_text
 
@@ -38,6 +39,7 @@ _EPILOG = "`gptoss-tui COMMAND --help` explains a command."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    take_key()  # before anything is started that would inherit it
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()

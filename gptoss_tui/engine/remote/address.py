@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from os import environ
@@ -14,6 +15,8 @@ KEY_VARIABLE = "GPTOSS_TUI_REMOTE_API_KEY"
 
 BACKEND = "remote"
 _SCHEMES = ("http://", "https://")
+_API = re.compile(r"/v1(/(chat/completions|completions|models|responses))?/*\Z")
+"""What comes behind a server's root in addresses that people copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +36,57 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server is on this machine."""
+        """Whether the server is on this machine, also as `127.1`, `localhost.`, or `0.0.0.0` out of its own log."""
         from ipaddress import ip_address
+        from socket import inet_aton
 
-        name = urlsplit(self.root).hostname or ""
+        name = (urlsplit(self.root).hostname or "").rstrip(".")
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
         try:
-            return name == "localhost" or ip_address(name).is_loopback
-        except ValueError:
+            found = ip_address(name if ":" in name else inet_aton(name))
+        except (OSError, ValueError):
             return False
+        found = getattr(found, "ipv4_mapped", None) or found
+        return found.is_loopback or found.is_unspecified
 
 
 def is_address(model: str) -> bool:
     """Whether what stands for a model is a server's address."""
-    return model.lower().startswith(_SCHEMES)
+    return model.strip().lower().startswith(_SCHEMES)
 
 
 def remote_name(model: str) -> str:
     """The name of the model behind a server's address; empty where it says none, or `model` is no address."""
-    return unquote(model.partition("#")[2]) if is_address(model) else ""
+    return unquote(model.strip().partition("#")[2]) if is_address(model) else ""
 
 
 def parse_address(text: str) -> Address:
     """The address in `http://host:port/v1#name`. Raises UsageError; what it says never repeats a password."""
+    text = text.strip()
     # Before anything is taken apart: what cannot be is said with the text in it.
-    if "@" in text.partition("//")[2].partition("/")[0]:
+    if "@" in re.split("[/?#]", text.partition("//")[2])[0]:
         raise UsageError(
             "The address of a server must not have a name and a password in it", hint=f"put a key into {KEY_VARIABLE}"
         )
-    wrong = UsageError(f"{text!r} is no address of a server", hint="write http://HOST:PORT/v1 or .../v1#MODEL")
+    where = text.partition("#")[0]
+    wrong = UsageError(
+        f"{where.partition('?')[0]!r} is no address of a server",
+        hint=f"write http://HOST:PORT/v1 or .../v1#MODEL, and put a key into {KEY_VARIABLE}",
+    )
     try:
         parts = urlsplit(text)
         usable = is_address(text) and bool(parts.hostname) and parts.port != 0
     except ValueError:
         raise wrong from None
-    if not usable or parts.query:
+    # `urlsplit` leaves line ends out silently.
+    if not usable or parts.query or " " in where or not where.isprintable():
         raise wrong
-    path = parts.path.rstrip("/").removesuffix("/v1")
+    path = _API.sub("", parts.path).rstrip("/")
     return Address(f"{parts.scheme.lower()}://{parts.netloc}{path}", unquote(parts.fragment))
 
 
 @lru_cache(maxsize=1)
 def take_key() -> str:
-    """The key for servers. It is taken out of the environment: programs that are started later need not know it."""
+    """The key for servers. The first call takes it out of the environment, so that no program started later gets it."""
     return environ.pop(KEY_VARIABLE, "").strip()

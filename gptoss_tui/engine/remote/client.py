@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 from gptoss_tui.engine.remote.address import BACKEND, parse_address, take_key
 from gptoss_tui.engine.remote.detect import Served, detect
 from gptoss_tui.engine.remote.dialect import TextForm, unreadable
 from gptoss_tui.engine.remote.generation import Generation, checked
-from gptoss_tui.engine.remote.link import FIRST_SECONDS, Link
+from gptoss_tui.engine.remote.link import FIRST_SECONDS, MAX_SCORES, Link
 from gptoss_tui.engine.types import (
     EngineInfo,
     EngineSpec,
@@ -20,15 +21,21 @@ from gptoss_tui.engine.types import (
     ScoredPosition,
 )
 from gptoss_tui.errors import EngineDiedError, EngineError
-from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.vocabulary import VOCAB_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    link: Link
+    served: Served
 
 
 class RemoteEngine:
     """Implements `engine.types.Engine` over HTTP. `make_form` is called once, at load.
 
     Generations run one at a time, in the order in which they were asked for. When the server is gone, the running one
-    raises EngineDiedError and nothing is loaded any more: `load` asks it anew. `served` is what it said of itself.
+    raises EngineDiedError and nothing is loaded any more: `load` asks it anew. `load` and `close` end what runs, also
+    another `load`; what waits is done with the server that is connected when its turn comes, or fails with EngineError.
     Use it from one event loop.
     """
 
@@ -36,57 +43,64 @@ class RemoteEngine:
         self.spec = spec
         self.address = parse_address(spec.url)
         self._make_form = make_form
-        self._link: Link | None = None
-        self.served: Served | None = None
+        self._connected: _Connected | None = None
+        self._loading: Link | None = None
         self._turnstile = asyncio.Lock()
         self._running: Generation | None = None
+
+    @property
+    def served(self) -> Served | None:
+        """What the server said of itself."""
+        return None if self._connected is None else self._connected.served
 
     async def load(self) -> AsyncGenerator[LoadProgress, None]:
         """Find out what the server is and how it talks. Raises EngineError, EngineDiedError, ModelNotFoundError."""
         await self.close()
-        yield LoadProgress(f"Asking {self.address.host}", 0.0)
-        form = await asyncio.to_thread(self._make_form)
-        link = Link(self.address, take_key())
+        link = self._loading = Link(self.address, take_key())
         try:
-            self.served = await detect(link, form, self.spec.context)
-            self._link = link
+            yield LoadProgress(f"Asking {self.address.host}", 0.0)
+            form = await asyncio.to_thread(self._make_form)
+            served = await detect(link, form, self.spec.context)
+            if self._loading is not link:
+                raise EngineError(f"{self.address.host} was left while it was asked", hint="load the model again")
+            self._connected = _Connected(link, served)
         finally:
-            if self._link is not link:
+            if self._loading is link:
+                self._loading = None
+            if self._connected is None or self._connected.link is not link:
                 await link.close()
         yield LoadProgress("ready", 1.0, done=True, info=await self.info())
 
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
         """Continue `token_ids`; waits for the requests before it. See `Engine.generate`."""
-        link, served = self._loaded()
         grammars = params.constraint.grammars if params.constraint is not None else ()
-        if grammars and not (served.schemas and all(grammar.kind == "json_schema" for grammar in grammars)):
-            raise EngineError(f"{served.server} cannot hold a model to this form", hint="use a model on this machine")
-        prompt = checked(token_ids, served.context)
-        async with self._turnstile:
-            generation = Generation(link, served, prompt, params)
-            self._running = generation
+        async with self._turn() as connected:
+            served = connected.served
+            if grammars and not (served.schemas and all(grammar.kind == "json_schema" for grammar in grammars)):
+                raise EngineError(
+                    f"{served.server} cannot hold a model to this form", hint="use a model on this machine"
+                )
+            prompt = checked(token_ids, served.context)
+            self._running = generation = Generation(connected.link, served, prompt, params)
             try:
                 async with aclosing(generation.run()) as events:
                     async for event in events:
                         yield event
-            except EngineDiedError:
-                self.served = None
-                raise
             finally:
                 self._running = None
 
     async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
         """What the model says after every token. Raises EngineError where the server does not tell (most do not)."""
-        link, served = self._loaded()
-        ids = checked(token_ids, served.context)
-        if served.scores is None:
-            raise EngineError(
-                f"{served.server} does not tell the probabilities of a prompt",
-                hint="vLLM and `gptoss-tui serve` do; otherwise score with a model on this machine",
-            )
-        path, body = served.scores.score_body(ids, top)
-        async with self._turnstile:
-            reply = await link.post(path, body, FIRST_SECONDS)
+        async with self._turn() as connected:
+            served = connected.served
+            ids = checked(token_ids, served.context)
+            if served.scores is None:
+                raise EngineError(
+                    f"{served.server} does not tell the probabilities of a prompt",
+                    hint="vLLM and `gptoss-tui serve` do; otherwise score with a model on this machine",
+                )
+            path, body = served.scores.score_body(ids, top)
+            reply = await connected.link.post(path, body, FIRST_SECONDS, MAX_SCORES)
         try:
             return served.scores.read_scores(reply, ids, top)
         except (TypeError, ValueError, AttributeError) as error:
@@ -103,7 +117,7 @@ class RemoteEngine:
         if served is None:
             return None
         return EngineInfo(
-            model=to_terminal_line(served.model),
+            model=served.model,
             backend=BACKEND,
             device=f"{served.server} at {self.address.host}",
             dtype="",
@@ -122,13 +136,24 @@ class RemoteEngine:
         await self.close()
 
     async def close(self) -> None:
-        """End the connection; the running generation is cancelled. Idempotent."""
+        """End the connection; what runs is cancelled, and a `load` that is under way fails. Idempotent."""
         await self.cancel()
-        link, self._link, self.served = self._link, None, None
-        if link is not None:
-            await link.close()
+        connected, self._connected = self._connected, None
+        loading, self._loading = self._loading, None
+        for link in (loading, connected.link if connected is not None else None):
+            if link is not None:
+                await link.close()
 
-    def _loaded(self) -> tuple[Link, Served]:
-        if self._link is None or self.served is None:
-            raise EngineError("No server is connected", hint="load the model first")
-        return self._link, self.served
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[_Connected]:
+        """Wait for the requests before this one. What is connected then may be another server than now, or none."""
+        async with self._turnstile:
+            connected = self._connected
+            if connected is None:
+                raise EngineError("No server is connected", hint="load the model first")
+            try:
+                yield connected
+            except EngineDiedError:
+                if self._connected is connected:
+                    await self.close()
+                raise

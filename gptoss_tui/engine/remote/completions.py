@@ -113,6 +113,7 @@ class TextCompletions:
             "prompt": self._form.spell(prompt),
             "skip_special_tokens": False,
             "spaces_between_special_tokens": False,
+            "repeat_penalty": 1.0,  # as LM Studio and llama.cpp call it
             "add_special_tokens": False,
         }
         return _TextExchange(body, self._form)
@@ -135,19 +136,22 @@ class _TextExchange:
 
 
 def common_body(model: str, params: SamplingParams, room: int) -> dict[str, Any]:
-    """What both forms send. A filter that is off is not sent: not every server knows how to say so."""
+    """What both forms send. What is off is said too: without a word a server takes what its operator or the model's
+    `generation_config.json` says. -1 is how all of them know a `top_k` that is off.
+    """
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": room,
         "temperature": params.temperature,
         "top_p": params.top_p,
+        "top_k": params.top_k or -1,
+        "min_p": params.min_p,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "repetition_penalty": 1.0,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    if params.top_k:
-        body["top_k"] = params.top_k
-    if params.min_p:
-        body["min_p"] = params.min_p
     if params.seed is not None:
         body["seed"] = params.seed
     if params.logit_bias:

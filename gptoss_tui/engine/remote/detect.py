@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gptoss_tui.engine.remote.completions import TextCompletions, TokenCompletions
 from gptoss_tui.engine.remote.dialect import Dialect, Scores, TextForm, count, read_event
-from gptoss_tui.engine.remote.link import Link, Refused, raise_error_in
+from gptoss_tui.engine.remote.link import FIRST_SECONDS, Link, Refused
 from gptoss_tui.engine.remote.llamacpp import LlamaCpp
 from gptoss_tui.engine.remote.ollama import OllamaParsed, OllamaRaw
 from gptoss_tui.engine.types import SamplingParams
-from gptoss_tui.errors import EngineError, ModelNotFoundError
+from gptoss_tui.errors import EngineDiedError, EngineError, ModelNotFoundError
 from gptoss_tui.sanitize import to_terminal_line
 
 UNKNOWN_CONTEXT = 32_768
@@ -21,7 +21,12 @@ UNKNOWN_CONTEXT = 32_768
 
 _TRIAL_TOKENS = 4
 _SHOWN_NAMES = 12
+_LONGEST_NAME = 200
 _OWN = "gptoss-tui"
+
+_SGLANG_SPARE = 128
+"""Tokens at the end of SGLang's context that it does not give: 7 to a prompt, 1 to an answer in older versions, and
+with EAGLE as many as it drafts, of which it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +55,27 @@ async def detect(link: Link, form: TextForm, context: int | None) -> Served:
         room = count(_meta(entry).get("n_ctx")) or await _room_of_llamacpp(link)
         own = Served(model, "llama.cpp", LlamaCpp(model, form), _smaller(context, room), schemas=True)
         return await _tried(link, form, own)
-    # SGLang and our own server answer Ollama's routes as well.
     server = {"vllm": "vLLM", "sglang": "SGLang", _OWN: _OWN}.get(str(owner), "")
-    if not server and await _is_ollama(link):
-        return await _ollama(link, form, model, context)
+    if not server and (facts := await _facts_of_ollama(link, model)) is not None:
+        return await _ollama(link, form, model, facts, context)
     room = next(filter(None, (count(entry.get(name)) for name in ("max_model_len", "context_length"))), None)
-    if room is None and not server:
-        server, room = await _lm_studio(link, model)
-    room = _smaller(context, room)
+    if server == "SGLang" and room is not None:
+        room = max(room - _SGLANG_SPARE, 1)
+    if not server and room is None and await _entry_of_lm_studio(link, model) is not None:
+        served = await _completions(link, form, Served(model, "LM Studio", TokenCompletions(model), UNKNOWN_CONTEXT))
+        # It loads a model when that is asked something, and tells only then with how much context.
+        return replace(served, context=_smaller(context, await _room_of_lm_studio(link, model)))
     talk = TokenCompletions(model)
-    exact = Served(model, server or "server", talk, room, talk, schemas=server in ("vLLM", "SGLang"))
+    exact = Served(model, server or "server", talk, _smaller(context, room), talk, schemas=server in ("vLLM", "SGLang"))
+    return await _completions(link, form, exact)
+
+
+async def _completions(link: Link, form: TextForm, exact: Served) -> Served:
+    """`exact` where the server takes token ids, else in text."""
     if await _speaks_ids(link, form, exact):
         return exact
-    return await _tried(link, form, Served(model, server or "server", TextCompletions(model, form), room))
+    text = TextCompletions(exact.model, form)
+    return await _tried(link, form, Served(exact.model, exact.server, text, exact.context))
 
 
 def _smaller(asked: int | None, room: int | None) -> int:
@@ -77,15 +90,15 @@ def _smaller(asked: int | None, room: int | None) -> int:
 def _choose(listed: Any, link: Link) -> Mapping[str, Any]:
     """The entry of the model that the address names, or of the only one that it can be."""
     every = listed if isinstance(listed, list) else []
-    entries = [one for one in every if isinstance(one, dict) and isinstance(one.get("id"), str)]
+    entries = [one for one in every if isinstance(one, dict) and _is_name(one.get("id"))]
     asked = link.address.model
     if asked:
-        found = [one for one in entries if one["id"] in (asked, f"{asked}:latest")]
+        found = [one for one in entries if one["id"] in (asked, f"{asked}:latest")][:1]
     else:
-        found = entries if len(entries) == 1 else [one for one in entries if _looks_like_gpt_oss(one["id"])]
-    if len(found) == 1:
+        found = entries if _are_one(entries) else [one for one in entries if _looks_like_gpt_oss(one["id"])]
+    if found and _are_one(found):
         return found[0]
-    names = ", ".join(to_terminal_line(one["id"]) for one in entries[:_SHOWN_NAMES]) or "none"
+    names = ", ".join(one["id"] for one in entries[:_SHOWN_NAMES]) or "none"
     if asked:
         raise ModelNotFoundError(f"{link.address.host} has no model {asked!r}", hint=f"it has: {names}")
     if not entries:
@@ -94,6 +107,16 @@ def _choose(listed: Any, link: Link) -> Mapping[str, Any]:
         f"{link.address.host} has several models",
         hint=f"name one behind a #, as in {link.address.root}/v1#NAME: {names}",
     )
+
+
+def _is_name(name: Any) -> bool:
+    """Whether a model can be called so; what cannot be shown as it is cannot be asked for either."""
+    return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and to_terminal_line(name) == name
+
+
+def _are_one(entries: list[dict[str, Any]]) -> bool:
+    """Whether these are names of one model: vLLM tells where it is from, our own server has only one."""
+    return len({_OWN if one.get("owned_by") == _OWN else str(one.get("root") or one["id"]) for one in entries}) == 1
 
 
 def _looks_like_gpt_oss(name: str) -> bool:
@@ -108,34 +131,40 @@ def _meta(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 # -- which server ---------------------------------------------------------------------------------------------------
 
 
-async def _is_ollama(link: Link) -> bool:
+async def _facts_of_ollama(link: Link, model: str) -> Mapping[str, Any] | None:
+    """What Ollama knows of the model's file; None where the server is another one."""
     try:
-        return isinstance((await link.get("/api/version")).get("version"), str)
+        facts = (await link.post("/api/show", {"model": model})).get("model_info")
+    except EngineDiedError:
+        raise
     except EngineError:
-        return False
+        return None
+    return facts if isinstance(facts, dict) and "general.architecture" in facts else None
 
 
-async def _ollama(link: Link, form: TextForm, model: str, context: int | None) -> Served:
-    shown = (await link.post("/api/show", {"model": model})).get("model_info")
-    facts = shown if isinstance(shown, dict) else {}
-    room = context or await _room_of_ollama(link, model, facts)
+async def _ollama(link: Link, form: TextForm, model: str, facts: Mapping[str, Any], context: int | None) -> Served:
+    room = await _room_of_ollama(link, model, facts, context)
     raw = Served(model, "Ollama", OllamaRaw(model, form, room), room)
     if form.begins_message(await _sample(link, form, raw.dialect)):
         return raw
     # What its parser takes apart looks like harmony whatever the model wrote.
-    if not _looks_like_gpt_oss(str(facts.get("general.architecture"))):
+    if not _looks_like_gpt_oss(str(facts["general.architecture"])):
         raise _not_harmony(raw)
     return Served(model, "Ollama", OllamaParsed(model, form, room), room)
 
 
-async def _room_of_ollama(link: Link, model: str, facts: Mapping[str, Any]) -> int:
-    """What the model is loaded with, as loading it again takes a while; else what we ask for, if it has so much."""
+async def _room_of_ollama(link: Link, model: str, facts: Mapping[str, Any], context: int | None) -> int:
+    """What is asked for, or else what the model is loaded with, as loading it again takes a while. The model's own
+    context is the limit, since Ollama loads it with no more.
+    """
+    longest = next((count(value) for name, value in facts.items() if name.endswith(".context_length")), None)
+    if context is not None:
+        return _smaller(context, longest)
     running = (await link.get("/api/ps")).get("models")
     for one in running if isinstance(running, list) else ():
         if isinstance(one, dict) and model in (one.get("name"), one.get("model")) and one.get("context_length"):
             return count(one["context_length"]) or UNKNOWN_CONTEXT
-    longest = next((count(value) for name, value in facts.items() if name.endswith(".context_length")), None)
-    return min(longest or UNKNOWN_CONTEXT, UNKNOWN_CONTEXT)
+    return _smaller(UNKNOWN_CONTEXT, longest)
 
 
 async def _room_of_llamacpp(link: Link) -> int | None:
@@ -143,16 +172,23 @@ async def _room_of_llamacpp(link: Link) -> int | None:
     return count(settings.get("n_ctx")) if isinstance(settings, dict) else None
 
 
-async def _lm_studio(link: Link, model: str) -> tuple[str, int | None]:
-    """LM Studio tells the context in an API of its own."""
+async def _entry_of_lm_studio(link: Link, model: str) -> Mapping[str, Any] | None:
+    """What LM Studio says of the model in an API of its own; None where the server is another one."""
     try:
         listed = (await link.get("/api/v0/models")).get("data")
+    except EngineDiedError:
+        raise
     except EngineError:
-        return "", None
-    for one in listed if isinstance(listed, list) else ():
-        if isinstance(one, dict) and one.get("id") == model:
-            return "LM Studio", count(one.get("loaded_context_length")) or count(one.get("max_context_length"))
-    return "", None
+        return None
+    entries = listed if isinstance(listed, list) else []
+    return next((one for one in entries if isinstance(one, dict) and one.get("id") == model), None)
+
+
+async def _room_of_lm_studio(link: Link, model: str) -> int:
+    entry = await _entry_of_lm_studio(link, model) or {}
+    return count(entry.get("loaded_context_length")) or _smaller(
+        UNKNOWN_CONTEXT, count(entry.get("max_context_length"))
+    )
 
 
 # -- how it talks ---------------------------------------------------------------------------------------------------
@@ -187,10 +223,13 @@ async def _sample(link: Link, form: TextForm, dialect: Dialect) -> list[int]:
     params = SamplingParams(temperature=0.0, stop_token_ids=form.stops)
     exchange = dialect.open(form.greeting(), params, _TRIAL_TOKENS)
     sampled: list[int] = []
-    async with aclosing(link.stream(exchange.path, exchange.body)) as events:
+    # What goes on for ever, or is longer than asked for, must not keep us.
+    async with link.patience(FIRST_SECONDS), aclosing(link.stream(exchange.path, exchange.body)) as events:
         async for event in events:
-            raise_error_in(event, link.address.host)
+            link.raise_error_in(event)
             sampled += [token.id for token in read_event(exchange, event).tokens]
+            if len(sampled) >= _TRIAL_TOKENS:
+                break
     return sampled + [token.id for token in exchange.finish(stopped=False)]
 
 

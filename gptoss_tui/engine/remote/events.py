@@ -48,7 +48,7 @@ class EventDecoder:
         field, _, value = line.partition(b":")
         if field in (b"data", b"error"):  # llama.cpp once sent errors in a field of their own
             self._data.append(value.removeprefix(b" "))
-            self._size += len(value)
+            self._size += len(value) + 1  # its line's end: lines without data take room too
             if self._size > MAX_EVENT:
                 raise EngineError("The server's reply has an event without an end")
         return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.remote.detect import Served
 from gptoss_tui.engine.remote.dialect import Ended, Exchange, Reading, read_event
-from gptoss_tui.engine.remote.link import Link, raise_error_in
+from gptoss_tui.engine.remote.link import Link
 from gptoss_tui.engine.types import (
     Finished,
     FinishReason,
@@ -109,7 +109,7 @@ class _Arrivals:
         try:
             async with aclosing(self._link.stream(self._exchange.path, self._exchange.body)) as events:
                 async for event in events:
-                    raise_error_in(event, host)
+                    self._link.raise_error_in(event)
                     reading = read_event(self._exchange, event)
                     ended = ended or reading.ended
                     # The end counts behind what was held back, and behind the costs that follow it.

@@ -1,6 +1,6 @@
 """HTTP with one server: JSON and streams of events; what goes wrong becomes an error that says what to do.
 
-The key goes into one header and nowhere else: redirects are not followed, and errors have words of the server only.
+The key goes into one header and nowhere else: redirects are not followed, and what a server says is shown without it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -18,6 +18,7 @@ import aiohttp
 
 from gptoss_tui.engine.remote.address import KEY_VARIABLE, Address
 from gptoss_tui.engine.remote.events import EventDecoder
+from gptoss_tui.engine.remote.tls import tls_error
 from gptoss_tui.errors import ContextOverflowError, EngineDiedError, EngineError
 from gptoss_tui.sanitize import to_terminal_line
 
@@ -29,9 +30,12 @@ FIRST_SECONDS = 900.0
 """A server may have to load its model and to read a long prompt on a slow machine. Whoever waits can cancel."""
 
 SILENCE_SECONDS = 300.0
-"""Between two tokens."""
+"""Between two events. Comments that keep a connection alive are none: a proxy sends them for a server that hangs."""
 
-MAX_ANSWER = 64 * 1024 * 1024
+MAX_FACTS = 4 * 1024 * 1024
+MAX_SCORES = 64 * 1024 * 1024
+"""Bytes: what a server says of itself, and the probabilities of a prompt."""
+
 MAX_REFUSAL = 64 * 1024
 MAX_WORDS = 300
 MAX_WAIT = 30.0
@@ -39,8 +43,13 @@ TRIES = 4
 PAUSE_SECONDS = 0.5
 """Before the second try; it doubles."""
 
-_BUSY = (429, 502, 503, 504)
-_CONTEXT_WORDS = ("context_length", "context length", "context size", "exceed_context", "maximum context", "too long")
+_BUSY = (429, 502, 503)
+"""What a server answers that has not begun. Behind a 504 it has: a gateway waited for it in vain."""
+
+_CONTEXT_WORDS = (
+    *("context_length", "context length", "context size", "context window", "exceed_context"),
+    *("maximum context", "maximum model length", "maximum allowed length", "prompt is too long"),
+)
 _KEPT = "the conversation is kept"
 
 
@@ -53,8 +62,8 @@ class Refused(EngineError):
         self.wait = wait
 
 
-class Silent(EngineDiedError):
-    """The server said nothing for too long. Asking again would take as long."""
+class Unreachable(EngineDiedError):
+    """No connection could be made: the server has not heard of the request."""
 
 
 class Link:
@@ -75,68 +84,96 @@ class Link:
         )
 
     async def close(self) -> None:
-        """End the connection. Idempotent."""
+        """End the connection; open requests fail. Idempotent."""
         await self._session.close()
 
     async def get(self, path: str) -> dict[str, Any]:
         """The JSON object at `path`. Raises EngineError, `Refused` with the status among them."""
-        return await self._json("GET", path, None, ANSWER_SECONDS)
+        return await self._json("GET", path, None, ANSWER_SECONDS, MAX_FACTS)
 
-    async def post(self, path: str, body: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+    async def post(
+        self, path: str, body: dict[str, Any], seconds: float = ANSWER_SECONDS, most: int = MAX_FACTS
+    ) -> dict[str, Any]:
         """As `get`, with a body."""
-        return await self._json("POST", path, body, seconds)
+        return await self._json("POST", path, body, seconds, most)
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of a reply. Tries again while nothing has come; closing the iterator ends the connection.
+        """The events of a reply; closing the iterator ends the connection.
 
-        Raises EngineDiedError when the server cannot be reached, or is gone before the stream's end.
+        Tries again while the server is busy or cannot be reached. What it has once taken is not sent again: it may have
+        been worked at, and may be what brought the server down. Raises EngineError, EngineDiedError when it is gone.
         """
-        for left in reversed(range(TRIES)):
-            begun = False
+        for tried in range(1, TRIES + 1):
             try:
                 async with aclosing(self._events(path, body)) as events:
                     async for event in events:
-                        begun = True
                         yield event
                 return
-            except EngineDiedError as died:
-                if begun or not left or isinstance(died, Silent):
-                    raise
+            except Unreachable:
                 wait = 0.0
-            except Refused as refused:
-                if begun or not left or refused.status not in _BUSY:
+                if tried == TRIES:
                     raise
+            except Refused as refused:
                 wait = refused.wait
-            await asyncio.sleep(max(wait, PAUSE_SECONDS * 2 ** (TRIES - 1 - left)))
+                if tried == TRIES or refused.status not in _BUSY:
+                    raise
+            await asyncio.sleep(max(wait, PAUSE_SECONDS * 2 ** (tried - 1)))
+
+    @asynccontextmanager
+    async def patience(self, seconds: float, since: float | None = None) -> AsyncIterator[None]:
+        """Give the server up after `seconds`, counted from now or from `since` on the loop's clock."""
+        begun = asyncio.get_running_loop().time() if since is None else since
+        try:
+            async with asyncio.timeout_at(begun + seconds) as limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise  # that of making the connection
+            raise EngineDiedError(
+                f"{self.address.host} said nothing of use for {seconds:.0f} seconds",
+                hint=f"{_KEPT}; look at the server",
+            ) from error
+
+    def raise_error_in(self, event: dict[str, Any]) -> None:
+        """Raise the error that a stream has in place of an event."""
+        if event.get("error"):
+            words = self._shown(_words_in(event))
+            if _is_about_context(words):
+                raise _context_error(words)
+            raise EngineError(f"{self.address.host} failed: {words}", hint=_KEPT)
 
     async def _events(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        clock = asyncio.get_running_loop().time
         decoder = EventDecoder()
         async with self._reply("POST", path, body, FIRST_SECONDS) as reply:
-            seconds = FIRST_SECONDS
+            heard, seconds = clock(), FIRST_SECONDS
             while not decoder.done:
-                async with self._patience(seconds):
+                async with self.patience(seconds, since=heard):
                     chunk = await reply.content.readany()
                 if not chunk:
                     break
                 for event in decoder.feed(chunk):
-                    seconds = SILENCE_SECONDS
                     yield event
+                    heard, seconds = clock(), SILENCE_SECONDS
             for event in decoder.finish():
                 yield event
 
-    async def _json(self, method: str, path: str, body: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
-        async with self._reply(method, path, body, seconds) as reply, self._patience(seconds):
+    async def _json(
+        self, method: str, path: str, body: dict[str, Any] | None, seconds: float, most: int
+    ) -> dict[str, Any]:
+        host = self.address.host
+        async with self._reply(method, path, body, seconds) as reply, self.patience(seconds):
             data = bytearray()
             async for chunk in reply.content.iter_any():
                 data += chunk
-                if len(data) > MAX_ANSWER:
-                    raise EngineError(f"The reply of {self.address.host} has no end")
+                if len(data) > most:
+                    raise EngineError(f"{host} answers {path} with more than {most // 2**20} MB")
         try:
             value = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise EngineError(f"{self.address.host} does not answer {path} with JSON") from error
+            raise EngineError(f"{host} does not answer {path} with JSON", hint="is it a server of models?") from error
         if not isinstance(value, dict):
-            raise EngineError(f"{self.address.host} does not answer {path} with a JSON object")
+            raise EngineError(f"{host} does not answer {path} with a JSON object", hint="is it a server of models?")
         return value
 
     @asynccontextmanager
@@ -144,55 +181,63 @@ class Link:
         self, method: str, path: str, body: dict[str, Any] | None, seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The reply, once its headers are there. Raises `Refused` when they say that something is wrong."""
+        if self._session.closed:
+            raise EngineError(f"The connection to {self.address.host} was closed", hint="load the model again")
         url = self.address.root + path
         try:
-            async with self._patience(seconds):
+            async with self.patience(seconds):
                 reply = await self._session.request(method, url, json=body, allow_redirects=False)
             try:
                 if reply.status != 200:
-                    async with self._patience(ANSWER_SECONDS):
-                        raise self._refusal(path, reply, await reply.content.read(MAX_REFUSAL))
+                    raise self._refusal(path, reply, await _beginning(reply))
                 yield reply
             finally:
                 reply.close()
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            why = _reason(error) if isinstance(error, aiohttp.ClientConnectorError) else "it does not answer"
-            raise EngineDiedError(
-                f"{self.address.host} cannot be reached: {to_terminal_line(str(why))}",
-                hint="start the server, or check the address",
-            ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise EngineDiedError(
-                f"{self.address.host} ended the connection in the middle ({type(error).__name__})",
-                hint=f"{_KEPT}; ask again when the server is back",
-            ) from error
+            raise self._failure(error) from error
 
-    @asynccontextmanager
-    async def _patience(self, seconds: float) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                yield
-        except TimeoutError as error:
-            if not limit.expired():
-                raise  # that of making the connection
-            raise Silent(
-                f"{self.address.host} said nothing for {seconds:.0f} seconds", hint=f"{_KEPT}; look at the server"
-            ) from error
+    def _failure(self, error: aiohttp.ClientError | OSError) -> EngineError:
+        """The error for a connection that could not be made, or broke."""
+        host = self.address.host
+        if isinstance(error, aiohttp.ClientSSLError):
+            return tls_error(host, error)
+        hint = "start the server, or check the address"
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return Unreachable(f"The proxy {error.host}:{error.port} to {host} cannot be reached: {_reason(error)}")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return Unreachable(f"{host} cannot be reached: {_reason(error)}", hint=hint)
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return Unreachable(f"{host} cannot be reached: it does not answer", hint=hint)
+        return EngineDiedError(
+            f"{host} ended the connection in the middle ({type(error).__name__})",
+            hint=f"{_KEPT}; ask again when the server is back",
+        )
 
     def _refusal(self, path: str, reply: aiohttp.ClientResponse, body: bytes) -> EngineError:
-        if self._key:  # some servers repeat the key that they refuse
-            body = body.replace(self._key.encode(errors="replace"), b"[key]")
-        words, host, status = words_of(body), self.address.host, reply.status
-        if status in (401, 403):
-            return Refused(f"{host} wants another API key: {words}", hint=f"set {KEY_VARIABLE}", status=status)
-        if status in (400, 413, 422) and any(word in words.lower() for word in _CONTEXT_WORDS):
-            return context_error(words)
+        words, host, status = self._shown(_words_of(body)), self.address.host, reply.status
+        if status == 401:
+            wanted = "another API key" if self._key else "an API key"
+            return Refused(f"{host} wants {wanted}: {words}", hint=f"put it into {KEY_VARIABLE}", status=status)
+        if status in (400, 413, 422) and _is_about_context(words):
+            return _context_error(words)
         if 300 <= status < 400:
-            return Refused(f"{host} sends requests elsewhere", hint="give the address that it names", status=status)
-        hint = "it has no such route, or no such model" if status == 404 else None
+            where = self._shown(reply.headers.get("Location", "elsewhere"))
+            return Refused(f"{host} sends requests to {where}", hint="give the address of the server", status=status)
+        hint = {
+            403: f"is the key in {KEY_VARIABLE} for this server and this model?",
+            404: "it has no such route, or no such model",
+            504: f"{_KEPT}; something in front of the server did not wait for it",
+        }.get(status, "it is busy or starting: try again in a moment" if status in _BUSY else None)
         after = reply.headers.get("Retry-After", "")
         wait = min(float(after), MAX_WAIT) if after.isdecimal() else 0.0
         return Refused(f"{host} answers {path} with {status}: {words}", hint=hint, status=status, wait=wait)
+
+    def _shown(self, text: str) -> str:
+        """Words of the server: short, safe for a terminal, and without the key, which some servers repeat."""
+        text = to_terminal_line(text)
+        for key in (self._key, json.dumps(self._key)[1:-1]):
+            text = text.replace(key, "[key]") if key else text
+        return text[:MAX_WORDS] or "without a word"
 
 
 def _proxy(address: Address) -> str | None:
@@ -205,36 +250,46 @@ def _proxy(address: Address) -> str | None:
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
     number = error.os_error.errno
-    return os.strerror(number) if number is not None and number > 0 else str(error.os_error.strerror)
+    return os.strerror(number) if number is not None and number > 0 else to_terminal_line(str(error.os_error.strerror))
 
 
-def words_of(body: bytes) -> str:
-    """What a server says is wrong, short and safe for a terminal."""
+async def _beginning(reply: aiohttp.ClientResponse) -> bytes:
+    """What a refusal says. However it breaks off, the status is what counts."""
+    data = bytearray()
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            async for chunk in reply.content.iter_any():
+                data += chunk
+                if len(data) >= MAX_REFUSAL:
+                    break
+    return bytes(data[:MAX_REFUSAL])
+
+
+def _words_of(body: bytes) -> str:
+    """What a refusal says is wrong."""
     try:
-        value = json.loads(body)
+        return _words_in(json.loads(body))
     except (ValueError, RecursionError):
-        value = body.decode("utf-8", errors="replace")
+        return body.decode("utf-8", errors="replace")
+
+
+def _words_in(value: Any) -> str:
     for name in ("error", "message", "detail"):
         if isinstance(value, dict) and value.get(name):
             value = value[name]
             if isinstance(value, dict) and name == "error":
                 value = value.get("message") or value
                 break
-    text = value if isinstance(value, str) else json.dumps(value)
-    return to_terminal_line(text)[:MAX_WORDS] or "without a word"
+    with suppress(RecursionError):
+        return value if isinstance(value, str) else json.dumps(value)
+    return ""
 
 
-def raise_error_in(event: dict[str, Any], host: str) -> None:
-    """Raise the error that a stream has in place of an event."""
-    if not event.get("error"):
-        return
-    words = words_of(json.dumps(event).encode())
-    if any(word in words.lower() for word in _CONTEXT_WORDS):
-        raise context_error(words)
-    raise EngineError(f"{host} failed: {words}", hint=_KEPT)
+def _is_about_context(words: str) -> bool:
+    return any(word in words.lower() for word in _CONTEXT_WORDS)
 
 
-def context_error(words: str) -> ContextOverflowError:
+def _context_error(words: str) -> ContextOverflowError:
     """The server has less room than we thought."""
     return ContextOverflowError(
         f"The server has no room for the prompt: {words}", hint="say how much it has with --context, or /compact"

@@ -63,7 +63,6 @@ class _Exchange:
     def __init__(self, body: dict[str, Any], form: TextForm) -> None:
         self.path, self.body = PATH, body
         self._form = form
-        self._seen = 0
 
     def read(self, event: Mapping[str, Any]) -> Reading:
         progress = event.get("prompt_progress")
@@ -77,12 +76,10 @@ class _Exchange:
 
     def _tokens(self, event: Mapping[str, Any]) -> tuple[Token, ...]:
         token_ids = [checked_token(token) for token in event.get("tokens") or ()]
-        predicted = count(event.get("tokens_predicted"))
-        missing = 0 if predicted is None else predicted - self._seen - len(token_ids)
-        self._seen = self._seen + len(token_ids) if predicted is None else predicted
-        if missing > 0 and token_ids:
+        said = event.get("content")
+        if token_ids and isinstance(said, str) and said not in ("", self._form.spell(token_ids)):
             # A character that is spread over tokens comes as one piece of text, and with its last token only.
-            return plain_tokens(self._form.encode(str(event.get("content") or "")))
+            return plain_tokens(self._form.encode(said))
         known = event.get("completion_probabilities")
         if isinstance(known, list) and len(known) == len(token_ids):
             return tuple(_with_logprobs(token, entry) for token, entry in zip(token_ids, known, strict=True))

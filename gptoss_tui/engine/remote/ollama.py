@@ -88,7 +88,12 @@ class _PartsExchange:
 
 
 def options(params: SamplingParams, room: int, context: int) -> dict[str, Any]:
-    """Ollama's options. All is said, because its defaults filter (top-k 40) and punish repetition."""
+    """Ollama's options. All is said, because its defaults filter (top-k 40) and a model may bring others.
+
+    Raises EngineError for what Ollama cannot do and would leave out without a word.
+    """
+    if params.logit_bias:
+        raise EngineError("Ollama cannot make single tokens more or less likely", hint="leave out logit_bias")
     chosen: dict[str, Any] = {
         "num_ctx": context,
         "num_predict": room,
@@ -96,7 +101,11 @@ def options(params: SamplingParams, room: int, context: int) -> dict[str, Any]:
         "top_p": params.top_p,
         "top_k": params.top_k,
         "min_p": params.min_p,
+        "typical_p": 1.0,
         "repeat_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop": [],
     }
     if params.seed is not None:
         chosen["seed"] = params.seed

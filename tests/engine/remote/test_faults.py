@@ -154,7 +154,7 @@ async def test_closing_the_iterator_ends_the_connection() -> None:
 async def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "SILENCE_SECONDS", 0.05)
     async with connected(VLLM(hangs_after=2)) as engine:
-        with pytest.raises(EngineDiedError, match="said nothing for"):
+        with pytest.raises(EngineDiedError, match="said nothing of use for"):
             await generated(engine)
 
 

@@ -279,8 +279,9 @@ class _Packing:
 
 def _fetched(raw: Raw) -> Raw:
     """`raw`, on its way from the disk as a whole where it is mapped: faults would fetch it bit by bit."""
-    if isinstance(raw.base, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
-        raw.base.madvise(mmap.MADV_WILLNEED)
+    memory: object = raw.base
+    if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
+        memory.madvise(mmap.MADV_WILLNEED)
     return raw
 
 

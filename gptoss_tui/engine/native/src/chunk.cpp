@@ -23,7 +23,7 @@ void attend_all(gt_model& model, const gt_cache& cache, int32_t index, int32_t c
   if (attends(chunk)) return model.prefill->attend(model.pool, chunk);
   run_on_all(model.pool, [&](int thread, int threads) {
     auto* scratch = static_cast<float*>(pool_scratch(model.pool, thread, kAttentionSlot,
-        static_cast<size_t>(attend_scratch(4, model.config.head_dim)) * sizeof(float)));
+        static_cast<size_t>(attend_scratch(model.config.heads / model.config.kv_heads, model.config.head_dim)) * sizeof(float)));
     // Every thread takes every so many tokens: late ones see more than early ones.
     for (int32_t head = 0; head < model.config.kv_heads; head++) {
       for (int64_t t = thread; t < count; t += threads) {

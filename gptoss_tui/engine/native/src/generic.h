@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "kernels.h"
 
@@ -50,6 +51,33 @@ NATIVE_INLINE float largest_of(Floats v) {
   float best = lanes[0];
   for (int i = 1; i < kWidth; i++) best = lanes[i] > best ? lanes[i] : best;
   return best;
+}
+
+template <int... LANE>
+NATIVE_INLINE Floats chosen_lanes(Floats a, Floats b, std::integer_sequence<int, LANE...>) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, LANE...);
+#else
+  return __builtin_shuffle(a, b, Ints{LANE...});
+#endif
+}
+
+// Lane l of the result adds lanes l and l ^ STEP of `a`, or of `b` where l has the bit STEP.
+template <int STEP, int... LANE>
+NATIVE_INLINE Floats folded(Floats a, Floats b, std::integer_sequence<int, LANE...>) {
+  return chosen_lanes(a, b, std::integer_sequence<int, (LANE & STEP ? kWidth + LANE : LANE)...>()) +
+         chosen_lanes(a, b, std::integer_sequence<int, (LANE & STEP ? kWidth + (LANE ^ STEP) : LANE ^ STEP)...>());
+}
+
+// Lane i is the sum of v[i], which is spent.
+template <int STEP = kWidth / 2>
+NATIVE_INLINE Floats sums_of(Floats* v) {
+  for (int i = 0; i < STEP; i++) v[i] = folded<STEP>(v[i], v[i + STEP], std::make_integer_sequence<int, kWidth>());
+  if constexpr (STEP > 1) {
+    return sums_of<STEP / 2>(v);
+  } else {
+    return v[0];
+  }
 }
 
 // exp(x), relative error below 2e-7; 0 far below, infinity far above. Cody and Waite's reduction, a polynomial of degree 6.
@@ -137,12 +165,6 @@ void rope(float* x, const float* cos, const float* sin, int64_t dim, float scale
   }
 }
 
-template <bool WIDE>
-NATIVE_INLINE Floats element(const void* rows, int64_t at) {
-  if (WIDE) return load<Floats>(static_cast<const float*>(rows) + at);
-  return from_halves(static_cast<const uint16_t*>(rows) + at);
-}
-
 // A head's running softmax: the largest score so far, the mass relative to it, and the mixed values in `out`.
 struct Running {
   float largest, mass;
@@ -167,61 +189,74 @@ NATIVE_INLINE float take_in(Running& head, float* scores, int64_t count) {
   return shrink;
 }
 
-// Heads of VECTORS * kWidth elements, up to four at once over the same keys.
-template <int VECTORS, int HEADS, bool WIDE>
-NATIVE_INLINE void attend_heads(const float* query, int64_t stride, const Sight& sight, const float* sinks, float* out,
-                                int64_t out_stride, float* scores) {
+// Some rows of keys or values of VECTORS * kWidth elements as floats: where they are, or put at `room`.
+template <int VECTORS, bool WIDE>
+NATIVE_INLINE const float* as_floats(const void* rows, int64_t first, int64_t count, float* room) {
   constexpr int64_t kDim = VECTORS * kWidth;
-  Running running[HEADS];
-  for (int h = 0; h < HEADS; h++) {
+  if (WIDE) return static_cast<const float*>(rows) + first * kDim;
+  const uint16_t* from = static_cast<const uint16_t*>(rows) + first * kDim;
+  for (int64_t i = 0; i < count * kDim; i += kWidth) {
+    __builtin_prefetch(from + i + kKeysAtOnce * kDim);  // of the next rows, while these are used
+    store(room + i, from_halves(from + i));
+  }
+  return room;
+}
+
+// scores[k] = query x key k for `count` keys, kWidth at a time: each lane of their products belongs to one of them.
+template <int VECTORS>
+NATIVE_INLINE void score_keys(const float* query, const float* keys, int64_t count, float* scores) {
+  constexpr int64_t kDim = VECTORS * kWidth;
+  for (int64_t k = 0; k < count; k += kWidth) {
+    Floats products[kWidth];
+    for (int i = 0; i < kWidth; i++) {
+      const float* key = keys + (k + i < count ? k + i : k) * kDim;
+      products[i] = load<Floats>(key) * load<Floats>(query);
+      for (int v = 1; v < VECTORS; v++) products[i] += load<Floats>(key + v * kWidth) * load<Floats>(query + v * kWidth);
+    }
+    store(scores + k, sums_of(products));
+  }
+}
+
+// Heads of VECTORS * kWidth elements over the same keys.
+template <int VECTORS, bool WIDE>
+void attend_all(const float* query, int64_t stride, int64_t heads, const Sight& sight, const float* sinks, float* out,
+                int64_t out_stride, float* scratch) {
+  constexpr int64_t kDim = VECTORS * kWidth;
+  float* scores = scratch;
+  float* room = scores + kKeysAtOnce;
+  auto* running = reinterpret_cast<Running*>(room + kKeysAtOnce * kDim);
+  float* shares = reinterpret_cast<float*>(running + heads);
+  for (int64_t h = 0; h < heads; h++) {
     running[h] = {sinks[h], 1.0f};
     std::memset(out + h * out_stride, 0, kDim * sizeof(float));
   }
   for (int64_t first = 0; first < sight.count; first += kKeysAtOnce) {
     const int64_t count = sight.count - first < kKeysAtOnce ? sight.count - first : kKeysAtOnce;
-    for (int64_t k = 0; k < count; k++) {
-      Floats key[VECTORS];
-      for (int v = 0; v < VECTORS; v++) key[v] = element<WIDE>(sight.keys, (first + k) * kDim + v * kWidth);
-      for (int h = 0; h < HEADS; h++) {
-        Floats product = key[0] * load<Floats>(query + h * stride);
-        for (int v = 1; v < VECTORS; v++) product += key[v] * load<Floats>(query + h * stride + v * kWidth);
-        scores[h * kKeysAtOnce + k] = sum_of(product);
+    const float* keys = as_floats<VECTORS, WIDE>(sight.keys, first, count, room);
+    for (int64_t h = 0; h < heads; h++) {
+      score_keys<VECTORS>(query + h * stride, keys, count, scores);
+      const float shrink = take_in(running[h], scores, count);
+      std::memcpy(shares + h * kKeysAtOnce, scores, kKeysAtOnce * sizeof(float));
+      if (shrink == 1.0f) continue;
+      float* mixed = out + h * out_stride;
+      for (int v = 0; v < VECTORS; v++) store(mixed + v * kWidth, load<Floats>(mixed + v * kWidth) * shrink);
+    }
+    const float* values = as_floats<VECTORS, WIDE>(sight.values, first, count, room);
+    for (int64_t h = 0; h < heads; h++) {
+      Floats mixed[VECTORS];
+      for (int v = 0; v < VECTORS; v++) mixed[v] = load<Floats>(out + h * out_stride + v * kWidth);
+      for (int64_t k = 0; k < count; k++) {
+        const float share = shares[h * kKeysAtOnce + k];
+        for (int v = 0; v < VECTORS; v++) mixed[v] += load<Floats>(values + k * kDim + v * kWidth) * share;
       }
-    }
-    Floats mixed[HEADS][VECTORS];
-    for (int h = 0; h < HEADS; h++) {
-      const float shrink = take_in(running[h], scores + h * kKeysAtOnce, count);
-      for (int v = 0; v < VECTORS; v++) mixed[h][v] = load<Floats>(out + h * out_stride + v * kWidth) * shrink;
-    }
-    for (int64_t k = 0; k < count; k++) {
-      for (int v = 0; v < VECTORS; v++) {
-        const Floats value = element<WIDE>(sight.values, (first + k) * kDim + v * kWidth);
-        for (int h = 0; h < HEADS; h++) mixed[h][v] += value * scores[h * kKeysAtOnce + k];
-      }
-    }
-    for (int h = 0; h < HEADS; h++) {
-      for (int v = 0; v < VECTORS; v++) store(out + h * out_stride + v * kWidth, mixed[h][v]);
+      for (int v = 0; v < VECTORS; v++) store(out + h * out_stride + v * kWidth, mixed[v]);
     }
   }
-  for (int h = 0; h < HEADS; h++) {
+  for (int64_t h = 0; h < heads; h++) {
     const float share = 1.0f / running[h].mass;
     for (int v = 0; v < VECTORS; v++) {
       store(out + h * out_stride + v * kWidth, load<Floats>(out + h * out_stride + v * kWidth) * share);
     }
-  }
-}
-
-template <int VECTORS, bool WIDE>
-void attend_all(const float* query, int64_t stride, int64_t heads, const Sight& sight, const float* sinks, float* out,
-                int64_t out_stride, float* scores) {
-  int64_t h = 0;
-  for (; h + 4 <= heads; h += 4) {
-    attend_heads<VECTORS, 4, WIDE>(query + h * stride, stride, sight, sinks + h, out + h * out_stride, out_stride,
-                                   scores);
-  }
-  for (; h < heads; h++) {
-    attend_heads<VECTORS, 1, WIDE>(query + h * stride, stride, sight, sinks + h, out + h * out_stride, out_stride,
-                                   scores);
   }
 }
 

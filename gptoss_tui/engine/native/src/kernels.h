@@ -52,7 +52,9 @@ struct Kernels {
 };
 
 constexpr int64_t kKeysAtOnce = 32;
-inline int64_t attend_scratch(int64_t heads, int64_t dim) { return round_up(heads * (kKeysAtOnce + dim + 4), 16); }
+inline int64_t attend_scratch(int64_t heads, int64_t dim) {
+  return round_up(kKeysAtOnce * (1 + dim) + heads * (2 + kKeysAtOnce), 16);
+}
 
 // Each of these is null where the library was built without its instruction set. They are data: a function that looked
 // one up would be code of that set, and end the process on a machine without it.

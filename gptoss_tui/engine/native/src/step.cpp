@@ -125,7 +125,7 @@ Hand hand_of(gt_model& model, int thread, int threads) {
     return static_cast<float*>(pool_scratch(model.pool, thread, slot, static_cast<size_t>(count) * sizeof(float)));
   };
   return {model, thread, threads, room(kNormedSlot, model.hidden),
-          room(kProductsSlot, kGroupsAtOnce * kGroup), room(kAttentionSlot, attend_scratch(4, model.config.head_dim))};
+          room(kProductsSlot, kGroupsAtOnce * kGroup), room(kAttentionSlot, attend_scratch(model.config.heads / model.config.kv_heads, model.config.head_dim))};
 }
 
 void step_job(void* context, int thread, int threads) {

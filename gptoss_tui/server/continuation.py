@@ -11,10 +11,11 @@ from typing import Any
 
 from gptoss_tui.engine.types import Finished, PrefillProgress, SamplingParams, Token, TokenBatch
 from gptoss_tui.harmony.tokenizer import Tokenizer
+from gptoss_tui.server import slices
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
+from gptoss_tui.server.stats import Stats
 from gptoss_tui.server.stops import StopFilter
-from gptoss_tui.server.turn import Stats
 
 _NEVER = -9999.0
 """JSON has no infinity: what cannot be is as good as never. Nor has it NaN, which is what a remote model does not tell:
@@ -128,13 +129,10 @@ class Continuation:
 
     async def run(self, host: EngineHost, ticket: Ticket) -> AsyncGenerator[Piece, None]:
         """The pieces as they come. Raises GptOssError."""
-        asked = time.monotonic()
-        async with ticket:
-            self.stats.waited_seconds = time.monotonic() - asked
-            async with aclosing(self._run(host)) as pieces:
-                async for piece in pieces:
-                    self.pieces.append(piece)
-                    yield piece
+        async with aclosing(self._run(host, ticket)) as pieces:
+            async for piece in pieces:
+                self.pieces.append(piece)
+                yield piece
 
     def whole(self) -> dict[str, Any]:
         """The choice with all that was said."""
@@ -152,14 +150,14 @@ class Continuation:
 
     # -- running it ---------------------------------------------------------------------------------------------------
 
-    async def _run(self, host: EngineHost) -> AsyncGenerator[Piece, None]:
+    async def _run(self, host: EngineHost, ticket: Ticket) -> AsyncGenerator[Piece, None]:
         if self.asked.echo:
-            yield await self._echo(host)
+            yield await self._echo(host, ticket)
         if self.asked.only_echo:
             return
         spelled = Speller(self.tokenizer, self.sampling.stop_token_ids)
         stops = StopFilter(self.asked.stops)
-        async with aclosing(host.generate(self.prompt, self.sampling)) as events:
+        async with aclosing(slices.generate(host, ticket, self.prompt, self.sampling, self.stats)) as events:
             async for event in events:
                 if isinstance(event, PrefillProgress):
                     self.stats.cached_tokens = event.cached
@@ -173,11 +171,13 @@ class Continuation:
         if rest := stops.feed(spelled.finish()) + stops.finish():
             yield Piece(rest, ())
 
-    async def _echo(self, host: EngineHost) -> Piece:
+    async def _echo(self, host: EngineHost, ticket: Ticket) -> Piece:
         """The prompt; with logprobs as the model reads it."""
         told: list[Described] = [Described(self.prompt[0], None, None)]
         if self.asked.logprobs is not None and len(self.prompt) > 1:
-            scored = await host.score(self.prompt, self.asked.logprobs)
+            async with ticket:
+                self.stats.waited_seconds += ticket.waited
+                scored = await host.score(self.prompt, self.asked.logprobs)
             told += [Described(one.next, one.logprob, one.top) for one in scored if one.next is not None]
         else:
             told += [Described(token_id, None, None) for token_id in self.prompt[1:]]

@@ -80,6 +80,15 @@ class EngineHost:
                 async for event in events:
                     yield event
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether a generation that was cancelled can go on later. Another server enforces forms from their start."""
+        return self.info is not None and self.info.masks
+
+    async def cancel(self) -> None:
+        """End the running generation within one step, as `cancelled`."""
+        await self.engine.cancel()
+
     async def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
         """What the model says after every token, as `generate`."""
         with self._started_again():

@@ -12,14 +12,15 @@ from aiohttp import web
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.fields import Fields
-from gptoss_tui.server.gate import Client, Gate, Ticket
+from gptoss_tui.server.gate import Gate, Ticket
 from gptoss_tui.server.host import EngineHost
+from gptoss_tui.server.line import Client
 from gptoss_tui.server.metrics import Metrics
 from gptoss_tui.server.responses.run import Runs
 from gptoss_tui.server.responses.store import ResponseStore
 from gptoss_tui.server.sampling import Defaults
+from gptoss_tui.server.stats import Stats
 from gptoss_tui.server.toolbox import OwnTools
-from gptoss_tui.server.turn import Stats
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from gptoss_tui.agent.automaton import message_automaton
@@ -17,12 +17,14 @@ from gptoss_tui.engine.types import Finished, GenerationEvent, PrefillProgress, 
 from gptoss_tui.harmony.messages import ToolNamespace
 from gptoss_tui.harmony.parser import normalize_recipient
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS
+from gptoss_tui.server import slices
 from gptoss_tui.server.dialogue import Dialogue
 from gptoss_tui.server.errors import not_supported
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
 from gptoss_tui.server.prompt import Opening, converse, too_long
 from gptoss_tui.server.reader import TEXTS, Piece, Reader
+from gptoss_tui.server.stats import Stats
 
 EndReason = Literal["stop", "call", "length", "loop"]
 
@@ -45,20 +47,6 @@ class Options:
     max_tool_calls: int = MAX_TOOL_CALLS
     repeated_tokens: int = 0
     min_room: int = 1
-
-
-@dataclass(slots=True)
-class Stats:
-    """What a turn has cost so far. Times in seconds."""
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-    reasoning_tokens: int = 0
-    generations: int = 0
-    began: float = field(default_factory=time.monotonic)
-    waited_seconds: float = 0.0
-    first_token_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +177,7 @@ class Turn:
         return fit_output(output, self._host.tokenizer, max(room // 2, 1)), sources
 
     async def _generate(self, reader: Reader, *, forced: bool) -> AsyncGenerator[Piece, None]:
-        """One generation, in a slot of the engine."""
+        """One generation, in slots of the engine."""
         walk = Walk(self._what_may_come())
         prompt = self._conversation.prompt_ids()
         if forced:
@@ -207,15 +195,12 @@ class Turn:
             constraint=walk.rest if self._host.ready.masks else None,
         )
         self._reason = "stop"
-        asked = time.monotonic()
-        async with self._ticket:
-            self.stats.waited_seconds += time.monotonic() - asked
-            async with aclosing(self._host.generate(prompt, params)) as events:
-                async for event in events:
-                    for piece in self._take(event, reader):
-                        yield piece
-                    if self._is_over(event, reader):
-                        break
+        async with aclosing(slices.generate(self._host, self._ticket, prompt, params, self.stats)) as events:
+            async for event in events:
+                for piece in self._take(event, reader):
+                    yield piece
+                if self._is_over(event, reader):
+                    break
         for piece in reader.finish():
             yield piece
         self.stats.reasoning_tokens += reader.reasoning_tokens

@@ -34,7 +34,8 @@ def final(text: str) -> Script:
 class ScriptedEngine:
     """`script` gives what follows a prompt, both as texts in which `<|...|>` stands for the special tokens.
 
-    It gives way to the loop between tokens. `forbidden` are prompts whose answers left what the constraint allows,
+    It gives way to the loop between tokens. `slices` counts what it was asked for, `prompts` each answer once.
+    `forbidden` are prompts whose answers left what the constraint allows,
     which is an error while it `heeds` constraints.
     """
 
@@ -52,6 +53,8 @@ class ScriptedEngine:
         self.die = False
         self.heeds = True
         self.loads = 0
+        self.slices = 0
+        self._stop = False
         self._tokenizer = load_tokenizer()
         self._cache: list[int] = []
 
@@ -61,9 +64,13 @@ class ScriptedEngine:
         yield LoadProgress("ready", 1.0, done=True, info=self._info())
 
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
-        prompt = self._tokenizer.decode(token_ids)
-        self.prompts.append(prompt)
-        self.params.append(params)
+        drawn = params.drawn  # so much of the answer is in the prompt already
+        prompt = self._tokenizer.decode(token_ids[: len(token_ids) - drawn])
+        if not drawn:
+            self.prompts.append(prompt)
+            self.params.append(params)
+        self._stop = False
+        self.slices += 1
         self.running += 1
         self.most = max(self.most, self.running)
         whole = False
@@ -82,14 +89,14 @@ class ScriptedEngine:
         yield PrefillProgress(len(token_ids), len(token_ids), cached)
         if self.die:
             raise EngineDiedError("The engine's process ended: killed by SIGKILL")
-        ids = ids_of(self._tokenizer, self.script(prompt))
+        ids = ids_of(self._tokenizer, self.script(prompt))[params.drawn :]
         walk = Walk(params.constraint) if params.constraint is not None and self.heeds else None
         reason: FinishReason = "stop"
         pending: list[Token] = []
         count = 0
         for token_id in ids:
-            if count == (params.max_tokens or self.context):
-                reason = "length"
+            if count == (params.max_tokens or self.context) or self._stop:
+                reason = "length" if count == params.max_tokens else "cancelled"
                 break
             if walk is not None and walk.state is not None:
                 if token_id not in walk.state.following and not (walk.state.text and token_id < 199_998):
@@ -121,7 +128,7 @@ class ScriptedEngine:
         ]
 
     async def cancel(self) -> None:
-        pass
+        self._stop = True
 
     async def info(self) -> EngineInfo | None:
         return self._info()

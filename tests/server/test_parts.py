@@ -21,7 +21,8 @@ from gptoss_tui.server import encoding, memory, outbox
 from gptoss_tui.server import schema as schema_module
 from gptoss_tui.server.encoding import PartEncoder
 from gptoss_tui.server.errors import ApiError
-from gptoss_tui.server.gate import Client, Gate
+from gptoss_tui.server.gate import Gate
+from gptoss_tui.server.line import Client
 from gptoss_tui.server.memory import MessageMemory
 from gptoss_tui.server.names import names_of
 from gptoss_tui.server.outbox import Outbox, SlowReaderError

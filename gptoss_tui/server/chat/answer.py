@@ -12,7 +12,8 @@ from gptoss_tui.engine.types import Token
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server.dialogue import Dialogue, OfferedTool
 from gptoss_tui.server.reader import Closed, Delta, Opened
-from gptoss_tui.server.turn import EndReason, Stats, Turn, TurnEvent
+from gptoss_tui.server.stats import Stats
+from gptoss_tui.server.turn import EndReason, Turn, TurnEvent
 
 FINISH_REASONS: dict[EndReason, str] = {"stop": "stop", "call": "tool_calls", "length": "length", "loop": "length"}
 

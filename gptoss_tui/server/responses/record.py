@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gptoss_tui.server.responses.request import ResponsesRequest
-from gptoss_tui.server.turn import Stats
+from gptoss_tui.server.stats import Stats
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 

@@ -19,7 +19,7 @@ from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.grammar.matcher import new_walk
 from gptoss_tui.engine.kv_cache import KVCache
-from gptoss_tui.engine.prefix import common_prefix, prefix_digest
+from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.types import (
     EngineInfo,
     EngineSpec,
@@ -34,7 +34,7 @@ from gptoss_tui.engine.types import (
 )
 from gptoss_tui.errors import ContextOverflowError, EngineError
 
-C = TypeVar("C", bound=KVCache[Any])
+C = TypeVar("C", bound=KVCache[Any, Any])
 S = TypeVar("S")
 
 
@@ -135,9 +135,9 @@ class Loaded:
 
 
 class SequenceBackend(ABC, Generic[C, S]):
-    """A `Backend` of one sequence at a time, whose keys and values stay for the next request.
+    """A `Backend` of one sequence at a time, whose keys and values stay for the next request, as do those of others.
 
-    It is in a cache of type C. A run of tokens leaves an S: what the next one is chosen from, such as hidden states.
+    They are in a cache of type C. A run of tokens leaves an S: what the next one is chosen from, such as hidden states.
     """
 
     def __init__(self, config: ModelConfig, cache: C, chunk: int, loaded: Loaded) -> None:
@@ -189,7 +189,17 @@ class SequenceBackend(ABC, Generic[C, S]):
             kv_bytes_per_token=cache.bytes_per_token,
             cached_tokens=cache.length,
             kept_prefixes=cache.kept,
+            parked=len(cache.parking.entries),
+            parked_bytes=cache.parking.nbytes() + cache.parking.nbytes(on_host=True),
         )
+
+    def park_up_to(self, nbytes: int, host_nbytes: int = 0) -> None:
+        """Keep other conversations in so many bytes of the engine's memory, and of the machine's where it is another.
+
+        Nothing is kept of them before this is called.
+        """
+        with self._computing():
+            self._cache.parking.limit(nbytes, host_nbytes)
 
     def generate(
         self, token_ids: Sequence[int], params: SamplingParams, cancelled: Callable[[], bool]
@@ -203,7 +213,7 @@ class SequenceBackend(ABC, Generic[C, S]):
         ids = checked_ids(token_ids, self.config.vocab_size, self._cache.context)
         positions: list[ScoredPosition] = []
         with self._computing():
-            self._cache.rewind(0)
+            self._cache.put_aside()
             for chunk in chunks(ids, 0, self._chunk, 0):
                 after = self._run(chunk, never)
                 assert after is not None
@@ -237,7 +247,7 @@ class SequenceBackend(ABC, Generic[C, S]):
         assert after is not None  # the loop ran: something of the prompt is not cached
         with self._computing():
             # Here the next prompts branch off. The last token is run again by them, for its logits.
-            cache.mark(len(prompt) - 1)
+            cache.mark(len(prompt) - 1, opens=len(prompt) > max(1, kept))
         self._settle()
         meter.prefilled_at = time.perf_counter()
         yield from self._answer(after, params, cancelled, meter)
@@ -249,9 +259,7 @@ class SequenceBackend(ABC, Generic[C, S]):
         """
         cache = self._cache
         with self._computing():
-            # At least one token has to run for there to be logits.
-            cache.rewind(min(common_prefix(prompt, cache.tokens), len(prompt) - 1))
-            cached = cache.restore(prompt)
+            cached = cache.begin(prompt)  # at least one token has to run for there to be logits
             if prefix_digest(prompt[:kept]) in cache.kept:
                 cache.keep(kept)
         return cached

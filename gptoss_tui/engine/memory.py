@@ -158,7 +158,11 @@ def _macos_available() -> int | None:
 
 
 def parse_vm_stat(report: str) -> int | None:
-    """Bytes that macOS can hand out, from what `vm_stat` prints: free, inactive, speculative and purgeable pages."""
+    """Bytes that macOS can hand out without swapping, from what `vm_stat` prints.
+
+    Pages that are free, hold what is on disk too, or may be purged. Not inactive ones: these are programs' own as well,
+    and those of files are among the file-backed ones, as are the speculative ones.
+    """
     page = re.search(r"page size of (\d+) bytes", report)
-    pages = re.findall(r"^Pages (?:free|inactive|speculative|purgeable):\s+(\d+)\.", report, re.MULTILINE)
+    pages = re.findall(r"^(?:Pages (?:free|purgeable)|File-backed pages):\s+(\d+)\.", report, re.MULTILINE)
     return int(page[1]) * sum(map(int, pages)) if page and pages else None

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT, MAX_MARKS, SNAPSHOT_INTERVAL
+from gptoss_tui.engine.history import MAX_MARKS, SNAPSHOT_INTERVAL
+from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT
 from gptoss_tui.engine.types import Dtype
 
 DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
@@ -27,7 +28,7 @@ def kv_bytes(config: ModelConfig, context: int, dtype: Dtype, *, slots: int, seg
     """
     layer_token = 2 * config.kv_width * DTYPE_BYTES[dtype]
     sliding, past = config.num_sliding_layers, config.sliding_window - 1
-    windows = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context) + MAX_KEPT
+    windows = context // SNAPSHOT_INTERVAL + min(MAX_MARKS, context) + 1 + MAX_KEPT
     held = -(-context // segment) * segment + min(KEPT_TOKENS, MAX_KEPT * context)
     full = (config.num_hidden_layers - sliding) * held
     return layer_token * (full + sliding * (slots + min(past, context) * windows))

@@ -153,7 +153,7 @@ class EngineSeat:
         if info is not None or self._shared.spec == self.spec:
             self._known = info
         elif self._known is not None:
-            self._known = replace(self._known, cached_tokens=0, kept_prefixes=())
+            self._known = replace(self._known, cached_tokens=0, kept_prefixes=(), parked=0, parked_bytes=0)
         return self._known
 
     async def unload(self) -> None:

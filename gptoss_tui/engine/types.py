@@ -95,8 +95,9 @@ class EngineSpec:
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What is loaded. Sizes in bytes, context in tokens. `kept_prefixes` are digests (`engine.prefix`) of what is kept
-    beside the sequence, the one used last at the end. Without `masks` the model is on a server: no prefix is kept,
-    and of constraints only JSON schemas are enforced, where it has `schemas`. What a server does not tell is 0.
+    beside the sequence, the one used last at the end; `parked` are other conversations whose keys and values are kept,
+    in `parked_bytes` of memory. Without `masks` the model is on a server: no prefix is kept, and of constraints only
+    JSON schemas are enforced, where it has `schemas`. What a server does not tell is 0.
     """
 
     model: str
@@ -111,6 +112,8 @@ class EngineInfo:
     kv_bytes_per_token: int
     cached_tokens: int = 0
     kept_prefixes: tuple[str, ...] = ()
+    parked: int = 0
+    parked_bytes: int = 0
     masks: bool = True
     schemas: bool = True
 

@@ -13,7 +13,8 @@ import torch
 from gptoss_tui.engine.checkpoint import tensor_table
 from gptoss_tui.engine.checkpoint.random_weights import random_tensor
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
-from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT, MAX_MARKS
+from gptoss_tui.engine.history import MAX_MARKS
+from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT
 from gptoss_tui.engine.memory import available_memory, check, gigabytes, parse_vm_stat, plan
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK
@@ -182,8 +183,11 @@ Pages throttled:                              0.
 Pages wired down:                        100000.
 Pages purgeable:                            500.
 "Translation faults":                 123456789.
+File-backed pages:                        70000.
+Anonymous pages:                         353000.
+Pages occupied by compressor:             60000.
 """
-    assert parse_vm_stat(report) == 33500 * 16384
+    assert parse_vm_stat(report) == (10000 + 500 + 70000) * 16384
     assert parse_vm_stat("") is None
 
 

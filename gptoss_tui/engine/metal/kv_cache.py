@@ -1,7 +1,8 @@
-"""Keys and values of one sequence in memory that the GPU shares.
+"""Keys and values of sequences in memory that the GPU shares.
 
 A layer has one array, [2, K, slots, D] with keys at index 0 and values at 1, so that a step writes to it once. MLX
 writes in place as long as nobody else holds the array: copies (`_window`, `_full_copy`) are made at once, not lazily.
+The arrays of the full layers change hands as they are when a sequence is parked.
 
 Full layers grow by `GROWTH` tokens. A sliding layer has room for its window and a chunk: tokens are written one after
 the other, and when there is no room left the newest `window` - 1 move to the front. Keys in sight are thus always one
@@ -11,6 +12,7 @@ slice, in order, as the attention of MLX wants them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import mlx.core as mx
 
@@ -19,24 +21,43 @@ from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.metal.memory import GROWTH
 
 
-class KVCache(kv_cache.KVCache[mx.array]):
+@dataclass(frozen=True, slots=True)
+class FullLayers:
+    """The arrays of the full layers, [2, K, slots, D] each."""
+
+    arrays: tuple[mx.array, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(int(array.nbytes) for array in self.arrays)
+
+
+class KVCache(kv_cache.KVCache[mx.array, FullLayers]):
     """Room for `context` tokens of which at most `max_chunk` come at once."""
+
+    layers: list[mx.array]
+    _start: int
+    _room: int
 
     def __init__(self, config: ModelConfig, context: int, max_chunk: int, dtype: mx.Dtype) -> None:
         super().__init__(config, context)
         self.config, self._dtype = config, dtype
         self._slots = self._past + max_chunk
-        self._start = 0  # position of the token in slot 0 of the sliding layers
-        self._room = 0  # slots of the full layers
         self._sliding = [layer for layer in range(config.num_hidden_layers) if config.is_sliding(layer)]
         self._full = [layer for layer in range(config.num_hidden_layers) if not config.is_sliding(layer)]
-        self.layers = [self._zeros(self._slots if config.is_sliding(n) else 0) for n in range(config.num_hidden_layers)]
+        self._make_layers()
         mx.eval(self.layers)
 
     @property
     def bytes_per_token(self) -> int:
         """What a further token adds: its keys and values in the full layers."""
         return 2 * len(self._full) * self.config.kv_width * int(self._dtype.size)
+
+    def reset(self) -> None:
+        """Forget everything, in new arrays that take memory when they are used: MLX failed, perhaps for lack of it."""
+        self.clear()
+        self._make_layers()
 
     def reserve(self, tokens: int) -> None:
         """Make room for the next `tokens` (at most `max_chunk`, within the context)."""
@@ -61,6 +82,12 @@ class KVCache(kv_cache.KVCache[mx.array]):
         seen = self.layers[layer][:, :, first:end]
         return seen[:1], seen[1:]
 
+    def _make_layers(self) -> None:
+        self._start = 0  # position of the token in slot 0 of the sliding layers
+        self._room = 0  # slots of the full layers
+        sliding = map(self.config.is_sliding, range(self.config.num_hidden_layers))
+        self.layers = [self._zeros(self._slots if slides else 0) for slides in sliding]
+
     def _grow(self, tokens: int) -> None:
         """Let the full layers hold `tokens`. One after the other, so that one of them is there twice at a time."""
         if tokens <= self._room:
@@ -74,8 +101,8 @@ class KVCache(kv_cache.KVCache[mx.array]):
     def _zeros(self, slots: int) -> mx.array:
         return mx.zeros((2, self.config.num_key_value_heads, slots, self.config.head_dim), dtype=self._dtype)
 
-    def _buffers(self) -> Sequence[mx.array]:
-        return self.layers
+    def _buffer_bytes(self) -> int:
+        return sum(int(layer.nbytes) for layer in self.layers)
 
     def _holds_window(self, position: int) -> bool:
         return self._start <= max(0, position - self._past)
@@ -91,13 +118,31 @@ class KVCache(kv_cache.KVCache[mx.array]):
             for index, layer in enumerate(self._sliding):
                 self.layers[layer][:, :, :tokens] = window[index]
 
-    def _full_copy(self, position: int) -> mx.array:
-        return self._copied(self._full, 0, position)
+    def _full_copy(self, position: int) -> FullLayers:
+        copied = [mx.contiguous(self.layers[layer][:, :, :position]) for layer in self._full]
+        mx.eval(copied)
+        return FullLayers(tuple(copied))
 
-    def _put_full(self, position: int, full: mx.array) -> None:
+    def _put_full(self, position: int, memory: FullLayers) -> None:
         self._grow(position)
-        for index, layer in enumerate(self._full):
-            self.layers[layer][:, :, :position] = full[index]
+        for layer, array in zip(self._full, memory.arrays, strict=True):
+            self.layers[layer][:, :, :position] = array[:, :, :position]
+
+    def _take_full(self) -> FullLayers:
+        if self._room - self.length >= GROWTH:
+            return self._full_copy(self.length)
+        taken = FullLayers(tuple(self.layers[layer] for layer in self._full))
+        self._have(FullLayers(tuple(self._zeros(0) for _ in self._full)))
+        return taken
+
+    def _give_full(self, length: int, memory: FullLayers) -> None:
+        self._have(memory)
+
+    def _have(self, memory: FullLayers) -> None:
+        """Have these arrays for the full layers."""
+        for layer, array in zip(self._full, memory.arrays, strict=True):
+            self.layers[layer] = array
+            self._room = array.shape[2]
 
     def _copied(self, layers: Sequence[int], first: int, end: int) -> mx.array:
         """Slots of some layers, [layers, 2, K, slots, D], in memory of their own."""

@@ -1,4 +1,4 @@
-"""Keys and values of one sequence in numpy's memory, where the kernels find them."""
+"""Keys and values of sequences in numpy's memory, where the kernels find them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.kv_cache import LinearKVCache
+from gptoss_tui.engine.linear_kv_cache import LinearKVCache, Strips
 from gptoss_tui.engine.native.library import Cache
 
 Array = npt.NDArray[np.generic]
@@ -20,14 +20,20 @@ class KVCache(LinearKVCache[Array]):
 
     def __init__(self, config: ModelConfig, context: int, max_chunk: int, *, wide: bool) -> None:
         self._dtype = np.dtype(np.float32 if wide else np.uint16)
+        self.memory = Cache()
         super().__init__(config, context, max_chunk)
-        full, sliding = self.buffers
-        self.memory = Cache(full=full.ctypes.data, sliding=sliding.ctypes.data, context=context, slots=sliding.shape[3])
+        sliding = self.buffers[1]
+        self.memory.sliding, self.memory.slots = sliding.ctypes.data, sliding.shape[3]
 
     def reserve(self, tokens: int) -> None:
         """Make room for the next `tokens`, and tell the kernels where."""
         super().reserve(tokens)
         self.memory.sliding_start = self._start
+
+    def _settle(self, memory: Strips[Array]) -> None:
+        super()._settle(memory)
+        # The kernels' context is what there is room for: the next `reserve` makes more of it.
+        self.memory.full, self.memory.context = memory.flat.ctypes.data, memory.slots
 
     def _empty(self, shape: tuple[int, ...]) -> Array:
         return np.empty(shape, self._dtype)

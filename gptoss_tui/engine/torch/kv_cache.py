@@ -1,4 +1,4 @@
-"""Keys and values of one sequence in torch's memory."""
+"""Keys and values of sequences in torch's memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.kv_cache import LinearKVCache
+from gptoss_tui.engine.linear_kv_cache import LinearKVCache, Strips
 
 
 class KVCache(LinearKVCache[Tensor]):
@@ -19,11 +19,8 @@ class KVCache(LinearKVCache[Tensor]):
         self, config: ModelConfig, context: int, max_chunk: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         self._dtype, self._device = dtype, device
+        self._kinds = [config.is_sliding(layer) for layer in range(config.num_hidden_layers)]
         super().__init__(config, context, max_chunk)
-        self._layers = [
-            (sliding, *self.buffers[sliding][:, layer // 2])
-            for layer, sliding in enumerate(map(config.is_sliding, range(config.num_hidden_layers)))
-        ]
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Write keys and values [T, K, D] of the next tokens; return all that these may see, each [K, S, D].
@@ -37,6 +34,11 @@ class KVCache(LinearKVCache[Tensor]):
         all_values[:, start:end] = values.transpose(0, 1)
         first = max(0, start - self._past) if is_sliding else 0
         return all_keys[:, first:end], all_values[:, first:end]
+
+    def _settle(self, memory: Strips[Tensor]) -> None:
+        super()._settle(memory)
+        buffers = self._full, self._sliding
+        self._layers = [(sliding, *buffers[sliding][:, n // 2]) for n, sliding in enumerate(self._kinds)]
 
     def _empty(self, shape: tuple[int, ...]) -> Tensor:
         return torch.empty(shape, dtype=self._dtype, device=self._device)

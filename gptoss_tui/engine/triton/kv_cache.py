@@ -1,32 +1,49 @@
-"""Keys and values of one sequence on a GPU, kept between requests.
+"""Keys and values of sequences on a GPU, kept between requests.
 
 Full layers hold every token, in segments of some thousand tokens, allocated when the first token needs them. Sliding
 layers share the shape of a ring: position p lies in slot p % `ring`. A ring is longer than the window by at least the
 longest chunk, so that a chunk can be appended before its first query has looked back, and going back by what is
-left of it is free. Further back a snapshot of the window is needed (see engine/kv_cache.py for where they are taken).
+left of it is free. Further back a snapshot of the window is needed (see engine/history.py for where they are taken).
 
 Kernels find a layer's memory through a table of addresses, int64 [layers, 2, segments]: position p of a full layer is
 in segment p // segment, of a sliding one in segment 0 (its table has one segment that is as long as the ring). Each
-segment holds [K, slots, D]. The tables stay where they are, so a captured graph survives growth.
+segment holds [K, slots, D]. The tables stay where they are, so a captured graph survives growth, and another sequence:
+what is parked is a list of segments, the last one cut to the tokens in it, and putting them back is writing the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gptoss_tui.engine import kv_cache
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.parking import Parked
 from gptoss_tui.engine.triton.memory import ring_slots, segment_slots
 
 
-class KVCache(kv_cache.KVCache[Tensor]):
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Tokens of the full layers, in order: [full layers, 2, K, tokens, D] each, all but the last as long as a segment.
+
+    On the device, or in the machine's memory.
+    """
+
+    parts: tuple[Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all of them."""
+        return sum(part.nbytes for part in self.parts)
+
+
+class KVCache(kv_cache.KVCache[Tensor, Segments]):
     """Room for `context` tokens of which at most `max_chunk` come at once.
 
-    Index 0 is keys, 1 is values. Copies of full layers are [layers, 2, K, position, D], of windows [layers, 2, K,
-    min(window - 1, position), D].
+    Index 0 is keys, 1 is values. Windows are [layers, 2, K, min(window - 1, position), D].
     """
 
     def __init__(
@@ -64,14 +81,22 @@ class KVCache(kv_cache.KVCache[Tensor]):
 
     def _allocate(self, end: int) -> None:
         """Have segments for the first `end` tokens."""
+        first = len(self._full)
+        heads, dim = self.config.num_key_value_heads, self.config.head_dim
+        shape = (self._full_layers, 2, heads, self.segment, dim)
         while len(self._full) * self.segment < end:
-            heads, dim = self.config.num_key_value_heads, self.config.head_dim
-            shape = (self._full_layers, 2, heads, self.segment, dim)
             self._full.append(torch.empty(shape, dtype=self.dtype, device=self.device))
-            self._full_table[:, :, len(self._full) - 1] = _addresses(self._full[-1]).to(self.device)
+        if len(self._full) > first:
+            self._write_table(first)
 
-    def _buffers(self) -> Sequence[Tensor]:
-        return self._sliding, *self._full
+    def _write_table(self, first: int) -> None:
+        """Tell the kernels where the segments from `first` on are."""
+        if len(self._full) > first:
+            addresses = torch.stack([_addresses(segment) for segment in self._full[first:]], dim=2)
+            self._full_table[:, :, first : len(self._full)] = addresses.to(self.device)
+
+    def _buffer_bytes(self) -> int:
+        return int(self._sliding.nbytes) + sum(segment.nbytes for segment in self._full)
 
     def _holds_window(self, position: int) -> bool:
         return self._newest - max(0, position - self._past) <= self.ring
@@ -81,21 +106,56 @@ class KVCache(kv_cache.KVCache[Tensor]):
 
     def _put_window(self, position: int, window: Tensor | None) -> None:
         if window is not None:
-            self._sliding[:, :, :, self._slots(position)] = window
+            self._sliding[:, :, :, self._slots(position)] = window.to(self.device)
         self._newest = position
 
-    def _full_copy(self, position: int) -> Tensor:
-        return torch.cat([segment[:, :, :, : position - at] for at, segment in self._covering(position)], dim=3)
+    def _full_copy(self, position: int) -> Segments:
+        return Segments(
+            tuple(
+                part[:, :, :, : position - n * self.segment].clone()
+                for n, part in enumerate(self._full[: -(-position // self.segment)])
+            )
+        )
 
-    def _put_full(self, position: int, full: Tensor) -> None:
+    def _put_full(self, position: int, memory: Segments) -> None:
         self._allocate(position)
-        for at, segment in self._covering(position):
-            part = full[:, :, :, at : at + self.segment]
-            segment[:, :, :, : part.shape[3]] = part
+        self._fill(position, memory, 0)
 
-    def _covering(self, position: int) -> list[tuple[int, Tensor]]:
-        """The full segments that hold the first `position` tokens, each with the position of its first one."""
-        return [(n * self.segment, part) for n, part in enumerate(self._full) if n * self.segment < position]
+    def _fill(self, position: int, memory: Segments, first: int) -> None:
+        """Copy what `memory` has of the first `position` tokens to the segments from `first` on."""
+        for n in range(first, -(-position // self.segment)):
+            part = memory.parts[n][:, :, :, : position - n * self.segment]
+            self._full[n][:, :, :, : part.shape[3]].copy_(part, non_blocking=True)
+
+    def _take_full(self) -> Segments:
+        whole, rest = divmod(self.length, self.segment)
+        tail = (self._full[whole][:, :, :, :rest].clone(),) if rest else ()
+        taken = Segments((*self._full[:whole], *tail))
+        self._have(self._full[whole:])
+        return taken
+
+    def _give_full(self, length: int, memory: Segments) -> None:
+        """Whole segments on the device are used as they are; others are copied."""
+        spare, whole = self._full, length // self.segment
+        ready = memory.parts[:whole] if all(part.device == self.device for part in memory.parts) else ()
+        self._have([*ready, *spare][: self.segments])
+        try:
+            self._allocate(length)
+            self._fill(length, memory, len(ready))
+        except BaseException:
+            self._have(spare)
+            raise
+
+    def _have(self, segments: Sequence[Tensor]) -> None:
+        """Have these segments in place of others."""
+        self._full = list(segments)
+        self._write_table(0)
+
+    def _to_host(self, parked: Parked[Tensor, Segments]) -> None:
+        memory = Segments(tuple(map(_host_copy, parked.memory.parts)))
+        window = _host_copy(parked.window)
+        windows = {position: _host_copy(taken) for position, taken in parked.history.windows.items()}
+        parked.memory, parked.window, parked.history.windows = memory, window, windows
 
     def _slots(self, position: int) -> Tensor:
         """Slots of the window before `position`, in order."""
@@ -104,4 +164,12 @@ class KVCache(kv_cache.KVCache[Tensor]):
 
 def _addresses(segments: Tensor) -> Tensor:
     """Addresses int64 of the memory of segments [layers, 2, ...]: [layers, 2]."""
-    return torch.tensor([[part.data_ptr() for part in layer] for layer in segments], dtype=torch.int64)
+    layers, kinds = segments.shape[:2]
+    size = segments.stride(1) * segments.element_size()
+    return segments.data_ptr() + size * torch.arange(layers * kinds, dtype=torch.int64).view(layers, kinds)
+
+
+def _host_copy(array: Tensor) -> Tensor:
+    """A copy in the machine's memory, pinned where a GPU reads it: who needs it waits for nothing but the bus."""
+    copied = torch.empty(array.shape, dtype=array.dtype, pin_memory=array.device.type == "cuda")
+    return copied.copy_(array, non_blocking=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gptoss_tui.engine import kv_cache
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.kv_cache import MAX_MARKS
-from gptoss_tui.engine.prefix import common_prefix, prefix_digest
+from gptoss_tui.engine.history import MAX_MARKS
+from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from tests.conformance.shapes import SMALL
 
@@ -71,8 +71,7 @@ def test_any_walk_sees_what_a_cache_that_never_forgets_would_show(steps: list[in
             kept = list(cache.tokens)
             cache.keep(cache.length)
         elif step == "restore":
-            cache.rewind(min(common_prefix(kept, cache.tokens), len(kept)))
-            assert cache.restore([*kept, 99]) == len(kept)
+            assert cache.begin([*kept, 99]) == len(kept)
             assert cache.tokens == kept
         elif isinstance(step, float):
             cut, history = int(step * cache.length), list(cache.tokens)
@@ -101,15 +100,27 @@ def test_sliding_layers_take_bounded_memory() -> None:
     per_token = 2 * CONFIG.num_key_value_heads * CONFIG.head_dim * 4  # keys and values, float32, a layer
     full_layers, sliding_layers = 1, 2
     assert long.bytes_per_token == full_layers * per_token
-    assert long.nbytes - short.nbytes == (1024 - 128) * full_layers * per_token
-    assert short.nbytes == full_layers * 128 * per_token + sliding_layers * (WINDOW - 1 + 16) * per_token
+    sliding = sliding_layers * (WINDOW - 1 + 16) * per_token
+    assert (short.nbytes, long.nbytes) == (sliding, sliding + 1024 * full_layers * per_token)
+
+
+def test_full_layers_take_what_is_used() -> None:
+    """They grow by half, or by a few tokens; what they hold stays."""
+    cache = make_cache(context=2000)
+    empty, sizes = cache.nbytes, []
+    for start in range(0, 1200, 240):
+        feed_all(cache, list(range(start, start + 240)), 16)
+        sizes.append(cache._memory.slots)
+        windows = sum(window.nbytes for window in cache._history.windows.values())
+        assert cache.nbytes == empty + windows + sizes[-1] * cache.bytes_per_token
+    assert sizes == [256, 512, 768, 1280, 1280]
 
 
 def test_snapshots_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """One for each interval, and the newest marks."""
     monkeypatch.setattr(kv_cache, "SNAPSHOT_INTERVAL", 100)
     cache = make_cache(context=1024)
-    empty = cache.nbytes
+    empty = cache.nbytes + 1024 * cache.bytes_per_token
     for token in range(1000):
         feed(cache, [token])
         cache.mark(cache.length)
@@ -163,26 +174,25 @@ def test_a_kept_prefix_takes_the_place_of_another_conversation() -> None:
     feed_all(cache, prefix, 10)
     cache.keep(30)
     feed_all(cache, list(range(30, 90)), 10)
-    assert cache.restore([*range(90), 7]) == 90
+    assert cache.begin([*range(90), 7]) == 90
     cache.rewind(0)
     feed_all(cache, [500 + index for index in range(90)], 10)
-    cache.rewind(0)
-    assert cache.restore([*prefix[:29], 7]) == 0
-    assert cache.restore(prefix) == 0, "a token has to be left that gives logits"
-    assert cache.restore([*prefix, 7]) == 30
+    assert cache.begin([*prefix[:29], 7]) == 0
+    assert cache.begin(prefix) == 0, "a token has to be left that gives logits"
+    assert cache.begin([*prefix, 7]) == 30
     feed_all(cache, [700 + index for index in range(40)], 10)
     assert cache.rewind(31) == 30, "its window is there still"
-    assert cache.restore([*prefix, 7]) == 30
+    assert cache.begin([*prefix, 7]) == 30
 
 
 def test_kept_prefixes_are_few_and_the_oldest_one_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """By number and by tokens; one that is kept already is used again; one that is too long is not kept."""
     monkeypatch.setattr(kv_cache, "KEPT_TOKENS", 50)
     cache = make_cache()
-    empty = cache.nbytes
     tokens = list(range(60))
     feed_all(cache, tokens, 10)
     cache.clear()
+    empty = cache.nbytes
     digests = []
     for length in (10, 12, 14):
         cache.rewind(0)
@@ -204,7 +214,8 @@ def test_kept_prefixes_are_few_and_the_oldest_one_goes(monkeypatch: pytest.Monke
     cache.keep(60)
     assert cache.kept == (prefix_digest(tokens[:16]), prefix_digest(tokens[:30]))
     per_token = 2 * CONFIG.num_key_value_heads * CONFIG.head_dim * 4
-    assert cache.nbytes - empty == 46 * per_token + 2 * 2 * (WINDOW - 1) * per_token
+    windows = 3  # of both, and of the cut at 60, which stays a free one in this sequence
+    assert cache.nbytes - empty == 46 * per_token + windows * 2 * (WINDOW - 1) * per_token
     cache.clear()
     assert (cache.kept, cache.nbytes) == ((), empty)
 
@@ -220,7 +231,7 @@ def test_clear_forgets_everything() -> None:
     """And the cache can be used again."""
     cache = make_cache()
     feed_all(cache, list(range(100)), 16)
-    empty = make_cache().nbytes
+    empty = make_cache().nbytes + 256 * cache.bytes_per_token
     cache.clear()
     assert (cache.length, cache.nbytes) == (0, empty)
     feed_all(cache, list(range(30)), 16)

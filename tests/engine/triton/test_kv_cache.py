@@ -71,7 +71,7 @@ def test_memory_is_allocated_when_a_token_needs_it(cache: KVCache) -> None:
     before = cache.nbytes
     write(cache, list(range(16)))
     segment = 16 * cache.bytes_per_token
-    assert cache.nbytes - before - sum(s.nbytes for s in cache._snapshots.values()) == segment
+    assert cache.nbytes - before - sum(s.nbytes for s in cache._history.windows.values()) == segment
 
 
 @pytest.mark.parametrize("context", [5, 64, 5000])
@@ -121,13 +121,12 @@ def test_a_kept_prefix_comes_back(cache: KVCache) -> None:
     write(cache, first[21:])
     cache.rewind(0)
     write(cache, second)
-    cache.rewind(0)  # what the prompt and the sequence have in common
-    assert cache.restore([*first[:21], 9, 9]) == 21
+    assert cache.begin([*first[:21], 9, 9]) == 21
     assert_holds(cache, first[:21])
     write(cache, [7] * 30)
     assert_holds(cache, first[:21] + [7] * 30)
     cache.rewind(0)
-    assert cache.restore(first) == 21
+    assert cache.begin(first) == 21
     assert_holds(cache, first[:21])
 
 
@@ -136,7 +135,7 @@ def test_a_longer_sequence_is_not_replaced(cache: KVCache) -> None:
     write(cache, list(range(10)))
     cache.keep(10)
     write(cache, list(range(10, 30)))
-    assert cache.restore(list(range(40))) == 30
+    assert cache.begin(list(range(40))) == 30
 
 
 def test_at_most_three_prefixes_are_kept(cache: KVCache) -> None:

@@ -1,0 +1,105 @@
+"""Sequences that wait beside the one that runs, so that whoever comes back finds its keys and values.
+
+A parked sequence is its history, the memory of its full layers as the engine handed it over, and the window at its end.
+The lot has a budget in the engine's memory, and one in the machine's for engines whose memory is another. What was used
+longest ago makes room: it moves to the machine's memory where that has room, else it is forgotten. Nothing here knows a
+library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from gptoss_tui.engine.history import A, History, Sized
+from gptoss_tui.engine.prefix import common_prefix
+
+MAX_PARKED = 64
+"""Sequences. All of them are compared with every prompt; the bytes are what bounds them."""
+
+M = TypeVar("M", bound=Sized)
+
+
+@dataclass(slots=True, eq=False)
+class Parked(Generic[A, M]):
+    """A sequence that waits: `memory` has its full layers, `window` what its next token sees in the sliding ones."""
+
+    history: History[A]
+    memory: M
+    window: A
+    on_host: bool = False
+    nbytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        windows = (self.window, *self.history.windows.values())
+        self.nbytes = self.memory.nbytes + sum(window.nbytes for window in windows)
+
+    def reach(self, shared: int) -> int:
+        """How much of the first `shared` tokens can be gone on from."""
+        return shared if shared == len(self.history.tokens) else self.history.nearest(shared)
+
+
+class ParkingLot(Generic[A, M]):
+    """Parked sequences, the one parked last at the end. `to_host` moves one to the machine's memory.
+
+    `room` and `host_room` are the budgets in bytes; both are 0 until somebody sets them, and then nothing is parked.
+    """
+
+    def __init__(self, to_host: Callable[[Parked[A, M]], None]) -> None:
+        self._to_host = to_host
+        self.room = 0
+        self.host_room = 0
+        self.entries: list[Parked[A, M]] = []
+
+    def nbytes(self, *, on_host: bool = False) -> int:
+        """Bytes parked in the engine's memory, or in the machine's."""
+        return sum(entry.nbytes for entry in self.entries if entry.on_host == on_host)
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the budgets are kept."""
+        return self.nbytes() <= self.room and self.nbytes(on_host=True) <= self.host_room
+
+    def limit(self, room: int, host_room: int) -> None:
+        """Set the budgets; what is too much now makes room."""
+        self.room, self.host_room = room, host_room
+        self.settle()
+
+    def holds(self, tokens: Sequence[int]) -> bool:
+        """Whether a parked sequence begins with `tokens`."""
+        length = len(tokens)
+        return any(common_prefix(entry.history.tokens, tokens) == length for entry in self.entries)
+
+    def add(self, entry: Parked[A, M], spared: Parked[A, M] | None = None) -> bool:
+        """Park `entry` if it can fit at all; `spared` is not forgotten for it, even where the budgets are exceeded."""
+        if entry.nbytes > max(self.room, self.host_room):
+            return False
+        self.entries.append(entry)
+        self.settle(spared)
+        return True
+
+    def settle(self, spared: Parked[A, M] | None = None) -> None:
+        """Let the oldest ones make room until the budgets are kept; `spared` may move, but stays."""
+        for entry in list(self.entries):
+            if self.nbytes() <= self.room:
+                break
+            if not entry.on_host and not self._moved(entry) and entry is not spared:
+                self.entries.remove(entry)
+        for entry in list(self.entries):
+            crowded = len(self.entries) > MAX_PARKED
+            if self.nbytes(on_host=True) <= self.host_room and not crowded:
+                break
+            if (entry.on_host or crowded) and entry is not spared:
+                self.entries.remove(entry)
+
+    def _moved(self, entry: Parked[A, M]) -> bool:
+        """Move `entry` to the machine's memory, if it fits there and memory is to be had."""
+        if entry.nbytes > self.host_room:
+            return False
+        try:
+            self._to_host(entry)
+        except (MemoryError, RuntimeError):  # what torch raises when there is none
+            return False
+        entry.on_host = True
+        return True

@@ -114,7 +114,7 @@ def test_going_back_and_on_is_as_if_it_had_not_been(
     np.testing.assert_allclose(run(backend, history[resumed:], chunk), expected[resumed:], rtol=0, atol=TOLERANCE)
     assert cache.tokens == history
     cache.rewind(0)
-    assert cache.restore(tokens) == 24
+    assert cache.begin(tokens) == 24
     wanted = run_chunks(float32_model(checkpoint("uneven")), tokens[:30]).numpy()
     np.testing.assert_allclose(run(backend, tokens[24:30], 6), wanted[24:], rtol=0, atol=TOLERANCE)
 

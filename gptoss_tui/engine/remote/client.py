@@ -35,7 +35,7 @@ class RemoteEngine:
 
     Generations run one at a time, in the order in which they were asked for. When the server is gone, the running one
     raises EngineDiedError and nothing is loaded any more: `load` asks it anew. `load` and `close` end what runs, also
-    another `load`; what waits is done with the server that is connected when its turn comes, or fails with EngineError.
+    another `load`; what waits fails with EngineError, unless a server is connected when its turn comes.
     Use it from one event loop.
     """
 

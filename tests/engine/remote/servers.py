@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from aiohttp.test_utils import TestServer
 
 from gptoss_tui.agent.engines import open_engine
 from gptoss_tui.engine.remote.client import RemoteEngine
-from gptoss_tui.engine.types import EngineSpec, Finished, GenerationEvent, SamplingParams, Token, TokenBatch
+from gptoss_tui.engine.types import Engine, EngineSpec, Finished, GenerationEvent, SamplingParams, Token, TokenBatch
 from gptoss_tui.harmony.parser import ContentDelta, MessageFinished, MessageStarted, StreamParser
 from gptoss_tui.harmony.tokenizer import (
     CALL,
@@ -74,12 +75,17 @@ class FakeServer:
     statuses: list[tuple[int, str]] = field(default_factory=list)  # what the next generations are answered with
     dies_after: int | None = None  # events
     fails_after: int | None = None
+    failure: str = "CUDA error: out of memory"
     hangs: asyncio.Event | None = None  # no headers before it is set
+    greeting_hangs: asyncio.Event | None = None
+    greets_for_ever: bytes = b""  # what it goes on with behind a greeting
     stalls_after: int | None = None  # says that it is there, and nothing else
     hangs_after: int | None = None
     key: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     tries: int = 0
+    greeted: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)  # the client went away in the middle
     port: int = 0
 
@@ -97,16 +103,13 @@ class FakeServer:
     async def reply(self, request: web.Request, body: dict[str, Any], events: list[bytes]) -> web.StreamResponse:
         """Stream events, with the faults of this server. A greeting of the client is answered without them."""
         if "Hi" in spelled_prompt(body):
-            response = web.StreamResponse()
-            await response.prepare(request)
-            await response.write(b"".join(events))
-            return response
+            return await self._greet(request, events)
         self.tries += 1
+        self.asked.set()
         if self.hangs is not None:
             await self.hangs.wait()
         if self.statuses:
-            status, text = self.statuses.pop(0)
-            return web.Response(status=status, text=text)
+            return await self._refuse(request, *self.statuses.pop(0))
         self.requests.append(body)
         response = web.StreamResponse()
         await response.prepare(request)
@@ -117,6 +120,27 @@ class FakeServer:
             raise
         return response
 
+    async def _greet(self, request: web.Request, events: list[bytes]) -> web.StreamResponse:
+        self.greeted.set()
+        if self.greeting_hangs is not None:
+            await self.greeting_hangs.wait()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"".join(events[:-1] if self.greets_for_ever else events))
+        while self.greets_for_ever:
+            await response.write(self.greets_for_ever)
+            await asyncio.sleep(0)
+        return response
+
+    async def _refuse(self, request: web.Request, status: int, text: str) -> web.StreamResponse:
+        """In two pieces, as what is longer than a packet comes."""
+        response = web.StreamResponse(status=status)
+        await response.prepare(request)
+        for piece in (text[:20], text[20:]):
+            await response.write(piece.encode())
+            await asyncio.sleep(0.002)
+        return response
+
     async def _send(self, request: web.Request, response: web.StreamResponse, events: list[bytes]) -> None:
         for number, event in enumerate(events):
             if number == self.dies_after:
@@ -124,7 +148,7 @@ class FakeServer:
                 request.transport.abort()
                 return
             if number == self.fails_after:
-                event = b'data: {"error": {"message": "CUDA error: out of memory", "code": 500}}\n\n'
+                event = sse({"error": {"message": self.failure, "code": 500}})
             if number == self.hangs_after:
                 await asyncio.sleep(3600)
             while number == self.stalls_after:
@@ -165,7 +189,13 @@ class VLLM(FakeServer):
     async def complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         if not body.get("stream"):
+            self.asked.set()
+            if self.hangs is not None:
+                await self.hangs.wait()
             return web.json_response(self.scored(body))
+        context = self.models[0]["max_model_len"]
+        if len(body["prompt"]) + body["max_tokens"] > context:
+            return refused(f"This model's maximum context length is {context} tokens.")
         events = []
         script = (self.structured if "response_format" in body else self.script)[: body["max_tokens"]]
         for number, token in enumerate(script):
@@ -194,7 +224,7 @@ class VLLM(FakeServer):
 
 
 class SGLang(VLLM):
-    """Keeps the token that ended the text, and names it."""
+    """Keeps the token that ended the text, and names it. Does not give the end of its context, in older versions."""
 
     def app(self) -> web.Application:
         self.models = [{"id": MODEL, "owned_by": "sglang", "max_model_len": 4096}]
@@ -202,6 +232,11 @@ class SGLang(VLLM):
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        context, length = self.models[0]["max_model_len"], len(body["prompt"])
+        if length >= context - 6 or length + body["max_tokens"] >= context:
+            return refused(f"Requested token count exceeds the model's maximum context length of {context} tokens.")
+        if body["top_k"] < 1 and body["top_k"] != -1:
+            return refused(f"top_k must be -1 (disable) or at least 1, got {body['top_k']}.")
         events = [
             sse({"choices": [{"index": 0, "text": "", "token_ids": [token], "finish_reason": None}]})
             for token in self.script[:-1][: body["max_tokens"]]
@@ -211,7 +246,12 @@ class SGLang(VLLM):
 
 
 class LlamaCpp(FakeServer):
-    """`llama-server`: a character's tokens come with its last one only, the prompt's progress before all."""
+    """`llama-server`: a character's tokens come with its last one only, the prompt's progress before all.
+
+    `drafts`: it speculated, and older versions count all tokens of a step before they send the first.
+    """
+
+    drafts = 0
 
     def app(self) -> web.Application:
         meta = {"n_vocab": 201088, "n_ctx": 4096, "n_ctx_train": 131072}
@@ -224,6 +264,8 @@ class LlamaCpp(FakeServer):
         body = await request.json()
         script = (self.structured if "json_schema" in body else self.script)[: body["n_predict"]]
         total = len(body["prompt"])
+        if total >= self.models[0]["meta"]["n_ctx"]:
+            return refused("the request exceeds the available context size")
         progress = {"total": total, "cache": 4, "processed": total, "time_ms": 1}
         events = [
             sse({"content": "", "tokens": [0], "stop": False, "tokens_predicted": 0, "prompt_progress": progress})
@@ -236,10 +278,18 @@ class LlamaCpp(FakeServer):
             except UnicodeDecodeError:
                 continue
             held = b""
-            events.append(sse({"content": text, "tokens": [token], "stop": False, "tokens_predicted": number}))
+            text = "" if token in SPECIAL_TOKENS else text
+            counted = number + self.drafts - number % (self.drafts + 1)
+            events.append(sse({"content": text, "tokens": [token], "stop": False, "tokens_predicted": counted}))
         stop = "eos" if script[-1] in STOP_TOKENS else "limit"
         end = {"content": "", "tokens": [], "stop": True, "stop_type": stop, "tokens_predicted": len(script)}
         return await self.reply(request, body, [*events, sse(end | {"timings": {"cache_n": 4, "prompt_n": total - 4}})])
+
+
+OLLAMA_OPTIONS = {
+    *("num_ctx", "num_predict", "temperature", "top_p", "top_k", "min_p", "typical_p", "seed", "stop"),
+    *("repeat_penalty", "presence_penalty", "frequency_penalty"),
+}
 
 
 class Ollama(FakeServer):
@@ -251,7 +301,6 @@ class Ollama(FakeServer):
     def app(self) -> web.Application:
         self.models = self.models or [{"id": "gpt-oss:20b", "owned_by": "library"}]
         app = super().app()
-        app.router.add_get("/api/version", lambda _: _answer({"version": "0.11.4"}))
         app.router.add_get("/api/ps", lambda _: _answer({"models": []}))
         shown = {"model_info": {"general.architecture": self.architecture, "gptoss.context_length": 131072}}
         app.router.add_post("/api/show", lambda _: _answer(shown))
@@ -260,6 +309,7 @@ class Ollama(FakeServer):
 
     async def generate(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        assert body["options"].keys() <= OLLAMA_OPTIONS, "it would leave the others out"
         script = self.script[: body["options"]["num_predict"]]
         ended = script[-1] in STOP_TOKENS
         said = script[:-1] if ended else script
@@ -321,15 +371,19 @@ class OtherOllama(NewOllama):
 
 
 class LMStudio(Ollama):
-    """Texts in and out over OpenAI's route; token ids are refused."""
+    """Texts in and out over OpenAI's route; token ids are refused. Loads its model when it is asked something."""
 
     def app(self) -> web.Application:
         self.models = [{"id": "openai/gpt-oss-20b", "object": "model", "owned_by": "organization_owner"}]
         app = FakeServer.app(self)
-        loaded = {"id": "openai/gpt-oss-20b", "loaded_context_length": 8192, "max_context_length": 131072}
-        app.router.add_get("/api/v0/models", lambda _: _answer({"data": [loaded]}))
+        app.router.add_get("/api/v0/models", self.facts)
         app.router.add_post("/v1/completions", self.complete)
         return app
+
+    async def facts(self, request: web.Request) -> web.Response:
+        entry = {"id": "openai/gpt-oss-20b", "state": "not-loaded", "max_context_length": 131072}
+        loaded = {"state": "loaded", "loaded_context_length": 8192}
+        return web.json_response({"data": [entry | loaded if self.greeted.is_set() else entry]})
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -346,11 +400,18 @@ class LMStudio(Ollama):
 
 
 class OnlyChat(FakeServer):
-    """A service that has chats and nothing else."""
+    """A service that has chats and nothing else. Others than Ollama have a version, too."""
 
     def app(self) -> web.Application:
         self.models = [{"id": "gpt-oss-20b", "owned_by": "somebody"}]
-        return super().app()
+        app = super().app()
+        app.router.add_get("/api/version", lambda _: _answer({"version": "0.6.5"}))
+        return app
+
+
+def refused(words: str) -> web.Response:
+    """As OpenAI's API refuses."""
+    return web.json_response({"error": {"message": words, "type": "BadRequestError"}}, status=400)
 
 
 def _line(value: dict[str, Any]) -> bytes:
@@ -362,13 +423,14 @@ async def _answer(value: dict[str, Any]) -> web.Response:
 
 
 @asynccontextmanager
-async def listening(server: FakeServer) -> AsyncIterator[str]:
+async def listening(server: FakeServer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve, and give the address for `--model`."""
-    runner = TestServer(server.app(), host="127.0.0.1")
-    await runner.start_server()
+    scheme = "http" if tls is None else "https"
+    runner = TestServer(server.app(), host="127.0.0.1", scheme=scheme)
+    await runner.start_server(ssl=tls)
     server.port = runner.port or 0
     try:
-        yield f"http://127.0.0.1:{server.port}/v1"
+        yield f"{scheme}://127.0.0.1:{server.port}/v1"
     finally:
         await runner.close()
 
@@ -380,11 +442,15 @@ async def connected(server: FakeServer, *, context: int | None = None) -> AsyncI
         engine = open_engine(EngineSpec(Path(), "remote", url=url, context=context))
         assert isinstance(engine, RemoteEngine)
         try:
-            async for _ in engine.load():
-                pass
+            await loaded(engine)
             yield engine
         finally:
             await engine.close()
+
+
+async def loaded(engine: Engine) -> None:
+    async for _ in engine.load():
+        pass
 
 
 async def generated(

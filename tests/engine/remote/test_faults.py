@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import cast
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from gptoss_tui.agent.engines import open_engine
 from gptoss_tui.engine.constraint import Grammar, GrammarKind, TokenAutomaton, TokenState
-from gptoss_tui.engine.remote import link
+from gptoss_tui.engine.remote import detect, link
 from gptoss_tui.engine.remote.address import Address
 from gptoss_tui.engine.types import EngineSpec, Finished, GenerationEvent, SamplingParams, TokenBatch
 from gptoss_tui.errors import ContextOverflowError, EngineDiedError, EngineError, ModelNotFoundError
@@ -28,6 +31,8 @@ from tests.engine.remote.servers import (
     connected,
     generated,
     listening,
+    loaded,
+    sse,
 )
 
 SAMPLING = SamplingParams(stop_token_ids=STOP_TOKENS)
@@ -70,8 +75,7 @@ async def test_nothing_is_asked_again_once_a_token_has_come() -> None:
         assert server.tries == 1
         assert await engine.info() is None
         server.dies_after = None
-        async for _ in engine.load():
-            pass
+        await loaded(engine)
         tokens, _, _ = await generated(engine)
         assert [token.id for token in tokens] == ANSWER
 
@@ -83,9 +87,32 @@ async def test_a_stream_that_ends_too_early_is_no_answer() -> None:
             await generated(engine)
 
 
-async def test_an_error_in_the_stream_is_said_in_the_servers_words() -> None:
-    async with connected(VLLM(fails_after=2)) as engine:
-        with pytest.raises(EngineError, match="CUDA error: out of memory"):
+async def test_what_a_server_has_taken_is_not_sent_again() -> None:
+    """It may have been worked at, and it may be what brought the server down."""
+    for server in (VLLM(dies_after=0), VLLM(statuses=[(504, "upstream timed out")] * 2)):
+        async with connected(server) as engine:
+            with pytest.raises(EngineError, match=r"ended the connection|504: upstream timed out"):
+                await generated(engine)
+        assert server.tries == 1
+
+
+async def test_an_error_in_the_stream_is_said_in_the_servers_words_without_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gptoss_tui.engine.remote.client.take_key", lambda: 'my"key')
+    failure = 'out of memory for my"key in ' + json.dumps({"Authorization": 'Bearer my"key'})
+    async with connected(VLLM(fails_after=2, failure=failure)) as engine:
+        with pytest.raises(EngineError, match=r'out of memory for \[key\] in {"Authorization": "Bearer \[key\]"}'):
+            await generated(engine)
+
+
+async def test_a_refusal_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "MAX_REFUSAL", 500)
+    words = json.dumps({"error": {"message": "the reason, which comes in a second packet"}})
+    async with connected(VLLM(statuses=[(400, words), (400, "x" * 1000)])) as engine:
+        with pytest.raises(EngineError, match="400: the reason, which comes in a second packet"):
+            await generated(engine)
+        with pytest.raises(EngineError, match="400: xxx"):
             await generated(engine)
 
 
@@ -102,12 +129,17 @@ async def test_the_words_of_a_server_are_made_safe() -> None:
     [
         '{"error": {"message": "This model\'s maximum context length is 4096 tokens", "type": "BadRequestError"}}',
         '{"error": {"code": 400, "type": "exceed_context_size_error", "message": "it exceeds the context size"}}',
+        '{"message": "Input length (99 tokens) exceeds the maximum allowed length (98 tokens)."}',
+        '{"error": "the input length exceeds the context length"}',
     ],
 )
 async def test_a_prompt_that_is_too_long_for_the_server(words: str) -> None:
-    async with connected(VLLM(statuses=[(400, words)])) as engine:
+    async with connected(VLLM(statuses=[(400, words), (400, "your request took too long")])) as engine:
         with pytest.raises(ContextOverflowError):
             await generated(engine)
+        with pytest.raises(EngineError, match="took too long") as caught:
+            await generated(engine)
+        assert not isinstance(caught.value, ContextOverflowError)
 
 
 async def test_a_prompt_that_is_too_long_is_not_sent() -> None:
@@ -151,9 +183,10 @@ async def test_closing_the_iterator_ends_the_connection() -> None:
         await generated(engine)
 
 
-async def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("server", [VLLM(hangs_after=2), VLLM(stalls_after=2)], ids=["silent", "only signs of life"])
+async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, server: VLLM) -> None:
     monkeypatch.setattr(link, "SILENCE_SECONDS", 0.05)
-    async with connected(VLLM(hangs_after=2)) as engine:
+    async with connected(server) as engine:
         with pytest.raises(EngineDiedError, match="said nothing of use for"):
             await generated(engine)
 
@@ -173,8 +206,7 @@ async def test_a_form_that_nothing_would_enforce_is_refused(server: FakeServer, 
 async def load(url: str) -> None:
     engine = open_engine(EngineSpec(Path(), "remote", url=url))
     try:
-        async for _ in engine.load():
-            pass
+        await loaded(engine)
     finally:
         await engine.close()
 
@@ -224,6 +256,46 @@ async def test_which_model() -> None:
         assert info.model == MODEL
     async with listening(Ollama(models=[{"id": "mine:latest", "owned_by": "library"}])) as url:
         await load(f"{url}#mine")
+    for facts in ({"owned_by": "vllm", "root": "/models/gpt-oss-20b"}, {"owned_by": "gptoss-tui"}):
+        async with connected(VLLM(models=[{"id": name, "max_model_len": 99} | facts for name in "ab"])) as engine:
+            assert (info := await engine.info()) is not None
+            assert info.model == "a"
+
+
+async def test_what_a_server_says_of_itself_has_an_end_and_names_that_can_be_shown() -> None:
+    hostile = [{"id": name, "owned_by": "vllm"} for name in ("\x1b]0;owned\x07", "x" * 1000, "a\u202eb", "c", "d")]
+    async with listening(VLLM(models=hostile)) as url:
+        with pytest.raises(ModelNotFoundError, match=r"#NAME: c, d$"):
+            await load(url)
+    async with listening(VLLM(models=[{"id": "x" * link.MAX_FACTS}])) as url:
+        with pytest.raises(EngineError, match="answers /v1/models with more than 4 MB"):
+            await load(url)
+
+
+async def test_a_greeting_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a server goes on with."""
+    token = sse({"choices": [{"token_ids": ANSWER[:1], "finish_reason": None}]})
+    async with connected(VLLM(greets_for_ever=token)):
+        pass
+    monkeypatch.setattr(detect, "FIRST_SECONDS", 0.2)
+    for nothing in (b": ping\n\n", sse({"choices": []})):
+        async with listening(VLLM(script=[], greets_for_ever=nothing)) as url:
+            with pytest.raises(EngineDiedError, match="said nothing of use"):
+                await load(url)
+
+
+async def test_a_redirect_is_named_and_not_followed() -> None:
+    app = web.Application()
+    app.router.add_get("/v1/models", lambda _: _moved())
+    runner = TestServer(app)
+    await runner.start_server()
+    with pytest.raises(EngineError, match=r"sends requests to https://elsewhere\.test/v1/models"):
+        await load(f"http://127.0.0.1:{runner.port}/v1")
+    await runner.close()
+
+
+async def _moved() -> web.Response:
+    raise web.HTTPMovedPermanently("https://elsewhere.test/v1/models")
 
 
 @pytest.mark.parametrize(

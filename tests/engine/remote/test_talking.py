@@ -13,6 +13,7 @@ from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.types import Finished, PrefillProgress
 from gptoss_tui.errors import EngineError
 from gptoss_tui.harmony.tokenizer import CHANNEL, MESSAGE, RETURN
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
 from tests.engine.remote.servers import (
     ANSWER,
     CALLING,
@@ -82,6 +83,22 @@ async def test_the_context_is_the_servers_unless_less_is_asked_for(kind: type[Fa
     assert len(tokens) <= 4
 
 
+@pytest.mark.parametrize(("kind", "spare"), [(VLLM, 0), (SGLang, 128)])
+async def test_all_the_room_that_a_server_gives_is_used(kind: type[FakeServer], spare: int) -> None:
+    """SGLang refuses an answer up to the end of its context, vLLM only one beyond it."""
+    async with connected(server := kind()) as engine:
+        await generated(engine)
+        assert len(PROMPT) + server.requests[0]["max_tokens"] == 4096 - spare
+        await generated(engine, PROMPT * ((4096 - spare - 1) // len(PROMPT)))
+
+
+async def test_the_models_own_context_is_the_limit_of_what_is_asked_for() -> None:
+    """Ollama loads a model with no more, and says so in its log only."""
+    async with connected(Ollama(), context=1_000_000) as engine:
+        assert (info := await engine.info()) is not None
+        assert info.context == 131_072
+
+
 async def test_sampling_is_said_in_the_words_of_each_server() -> None:
     chosen = {"temperature": 0.7, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "seed": 7, "logit_bias": {12: -1.0}}
     async with connected(vllm := VLLM()) as engine:
@@ -96,14 +113,38 @@ async def test_sampling_is_said_in_the_words_of_each_server() -> None:
     assert ollama.requests[0]["truncate"] is False
 
 
-async def test_filters_that_are_off_are_off() -> None:
-    """The defaults of llama.cpp and Ollama filter."""
-    async with connected(llama := LlamaCpp()) as engine:
+@pytest.mark.parametrize("kind", EVERY)
+async def test_filters_that_are_off_are_off(kind: type[FakeServer]) -> None:
+    """The defaults of llama.cpp and Ollama filter, those of the others are in files beside the model."""
+    async with connected(server := kind()) as engine:
         await generated(engine)
-    assert llama.requests[0].items() >= {"top_k": 0, "min_p": 0.0, "top_p": 1.0, "repeat_penalty": 1.0}.items()
-    async with connected(ollama := Ollama()) as engine:
-        await generated(engine)
-    assert ollama.requests[0]["options"].items() >= {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}.items()
+    body = server.requests[0]
+    sent = body.get("options", body)
+    assert (sent["top_p"], sent["min_p"]) == (1.0, 0.0)
+    assert sent["top_k"] == (-1 if "max_tokens" in body else 0)
+    assert {sent.get("repeat_penalty", 1.0), sent.get("repetition_penalty", 1.0)} == {1.0}
+    assert "repeat_penalty" in sent or kind in EXACT
+    assert "samplers" in sent or (sent["presence_penalty"], sent["frequency_penalty"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", [Ollama, NewOllama])
+async def test_what_a_server_would_leave_out_silently_is_refused(kind: type[FakeServer]) -> None:
+    async with connected(server := kind()) as engine:
+        with pytest.raises(EngineError, match="cannot make single tokens more or less likely"):
+            await generated(engine, logit_bias={12: -1.0})
+        assert server.tries == 0
+
+
+async def test_tokens_of_a_speculating_llamacpp_stay_what_they_are() -> None:
+    """Control tokens have no text, and several tokens of a step are counted at once."""
+    server = LlamaCpp()
+    server.drafts = 3
+    async with connected(server) as engine:
+        tokens, _, _ = await generated(engine)
+    assert messages([token.id for token in tokens]) == messages(ANSWER)
+    assert [token.id for token in tokens if token.id >= NUM_TEXT_TOKENS] == [
+        token for token in ANSWER if token >= NUM_TEXT_TOKENS
+    ]
 
 
 async def test_what_was_cached_is_known_where_it_is_told() -> None:

@@ -165,7 +165,7 @@ class GptOssApp(App[int]):
             return
         if self._settling is not None:
             self._settling.stop()
-        self._settling = None if self.is_headless else self.set_timer(SETTLE_SECONDS, self.redraw)
+        self._settling = None if self.is_headless else self.set_timer(SETTLE_SECONDS, self._settle)
 
     def on_terminal_colours(self, message: TerminalColours) -> None:
         """The terminal said whether it is dark: follow it unless a theme was chosen."""
@@ -193,7 +193,7 @@ class GptOssApp(App[int]):
         if self._canvas is None and isinstance(driver, TerminalDriver) and driver.input_tty:
             from gptoss_tui.tui.pictures.canvas import Canvas
 
-            self._canvas = Canvas(self.write_to_terminal, driver.bands, self._pictures)
+            self._canvas = Canvas(self.write_to_terminal, driver.bands, driver.cell, self._pictures)
             self._canvas.heard(self._graphics)
         return self._canvas
 
@@ -215,6 +215,12 @@ class GptOssApp(App[int]):
         """Paint everything again: something else wrote on the terminal."""
         whole = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)
         self._display(self.screen, whole)
+
+    async def _settle(self) -> None:
+        """The window has its new size, and its cells perhaps another one."""
+        self.redraw()
+        if self._canvas is not None and await self._canvas.resized():
+            self.redraw()
 
     def _resumed(self, _: object) -> None:
         self.attention.begin(again=True)

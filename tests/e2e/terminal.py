@@ -15,7 +15,7 @@ Condition = Callable[[str], object]
 
 # Sequences that the emulator does not know and would show as text: keyboard modes, queries, shapes of the pointer.
 _UNKNOWN = re.compile(
-    r"\x1b\[(?:[<=>][0-9;]*[a-zA-Z]|\?[0-9;]*\$p|\?u|2[23];0t)|\x1b\]11;\?\x1b\\\\|\x1b\]22;[a-z-]*\x07"
+    r"\x1b\[(?:[<=>][0-9;]*[a-zA-Z]|\?[0-9;]*\$p|\?u|(?:2[23];0|16)t)|\x1b\]11;\?\x1b\\\\|\x1b\]22;[a-z-]*\x07"
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\](?:22;[a-z-]*|[0-9;?]*\x1b?))?\Z")
 

@@ -16,6 +16,7 @@ from gptoss_tui.settings import Mode
 from gptoss_tui.tui.app import GptOssApp
 from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.hints import Situation, hints_for
+from gptoss_tui.tui.screens.chat import ChatScreen
 from gptoss_tui.tui.state import Remembered, StateFile
 from gptoss_tui.tui.terminal.driver import TerminalColours, TerminalGone
 from gptoss_tui.tui.theme import CONTRAST, CONTRAST_LIGHT, DARK, LIGHT, THEMES, Palette, theme_named
@@ -155,6 +156,20 @@ async def test_the_theme_follows_the_terminal_until_one_is_chosen(tmp_path: Path
     assert again.theme == CONTRAST.name
     chosen, _ = make_app(state_path=state, theme="light")
     assert chosen.theme == LIGHT.name
+
+
+async def test_colours_may_come_while_the_screen_is_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    mount = ChatScreen.on_mount
+
+    def early(screen: ChatScreen) -> None:
+        screen.app.theme = LIGHT.name  # all widgets are there, and nothing that draws in them
+        mount(screen)
+
+    monkeypatch.setattr(ChatScreen, "on_mount", early)
+    app, _ = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "Ask something" in screen(app) or composer(app).is_attached)
+        assert app.theme == LIGHT.name
 
 
 def test_names_of_themes() -> None:

@@ -10,10 +10,12 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 from PIL import Image
 from rich.cells import cell_len
@@ -26,7 +28,7 @@ from gptoss_tui.tui.pictures.canvas import Canvas
 from gptoss_tui.tui.pictures.picture import MAX_BYTES, MAX_ROWS, WIDTH, Picture, read_picture
 from gptoss_tui.tui.terminal import bands, tmux
 from gptoss_tui.tui.terminal.bands import MARKS, PLACEHOLDER, Bands, run
-from gptoss_tui.tui.terminal.graphics import ASK_REGISTERS, Graphics, Way
+from gptoss_tui.tui.terminal.graphics import ASK, ASK_REGISTERS, MULTIPLEXERS, Graphics, Way
 from gptoss_tui.tui.terminal.input_filter import InputFilter
 from tests.tui.test_slash import PALETTE
 
@@ -67,7 +69,8 @@ class Drawing:
     def __init__(self, graphics: Graphics, environ: dict[str, str] | None = None, wanted: Way | None = None) -> None:
         self.written: list[str] = []
         self.bands = Bands()
-        self.canvas = Canvas(self.written.append, self.bands, wanted, environ or {})
+        self.cell = (0, 0)
+        self.canvas = Canvas(self.written.append, self.bands, lambda: self.cell, wanted, environ or {})
         self.canvas.heard(graphics)
 
     async def draw(self, path: Path, mime: str = "image/png") -> list[PictureBlock]:
@@ -280,6 +283,19 @@ async def test_a_way_that_a_person_chose_is_taken(figure: Path) -> None:
     assert await Drawing(Graphics(answered=True), wanted="sixel").draw(figure) == [], "without the size of a cell"
 
 
+async def test_cells_of_another_size_have_other_bands(figure: Path) -> None:
+    drawing = Drawing(Graphics("XTerm(379)", sixel=True, colours=1024, answered=True))
+    drawing.cell = (8, 17)
+    (block,) = await drawing.draw(figure)
+    sizes = [SIXEL.search(row) for row in drawing.sent(block)]
+    assert {size and size.group(1, 2) for size in sizes} == {(str(8 * block.columns), "17")}
+    assert not await drawing.canvas.resized(), "only the window is larger"
+    drawing.cell = (12, 25)
+    assert await drawing.canvas.resized()
+    sizes = [SIXEL.search(row) for row in drawing.sent(block)]
+    assert {size and size.group(1, 2) for size in sizes} == {(str(12 * block.columns), "25")}
+
+
 async def test_the_answer_is_waited_for(figure: Path) -> None:
     drawing = Drawing(Graphics())
     drawn = asyncio.create_task(drawing.draw(figure))
@@ -345,6 +361,47 @@ def test_the_shape_of_a_cell_counts() -> None:
     assert Picture(b"", 400, 400).cells(WIDTH, (10, 20))[1] == picture.Picture(b"", 400, 400).cells(WIDTH)[1]
     assert Picture(b"", 400, 100).cells(WIDTH, (10, 10)) == (50, 12)
     assert Picture(b"", 400, 400).cells(WIDTH, (10, 10)) == (24, MAX_ROWS)
+
+
+# -- the program in a terminal -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("replies", "form"),
+    [
+        ("\x1bP>|foot(1.16.2)\x1b\\\x1b[6;20;10t\x1b[?62;4;22c", SIXEL),
+        ("\x1bP>|iTerm2 3.5.4\x1b\\\x1b[6;17;8t\x1b[?64;1;2;4;22c", INLINE),
+        ("\x1bP>|VTE(7600)\x1b\\\x1b[?61;1;21;22c", None),
+    ],
+)
+def test_what_the_program_sends_to_a_terminal(figure: Path, replies: str, form: re.Pattern[str] | None) -> None:
+    environ = {name: value for name, value in os.environ.items() if name not in MULTIPLEXERS}
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "tests.tui.picture_app", str(figure)],
+        dimensions=(30, 90),
+        env={**environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+        cwd=str(Path(__file__).parents[2]),
+        timeout=60,
+        encoding="utf-8",
+    )
+    child.expect_exact(ASK)
+    child.send(replies)
+    if form is SIXEL:
+        child.expect_exact(ASK_REGISTERS)
+        child.send("\x1b[?1;0;256S")
+    child.expect(pexpect.EOF)
+    child.close()
+    output: str = child.before
+    assert child.exitstatus == (11 if form else 10)
+    drawn = form.findall(output) if form else []
+    assert len(drawn) >= (5 if form else 0)
+    rest = form.sub("", output) if form else output
+    assert not SIXEL.search(rest)
+    assert not INLINE.search(rest)
+    assert PLACEHOLDER not in output
+    assert "\x1b_G" not in output
+    assert str(figure) in re.sub(r"\x1b\[[0-9;:]*m|\s", "", output), "the path is there in any case"
 
 
 # -- tmux --------------------------------------------------------------------------------------------------------------

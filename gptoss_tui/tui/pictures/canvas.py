@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +29,7 @@ _ANSWER_SECONDS: Final = 1.0
 class Canvas:
     """Draws on the terminal that `write` writes to. `bands` are those of its driver.
 
+    `measure` gives the width and height of a cell in pixels as the system knows it, (0, 0) where it does not.
     `wanted` is the way that a person chose, None to ask the terminal.
     """
 
@@ -35,16 +37,20 @@ class Canvas:
         self,
         write: Callable[[str], None],
         bands: Bands,
+        measure: Callable[[], tuple[int, int]],
         wanted: Way | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self._write, self._bands, self._wanted, self._environ = write, bands, wanted, environ
+        self._write, self._bands, self._measure = write, bands, measure
+        self._wanted, self._environ = wanted, environ
         self._graphics = Graphics()
         self._answered = asyncio.Event()
         self._counted = asyncio.Event()
         self._turn = asyncio.Lock()
         self._way: Way | None = None
         self._tmux = False
+        self._cell = (0, 0)
+        self._sixels: dict[int, tuple[int, int, str]] = {}
 
     def heard(self, graphics: Graphics) -> None:
         """The terminal said something about what it can draw."""
@@ -62,9 +68,26 @@ class Canvas:
             async with self._turn:
                 self._way = way = self._way or await self._find_way()
                 picture = await asyncio.to_thread(read_picture, artefact.path) if way != "off" else None
-                block = await self._block(picture, way, to_terminal_line(artefact.path)) if picture else None
+                block = await self._block(picture, way, artefact.path) if picture else None
             if block is not None:
                 yield block
+
+    async def resized(self) -> bool:
+        """The window has another size. When its cells have, sixels are cut anew; gives whether they were."""
+        cell = self._measure()
+        if self._way != "sixel" or not all(cell) or cell == self._cell:
+            return False
+        async with self._turn:
+            self._cell = cell
+            for number, (columns, rows, path) in self._sixels.items():
+                picture = await asyncio.to_thread(read_picture, path)
+                bands = await cut(picture, "sixel", self._known, columns, rows) if picture else None
+                self._bands.put(number, columns, bands or ())
+        return True
+
+    @property
+    def _known(self) -> Graphics:
+        return replace(self._graphics, cell=self._cell)
 
     async def _find_way(self) -> Way:
         if self._wanted == "off":
@@ -73,26 +96,30 @@ class Canvas:
         if self._environ.get("TMUX"):
             self._tmux = await passes_pictures(self._environ)
             return "kitty" if self._tmux else "off"
-        way = self._graphics.way(self._environ) if self._wanted is None else self._wanted
+        measured = self._measure()  # xterm keeps it from programs that ask, but not from the system
+        self._cell = measured if all(measured) else self._graphics.cell
+        way = self._known.way(self._environ) if self._wanted is None else self._wanted
         if way == "sixel":
-            if not all(self._graphics.cell):
+            if not all(self._cell):
                 return "off"
             self._write(ASK_REGISTERS)
             await _soon(self._counted)
         return way
 
     async def _block(self, picture: Picture, way: Way, path: str) -> PictureBlock | None:
-        columns, rows = picture.cells(WIDTH, self._graphics.cell)
+        columns, rows = picture.cells(WIDTH, self._cell)
         if way == "kitty":
             number = kitty.next_number()
             for piece in kitty.transmission(picture.data, number, columns, rows):
                 self._write(wrapped(piece) if self._tmux else piece)
-            return PictureBlock(partial(kitty.row, number), columns, rows, path)
-        bands = await cut(picture, way, self._graphics, columns, rows)
+            return PictureBlock(partial(kitty.row, number), columns, rows, to_terminal_line(path))
+        bands = await cut(picture, way, self._known, columns, rows)
         if bands is None:
             return None
         number = self._bands.add(columns, bands)
-        return PictureBlock(lambda at, width: Segment(run(number, at, width)), columns, rows, path)
+        if way == "sixel":
+            self._sixels[number] = columns, rows, path
+        return PictureBlock(lambda at, width: Segment(run(number, at, width)), columns, rows, to_terminal_line(path))
 
 
 async def _soon(event: asyncio.Event) -> None:

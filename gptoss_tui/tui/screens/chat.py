@@ -215,8 +215,8 @@ class ChatScreen(Screen[None]):
     def use_palette(self, palette: Palette) -> None:
         """Draw everything in the colours of another theme."""
         self._palette = palette
-        if not self.query("#conversation"):
-            return  # the terminal told its colours before there was anything to draw
+        if not hasattr(self, "_view"):
+            return  # the terminal told its colours before everything was put together
         self.query_one("#conversation", Transcript).set_palette(palette)
         self._dock.set_palette(palette)
         self._view.use_palette(palette)

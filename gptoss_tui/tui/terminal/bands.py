@@ -39,12 +39,16 @@ class Bands:
         """Keep a picture of so many columns: for each row what paints it from the cursor on. Gives its number."""
         self._used = True
         number, self._next = self._next, (self._next + 1) % len(MARKS) ** _DIGITS
+        self.put(number, columns, bands)
+        return number
+
+    def put(self, number: int, columns: int, bands: Sequence[str]) -> None:
+        """Other bands for a picture."""
         self._drop(number)
         self._pictures[number] = columns, tuple(bands)
         self._size += sum(map(len, bands))
         while self._size > _MOST and len(self._pictures) > 1:
             self._drop(next(iter(self._pictures)))
-        return number
 
     def fill(self, text: str) -> str:
         """`text` as it goes to the terminal: bands in the place of their runs."""

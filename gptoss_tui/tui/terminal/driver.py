@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
+import struct
 import sys
+import termios
 from codecs import getincrementaldecoder
 from contextlib import suppress
 from threading import Event
@@ -75,6 +78,15 @@ class TerminalDriver(LinuxDriver):
         if self.input_tty and self._writer_thread is not None and os.environ.get("TERM") not in ("linux", "dumb"):
             self.write(SAVE_TITLE + FOLLOW_SCHEME + ASK_BACKGROUND + ASK_GRAPHICS)
             self.flush()
+
+    def cell(self) -> tuple[int, int]:
+        """Width and height of a cell in pixels, as the system knows it; (0, 0) where it does not."""
+        with suppress(OSError):
+            size = fcntl.ioctl(self.fileno, termios.TIOCGWINSZ, bytes(8))
+            rows, columns, width, height = struct.unpack("HHHH", size)
+            if rows and columns:
+                return width // columns, height // rows
+        return 0, 0
 
     def write(self, data: str) -> None:
         """Send it, with pictures in the place of what stands for them."""

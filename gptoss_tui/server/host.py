@@ -46,9 +46,9 @@ class EngineHost:
         """What is loaded. Raises ApiError 503 when nothing is."""
         if self.info is not None:
             return self.info
-        if self.problem is not None:
+        if (problem := self.problem) is not None:
             self.begin()  # perhaps it works this time
-            raise ApiError(503, self.problem.message, code="engine_unavailable", retry_after=RETRY_SECONDS)
+            raise ApiError(503, problem.message, code="engine_unavailable", retry_after=RETRY_SECONDS)
         raise ApiError(503, "The model is being loaded.", code="model_loading", retry_after=RETRY_SECONDS)
 
     async def load(self, on_progress: Callable[[LoadProgress], None] = lambda progress: None) -> None:

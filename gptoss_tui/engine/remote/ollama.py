@@ -18,54 +18,46 @@ from gptoss_tui.errors import EngineError
 PATH = "/api/generate"
 
 
-class OllamaRaw:
+class _Ollama:
     """Talks to `ollama serve`. `context` is what the model is loaded with: its own default cuts prompts silently."""
-
-    name = "text, as the model writes it"
 
     def __init__(self, model: str, form: TextForm, context: int) -> None:
         self._model = model
         self._form = form
         self._context = context
 
-    def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
-        body = {
+    def _body(self, prompt: list[int], params: SamplingParams, room: int) -> dict[str, Any]:
+        return {
             "model": self._model,
             "prompt": self._form.spell(prompt),
-            "raw": True,
             "stream": True,
             # What does not fit has to be an error: a prompt without its beginning has lost its rules.
             "truncate": False,
             "shift": False,
             "options": options(params, room, self._context),
         }
-        return _Exchange(body, self._form)
 
 
-class OllamaParsed:
+class OllamaRaw(_Ollama):
+    """What the model wrote, as it is."""
+
+    name = "text, as the model writes it"
+
+    def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
+        return _Exchange(self._body(prompt, params, room) | {"raw": True}, self._form)
+
+
+class OllamaParsed(_Ollama):
     """The other way: Ollama's parser reads what the model writes."""
 
     name = "text, and answers that Ollama takes apart"
-
-    def __init__(self, model: str, form: TextForm, context: int) -> None:
-        self._model = model
-        self._form = form
-        self._context = context
 
     def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
         opened = self._form.open_header(prompt)
         if opened is None:
             raise EngineError("Ollama cannot go on in the middle of a message", hint="the answer so far is kept")
         begun, answering = opened
-        body = {
-            "model": self._model,
-            "prompt": self._form.spell(begun),
-            "template": "{{ .Prompt }}",
-            "stream": True,
-            "truncate": False,
-            "shift": False,
-            "options": options(params, room, self._context),
-        }
+        body = self._body(begun, params, room) | {"template": "{{ .Prompt }}"}
         return _PartsExchange(body, self._form.parts(answering=answering))
 
 

@@ -6,17 +6,18 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, Protocol
 
 from gptoss_tui.agent.automaton import message_automaton
 from gptoss_tui.agent.budget import fit_output
 from gptoss_tui.agent.history import final_header
 from gptoss_tui.agent.runaway import LoopDetector
-from gptoss_tui.engine.constraint import TokenAutomaton, Walk
+from gptoss_tui.engine.constraint import Grammar, TokenAutomaton, Walk
 from gptoss_tui.engine.types import Finished, GenerationEvent, PrefillProgress, SamplingParams, Token, TokenBatch
 from gptoss_tui.harmony.messages import ToolNamespace
 from gptoss_tui.harmony.parser import normalize_recipient
-from gptoss_tui.harmony.tokenizer import STOP_TOKENS
+from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
 from gptoss_tui.server import slices
 from gptoss_tui.server.dialogue import Dialogue
 from gptoss_tui.server.errors import not_supported
@@ -259,12 +260,32 @@ class Turn:
         dialogue, own = self._dialogue, self._toolbox.recipients if self._toolbox else ()
         chosen = dialogue.choice
         recipients = () if chosen.mode == "none" else chosen.only or (*dialogue.recipients, *own)
-        return message_automaton(
+        return _automaton(
             self._host.tokenizer,
             recipients,
-            answer=dialogue.answer.grammar,
-            arguments=dialogue.arguments,
-            thinks=dialogue.thinks,
-            preambles=dialogue.answer.grammar is None,  # clients read all that is said as the answer
-            must_call=chosen.mode == "required" and not self.stats.generations,
+            tuple(dialogue.arguments.items()),
+            dialogue.answer.grammar,
+            dialogue.thinks,
+            chosen.mode == "required" and not self.stats.generations,
         )
+
+
+@lru_cache(maxsize=16)  # conversations come back with the same tools, and many come without any
+def _automaton(
+    tokenizer: Tokenizer,
+    recipients: tuple[str, ...],
+    arguments: tuple[tuple[str, Grammar], ...],
+    answer: Grammar | None,
+    thinks: bool,
+    must_call: bool,
+) -> TokenAutomaton:
+    # With a form there are no preambles: clients read all that is said as the answer.
+    return message_automaton(
+        tokenizer,
+        recipients,
+        answer=answer,
+        arguments=dict(arguments),
+        thinks=thinks,
+        preambles=answer is None,
+        must_call=must_call,
+    )

@@ -85,35 +85,38 @@ def _machine() -> Iterator[Check]:
 
 def _metal() -> Iterator[Check]:
     """On a Mac with Apple silicon: the chip, and whether the engine for its GPU can run."""
-    from gptoss_tui.engine.metal.apple import read_chip
-    from gptoss_tui.engine.metal.device import is_apple_silicon, is_usable, mlx_version
+    from gptoss_tui.engine.metal.apple import is_translated
+    from gptoss_tui.engine.metal.device import is_apple_silicon, is_usable, measured_chip, mlx_problem, mlx_version
 
+    if is_translated():
+        detail = "this Python is built for Intel and runs under Rosetta: models run on the CPU, slowly"
+        yield Check("metal", "note", detail, "install gptoss-tui with an arm64 Python")
     if not is_apple_silicon():
         return
-    if chip := read_chip():
+    if chip := measured_chip():
         yield Check("chip", "ok", chip.describe())
     version = mlx_version()
-    if version is None:
-        yield Check("metal", "note", "MLX is not installed: models run on the CPU", "pip install 'gptoss-tui[metal]'")
+    if problem := mlx_problem():
+        hint = "pip install --force-reinstall 'gptoss-tui[metal]'"
+        yield Check("metal", "note", f"no MLX, {problem}: models run on the CPU", hint)
     elif not is_usable():
         yield Check("metal", "note", f"MLX {version} reaches no GPU: models run on the CPU", "a virtual Mac has none")
     else:
         yield Check("metal", "ok", f"MLX {version}")
-        yield _fused_kernels()
+        yield from _fused_kernels()
 
 
-def _fused_kernels() -> Check:
+def _fused_kernels() -> Iterator[Check]:
     """Which of the Metal engine's kernels compute right on this GPU."""
     from gptoss_tui.engine.metal.probe import run_probe
 
     found = run_probe()
     hint = "MLX's operations take their place, which are slower: please report this chip and the version of macOS"
-    if isinstance(found, str):
-        return Check("fused", "note", f"the kernels could not be tried: {found}", hint)
-    wrong = [name for name, right in found.items() if not right]
+    wrong = found if isinstance(found, str) else ", ".join(name for name, right in found.items() if not right)
     if wrong:
-        return Check("fused", "note", f"kernels that are not used: {', '.join(wrong)}", hint)
-    return Check("fused", "ok", f"kernels: {', '.join(found)}")
+        yield Check("fused", "note", f"kernels that are not used: {wrong}", hint)
+    else:
+        yield Check("fused", "ok", f"kernels: {', '.join(found)}")
 
 
 def _kernels() -> Iterator[Check]:

@@ -11,7 +11,7 @@ from typing import cast
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.memory import MemoryPlan, available_memory, check, gigabytes, plan
-from gptoss_tui.engine.metal.apple import read_chip
+from gptoss_tui.engine.metal.device import measured_chip
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.native.memory import NATIVE_NEEDS
 from gptoss_tui.engine.triton.memory import TRITON_NEEDS
@@ -117,7 +117,7 @@ def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
     try:
         check(chosen)
     except MemoryPlanError as error:
-        chip = read_chip() if spec.backend == "metal" else None
+        chip = measured_chip() if spec.backend == "metal" else None
         raise MemoryPlanError(error.message, hint=(chip and chip.hint(chosen.total)) or error.hint) from None
     spare = "" if chosen.available is None else f" of {gigabytes(chosen.available)}"
     return replace(spec, context=chosen.context), f"{gigabytes(chosen.total)}{spare} of memory"
@@ -136,7 +136,7 @@ def _available(device: str) -> int | None:
 
 def _metal_available() -> int | None:
     """Free bytes of the memory that the GPU of a Mac shares, of which macOS lets it hold a part only."""
-    chip, spare = read_chip(), available_memory()
+    chip, spare = measured_chip(), available_memory()
     return spare if chip is None or spare is None else min(spare, chip.wired_limit)
 
 

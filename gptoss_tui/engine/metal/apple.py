@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import subprocess
 from dataclasses import dataclass
 
 SYSCTL = ("/usr/sbin/sysctl", "machdep.cpu.brand_string", "hw.memsize", "iogpu.wired_limit_mb")
+TRANSLATED = ("/usr/sbin/sysctl", "-n", "sysctl.proc_translated")
 IOREG = ("/usr/sbin/ioreg", "-r", "-d", "1", "-c", "AGXAccelerator")
 
 _SMALL_MEMORY = 36 << 30
@@ -15,18 +17,23 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class AppleChip:
-    """One chip. Bytes of memory, which CPU and GPU share, and of `wired_limit`: what the GPU may hold of it."""
+    """One chip. Bytes of memory, which CPU and GPU share, and of `wired_limit`: what the GPU may hold of it.
+
+    `raised` where somebody set that limit, `estimated` where only Metal could tell it and was not asked.
+    """
 
     name: str
     memory: int
     wired_limit: int
     raised: bool
     gpu_cores: int | None
+    estimated: bool = False
 
     def describe(self) -> str:
         """A line for people."""
         cores = f", {self.gpu_cores} GPU cores" if self.gpu_cores else ""
-        limit = f"{self.wired_limit / 2**30:.1f} GiB for the GPU ({'set' if self.raised else 'by default'})"
+        origin = "set" if self.raised else "by default"
+        limit = f"{'about ' * self.estimated}{self.wired_limit / 2**30:.1f} GiB for the GPU ({origin})"
         return f"{self.name}{cores}, {self.memory / 2**30:.0f} GiB of unified memory, {limit}"
 
     def hint(self, needed: int) -> str | None:
@@ -38,14 +45,14 @@ class AppleChip:
 
 
 def read_chip() -> AppleChip | None:
-    """The chip of this Mac; None where there is none."""
+    """The chip of this Mac; None where there is none. Its limit may be estimated: `device.measured_chip` asks Metal."""
     return parse_chip(_output(SYSCTL), _output(IOREG))
 
 
 def parse_chip(sysctl: str, ioreg: str) -> AppleChip | None:
     """The chip that the outputs of `SYSCTL` and `IOREG` tell of.
 
-    A limit of 0 is macOS's own, as Metal reports it: two thirds of a small memory and three quarters of a large one.
+    A limit of 0 is macOS's own, which Metal knows: about two thirds of a small memory, three quarters of a large one.
     """
     found = dict(re.findall(r"^([\w.]+): (.+)$", sysctl, re.MULTILINE))
     name, memory = found.get("machdep.cpu.brand_string", ""), found.get("hw.memsize", "")
@@ -55,7 +62,13 @@ def parse_chip(sysctl: str, ioreg: str) -> AppleChip | None:
     limit = int(found.get("iogpu.wired_limit_mb", "0")) * _MIB
     default = size * 2 // 3 if size < _SMALL_MEMORY else size * 3 // 4
     cores = re.search(r'"gpu-core-count" = (\d+)', ioreg)
-    return AppleChip(name, size, limit or default, limit > 0, int(cores[1]) if cores else None)
+    gpu_cores = int(cores[1]) if cores else None
+    return AppleChip(name, size, limit or default, limit > 0, gpu_cores, estimated=limit == 0)
+
+
+def is_translated() -> bool:
+    """Whether this Python was built for Intel, and runs on an Apple chip under Rosetta."""
+    return (platform.system(), platform.machine()) == ("Darwin", "x86_64") and _output(TRANSLATED).strip() == "1"
 
 
 def _output(command: tuple[str, ...]) -> str:

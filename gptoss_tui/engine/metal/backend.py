@@ -5,6 +5,7 @@ from __future__ import annotations
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.generation import count_reads, open_model
 from gptoss_tui.engine.metal.device import prepare
+from gptoss_tui.engine.metal.failures import in_our_words
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 
 
@@ -24,11 +25,12 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     checkpoint, context = open_model(spec, report)
     on_read = count_reads(report, checkpoint.weight_bytes, 0.95)
     dtype = {"bfloat16": mx.bfloat16, "float32": mx.float32}[spec.dtype]
-    weights = load_weights(checkpoint.raw, checkpoint.config, dtype, on_read)
-    model = Transformer(checkpoint.config, weights, context)
-    report(LoadProgress("Comparing the kernels with MLX's own", 0.96))
-    decoder = choose_steps(model)
-    device = "; ".join(filter(None, (device, describe(decoder))))
-    backend = MetalBackend(model, decoder, context, checkpoint.directory.name, device)
+    with in_our_words():
+        weights = load_weights(checkpoint.raw, checkpoint.config, dtype, on_read)
+        model = Transformer(checkpoint.config, weights, context)
+        report(LoadProgress("Comparing the kernels with MLX's own", 0.96))
+        decoder = choose_steps(model)
+        device = "; ".join(filter(None, (device, describe(decoder))))
+        backend = MetalBackend(model, decoder, context, checkpoint.directory.name, device)
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))
     return backend

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from gptoss_tui.engine.metal.apple import AppleChip, is_translated, read_chip
 from gptoss_tui.engine.metal.memory import CACHE_LIMIT
 from gptoss_tui.errors import EngineError
 
@@ -16,17 +19,39 @@ ON_CPU_VARIABLE = "GPTOSS_TUI_METAL_ON_CPU"
 
 
 def is_apple_silicon() -> bool:
-    """Whether this is a Mac with an M chip."""
+    """Whether this is a Mac with an M chip, and a Python that was built for it."""
     return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def mlx_problem() -> str | None:
+    """Why MLX cannot be imported here; None where it can, and then it was."""
+    if find_spec("mlx") is None:
+        return "it is not installed"
+    try:
+        import_module("mlx.core")
+    except (ImportError, OSError, RuntimeError) as error:  # a library of it that does not load, or no metallib
+        return f"it cannot be imported ({error})"
+    return None
 
 
 def is_usable() -> bool:
     """Whether `auto` may choose this engine: the chip, MLX, and a GPU that MLX can reach (a virtual Mac has none)."""
-    if not is_apple_silicon() or find_spec("mlx") is None:
-        return False
+    return is_apple_silicon() and mlx_problem() is None and _reaches_gpu()
+
+
+def on_gpu() -> bool:
+    """Whether MLX computes on a GPU: not where tests chose its CPU, though the Mac has one. Imports MLX."""
     import mlx.core as mx
 
-    return bool(mx.metal.is_available())
+    return _reaches_gpu() and mx.default_device() == mx.Device(mx.gpu)
+
+
+def measured_chip() -> AppleChip | None:
+    """As `read_chip`, with the limit that Metal itself reports. Imports MLX: not for a front."""
+    chip = read_chip()
+    if chip is None or not is_usable():
+        return chip
+    return replace(chip, wired_limit=_working_set(), estimated=False)
 
 
 def is_metal(backend: str) -> bool:
@@ -46,27 +71,58 @@ def prepare() -> str:
     """Make MLX ready and name its device. Raises EngineError, with the engine to use instead, where it cannot be."""
     on_cpu = os.environ.get(ON_CPU_VARIABLE) == "1"
     if not (on_cpu or is_apple_silicon()):
+        raise _not_here()
+    if problem := mlx_problem():
+        instead = f"until then, `--backend {_other_backend()}` is the right one here"
         raise EngineError(
-            f"The Metal engine runs on Macs with Apple silicon; this is {platform.system()} on {platform.machine()}",
-            hint=f"here `--backend {_other_backend()}` is the right one; `--backend auto` finds it",
+            f"The Metal engine needs MLX: {problem}",
+            hint=f"pip install --force-reinstall 'gptoss-tui[metal]'; {instead}",
         )
-    if find_spec("mlx") is None:
-        raise EngineError("The Metal engine needs MLX, which is not installed", hint="pip install 'gptoss-tui[metal]'")
     import mlx.core as mx
 
     if on_cpu:
         mx.set_default_device(mx.cpu)
         return "cpu (MLX)"
-    if not mx.metal.is_available():
+    if not _reaches_gpu():
         raise EngineError(
             "MLX reaches no GPU of this Mac, as in a virtual machine",
             hint=f"here `--backend {_other_backend()}` is the right one; `--backend auto` finds it",
         )
-    facts = mx.device_info()
+    limit = _working_set()
     # Weights that macOS may page out are read again at the speed of the disk.
-    mx.set_wired_limit(int(facts["max_recommended_working_set_size"]))
+    mx.set_wired_limit(limit)
+    # Beyond this MLX waits for what runs to free something, before it asks the system for more.
+    mx.set_memory_limit(limit)
     mx.set_cache_limit(CACHE_LIMIT)
-    return str(facts.get("device_name", "Apple GPU"))
+    return str(mx.device_info().get("device_name", "Apple GPU"))
+
+
+def _not_here() -> EngineError:
+    if is_translated():
+        return EngineError(
+            "The Metal engine needs a Python for Apple silicon; this one is built for Intel and runs under Rosetta",
+            hint=f"install gptoss-tui with an arm64 Python; with this one, `--backend {_other_backend()}` works",
+        )
+    return EngineError(
+        f"The Metal engine runs on Macs with Apple silicon; this is {platform.system()} on {platform.machine()}",
+        hint=f"here `--backend {_other_backend()}` is the right one; `--backend auto` finds it",
+    )
+
+
+def _reaches_gpu() -> bool:
+    import mlx.core as mx
+
+    try:
+        return bool(mx.metal.is_available())
+    except RuntimeError:
+        return False
+
+
+def _working_set() -> int:
+    """Bytes that the GPU may hold, as Metal says: macOS's own limit, or the one that `iogpu.wired_limit_mb` sets."""
+    import mlx.core as mx
+
+    return int(mx.device_info()["max_recommended_working_set_size"])
 
 
 def _other_backend() -> str:

@@ -1,7 +1,7 @@
 """The gpt-oss transformer in MLX. The same steps as `torch/model.py`, which tells what each is; shapes as there.
 
-The residual stream and the router are float32, products are in the dtype of the weights. Nothing here waits for the
-GPU: arrays are promises, and who reads one has it computed.
+The residual stream and the router are float32, products are in the dtype of the weights. Arrays are promises, and who
+reads one has it computed; only `hidden`, which runs chunks of prompts, waits on the way.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ import mlx.core as mx
 import numpy as np
 
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
+from gptoss_tui.engine.generation import never
+from gptoss_tui.engine.metal.device import on_gpu
 from gptoss_tui.engine.metal.kv_cache import KVCache
 from gptoss_tui.engine.metal.weights import Experts, LayerWeights, ModelWeights
 from gptoss_tui.engine.rope import rope_frequencies
 
 SORTED_ROWS = 64
 """So many rows are sorted by expert before they are multiplied: each expert is then read once."""
+
+VECTOR_QUERIES, VECTOR_ROWS = 8, 32
+"""Up to so many queries, MLX's attention runs as a kernel when they make at most so many rows beside each key head.
+Between the two it writes all scores to memory."""
 
 
 def norm(x: mx.array, scale: mx.array) -> mx.array:
@@ -49,13 +55,13 @@ def compiled(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
     return made
 
 
-# Elsewhere than on a GPU it takes a C++ compiler, and gains nothing.
-_gated, _rotated = (compiled(f) if mx.metal.is_available() else f for f in (gated, rotated))
+_gated, _rotated = compiled(gated), compiled(rotated)
 
 
 def swiglu(x: mx.array, limit: float) -> mx.array:
     """[..., 2 I] to [..., I]. Even columns gate, odd ones are linear."""
-    return _gated(x[..., 0::2], x[..., 1::2], limit)
+    # Elsewhere than on a GPU, compiling takes a C++ compiler, and gains nothing.
+    return (_gated if on_gpu() else gated)(x[..., 0::2], x[..., 1::2], limit)
 
 
 def route(x: mx.array, layer: LayerWeights, experts_per_token: int) -> tuple[mx.array, mx.array]:
@@ -96,6 +102,14 @@ def moe(x: mx.array, chosen: mx.array, weights: mx.array, layer: LayerWeights, l
     return (down.astype(mx.float32) * weights[..., None]).sum(axis=1)
 
 
+def _parts(tokens: int, group: int) -> list[tuple[int, int]]:
+    """Ranges of queries that MLX's attention takes as kernels, where `group` heads share their keys."""
+    at_once = VECTOR_ROWS // group
+    if tokens > VECTOR_QUERIES or tokens <= at_once or at_once == 0:
+        return [(0, tokens)]
+    return [(first, min(first + at_once, tokens)) for first in range(0, tokens, at_once)]
+
+
 class Transformer:
     """A loaded model. `hidden` runs tokens against a cache; `logits` turns the states asked for into logits."""
 
@@ -113,16 +127,25 @@ class Transformer:
         """Rows of `ids` [T]: the residual stream, float32 [T, H]."""
         return self.weights.embedding[ids].astype(mx.float32)
 
-    def hidden(self, ids: mx.array, cache: KVCache) -> mx.array:
+    def hidden(self, ids: mx.array, cache: KVCache, cancelled: Callable[[], bool] = never) -> mx.array | None:
         """Run `ids` [T] after what `cache` holds and add them to it: float32 states before the last norm [T, H].
 
-        The caller reserves the room (`cache.reserve`) and commits the ids when this returned.
+        The caller reserves the room (`cache.reserve`) and commits the ids when this returned. None when `cancelled`,
+        polled layer by layer, said so: nothing of `ids` counts then.
         """
-        x = self.embed(ids)
+        x = before = self.embed(ids)
         mask = self._sliding_mask(ids.shape[0], cache)
         for index, layer in enumerate(self.weights.layers):
             x = x + self._attention(x, index, layer, cache, mask)
             x = x + self._experts(x, layer)
+            # The GPU has this layer to do while we wait for the one before.
+            mx.async_eval(x)
+            mx.eval(before)
+            if cancelled():
+                mx.eval(x)
+                return None
+            before = x
+        mx.eval(x)
         return x
 
     def logits(self, x: mx.array) -> mx.array:
@@ -131,10 +154,21 @@ class Transformer:
         return (t @ self.weights.unembedding.T).astype(mx.float32)
 
     def attend(self, query: mx.array, seen: Sequence[mx.array], index: int, mask: mx.array | str | None) -> mx.array:
-        """Attention of query [1, Q, T, D] over keys and values `seen`, each [1, K, S, D]: [T, Q * D]."""
+        """Attention of query [1, Q, T, D] over keys and values `seen`, each [1, K, S, D]: [T, Q * D].
+
+        `mask` is bool [T, S], "causal" (the last query sees all keys), or None.
+        """
+        tokens, past = query.shape[2], seen[0].shape[2] - query.shape[2]
         scale, sinks = self.config.head_dim**-0.5, self._sinks[index]
-        mixed = mx.fast.scaled_dot_product_attention(query, *seen, scale=scale, mask=mask, sinks=sinks)
-        return mixed.swapaxes(1, 2).reshape(query.shape[2], -1)
+        parts = []
+        for first, end in _parts(tokens, self.config.num_attention_heads // self.config.num_key_value_heads):
+            keys, values = (array[:, :, : past + end] for array in seen) if end < tokens else seen
+            hidden = mask[first:end, : past + end] if isinstance(mask, mx.array) else mask
+            mixed = mx.fast.scaled_dot_product_attention(
+                query[:, :, first:end], keys, values, scale=scale, mask=hidden, sinks=sinks
+            )
+            parts.append(mixed.swapaxes(1, 2).reshape(end - first, -1))
+        return parts[0] if len(parts) == 1 else mx.concatenate(parts)
 
     def rotary(self, position: int) -> tuple[mx.array, mx.array]:
         """Cosine and sine of one position, each float32 [D / 2]."""
@@ -148,7 +182,8 @@ class Transformer:
         tokens, kv = rows.shape[0], self.config.num_key_value_heads
         heads = rows.reshape(tokens, -1, self.config.head_dim)
         cosine, sine = (table[position : position + tokens, None] for table in (self._cosine, self._sine))
-        turned = _rotated(heads[:, :-kv], cosine, sine).swapaxes(0, 1)[None]  # q and k together
+        turn = _rotated if on_gpu() else rotated
+        turned = turn(heads[:, :-kv], cosine, sine).swapaxes(0, 1)[None]  # q and k together
         return turned[:, :-kv], mx.concatenate((turned[:, -kv:], heads[:, -kv:].swapaxes(0, 1)[None]))
 
     def _attention(

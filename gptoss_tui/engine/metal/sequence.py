@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import mlx.core as mx
 
 from gptoss_tui.engine.constraint import TokenState, Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend
 from gptoss_tui.engine.metal.decode import Decoder
+from gptoss_tui.engine.metal.failures import in_our_words
 from gptoss_tui.engine.metal.kv_cache import KVCache
 from gptoss_tui.engine.metal.memory import PREFILL_CHUNK, SCORE_ROWS
 from gptoss_tui.engine.metal.model import Transformer
@@ -47,45 +49,58 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
         super().close()
         mx.clear_cache()
 
+    def _computing(self) -> AbstractContextManager[object]:
+        # What a failure leaves in the arrays of the cache is unknown.
+        return in_our_words(self._cache.reset)
+
     def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> mx.array | None:
         if cancelled():
             return None
         self._cache.reserve(len(ids))
-        states = self.model.hidden(mx.array(ids), self._cache)
-        mx.eval(states)
-        self._cache.commit(ids)
+        states = self.model.hidden(mx.array(ids), self._cache, cancelled)
+        if states is not None:
+            self._cache.commit(ids)
         return states
 
     def _tokens(
         self, after: mx.array, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
-        """While a token is read and shown, the GPU runs it and draws the next one, which holds if the walk stays."""
+        """While a token is shown, the GPU runs it and draws the next one, which holds if the walk stays."""
         sampler = Sampler(params, self.config.vocab_size)
         state = walk.state if walk else None
-        step = Step(self._decoder, sampler, after[-1])
-        step.draw(state)
+        with self._computing():
+            step = Step(self._decoder, sampler, after[-1])
+            step.draw(state)
+            step.begin()
         for left in range(limit - 1, -1, -1):
             if cancelled():
                 return
-            ahead = self._ahead(step.drawn, sampler, state) if left else None
-            token = step.drawn.read()
+            with self._computing():
+                ahead = self._ahead(step.drawn, sampler, state) if left else None
+                token = step.drawn.read()
+                if ahead is not None:
+                    ahead.begin()
             yield token
             # Asked on, so there is a next step.
             assert ahead is not None
-            self._cache.commit([token.id])
-            now = walk.state if walk else None
-            if not ahead.is_drawn or now is not state:
-                ahead.draw(now)
+            with self._computing():
+                self._cache.commit([token.id])
+                now = walk.state if walk else None
+                if not ahead.is_drawn or now is not state:
+                    ahead.draw(now)
+                    ahead.begin()
             step, state = ahead, now
 
     def _ahead(self, drawn: Drawn, sampler: Sampler, state: TokenState | None) -> Step:
-        """Run a token that is not read yet. It is not committed: what it leaves in the cache may be overwritten."""
+        """What to do with a token that is not read yet. It may begin when it was read: until then MLX holds the cache
+        for the step before, and would copy it to write to it.
+
+        Nothing is committed: what it leaves in the cache may be overwritten.
+        """
         self._cache.reserve(1)
         step = Step(self._decoder, sampler, self._decoder.hidden(drawn.id, self._cache))
         if state is None or (state.text and state.mask is None):
             step.draw(state)
-        else:
-            mx.async_eval(step.x)
         return step
 
     def _scored(self, after: mx.array, following: Sequence[int], top: int) -> list[ScoredPosition]:
@@ -104,7 +119,7 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
 
 
 class Step:
-    """The state x [H] after one token, and what was drawn from it. Drawing again, in another state, is another draw."""
+    """The state x [H] after one token, and what is drawn from it. Drawing again, in another state, is another draw."""
 
     def __init__(self, decoder: Decoder, sampler: Sampler, x: mx.array) -> None:
         self.x = x
@@ -124,8 +139,12 @@ class Step:
         assert self._drawn is not None
         return self._drawn
 
+    def begin(self) -> None:
+        """Have the GPU do it."""
+        mx.async_eval(self._drawn.arrays() if self._drawn is not None else self.x)
+
     def draw(self, state: TokenState | None) -> None:
-        """Choose among what `state` allows, and have the GPU begin."""
+        """Choose among what `state` allows."""
         sampler, allowed = self._sampler, self._sampler.allowed(state)
         if self._logits is None:
             coldness = sampler.coldness if sampler.is_plain else 0.0
@@ -135,4 +154,3 @@ class Step:
                 self._drawn = sampler.draw(self._logits, allowed, self._key)
         else:
             self._drawn = sampler.draw(self._logits, allowed, self._key)
-        mx.async_eval(self._drawn.arrays())

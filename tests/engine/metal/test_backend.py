@@ -15,8 +15,9 @@ from gptoss_tui.engine import backends
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.constraint import TokenAutomaton, TokenState
 from gptoss_tui.engine.metal.device import ON_CPU_VARIABLE
+from gptoss_tui.engine.metal.failures import engine_error
 from gptoss_tui.engine.torch.backend import TorchBackend
-from gptoss_tui.engine.types import EngineSpec, Finished, LoadProgress, SamplingParams
+from gptoss_tui.engine.types import EngineSpec, Finished, LoadProgress, SamplingParams, Token
 from gptoss_tui.errors import EngineError
 from tests.conformance.runs import float32_model
 from tests.engine.contract import GREEDY, PROMPT, Contract, ids, run
@@ -87,12 +88,57 @@ def test_reuse_is_that_of_the_torch_engine(backend: Backend, reference: TorchBac
     assert backend.info().kept_prefixes == reference.info().kept_prefixes
 
 
-def test_cancelling_between_chunks(backend: Backend) -> None:
-    """What was run stays cached."""
-    asked = count()
-    *_, finished = backend.generate(PROMPT * 5, GREEDY, lambda: next(asked) >= 2)
+@pytest.mark.parametrize("layers", [0, 1, 3])
+def test_cancelling_within_a_chunk(backend: Backend, layers: int) -> None:
+    """After any layer of the third chunk: what was run before it stays cached, and the prompt can come again."""
+    asked, polls = count(), 1 + backend.config.num_hidden_layers
+    *_, finished = backend.generate(PROMPT * 5, GREEDY, lambda: next(asked) > 2 * polls + layers)
     assert isinstance(finished, Finished)
     assert (finished.reason, backend.info().cached_tokens) == ("cancelled", 2 * CHUNK)
+    again = ids(run(backend, PROMPT * 5, GREEDY)[0])
+    backend._cache.clear()
+    assert ids(run(backend, PROMPT * 5, GREEDY)[0]) == again
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_running_out_of_memory_is_said_and_survived(
+    calls: int, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a prompt or at a token. MLX's own words are kept, and the next request is answered as if it were the first."""
+    import mlx.core as mx
+
+    answer, embed, asked = ids(run(backend, PROMPT, GREEDY)[0]), backend.model.embed, count()
+
+    def failing(given: mx.array) -> mx.array:
+        if next(asked) == calls:
+            backend._cache.layers = [mx.full(layer.shape, mx.nan) for layer in backend._cache.layers]
+            raise RuntimeError("[malloc] Unable to allocate 99 bytes.")
+        return embed(given)
+
+    monkeypatch.setattr(backend.model, "embed", failing)
+    with pytest.raises(EngineError, match=r"ran out of memory .*99 bytes") as caught:
+        list(backend.generate([*PROMPT, 9, 9], GREEDY, lambda: False))
+    assert "smaller context" in str(caught.value.hint)
+    monkeypatch.setattr(backend.model, "embed", embed)
+    tokens, finished, _ = run(backend, PROMPT, GREEDY)
+    assert (ids(tokens), finished.usage.cached_tokens) == (answer, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[metal::malloc] Attempting to allocate 9 bytes which is greater than the maximum allowed buffer size of 8.",
+        "[malloc] Unable to allocate 99 bytes.",
+        "[metal::malloc] Resource limit (499000) exceeded.",
+        "[METAL] Command buffer execution failed: Insufficient Memory "
+        "(00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory).",
+    ],
+)
+def test_the_words_of_the_gpu_are_known(text: str) -> None:
+    """Those of MLX's allocator, and of Metal's driver through MLX; others are an error of the GPU."""
+    assert "ran out of memory" in engine_error(RuntimeError(text)).message
+    other = "[METAL] Command buffer execution failed: Caused GPU Hang Error (00000003:kIOGPUCommandBuffer...Hang)."
+    assert engine_error(RuntimeError(other)).message == f"The GPU failed ({other})"
 
 
 def test_scores_in_parts_are_the_same(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +170,28 @@ def test_text_is_drawn_once_a_token(backend: Backend, monkeypatch: pytest.Monkey
     tokens, _, _ = run(backend, PROMPT, SamplingParams(temperature=temperature, seed=1, max_tokens=6, constraint=text))
     assert len(tokens) == 6
     assert (len(heads), len(draws)) == (6, 0)
+
+
+@pytest.mark.parametrize("constraint", [None, "grammar"])
+def test_a_step_begins_when_the_one_before_is_done(
+    constraint: str | None, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made before that, which takes time. If it began, MLX would copy the cache that the other one reads."""
+    from gptoss_tui.engine.metal.sampling import Drawn
+    from gptoss_tui.engine.metal.sequence import Step
+
+    order, begin, read, made = list[str](), Step.begin, Drawn.read, Step.__init__
+    monkeypatch.setattr(Step, "__init__", lambda *given: order.append("make") or made(*given))
+    monkeypatch.setattr(Step, "begin", lambda step: order.append("begin") or begin(step))
+    monkeypatch.setattr(Drawn, "read", lambda drawn: order.append("read") or read(drawn))
+    rules = number_in_brackets() if constraint else None
+    params = SamplingParams(temperature=0.0, max_tokens=3, constraint=rules, stop_token_ids=(CLOSE,))
+    generated = backend.generate(PROMPT, params, lambda: False)
+    for event in generated:
+        order.append("token") if isinstance(event, Token) else None
+    again = ["begin"] if constraint else []  # what the grammar allows is known when the token is
+    step = ["make", "read", "begin", "token", *again]
+    assert order[: 2 + 2 * len(step)] == ["make", "begin", *step, *step]
 
 
 def test_what_is_not_a_number_shows(checkpoint: Callable[[str], Path]) -> None:

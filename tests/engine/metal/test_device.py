@@ -41,10 +41,25 @@ def not_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_chip_is_read() -> None:
     """As macOS prints it; with its own limit, and with one that somebody set."""
     chip = parse_chip(SYSCTL, IOREG)
-    assert chip == AppleChip("Apple M2 Max", 64 << 30, 48 << 30, raised=False, gpu_cores=38)
-    assert chip.describe() == "Apple M2 Max, 38 GPU cores, 64 GiB of unified memory, 48.0 GiB for the GPU (by default)"
+    assert chip == AppleChip("Apple M2 Max", 64 << 30, 48 << 30, raised=False, gpu_cores=38, estimated=True)
+    said = "Apple M2 Max, 38 GPU cores, 64 GiB of unified memory, about 48.0 GiB for the GPU (by default)"
+    assert chip.describe() == said
     small = parse_chip("machdep.cpu.brand_string: Apple M1\nhw.memsize: 17179869184\niogpu.wired_limit_mb: 14500\n", "")
     assert small == AppleChip("Apple M1", 16 << 30, 14500 << 20, raised=True, gpu_cores=None)
+
+
+def test_the_limit_is_what_metal_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it can be asked, it is no estimate; where it cannot, or there is no chip, nothing is asked."""
+    mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
+    monkeypatch.setattr(device, "read_chip", lambda: parse_chip(SYSCTL, IOREG))
+    monkeypatch.setattr(mx, "device_info", lambda: {"max_recommended_working_set_size": 55_662_790_656})
+    for usable in (False, True):
+        monkeypatch.setattr(device, "is_usable", lambda usable=usable: usable)
+        chip = device.measured_chip()
+        assert chip is not None
+        assert (chip.wired_limit, chip.estimated) == ((55_662_790_656, False) if usable else (48 << 30, True))
+    monkeypatch.setattr(device, "read_chip", lambda: None)
+    assert device.measured_chip() is None
 
 
 @pytest.mark.parametrize("sysctl", ["", "machdep.cpu.brand_string: Intel(R) Core(TM) i9\nhw.memsize: 17179869184\n"])
@@ -75,6 +90,38 @@ def test_another_platform_is_told_its_engine(
     assert caught.value.hint in {
         f"here `--backend {name}` is the right one; `--backend auto` finds it" for name in ("native", "torch")
     }
+
+
+def test_an_intel_python_under_rosetta_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot use the GPU, though the Mac could; an Intel Mac is not told of another Python."""
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    for answer, words in (("1\n", "Rosetta"), ("0\n", "Apple silicon"), ("", "Apple silicon")):
+        monkeypatch.setattr(apple, "_output", lambda command, answer=answer: answer)
+        assert fastest_backend() != "metal"
+        with pytest.raises(EngineError, match=words) as caught:
+            device.prepare()
+        assert ("arm64 Python" in str(caught.value.hint)) == (words == "Rosetta")
+        assert [check.name for check in doctor._metal()] == ["metal"] * (words == "Rosetta")
+
+
+@pytest.mark.parametrize("error", [ImportError("libmlx.dylib not found"), OSError("bad"), RuntimeError("no metallib")])
+def test_a_broken_mlx_is_told_and_auto_goes_on(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever importing it raises."""
+
+    def broken(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
+    monkeypatch.setattr(device, "find_spec", lambda name: True)
+    monkeypatch.setattr(device, "import_module", broken)
+    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    assert fastest_backend() != "metal"
+    with pytest.raises(EngineError, match=f"MLX: it cannot be imported .{error}") as caught:
+        device.prepare()
+    assert "force-reinstall" in str(caught.value.hint)
+    assert any(str(error) in check.detail for check in doctor._metal())
 
 
 def test_a_mac_without_mlx_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +167,7 @@ def test_the_plan_counts_what_the_gpu_may_hold(tmp_path: Path, monkeypatch: pyte
     stored = open_checkpoint(tmp_path).weight_bytes
     needed = memory.plan(TINY, stored, 1000, available=0, needs=METAL_NEEDS).total
     chip = AppleChip("Apple M1", 16 << 30, needed - 1, raised=False, gpu_cores=8)
-    monkeypatch.setattr(backends, "read_chip", lambda: chip)
+    monkeypatch.setattr(backends, "measured_chip", lambda: chip)
     monkeypatch.setattr(backends, "available_memory", lambda: 12 << 30)
     with pytest.raises(MemoryPlanError, match="nothing was loaded") as caught:
         load_backend(EngineSpec(tmp_path, backend="metal", context=1000), lambda step: None)
@@ -131,21 +178,20 @@ def test_the_plan_counts_what_the_gpu_may_hold(tmp_path: Path, monkeypatch: pyte
 def test_doctor_describes_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     """And says what of the engine is missing."""
     monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
-    monkeypatch.setattr(apple, "read_chip", lambda: parse_chip(SYSCTL, IOREG))
-    monkeypatch.setattr("gptoss_tui.engine.metal.probe.run_probe", lambda: "gone")
-    for version, usable, status, detail in (
-        (None, False, "note", "not installed"),
-        ("0.32.4", False, "note", "no GPU"),
-        ("0.32.4", True, "ok", "MLX 0.32.4"),
+    monkeypatch.setattr(device, "read_chip", lambda: parse_chip(SYSCTL, IOREG))
+    monkeypatch.setattr(doctor, "_fused_kernels", lambda: iter(()))
+    monkeypatch.setattr(device, "mlx_version", lambda: "0.32.4")
+    monkeypatch.setattr(device, "measured_chip", device.read_chip)
+    for problem, usable, status, detail in (
+        ("it is not installed", False, "note", "not installed"),
+        (None, False, "note", "no GPU"),
+        (None, True, "ok", "MLX 0.32.4"),
     ):
-        monkeypatch.setattr(device, "mlx_version", lambda version=version: version)
+        monkeypatch.setattr(device, "mlx_problem", lambda problem=problem: problem)
         monkeypatch.setattr(device, "is_usable", lambda usable=usable: usable)
-        chip, metal, *fused = doctor._metal()
-        assert "64 GiB of unified memory, 48.0 GiB for the GPU" in chip.detail
+        chip, metal = doctor._metal()
+        assert "64 GiB of unified memory, about 48.0 GiB for the GPU" in chip.detail
         assert (metal.status, detail in metal.detail) == (status, True)
-        assert [(check.status, check.detail) for check in fused] == [
-            ("note", "the kernels could not be tried: gone")
-        ] * usable
     monkeypatch.setattr(device, "is_apple_silicon", lambda: False)
     assert list(doctor._metal()) == []
 
@@ -156,7 +202,7 @@ def test_doctor_describes_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_names_the_kernels(found: dict[str, bool], status: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them, or those that are not used."""
     monkeypatch.setattr("gptoss_tui.engine.metal.probe.run_probe", lambda: found)
-    check = doctor._fused_kernels()
+    (check,) = doctor._fused_kernels()
     assert (check.status, "head" in check.detail, "qkv" in check.detail) == (status, True, status == "ok")
 
 

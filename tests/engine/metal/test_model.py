@@ -16,7 +16,7 @@ from gptoss_tui.engine.memory import plan
 from gptoss_tui.engine.metal.backend import load_backend
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.torch.backend import load_backend as load_torch
-from gptoss_tui.engine.types import Dtype, EngineSpec
+from gptoss_tui.engine.types import Dtype, EngineSpec, SamplingParams, Token
 from tests.conformance.runs import float32_model, run_chunks
 from tests.conformance.shapes import SMALL
 from tests.engine.metal.conftest import SHAPES
@@ -120,18 +120,44 @@ def test_going_back_and_on_is_as_if_it_had_not_been(
 
 
 def test_memory_stays_where_it_is(checkpoint: Callable[[str], Path]) -> None:
-    """A step writes into the arrays of the cache: nothing of the size of a layer is allocated for it."""
+    """Prompts and steps write into the arrays of the cache: nothing of the size of a layer is allocated for them."""
     import mlx.core as mx
 
     backend = load(checkpoint("small"))
-    backend._cache.layers = [mx.zeros((2, 2, 40_000, 64)) for _ in backend._cache.layers]
-    mx.eval(backend._cache.layers)
-    layer = backend._cache.layers[0].nbytes
-    run(backend, tokens_of("small", 5), 5)
+    cache = backend._cache
+    cache._room = 40_000
+    cache.layers = [mx.full((2, 2, 40_000, 64), 0.0) + 1 for _ in cache.layers]
+    mx.eval(cache.layers)
+    layer, before = cache.layers[0].nbytes, mx.get_active_memory()
     mx.reset_peak_memory()
-    before = mx.get_active_memory()
-    run(backend, [1, 2, 3], 1)
+    generation = backend.generate(tokens_of("small", 5), SamplingParams(temperature=0.0, max_tokens=5), never)
+    assert sum(isinstance(event, Token) for event in generation) == 5
     assert mx.get_peak_memory() - before < layer
+
+
+@pytest.mark.parametrize("tokens", [4, 5, 7, 8, 9])
+@pytest.mark.parametrize("window", [True, False])
+def test_attention_goes_in_parts_that_are_kernels(
+    tokens: int, window: bool, checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 8 heads to a key, MLX has one for up to 4 queries and one for more than 8. The parts are the whole."""
+    import mlx.core as mx
+
+    model = load(checkpoint("real-heads")).model
+    query, pair = mx.random.normal((1, 64, tokens, 64)), mx.random.normal((2, 8, tokens + 20, 64))
+    mask = mx.tri(tokens, tokens + 20, 20) > mx.random.uniform(0.0, 1.5, (tokens, tokens + 20)) if window else "causal"
+    attention, seen = mx.fast.scaled_dot_product_attention, list[int]()
+
+    def noted(q: mx.array, *given: mx.array, **named: object) -> mx.array:
+        seen.append(q.shape[2])
+        return attention(q, *given, **named)
+
+    monkeypatch.setattr(mx.fast, "scaled_dot_product_attention", noted)
+    got = model.attend(query, (pair[:1], pair[1:]), 0, mask)
+    assert sum(seen) == tokens
+    assert all(part <= 4 or part > 8 for part in seen)
+    whole = attention(query, pair[:1], pair[1:], scale=0.125, mask=mask, sinks=model._sinks[0])
+    assert mx.allclose(got, whole.swapaxes(1, 2).reshape(tokens, -1), atol=1e-5)
 
 
 def test_full_layers_grow(checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,36 @@
+"""What MLX raises while it computes, in words of ours: it has no types for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gptoss_tui.errors import EngineError
+
+# Of its allocator: no memory, no buffer of that size, no more buffers. Of the driver, when a command buffer failed.
+_NO_MEMORY = re.compile(
+    r"unable to allocate|maximum allowed buffer size|resource limit \(\d+\) exceeded|insufficient memory|outofmemory",
+    re.IGNORECASE,
+)
+
+
+@contextmanager
+def in_our_words(clean_up: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Around work of MLX's: raises EngineError for what it raises, with what to do about it, after `clean_up`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        clean_up()
+        raise engine_error(error) from error
+
+
+def engine_error(error: Exception) -> EngineError:
+    """The error that people see for one of MLX's."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+        return EngineError(
+            f"The GPU ran out of memory ({text})",
+            hint="use a smaller context (`-c`) or a smaller model, or close other programs and try again",
+        )
+    return EngineError(f"The GPU failed ({text})", hint="try again; if it stays, `--backend native` runs on the CPU")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,5 +167,7 @@ def _is_path(name: str) -> bool:
 
 
 def _suggestion(name: str) -> str:
+    if re.match(r"[\w.-]+:\d+(/|#|$)", name):
+        return f"the address of a server is written http://{name}"
     close = difflib.get_close_matches(name, [NANO, *PUBLISHED], n=1)
     return f"did you mean {close[0]}?" if close else "`gptoss-tui models list` shows the names"

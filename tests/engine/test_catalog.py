@@ -101,7 +101,12 @@ def test_a_directory_is_taken_as_it_is(home: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("gpt-oss-21b", "did you mean gpt-oss-20b?"), ("llama", "models list"), ("./none", "models list")],
+    [
+        ("gpt-oss-21b", "did you mean gpt-oss-20b?"),
+        ("llama", "models list"),
+        ("./none", "models list"),
+        ("gpu.example:8000/v1", "written http://gpu.example:8000/v1"),
+    ],
 )
 def test_what_is_not_there_gets_a_hint(name: str, hint: str) -> None:
     with pytest.raises(ModelNotFoundError, match="no such directory") as caught:

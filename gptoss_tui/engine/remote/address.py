@@ -6,9 +6,13 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from os import environ
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from gptoss_tui.errors import UsageError
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 KEY_VARIABLE = "GPTOSS_TUI_REMOTE_API_KEY"
 """The server's API key. There is no setting and no flag for it: those are written down, and shown to others."""
@@ -36,19 +40,35 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the server is on this machine, also as `127.1`, `localhost.`, or `0.0.0.0` out of its own log."""
-        from ipaddress import ip_address
-        from socket import inet_aton
+        """Whether the server is on this machine."""
+        name = urlsplit(self.root).hostname or ""
+        numeric = _numeric(name)
+        return name == "localhost" or name.endswith(".localhost") or (numeric is not None and numeric.is_loopback)
 
-        name = (urlsplit(self.root).hostname or "").rstrip(".")
-        if name == "localhost" or name.endswith(".localhost"):
-            return True
-        try:
-            found = ip_address(name if ":" in name else inet_aton(name))
-        except (OSError, ValueError):
-            return False
-        found = getattr(found, "ipv4_mapped", None) or found
-        return found.is_loopback or found.is_unspecified
+
+def _numeric(name: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that a host is written as, also in part (`127.1`); None for a name."""
+    from ipaddress import ip_address
+    from socket import inet_aton
+
+    try:
+        found = ip_address(name if ":" in name else inet_aton(name))
+    except (OSError, ValueError):
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def _host(name: str) -> str:
+    """A host as everybody takes it: without a last dot, addresses in full, and `0.0.0.0`, where a server says that
+    it is, as this machine.
+    """
+    name = name.rstrip(".")
+    numeric = _numeric(name)
+    if numeric is None:
+        return name
+    if numeric.is_unspecified:
+        return "127.0.0.1" if numeric.version == 4 else "[::1]"
+    return str(numeric) if numeric.version == 4 else f"[{numeric}]"
 
 
 def is_address(model: str) -> bool:
@@ -76,14 +96,15 @@ def parse_address(text: str) -> Address:
     )
     try:
         parts = urlsplit(text)
-        usable = is_address(text) and bool(parts.hostname) and parts.port != 0
+        usable = is_address(text) and bool((parts.hostname or "").strip(".")) and parts.port != 0
     except ValueError:
         raise wrong from None
     # `urlsplit` leaves line ends out silently.
     if not usable or parts.query or " " in where or not where.isprintable():
         raise wrong
+    port = "" if parts.port is None else f":{parts.port}"
     path = _API.sub("", parts.path).rstrip("/")
-    return Address(f"{parts.scheme.lower()}://{parts.netloc}{path}", unquote(parts.fragment))
+    return Address(f"{parts.scheme.lower()}://{_host(parts.hostname or '')}{port}{path}", unquote(parts.fragment))
 
 
 @lru_cache(maxsize=1)

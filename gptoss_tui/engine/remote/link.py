@@ -201,6 +201,8 @@ class Link:
         host = self.address.host
         if isinstance(error, aiohttp.ClientSSLError):
             return tls_error(host, error)
+        if isinstance(error, aiohttp.InvalidURL):
+            return EngineError(f"{self.address.root} is no address of a server", hint="check how it is written")
         hint = "start the server, or check the address"
         if isinstance(error, aiohttp.ClientProxyConnectionError):
             return Unreachable(f"The proxy {error.host}:{error.port} to {host} cannot be reached: {_reason(error)}")

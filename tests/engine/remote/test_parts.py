@@ -65,7 +65,7 @@ def test_addresses(text: str, root: str, model: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("http://", "http://host:port/v1", "http://host:0", "http://h/v1?key=hunter2", "http://[:1"),
+        *("http://", "http://host:port/v1", "http://host:0", "http://h/v1?key=hunter2", "http://[:1", "http://."),
         *("http://ho\nst/v1", "http://host /v1", "http://host/a b/v1"),
     ],
 )
@@ -83,15 +83,17 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(host: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("host", "here"),
+    ("host", "taken", "here"),
     [
-        *((host, True) for host in ("127.0.0.1:1", "localhost", "localhost.", "my.localhost", "127.1", "2130706433")),
-        *((host, True) for host in ("0.0.0.0:8000", "[::1]:1", "[::]", "[::ffff:127.0.0.1]")),
-        *((host, False) for host in ("a", "10.1", "8.8.8.8", "localhost.example", "[2001:db8::1]")),
+        *((host, host, True) for host in ("127.0.0.1:1", "localhost", "my.localhost", "[::1]:1")),
+        *((host, host, False) for host in ("a", "8.8.8.8", "localhost.example", "[2001:db8::1]")),
+        *((host, "127.0.0.1", True) for host in ("127.1", "2130706433", "0.0.0.0", "[::ffff:127.0.0.1]")),
+        *(("LocalHost.:80", "localhost:80", True), ("[::]:9", "[::1]:9", True), ("10.1", "10.0.0.1", False)),
     ],
 )
-def test_what_is_this_machine(host: str, here: bool) -> None:
-    assert Address(f"http://{host}").is_loopback is here
+def test_what_is_this_machine(host: str, taken: str, here: bool) -> None:
+    address = parse_address(f"http://{host}")
+    assert (address.host, address.is_loopback) == (taken, here)
 
 
 def test_an_address_stands_where_a_model_does() -> None:

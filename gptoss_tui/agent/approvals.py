@@ -44,7 +44,7 @@ class Answer:
 class Approvals:
     """The approvals of one session in one workspace. Questions are put one at a time.
 
-    `allow_all` gives up every question that no deny rule answers, but for those about edits of protected files; it is
+    `allow_all` gives up every question that no deny rule answers, but for those about writing protected files; it is
     for `exec --approve all` alone.
     """
 

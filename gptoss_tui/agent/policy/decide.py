@@ -1,8 +1,8 @@
 """Permission as a pure function of a planned effect and of what was said before. Nothing else decides.
 
-The order, first match wins: reading is allowed; a deny rule denies; read-only denies what changes things; an edit of
-a protected file is asked about; an explicit `--approve all` allows; what must be asked about is asked; an ask rule
-asks; allow rules allow; the mode decides.
+The order, first match wins: reading is allowed; a deny rule denies; read-only denies what changes things; what may
+write a protected file is asked about; an explicit `--approve all` allows; what must be asked about is asked; an ask
+rule asks; allow rules allow; the mode decides.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ UNPARSED: Final = "the command could not be taken apart, so no rule can speak fo
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What was said before. `allow_all` is `exec --approve all`: a person gave up every question but those about edits
-    of protected files, which only a person answers."""
+    """What was said before. `allow_all` is `exec --approve all`: a person gave up every question but those about
+    writing protected files, which only a person answers."""
 
     mode: Mode = "ask"
     rules: tuple[Rule, ...] = ()
@@ -58,7 +58,7 @@ def decide(effect: Effect | None, policy: Policy) -> Verdict:
     if policy.mode == "read-only" and effect.kind in _CHANGING:
         return Verdict("deny", why=PLAN_ONLY)
     reasons = must_ask(effect)
-    if policy.allow_all and not (reasons and effect.kind == "edit"):
+    if policy.allow_all and not _may_write_protected(effect):
         return Verdict("allow", why="--approve all")
     if reasons:
         return Verdict("ask", reasons=reasons)
@@ -85,6 +85,20 @@ def must_ask(effect: Effect) -> tuple[str, ...]:
         elif word := named_in(word for words in effect.commands for word in words):
             reasons.append(f"{word} is protected")
     return tuple(dict.fromkeys(reasons))
+
+
+def _may_write_protected(effect: Effect) -> bool:
+    """Whether it writes a protected file, as far as can be told before it runs.
+
+    A command in a sandbox can only where it was given the path: there all others are read-only, and what it makes anew
+    is held back. Without a sandbox its words have to do.
+    """
+    if effect.kind == "edit":
+        return bool(must_ask(effect))
+    if any(protected_by(path) for path in effect.paths):
+        return True
+    words = (word for words in effect.commands for word in words)
+    return effect.kind == "command" and effect.reach == "host" and named_in(words) is not None
 
 
 def _first(policy: Policy, effect: Effect, verdict: Outcome) -> Rule | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,15 +23,7 @@ GIT: Final = ".git"
 _GIT_PROGRAMS: Final = ("config", "hooks", "modules", "worktrees", "info")
 """What stays read-only in a .git that may be written: each can name a program that git runs later."""
 
-_GIT_PLANTS: Final = ("commondir", "config.worktree")
-"""Files that send git to another configuration; no repository of its own has them."""
-
 _HOOKS: Final = "hooks"
-
-Identity = tuple[int, int, int, str]
-"""Device, number and type of a file, and where a link leads: another one of the same name has another."""
-
-_ANY: Final = (0, 0, 0, "")
 
 _SECRETS: Final = (
     *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".pypirc", ".npmrc"),
@@ -41,8 +33,12 @@ _SECRETS: Final = (
     *(".python_history", ".config/fish", "Library/Keychains"),
 )
 _APP: Final = "gptoss-tui"
-_DEPTH = 3
-_ENTRIES = 3000
+ENTRIES: Final = 200_000
+"""Among so many files and folders protected ones are looked for."""
+
+MOUNTS: Final = 200
+"""How many are mounted read-only, the highest first; more would take seconds. Changes of others are told afterwards."""
+
 _NOT_ENTERED: Final = frozenset({"node_modules", ".venv", "__pycache__"})
 
 _READING_GIT: Final = frozenset(
@@ -53,8 +49,8 @@ _READING_GIT: Final = frozenset(
     )
 )
 _WRITING_GIT: Final = re.compile(
-    r"\bgit\s[^\n;|&]*\b(add|am|apply|branch|checkout|cherry-pick|clean|commit|fetch|init|merge|mv|pull|rebase|reset"
-    r"|restore|revert|rm|stash|switch|tag|worktree)\b"
+    r"\bgit\s[^\n;|&]*\b(add|am|apply|bisect|branch|checkout|cherry-pick|clean|clone|commit|fetch|gc|init|merge|mv|notes"
+    r"|pull|rebase|reset|restore|revert|rm|stash|submodule|switch|tag|update-ref|worktree)\b"
 )
 _GIT_OPTIONS_WITH_VALUE: Final = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
 
@@ -75,7 +71,7 @@ def _subcommand(words: Words) -> str:
 
 def protected_paths(root: Path, *, git: bool) -> Iterator[Path]:
     """The existing paths of the workspace at `root` that must be read-only. `git` True leaves its .git writable."""
-    for path in _protected(root):
+    for path in islice(protected_files(root), MOUNTS):
         real = Path(os.path.realpath(path))
         if path.is_symlink() and not (real.exists() and real != root and real.is_relative_to(root)):
             continue  # a link cannot be mounted on; what it leads to is read-only, or everything
@@ -92,49 +88,24 @@ def missing_hooks(root: Path) -> Path | None:
     return git / _HOOKS if lacks else None
 
 
-def _protected(root: Path) -> Iterator[Path]:
-    """Protected files and folders, not too deep and not among too many; folders are not entered."""
-    seen = 0
-    for folder, folders, files in os.walk(root):
-        seen += len(folders) + len(files)
-        found = {name for name in (*folders, *files) if protected_by(name)}
-        yield from (Path(folder, name) for name in sorted(found))
-        folders[:] = [name for name in folders if name not in found and name not in _NOT_ENTERED]
-        if seen > _ENTRIES:
-            return
-        if len(Path(folder).relative_to(root).parts) >= _DEPTH:
-            folders.clear()
+def protected_files(root: Path) -> Iterator[Path]:
+    """The protected files and folders below `root`, the highest first; they are not entered, nor are links."""
+    seen, folders = 0, [str(root)]
+    while folders and seen < ENTRIES:
+        below: list[str] = []
+        for folder in folders:
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:  # a folder that may not be read, or went
+                for entry in sorted(entries, key=_name):
+                    seen += 1
+                    if protected_by(entry.name):
+                        yield Path(entry.path)
+                    elif entry.name not in _NOT_ENTERED and entry.is_dir(follow_symlinks=False):
+                        below.append(entry.path)
+        folders = below
 
 
-def present(root: Path) -> Mapping[str, Identity]:
-    """The protected names that the workspace has and which files they are, to be compared after a command ran."""
-    git = root / GIT
-    own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that has such files for good reason
-    plants = {name: _ANY for name in _plants() if own and os.path.lexists(root / name)}
-    return {str(path.relative_to(root)): _identity(path) for path in _protected(root)} | plants
-
-
-def remove_plants(root: Path, before: Mapping[str, Identity]) -> tuple[str, ...]:
-    """Remove what would send git to another configuration; give all protected names that are new, or new files."""
-    new = tuple(sorted(name for name, which in present(root).items() if before.get(name) != which))
-    for name in new:
-        if name in _plants():
-            with contextlib.suppress(OSError):  # gone, or a folder, which git cannot read
-                os.unlink(root / name)
-    return new
-
-
-def _plants() -> tuple[str, ...]:
-    return tuple(f"{GIT}/{plant}" for plant in _GIT_PLANTS)
-
-
-def _identity(path: Path) -> Identity:
-    try:
-        status = os.lstat(path)
-        kind = stat.S_IFMT(status.st_mode)
-        return status.st_dev, status.st_ino, kind, os.readlink(path) if kind == stat.S_IFLNK else ""
-    except OSError:
-        return _ANY
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def secret_paths(home: Path) -> Iterator[Path]:

@@ -16,14 +16,16 @@ from gptoss_tui.harmony.messages import FunctionDeclaration
 from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
+from gptoss_tui.tools.shell.held import Findings, hold_back, survey
 from gptoss_tui.tools.shell.probes import self_test
 from gptoss_tui.tools.shell.process import Limits, Outcome, run_process
-from gptoss_tui.tools.shell.protect import present, remove_plants, writes_git
+from gptoss_tui.tools.shell.protect import writes_git
 from gptoss_tui.tools.shell.sandbox import Access, ShellSandbox, filter_program, find_shell_sandbox
 from gptoss_tui.tools.shell.user import user_launch
 from gptoss_tui.tools.shell.wrappers import command_words
 
 _SUMMARY_CHARS = 80
+NOTHING = Findings()
 _PATCH = re.compile(
     r"\A\s*(?:apply_?patch|applypatch)\s*(?:<<-?\s*(['\"]?)(?P<mark>\w+)\1\s*\n(?P<here>.*?)\n\s*(?P=mark)\s*\Z"
     r"|(?P<quote>['\"])(?P<text>\s*\*\*\* Begin Patch.*)(?P=quote)\s*\Z)",
@@ -130,19 +132,20 @@ class ShellCall:
         """Run it. Cancelling ends it and what it started. Raises ToolError when it cannot be started."""
         limits = Limits(seconds=self.request.seconds)
         try:
-            outcome, new = await self._run(limits, on_output)
+            outcome, found = await self._run(limits, on_output)
         except OSError as error:
             raise ToolError(f"shell: the command could not be started: {error}") from error
         data = {"code": outcome.code, "ending": outcome.ending, "sandboxed": self.sandbox is not None}
-        return ToolResult(report(outcome, limits, new), ok=outcome.code == 0, data=data)
+        return ToolResult(report(outcome, limits, found), ok=outcome.code == 0, data=data)
 
-    async def _run(self, limits: Limits, on_output: Callable[[str], None]) -> tuple[Outcome, tuple[str, ...]]:
+    async def _run(self, limits: Limits, on_output: Callable[[str], None]) -> tuple[Outcome, Findings]:
         if self.sandbox is None:
-            return await run_process(user_launch(self.request.command, self.directory), limits, on_output), ()
+            launch = user_launch(self.request.command, self.directory)
+            return await run_process(launch, limits, on_output), Findings()
         root = self.sandbox.root
-        before = await asyncio.to_thread(present, root)
+        before = await asyncio.to_thread(survey, root)
         seccomp = filter_program()
-        new: tuple[str, ...] = ()
+        found = Findings()
         try:
             launch = await asyncio.to_thread(
                 self.sandbox.launch, self.request.command, self.directory, self.access, seccomp
@@ -150,11 +153,11 @@ class ShellCall:
             outcome = await run_process(launch, limits, on_output)
         finally:
             os.close(seccomp)
-            new = await asyncio.to_thread(remove_plants, root, before)
-        return outcome, new
+            found = await asyncio.to_thread(hold_back, root, before, git=self.access.git)
+        return outcome, found
 
 
-def report(outcome: Outcome, limits: Limits, new: tuple[str, ...] = ()) -> str:
+def report(outcome: Outcome, limits: Limits, found: Findings = NOTHING) -> str:
     """What the model reads: the output, how it ended, and what a person should look at."""
     notes = []
     if outcome.ending == "timeout":
@@ -163,10 +166,14 @@ def report(outcome: Outcome, limits: Limits, new: tuple[str, ...] = ()) -> str:
         notes.append(f"[exit code {outcome.code}]")
     elif not outcome.text:
         notes.append("[No output, exit code 0.]")
-    if new:
+    if found.held:
+        kept = f" What the command wrote was moved to {found.place}." if found.place else ""
         notes.append(
-            f"[It created or replaced {', '.join(new)}, which other programs obey: the user should look at it.]"
+            f"[Held back: {', '.join(found.held)}. Other programs obey such files, so they need a yes of their own: "
+            f"write them with a patch, which asks.{kept}]"
         )
+    if found.left:
+        notes.append(f"[It made {', '.join(found.left)}, which other programs obey: the user should look at it.]")
     return "\n".join((outcome.text.rstrip("\n"), *notes)).lstrip("\n") if notes else outcome.text
 
 
@@ -185,7 +192,7 @@ def _effect(
     if access.network and sandbox:
         warnings.append("It may use the network.")
     if access.git and sandbox:
-        warnings.append("It may change the repository in .git.")
+        warnings.append("It may change the repository in .git, and make files that other programs obey.")
     bound = json.dumps([request.command, str(directory), access.network, access.git, sandbox is not None])
     return Effect(
         kind="command",

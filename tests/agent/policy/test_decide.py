@@ -112,6 +112,22 @@ def test_commands_that_name_a_protected_file_always_ask(words: Pattern) -> None:
     assert "protected" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("mode", ["ask", "auto-edit", "full-auto"])
+def test_a_command_that_changes_the_repository_always_asks(mode: Mode) -> None:
+    commit = replace(command(("git", "commit", "-m", "x")), paths=(".git",))
+    allowed = (rule("command", "git", "commit", "-m", "x"), rule("command-prefix", "git"))
+    for allow_all in (False, True):
+        verdict = decide(commit, Policy(mode, allowed, allow_all))
+        assert (verdict.outcome, verdict.reasons) == ("ask", (".git is protected: it decides what git does",))
+
+
+@pytest.mark.parametrize(("reach", "outcome"), [("sandbox", "allow"), ("network", "allow"), ("host", "ask")])
+def test_giving_up_all_questions_leaves_what_no_sandbox_keeps_from_protected_files(reach: Reach, outcome: str) -> None:
+    named = replace(command(("tee", ".bashrc")), reach=reach)
+    assert decide(named, Policy("ask", allow_all=True)).outcome == outcome
+    assert decide(replace(command(LS), reach=reach), Policy("ask", allow_all=True)).outcome == "allow"
+
+
 @pytest.mark.parametrize("commands", [(), ((),), (LS, ())])
 def test_what_cannot_be_parsed_asks(commands: tuple[Pattern, ...]) -> None:
     verdict = decide(command(*commands), Policy("full-auto", (rule("command-prefix", "ls"),)))

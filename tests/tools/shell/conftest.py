@@ -18,7 +18,8 @@ from tests.sandboxes import missing
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     root = tmp_path / "root"
     root.mkdir()
     for words in ("init -q", "config user.name a", "config user.email a@example.com"):

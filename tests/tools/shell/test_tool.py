@@ -6,14 +6,17 @@ import asyncio
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gptoss_tui.agent.policy import Policy, decide
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.base import Effect, RevisableCall, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
+from gptoss_tui.tools.shell import held, protect
 from gptoss_tui.tools.shell.arguments import read_request
 from gptoss_tui.tools.shell.sandbox import ShellSandbox, find_shell_sandbox
 from gptoss_tui.tools.shell.tool import ShellTool
@@ -26,6 +29,11 @@ async def effect_of(shell: ShellTool, **arguments: Any) -> Effect:
     effect = (await shell.prepare(json.dumps(arguments))).effect
     assert effect is not None
     return effect
+
+
+def there(path: Path) -> bool:
+    """Whether there is anything of that name, also a link that leads nowhere."""
+    return os.path.lexists(path)
 
 
 async def test_what_is_shown_is_what_runs(shell: ShellTool, root: Path) -> None:
@@ -137,20 +145,92 @@ async def test_a_repository_behind_a_link_keeps_its_hooks_and_configuration(
     assert (root / "data/config").read_text() == config
     assert not (root / "data/hooks/post-commit").exists()
     done = await result(shell, "rm .g''it && mkdir .g''it")
-    assert "[It created or replaced .git, which" in done.text
+    assert "[Held back: .git." in done.text
+    assert os.readlink(root / ".git") == "data", "as it was"
 
 
-async def test_a_repository_that_was_moved_away_and_replaced_is_named(shell: ShellTool, root: Path) -> None:
+async def test_a_repository_that_was_moved_away_and_replaced_is_held_back(shell: ShellTool, root: Path) -> None:
     os.makedirs(root / "sub/.git")
-    done = await result(shell, "mkdir -p a/b/c/d && mv sub a/b/c/d && mkdir -p sub/.git")
-    assert "[It created or replaced sub/.git, which" in done.text
+    done = await result(shell, "mkdir -p a/b/c/d && mv sub a/b/c/d && mkdir -p sub/.git/hooks")
+    assert "[Held back: sub/.git." in done.text
+    assert "[It made a/b/c/d/sub/.git, which" in done.text
+    assert not (root / "sub/.git").exists()
+    assert (root / "a/b/c/d/sub/.git").is_dir(), "what was there before is kept, wherever it is"
 
 
-async def test_new_files_that_other_programs_obey_are_named(shell: ShellTool, root: Path) -> None:
+OBEYED = (
+    ".envrc",
+    ".vscode/tasks.json",
+    "sub/.git/hooks/post-checkout",
+    "deep/er/than/that/.bashrc",
+    ".gptoss-tui.toml",
+)
+
+
+async def test_new_files_that_other_programs_obey_are_held_back(shell: ShellTool, root: Path) -> None:
+    """Also in full-auto, where nobody was asked, since the words of the command do not name them."""
     (root / ".bashrc").write_text("mine\n")
-    done = await result(shell, "mkdir -p .vscode sub/.git && touch sub/.git/config; echo x > .bashrc")
-    assert "[It created or replaced .vscode, sub/.git" in done.text
+    (root / "s.py").write_text(
+        "import os\n"
+        f"for name in {OBEYED!r}:\n"
+        "    os.makedirs(os.path.dirname(name) or '.', exist_ok=True)\n"
+        "    open(name, 'w').write('evil')\n"
+        "os.mkfifo('.exrc'); os.symlink('/etc/passwd', '.netrc'); open('fine', 'w').close()\n"
+    )
+    prepared = await shell.prepare("/usr/bin/python3 s.py")
+    assert decide(prepared.effect, Policy("full-auto")).outcome == "allow"
+    done = await prepared.run(lambda text: None)
+    names = (".envrc", ".exrc", ".gptoss-tui.toml", ".netrc", ".vscode", "deep/er/than/that/.bashrc", "sub/.git")
+    assert f"[Held back: {', '.join(names)}. Other programs obey such files" in done.text
+    assert not [name for name in names if there(root / name)]
+    assert (root / "fine").exists()
+    place = Path(done.text.partition("was moved to ")[2].rpartition(".]")[0])
+    assert (place / ".vscode/tasks.json").read_text() == "evil", "nothing is lost"
+    assert os.readlink(place / ".netrc") == "/etc/passwd"
+    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
     assert (root / ".bashrc").read_text() == "mine\n"
+
+
+async def test_files_far_down_and_behind_many_others_are_read_only(shell: ShellTool, root: Path) -> None:
+    deep = root / "a/b/c/d/e/f"
+    deep.mkdir(parents=True)
+    (deep / ".envrc").write_text("mine\n")
+    for number in range(4000):
+        (root / "sub" / f"{number}.txt").touch()
+    (root / "zzz").mkdir()
+    (root / "zzz/.envrc").write_text("mine\n")
+    done = await result(shell, "for f in a/b/c/d/e/f/.env* zzz/.env*; do echo evil > $f; done")
+    assert done.text.count("Read-only file system") == 2
+    assert (deep / ".envrc").read_text() == (root / "zzz/.envrc").read_text() == "mine\n"
+
+
+async def test_more_than_can_be_mounted_are_looked_at_afterwards(
+    shell: ShellTool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (protect, held):
+        monkeypatch.setattr(module, "MOUNTS", 2)
+    (root / ".envrc").touch()
+    (root / "sub/.vscode").mkdir()
+    (root / "sub/.vscode/x").write_text("mine")
+    (root / "sub/.zshrc").write_text("mine")
+    done = await result(shell, "cat sub/.z*; echo evil > sub/.vsc''ode/x")
+    assert done.text == "mine\n[It made sub/.vscode, which other programs obey: the user should look at it.]"
+
+
+async def test_what_a_person_saves_meanwhile_is_theirs(root: Path) -> None:
+    (root / ".vscode").mkdir()
+    (root / ".envrc").write_text("old")
+    before = held.survey(root)
+    (root / "new").write_text("saved by an editor")
+    os.replace(root / "new", root / ".envrc")
+    assert held.hold_back(root, before, git=False, place=root / "held") == held.Findings()
+    assert (root / ".envrc").read_text() == "saved by an editor"
+
+
+async def test_a_command_that_may_change_the_repository_keeps_what_it_checks_out(shell: ShellTool, root: Path) -> None:
+    done = await result(shell, "git init -q sub/new && mkdir .vscode && touch .vscode/x && git add .vscode")
+    assert done.text.endswith("[It made .vscode, sub/new/.git, which other programs obey: the user should look at it.]")
+    assert (root / "sub/new/.git/config").exists()
 
 
 async def test_what_a_command_writes_belongs_to_the_owner_of_the_workspace(shell: ShellTool, root: Path) -> None:
@@ -188,7 +268,8 @@ async def test_a_link_to_another_repository_does_not_lead_the_clearing_up_there(
     (other / "commondir").write_text("kept")
     shell = ShellTool(Workspace(plain))
     done = await result(shell, f"ln -s {other} .git")
-    assert "[It created or replaced .git, which" in done.text
+    assert "[Held back: .git." in done.text
+    assert not there(plain / ".git")
     assert (other / "commondir").read_text() == "kept"
 
 

@@ -53,8 +53,11 @@ def status(app: GptOssApp) -> str:
 
 
 def help_text(app: GptOssApp) -> str:
-    """The open help as text."""
-    return "\n".join(str(widget.render()) for widget in app.screen.query(Static))
+    """The open help as text, also what is scrolled out of view."""
+    rows = (
+        widget.render_line(y).text.rstrip() for widget in app.screen.query(Static) for y in range(widget.size.height)
+    )
+    return "\n".join(rows)
 
 
 def colours(app: GptOssApp) -> set[tuple[int, int, int]]:

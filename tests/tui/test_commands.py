@@ -161,6 +161,25 @@ async def test_a_saved_conversation_is_resumed_from_a_list_with_previews(folder:
         assert "Two million." in conversation(app)
 
 
+async def test_a_turn_that_was_cut_off_with_the_app_does_not_look_as_if_it_went_on(folder: Path) -> None:
+    app, backend = make(folder, CALL_PATCH, ANSWER)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await say(pilot, app, "create hello.py")
+        saved = backend.agents[-1].session_path
+        assert saved is not None
+    lines = saved.read_text().splitlines(keepends=True)
+    cut = next(number for number, row in enumerate(lines) if '"tool_finished"' in row)
+    saved.write_text("".join(lines[:cut]))
+    app, _ = make(folder, ANSWER)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await command(pilot, "/resume last")
+        await until(pilot, lambda: "interrupted" in conversation(app))
+        assert "cancelled" in conversation(app)
+        assert "running" not in conversation(app)
+
+
 async def test_a_fork_goes_on_before_a_message(folder: Path) -> None:
     app, backend = make(folder, says("one"), says("two"))
     async with app.run_test(size=WIDE) as pilot:
@@ -331,7 +350,7 @@ async def test_prompts_of_ones_own_are_commands(folder: Path) -> None:
         await ready(pilot, app)
         await pilot.press(*"/gre")
         await until(pilot, lambda: "/greet name" in screen(app))
-        assert "say hello" in screen(app)
+        assert "Say hello" in screen(app)
         await say(pilot, app, "et Ada")
         assert backend.agents[-1].turns()[-1].text == "Greet Ada."
 

@@ -52,7 +52,7 @@ async def test_loading_that_fails_says_why_and_a_message_tries_again() -> None:
     app, agent = make_app(engine=engine)
     async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: "config.json is missing" in conversation(app))
-        assert "download it again" in conversation(app)
+        assert "Download it again" in conversation(app)
         assert "no model" in status(app)
         engine.failure = None
         await pilot.press(*"again", "enter")

@@ -64,6 +64,12 @@ def seconds(value: float) -> str:
     return f"{int(value // 60)} min {int(value % 60):02d} s"
 
 
+def sentence(text: str) -> str:
+    """`text` with a capital at its begin, unless it begins with a name or a command: `vLLM`, `/help`, `--port`."""
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    return text[:1].upper() + text[1:] if first.rstrip(",;:.").isalpha() and first.islower() else text
+
+
 def count(value: int) -> str:
     """A number of tokens: `312`, `4.1k`, `128k`."""
     if value < 1000:

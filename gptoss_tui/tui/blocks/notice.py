@@ -8,7 +8,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.blocks.base import MARGIN, Block, readable
+from gptoss_tui.tui.blocks.base import MARGIN, Block, readable, sentence
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
@@ -24,7 +24,7 @@ class NoticeBlock(Block):
     def __init__(self, kind: NoticeKind, message: str, hint: str = "") -> None:
         self.kind = kind
         self.message = message
-        self.hint = hint
+        self.hint = sentence(hint)
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
         style = {"error": palette.error, "warning": palette.warning, "info": palette.muted}[self.kind]

@@ -212,6 +212,7 @@ class ComposingController:
         self._around.talk.clear()
         for event in events:
             self._around.talk.apply(event)
+        self._around.talk.end_saved()
         self._around.talk.flush()
 
     def show_context(self, report: ContextReport) -> None:

@@ -25,7 +25,7 @@ async def open_palette(
     from gptoss_tui.tui.screens.picker import Item, Picker, loaded
 
     items = [
-        Item(f"/{one.name}", one.usage, one.help, one.group, searched=f"{one.name} {' '.join(one.aliases)} {one.help}")
+        Item(f"/{one.name}", one.usage, one.about, one.group, searched=f"{one.name} {' '.join(one.aliases)} {one.help}")
         for one in commands.registry
     ]
     items += [

@@ -31,6 +31,8 @@ else:
 
 QUESTION_CHARS = 200
 """How much of a question stands in the panes."""
+WORTH_SAYING = 3.0
+"""Seconds that a turn waited for the person, below which nobody wonders."""
 
 _BY = {"user": "you", "policy": "the mode", "session": "a rule of the session", "rule": "a rule"}
 
@@ -72,6 +74,8 @@ class TranscriptController:
         self._question = ""
         self._started = 0.0
         self._generated, self._worked = 0, 0.0
+        self._waited, self._asked = 0.0, 0.0
+        self._running = False
 
     def welcome(self, block: WelcomeBlock) -> None:
         """Show the empty state."""
@@ -190,6 +194,7 @@ class TranscriptController:
         self._thoughts.clear()
         self._raw = None
         self._started, self._generated, self._worked = self._clock(), 0, 0.0
+        self._waited, self._running = 0.0, True
         if self._welcome is not None:
             self._transcript.remove_block(self._welcome)
             self._welcome = None
@@ -200,14 +205,22 @@ class TranscriptController:
         self._transcript.to_tail()
         self.flush()
 
+    def end_saved(self) -> None:
+        """A saved conversation is shown: its last turn may have been cut off with the app, and does not go on."""
+        if self._running:
+            self._end(ev.TurnFinished(reason="interrupted"))
+
     def _end(self, event: ev.TurnFinished) -> None:
+        self._running = False
         for block in self._items.values():
             self._settle(block)
         for answer in self._answers.values():
             if answer.blocks[-1].live:
                 self._finish(answer, answer.text)
-        took = max(self._clock() - self._started, self._worked)  # a saved turn is shown at once
+        took = max(self._clock() - self._started - self._waited, self._worked)  # a saved turn is shown at once
         elapsed = f"{seconds(took)} · {plural_tokens(self._generated)}"
+        if self._waited >= WORTH_SAYING:
+            elapsed += f" · waited {seconds(self._waited)} for you"
         match event.reason:
             case "failed":
                 self._add(NoticeBlock("error", safe(event.error) or "The turn failed.", safe(event.hint)))
@@ -333,11 +346,14 @@ class TranscriptController:
                 block = self._tool(event.item_id, event.tool)
                 block.arguments, block.summary = safe(event.arguments), line(event.summary)
             case ev.ApprovalRequest():
+                self._asked = self._clock()
                 block = self._tool(event.item_id, event.tool)
                 block.state = "waiting"
                 block.show_preview(event.preview, is_diff=event.preview_type == "diff")
             case ev.ApprovalResolved():
                 block = self._tool(event.item_id, "")
+                if block.state == "waiting":
+                    self._waited += self._clock() - self._asked
                 block.state = "denied" if event.decision == "deny" else "running"
                 block.approval = _decided(event)
             case ev.ToolStarted():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -30,7 +31,8 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
             groups = key_groups(self._changed)
-            width = max(len(row.keys) for group in groups for row in group.rows) + 2
+            width = max(len(row.keys) for group in groups for row in group.rows)
+            width = min(width, (self.app.size.width - 10) // 3 + 6)
             for group in groups:
                 yield Static(group.title, classes="help-title", markup=False)
                 yield Static(_table(group, width), markup=False)
@@ -41,6 +43,11 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help").focus()
 
 
-def _table(group: KeyGroup, width: int) -> Text:
-    rows = [Text.assemble((f"{row.keys:<{width}}", "bold"), row.description) for row in group.rows]
-    return Text("\n").join(rows)
+def _table(group: KeyGroup, width: int) -> Table:
+    """What a key does wraps beside the key, not below it."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=width, style="bold")
+    table.add_column(ratio=1)
+    for row in group.rows:
+        table.add_row(Text(row.keys), Text(row.description))
+    return table

@@ -115,7 +115,7 @@ class PickerScreen(ModalScreen[Picked | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="picker"):
-            yield Input(self.picker.query, placeholder="type to filter", id="picker-filter", compact=True)
+            yield Input(self.picker.query, placeholder="Type to filter", id="picker-filter", compact=True)
             with Horizontal(id="picker-body"):
                 yield ChoiceList(self._palette, max_rows=MAX_ROWS, id="picker-list")
                 if self.picker.preview:
@@ -127,7 +127,7 @@ class PickerScreen(ModalScreen[Picked | None]):
     def on_mount(self) -> None:
         """Show the frame at once, and then what there is to choose."""
         self.query_one("#picker").border_title = Text(self.picker.title)
-        self._note("looking …")
+        self._note("Looking …")
         self.query_one(Input).focus()
         self._arrange()
         self._load()

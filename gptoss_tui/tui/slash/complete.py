@@ -49,7 +49,7 @@ def _names(typed: str, registry: Registry) -> list[Suggestion]:
         label = f"/{best.text}"
         places = tuple(place + 1 for place in best.positions)
         form = f" {command.argument.form}" if command.argument else ""
-        row = Choice(label + form, command.help, "", places)
+        row = Choice(label + form, command.about, "", places)
         needs = command.argument is not None and command.argument.required
         suggestion = Suggestion(row, label + (" " if command.argument else ""), complete=not needs)
         begins = best.text.startswith(typed.lower())

@@ -27,7 +27,7 @@ def commands_page() -> str:
 
 
 def _about(command: Command) -> str:
-    about = f"{command.help[:1].upper()}{command.help[1:]}. {command.more}".strip()
+    about = f"{command.about}. {command.more}".strip()
     aliases = ", ".join(f"`/{name}`" for name in command.aliases)
     waits = "" if command.while_running else " Waits until the model is done."
     return f"{about}{waits}" + (f" Also {aliases}." if aliases else "")

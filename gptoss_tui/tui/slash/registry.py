@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gptoss_tui.tui.blocks.base import sentence
+
 if TYPE_CHECKING:
     from gptoss_tui.tui.slash.port import SlashPort
 
@@ -52,6 +54,11 @@ class Command:
     aliases: tuple[str, ...] = ()
     while_running: bool = True
     more: str = ""
+
+    @property
+    def about(self) -> str:
+        """`help` as a sentence."""
+        return sentence(self.help)
 
     @property
     def usage(self) -> str:

@@ -45,7 +45,7 @@ async def _help(port: SlashPort, argument: str) -> None:
         Item(
             one.name,
             f"/{one.name}",
-            one.help,
+            one.about,
             "",
             _about(one),
             searched=f"{one.name} {' '.join(one.aliases)} {one.help}",
@@ -59,7 +59,7 @@ async def _help(port: SlashPort, argument: str) -> None:
 
 
 def _about(command: Command) -> str:
-    parts = [command.usage, f"{command.help[:1].upper()}{command.help[1:]}.", *([command.more] if command.more else [])]
+    parts = [command.usage, f"{command.about}.", *([command.more] if command.more else [])]
     if command.aliases:
         parts.append("Also: " + ", ".join(f"/{alias}" for alias in command.aliases))
     if not command.while_running:
@@ -68,7 +68,7 @@ def _about(command: Command) -> str:
 
 
 def _help_values(port: SlashPort) -> Iterable[Value]:
-    return [Value(command.name, command.help) for command in port.registry]
+    return [Value(command.name, command.about) for command in port.registry]
 
 
 async def _quit(port: SlashPort, argument: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.geometry import Size
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.widgets.hints import Hint
 
 GAP = 2
+GROUP_GAP = 4
 
 
 class Answers(Widget):
@@ -34,7 +36,7 @@ class Answers(Widget):
         self._spans: list[tuple[int, int, int, str]] = []
 
     def show(self, groups: Sequence[Sequence[Hint]], note: str = "") -> None:
-        """Show other answers; each group begins a row."""
+        """Show other answers; each group begins a row, unless one row has room for all."""
         self._groups, self._note = tuple(map(tuple, groups)), note
         self.refresh(layout=True)
 
@@ -60,19 +62,28 @@ class Answers(Widget):
         room = max(8, width)
         rows = [Text(" ", end="").append_text(row) for row in self._note_rows(room - 1)]
         spans: list[tuple[int, int, int, str]] = []
-        for group in self._groups:
-            line = Text(" ", end="")
+        line = Text(" ", end="")
+        for number, group in enumerate(self._groups):
+            if number and not self._fits_in_one_row(room):
+                rows.append(line)
+                line = Text(" ", end="")
+            gap = GROUP_GAP
             for key, what, action in group:
                 hint = Text.assemble((key, self.palette.accent), (f" {what}", self.palette.muted), end="")
-                if line.cell_len > 1 and line.cell_len + GAP + hint.cell_len > room:
+                if line.cell_len > 1 and line.cell_len + gap + hint.cell_len > room:
                     rows.append(line)
                     line = Text(" ", end="")
                 if line.cell_len > 1:
-                    line.append(" " * GAP)
+                    line.append(" " * gap)
                 spans.append((len(rows), line.cell_len, line.cell_len + hint.cell_len, action))
                 line.append_text(hint)
-            rows.append(line)
-        return rows, spans
+                gap = GAP
+        return [*rows, line] if self._groups else rows, spans
+
+    def _fits_in_one_row(self, room: int) -> bool:
+        hints = [cell_len(key) + 1 + cell_len(what) for group in self._groups for key, what, _ in group]
+        groups = len(self._groups)
+        return 1 + sum(hints) + GAP * (len(hints) - groups) + GROUP_GAP * (groups - 1) <= room
 
     def _note_rows(self, width: int) -> list[Text]:
         return lines.wrap(lines.text(self._note, self.palette.text), width) if self._note else []

@@ -48,17 +48,17 @@ def offers_for(request: ApprovalRequest, grant: int, files: int, left_out: int, 
     if files > 1 and request.selectable:
         more.append(Offer("approval.leave_out", "leave file out" if not narrow else "skip file"))
     if request.preview_type == "diff" and width >= 110:
-        more.append(Offer("approval.layout", "layout"))
+        more.append(Offer("approval.layout", "other layout"))
     return [answers, more] if more else [answers]
 
 
-def note_for(request: ApprovalRequest, grant: int, left_out: frozenset[str]) -> str:
-    """What the lasting answers would allow."""
+def note_for(request: ApprovalRequest, grant: int, left_out: frozenset[str], lasting: str) -> str:
+    """What the `lasting` answers, named by their keys, would allow."""
     if left_out:
         return f"Left out: {to_terminal_line(', '.join(sorted(left_out)))}. The rest is shown again before it runs."
     if not request.grants:
         return ""
-    return f"Lasting answers allow: {to_terminal_line(request.grants[grant])}"
+    return f"{lasting} allow: {to_terminal_line(request.grants[grant])}"
 
 
 def reason_offers() -> list[Offer]:

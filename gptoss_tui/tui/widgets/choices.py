@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MARK = "❯ "
 _MAX_LABEL_SHARE = 0.6
+_MIN_DETAIL = 16
+"""Cells of a detail below which the ends of rows go for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +119,31 @@ class ChoiceList(Widget):
         for place in row.positions:
             label.stylize(self.palette.heading, place, place + 1)
         if row.detail:
-            column = max(len(each.label) for each in self.rows[self._top : self._top + self._visible()])
-            column = min(column, int(width * _MAX_LABEL_SHARE))
-            label.truncate(column, overflow="ellipsis", pad=True)
+            label.truncate(self._label_column(width), overflow="ellipsis", pad=True)
             label.append("  ")
             label.append(row.detail, self.palette.faint if row.dim else self.palette.muted)
         left.append_text(label)
-        tail = row.tail or (f"{self.selected + 1}/{len(self.rows)}" if selected and self._hides_some else "")
+        tail = (row.tail if self._has_room_for_tails(width) else "") or (
+            f"{self.selected + 1}/{len(self.rows)}" if selected and self._hides_some else ""
+        )
         if not tail:
             left.truncate(width - 1, overflow="ellipsis")
             return left
         return lines.spread(left, lines.text(f"{tail} ", self.palette.faint), width)
+
+    @property
+    def _rows_in_view(self) -> Sequence[Choice]:
+        return self.rows[self._top : self._top + self._visible()]
+
+    def _label_column(self, width: int) -> int:
+        return min(max(len(row.label) for row in self._rows_in_view), int(width * _MAX_LABEL_SHARE))
+
+    def _has_room_for_tails(self, width: int) -> bool:
+        """Whether details can be read beside the ends of the rows."""
+        details = max(len(row.detail) for row in self._rows_in_view)
+        tails = max(len(row.tail) for row in self._rows_in_view)
+        room = width - len(MARK) - self._label_column(width) - tails - 5
+        return room >= min(details, _MIN_DETAIL)
 
     @property
     def _hides_some(self) -> bool:

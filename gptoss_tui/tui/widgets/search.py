@@ -69,7 +69,7 @@ class SearchBar(Horizontal, can_focus=True, can_focus_children=True):
 
     def compose(self) -> ComposeResult:
         yield Static(Text("Find", style=self._palette.heading), id="search-label", markup=False)
-        yield _Wanted(compact=True, placeholder="in this conversation", id="search-text")
+        yield _Wanted(compact=True, placeholder="Search in this conversation", id="search-text")
         yield Static(Text(KEYS, style=self._palette.muted), id="search-found", markup=False)
 
     def on_mount(self) -> None:

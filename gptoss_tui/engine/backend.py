@@ -29,12 +29,20 @@ class Backend(Protocol):
         """Continue `token_ids`; polls `cancelled` between steps and prefill chunks. Ends with `Finished`.
 
         Keys and values of the longest common prefix with what is cached are used again; so are those of a prefix that
-        an earlier request asked to keep (`SamplingParams.keep_prefix`). Raises ContextOverflowError.
+        an earlier request asked to keep (`SamplingParams.keep_prefix`), or of another conversation that is kept. Raises
+        ContextOverflowError.
+        """
+        ...
+
+    def park_up_to(self, nbytes: int, host_nbytes: int = 0) -> None:
+        """Keep other conversations in so many bytes of the engine's memory, and of the machine's where it is another.
+
+        Nothing is kept of them before this is called.
         """
         ...
 
     def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
-        """Log-softmax of the raw logits at every position. Forgets the cached prefix."""
+        """Log-softmax of the raw logits at every position. Nothing is cached then; what was, is as another's."""
         ...
 
     def close(self) -> None:

@@ -82,11 +82,21 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     module = import_module(backend_module(spec.backend))
     if spec.backend not in BACKENDS:
         return cast(Backend, module.load_backend(spec, report))
-    spec, needs = _planned(_unpacked(spec, report))
-    report(LoadProgress(f"Needs {needs}", 0.0))
-    return cast(
-        Backend, module.load_backend(spec, lambda step: report(replace(step, stage=f"{step.stage}, needs {needs}")))
-    )
+    spec = _unpacked(spec, report)
+    planned = _planned(spec)
+    spare = "" if planned.available is None else f" of {gigabytes(planned.available)}"
+    needs = f"{gigabytes(planned.total)}{spare} of memory"
+    waiting = planned.parked + planned.parked_on_host
+    others = f", conversations that wait up to {gigabytes(waiting)}" if waiting else ""
+    report(LoadProgress(f"Needs {needs}{others}", 0.0))
+
+    def tell(step: LoadProgress) -> None:
+        info = step.info and replace(step.info, parked_limit=waiting)
+        report(replace(step, stage=f"{step.stage}, needs {needs}", info=info))
+
+    backend = cast(Backend, module.load_backend(replace(spec, context=planned.context), tell))
+    backend.park_up_to(planned.parked, planned.parked_on_host)
+    return backend
 
 
 def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
@@ -101,14 +111,24 @@ def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
     return replace(spec, checkpoint=directory)
 
 
-def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
-    """`spec` with a context that fits in memory, and what it needs in words. Raises MemoryPlanError."""
+def _planned(spec: EngineSpec) -> MemoryPlan:
+    """What `spec` needs, with a context that fits in memory. Raises MemoryPlanError."""
     checkpoint = open_checkpoint(spec.checkpoint)
     available = _metal_available() if spec.backend == "metal" else _available(spec.device)
     needs = {"metal": METAL_NEEDS, "native": NATIVE_NEEDS, "triton": TRITON_NEEDS}.get(spec.backend)
 
+    # The torch engine's full layers are as long as the context: where memory is taken at once, they cannot wait.
+    parked = 0 if spec.backend == "torch" and spec.device != "cpu" else spec.parked_bytes
+    host = available_memory() if needs is TRITON_NEEDS else None
+
     def plan_for(context: int | None) -> MemoryPlan:
-        return plan(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype, available=available, needs=needs)
+        return plan(
+            *(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype),
+            available=available,
+            needs=needs,
+            parked=parked,
+            host=host,
+        )
 
     chosen = plan_for(spec.context)
     if spec.context is None:
@@ -119,8 +139,7 @@ def _planned(spec: EngineSpec) -> tuple[EngineSpec, str]:
     except MemoryPlanError as error:
         chip = measured_chip() if spec.backend == "metal" else None
         raise MemoryPlanError(error.message, hint=(chip and chip.hint(chosen.total)) or error.hint) from None
-    spare = "" if chosen.available is None else f" of {gigabytes(chosen.available)}"
-    return replace(spec, context=chosen.context), f"{gigabytes(chosen.total)}{spare} of memory"
+    return chosen
 
 
 def _available(device: str) -> int | None:

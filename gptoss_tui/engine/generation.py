@@ -176,6 +176,7 @@ class SequenceBackend(ABC, Generic[C, S]):
     def info(self) -> EngineInfo:
         """What is loaded. `kv_bytes_per_token` is what a further token adds; sliding layers have a fixed size."""
         config, cache, loaded = self.config, self._cache, self._loaded
+        lot = cache.parking
         return EngineInfo(
             model=loaded.model,
             backend=loaded.backend,
@@ -189,15 +190,13 @@ class SequenceBackend(ABC, Generic[C, S]):
             kv_bytes_per_token=cache.bytes_per_token,
             cached_tokens=cache.length,
             kept_prefixes=cache.kept,
-            parked=len(cache.parking.entries),
-            parked_bytes=cache.parking.nbytes() + cache.parking.nbytes(on_host=True),
+            parked=len(lot.entries),
+            parked_bytes=lot.nbytes() + lot.nbytes(on_host=True),
+            parked_limit=lot.room + lot.host_room,
         )
 
     def park_up_to(self, nbytes: int, host_nbytes: int = 0) -> None:
-        """Keep other conversations in so many bytes of the engine's memory, and of the machine's where it is another.
-
-        Nothing is kept of them before this is called.
-        """
+        """See `Backend.park_up_to`."""
         with self._computing():
             self._cache.parking.limit(nbytes, host_nbytes)
 

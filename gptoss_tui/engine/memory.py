@@ -26,7 +26,9 @@ from gptoss_tui.errors import MemoryPlanError
 class MemoryPlan:
     """Bytes that a model with a context of `context` tokens needs, and bytes that are `available` (None: unknown).
 
-    `largest_context` is the longest context that fits, 0 when none does, None when the memory is unknown.
+    `largest_context` is the longest context that fits, 0 when none does, None when the memory is unknown. Beside the
+    total, `parked` bytes are for conversations that wait, and `parked_on_host` of the machine's where the engine's
+    memory is another.
     """
 
     context: int
@@ -35,6 +37,8 @@ class MemoryPlan:
     scratch: int
     available: int | None
     largest_context: int | None
+    parked: int = 0
+    parked_on_host: int = 0
 
     @property
     def total(self) -> int:
@@ -43,8 +47,8 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether the total is available. True when that is unknown."""
-        return self.available is None or self.total <= self.available
+        """Whether the total is available, and what is parked beside it. True when that is unknown."""
+        return self.available is None or self.total + self.parked <= self.available
 
 
 def plan(
@@ -55,12 +59,18 @@ def plan(
     *,
     available: int | None = None,
     needs: Needs | None = None,
+    parked: int | None = None,
+    host: int | None = None,
 ) -> MemoryPlan:
     """The memory plan of a model whose tensors take `weight_bytes` on disk, for `context` tokens in `dtype`.
 
     `context` None takes the longest one of the model that fits, and the whole one when none does or the memory is
     unknown. `available` is the memory of the device, by default `available_memory()` of this machine; `needs` are the
     engine's, by default the torch engine's.
+
+    `parked` bytes are for conversations that wait: by default as many as the KV cache has, from half of what is left.
+    Where the engine has memory of its own, what that half does not hold goes to half of the `host` bytes which the
+    machine has available.
     """
     needs = needs or TORCH_NEEDS
     if available is None:
@@ -71,18 +81,29 @@ def plan(
         return weights + needs.kv_bytes(config, tokens, dtype) + needs.scratch_bytes(config, tokens, dtype)
 
     largest = None
+    demanded = 0 if parked is None or needs.own_memory else parked
     if available is not None:
-        largest = bisect_right(range(1, config.max_context + 1), available, key=total)
+        largest = bisect_right(range(1, config.max_context + 1), available - demanded, key=total)
     if context is None:
         context = largest or config.max_context
+    kv_cache = needs.kv_bytes(config, context, dtype)
+    wanted = kv_cache if parked is None else parked
+    here = demanded or min(wanted, wanted if available is None else _half(available - total(context)))
     return MemoryPlan(
         context=context,
         weights=weights,
-        kv_cache=needs.kv_bytes(config, context, dtype),
+        kv_cache=kv_cache,
         scratch=needs.scratch_bytes(config, context, dtype),
         available=available,
         largest_context=largest,
+        parked=here,
+        parked_on_host=min(wanted - here, _half(host or 0)) if needs.own_memory else 0,
     )
+
+
+def _half(spare: int) -> int:
+    """What conversations that wait may take of memory that nobody else asked for."""
+    return max(0, spare) // 2
 
 
 def check(plan: MemoryPlan) -> None:
@@ -90,8 +111,9 @@ def check(plan: MemoryPlan) -> None:
     if plan.fits or plan.available is None:
         return
     parts = f"weights {gigabytes(plan.weights)}, KV cache for {plan.context} tokens {gigabytes(plan.kv_cache)}"
+    parts += f", scratch {gigabytes(plan.scratch)}" + (f", waiting {gigabytes(plan.parked)}" if plan.parked else "")
     message = (
-        f"the model needs {gigabytes(plan.total)} of memory ({parts}, scratch {gigabytes(plan.scratch)}), "
+        f"the model needs {gigabytes(plan.total + plan.parked)} of memory ({parts}), "
         f"{gigabytes(plan.available)} are available; nothing was loaded"
     )
     if plan.largest_context:

@@ -15,10 +15,14 @@ DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What an engine needs beside the weights, in bytes: functions of model, context in tokens, and dtype."""
+    """What an engine needs beside the weights, in bytes: functions of model, context in tokens, and dtype.
+
+    `own_memory`: its memory is not the machine's, where conversations that wait may go, too.
+    """
 
     kv_bytes: Callable[[ModelConfig, int, Dtype], int]
     scratch_bytes: Callable[[ModelConfig, int, Dtype], int]
+    own_memory: bool = False
 
 
 def kv_bytes(config: ModelConfig, context: int, dtype: Dtype, *, slots: int, segment: int = 1) -> int:

@@ -76,8 +76,9 @@ class EngineSpec:
 
     `backend` "auto" takes the fastest one that this machine has. `context` None is all that the model has and memory
     holds. `name` is what people call the model, by default the name of its directory. `dense` is for the CPU engine,
-    which is exact in float32 anyway; `drafts` lets a step of the Triton engine run several tokens. With a `url` the
-    model is on a server (`engine.remote`), and of the rest only `context` and `name` count.
+    which is exact in float32 anyway; `drafts` lets a step of the Triton engine run several tokens. `parked_bytes` are
+    for the keys and values of conversations that wait, None as much as the context takes and memory allows. With a
+    `url` the model is on a server (`engine.remote`), and of the rest only `context` and `name` count.
     """
 
     checkpoint: Path
@@ -89,6 +90,7 @@ class EngineSpec:
     name: str = ""
     dense: Dense = "int8"
     drafts: bool = False
+    parked_bytes: int | None = None
     url: str = ""
 
 
@@ -96,8 +98,8 @@ class EngineSpec:
 class EngineInfo:
     """What is loaded. Sizes in bytes, context in tokens. `kept_prefixes` are digests (`engine.prefix`) of what is kept
     beside the sequence, the one used last at the end; `parked` are other conversations whose keys and values are kept,
-    in `parked_bytes` of memory. Without `masks` the model is on a server: no prefix is kept, and of constraints only
-    JSON schemas are enforced, where it has `schemas`. What a server does not tell is 0.
+    in `parked_bytes` of at most `parked_limit`. Without `masks` the model is on a server: no prefix is kept, and of
+    constraints only JSON schemas are enforced, where it has `schemas`. What a server does not tell is 0.
     """
 
     model: str
@@ -114,6 +116,7 @@ class EngineInfo:
     kept_prefixes: tuple[str, ...] = ()
     parked: int = 0
     parked_bytes: int = 0
+    parked_limit: int = 0
     masks: bool = True
     schemas: bool = True
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from gptoss_tui.engine.memory import available_memory, check, gigabytes, parse_v
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK
 from gptoss_tui.engine.torch.weights import load_weights
+from gptoss_tui.engine.triton.memory import TRITON_NEEDS
 from gptoss_tui.engine.types import Dtype
 from gptoss_tui.errors import MemoryPlanError
 from tests.engine.shapes import TINY
@@ -201,3 +203,42 @@ def test_sizes_for_people(count: int, text: str) -> None:
 def test_planning_does_not_import_torch() -> None:
     code = "import sys, gptoss_tui.engine.memory; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def parked(available: int | None, wanted: int | None, **options: Any) -> tuple[int, int]:
+    """Bytes for conversations that wait, in the engine's memory and in the machine's."""
+    planned = plan(GPT_OSS_20B, weight_bytes(GPT_OSS_20B), 8192, available=available, parked=wanted, **options)
+    return planned.parked, planned.parked_on_host
+
+
+def test_conversations_that_wait_take_of_what_is_left() -> None:
+    """As much as one context, but no more than half; all that was asked for, or none."""
+    whole = plan(GPT_OSS_20B, weight_bytes(GPT_OSS_20B), 8192, available=GB)
+    assert parked(64 * GB, None) == (whole.kv_cache, 0)
+    assert parked(whole.total + 1000, None) == (500, 0)
+    assert parked(whole.total, None) == (0, 0)
+    assert parked(GB, None) == (0, 0)
+    assert parked(64 * GB, 5 * GB) == (5 * GB, 0)
+    assert parked(64 * GB, 0) == (0, 0)
+
+
+def test_what_was_asked_for_is_part_of_what_has_to_fit() -> None:
+    """The context makes room for it, where nobody asked for that."""
+    size = weight_bytes(GPT_OSS_20B)
+    with_it = plan(GPT_OSS_20B, size, None, available=18 * GB, parked=GB)
+    without = plan(GPT_OSS_20B, size, None, available=17 * GB, parked=0)
+    assert with_it.context == without.context
+    assert with_it.fits
+    too_much = plan(GPT_OSS_20B, size, 8192, available=18 * GB, parked=9 * GB)
+    with pytest.raises(MemoryPlanError, match=r"waiting 9\.0 GB.* 18\.0 GB are available"):
+        check(too_much)
+
+
+def test_a_gpu_has_the_machine_for_what_it_cannot_hold() -> None:
+    """Half of what both have left."""
+    gpu: dict[str, Any] = {"needs": TRITON_NEEDS, "host": 8 * GB}
+    used = plan(GPT_OSS_20B, weight_bytes(GPT_OSS_20B), 8192, available=GB, needs=TRITON_NEEDS)
+    assert parked(80 * GB, None, **gpu) == (used.kv_cache, 0)
+    assert parked(used.total + 2 * 10**8, None, **gpu) == (10**8, used.kv_cache - 10**8)
+    assert parked(used.total, 100 * GB, **gpu) == (0, 4 * GB)
+    assert parked(used.total, 0, **gpu) == (0, 0)

@@ -45,4 +45,4 @@ def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
     return _LIBRARIES + activations + 3 * experts + logits + context * config.head_dim * 4
 
 
-TRITON_NEEDS = Needs(_kv_bytes, _scratch_bytes)
+TRITON_NEEDS = Needs(_kv_bytes, _scratch_bytes, own_memory=True)

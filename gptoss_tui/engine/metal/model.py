@@ -102,14 +102,6 @@ def moe(x: mx.array, chosen: mx.array, weights: mx.array, layer: LayerWeights, l
     return (down.astype(mx.float32) * weights[..., None]).sum(axis=1)
 
 
-def _parts(tokens: int, group: int) -> list[tuple[int, int]]:
-    """Ranges of queries that MLX's attention takes as kernels, where `group` heads share their keys."""
-    at_once = VECTOR_ROWS // group
-    if tokens > VECTOR_QUERIES or tokens <= at_once or at_once == 0:
-        return [(0, tokens)]
-    return [(first, min(first + at_once, tokens)) for first in range(0, tokens, at_once)]
-
-
 class Transformer:
     """A loaded model. `hidden` runs tokens against a cache; `logits` turns the states asked for into logits."""
 
@@ -121,6 +113,7 @@ class Transformer:
         self._cosine = mx.array(np.cos(angles) * np.float32(concentration))
         self._sine = mx.array(np.sin(angles) * np.float32(concentration))
         self._sinks = [layer.sinks.astype(weights.dtype) for layer in weights.layers]
+        self._turn: tuple[int, mx.array, mx.array] | None = None
         mx.eval(self._cosine, self._sine, self._sinks)
 
     def embed(self, ids: mx.array) -> mx.array:
@@ -159,20 +152,27 @@ class Transformer:
         `mask` is bool [T, S], "causal" (the last query sees all keys), or None.
         """
         tokens, past = query.shape[2], seen[0].shape[2] - query.shape[2]
-        scale, sinks = self.config.head_dim**-0.5, self._sinks[index]
+        at_once = max(1, VECTOR_ROWS * self.config.num_key_value_heads // self.config.num_attention_heads)
+        if tokens <= at_once or tokens > VECTOR_QUERIES:
+            return self._attend(query, seen, index, mask)
         parts = []
-        for first, end in _parts(tokens, self.config.num_attention_heads // self.config.num_key_value_heads):
-            keys, values = (array[:, :, : past + end] for array in seen) if end < tokens else seen
+        for first in range(0, tokens, at_once):
+            end = min(first + at_once, tokens)
+            visible = [array[:, :, : past + end] for array in seen]
             hidden = mask[first:end, : past + end] if isinstance(mask, mx.array) else mask
-            mixed = mx.fast.scaled_dot_product_attention(
-                query[:, :, first:end], keys, values, scale=scale, mask=hidden, sinks=sinks
-            )
-            parts.append(mixed.swapaxes(1, 2).reshape(end - first, -1))
-        return parts[0] if len(parts) == 1 else mx.concatenate(parts)
+            parts.append(self._attend(query[:, :, first:end], visible, index, hidden))
+        return mx.concatenate(parts)
+
+    def _attend(self, query: mx.array, seen: Sequence[mx.array], index: int, mask: mx.array | str | None) -> mx.array:
+        scale, sinks = self.config.head_dim**-0.5, self._sinks[index]
+        mixed = mx.fast.scaled_dot_product_attention(query, *seen, scale=scale, mask=mask, sinks=sinks)
+        return mixed.swapaxes(1, 2).reshape(query.shape[2], -1)
 
     def rotary(self, position: int) -> tuple[mx.array, mx.array]:
-        """Cosine and sine of one position, each float32 [D / 2]."""
-        return self._cosine[position], self._sine[position]
+        """Cosine and sine of one position, each float32 [D / 2]. All layers of a step ask for the same."""
+        if self._turn is None or self._turn[0] != position:
+            self._turn = (position, self._cosine[position], self._sine[position])
+        return self._turn[1:]
 
     def turned(self, rows: mx.array, position: int) -> tuple[mx.array, mx.array]:
         """Rows of q, k and v [T, (Q + 2 K) * D], the first at `position`, as query [1, Q, T, D] and pair [2, K, T, D].

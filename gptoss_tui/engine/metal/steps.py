@@ -11,7 +11,7 @@ from typing import Protocol
 import mlx.core as mx
 
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.metal.kernels.source import SIMDS, Launch, Launcher, Template, kernel
+from gptoss_tui.engine.metal.kernels.source import SIMDS, Launch, Launcher, Run, Template, kernel
 from gptoss_tui.engine.metal.model import Transformer, linear, norm, project, swiglu
 from gptoss_tui.engine.metal.sampling import gumbel
 from gptoss_tui.engine.metal.weights import LayerWeights
@@ -108,143 +108,118 @@ class Twins:
 
 
 class Fused:
-    """The steps as kernels of our own."""
+    """The steps as kernels of our own. All that does not change from step to step is made ready once."""
 
     def __init__(self, model: Transformer, launch: Launcher) -> None:
-        self._model, self._config, self._dtype = model, model.config, model.weights.dtype
-        self._launch = launch
-        config = self._config
-        self._experts: Template = (("E", config.num_experts), ("K", config.experts_per_token))
-        self._hidden: Template = (("T", self._dtype), ("H", config.hidden_size))
+        self._model, self._launch = model, launch
+        config, dtype = model.config, model.weights.dtype
+        hidden, pairs, k = config.hidden_size, ROWS // 2, config.experts_per_token
+        q, kv, dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        experts: Template = (("E", config.num_experts), ("K", k))
+        base: Template = (("T", dtype), ("H", hidden))
+        packed = ("words", "scales", "bias")
+        self._qkv = self._bound(
+            "qkv",
+            ("x", "scale", "weight", "bias", "cosine", "sine"),
+            {"query": ((1, q, 1, dim), dtype), "pair": ((2, kv, 1, dim), dtype)},
+            (*base, ("D", dim), ("Q", q), ("K", kv), ("HEADS", q + 2 * kv), ("PAIRS", pairs)),
+            (_groups(config.qkv_width // 2, pairs), 1),
+        )
+        self._output = self._bound(
+            "output",
+            ("mixed", "weight", "bias", "x"),
+            {"after": ((hidden,), mx.float32)},
+            (*base, ("WIDTH", config.query_width), ("ROWS", OUTPUT_ROWS)),
+            (_groups(hidden, OUTPUT_ROWS), 1),
+        )
+        self._router = self._bound(
+            "router",
+            ("x", "scale", "weight", "bias"),
+            {"t": ((hidden,), dtype), "scores": ((config.num_experts,), mx.float32)},
+            (*base, *experts[:1]),
+            (_groups(config.num_experts, 1), 1),
+        )
+        self._gate_up = self._bound(
+            "gate_up",
+            ("t", "scores", *packed),
+            {"hidden": ((k, config.intermediate_size), dtype)},
+            (*base, *experts, ("I", config.intermediate_size), ("PAIRS", pairs)),
+            (_groups(config.intermediate_size, pairs), k),
+        )
+        self._down = self._bound(
+            "down",
+            ("hidden", "scores", *packed, "x"),
+            {"after": ((hidden,), mx.float32)},
+            (*base, *experts, ("I", config.intermediate_size), ("ROWS", OUTPUT_ROWS)),
+            (_groups(hidden, OUTPUT_ROWS), 1),
+        )
+        self._unembed, self._draw = self._bound_head(base)
 
     def qkv(self, x: mx.array, layer: LayerWeights, position: int) -> tuple[mx.array, mx.array]:
         """See `Steps`."""
-        config, pairs = self._config, ROWS // 2
-        q, k, dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        cosine, sine = self._model.rotary(position)
-        query, pair = self._run(
-            "qkv",
-            {
-                "x": x,
-                "scale": layer.attn_norm,
-                "weight": layer.qkv_weight,
-                "bias": layer.qkv_bias,
-                "cosine": cosine,
-                "sine": sine,
-            },
-            {"query": ((1, q, 1, dim), self._dtype), "pair": ((2, k, 1, dim), self._dtype)},
-            (*self._hidden, ("D", dim), ("Q", q), ("K", k), ("HEADS", q + 2 * k), ("PAIRS", pairs)),
-            (_groups(config.qkv_width // 2, pairs), 1),
-        )
+        rotary = self._model.rotary(position)
+        query, pair = self._qkv([x, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, *rotary])
         return query, pair
 
     def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
         """See `Steps`."""
-        hidden = self._config.hidden_size
-        (after,) = self._run(
-            "output",
-            {"mixed": mixed, "weight": layer.out_weight, "bias": layer.out_bias, "x": x},
-            {"after": ((hidden,), mx.float32)},
-            (*self._hidden, ("WIDTH", self._config.query_width), ("ROWS", OUTPUT_ROWS)),
-            (_groups(hidden, OUTPUT_ROWS), 1),
-        )
-        return after
+        return self._output([mixed, layer.out_weight, layer.out_bias, x])[0]
 
     def router(self, x: mx.array, layer: LayerWeights) -> tuple[mx.array, mx.array]:
         """See `Steps`."""
-        config = self._config
-        t, scores = self._run(
-            "router",
-            {"x": x, "scale": layer.mlp_norm, "weight": layer.gate_weight, "bias": layer.gate_bias},
-            {"t": ((config.hidden_size,), self._dtype), "scores": ((config.num_experts,), mx.float32)},
-            (*self._hidden, *self._experts[:1]),
-            (_groups(config.num_experts, 1), 1),
-        )
+        t, scores = self._router([x, layer.mlp_norm, layer.gate_weight, layer.gate_bias])
         return t, scores
 
     def gate_up(self, t: mx.array, scores: mx.array, layer: LayerWeights) -> mx.array:
         """See `Steps`."""
-        config, pairs = self._config, ROWS // 2
-        (hidden,) = self._run(
-            "gate_up",
-            {
-                "t": t,
-                "scores": scores,
-                "words": layer.mlp1.words,
-                "scales": layer.mlp1.scales,
-                "bias": layer.mlp1.bias,
-            },
-            {"hidden": ((config.experts_per_token, config.intermediate_size), self._dtype)},
-            (*self._hidden, *self._experts, ("I", config.intermediate_size), ("PAIRS", pairs)),
-            (_groups(config.intermediate_size, pairs), config.experts_per_token),
-        )
-        return hidden
+        experts = layer.mlp1
+        return self._gate_up([t, scores, experts.words, experts.scales, experts.bias])[0]
 
     def down(self, hidden: mx.array, scores: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
         """See `Steps`."""
-        config = self._config
-        (after,) = self._run(
-            "down",
-            {
-                "hidden": hidden,
-                "scores": scores,
-                "words": layer.mlp2.words,
-                "scales": layer.mlp2.scales,
-                "bias": layer.mlp2.bias,
-                "x": x,
-            },
-            {"after": ((config.hidden_size,), mx.float32)},
-            (*self._hidden, *self._experts, ("I", config.intermediate_size), ("ROWS", OUTPUT_ROWS)),
-            (_groups(config.hidden_size, OUTPUT_ROWS), 1),
-        )
-        return after
+        experts = layer.mlp2
+        return self._down([hidden, scores, experts.words, experts.scales, experts.bias, x])[0]
 
     def head(
         self, x: mx.array, allowed: mx.array, key: mx.array, coldness: mx.array
     ) -> tuple[mx.array, mx.array, mx.array]:
         """See `Steps`. Two kernels: the second one needs what all threadgroups of the first one found."""
-        weights, vocab = self._model.weights, self._config.vocab_size
+        weights = self._model.weights
+        logits, *parts = self._unembed([x, weights.norm, weights.unembedding, allowed, key, coldness])
+        drawn, logprob = self._draw([*parts, logits])
+        return logits, drawn, logprob
+
+    def _bound_head(self, base: Template) -> tuple[Run, Run]:
+        vocab = self._model.config.vocab_size
         groups = _groups(vocab, ROWS * LOOPS)
-        logits, *parts = self._run(
+        found = dict.fromkeys(("best", "best_id", "largest", "total"), ((groups,), mx.float32))
+        unembed = self._bound(
             "unembed",
-            {
-                "x": x,
-                "scale": weights.norm,
-                "weight": weights.unembedding,
-                "allowed": allowed,
-                "key": key,
-                "coldness": coldness,
-            },
-            {
-                "logits": ((vocab,), mx.float32),
-                "best": ((groups,), mx.float32),
-                "best_id": ((groups,), mx.uint32),
-                "largest": ((groups,), mx.float32),
-                "total": ((groups,), mx.float32),
-            },
-            (*self._hidden, ("V", vocab), ("ROWS", ROWS), ("LOOPS", LOOPS)),
+            ("x", "scale", "weight", "allowed", "key", "coldness"),
+            {"logits": ((vocab,), mx.float32), **found, "best_id": ((groups,), mx.uint32)},
+            (*base, ("V", vocab), ("ROWS", ROWS), ("LOOPS", LOOPS)),
             (groups, 1),
         )
-        drawn, logprob = self._run(
+        draw = self._bound(
             "draw",
-            dict(zip(("best", "best_id", "largest", "total"), parts, strict=True)) | {"logits": logits},
+            (*found, "logits"),
             {"id": ((1,), mx.uint32), "logprob": ((1,), mx.float32)},
             (("V", vocab), ("G", groups)),
             (1, 1),
         )
-        return logits, drawn, logprob
+        return unembed, draw
 
-    def _run(
+    def _bound(
         self,
         name: str,
-        inputs: dict[str, mx.array],
+        inputs: tuple[str, ...],
         outputs: dict[str, tuple[tuple[int, ...], mx.Dtype]],
         template: Template,
         groups: tuple[int, int],
-    ) -> list[mx.array]:
-        source = kernel(name, tuple(inputs), tuple(outputs), self._config.swiglu_limit)
+    ) -> Run:
+        source = kernel(name, inputs, tuple(outputs), self._model.config.swiglu_limit)
         shapes, dtypes = zip(*outputs.values(), strict=True)
-        return self._launch(source, list(inputs.values()), Launch(template, groups, shapes, dtypes))
+        return self._launch(source, Launch(template, groups, shapes, dtypes))
 
 
 def can_fuse(config: ModelConfig) -> bool:

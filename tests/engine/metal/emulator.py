@@ -13,7 +13,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from gptoss_tui.engine.metal.kernels.source import Kernel, Launch
+from gptoss_tui.engine.metal.kernels.source import Kernel, Launch, Run
 
 COMPILER = shutil.which("clang++") or shutil.which("g++")
 
@@ -36,7 +36,11 @@ class Emulator:
         self.launched: dict[str, int] = {}
         self._directory = directory
 
-    def __call__(self, kernel: Kernel, inputs: Sequence[mx.array], launch: Launch) -> list[mx.array]:
+    def __call__(self, kernel: Kernel, launch: Launch) -> Run:
+        """The kernel, ready to run."""
+        return lambda inputs: self.run(kernel, inputs, launch)
+
+    def run(self, kernel: Kernel, inputs: Sequence[mx.array], launch: Launch) -> list[mx.array]:
         """Run the kernel. Fails where a thread waits for one that is done, or writes behind an array."""
         self.launched[kernel.name] = self.launched.get(kernel.name, 0) + 1
         library = ctypes.CDLL(str(self._built(kernel, inputs, launch)))

@@ -6,8 +6,9 @@ clang agrees with the address spaces. What it does not: that Apple's compiler ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from tests.conformance.runs import float32_model
 from tests.engine.metal.conftest import SHAPES
 
 if TYPE_CHECKING:
+    from gptoss_tui.engine.metal.kernels.source import Run
     from gptoss_tui.engine.metal.model import Transformer
     from tests.engine.metal.emulator import Emulator
 
@@ -117,9 +119,9 @@ def test_a_kernel_that_is_wrong_is_not_used(
 
     right, wrong = MUTATIONS[name]
 
-    def launch(kernel: Any, inputs: Sequence[Any], how: Any) -> list[Any]:
+    def launch(kernel: Any, how: Any) -> Run:
         assert right in kernel.source or kernel.name != name
-        return emulator(replace(kernel, source=kernel.source.replace(right, wrong)), inputs, how)
+        return emulator(replace(kernel, source=kernel.source.replace(right, wrong)), how)
 
     model = load("float32")
     step = "head" if name == "unembed" else name
@@ -132,10 +134,11 @@ def test_kernels_that_the_device_refuses_are_not_used(
     """An error of its compiler is no error of the engine; and the environment may leave some out, by their names."""
     from gptoss_tui.engine.metal.selftest import KERNELS_VARIABLE, choose_steps, describe
 
-    def launch(kernel: Any, inputs: Sequence[Any], how: Any) -> list[Any]:
-        if kernel.name == "output":
-            return emulator(kernel, inputs, how)
+    def refused(inputs: list[Any]) -> list[Any]:
         raise RuntimeError("[metal::Device] Unable to build metal library from source")
+
+    def launch(kernel: Any, how: Any) -> Run:
+        return emulator(kernel, how) if kernel.name == "output" else refused
 
     model = load("float32")
     monkeypatch.setenv(KERNELS_VARIABLE, "output,head")
@@ -166,9 +169,7 @@ def test_a_missing_barrier_is_found(load: Callable[[Dtype], Transformer], emulat
     barrier = "threadgroup_barrier(mem_flags::mem_threadgroup);"
 
     def launch_with(other: str) -> Any:
-        return lambda kernel, inputs, how: emulator(
-            replace(kernel, header=kernel.header.replace(barrier, other)), inputs, how
-        )
+        return lambda kernel, how: emulator(replace(kernel, header=kernel.header.replace(barrier, other)), how)
 
     model = load("float32")
     assert not is_right("router", Fused(model, launch_with("")), Twins(model), model)
@@ -188,12 +189,15 @@ def test_address_spaces_are_right(dtype: Dtype, load: Callable[[Dtype], Transfor
 
     found: dict[str, list[str]] = {}
 
-    def launch(kernel: Any, inputs: Sequence[Any], how: Any) -> list[Any]:
+    def check(kernel: Any, how: Any, inputs: list[Any]) -> list[Any]:
         found[kernel.name] = complaints(kernel, inputs, how)
         wrong = replace(kernel, source=kernel.source.replace("uint lane =", "device uint* lane = &"))
         if wrong.source != kernel.source:
             assert complaints(wrong, inputs, how)
         return [mx.zeros(shape, dtype=kind) for shape, kind in zip(how.shapes, how.dtypes, strict=True)]
+
+    def launch(kernel: Any, how: Any) -> Run:
+        return partial(check, kernel, how)
 
     model = load(dtype)
     for name in NAMES:

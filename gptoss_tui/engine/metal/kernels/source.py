@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 
@@ -41,7 +42,11 @@ class Launch:
     dtypes: Sequence[mx.Dtype]
 
 
-Launcher = Callable[[Kernel, Sequence[mx.array], Launch], list[mx.array]]
+Run = Callable[[list[mx.array]], list[mx.array]]
+"""Takes the inputs of a kernel and gives its outputs."""
+
+Launcher = Callable[[Kernel, Launch], Run]
+"""Makes a kernel ready to run in one way, once for all its steps."""
 
 
 @cache
@@ -49,34 +54,37 @@ def kernel(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], swiglu_
     """The kernel in the file of that name."""
     constants = {"RMS_NORM_EPS": RMS_NORM_EPS, "SWIGLU_ALPHA": SWIGLU_ALPHA, "SWIGLU_LIMIT": float(swiglu_limit)}
     defined = "".join(f"#define {constant} {value!r}f\n" for constant, value in constants.items())
-    return Kernel(name, inputs, outputs, defined + _read("common") + _read("sampling"), _read(name))
+    shared = ("common", "sampling") if name in ("unembed", "draw") else ("common",)
+    return Kernel(name, inputs, outputs, defined + "".join(map(_read, shared)), _read(name))
 
 
-def launch_metal(kernel: Kernel, inputs: Sequence[mx.array], launch: Launch) -> list[mx.array]:
+def launch_metal(kernel: Kernel, launch: Launch) -> Run:
     """Let the GPU run it. What the compiler says of its source is raised when the result is computed."""
     across, down = launch.groups
-    made: list[mx.array] = _compiled(kernel)(
-        inputs=list(inputs),
-        template=list(launch.template),
-        grid=(across * THREADS, down, 1),
-        threadgroup=(THREADS, 1, 1),
-        output_shapes=list(launch.shapes),
-        output_dtypes=list(launch.dtypes),
+    return partial(
+        _started,
+        mx.fast.metal_kernel(
+            name=f"gptoss_{kernel.name}",
+            input_names=list(kernel.inputs),
+            output_names=list(kernel.outputs),
+            source=kernel.source,
+            header=kernel.header,
+        ),
+        {
+            "template": list(launch.template),
+            "grid": (across * THREADS, down, 1),
+            "threadgroup": (THREADS, 1, 1),
+            "output_shapes": list(launch.shapes),
+            "output_dtypes": list(launch.dtypes),
+        },
     )
-    return made
 
 
-@cache
-def _compiled(kernel: Kernel) -> Callable[..., list[mx.array]]:
-    made: Callable[..., list[mx.array]] = mx.fast.metal_kernel(
-        name=f"gptoss_{kernel.name}",
-        input_names=list(kernel.inputs),
-        output_names=list(kernel.outputs),
-        source=kernel.source,
-        header=kernel.header,
-    )
-    return made
+def _started(made: Callable[..., list[mx.array]], how: dict[str, Any], inputs: list[mx.array]) -> list[mx.array]:
+    return made(inputs=inputs, **how)
 
 
 def _read(name: str) -> str:
-    return Path(__file__).with_name(f"{name}.metal").read_text(encoding="utf-8")
+    """A file without its comments: MLX puts the source together, and hashes it, at every launch."""
+    lines = Path(__file__).with_name(f"{name}.metal").read_text(encoding="utf-8").splitlines()
+    return "".join(f"{line.strip()}\n" for line in lines if line.strip() and not line.lstrip().startswith("//"))

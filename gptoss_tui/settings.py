@@ -41,6 +41,7 @@ _NOT_ZERO = ("context", "max_tokens", "threads")
 _NOT_NEGATIVE = (
     *(f"reasoning_tokens_{effort}" for effort in EFFORTS),
     "repeated_tokens",
+    "parked_gb",
 )
 _TABLES = {"keys"}
 """Settings that only the file has: a table each."""
@@ -56,7 +57,8 @@ NANO_CONTEXT = 8192
 class Settings:
     """All settings. None means that the model's or the machine's own default applies.
 
-    `temperature` None is the model's default (1.0 for gpt-oss). `context`, `max_tokens` and `threads` count from 1.
+    `temperature` None is the model's default (1.0 for gpt-oss). `parked_gb` is memory for conversations that wait,
+    None as much as the context takes and memory allows. `context`, `max_tokens` and `threads` count from 1.
     `reasoning_tokens_*` bound the thinking before a call or an answer, one for each effort; 0 does not.
     `compact_at` is in percent of the context, see `compacts_at`.
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
@@ -72,6 +74,7 @@ class Settings:
     dense: Dense = "int8"
     drafts: bool = False
     context: int | None = None
+    parked_gb: float | None = None
     threads: int | None = None
     temperature: float | None = None
     top_p: float = 1.0
@@ -183,6 +186,7 @@ class Settings:
             drafts=self.drafts,
             context=NANO_CONTEXT if self.context is None and self.model == NANO else self.context,
             threads=self.threads,
+            parked_bytes=None if self.parked_gb is None else int(self.parked_gb * 1e9),
             name=self.model if named else "",
         )
 
@@ -312,7 +316,7 @@ def _check_range(name: str, value: Any, where: str) -> None:
         raise UsageError(f"{where} must be between 0 and 95, got {value}")
     if name in _NOT_ZERO and value < 1:
         raise UsageError(f"{where} must be at least 1, got {value}")
-    if name in _NOT_NEGATIVE and value < 0:
+    if name in _NOT_NEGATIVE and not 0 <= value < float("inf"):
         raise UsageError(f"{where} must be 0 or more, got {value}")
     if name == "repeated_calls" and value < 2:
         raise UsageError(f"{where} must be at least 2, got {value}")

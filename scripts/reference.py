@@ -22,6 +22,8 @@ SHARED = ("screen", "chat", "model", "sampling")
 """Groups of flags that several commands have; described once."""
 
 MEANINGS = {
+    "parked_gb": "memory for [conversations that wait](models.md#several-conversations), in GB; 0 keeps none (default: "
+    "as much as the context takes, if half of what is left has it)",
     "browser_backend": "who is asked for pages, see [tools](tools.md#browser)",
     "browser_proxy": "the address of a proxy for all that the browser asks for; the environment's are not used",
     "searxng_url": "the address of your SearXNG",

@@ -152,6 +152,17 @@ def test_engine_spec_of_a_directory(tmp_path: Path) -> None:
     assert (spec.checkpoint, spec.dtype, spec.context, spec.threads, spec.name) == (tmp_path, "float32", 9, 2, "")
 
 
+@pytest.mark.parametrize(("given", "nbytes"), [(None, None), (0, 0), (1.5, 1_500_000_000)])
+def test_memory_for_conversations_that_wait(given: float | None, nbytes: int | None, tmp_path: Path) -> None:
+    assert load_settings({"model": str(tmp_path), "parked_gb": given}, {}).engine_spec().parked_bytes == nbytes
+
+
+@pytest.mark.parametrize("given", ["-1", "nan", "inf"])
+def test_memory_that_cannot_be(given: str) -> None:
+    with pytest.raises(UsageError, match="0 or more"):
+        load_settings(environ={"GPTOSS_TUI_PARKED_GB": given})
+
+
 def test_engine_spec_of_the_built_in_model_has_its_name() -> None:
     assert load_settings(environ={}).engine_spec().name == "nano"
 

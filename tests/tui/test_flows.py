@@ -6,7 +6,7 @@ import pytest
 from textual.events import AppBlur, AppFocus
 
 from gptoss_tui.agent import events as ev
-from gptoss_tui.errors import CheckpointError, EngineError
+from gptoss_tui.errors import CheckpointError, EngineDiedError, EngineError
 from gptoss_tui.tui.controllers.frames import FrameClock
 from tests.tui.conftest import until
 from tests.tui.screen import composer, conversation, screen, status, transcript
@@ -119,6 +119,24 @@ async def test_engine_that_died_is_loaded_again_with_the_next_message() -> None:
         await pilot.press(*"on", "enter")
         await until(pilot, lambda: agent.prompts == ["go", "on"])
         assert engine.loads == 2
+
+
+async def test_a_conversation_waits_for_its_own_model() -> None:
+    """A server that is started again, say: the built-in model would know nothing of what was said."""
+    engine = ScriptedEngine()
+    app, agent = make_app([ev.TurnFinished(reason="failed", error="The server is gone")], engine=engine)
+    app._backend.use_model("http://gpu.example:8000/v1")
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        engine.failure = EngineDiedError("gpu.example cannot be reached", hint="start the server")
+        await pilot.press(*"one", "enter")
+        await until(pilot, lambda: "is not loaded any more" in conversation(app))
+        await pilot.press(*"two", "enter")
+        await until(pilot, lambda: "Send a message to try again" in conversation(app))
+        assert "is loaded instead" not in conversation(app)
+        engine.failure = None
+        await pilot.press("enter")
+        await until(pilot, lambda: agent.prompts == ["one", "two"])
 
 
 async def test_a_prompt_that_began_no_turn_comes_back_to_the_draft() -> None:

@@ -138,21 +138,24 @@ class ConversationController:
         self._spawn(self._load_now(), "engine")
 
     async def _load_now(self) -> None:
-        """Bring the model up that was asked for, or the built-in one: nobody is left without any."""
+        """Bring the model up that was asked for, or the built-in one: nobody is left without any. What was begun with
+        another model is not given to that one, which would know nothing of it.
+        """
         wanted = self._loader.model
-        if await self._bring_up() is None and wanted != NANO:
+        begun = self.agent is not None and bool(self.agent.turns())
+        if await self._bring_up(again=begun) is None and wanted != NANO and not begun:
             await self._loader.use_model(NANO)
             if await self._bring_up() is not None:
                 hint = f"/model {wanted} tries again, /model lists all."
                 self._view.say("info", f"{NANO}, which is built in, is loaded instead.", hint)
 
-    async def _bring_up(self) -> EngineInfo | None:
+    async def _bring_up(self, *, again: bool = False) -> EngineInfo | None:
         self._view.loading_began()
         outcome = await self._loader.load()
         if isinstance(outcome, LoadFailure):
             await self._view.loading_ended(None)
-            again = "Send a message to try again." if self._loader.model == NANO else ""
-            self._view.say("error", outcome.message, f"{outcome.hint}\n{again}".strip())
+            retry = "Send a message to try again." if again or self._loader.model == NANO else ""
+            self._view.say("error", outcome.message, f"{outcome.hint}\n{retry}".strip())
             self._view.return_to_draft(self.turns.take_all())
             return None
         await self._view.loading_ended(outcome)

@@ -117,7 +117,7 @@ class _Arrivals:
             if ended is None:
                 raise EngineDiedError(
                     f"{host} ended its answer in the middle",
-                    hint="the conversation is kept; ask again, or look at the server",
+                    hint="what was said is kept; ask again, or look at the server",
                 )
             self._queue.put_nowait(Reading(self._exchange.finish(ended == "stop"), ended))
         except Exception as error:

@@ -50,7 +50,7 @@ _CONTEXT_WORDS = (
     *("context_length", "context length", "context size", "context window", "exceed_context"),
     *("maximum context", "maximum model length", "maximum allowed length", "prompt is too long"),
 )
-_KEPT = "the conversation is kept"
+_KEPT = "what was said is kept"
 
 
 class Refused(EngineError):
@@ -211,8 +211,7 @@ class Link:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return Unreachable(f"{host} cannot be reached: it does not answer", hint=hint)
         return EngineDiedError(
-            f"{host} ended the connection in the middle ({type(error).__name__})",
-            hint=f"{_KEPT}; ask again when the server is back",
+            f"{host} ended the connection in the middle", hint=f"{_KEPT}; ask again when the server is back"
         )
 
     def _refusal(self, path: str, reply: aiohttp.ClientResponse, body: bytes) -> EngineError:

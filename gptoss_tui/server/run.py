@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -41,9 +42,15 @@ def listen(address: Address) -> socket.socket:
         return socket.create_server(found[0][4][:2], family=found[0][0], backlog=_BACKLOG)
     except OSError as error:
         raise UsageError(
-            f"The server cannot listen on {address.host} port {address.port}: {error.strerror or error}",
+            f"The server cannot listen on {address.host} port {address.port}: {_reason(error)}",
             hint="choose another one with `--port`",
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Without what `create_server` adds to it. Names that are not found have numbers of their own, below 0."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 @contextlib.asynccontextmanager

@@ -45,6 +45,19 @@ async def test_an_answer_that_cannot_be_stored_is_an_answer(tmp_path: Path, capl
     assert "cannot be stored" in caplog.text
 
 
+async def test_one_made_in_the_background_that_cannot_be_stored_can_be_read(tmp_path: Path) -> None:
+    """As long as its events are kept: nobody was there to get it."""
+    folder = tmp_path / "a file"
+    folder.write_text("no folder", encoding="utf-8")
+    async with running(ScriptedEngine(final("hello")), store=folder) as server:
+        made = await made_in_background(server)
+        found = await server.client.responses.retrieve(made)
+        assert (found.status, found.store, found.output_text) == ("completed", False, "hello")
+        await server.client.responses.delete(made)
+        with pytest.raises(openai.NotFoundError):
+            await server.client.responses.retrieve(made)
+
+
 async def test_what_is_deleted_cannot_be_streamed(tmp_path: Path) -> None:
     async with running(ScriptedEngine(final("secret")), store=tmp_path) as server:
         made = await made_in_background(server)

@@ -35,9 +35,9 @@ async def delete_response(request: web.Request) -> web.StreamResponse:
     owner = record_of(request).access.key
     if service.runs.find(response_id, owner) is not None:
         raise invalid("The response is being made; cancel it first.", "response_id")
-    if not await asyncio.to_thread(service.storage("response_id").delete, response_id, owner):
+    stored = await asyncio.to_thread(service.storage("response_id").delete, response_id, owner)
+    if not (service.runs.forget_log(response_id, owner) or stored):
         raise _unknown(response_id)
-    service.runs.forget_log(response_id)
     return json_answer({"id": response_id, "object": "response", "deleted": True})
 
 
@@ -106,9 +106,12 @@ async def _find(service: Service, response_id: str, owner: str) -> Mapping[str, 
     stored = None
     if service.store is not None:
         stored = await asyncio.to_thread(service.store.load, response_id, owner)
-    if stored is None:
+    if stored is not None:
+        return stored.response
+    kept = service.runs.record(response_id, owner)
+    if kept is None:
         raise _unknown(response_id)
-    return stored.response
+    return kept.as_json()
 
 
 def _unknown(response_id: str) -> ApiError:

@@ -150,12 +150,21 @@ class EventLog:
         self._changed = asyncio.Event()
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A response that is or was made in the background."""
+
+    owner: str
+    record: ResponseRecord
+    log: EventLog
+
+
 class Runs:
-    """The responses that are being made, by id, and the events of those in the background."""
+    """The responses that are being made, by id, and the newest of those in the background with their events."""
 
     def __init__(self) -> None:
         self._running: dict[str, Run] = {}
-        self._logs: OrderedDict[str, tuple[str, EventLog]] = OrderedDict()
+        self._logs: OrderedDict[str, _Kept] = OrderedDict()
 
     def add(self, run: Run) -> None:
         """A response begins."""
@@ -173,23 +182,35 @@ class Runs:
     def open_log(self, run: Run) -> EventLog:
         """Keep the events of a response."""
         log = EventLog()
-        self._logs[run.record.id] = (run.owner, log)
+        self._logs[run.record.id] = _Kept(run.owner, run.record, log)
         self._drop_logs()
         return log
 
-    def forget_log(self, response_id: str) -> None:
-        """Nobody may read these events any more."""
-        self._logs.pop(response_id, None)
+    def forget_log(self, response_id: str, owner: str) -> bool:
+        """Nobody may read these events any more. Whether there were any, of that owner."""
+        found = self._kept(response_id, owner) is not None
+        if found:
+            del self._logs[response_id]
+        return found
 
     def _drop_logs(self) -> None:
         """Forget the oldest of those that are over."""
-        size = sum(log.size for _, log in self._logs.values())
+        size = sum(kept.log.size for kept in self._logs.values())
         for old in [old for old in self._logs if old not in self._running]:
             if len(self._logs) <= KEPT_LOGS and size <= KEPT_BYTES:
                 break
-            size -= self._logs.pop(old)[1].size
+            size -= self._logs.pop(old).log.size
 
     def log(self, response_id: str, owner: str) -> EventLog | None:
         """The events of a response of that owner."""
-        whose, log = self._logs.get(response_id, ("", None))
-        return log if whose == owner else None
+        kept = self._kept(response_id, owner)
+        return kept.log if kept is not None else None
+
+    def record(self, response_id: str, owner: str) -> ResponseRecord | None:
+        """A response of that owner whose events are kept: all that there is of it when it could not be stored."""
+        kept = self._kept(response_id, owner)
+        return kept.record if kept is not None else None
+
+    def _kept(self, response_id: str, owner: str) -> _Kept | None:
+        kept = self._logs.get(response_id)
+        return kept if kept is not None and kept.owner == owner else None

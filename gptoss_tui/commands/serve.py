@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "GPTOSS_TUI_API_KEY"
 _DESCRIPTION = f"""\
-Serve the model over HTTP: OpenAI's Responses, chat completions and completions. Requests run one at a time and wait in
-a fair queue. Beyond this machine (`--host`) an API key is needed: {KEY_VARIABLE}, or `--api-key-file`."""
+Serve the model over HTTP: OpenAI's Responses, chat completions and completions. Requests take turns, in slices of a
+second. Beyond this machine (`--host`) an API key is needed: {KEY_VARIABLE}, or `--api-key-file`."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

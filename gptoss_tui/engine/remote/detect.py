@@ -228,7 +228,7 @@ async def _sample(link: Link, form: TextForm, dialect: Dialect) -> list[int]:
         async for event in events:
             link.raise_error_in(event)
             sampled += [token.id for token in read_event(exchange, event).tokens]
-            if len(sampled) >= _TRIAL_TOKENS:
+            if len(sampled) > _TRIAL_TOKENS:
                 break
     return sampled + [token.id for token in exchange.finish(stopped=False)]
 

@@ -63,7 +63,8 @@ class Settings:
     `compact_at` is in percent of the context, see `compacts_at`.
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
     `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`
-    and `edit_file` None offer them to every model but nano, which was trained without.
+    and `edit_file` None offer them to every model but nano, which was trained without; `agents_md` None lets every
+    model but nano read AGENTS.md.
     `grounded_patches` None means with nano alone.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
@@ -90,6 +91,7 @@ class Settings:
     repeated_calls: int = 3
     mode: Mode | None = None
     developer_message: str | None = None
+    agents_md: bool | None = None
     apply_patch: bool = True
     browser: bool = False
     python: bool = False
@@ -139,6 +141,11 @@ class Settings:
             "medium": self.reasoning_tokens_medium,
             "high": self.reasoning_tokens_high,
         }
+
+    @property
+    def reads_agents_md(self) -> bool:
+        """Whether the model is told what AGENTS.md says; nano is too small to follow it."""
+        return not self.is_nano if self.agents_md is None else self.agents_md
 
     @property
     def offers_shell(self) -> bool:

@@ -65,7 +65,8 @@ class Agent:
     `effort` may be set at any time and counts from the model's next step on. `current_date` (YYYY-MM-DD) stays as it
     is for the whole conversation. `context_limit` None means the engine's own. Without `session_store` nothing is
     saved, without `undo_store` no edit is taken back. From `compact_at` percent of the context on, the conversation is
-    compacted (0: only when asked for). `constraints` say what may be sampled at all.
+    compacted (0: only when asked for). `constraints` say what may be sampled at all. A callable
+    `developer_message` is asked anew for each conversation.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Agent:
         workspace: Path,
         effort: Effort = "medium",
         sampling: SamplingParams | None = None,
-        developer_message: str | None = None,
+        developer_message: str | Callable[[], str | None] | None = None,
         current_date: str | None = None,
         approvals: Approvals | None = None,
         session_store: SessionStore | None = None,
@@ -95,7 +96,7 @@ class Agent:
         self._registry = registry
         self._workspace = workspace
         self._sampling = sampling or SamplingParams()
-        self._developer_message = developer_message
+        self._ask_developer = developer_message
         self._current_date = self._today = current_date
         self._store = session_store
         self._context_limit = context_limit
@@ -464,11 +465,12 @@ class Agent:
             current_date=self._current_date,
             functions=self._registry.declarations,
             builtin_tools=self._registry.namespaces,
-            developer_message=self._developer_message,
+            developer_message=self._told,
             response_format=self._constraints.format,
         )
 
     def _new_history(self) -> History:
+        self._told = self._ask_developer() if callable(self._ask_developer) else self._ask_developer
         return History(Conversation(self._tokenizer, self._preamble()), self._recorder.write)
 
     def _replace_history(self, history: History) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gptoss_tui import patch
 from gptoss_tui.agent.agent import Agent
+from gptoss_tui.agent.agents_md import Guide, find_guides, told
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.constraints import Constraints
@@ -18,7 +19,7 @@ from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.agent.structured import AnswerSchema
 from gptoss_tui.engine.types import Engine, SamplingParams
 from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
-from gptoss_tui.settings import Settings
+from gptoss_tui.settings import Settings, config_path
 from gptoss_tui.tools.base import BuiltinTools, Workspace
 from gptoss_tui.tools.browser.choose import choose_backend
 from gptoss_tui.tools.browser.tool import Browser
@@ -62,7 +63,7 @@ def build_agent(
         workspace=workspace.root,
         effort=settings.reasoning_effort,
         sampling=replace(sampling, max_tokens=None),
-        developer_message=settings.developer_message,
+        developer_message=lambda: developer_message(settings, workspace.root),
         current_date=date.today().isoformat(),
         approvals=build_approvals(workspace, mode or settings.mode, allow_all=allow_all),
         session_store=session_store or SessionStore(),
@@ -75,6 +76,16 @@ def build_agent(
             settings.constrain_headers, answer, settings.strict_arguments, settings.grounds_patches
         ),
     )
+
+
+def developer_message(settings: Settings, workspace: Path) -> str | None:
+    """What the model is told beside our own instructions, as it is now: the person's message, and AGENTS.md."""
+    return told(guides(settings, workspace), settings.developer_message)
+
+
+def guides(settings: Settings, workspace: Path) -> tuple[Guide, ...]:
+    """The AGENTS.md files that the model is told about."""
+    return find_guides(workspace, config_path().parent) if settings.reads_agents_md else ()
 
 
 def default_sampling(settings: Settings) -> SamplingParams:

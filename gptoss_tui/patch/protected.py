@@ -75,6 +75,7 @@ _NAMES: Final[dict[str, str]] = {
     ".dir-locals*.el": _EDITOR,
     ".gptoss-tui.toml": _OWN,
     ".mcp.json": "tool servers",
+    "agents.md": "every assistant here",
     ".claude": _AGENTS,
     ".codex": _AGENTS,
     ".cursor": _AGENTS,

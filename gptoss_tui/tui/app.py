@@ -266,6 +266,12 @@ class LocalBackend:
 
         return await sandbox_in_use(self._settings)
 
+    def guides(self) -> tuple[str, ...]:
+        """The AGENTS.md files that the model is told about, by their names."""
+        from gptoss_tui.agent.factory import guides
+
+        return tuple(guide.label for guide in guides(self._settings, self._settings.workspace.resolve()))
+
     def connect(self) -> Engine:
         """The engine: a worker, or a server's. Raises ModelNotFoundError, UsageError.
 

@@ -266,6 +266,9 @@ class ScriptedBackend:
     async def sandbox(self) -> str:
         return ""
 
+    def guides(self) -> tuple[str, ...]:
+        return ()
+
     def connect(self) -> ScriptedEngine:
         return self.engine
 

@@ -56,6 +56,9 @@ class Backend:
         self.model = name
         self.used.append(name)
 
+    def guides(self) -> tuple[str, ...]:
+        return ()
+
     async def sandbox(self) -> str:
         return ""
 

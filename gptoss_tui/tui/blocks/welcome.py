@@ -30,6 +30,7 @@ class WelcomeBlock(Block):
     def __init__(self, workspace: str, keys: Sequence[tuple[str, str]]) -> None:
         self.workspace = workspace
         self.keys = keys
+        self.guides: Sequence[str] = ()
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
         inner = min(width - 4, 66)
@@ -44,6 +45,7 @@ class WelcomeBlock(Block):
             *(self._key(key, what, palette) for key, what in self.keys),
             lines.text("", palette.text),
             *lines.wrap(lines.text(f"Workspace {self.workspace}", palette.faint), inner),
+            *(lines.wrap(lines.text(f"Follows {', '.join(self.guides)}", palette.faint), inner) if self.guides else ()),
         ]
         margin = max(2, (width - inner) // 2) if width > 100 else 4
         return lines.shift(lines.rows(rows, width - margin), margin, width)

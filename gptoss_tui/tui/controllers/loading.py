@@ -33,6 +33,10 @@ class Backend(Protocol):
         """What holds the tools that run something; empty when there are none of them."""
         ...
 
+    def guides(self) -> tuple[str, ...]:
+        """The AGENTS.md files that the model is told about. For a thread."""
+        ...
+
     def connect(self) -> Engine:
         """Find the model and make the engine's client; loads nothing. Raises GptOssError."""
         ...
@@ -90,6 +94,10 @@ class ModelLoader:
     async def sandbox(self) -> str:
         """What holds the tools that run something; empty when there are none of them."""
         return await self._backend.sandbox()
+
+    async def guides(self) -> tuple[str, ...]:
+        """The AGENTS.md files that the model is told about."""
+        return await asyncio.to_thread(self._backend.guides)
 
     async def check(self) -> bool:
         """After a failed turn: whether the model is still loaded. When it is not, the next message loads it again."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.first_run import FirstRunBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
 from gptoss_tui.tui.late import late
@@ -40,14 +41,22 @@ class WelcomeController:
         self._state_file = state_file
         self._hardware = hardware
         self._first: FirstRunBlock | None = None
+        self._block: WelcomeBlock | None = None
 
     def show(self) -> None:
         """Show the empty state."""
         if self._hardware is None or self._state_file.remembered.welcomed:
-            self._talk.welcome(WelcomeBlock(self._workspace, KEYS))
+            self._block = WelcomeBlock(self._workspace, KEYS)
         else:
-            self._first = FirstRunBlock(self._workspace)
-            self._talk.welcome(self._first)
+            self._block = self._first = FirstRunBlock(self._workspace)
+        self._talk.welcome(self._block)
+
+    async def say_guides(self, guides: Awaitable[Sequence[str]]) -> None:
+        """Show which files of the project and the person the model is told about."""
+        found, block = [to_terminal_line(name) for name in await guides], self._block
+        if block is not None and list(block.guides) != found:
+            block.guides = found
+            self._talk.redraw(block)
 
     async def look(self, model: str) -> None:
         """On the first run: find out what this machine is and can run, and show it. `model` is in use."""

@@ -267,6 +267,7 @@ class ChatScreen(Screen[None]):
     async def _look_around(self) -> None:
         """What is to be said of a machine that has a model now."""
         await self._welcome.look(self._loader.model)
+        await self._welcome.say_guides(self._loader.guides())
         self._status.set_sandbox(await self._loader.sandbox())
 
     def _heard(self, event: ev.Event) -> None:
@@ -449,6 +450,7 @@ class ChatScreen(Screen[None]):
         self._talk.clear()
         self._room.record.clear()
         self._welcome.show()
+        self._spawn(self._welcome.say_guides(self._loader.guides()), "guides")
         self._status.new_conversation()
 
     def action_scroll_page(self, direction: int) -> None:

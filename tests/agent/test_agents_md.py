@@ -1,0 +1,105 @@
+"""AGENTS.md: which files are found, what the model is told, and when."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui.agent.agents_md import MAX_BYTES, Guide, find_guides, told
+from gptoss_tui.agent.factory import build_agent
+from gptoss_tui.agent.session import SessionStore
+from gptoss_tui.harmony.tokenizer import load_tokenizer
+from gptoss_tui.patch.protected import protected_by
+from gptoss_tui.settings import CONFIG_VARIABLE, Settings
+from tests.agent.helpers import ANSWER, make_engine, run_turn
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A folder two levels below the root of a repository."""
+    inner = tmp_path / "repository" / "packages" / "api"
+    inner.mkdir(parents=True)
+    (tmp_path / "repository" / ".git").mkdir()
+    return inner
+
+
+def labels(guides: tuple[Guide, ...]) -> list[str]:
+    return [guide.label for guide in guides]
+
+
+def test_the_nearest_file_comes_last(workspace: Path, tmp_path: Path) -> None:
+    root = workspace.parents[1]
+    (root / "AGENTS.md").write_text("Use tabs.\n")
+    (workspace / "AGENTS.md").write_text("Use spaces.\n")
+    (tmp_path / "AGENTS.md").write_text("Above the repository.\n")
+    own = tmp_path / "config"
+    own.mkdir()
+    (own / "AGENTS.md").write_text("Be brief.\n")
+    guides = find_guides(workspace, own)
+    assert labels(guides) == ["your own AGENTS.md", "AGENTS.md", "packages/api/AGENTS.md"]
+    said = told(guides, "Speak like a pirate.") or ""
+    order = ["pirate", "Be brief.", "Use tabs.", "Use spaces."]
+    assert [said.index(text) for text in order] == sorted(said.index(text) for text in order)
+    assert "Above the repository" not in said
+
+
+def test_without_a_repository_only_the_workspace_counts(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "a" / "AGENTS.md").write_text("not mine")
+    assert find_guides(inner, tmp_path / "nowhere") == ()
+    assert told(()) is None
+    assert told((), "mine") == "mine"
+
+
+def test_a_link_that_leads_out_a_folder_and_bytes_are_no_guides(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("password")
+    os.symlink(tmp_path / "secret", workspace / "AGENTS.md")
+    (workspace.parents[0] / "AGENTS.md").mkdir()
+    (workspace.parents[1] / "AGENTS.md").write_bytes(b"\0\1\2")
+    assert find_guides(workspace) == ()
+    (workspace / "AGENTS.md").unlink()
+    (workspace / "CLAUDE.md").write_text("one file, two names")
+    os.symlink("CLAUDE.md", workspace / "AGENTS.md")
+    assert labels(find_guides(workspace)) == ["packages/api/AGENTS.md"]
+
+
+def test_long_files_are_cut_where_a_character_ends() -> None:
+    said = told((Guide("AGENTS.md", "é" * MAX_BYTES), Guide("more", "never")))
+    assert said is not None
+    assert said.count("é") == MAX_BYTES // 2
+    assert "left out" in said
+    assert "never" not in said
+
+
+async def test_a_conversation_reads_the_file_as_it_is_then(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "config.toml"))
+    (tmp_path / "config.toml").touch()
+    guide = workspace / "AGENTS.md"
+    guide.write_text("Answer in French.")
+    engine = make_engine(ANSWER, ANSWER, ANSWER)
+    settings = Settings(workspace=workspace, agents_md=True)
+    agent = build_agent(settings, engine, load_tokenizer(), session_store=SessionStore(tmp_path / "s"))
+    await run_turn(agent)
+    guide.write_text("Answer in German.")
+    await run_turn(agent)
+    agent.new_conversation()
+    await run_turn(agent)
+    prompts = [load_tokenizer().decode(request.prompt) for request in engine.requests]
+    assert ["French" in prompt for prompt in prompts] == [True, True, False]
+    assert "packages/api/AGENTS.md:\nAnswer in German." in prompts[2]
+
+
+def test_nano_does_not_read_it_unless_told_to() -> None:
+    assert not Settings().reads_agents_md
+    assert Settings(agents_md=True).reads_agents_md
+    assert Settings(model="gpt-oss-20b").reads_agents_md
+    assert not Settings(model="gpt-oss-20b", agents_md=False).reads_agents_md
+
+
+def test_changing_it_is_asked_about_each_time() -> None:
+    assert protected_by("docs/AGENTS.md") == "every assistant here"

@@ -207,6 +207,8 @@ class KVCache(ABC, Generic[A, M]):
         lot, target = self.parking, source.parked
         if target is not None and source.continues:
             lot.entries.remove(target)
+        if target is None and source.kept is None and source.reach:
+            self.mark(source.reach)  # its beginning is copied from there
         mine = self._detached() if self._is_worth_parking(shared) else None
         if mine is not None and not lot.add(mine, spared=target):
             if target is None and source.kept is None:

@@ -81,6 +81,8 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
                 if ahead is not None:
                     ahead.begin()
             yield token
+            if cancelled():
+                return  # the last token is not run: who goes on behind it needs its logits anyway
             # Asked on, so there is a next step.
             assert ahead is not None
             with self._computing():

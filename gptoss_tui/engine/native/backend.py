@@ -71,15 +71,17 @@ class NativeBackend(SequenceBackend[KVCache, int]):
         self, after: int, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
         model, generator = self.model, random.Random()
+        token: Token | None = None
         for count in range(limit):
             if cancelled():
-                return
+                return  # the last token is not run: who goes on behind it needs its logits anyway
+            if token is not None:
+                model.run(self._cache, [token.id])
+                after = 1
             set_seed(generator, params, count)
             logits = model.logits(after - 1)
             token = model.sampler.sample(model.handle, logits, params, generator, walk.state if walk else None)
             yield token
-            model.run(self._cache, [token.id])
-            after = 1
 
     def _scored(self, tokens: int, following: Sequence[int], top: int) -> list[ScoredPosition]:
         positions = []

@@ -66,16 +66,16 @@ class TorchBackend(SequenceBackend[KVCache, Tensor]):
         self, after: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
         generator = new_generator(params.seed, after.device)
-        state: Tensor | None = after[-1:]
+        token: Token | None = None
         for count in range(limit):
-            if state is None or cancelled():
-                return
+            if cancelled():
+                return  # the last token is not run: who goes on behind it needs its logits anyway
             set_seed(generator, params, count)
             with torch.inference_mode():
+                state = after[-1:] if token is None else self._run([token.id], never)
+                assert state is not None
                 token = sample(self.model.logits(state)[0], params, generator, walk.state if walk else None)
             yield token
-            with torch.inference_mode():
-                state = self._run([token.id], never)
 
     def _scored(self, after: Tensor, following: Sequence[int], top: int) -> list[ScoredPosition]:
         return score_states(after, self.model.logits, following, top, SCORE_ROWS)

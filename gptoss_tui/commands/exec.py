@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gptoss_tui.commands.flags import add_chat_flags, add_session_flags, session_from, settings_from
-from gptoss_tui.commands.stdin import read_stdin
+from gptoss_tui.commands.stdin import piped_text, read_stdin
 from gptoss_tui.errors import GptOssError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("prompt", metavar="PROMPT", help="the message; - reads it from stdin")
+    parser.add_argument(
+        "prompt", nargs="?", metavar="PROMPT", help="the message; what is piped in goes below it, or is it (also: -)"
+    )
     parser.add_argument("--json", action="store_true", help="print one event a line as JSON instead of the answer")
     parser.add_argument(
         "--approve",
@@ -96,10 +98,14 @@ def run(args: argparse.Namespace) -> int:
         return INTERRUPTED
 
 
-def _prompt(given: str) -> str:
-    prompt = read_stdin() if given == "-" else given
+def _prompt(given: str | None) -> str:
+    if given is not None and given != "-":
+        piped = piped_text()
+        prompt = f"{given}\n\n{piped}" if given.strip() and piped.strip() else given
+    else:
+        prompt = "" if sys.stdin.isatty() else read_stdin()
     if not prompt.strip():
-        raise UsageError("There is no prompt", hint="give PROMPT, or - and text on stdin")
+        raise UsageError("There is no prompt", hint="give PROMPT, or text on stdin")
     return prompt
 
 

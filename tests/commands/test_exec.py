@@ -27,6 +27,7 @@ from gptoss_tui.agent.events import (
 )
 from gptoss_tui.agent.session import DIRECTORY_VARIABLE, load_session
 from gptoss_tui.commands import loading
+from gptoss_tui.commands import stdin as stdin_text
 from gptoss_tui.commands.exec_output import TextOutput
 from gptoss_tui.errors import MemoryPlanError
 from gptoss_tui.tools.base import Citation
@@ -130,6 +131,28 @@ def test_the_prompt_can_come_from_stdin(run_exec: Exec, monkeypatch: pytest.Monk
     code, out, _ = run_exec((ANSWER,), "--json", "-")
     assert code == 0
     assert json.loads(out.splitlines()[0])["text"] == "line one\nline two\n"
+
+
+def test_what_is_piped_in_goes_below_the_prompt(run_exec: Exec, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, text in ((("why?",), "why?\n\nit broke\n"), ((), "it broke\n")):
+        reading, writing = os.pipe()
+        os.write(writing, b"it broke\n")
+        os.close(writing)
+        with open(reading, encoding="utf-8") as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            code, out, _ = run_exec((ANSWER,), "--json", *arguments)
+        assert code == 0
+        assert json.loads(out.splitlines()[0])["text"] == text
+
+
+def test_a_pipe_that_nobody_writes_to_holds_nothing_up(run_exec: Exec, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setattr(stdin_text, "PATIENCE_SECONDS", 0.0)
+    with open(reading, encoding="utf-8") as stdin, open(writing, "wb"):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        code, out, err = run_exec((ANSWER,), "--json", "why?")
+    assert (code, json.loads(out.splitlines()[0])["text"]) == (0, "why?")
+    assert "Nothing came on stdin" in err
 
 
 @pytest.mark.parametrize(
@@ -291,6 +314,7 @@ import asyncio, sys
 from contextlib import asynccontextmanager
 from gptoss_tui import cli
 from gptoss_tui.commands import loading
+from gptoss_tui.commands import stdin as stdin_text
 from tests.agent.helpers import CALL_PATCH, make_engine
 from tests.agent.scripted_engine import ScriptedEngine
 

@@ -9,7 +9,7 @@ import stat
 import sys
 
 PATIENCE_SECONDS = 5.0
-"""How long the first bytes of a pipe may take. Over ssh, or under a service, a pipe may be open that nobody writes to."""
+"""How long the first bytes of a pipe may take: over ssh, or under a service, one may be open that nobody writes to."""
 
 
 def read_stdin() -> str:

@@ -219,6 +219,26 @@ def test_cancel_stops_before_the_next_token(backend: TorchBackend) -> None:
     assert tokens == run(backend, PROMPT)[0][:3]
 
 
+def test_a_cancelled_answer_that_waited_goes_on_at_no_cost(backend: TorchBackend) -> None:
+    """But for its last token, which was not run."""
+    backend.park_up_to(10**9)
+    tokens, _ = run(backend, PROMPT, cancelled=calls(7 + 3))
+    assert backend.info().cached_tokens == len(PROMPT) + 2
+    run(backend, [9] * 50)
+    rest, finished = run(backend, [*PROMPT, *tokens])
+    assert finished.usage.cached_tokens == len(PROMPT) + 2
+    assert rest[:5] == run(TorchBackend(backend.model, CONTEXT, "fresh"), PROMPT)[0][3:]
+
+
+def test_a_beginning_without_a_snapshot_is_shared(backend: TorchBackend) -> None:
+    """All of it is in the window still, though nobody marked where it ends; whose it was loses nothing."""
+    backend.park_up_to(10**9)
+    first, second = [*PROMPT[:5], 80, *range(20, 29)], [*PROMPT[:5], 81, *range(40, 49)]
+    run(backend, first, replace(GREEDY, max_tokens=1))
+    assert run(backend, second)[1].usage.cached_tokens == 5
+    assert run(backend, [*first, 3])[1].usage.cached_tokens == len(first)
+
+
 def test_an_abandoned_generation_leaves_a_sound_cache(backend: TorchBackend) -> None:
     """A closed iterator is as good as a cancel."""
     events = backend.generate(PROMPT, GREEDY, never)

@@ -86,7 +86,9 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
             Loaded(name, "triton", card, str(weights.dtype).removeprefix("torch."), weights.nbytes),
         )
         self.weights = weights
-        self._decoder = Decoder(config, weights, self._cache)
+        # Triton's interpreter has no tensor cores, and other dtypes do not run on them.
+        exact = drafts and device.type == "cuda" and weights.dtype == torch.bfloat16
+        self._decoder = Decoder(config, weights, self._cache, invariant=exact)
         self._prefill = Prefill(self._decoder)
         self._steps = Steps(self._decoder, drafts=drafts)
 

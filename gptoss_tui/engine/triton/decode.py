@@ -19,6 +19,7 @@ from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
 from gptoss_tui.engine.sampling import NUM_TEXT_TOKENS
 from gptoss_tui.engine.torch.model import rope_tables
 from gptoss_tui.engine.triton.kernels.attention import attend_kernel
+from gptoss_tui.engine.triton.kernels.dense import logits_tiles_kernel, out_tiles_kernel, qkv_tiles_kernel
 from gptoss_tui.engine.triton.kernels.draft import draft_kernel
 from gptoss_tui.engine.triton.kernels.experts import down_kernel, gate_up_kernel
 from gptoss_tui.engine.triton.kernels.gemv import out_kernel, qkv_kernel
@@ -81,6 +82,17 @@ SEVERAL = Blocks(qkv_warps=8, out_rows=4, out_steps=1, out_warps=8, head_warps=8
 """Sizes for steps of several tokens."""
 
 
+@dataclass(frozen=True, slots=True)
+class DenseSizes:
+    """Sizes of the dense products on the tensor cores (kernels/dense.py): warps a program, steps, strips of 16 rows."""
+
+    qkv_warps: int = 8
+    out_warps: int = 8
+    out_steps: int = 4
+    head_warps: int = 16
+    head_strips: int = 4
+
+
 class State:
     """What a step reads and leaves behind, at fixed addresses. `x` and `logits` are those of the first token."""
 
@@ -93,13 +105,13 @@ class State:
         def ints(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
 
-        heads, rows = config.num_key_value_heads, _head_rows(config, MAX_TOKENS)
+        groups, rows = config.num_key_value_heads * _row_groups(config, MAX_TOKENS), _rows(config)
         self.xs = floats(MAX_TOKENS, config.hidden_size)
         self.query = torch.zeros((MAX_TOKENS, config.query_width), dtype=dtype, device=device)
         self.mixed = torch.zeros_like(self.query)
-        self.parts = floats(heads, MAX_SPLITS, rows, config.head_dim)
-        self.stats = floats(heads, MAX_SPLITS, 2, rows)
-        self.arrived = ints(heads, dtype=torch.int32)
+        self.parts = floats(groups, MAX_SPLITS, rows, config.head_dim)
+        self.stats = floats(groups, MAX_SPLITS, 2, rows)
+        self.arrived = ints(groups, dtype=torch.int32)
         self.scores = floats(MAX_TOKENS, config.num_experts)
         self.t = torch.zeros((MAX_TOKENS, config.hidden_size), dtype=dtype, device=device)
         chosen = most_experts(config, MAX_TOKENS)
@@ -140,9 +152,14 @@ def _group(config: ModelConfig) -> int:
     return int(triton.next_power_of_2(config.heads_per_kv))
 
 
-def _head_rows(config: ModelConfig, tokens: int) -> int:
-    """Query heads of a key/value head for all tokens, as many as a product takes at least."""
-    return max(16, tokens * _group(config))
+def _rows(config: ModelConfig) -> int:
+    """Query heads of a key/value head, of some tokens together, that a program takes: as many as a product at least."""
+    return max(16, _group(config))
+
+
+def _row_groups(config: ModelConfig, tokens: int) -> int:
+    """Programs that share the tokens of a step."""
+    return -(-tokens * _group(config) // _rows(config))
 
 
 class Decoder:
@@ -156,10 +173,17 @@ class Decoder:
         blocks: Blocks | None = None,
         *,
         overlap: bool | None = None,
+        invariant: bool = False,
     ) -> None:
-        """`overlap`: kernels begin before the one in front of them has ended; by default where the device can."""
+        """`overlap`: kernels begin before the one in front of them has ended; by default where the device can.
+
+        `invariant`: a token gets the same numbers, bit for bit, alone and in a step of several. The dense products
+        run on the tensor cores then, which needs weights in bfloat16, and all steps have the same sizes.
+        """
         self.config, self.weights, self.cache = config, weights, cache
-        self.blocks, self.several = blocks or Blocks(), blocks or SEVERAL
+        self.invariant, self.dense = invariant, DenseSizes()
+        self.several = blocks or SEVERAL
+        self.blocks = self.several if invariant else blocks or Blocks()
         overlap = can_overlap(weights.device) if overlap is None else overlap
         self._launch: dict[str, bool] = {"OVERLAP": overlap, **({"launch_pdl": True} if overlap else {})}
         cos, sin = rope_tables(config, cache.context, torch.float32)
@@ -191,15 +215,23 @@ class Decoder:
         """`state.query` of `state.x`; its key and value go into the cache."""
         config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
         table, slots, segments = self.cache.table(index)
-        heads, keys = config.num_attention_heads, config.num_key_value_heads
-        pairs = max(1, blocks.qkv_rows // 2)
-        grid = (heads + 2 * keys, triton.cdiv(config.head_dim // 2, pairs * blocks.qkv_steps))
-        qkv_kernel[grid](
+        heads, keys, half = config.num_attention_heads, config.num_key_value_heads, config.head_dim // 2
+        tensors = (
             state.xs, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, self.cos, self.sin, state.position,
-            state.query, table, H=config.hidden_size, Q=heads, K=keys, D=config.head_dim,
-            SLOTS=slots, SEGMENTS=segments, EPS=RMS_NORM_EPS, PAIRS=pairs, STEPS=blocks.qkv_steps,
-            BLOCK=blocks.qkv_block, TOKENS=tokens, num_warps=blocks.qkv_warps, **self._launch,
+            state.query, table,
         )  # fmt: skip
+        shape = {
+            "H": config.hidden_size, "Q": heads, "K": keys, "D": config.head_dim, "SLOTS": slots, "SEGMENTS": segments,
+            "EPS": RMS_NORM_EPS, "TOKENS": tokens, **self._launch,
+        }  # fmt: skip
+        if self.invariant:
+            warps = self.dense.qkv_warps
+            qkv_tiles_kernel[(heads + 2 * keys, triton.cdiv(half, 8))](*tensors, WARPS=warps, num_warps=warps, **shape)
+            return
+        pairs = max(1, blocks.qkv_rows // 2)
+        qkv_kernel[(heads + 2 * keys, triton.cdiv(half, pairs * blocks.qkv_steps))](
+            *tensors, PAIRS=pairs, STEPS=blocks.qkv_steps, BLOCK=blocks.qkv_block, num_warps=blocks.qkv_warps, **shape
+        )
 
     def attend(self, index: int, splits: int, tokens: int = 1) -> None:
         """`state.mixed` of `state.query` and the cache."""
@@ -208,13 +240,13 @@ class Decoder:
         keys = config.num_key_value_heads
         window = config.sliding_window if config.is_sliding(index) else 0
         if window:
-            splits = min(splits, blocks.window_splits, triton.cdiv(window + tokens - 1, blocks.keys))
+            splits = min(splits, blocks.window_splits, triton.cdiv(window, blocks.keys))
         layer = self.weights.layers[index]
-        attend_kernel[(keys, splits)](
+        attend_kernel[(keys, splits, _row_groups(config, tokens))](
             state.query, table, layer.sinks, state.position, state.mixed, state.parts, state.stats, state.arrived,
             config.head_dim**-0.5, Q=config.num_attention_heads, K=keys,
             D=config.head_dim, SLOTS=slots, SEGMENTS=segments, WINDOW=window, SPLITS=splits,
-            ROWS=_head_rows(config, tokens), BLOCK=min(blocks.keys, slots), GROUP=_group(config), TOKENS=tokens,
+            ROWS=_rows(config), BLOCK=min(blocks.keys, slots), GROUP=_group(config), TOKENS=tokens,
             num_warps=blocks.attend_warps,
             **self._launch,
         )  # fmt: skip
@@ -222,11 +254,17 @@ class Decoder:
     def project_out(self, index: int, tokens: int = 1) -> None:
         """`state.x` plus the output projection of `state.mixed`."""
         config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
-        out_kernel[(triton.cdiv(config.hidden_size, blocks.out_rows * blocks.out_steps),)](
-            state.mixed, layer.out_weight, layer.out_bias, state.xs,
-            H=config.hidden_size, WIDTH=config.query_width, ROWS=blocks.out_rows, STEPS=blocks.out_steps,
-            BLOCK=blocks.out_block, TOKENS=tokens, num_warps=blocks.out_warps, **self._launch,
-        )  # fmt: skip
+        hidden = config.hidden_size
+        tensors = (state.mixed, layer.out_weight, layer.out_bias, state.xs)
+        shape = {"H": hidden, "WIDTH": config.query_width, "TOKENS": tokens, **self._launch}
+        if self.invariant:
+            warps, steps = self.dense.out_warps, self.dense.out_steps
+            out_tiles_kernel[(triton.cdiv(hidden, 16),)](*tensors, WARPS=warps, STEPS=steps, num_warps=warps, **shape)
+            return
+        rows, steps = blocks.out_rows, blocks.out_steps
+        out_kernel[(triton.cdiv(hidden, rows * steps),)](
+            *tensors, ROWS=rows, STEPS=steps, BLOCK=blocks.out_block, num_warps=blocks.out_warps, **shape
+        )
 
     def route(self, index: int, tokens: int = 1) -> None:
         """`state.t`, the normed `state.x`, and the experts for it."""
@@ -263,11 +301,18 @@ class Decoder:
     def logits(self, tokens: int = 1) -> None:
         """`state.all_logits` of `state.xs`."""
         config, state, blocks = self.config, self.state, self.sizes(tokens)
-        logits_kernel[(triton.cdiv(config.vocab_size, blocks.head_rows),)](
-            state.xs, self.weights.norm, self.weights.unembedding, state.all_logits,
-            H=config.hidden_size, V=config.vocab_size, EPS=RMS_NORM_EPS, ROWS=blocks.head_rows,
-            BLOCK=blocks.head_block, TOKENS=tokens, num_warps=blocks.head_warps, **self._launch,
-        )  # fmt: skip
+        tensors = (state.xs, self.weights.norm, self.weights.unembedding, state.all_logits)
+        vocabulary = config.vocab_size
+        shape = {"H": config.hidden_size, "V": vocabulary, "EPS": RMS_NORM_EPS, "TOKENS": tokens, **self._launch}
+        if self.invariant:
+            warps, strips = self.dense.head_warps, self.dense.head_strips
+            logits_tiles_kernel[(triton.cdiv(vocabulary, 16 * strips),)](
+                *tensors, STRIPS=strips, WARPS=warps, num_warps=warps, **shape
+            )
+            return
+        logits_kernel[(triton.cdiv(vocabulary, blocks.head_rows),)](
+            *tensors, ROWS=blocks.head_rows, BLOCK=blocks.head_block, num_warps=blocks.head_warps, **shape
+        )
 
     def choose(self, tokens: int = 1) -> None:
         """Draw `state.token` from `state.all_logits`, and those before it that the drafts foresaw.

@@ -1,8 +1,8 @@
 """Before the first request: does this device compute what the reference does?
 
-The first two layers (one sliding, one full) run a few tokens through the kernels of prefill and one more through those
-of decode, and in float32 through plain torch. A driver, compiler or card that computes wrong is refused here, not
-noticed as bad answers.
+The first two layers (one sliding, one full) run a few tokens through the kernels of prefill and the last ones through
+those of decode, and in float32 through plain torch; so do some of the logits. A driver, compiler or card that computes
+wrong is refused here, not noticed as bad answers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from gptoss_tui.errors import EngineError
 
 TOKENS = 5
 LAYERS = 2
+TOGETHER = 4
+"""Tokens of a step with drafts. They are in more than one program of attention for models of 8 query heads a key."""
+
+SOME_LOGITS = 500
 
 TOLERANCE = 2e-2
 """Of the norm of what the layers add, in bfloat16; two roundings of each product make about 5e-3."""
@@ -30,25 +34,34 @@ def check_device(decoder: Decoder, prefill: Prefill) -> None:
     """Raises EngineError when the kernels and the reference differ. Leaves the cache empty."""
     cache, state, config = decoder.cache, decoder.state, decoder.config
     cache.clear()
-    device = decoder.weights.device
-    ids = torch.arange(TOKENS, device=device) * 31 % config.vocab_size
-    expected = reference(decoder, ids)
+    ids = torch.arange(TOKENS, device=decoder.weights.device) * 31 % config.vocab_size
+    start, expected = decoder.weights.embedding[ids].float(), reference(decoder, ids)
     cache.reserve(TOKENS)
-    state.position.zero_()
-    got = prefill.run(ids[:-1], layers=LAYERS)
-    state.position.fill_(TOKENS - 1)
-    state.x.copy_(decoder.weights.embedding[ids[-1]])
-    for layer in range(min(LAYERS, config.num_hidden_layers)):
-        decoder.layer(layer, splits=2)
-    start = decoder.weights.embedding[ids].float()
-    for name, ours, wanted in (("prefill", got, expected[:-1]), ("decode", state.x[None], expected[-1:])):
-        added = wanted - (start[:-1] if name == "prefill" else start[-1:])
-        error = float((ours - wanted).norm() / added.norm())
-        if not error < TOLERANCE:
-            raise EngineError(
-                f"This GPU computes something else than the reference ({name}: relative error {error:.3g})",
-                hint="`--backend torch` runs on the CPU; update the driver and Triton, and report the card",
-            )
+    for tokens in (1, TOGETHER) if decoder.invariant else (1,):
+        state.position.zero_()
+        got = prefill.run(ids[:-tokens], layers=LAYERS)
+        _compare("prefill", got - start[:-tokens], (expected - start)[:-tokens])
+        state.position.fill_(TOKENS - tokens)
+        state.count.fill_(tokens)
+        state.xs[:tokens].copy_(start[-tokens:])
+        for layer in range(min(LAYERS, config.num_hidden_layers)):
+            decoder.layer(layer, splits=2, tokens=tokens)
+        _compare(f"a step of {tokens}", (state.xs[:tokens] - start[-tokens:]), (expected - start)[-tokens:])
+        decoder.logits(tokens)
+        some = slice(None, None, max(1, config.vocab_size // SOME_LOGITS))
+        normed = rms_norm(state.xs[:tokens], decoder.weights.norm)
+        wanted = F.linear(normed, decoder.weights.unembedding[some].float())
+        _compare(f"logits of {tokens}", state.all_logits[:tokens, some], wanted)
+    state.count.fill_(1)
+
+
+def _compare(what: str, ours: Tensor, wanted: Tensor) -> None:
+    error = float((ours - wanted).norm() / wanted.norm())
+    if not error < TOLERANCE:
+        raise EngineError(
+            f"This GPU computes something else than the reference ({what}: relative error {error:.3g})",
+            hint="`--backend torch` runs on the CPU; update the driver and Triton, and report the card",
+        )
 
 
 def reference(decoder: Decoder, ids: Tensor) -> Tensor:

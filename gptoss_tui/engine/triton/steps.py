@@ -5,7 +5,8 @@ input of the next step. The host learns of it through pinned memory. So a reques
 run up to `AHEAD` steps too many; they wrote keys behind the committed tokens, where the next step overwrites them.
 
 Where drafts are on, a step may run several tokens and keep those that it would have drawn one by one: the noise of a
-token depends on its place alone, so drafts change the pace and nothing else.
+token and its logits depend on its place alone, so drafts change the pace and nothing else. Then what a step brings says
+how many tokens the next one should run, and while drafts come it is worth to wait for it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,13 @@ from gptoss_tui.engine.types import SamplingParams, Token
 from gptoss_tui.errors import EngineError
 
 AHEAD = 2
-"""Steps in flight. One would let the device wait for the host's launch; more only run further behind a stop."""
+"""Steps in flight. One lets the device wait for the host's launch; more only run further behind a stop."""
+
+SLOTS = AHEAD + 1
+"""Places for what steps tell the host: of those in flight, and of the one that the caller looks at."""
+
+IDLE = 16
+"""Steps without drafts after which none are expected."""
 
 LONGEST_PAUSE = 32
 """Steps without drafts after drafts that were wrong again and again."""
@@ -51,9 +58,9 @@ class Steps:
         self._on_gpu = decoder.weights.device.type == "cuda"
         self._graphs: dict[tuple[int, int, bool], torch.cuda.CUDAGraph] = {}
         # Of each step in flight: how many tokens there are in all, and how many inputs the next step has.
-        self._host_counts = torch.zeros((AHEAD + 1, 2), dtype=torch.int64, pin_memory=self._on_gpu)
-        self._host_tokens = torch.zeros((AHEAD + 1, RING), dtype=torch.int64, pin_memory=self._on_gpu)
-        self._host_logprobs = torch.zeros((AHEAD + 1, RING), dtype=torch.float32, pin_memory=self._on_gpu)
+        self._host_counts = torch.zeros((SLOTS, 2), dtype=torch.int64, pin_memory=self._on_gpu)
+        self._host_tokens = torch.zeros((SLOTS, RING), dtype=torch.int64, pin_memory=self._on_gpu)
+        self._host_logprobs = torch.zeros((SLOTS, RING), dtype=torch.float32, pin_memory=self._on_gpu)
 
     @staticmethod
     def can_draw(params: SamplingParams) -> bool:
@@ -86,29 +93,51 @@ class Steps:
             self.decoder.logits()
             self._choose(1)
             flying = deque([self._fetch(0, 1)])
-        known, launched = 0, 1
-        pace = Pace(MAX_TOKENS if self.drafts else 1)
-        while known < limit:
-            if cancelled():
-                return
-            with torch.inference_mode():
-                # What is in flight may be all that fits; a step that could go beyond is not launched.
-                while len(flying) < AHEAD and (bound := known + sum(step.most for step in flying)) < limit:
-                    tokens = pace.tokens if bound + pace.tokens <= limit else 1
-                    self.decoder.cache.reserve(start + bound + tokens - self.decoder.cache.length)
-                    self._step(start + bound, tokens, choose=True)
-                    flying.append(self._fetch(launched % (AHEAD + 1), tokens))
-                    launched += 1
+            known, launched = 0, 1
+            pace = Pace(MAX_TOKENS if self.drafts else 1)
+            launched += self._run_ahead(flying, launched, pace, start, limit)
+        while known < limit and not cancelled():
             step = flying.popleft()
             if step.event is not None:
                 step.event.synchronize()
             total, inputs = self._host_counts[step.slot].tolist()
             pace.saw(step.most, total - known, inputs)
+            # The next step runs while the caller looks at what this one brought.
+            with torch.inference_mode():
+                launched += self._run_ahead(flying, launched, pace, start + total, limit - total)
             for count in range(known, total):
                 if count > known and cancelled():
                     return
                 yield self._token(step.slot, count)
             known = total
+
+    def _run_ahead(self, flying: deque[_Fetch], launched: int, pace: Pace, length: int, room: int) -> int:
+        """Launch as many steps as there should be in flight: how many those are. `launched` were before."""
+        before = len(flying)
+        while len(flying) < pace.ahead and (tokens := self._next_tokens(flying, pace, length, room)):
+            self._step(length + sum(step.most for step in flying), tokens, choose=True)
+            flying.append(self._fetch((launched + len(flying) - before) % SLOTS, tokens))
+        return len(flying) - before
+
+    def _next_tokens(self, flying: Sequence[_Fetch], pace: Pace, length: int, room: int) -> int:
+        """Tokens of the next step, 0: none before those in flight are known. There are `length` and room for `room`.
+
+        Steps in flight may bring all that fits, or one token each. The keys of all tokens of a step have to be in as
+        many parts as for each alone, so a step ends where that number changes, and is not launched while it is not
+        known on which side it begins.
+        """
+        most = sum(step.most for step in flying)
+        if most >= room:
+            return 0
+        block = self.decoder.blocks.keys
+        parts = splits_for(length + most, block)
+        if splits_for(length + len(flying), block) != parts:
+            return 0
+        tokens = pace.tokens
+        while tokens > room - most or splits_for(length + most + tokens - 1, block) != parts:
+            tokens //= 2
+        self.decoder.cache.reserve(length + most + tokens - self.decoder.cache.length)
+        return tokens
 
     def first_logits(self, residual: Tensor) -> Tensor:
         """Logits float32 [V] after the residual [H] of the last cached token."""
@@ -228,6 +257,12 @@ class Pace:
         self.tokens = 1
         self._most = most
         self._pause = self._rest = 0
+        self._idle = IDLE
+
+    @property
+    def ahead(self) -> int:
+        """Steps that should be in flight."""
+        return AHEAD if self._idle >= IDLE else 1
 
     def saw(self, ran: int, kept: int, inputs: int) -> None:
         """A step of `ran` tokens gave `kept`; the one behind it has `inputs`, drafts included."""
@@ -241,9 +276,10 @@ class Pace:
         if self._rest or inputs == 1:
             self.tokens = 1
         elif kept == ran:
-            self.tokens = min(self._most, 2 * ran)
+            self.tokens = self._most
         else:
             self.tokens = min(self._most, max(2, 1 << (kept - 1).bit_length()))
+        self._idle = 0 if self.tokens > 1 else self._idle + 1
 
 
 def _wrapped(value: int) -> int:

@@ -8,6 +8,7 @@ Prints one JSON object: the bytes of shared memory of each kernel. Nothing is la
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from typing import Any
@@ -92,6 +93,17 @@ def no_weights(config: ModelConfig) -> ModelWeights:
     return ModelWeights(vocabulary, (layer,) * config.num_hidden_layers, norm, vocabulary)
 
 
+def check_layouts(kernel: str, code: str) -> None:
+    """Operands of matrix products must lie as kernels/mma.py says: four in a row for each thread. `code` is TTGIR."""
+    layouts = dict(re.findall(r"^(#\w+) = (.*)$", code, re.MULTILINE))
+    for line in code.splitlines():
+        if "mma.sync" in line:
+            for name in re.findall(r"tensor<\d+x4x\w+, (#\w+)>", line):
+                layout = layouts[name]
+                if not re.search(r"sizePerThread = \[1, 4\], threadsPerWarp = \[32, 1\].*order = \[1, 0\]", layout):
+                    raise AssertionError(f"{kernel}: a product's operand is laid out as {layout}")
+
+
 def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
     """Kernel to the most shared memory of its variants: steps of one token and of `most`, and a chunk of a prompt."""
     shared: dict[str, int] = {}
@@ -99,6 +111,7 @@ def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
 
     def compile_only(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> Any:
         kernel = launch(self, *args, grid=grid, warmup=True, **options)
+        check_layouts(self.__name__, kernel.asm["ttgir"])
         shared[self.__name__] = max(shared.get(self.__name__, 0), kernel.metadata.shared)
         return kernel
 
@@ -106,12 +119,17 @@ def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
     driver.set_active(OfflineDriver(capability))
     config = replace(GPT_OSS_20B, num_hidden_layers=2)
     cache: Any = NoCache(config)
-    decoder = Decoder(config, no_weights(config), cache, overlap=capability >= 90)
+    weights, overlap = no_weights(config), capability >= 90
+    decoder = Decoder(config, weights, cache, overlap=overlap)
     for tokens in {1, most}:
         decoder.layers(16, tokens)
         decoder.logits(tokens)
         decoder.choose(tokens)
     decoder.draft()
+    invariant = Decoder(config, weights, cache, overlap=overlap, invariant=True)
+    invariant.project_in(0, most)
+    invariant.project_out(0, most)
+    invariant.logits(most)
     Prefill(decoder).run(empty(prompt, dtype=torch.int64))
     return shared
 

@@ -10,7 +10,7 @@ import torch
 
 from gptoss_tui.engine.constraint import TokenAutomaton, TokenState
 from gptoss_tui.engine.triton.backend import TritonBackend
-from gptoss_tui.engine.triton.steps import LONGEST_PAUSE, Pace, Steps
+from gptoss_tui.engine.triton.steps import AHEAD, IDLE, LONGEST_PAUSE, Pace, Steps, _Fetch
 from gptoss_tui.engine.types import SamplingParams, Token
 from tests.engine.triton.conftest import FEW, SHALLOW, triton_weights
 
@@ -132,13 +132,14 @@ def test_what_is_drafted(backend: TritonBackend, history: list[int], expected: l
 
 
 def test_the_pace_follows_what_drafts_bring() -> None:
-    """Twice as many after a full house, as many as held else, none for a while after none held."""
+    """All that there are after a full house, as many as held else, none for a while after none held."""
     pace = Pace(8)
     pace.saw(1, 1, inputs=1)
     assert pace.tokens == 1
-    for ran, kept, expected in ((1, 1, 2), (2, 2, 4), (4, 4, 8), (8, 8, 8), (8, 3, 4), (4, 1, 1)):
+    for ran, kept, expected in ((1, 1, 8), (8, 8, 8), (8, 3, 4), (4, 2, 2), (2, 2, 8), (8, 1, 1)):
         pace.saw(ran, kept, inputs=8)
         assert pace.tokens == expected
+        assert pace.ahead == 1
     pauses = []
     for _ in range(6):
         pauses.append(0)
@@ -148,3 +149,21 @@ def test_the_pace_follows_what_drafts_bring() -> None:
         pace.saw(2, 1, inputs=8)
     assert pauses == [2, 4, 8, 16, 32, 32]
     assert max(pauses) == LONGEST_PAUSE
+    for _ in range(IDLE):
+        pace.saw(1, 1, inputs=1)
+    assert pace.ahead == AHEAD
+
+
+def test_keys_are_in_as_many_parts_as_for_each_token_alone(backend: TritonBackend) -> None:
+    """A step ends where that number changes, and waits while it is not known on which side it begins."""
+    steps, pace, edge = Steps(backend._decoder, drafts=True), Pace(8), FEW.keys
+    pace.saw(1, 1, inputs=8)
+    backend._cache.clear()
+
+    def tokens(length: int, flying: int = 0, room: int = 20) -> int:
+        return steps._next_tokens([_Fetch(0, flying, None)] if flying else [], pace, length, room)
+
+    assert [tokens(edge - before) for before in (7, 6, 3, 2, 0, -1)] == [8, 4, 4, 2, 1, 8]
+    assert [tokens(edge - before, flying=4) for before in (12, 5, 4, 3, 1, 0)] == [8, 2, 1, 0, 0, 8]
+    assert [tokens(5, room=room) for room in (8, 7, 1)] == [8, 4, 1]
+    assert [tokens(5, flying=4, room=room) for room in (12, 5, 4)] == [8, 1, 0]

@@ -1,6 +1,9 @@
 """Attention of a few tokens: the keys are split over programs, the last one to finish brings the parts together.
 
 G = Q / K query heads share a key/value head. A sink is one more score a head, with no value.
+
+What a token gets depends on its place and on SPLITS alone, bit for bit: a part has every SPLITS-th block of keys,
+counted from the first position, and what a token does not see changes nothing. So drafts do not change an answer.
 """
 
 from __future__ import annotations
@@ -50,14 +53,16 @@ def attend_kernel(
 ):  # fmt: skip
     """out [TOKENS, Q, D] = softmax(scale * query keys^T, with sinks) values; the first token is at `position`.
 
-    query [TOKENS, Q, D]; sinks [Q]; WINDOW 0 sees all. Row r is token r // GROUP, head r % GROUP of the key/value head,
-    where GROUP is G as a power of two; ROWS is TOKENS * GROUP padded to what a product takes. Scratch, float32: parts
-    [K, SPLITS, ROWS, D] and stats [K, SPLITS, 2, ROWS]; arrived int32 [K], zero before and after.
+    query [TOKENS, Q, D]; sinks [Q]; WINDOW 0 sees all. Program (i, j, n): key/value head i, part j of the keys, the
+    n-th ROWS // GROUP tokens, where GROUP is G as a power of two and ROWS what a product takes at least. Scratch,
+    float32: parts [K, N, SPLITS, ROWS, D] and stats [K, N, SPLITS, 2, ROWS] for N programs along the last axis; arrived
+    int32 [K, N], zero before and after.
     """
     G: tl.constexpr = Q // K
     head, split = tl.program_id(0), tl.program_id(1)
     row, dim = tl.arange(0, ROWS), tl.arange(0, D)
-    token, inner = row // GROUP, row % GROUP
+    first_token = tl.program_id(2) * (ROWS // GROUP)
+    token, inner = first_token + row // GROUP, row % GROUP
     real = (token < TOKENS) & (inner < G)
     kind = query.dtype.element_ty
     place = ((token * Q + head * G + inner) * D)[:, None] + dim[None, :]
@@ -67,15 +72,14 @@ def attend_kernel(
     q = tl.load(query + place, mask=real[:, None], other=0.0)
     where = first_query + token
     end = first_query + TOKENS
-    begin = tl.maximum(first_query + 1 - WINDOW, 0) if WINDOW else end * 0
-    blocks = tl.cdiv(end, BLOCK) - begin // BLOCK
-    share = tl.cdiv(blocks, SPLITS)
-    start = (begin // BLOCK + split * share) * BLOCK
-    stop = tl.minimum(start + share * BLOCK, end)
+    begin = tl.maximum(first_query + first_token + 1 - WINDOW, 0) if WINDOW else end * 0
+    block = begin // BLOCK
+    start = (block + (split - block % SPLITS + SPLITS) % SPLITS) * BLOCK
+    stop = tl.minimum(first_query + first_token + ROWS // GROUP, end)
     top = tl.full((ROWS,), -1e30, tl.float32)
     mass = tl.zeros((ROWS,), tl.float32)
     acc = tl.zeros((ROWS, D), tl.float32)
-    for first in tl.range(start, stop, BLOCK):
+    for first in tl.range(start, stop, SPLITS * BLOCK):
         keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)
         seen = first + tl.arange(0, BLOCK)
         visible = seen[None, :] <= where[:, None]
@@ -84,20 +88,21 @@ def attend_kernel(
         scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
         scores = tl.where(visible, scores, float("-inf"))
         top, mass, acc = take_in(scores, values, top, mass, acc, kind)
-    part_of_head = head * SPLITS + split
+    group = head * tl.num_programs(2) + tl.program_id(2)
+    mine = group * SPLITS + split
     if SPLITS == 1:
         write_mixed(out, acc, top, mass, sink, place, real)
     else:
-        tl.store(parts + (part_of_head * ROWS + row)[:, None] * D + dim[None, :], acc)
-        tl.store(stats + part_of_head * 2 * ROWS + row, top)
-        tl.store(stats + (part_of_head * 2 + 1) * ROWS + row, mass)
+        tl.store(parts + (mine * ROWS + row)[:, None] * D + dim[None, :], acc)
+        tl.store(stats + mine * 2 * ROWS + row, top)
+        tl.store(stats + (mine * 2 + 1) * ROWS + row, mass)
         tl.debug_barrier()
-        if tl.atomic_add(arrived + head, 1, sem="acq_rel") == SPLITS - 1:
+        if tl.atomic_add(arrived + group, 1, sem="acq_rel") == SPLITS - 1:
             top = tl.full((ROWS,), -1e30, tl.float32)
             mass = tl.zeros((ROWS,), tl.float32)
             acc = tl.zeros((ROWS, D), tl.float32)
             for other in tl.range(0, SPLITS):
-                at = head * SPLITS + other
+                at = group * SPLITS + other
                 part_top = tl.load(stats + at * 2 * ROWS + row, cache_modifier=".cg")
                 part_mass = tl.load(stats + (at * 2 + 1) * ROWS + row, cache_modifier=".cg")
                 part = tl.load(parts + (at * ROWS + row)[:, None] * D + dim[None, :], cache_modifier=".cg")
@@ -107,7 +112,7 @@ def attend_kernel(
                 mass = mass * shrink + part_mass * grow
                 top = new_top
             write_mixed(out, acc, top, mass, sink, place, real)
-            tl.store(arrived + head, 0)
+            tl.store(arrived + group, 0)
 
 
 @triton.jit

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.mma import product
+from gptoss_tui.engine.triton.kernels.mma import lanes, product, rows_and_vectors
 from gptoss_tui.engine.triton.kernels.mxfp4 import INTERPRETED, weights_of
 from gptoss_tui.engine.triton.kernels.overlap import follow
 
@@ -18,9 +18,8 @@ from gptoss_tui.engine.triton.kernels.overlap import follow
 @triton.jit
 def thread_tiles(turn, WARPS: tl.constexpr):
     """The tile, g and the half of the tile's columns that each thread has in a turn (see mma.py): three [threads]."""
-    thread = tl.arange(0, 32 * WARPS)
-    q = thread % 4
-    return 2 * (turn * WARPS + thread // 32) + q // 2, thread % 32 // 4, q % 2
+    warp, g, q = lanes(WARPS)
+    return 2 * (turn * WARPS + warp) + q // 2, g, q % 2
 
 
 @triton.jit
@@ -57,9 +56,7 @@ def strip_times(loaded, vectors, columns: tl.constexpr, TILES: tl.constexpr, WAR
         x2, x3 = tl.load(words + place + 16, mask=high, other=0), tl.load(words + place + 20, mask=high, other=0)
         codes = tl.broadcast_to(loaded[3 * turn][:, None], (32 * WARPS, 4))
         acc = product(loaded[3 * turn + 1], loaded[3 * turn + 2], codes, x0, x1, x2, x3, acc)
-    # Of a thread's sums the first two are of row g, the others of row g + 8.
-    parts = tl.sum(tl.reshape(acc, (WARPS, 8, 4, 2, 2)), 0)
-    return tl.reshape(tl.permute(parts, (2, 0, 1, 3)), (16, 8))
+    return rows_and_vectors(acc, WARPS)
 
 
 @triton.jit

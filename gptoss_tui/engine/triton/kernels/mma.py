@@ -1,13 +1,14 @@
-"""Packed weights times a few vectors on the tensor cores, without a detour through shared memory.
+"""Weights times a few vectors on the tensor cores, without a detour through shared memory.
 
 `mma.m16n8k16` multiplies 16 rows with 8 vectors; which of a warp's 32 threads must hold what is fixed. The order of the
-columns is free as long as weights and vectors agree on it, so a thread takes 16 neighbouring bytes of a row, which are
-32 codes of an MXFP4 tile (see mxfp4.py), and the vectors' values at the same columns. Triton has no name for a thread:
-tensors here have a row for each thread, [threads, 4], and four neighbouring words of it are one load, so that every
-thread holds one row. The self-test at start (selftest.py) would notice if a compiler laid them out in another way.
+columns is free as long as weights and vectors agree on it, so a thread takes 16 neighbouring bytes of a row, and the
+vectors' values at the same columns. Triton has no name for a thread: tensors here have a row for each thread,
+[threads, 4], and four neighbouring words of it are one load, so that every thread holds one row. The self-test at start
+(selftest.py) would notice if a compiler laid them out in another way.
 
-Thread 4 g + q of a warp holds bytes 16 (q % 2) to 16 (q % 2) + 16 of row g in tile q // 2 of two neighbouring tiles,
-the same of row g + 8, and of the g-th vector. Of the product it gets rows g and g + 8 for vectors 2 q and 2 q + 1.
+Thread 4 g + q of a warp holds 16 bytes of row g, the same of row g + 8, and the g-th vector there. Of the product it
+gets rows g and g + 8 for vectors 2 q and 2 q + 1. 16 bytes are 8 bfloat16, or 32 codes of an MXFP4 tile (see mxfp4.py):
+there the thread has bytes 16 (q % 2) to 16 (q % 2) + 16 of the row in tile q // 2 of two neighbouring tiles.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ import triton.language as tl
 from gptoss_tui.engine.triton.kernels.mxfp4 import spread_codes
 
 
+def _mma(a: tuple[str, ...], b: tuple[str, ...]) -> str:
+    """PTX: d0 to d3 plus the product of registers `a` and `b`."""
+    sums = "{d0, d1, d2, d3}"
+    shape = "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
+    return f"{shape} {sums}, {{{', '.join(a)}}}, {{{', '.join(b)}}}, {sums};"
+
+
 def _product() -> str:
-    """PTX: sums $0-$3; words of row g $4-$7, of row g + 8 $8-$11; scales $12; vectors $16-$31; sums so far $32-$35."""
+    """PTX for MXFP4: sums $0-$3; words of rows g $4-$7, g + 8 $8-$11; scales $12; vectors $16-$31; sums so far $32-."""
     lines = [
         ".reg .b32 u, v, z, b0, b1, p<4>, q<4>, s<4>;",
         ".reg .f32 d<4>;",
@@ -39,10 +47,24 @@ def _product() -> str:
             lines += [
                 f"prmt.b32 b0, ${first}, ${first + 1}, 0x5410;",
                 f"prmt.b32 b1, ${first}, ${first + 1}, 0x7632;",
-                "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {d0, d1, d2, d3}, "
-                f"{{p{2 * half}, q{2 * half}, p{2 * half + 1}, q{2 * half + 1}}}, {{b0, b1}}, {{d0, d1, d2, d3}};",
+                _mma((f"p{2 * half}", f"q{2 * half}", f"p{2 * half + 1}", f"q{2 * half + 1}"), ("b0", "b1")),
             ]
     lines += [f"mov.f32 ${n}, d{n};" for n in range(4)]
+    return "{\n" + "\n".join(lines) + "\n}"
+
+
+def _dense_product() -> str:
+    """PTX for bfloat16: sums $0-$3; words of row g $4-$7, of row g + 8 $8-$11; the vector $12-$15; sums so far $16-."""
+    lines = [".reg .f32 d<4>;", *(f"mov.f32 d{n}, ${16 + n};" for n in range(4))]
+    lines += [_mma((f"${4 + n}", f"${8 + n}", f"${5 + n}", f"${9 + n}"), (f"${12 + n}", f"${13 + n}")) for n in (0, 2)]
+    lines += [f"mov.f32 ${n}, d{n};" for n in range(4)]
+    return "{\n" + "\n".join(lines) + "\n}"
+
+
+def _scaled_words() -> str:
+    """PTX: words $0-$3 of eight products: of $4-$7 with $12-$15, and of $8-$11 with $16-$19."""
+    lines = [".reg .f32 f<8>;", *(f"mul.f32 f{n}, ${4 + n}, ${12 + n};" for n in range(8))]
+    lines += [f"cvt.rn.bf16x2.f32 ${n}, f{2 * n + 1}, f{2 * n};" for n in range(4)]
     return "{\n" + "\n".join(lines) + "\n}"
 
 
@@ -60,3 +82,45 @@ def product(first, second, scales, x0, x1, x2, x3, acc):
     return tl.inline_asm_elementwise(
         PRODUCT, OPERANDS, [first, second, scales, x0, x1, x2, x3, acc], dtype=tl.float32, is_pure=True, pack=4
     )
+
+
+DENSE_PRODUCT = tl.constexpr(_dense_product())
+DENSE_OPERANDS = tl.constexpr(",".join(["=f"] * 4 + ["r"] * 12 + ["f"] * 4))
+
+
+@triton.jit
+def dense_product(first, second, vector, acc):
+    """`acc` float32 [threads, 4] plus 16 rows times 8 vectors over 32 columns.
+
+    Words of rows g and g + 8 and of the g-th vector: two bfloat16 in each int32 of [threads, 4].
+    """
+    return tl.inline_asm_elementwise(
+        DENSE_PRODUCT, DENSE_OPERANDS, [first, second, vector, acc], dtype=tl.float32, is_pure=True, pack=4
+    )
+
+
+SCALED_WORDS = tl.constexpr(_scaled_words())
+SCALED_OPERANDS = tl.constexpr(",".join(["=r"] * 4 + ["f"] * 16))
+
+
+@triton.jit
+def scaled_words(x0, x1, g0, g1):
+    """Words of eight columns, as `dense_product` takes them: x * g of float32 [threads, 4] for columns 0-3 and 4-7."""
+    return tl.inline_asm_elementwise(
+        SCALED_WORDS, SCALED_OPERANDS, [x0, x1, g0, g1], dtype=tl.int32, is_pure=True, pack=4
+    )
+
+
+@triton.jit
+def lanes(WARPS: tl.constexpr):
+    """The warp, g and q of each thread: three [threads]."""
+    thread = tl.arange(0, 32 * WARPS)
+    return thread // 32, thread % 32 // 4, thread % 4
+
+
+@triton.jit
+def rows_and_vectors(acc, WARPS: tl.constexpr):
+    """The sums [threads, 4] of all warps: float32 [16, 8], a column a vector."""
+    # Of a thread's sums the first two are of row g, the others of row g + 8.
+    parts = tl.sum(tl.reshape(acc, (WARPS, 8, 4, 2, 2)), 0)
+    return tl.reshape(tl.permute(parts, (2, 0, 1, 3)), (16, 8))

@@ -79,8 +79,7 @@ class NativeBackend(SequenceBackend[KVCache, int]):
                 model.run(self._cache, [token.id])
                 after = 1
             set_seed(generator, params, count)
-            logits = model.logits(after - 1)
-            token = model.sampler.sample(model.handle, logits, params, generator, walk.state if walk else None)
+            token = model.sampler.sample(model.handle, after - 1, params, generator, walk.state if walk else None)
             yield token
 
     def _scored(self, tokens: int, following: Sequence[int], top: int) -> list[ScoredPosition]:

@@ -10,7 +10,7 @@ from functools import cache
 from gptoss_tui.engine.native.build import LIBRARY
 from gptoss_tui.errors import EngineError, UsageError
 
-ABI = 2
+ABI = 3
 """What this module was written against; `gt_abi` says what the library is."""
 
 ISA_VARIABLE = "GPTOSS_TUI_NATIVE_ISA"
@@ -19,7 +19,7 @@ ISA_VARIABLE = "GPTOSS_TUI_NATIVE_ISA"
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "avx512bf16", "amx", "neon", "neon_i8mm")
 """By number; each processor's own are better the later they stand."""
 
-MXFP4, BF16, INT8 = 0, 1, 2
+MXFP4, BF16, INT8, INT4 = 0, 1, 2, 3
 """Kinds of matrices."""
 
 GROUP = 16
@@ -71,6 +71,8 @@ class Top(ctypes.Structure):
         *((name, c_void_p) for name in ("embedding", "norm", "frequency")),
         ("concentration", c_float),
         ("unembedding", Matrix),
+        ("coarse", Matrix),
+        ("doubt", c_void_p),
         ("counts", c_void_p),
         ("used", c_void_p),
     )
@@ -113,10 +115,12 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "gt_run": (c_int32, (c_void_p, POINTER(Cache), c_void_p, c_int32, c_int64, Cancelled)),
     "gt_logits": (POINTER(c_float), (c_void_p, c_int32)),
     "gt_sample": (c_int32, (c_void_p, POINTER(Draw))),
+    "gt_choose": (c_int32, (c_void_p, c_int32, POINTER(Draw))),
     "gt_log_total": (c_double, (c_void_p,)),
     "gt_pack_mxfp4": (None, (c_void_p, c_void_p, c_int64, c_int64, c_int32, c_void_p)),
     "gt_pack_bf16": (None, (c_void_p, c_int64, c_int64, c_void_p)),
     "gt_pack_int8": (None, (c_void_p, c_int64, c_int64, c_void_p)),
+    "gt_pack_coarse": (None, (c_void_p, c_int64, c_int64, c_void_p, c_void_p)),
     "gt_packed_bytes": (c_int64, (c_int32, c_int64, c_int64)),
     "gt_product": (c_int32, (c_void_p, POINTER(Matrix), c_int32, c_void_p, c_void_p)),
     "gt_time_product": (c_double, (c_void_p, POINTER(Matrix), c_void_p, c_void_p, c_int32)),

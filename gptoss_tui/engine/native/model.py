@@ -5,12 +5,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.native.kv_cache import KVCache
 from gptoss_tui.engine.native.library import INSTRUCTION_SETS, OUTSIDE, Cancelled, Config, Top, load_library
-from gptoss_tui.engine.native.sampling import Logits, Sampler
+from gptoss_tui.engine.native.sampling import Logits, Sampler, read_logits
 from gptoss_tui.engine.native.weights import Weights
 from gptoss_tui.engine.rope import rope_frequencies
 from gptoss_tui.errors import EngineError
@@ -40,6 +38,8 @@ class Model:
             self._frequency.ctypes.data,
             concentration,
             weights.unembedding,
+            weights.coarse,
+            weights.doubt,
             self.sampler.counts.ctypes.data,
             self.sampler.used.ctypes.data,
         )
@@ -98,8 +98,7 @@ class Model:
 
     def logits(self, index: int = 0) -> Logits:
         """Logits of the unembedding's distinct rows for token `index` of the last run. The next call overwrites it."""
-        pointer = self._library.gt_logits(self.handle, index)
-        return np.ctypeslib.as_array(pointer, (self.weights.unembedding.rows,))
+        return read_logits(self.handle, index, self.weights.unembedding.rows)
 
     def all_logits(self, index: int = 0) -> Logits:
         """Logits of all ids for token `index` of the last run."""

@@ -1,7 +1,7 @@
 """Choosing tokens from logits without torch. The rules are those of `engine/sampling.py`, which has them for torch.
 
-Most tokens are chosen in the library, from the distinct rows of the unembedding (`Sampler.sample`). What needs filters,
-biases, masks or alternatives looks at the logits of all ids here.
+Most tokens are chosen in the library, from the distinct rows of the unembedding, of which it reads what it needs. What
+needs filters, biases, masks or alternatives looks at the logits of all ids here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gptoss_tui.engine.constraint import TokenState
-from gptoss_tui.engine.native.library import GROUP, Draw, load_library
+from gptoss_tui.engine.native.library import GROUP, OUTSIDE, Draw, load_library
 from gptoss_tui.engine.seeds import token_seed
 from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
 from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS
@@ -51,30 +51,32 @@ class Sampler:
         self._ids = ids[np.argsort(rows[ids], kind="stable")]  # by row, then by id
         self._first = np.concatenate(([0], np.cumsum(self.used, dtype=np.int64)))
         self._specials = [token for token in USED_SPECIAL_TOKENS if token < len(rows)]
+        # A row that a special token shares with others cannot be forbidden as a whole.
+        self._specials_are_alone = all(self.used[rows[token]] == 1 for token in self._specials)
 
     def sample(
         self,
         model: int,
-        logits: Logits,
+        index: int,
         params: SamplingParams,
         generator: random.Random,
         state: TokenState | None,
     ) -> Token:
-        """Choose a token from `logits` of the distinct rows, which are those that `model` computed last.
+        """Choose what follows token `index` of the last run of `model`.
 
         `logprob` and `top` come from the log-softmax of the logits as they are, before any filter. `state` restricts
         the choice to what may come next. Raises EngineError when the logits are not numbers.
         """
         if self._is_plain(params, state):
             forbidden = [] if state is None else [token for token in self._specials if token not in state.following]
-            drawn = self._drawn(model, params, generator, forbidden)
+            drawn = self._drawn(model, index, params, generator, forbidden)
             # One that is not allowed is drawn again among those that are: each is as likely as if there were no others.
             if state is None or state.mask is None or state.allows(drawn.id):
                 return drawn
-        whole = logits[self.rows]
+        whole = read_logits(model, index, len(self.used))[self.rows]
         total = float(load_library().gt_log_total(model))
         if not math.isfinite(total):
-            raise _not_a_number()
+            raise not_a_number()
         token = choose_in(state, whole, params, generator, self._unusable)
         return Token(
             token, float(whole[token]) - total, top_alternatives(whole - np.float32(total), params.top_logprobs)
@@ -84,12 +86,11 @@ class Sampler:
         """Whether the library chooses: no filter, no bias, no alternatives, all text allowed, or most of it."""
         if params.top_p < 1.0 or params.top_k or params.min_p > 0.0 or params.logit_bias or params.top_logprobs:
             return False
-        if state is None:
-            return True
-        # A row that a special token shares with others cannot be forbidden as a whole.
-        return state.text and all(self.used[self.rows[token]] == 1 for token in self._specials)
+        return state is None or (state.text and self._specials_are_alone)
 
-    def _drawn(self, model: int, params: SamplingParams, generator: random.Random, forbidden: list[int]) -> Token:
+    def _drawn(
+        self, model: int, index: int, params: SamplingParams, generator: random.Random, forbidden: list[int]
+    ) -> Token:
         rows = self.rows[forbidden].astype(np.int32) if forbidden else np.empty(0, dtype=np.int32)
         draw = Draw(
             temperature=params.temperature,
@@ -97,16 +98,25 @@ class Sampler:
             forbidden=rows.ctypes.data,
             forbidden_count=len(rows),
         )
-        if load_library().gt_sample(model, ctypes.byref(draw)) < 0:
-            raise ValueError(f"rows {rows.tolist()} cannot be forbidden in {len(self.used)}")
+        result = load_library().gt_choose(model, index, ctypes.byref(draw))
+        if result == OUTSIDE:
+            raise ValueError(f"token {index} was not run, or rows {rows.tolist()} are not among {len(self.used)}")
+        if result < 0:
+            raise EngineError("The engine ran out of memory", hint="use a smaller context (`-c`) or free memory")
         if draw.row < 0:
-            raise _not_a_number()
+            raise not_a_number()
         first, end = self._first[draw.row], self._first[draw.row + 1]
         token = int(self._ids[first + int(draw.within * (end - first))])
         return Token(token, draw.logit - draw.log_total)
 
 
-def _not_a_number() -> EngineError:
+def read_logits(model: int, index: int, rows: int) -> Logits:
+    """Logits of the unembedding's distinct rows for token `index` of the last run, until the next call."""
+    return np.ctypeslib.as_array(load_library().gt_logits(model, index), (rows,))
+
+
+def not_a_number() -> EngineError:
+    """What it means that there is no largest logit."""
     return EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
 
 

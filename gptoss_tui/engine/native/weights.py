@@ -21,7 +21,7 @@ from gptoss_tui.engine.checkpoint import Checkpoint
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.native import cache_file
 from gptoss_tui.engine.native.cache_file import Sections, Write
-from gptoss_tui.engine.native.library import BF16, BLOCK, GROUP, INT8, MXFP4, Layer, Matrix, load_library
+from gptoss_tui.engine.native.library import BF16, BLOCK, GROUP, INT4, INT8, MXFP4, Layer, Matrix, load_library
 from gptoss_tui.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ _KINDS = {"exact": BF16, "int8": INT8}
 class Weights:
     """Where everything is. `rows` int32 [V]: the row of each id among the `distinct` ones of the unembedding.
 
+    `coarse` is the unembedding in four bits, `doubt` the address of what each of its rows lacks; for int8 only.
     `cached`: all was mapped. `not_kept`: why the next load has to make it again; empty when it has not, or is to.
     """
 
@@ -49,6 +50,8 @@ class Weights:
     dense: Sections
     layers: ctypes.Array[Layer]
     unembedding: Matrix
+    coarse: Matrix
+    doubt: int | None
     rows: npt.NDArray[np.int32]
     cached: bool
     not_kept: str = ""
@@ -120,6 +123,8 @@ def _shared_sizes(config: ModelConfig) -> dict[str, int]:
 def _dense_sizes(config: ModelConfig, distinct: int, kind: int) -> dict[str, int]:
     """Bytes of the dense matrices, with so many distinct rows of the unembedding."""
     sizes = {"unembedding": _packed_bytes(kind, distinct, config.hidden_size)}
+    if kind == INT8:
+        sizes |= {"coarse": _packed_bytes(INT4, distinct, config.hidden_size), "doubt": 4 * padded(distinct, GROUP)}
     for layer in range(config.num_hidden_layers):
         sizes[f"{layer}.qkv"] = _packed_bytes(kind, config.qkv_width, config.hidden_size)
         sizes[f"{layer}.out"] = _packed_bytes(kind, config.hidden_size, config.query_width)
@@ -172,7 +177,7 @@ class _Packing:
             return found
 
         def fill(writer: Callable[[str], Write]) -> None:
-            self._dense(writer("unembedding"), "unembedding.weight", kind, firsts)
+            self._unembedding(writer, kind, firsts)
             for layer in range(config.num_hidden_layers):
                 self._dense(writer(f"{layer}.qkv"), f"block.{layer}.attn.qkv.weight", kind)
                 self._dense(writer(f"{layer}.out"), f"block.{layer}.attn.out.weight", kind)
@@ -236,21 +241,37 @@ class _Packing:
 
         self._on_threads(pack, range(experts), blocks.nbytes + scales.nbytes)
 
-    def _dense(self, write: Write, name: str, kind: int, chosen: npt.NDArray[np.int64] | None = None) -> None:
-        """The matrix `name`, or its `chosen` rows."""
+    def _dense(self, write: Write, name: str, kind: int) -> None:
         words = self._words(name)
-        pack_rows = load_library().gt_pack_int8 if kind == INT8 else load_library().gt_pack_bf16
-        group = _packed_bytes(kind, GROUP, words.shape[1])
 
         def pack(first: int) -> None:
-            rows = slice(first, first + _ROWS_AT_ONCE)
-            part = words[rows] if chosen is None else words[chosen[rows]]
-            out = np.empty(padded(len(part), GROUP) // GROUP * group, dtype=np.uint8)
-            pack_rows(part.ctypes.data, len(part), words.shape[1], out.ctypes.data)
-            write(first // GROUP * group, out)
+            part = words[first : first + _ROWS_AT_ONCE]
+            write(_packed_bytes(kind, first, words.shape[1]), _packed(part, kind))
 
-        count = len(words) if chosen is None else len(chosen)
-        self._on_threads(pack, range(0, count, _ROWS_AT_ONCE), words.nbytes)
+        self._on_threads(pack, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
+
+    def _unembedding(self, writer: Callable[[str], Write], kind: int, firsts: npt.NDArray[np.int64]) -> None:
+        """The rows `firsts`, and where they are in 8 bits their coarse copy."""
+        words = self._words("unembedding.weight")
+        write = {
+            name: writer(name) for name in (("unembedding", "coarse", "doubt") if kind == INT8 else ("unembedding",))
+        }
+        columns = words.shape[1]
+
+        def pack(first: int) -> None:
+            part = words[firsts[first : first + _ROWS_AT_ONCE]]
+            out = _packed(part, kind)
+            write["unembedding"](_packed_bytes(kind, first, columns), out)
+            if kind == INT8:
+                coarse = np.empty(_packed_bytes(INT4, len(part), columns), dtype=np.uint8)
+                doubt = np.empty(padded(len(part), GROUP), dtype=np.float32)
+                load_library().gt_pack_coarse(
+                    out.ctypes.data, len(part), columns, coarse.ctypes.data, doubt.ctypes.data
+                )
+                write["coarse"](_packed_bytes(INT4, first, columns), coarse)
+                write["doubt"](4 * first, doubt.view(np.uint8))
+
+        self._on_threads(pack, range(0, len(firsts), _ROWS_AT_ONCE), words.nbytes)
 
     def _copy(self, write: Write, words: Words) -> None:
         def copy(first: int) -> None:
@@ -275,6 +296,14 @@ class _Packing:
 
     def _floats(self, name: str) -> Numbers:
         return (self._words(name).astype(np.uint32) << 16).view(np.float32)
+
+
+def _packed(words: Words, kind: int) -> npt.NDArray[np.uint8]:
+    """Rows of bfloat16 as a dense matrix of `kind`."""
+    pack = load_library().gt_pack_int8 if kind == INT8 else load_library().gt_pack_bf16
+    out = np.empty(_packed_bytes(kind, *words.shape), dtype=np.uint8)
+    pack(words.ctypes.data, *words.shape, out.ctypes.data)
+    return out
 
 
 def _fetched(raw: Raw) -> Raw:
@@ -322,7 +351,7 @@ def _assembled(config: ModelConfig, shared: Sections, dense: Sections, kind: str
             padded(shape[0], GROUP),
             padded(shape[1], BLOCK),
             place.address(name),
-            None if name == "unembedding" else shared.address(bias),
+            None if name in ("unembedding", "coarse") else shared.address(bias),
         )
 
     for index in range(config.num_hidden_layers):
@@ -337,4 +366,8 @@ def _assembled(config: ModelConfig, shared: Sections, dense: Sections, kind: str
             matrix(shared, f"{index}.down", MXFP4, (hidden, inner), config.num_experts),
         )
     unembedding = matrix(dense, "unembedding", _KINDS[kind], (distinct, hidden))
-    return Weights(shared, dense, layers, unembedding, rows, cached)
+    coarse, doubt = Matrix(), None
+    if kind == "int8":
+        coarse = matrix(dense, "coarse", INT4, (distinct, hidden))
+        doubt = dense.address("doubt")
+    return Weights(shared, dense, layers, unembedding, coarse, doubt, rows, cached)

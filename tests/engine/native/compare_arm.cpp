@@ -47,7 +47,8 @@ int main() {
   } products[] = {{"mxfp4", Kind::kMxfp4, neon->mxfp4, plain->mxfp4},
                   {"mxfp4_int8", Kind::kMxfp4, neon->mxfp4_int8, plain->mxfp4_int8},
                   {"bf16", Kind::kBf16, neon->bf16, plain->bf16},
-                  {"int8_int8", Kind::kInt8, neon->int8_int8, plain->int8_int8}};
+                  {"int8_int8", Kind::kInt8, neon->int8_int8, plain->int8_int8},
+                  {"int4_int8", Kind::kInt4, neon->int4_int8, plain->int4_int8}};
   for (const auto& product : products) {
     const int64_t bytes = group_bytes(product.kind, kColumns) * kGroups;
     auto* w = static_cast<uint8_t*>(std::aligned_alloc(64, static_cast<size_t>(bytes)));
@@ -57,6 +58,12 @@ int main() {
     for (uint16_t& value : source) value = to_bf16(random());
     if (product.kind == Kind::kBf16) gt_pack_bf16(source.data(), rows, kColumns, w);
     if (product.kind == Kind::kInt8) gt_pack_int8(source.data(), rows, kColumns, w);
+    if (product.kind == Kind::kInt4) {
+      std::vector<uint8_t> whole(static_cast<size_t>(gt_packed_bytes(static_cast<int32_t>(Kind::kInt8), rows, kColumns)));
+      std::vector<float> doubt(static_cast<size_t>(rows));
+      gt_pack_int8(source.data(), rows, kColumns, whole.data());
+      gt_pack_coarse(whole.data(), rows, kColumns, w, doubt.data());
+    }
     if (product.kind == Kind::kMxfp4) {
       std::vector<uint8_t> blocks(static_cast<size_t>(rows * kColumns / 2)), scales(static_cast<size_t>(rows * kColumns / 32));
       for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(std::rand());

@@ -26,6 +26,8 @@ SHAPES = CONFORMANCE_SHAPES | {
         head_dim=22,
         num_attention_heads=6,
     ),
+    # So many rows that most need not be read for a token.
+    "many-words": replace(SMALL, num_hidden_layers=1, vocab_size=5003),
 }
 
 

@@ -25,7 +25,7 @@ pytestmark = [
 def test_the_arm_kernels_compute_what_the_plain_ones_do(tmp_path: Path) -> None:
     """Each product, on random matrices."""
     units = {"kernels_dotprod": SETS["dotprod"].flags, "kernels_scalar": (), "pack": ()}
-    assert len(compared("compare_arm.cpp", units, tmp_path)) == 4
+    assert len(compared("compare_arm.cpp", units, tmp_path)) == 5
 
 
 def test_the_arm_prefill_computes_what_the_plain_one_does(tmp_path: Path) -> None:

@@ -47,26 +47,24 @@ def backend(checkpoint: Callable[[str], Path]) -> Iterator[NativeBackend]:
 
 def test_drawing_in_the_library_follows_the_distribution(backend: NativeBackend) -> None:
     """Frequencies at temperature 0.7 against the softmax; evenly spread numbers leave nothing to chance."""
-    logits = backend.model.logits(2)
     shares = np.exp(backend.model.all_logits(2).astype(np.float64) / 0.7)
     shares /= shares.sum()
     draws = 2000
     params = SamplingParams(temperature=0.7)
     seen: Counter[int] = Counter()
     for n in range(draws):
-        token = backend.model.sampler.sample(backend.model.handle, logits, params, _Fixed((n + 0.5) / draws), None)
+        token = backend.model.sampler.sample(backend.model.handle, 2, params, _Fixed((n + 0.5) / draws), None)
         seen[token.id] += 1
     assert max(abs(seen[id] - draws * share) for id, share in enumerate(shares)) < 2.1
 
 
 def test_the_logprob_is_of_the_raw_distribution(backend: NativeBackend) -> None:
     """Whatever the temperature, in the library and in Python."""
-    logits = backend.model.logits(2)
     expected = torch.log_softmax(torch.tensor(backend.model.all_logits(2)), 0)
     for extra in ({}, {"top_k": 50}):
         params = SamplingParams(temperature=3.0, **extra)  # type: ignore[arg-type]
         for seed in range(5):
-            token = backend.model.sampler.sample(backend.model.handle, logits, params, random.Random(seed), None)
+            token = backend.model.sampler.sample(backend.model.handle, 2, params, random.Random(seed), None)
             assert token.logprob == pytest.approx(float(expected[token.id]), abs=1e-4)
 
 

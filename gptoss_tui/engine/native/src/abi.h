@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-enum { GT_ABI = 2, GT_NO_MEMORY = -1, GT_OUTSIDE = -2, GT_MOST_FORBIDDEN = 64 };
+enum { GT_ABI = 3, GT_NO_MEMORY = -1, GT_OUTSIDE = -2, GT_MOST_FORBIDDEN = 64 };
 
 typedef struct {
   int32_t layers, experts, experts_per_token, vocabulary, hidden, intermediate, head_dim, heads, kv_heads, window;
@@ -45,6 +45,8 @@ typedef struct {
   const float* frequency;  // [head_dim / 2]: radians a position
   float concentration;     // factor of cosine and sine
   gt_matrix unembedding;   // distinct rows
+  gt_matrix coarse;        // the same in kInt4; without data where there is none
+  const float* doubt;      // of coarse: the norm of what each row lacks
   const float* counts;    // of ids that have each row; rows of padding have 0
   const float* used;      // the same, of ids that may be sampled
 } gt_top;
@@ -77,7 +79,7 @@ GT_EXPORT const float* gt_logits(gt_model* model, int32_t index);
 
 typedef struct {
   float temperature;
-  double uniform;  // 0 <= uniform < 1
+  double uniform;  // 0 <= uniform < 1: all that is random
   const int32_t* forbidden;  // distinct rows, at most GT_MOST_FORBIDDEN
   int32_t forbidden_count;
   int32_t row;        // result: the row chosen, -1 when logits are not numbers
@@ -86,6 +88,9 @@ typedef struct {
   double log_total;   // result: log of the sum of exp over all ids
 } gt_draw;
 GT_EXPORT int32_t gt_sample(gt_model* model, gt_draw* draw);
+// As gt_logits and gt_sample in one, from the coarse unembedding and those rows of the whole one that matter. What stays in
+// the model is of no use then.
+GT_EXPORT int32_t gt_choose(gt_model* model, int32_t index, gt_draw* draw);
 // log of the sum of exp of the logits of the last gt_logits over all ids.
 GT_EXPORT double gt_log_total(gt_model* model);
 
@@ -95,6 +100,8 @@ GT_EXPORT void gt_pack_mxfp4(const uint8_t* blocks, const uint8_t* scales, int64
                              uint8_t* out);
 GT_EXPORT void gt_pack_bf16(const uint16_t* source, int64_t rows, int64_t columns, uint8_t* out);
 GT_EXPORT void gt_pack_int8(const uint16_t* source, int64_t rows, int64_t columns, uint8_t* out);
+// From what gt_pack_int8 made: the same rows in kInt4, and the norm of what each lacks.
+GT_EXPORT void gt_pack_coarse(const uint8_t* packed, int64_t rows, int64_t columns, uint8_t* out, float* doubt);
 GT_EXPORT int64_t gt_packed_bytes(int32_t kind, int64_t rows, int64_t columns);
 
 // Measuring (benchmarks/native.py): one matrix times one vector on all threads, `repeat` times over `experts` matrices

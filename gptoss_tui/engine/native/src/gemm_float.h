@@ -160,6 +160,7 @@ Strip unpack(Kind kind, const uint8_t* const* groups, int64_t columns, void* pan
       case Kind::kMxfp4: unpack_mxfp4(groups[g], columns, half[g]); break;
       case Kind::kBf16: unpack_bf16(groups[g], columns, half[g]); break;
       case Kind::kInt8: unpack_int8(groups[g], columns, half[g]); break;
+      case Kind::kInt4: break;  // decode's alone
     }
   }
   return {{half[0], half[1]}, {nullptr, nullptr}};

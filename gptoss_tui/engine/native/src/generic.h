@@ -358,6 +358,57 @@ double mass(const float* x, const float* counts, float largest, float factor, in
   return total;
 }
 
+// log(x) for 0 < x < 1, within 2e-7 of its size.
+NATIVE_INLINE Floats log_below_one(Floats x) {
+  const Ints bits = (Ints)x - 0x3f3504f3;  // sqrt(1 / 2): what is left of x is around 1
+  const Floats exponent = __builtin_convertvector(bits >> 23, Floats);
+  const Floats r = (Floats)((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
+  Floats p = all(7.0376836292e-2f);
+  p = p * r - 1.1514610310e-1f;
+  p = p * r + 1.1676998740e-1f;
+  p = p * r - 1.2420140846e-1f;
+  p = p * r + 1.4249322787e-1f;
+  p = p * r - 1.6668057665e-1f;
+  p = p * r + 2.0000714765e-1f;
+  p = p * r - 2.4999993993e-1f;
+  p = p * r + 3.3333331174e-1f;
+  return exponent * 0.693147180560f + (p * r * r * r - 0.5f * r * r + r);
+}
+
+// Of each row a number from the exponential distribution: the same for the same key.
+NATIVE_INLINE Floats exponential(Words row, const uint32_t* key) {
+  Words x = row * 0x9e3779b1u + key[0];
+  x = (x ^ (x >> 16)) * 0x21f0aaadu;
+  x = (x ^ (x >> 15)) * 0x735a2d97u ^ key[1];
+  x = (x ^ (x >> 16)) * 0x85ebca6bu;
+  x = (x ^ (x >> 13)) * 0xc2b2ae35u;
+  x = x ^ (x >> 16);
+  // -log(1 - u) for a number u between 0 and 1. Below 1 / 256 all of its bits count: it is the small results that win.
+  const Floats rest = (__builtin_convertvector((Ints)(~x >> 8), Floats) + 0.5f) * 0x1p-24f;
+  const Floats fine = (__builtin_convertvector((Ints)(x & 0xffffff), Floats) + 0.5f) * 0x1p-32f;
+  const Ints is_fine = (Ints)(x >> 24) == 0;
+  return is_fine ? fine * (1.0f + 0.5f * fine) : -log_below_one(rest);
+}
+
+constexpr float kRounding = 1e-4f;  // of sums in float32, beside what coarse rows lack
+
+double screen(const Screen& s, int64_t first, int64_t count) {
+  Words row;
+  for (int i = 0; i < kWidth; i++) row[i] = static_cast<uint32_t>(first + i);
+  Floats total = Floats{};
+  for (int64_t at = first; at < first + count; at += kWidth, row += kWidth) {
+    const Floats logit = load<Floats>(s.coarse + at), doubt = load<Floats>(s.doubt + at) * s.size;
+    const Floats used = load<Floats>(s.used + at);
+    total += load<Floats>(s.counts + at) * exp_of(logit - doubt * doubt * s.excess - s.largest);
+    if (s.factor == 0.0f) {
+      store(s.reach + at, used > 0.0f ? logit + doubt + kRounding : all(-INFINITY));
+    } else {
+      store(s.reach + at, used * exp_of((logit - s.largest) * s.factor) / exponential(row, s.key));
+    }
+  }
+  return static_cast<double>(sum_of(total));
+}
+
 int32_t read(const uint8_t* data, int64_t bytes) {
   constexpr int64_t kStreams = 4, kAhead = 1024;
   const int64_t stretch = bytes / kStreams / 64 * 64;
@@ -379,9 +430,10 @@ int32_t read(const uint8_t* data, int64_t bytes) {
 using Product = decltype(Kernels::bf16);
 
 // The table of a set with these products.
-constexpr Kernels table_of(const char* name, Product mxfp4, Product mxfp4_int8, Product bf16, Product int8_int8) {
-  return {name,   quantize, mxfp4,  mxfp4_int8, bf16,    int8_int8, rms_norm, swiglu,
-          add,    attend,   rope,   likeliest,  largest, mass,      read};
+constexpr Kernels table_of(const char* name, Product mxfp4, Product mxfp4_int8, Product bf16, Product int8_int8,
+                           Product int4_int8) {
+  return {name, quantize, mxfp4, mxfp4_int8, bf16,    int8_int8, int4_int8, rms_norm, swiglu,
+          add,  attend,   rope,  likeliest,  largest, mass,      screen,    read};
 }
 
 }  // namespace

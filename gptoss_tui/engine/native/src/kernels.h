@@ -21,6 +21,18 @@ struct Sight {
   int64_t count;
 };
 
+// What choosing looks at once the coarse logits are there: how far each row can reach, and how much all of them weigh.
+struct Screen {
+  const float *coarse, *doubt;   // logits, and norms of what the coarse rows lack
+  const float *counts, *used;    // ids of each row; those that may be chosen
+  float size;                    // norm of the activations
+  float excess;                  // of a coarse logit's mass: times its doubt squared
+  float largest;                 // of the coarse logits
+  float factor;                  // 1 / temperature; 0: the likeliest is wanted
+  uint32_t key[2];               // of the random numbers
+  float* reach;                  // result: what the whole row's logit is at most; or its place in the draw
+};
+
 struct Kernels {
   const char* name;
   // Fills the int8 part of `a` from a.values[columns].
@@ -30,6 +42,7 @@ struct Kernels {
   void (*mxfp4_int8)(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y);
   void (*bf16)(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y);
   void (*int8_int8)(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y);
+  void (*int4_int8)(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y);
   // y = x / rms(x) * scale, count values; y may be x.
   void (*rms_norm)(const float* x, const float* scale, int64_t count, float* y);
   // h[16 i ..] from gates y[32 i ..] and linear values y[32 i + 16 ..], for `groups` pairs of groups.
@@ -47,6 +60,8 @@ struct Kernels {
   // The largest of x[0..count - 1], then sum of counts[i] * exp((x[i] - largest) * factor).
   float (*largest)(const float* x, int64_t count);
   double (*mass)(const float* x, const float* counts, float largest, float factor, int64_t count);
+  // Fills `reach` of some rows, a multiple of 16, and gives the sum of their masses.
+  double (*screen)(const Screen& screen, int64_t first, int64_t count);
   // Reads all of it, for measuring; the result keeps it from being left out.
   int32_t (*read)(const uint8_t* data, int64_t bytes);
 };

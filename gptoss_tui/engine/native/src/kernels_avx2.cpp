@@ -69,17 +69,25 @@ NATIVE_INLINE void mxfp4_halves(const uint8_t* w, int64_t bytes, int64_t blocks,
   for (int h = 0; h < HALVES; h++) _mm256_storeu_ps(y + h * 8, total[h]);
 }
 
-template <int HALVES>
-NATIVE_INLINE void mxfp4_int8_halves(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
-  // Twice the value plus 12: unsigned, as the product of bytes wants its first operand. No pair reaches 2 ** 15.
-  const __m256i lut =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+NATIVE_INLINE __m256 bf16_scales(const uint8_t* scales) {
+  const __m128i bits = _mm_load_si128(reinterpret_cast<const __m128i*>(scales));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+// Of MXFP4 or INT4.
+template <int HALVES, Kind KIND>
+NATIVE_INLINE void nibbles_int8_halves(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
+  // Twice the value plus 12 or 15: unsigned, as the product of bytes wants its first operand. No pair reaches 2 ** 15.
+  constexpr bool kLinear = KIND == Kind::kInt4;
+  const __m256i lut = _mm256_broadcastsi128_si256(
+      kLinear ? _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+              : _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
   const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
   __m256 total[HALVES];
   for (int h = 0; h < HALVES; h++) total[h] = _mm256_setzero_ps();
   for (int64_t b = 0; b < blocks; b++) {
     const int8_t* values = x.quantized + b * kBlock;
-    const __m256i base = _mm256_set1_epi32(-12 * x.sum[b]);
+    const __m256i base = _mm256_set1_epi32((kLinear ? -15 : -12) * x.sum[b]);
     const __m256 size = _mm256_set1_ps(x.scale[b] * 0.5f);
     __m256i sum[HALVES];
     for (int h = 0; h < HALVES; h++) sum[h] = base;
@@ -96,8 +104,9 @@ NATIVE_INLINE void mxfp4_int8_halves(const uint8_t* w, int64_t bytes, int64_t bl
       }
     }
     for (int h = 0; h < HALVES; h++) {
-      const uint8_t* scales = w + h / 2 * bytes + blocks * 256 + b * kGroup + h % 2 * 8;
-      total[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[h]), _mm256_mul_ps(e8m0(scales), size), total[h]);
+      const uint8_t* scales = w + h / 2 * bytes + blocks * 256 + (b * kGroup + h % 2 * 8) * (kLinear ? 2 : 1);
+      const __m256 scale = kLinear ? bf16_scales(scales) : e8m0(scales);
+      total[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[h]), _mm256_mul_ps(scale, size), total[h]);
     }
   }
   for (int h = 0; h < HALVES; h++) _mm256_storeu_ps(y + h * 8, total[h]);
@@ -143,9 +152,7 @@ NATIVE_INLINE void int8_int8_halves(const uint8_t* w, int64_t bytes, int64_t blo
       }
     }
     for (int h = 0; h < HALVES; h++) {
-      const uint8_t* scales = w + h / 2 * bytes + blocks * 512 + b * 2 * kGroup + h % 2 * 16;
-      const __m128i bits = _mm_load_si128(reinterpret_cast<const __m128i*>(scales));
-      const __m256 scale = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+      const __m256 scale = bf16_scales(w + h / 2 * bytes + blocks * 512 + b * 2 * kGroup + h % 2 * 16);
       total[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[h]), _mm256_mul_ps(scale, size), total[h]);
     }
   }
@@ -163,10 +170,14 @@ void product(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, cons
   for (; g < end; g++, y += kGroup) TWO(w + g * bytes, bytes, blocks, x, y);
 }
 
+template <Kind KIND>
+constexpr Product nibbles_int8 = product<nibbles_int8_halves<4, KIND>, nibbles_int8_halves<2, KIND>, KIND>;
+
 constexpr Kernels kTable = table_of("avx2", product<mxfp4_halves<4>, mxfp4_halves<2>, Kind::kMxfp4>,
-                                    product<mxfp4_int8_halves<4>, mxfp4_int8_halves<2>, Kind::kMxfp4>,
+                                    nibbles_int8<Kind::kMxfp4>,
                                     product<bf16_halves<4>, bf16_halves<2>, Kind::kBf16>,
-                                    product<int8_int8_halves<4>, int8_int8_halves<2>, Kind::kInt8>);
+                                    product<int8_int8_halves<4>, int8_int8_halves<2>, Kind::kInt8>,
+                                    nibbles_int8<Kind::kInt4>);
 
 }  // namespace
 

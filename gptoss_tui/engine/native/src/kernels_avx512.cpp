@@ -73,18 +73,26 @@ NATIVE_INLINE void mxfp4_groups(const uint8_t* w, int64_t bytes, int64_t blocks,
   for (int g = 0; g < GROUPS; g++) _mm512_storeu_ps(y + g * kGroup, total[g]);
 }
 
-template <int GROUPS>
-NATIVE_INLINE void mxfp4_int8_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
-  // Twice the value plus 12: unsigned, as VNNI wants its first operand.
-  const __m512i lut =
-      _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+NATIVE_INLINE __m512 bf16_scales(const uint8_t* scales) {
+  const __m256i bits = _mm256_load_si256(reinterpret_cast<const __m256i*>(scales));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+// Of MXFP4 or INT4.
+template <int GROUPS, Kind KIND>
+NATIVE_INLINE void nibbles_int8_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
+  // Twice the value plus 12 or 15: unsigned, as VNNI wants its first operand.
+  constexpr bool kLinear = KIND == Kind::kInt4;
+  const __m512i lut = _mm512_broadcast_i32x4(
+      kLinear ? _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+              : _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
   const __m512i low = _mm512_set1_epi8(15);
   const int64_t ahead = distance<GROUPS>(bytes);
   __m512 total[GROUPS];
   for (int g = 0; g < GROUPS; g++) total[g] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; b++) {
     const auto [four] = fours_of(x.quantized + b * kBlock);
-    const __m512i base = _mm512_set1_epi32(-12 * x.sum[b]);
+    const __m512i base = _mm512_set1_epi32((kLinear ? -15 : -12) * x.sum[b]);
     const __m512 size = _mm512_set1_ps(x.scale[b] * 0.5f);
     for (int g = 0; g < GROUPS; g++) {
       const uint8_t* from = w + g * bytes + b * 256;
@@ -96,7 +104,8 @@ NATIVE_INLINE void mxfp4_int8_groups(const uint8_t* w, int64_t bytes, int64_t bl
         odd = _mm512_dpbusd_epi32(
             odd, _mm512_shuffle_epi8(lut, _mm512_and_si512(_mm512_srli_epi16(q, 4), low)), four[2 * j + 1]);
       }
-      const __m512 scale = _mm512_mul_ps(e8m0(w + g * bytes + blocks * 256 + b * kGroup), size);
+      const uint8_t* scales = w + g * bytes + blocks * 256 + b * (kLinear ? 2 : 1) * kGroup;
+      const __m512 scale = _mm512_mul_ps(kLinear ? bf16_scales(scales) : e8m0(scales), size);
       total[g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)), scale, total[g]);
     }
   }
@@ -140,9 +149,7 @@ NATIVE_INLINE void int8_int8_groups(const uint8_t* w, int64_t bytes, int64_t blo
         even = _mm512_dpbusd_epi32(even, _mm512_load_si512(from + j * 64), four[j]);
         odd = _mm512_dpbusd_epi32(odd, _mm512_load_si512(from + j * 64 + 64), four[j + 1]);
       }
-      const __m256i bits = _mm256_load_si256(
-          reinterpret_cast<const __m256i*>(w + g * bytes + blocks * 512 + b * 2 * kGroup));
-      const __m512 scale = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+      const __m512 scale = bf16_scales(w + g * bytes + blocks * 512 + b * 2 * kGroup);
       total[g] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)), _mm512_mul_ps(scale, size), total[g]);
     }
   }
@@ -161,11 +168,16 @@ void product(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, cons
   for (; g < end; g++, y += kGroup) ONE(w + g * bytes, bytes, blocks, x, y);
 }
 
+template <Kind KIND>
+constexpr Product nibbles_int8 =
+    product<nibbles_int8_groups<4, KIND>, nibbles_int8_groups<2, KIND>, nibbles_int8_groups<1, KIND>, KIND>;
+
 constexpr Kernels kTable =
     table_of("avx512", product<mxfp4_groups<4>, mxfp4_groups<2>, mxfp4_groups<1>, Kind::kMxfp4>,
-             product<mxfp4_int8_groups<4>, mxfp4_int8_groups<2>, mxfp4_int8_groups<1>, Kind::kMxfp4>,
+             nibbles_int8<Kind::kMxfp4>,
              product<bf16_groups<4>, bf16_groups<2>, bf16_groups<1>, Kind::kBf16>,
-             product<int8_int8_groups<4>, int8_int8_groups<2>, int8_int8_groups<1>, Kind::kInt8>);
+             product<int8_int8_groups<4>, int8_int8_groups<2>, int8_int8_groups<1>, Kind::kInt8>,
+             nibbles_int8<Kind::kInt4>);
 
 }  // namespace
 

@@ -29,6 +29,15 @@ NATIVE_INLINE int8x16_t twice_fp4() {
   return vld1q_s8(values);
 }
 
+NATIVE_INLINE int8x16_t twice_int4() {
+  static const int8_t values[16] = {-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15};
+  return vld1q_s8(values);
+}
+
+NATIVE_INLINE float32x4_t bf16_scales(const uint8_t* scales) {
+  return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(reinterpret_cast<const uint16_t*>(scales)), 16));
+}
+
 // Column o (0..3) of four rows as float: byte o of each lane.
 template <int O>
 NATIVE_INLINE float32x4_t column(int8x16_t four) {
@@ -48,14 +57,14 @@ NATIVE_INLINE float32x4_t columns_of(float32x4_t sum, int8x16_t four, const floa
 }
 
 // Adds up `product(nibbles, b, scales, total)` of each group's blocks b: vectors of nibbles, and scales of its 16 rows.
-template <typename Block>
-NATIVE_INLINE void mxfp4_groups(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, float* y, Block product) {
-  const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kMxfp4, columns);
+template <Kind KIND, typename Block>
+NATIVE_INLINE void nibble_groups(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, float* y, Block product) {
+  const int64_t blocks = columns / kBlock, bytes = group_bytes(KIND, columns), size = KIND == Kind::kInt4 ? 2 : 1;
   for (int64_t g = begin; g < end; g++, y += kGroup) {
     const uint8_t* nibbles = w + g * bytes;
     const uint8_t* scales = nibbles + blocks * 256;
     float32x4_t total[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
-    for (int64_t b = 0; b < blocks; b++, nibbles += 256) product(nibbles, b, scales + b * kGroup, total);
+    for (int64_t b = 0; b < blocks; b++, nibbles += 256) product(nibbles, b, scales + b * kGroup * size, total);
     for (int r = 0; r < 4; r++) vst1q_f32(y + 4 * r, total[r]);
   }
 }
@@ -63,7 +72,7 @@ NATIVE_INLINE void mxfp4_groups(const uint8_t* w, int64_t columns, int64_t begin
 void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
   const int8x16_t lut = twice_fp4();
   const uint8x16_t low = vdupq_n_u8(15);
-  mxfp4_groups(w, columns, begin, end, y, [&](const uint8_t* nibbles, int64_t b, const uint8_t* scales, float32x4_t* total) {
+  const auto block = [&](const uint8_t* nibbles, int64_t b, const uint8_t* scales, float32x4_t* total) {
     float32x4_t part[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
     for (int j = 0; j < 4; j++) {
       __builtin_prefetch(nibbles + j * 64 + kAhead);
@@ -75,13 +84,17 @@ void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const 
       }
     }
     for (int r = 0; r < 4; r++) total[r] = vfmaq_f32(total[r], part[r], vmulq_n_f32(e8m0(scales + 4 * r), 0.5f));
-  });
+  };
+  nibble_groups<Kind::kMxfp4>(w, columns, begin, end, y, block);
 }
 
-void mxfp4_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
-  const int8x16_t lut = twice_fp4();
+// Of MXFP4 or INT4.
+template <Kind KIND>
+void nibbles_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  constexpr bool kLinear = KIND == Kind::kInt4;
+  const int8x16_t lut = kLinear ? twice_int4() : twice_fp4();
   const uint8x16_t low = vdupq_n_u8(15);
-  mxfp4_groups(w, columns, begin, end, y, [&](const uint8_t* nibbles, int64_t b, const uint8_t* scales, float32x4_t* total) {
+  const auto block = [&](const uint8_t* nibbles, int64_t b, const uint8_t* scales, float32x4_t* total) {
     int32x4_t sum[4] = {vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)};
     for (int j = 0; j < 4; j++) {
       __builtin_prefetch(nibbles + j * 64 + kAhead);
@@ -94,10 +107,11 @@ void mxfp4_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, c
       }
     }
     for (int r = 0; r < 4; r++) {
-      const float32x4_t scale = vmulq_n_f32(e8m0(scales + 4 * r), x.scale[b] * 0.5f);
-      total[r] = vfmaq_f32(total[r], vcvtq_f32_s32(sum[r]), scale);
+      const float32x4_t size = kLinear ? bf16_scales(scales + 8 * r) : e8m0(scales + 4 * r);
+      total[r] = vfmaq_f32(total[r], vcvtq_f32_s32(sum[r]), vmulq_n_f32(size, x.scale[b] * 0.5f));
     }
-  });
+  };
+  nibble_groups<KIND>(w, columns, begin, end, y, block);
 }
 
 void bf16(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
@@ -146,7 +160,7 @@ void int8_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, co
   }
 }
 
-constexpr Kernels kTable = table_of("neon", mxfp4, mxfp4_int8, bf16, int8_int8);
+constexpr Kernels kTable = table_of("neon", mxfp4, nibbles_int8<Kind::kMxfp4>, bf16, int8_int8, nibbles_int8<Kind::kInt4>);
 
 }  // namespace
 

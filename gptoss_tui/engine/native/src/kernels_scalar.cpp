@@ -7,6 +7,7 @@ namespace {
 
 constexpr float kFp4[16] = {0, .5f, 1, 1.5f, 2, 3, 4, 6, -0.f, -.5f, -1, -1.5f, -2, -3, -4, -6};
 constexpr int8_t kTwiceFp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+constexpr int8_t kTwiceInt4[16] = {-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15};
 
 float e8m0(uint8_t byte) {
   const uint32_t bits = static_cast<uint32_t>(byte) << 23;
@@ -16,13 +17,14 @@ float e8m0(uint8_t byte) {
 }
 
 // Adds up `product(values, b, scale)` of each row's blocks b: its numbers, of `table`, and their scale.
-template <typename Number, typename Block>
-void mxfp4_rows(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Number* table, float* y,
+template <Kind KIND, typename Number, typename Block>
+void nibble_rows(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Number* table, float* y,
                 Block product) {
-  const int64_t blocks = columns / kBlock, bytes = group_bytes(Kind::kMxfp4, columns);
+  const int64_t blocks = columns / kBlock, bytes = group_bytes(KIND, columns);
   for (int64_t g = begin; g < end; g++, y += kGroup) {
     const uint8_t* nibbles = w + g * bytes;
     const uint8_t* scales = nibbles + blocks * 256;
+    const uint16_t* halves = reinterpret_cast<const uint16_t*>(scales);
     float total[kGroup] = {};
     for (int64_t b = 0; b < blocks; b++, nibbles += 256) {
       for (int r = 0; r < kGroup; r++) {
@@ -31,7 +33,8 @@ void mxfp4_rows(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, c
           const uint8_t byte = nibbles[i / 8 * 64 + r * 4 + i % 4];
           values[i] = table[i % 8 < 4 ? byte & 15 : byte >> 4];
         }
-        total[r] += product(values, b, e8m0(scales[b * kGroup + r]));
+        const int64_t at = b * kGroup + r;
+        total[r] += product(values, b, KIND == Kind::kInt4 ? from_bf16(halves[at]) : e8m0(scales[at]));
       }
     }
     std::memcpy(y, total, sizeof total);
@@ -39,15 +42,16 @@ void mxfp4_rows(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, c
 }
 
 void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
-  mxfp4_rows(w, columns, begin, end, kFp4, y, [&](const float* values, int64_t b, float scale) {
+  nibble_rows<Kind::kMxfp4>(w, columns, begin, end, kFp4, y, [&](const float* values, int64_t b, float scale) {
     float part = 0;
     for (int i = 0; i < kBlock; i++) part += values[i] * x.values[b * kBlock + i];
     return part * scale;
   });
 }
 
-void mxfp4_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
-  mxfp4_rows(w, columns, begin, end, kTwiceFp4, y, [&](const int8_t* values, int64_t b, float scale) {
+template <Kind KIND>
+void nibbles_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
+  nibble_rows<KIND>(w, columns, begin, end, KIND == Kind::kInt4 ? kTwiceInt4 : kTwiceFp4, y, [&](const int8_t* values, int64_t b, float scale) {
     int32_t part = 0;
     for (int i = 0; i < kBlock; i++) part += values[i] * x.quantized[b * kBlock + i];
     return static_cast<float>(part) * (scale * (x.scale[b] * 0.5f));
@@ -88,7 +92,7 @@ void int8_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, co
   }
 }
 
-constexpr Kernels kTable = table_of("scalar", mxfp4, mxfp4_int8, bf16, int8_int8);
+constexpr Kernels kTable = table_of("scalar", mxfp4, nibbles_int8<Kind::kMxfp4>, bf16, int8_int8, nibbles_int8<Kind::kInt4>);
 
 }  // namespace
 

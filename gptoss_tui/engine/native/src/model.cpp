@@ -1,6 +1,7 @@
 // Making a model, and what a single token and a chunk have in common.
 #include "model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -19,8 +20,7 @@ Floats1 rows_of(int64_t rows, int64_t columns) {
   return Floats1(static_cast<float*>(memory));
 }
 
-// A layer of fewer bytes is over before threads have met: such a model's steps run on the caller alone, which leaves the
-// other processors to the front.
+// A layer of fewer bytes is over before threads have met.
 constexpr int64_t kSmallLayer = 8 << 20;
 
 // What one token reads of a layer.
@@ -50,6 +50,7 @@ void product(const gt_model& model, const Matrix& w, int32_t expert, Span groups
       break;
     case Kind::kBf16: k.bf16(data, w.columns, groups.begin, groups.end, x, y); break;
     case Kind::kInt8: k.int8_int8(data, w.columns, groups.begin, groups.end, x, y); break;
+    case Kind::kInt4: k.int4_int8(data, w.columns, groups.begin, groups.end, x, y); break;
   }
 }
 
@@ -201,6 +202,7 @@ gt_model* gt_new(const gt_config* config, const gt_top* top, const gt_layer* lay
                              native::matrix_of(l.router), native::matrix_of(l.up), native::matrix_of(l.down)});
   }
   model->unembedding = native::matrix_of(top->unembedding);
+  model->coarse = native::matrix_of(top->coarse);
   model->precision = config->exact ? native::Precision::kExact : native::Precision::kFast;
   model->kernels = native::kernels_of(isa);
   model->prefill = native::prefill_kernels(isa, model->precision);
@@ -216,6 +218,9 @@ gt_model* gt_new(const gt_config* config, const gt_top* top, const gt_layer* lay
   model->inner = layer.down.columns;
   model->experts = layer.router.rows;
   model->distinct = model->unembedding.rows;
+  model->known = model->distinct;
+  while (model->known > 1 && top->counts[model->known - 1] == 0) model->known--;
+  if (top->doubt != nullptr) model->most_doubt = *std::max_element(top->doubt, top->doubt + model->distinct);
   model->states = native::rows_of(rows, model->hidden);
   model->normed = native::rows_of(rows, model->hidden);
   model->heads = native::rows_of(rows, model->qkv);

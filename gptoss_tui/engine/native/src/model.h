@@ -1,6 +1,8 @@
 // A loaded model: where its weights are, and the memory that its steps work in.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -25,21 +27,47 @@ struct Chosen {
   float weight[kMaxExpertsPerToken];
 };
 
+// Of a step whose layers are so small that threads wait for each other about as long as they work, or much longer where
+// others need the processors: whether all threads share it or the caller runs it alone goes by how long both took.
+class Pace {
+ public:
+  // Runs `work(shared)` the way that was faster lately, now and then the other way.
+  template <typename Work>
+  void timed(Work work) {
+    const bool other = ++steps_ % kTryOther == 0;
+    const bool shared = (shared_ < alone_) != other;
+    const auto start = std::chrono::steady_clock::now();
+    work(shared);
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    double& lately = shared ? shared_ : alone_;
+    lately += (passed.count() - lately) * kWeight;
+  }
+
+ private:
+  static constexpr uint32_t kTryOther = 16;
+  static constexpr double kWeight = 0.25;
+  uint32_t steps_ = 0;
+  double shared_ = 0, alone_ = 0;  // seconds
+};
+
 }  // namespace native
 
 struct gt_model {
   gt_config config;
   gt_top top;
   std::vector<native::Layer> layers;
-  native::Matrix unembedding;
+  native::Matrix unembedding, coarse;
+  float most_doubt;  // of the coarse rows
   native::Precision precision;
   const native::Kernels* kernels;
   const native::PrefillKernels* prefill;
   native::Pool* pool = nullptr;
-  bool small;  // one thread runs the steps
+  bool small;  // as many threads run a step as do it fastest
+  native::Pace pace;
 
   // Rows of a chunk, padded to whole blocks: strides in floats.
   int64_t hidden, query, qkv, inner, experts, distinct;
+  int64_t known;  // distinct rows before those of padding
   native::Floats1 states, normed, mixed, heads, scores, raised, lowered, logits, weights;
   std::vector<native::Chosen> chosen;
   std::vector<int32_t> first, token, place;
@@ -71,10 +99,15 @@ int32_t run_chunk(gt_model& model, const gt_cache& cache, const int32_t* tokens,
 void product(const gt_model& model, const Matrix& w, int32_t expert, Span groups, const Activations& x, float* y);
 // Whether products with `w` take int8 activations.
 inline bool takes_int8(const gt_model& model, const Matrix& w) {
-  return w.kind == Kind::kInt8 || (w.kind == Kind::kMxfp4 && model.precision == Precision::kFast);
+  return w.kind == Kind::kInt8 || w.kind == Kind::kInt4 || (w.kind == Kind::kMxfp4 && model.precision == Precision::kFast);
 }
 // Room for the int8 part of `columns` values in a thread's scratch; `values` is given.
 Activations activations(gt_model& model, int thread, int slot, float* values, int64_t columns);
+
+// The state of a token as the unembedding takes it, in a thread's scratch; and rows of logits, which all threads draw from
+// `next` on. Gives the largest of those that the thread drew.
+Activations head_activations(gt_model& model, int thread, const float* state);
+float multiply_head(gt_model& model, const Matrix& w, const Activations& x, std::atomic<int64_t>& next);
 
 void load_embedding(const gt_model& model, int32_t token, float* state);
 // Turns queries and keys of a token in place, and stores keys and values. qkv: one row.

@@ -20,6 +20,9 @@
 //        4 * row + o of vector j holds column 32 b + 4 j + o as value + 128 (unsigned; values are -127..127).
 //        Scale b * 16 + row is bf16; weight = (byte - 128) * scale.
 //
+// INT4   B * 256 bytes of nibbles in the order of MXFP4's, then B * 32 bytes of scales, bf16 as INT8's. Weight = (nibble -
+//        7.5) * scale. A coarse copy of the unembedding, which is read in place of it as far as that is enough.
+//
 // `mlp1` (gate and linear rows alternate in the checkpoint) is stored so that group 2 g holds gate rows 16 g .. 16 g +
 // 15 and group 2 g + 1 the linear rows of the same outputs; its bias likewise. Vectors (biases, norms, sinks) are float.
 //
@@ -38,7 +41,7 @@ constexpr int kMaxExpertsPerToken = 16;
 constexpr float kNormEps = 1e-5f;
 constexpr float kSwigluAlpha = 1.702f;
 
-enum class Kind : int32_t { kMxfp4 = 0, kBf16 = 1, kInt8 = 2 };
+enum class Kind : int32_t { kMxfp4 = 0, kBf16 = 1, kInt8 = 2, kInt4 = 3 };
 
 constexpr int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -49,6 +52,7 @@ constexpr int64_t group_bytes(Kind kind, int64_t columns) {
     case Kind::kMxfp4: return round_up(blocks * (256 + 16), 64);
     case Kind::kBf16: return blocks * 1024;
     case Kind::kInt8: return round_up(blocks * (512 + 32), 64);
+    case Kind::kInt4: return round_up(blocks * (256 + 32), 64);
   }
   return 0;
 }

@@ -42,6 +42,27 @@ void quantize_block(const uint16_t* source, int64_t count, uint8_t* values, uint
   }
 }
 
+// The values of a block that quantize_block made, in four bits: the smallest bf16 scale that reaches the outermost, and
+// the nearest of (n - 7.5) * scale. Adds up how far the values are from that, squared.
+void coarsen_block(const uint8_t* values, uint16_t scale, int64_t lane, uint8_t* nibbles, uint16_t* coarse, double* error) {
+  const auto value = [&](int i) {
+    return static_cast<float>(values[i / 4 * 64 + i % 4] - 128) * native::from_bf16(scale);
+  };
+  float most = 0;
+  for (int i = 0; i < kBlock; i++) most = std::fmax(most, std::fabs(value(i)));
+  uint16_t bits = scale == 0x7fc0 ? scale : native::to_bf16(most / 7.5f);
+  if (native::from_bf16(bits) * 7.5f < most) bits++;
+  const float inverse = most > 0 ? 1.0f / native::from_bf16(bits) : 0.0f;
+  *coarse = bits;
+  for (int i = 0; i < kBlock; i++) {
+    int n = static_cast<int>(std::floor(value(i) * inverse + 8.0f));
+    n = n < 0 ? 0 : n > 15 ? 15 : n;
+    const float left = value(i) - (static_cast<float>(n) - 7.5f) * native::from_bf16(bits);
+    *error += static_cast<double>(left) * static_cast<double>(left);
+    nibbles[i / 8 * 64 + lane * 4 + i % 4] |= static_cast<uint8_t>(n << (i % 8 < 4 ? 0 : 4));
+  }
+}
+
 }  // namespace
 
 int64_t gt_packed_bytes(int32_t kind, int64_t rows, int64_t columns) {
@@ -94,5 +115,24 @@ void gt_pack_int8(const uint16_t* source, int64_t rows, int64_t columns, uint8_t
       quantize_block(row < rows ? source + row * columns + first : source, count, group + b * 512 + lane * 4,
                      reinterpret_cast<uint16_t*>(group + blocks * 512) + b * kGroup + lane);
     }
+  }
+}
+
+void gt_pack_coarse(const uint8_t* packed, int64_t rows, int64_t columns, uint8_t* out, float* doubt) {
+  const int64_t blocks = round_up(columns, kBlock) / kBlock, bytes = native::group_bytes(Kind::kInt8, columns);
+  const int64_t coarse_bytes = native::group_bytes(Kind::kInt4, columns);
+  std::memset(out, 0, static_cast<size_t>(gt_packed_bytes(static_cast<int32_t>(Kind::kInt4), rows, columns)));
+  for (int64_t row = 0; row < round_up(rows, kGroup); row++) {
+    const uint8_t* group = packed + row / kGroup * bytes;
+    uint8_t* to = out + row / kGroup * coarse_bytes;
+    const auto* scales = reinterpret_cast<const uint16_t*>(group + blocks * 512);
+    auto* coarse = reinterpret_cast<uint16_t*>(to + blocks * 256);
+    const int64_t lane = row % kGroup;
+    double error = 0;
+    for (int64_t b = 0; b < blocks; b++) {
+      const int64_t at = b * kGroup + lane;
+      coarsen_block(group + b * 512 + lane * 4, scales[at], lane, to + b * 256, coarse + at, &error);
+    }
+    doubt[row] = static_cast<float>(std::sqrt(error) * 1.0001);
   }
 }

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "model.h"
+#include "hiding.h"
 
 namespace {
 
@@ -45,32 +45,22 @@ void draw(const gt_model& model, const float* logits, const float* counts, float
 
 double gt_log_total(gt_model* model) {
   const float* logits = model->logits.get();
-  return log_total(*model, logits, model->kernels->largest(logits, model->distinct));
+  return log_total(*model, logits, model->kernels->largest(logits, model->known));
 }
 
 int32_t gt_sample(gt_model* model, gt_draw* result) {
   const float* logits = model->logits.get();
-  // A row that is forbidden counts as having no ids while this lasts.
-  float* used = const_cast<float*>(model->top.used);
-  float before[GT_MOST_FORBIDDEN];
-  const int32_t forbidden = result->forbidden_count;
+  const float* used = model->top.used;
   result->row = -1;
-  if (forbidden < 0 || forbidden > GT_MOST_FORBIDDEN) return GT_OUTSIDE;
-  for (int32_t i = 0; i < forbidden; i++) {
-    if (result->forbidden[i] < 0 || result->forbidden[i] >= model->distinct) return GT_OUTSIDE;
-  }
-  const float largest = model->kernels->largest(logits, model->distinct);
-  result->log_total = log_total(*model, logits, largest);
   result->within = 0;
+  const native::Hiding hiding(*model, *result);
+  if (!hiding.done()) return GT_OUTSIDE;
+  const float largest = model->kernels->largest(logits, model->known);
+  result->log_total = log_total(*model, logits, largest);
   if (!std::isfinite(result->log_total)) return 0;
-  for (int32_t i = 0; i < forbidden; i++) {
-    before[i] = used[result->forbidden[i]];
-    used[result->forbidden[i]] = 0;
-  }
   const auto best = static_cast<int32_t>(model->kernels->likeliest(logits, used, model->distinct));
   if (best >= 0 && result->temperature == 0.0f) result->row = best;
   if (best >= 0 && result->temperature > 0.0f) draw(*model, logits, used, logits[best], result);
-  for (int32_t i = forbidden - 1; i >= 0; i--) used[result->forbidden[i]] = before[i];
   if (result->row >= 0) result->logit = logits[result->row];
   return 0;
 }

@@ -1,5 +1,7 @@
 // One token through all layers: one job of the pool, whose threads meet a few times in each layer.
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 
 #include "model.h"
@@ -150,28 +152,46 @@ struct Head {
 
 constexpr int64_t kDrawnBytes = 256 << 10;  // of the unembedding, that a thread takes at once
 
-void head_job(void* context, int thread, int threads) {
+void head_job(void* context, int thread, int) {
   Head& head = *static_cast<Head*>(context);
-  gt_model& model = head.model;
-  const Hand hand = hand_of(model, thread, threads);
-  const Matrix& w = model.unembedding;
-  model.kernels->rms_norm(head.state, model.top.norm, model.hidden, hand.normed);
-  const Activations x = prepare(hand, w, kValuesSlot, hand.normed);
-  // Threads draw their rows: one that has to wait for its processor holds up no more than what it drew.
-  const int64_t step = round_up(kDrawnBytes / w.group_bytes + 1, 4), groups = w.rows / kGroup;
-  for (int64_t g = head.next.fetch_add(step); g < groups; g = head.next.fetch_add(step)) {
-    product(model, w, 0, {g, g + step < groups ? g + step : groups}, x, model.logits.get() + g * kGroup);
-  }
+  const Matrix& w = head.model.unembedding;
+  multiply_head(head.model, w, head_activations(head.model, thread, head.state), head.next);
 }
 
 }  // namespace
 
+Activations head_activations(gt_model& model, int thread, const float* state) {
+  const Hand hand = hand_of(model, thread, 1);
+  model.kernels->rms_norm(state, model.top.norm, model.hidden, hand.normed);
+  return prepare(hand, model.unembedding, kValuesSlot, hand.normed);
+}
+
+float multiply_head(gt_model& model, const Matrix& w, const Activations& x, std::atomic<int64_t>& next) {
+  // Threads draw their rows: one that has to wait for its processor holds up no more than what it drew.
+  const int64_t step = round_up(kDrawnBytes / w.group_bytes + 1, 4), groups = w.rows / kGroup;
+  float largest = -INFINITY;
+  for (int64_t g = next.fetch_add(step); g < groups; g = next.fetch_add(step)) {
+    const int64_t end = std::min(g + step, groups), known = std::min(end * kGroup, model.known);
+    float* logits = model.logits.get() + g * kGroup;
+    product(model, w, 0, {g, end}, x, logits);
+    largest = std::max(largest, model.kernels->largest(logits, known - g * kGroup));
+  }
+  return largest;
+}
+
 int32_t run_token(gt_model& model, const gt_cache& cache, int32_t token, int64_t position, int32_t (*cancelled)(void)) {
   Step step{model, cache, token, position, cancelled};
-  if (model.small) {
-    step_job(&step, 0, 1);
+  const auto run = [&](bool shared) {
+    if (shared) {
+      pool_run(model.pool, step_job, &step);
+    } else {
+      step_job(&step, 0, 1);
+    }
+  };
+  if (model.small && pool_threads(model.pool) > 1) {
+    model.pace.timed(run);
   } else {
-    pool_run(model.pool, step_job, &step);
+    run(true);
   }
   return step.stopped.load() ? 1 : 0;
 }

@@ -1,0 +1,202 @@
+// Choosing a token without reading all of the unembedding. A coarse copy of it says how far each row can reach; only rows
+// that can matter are read as they are.
+//
+// The likeliest row: no row whose logit, at most (Cauchy and Schwarz), is below that of another can be it.
+// A draw: each row has a number from the exponential distribution, and the row whose weight divided by its number is the
+// largest is drawn: each as often as its weight says. Which number a row has depends on the draw alone, so that only rows
+// that may win are read: those that would if their coarse logit lacked six standard deviations of what rounding leaves.
+// The sum of all weights takes the coarse logits of rows far below the largest, less what rounding adds on average.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "hiding.h"
+#include "pool.h"
+
+namespace native {
+namespace {
+
+constexpr int64_t kStretch = 1024;     // rows that are looked at together
+constexpr float kNear = 4.0f;          // logits so close to the largest make most of the sum
+constexpr float kDeviations = 6.0f;
+constexpr float kMostMargin = 60.0f;   // exp of it is still a float
+constexpr size_t kFewGroups = 16;      // that one thread reads by itself
+constexpr float kSafety = 1.001f;      // of norms that are rounded themselves
+
+struct Screening {
+  gt_model& model;
+  const float* state;
+  Screen screen;
+  std::vector<float> tops;
+  std::vector<double> sums;
+  Activations x{};  // of the first thread
+  std::atomic<int64_t> next{0}, next_stretch{0};
+};
+
+float norm_of(const Activations& x, int64_t columns) {
+  double total = 0;
+  for (int64_t b = 0; b < columns / kBlock; b++) {
+    int32_t squares = 0;
+    for (int i = 0; i < kBlock; i++) squares += x.quantized[b * kBlock + i] * x.quantized[b * kBlock + i];
+    total += static_cast<double>(squares) * static_cast<double>(x.scale[b]) * static_cast<double>(x.scale[b]);
+  }
+  return static_cast<float>(std::sqrt(total)) * kSafety;
+}
+
+// Coarse logits, the largest of them, then how far each row reaches.
+void screen_job(void* context, int thread, int threads) {
+  Screening& s = *static_cast<Screening*>(context);
+  gt_model& model = s.model;
+  const Kernels& k = *model.kernels;
+  const Activations x = head_activations(model, thread, s.state);
+  s.tops[static_cast<size_t>(thread)] = multiply_head(model, model.coarse, x, s.next);
+  pool_barrier(model.pool);
+  Screen screen = s.screen;
+  screen.size = norm_of(x, model.coarse.columns);
+  screen.largest = *std::max_element(s.tops.begin(), s.tops.begin() + threads);
+  const auto stretches = static_cast<int64_t>(s.sums.size());
+  for (int64_t i = s.next_stretch.fetch_add(1); i < stretches; i = s.next_stretch.fetch_add(1)) {
+    s.sums[static_cast<size_t>(i)] = k.screen(screen, i * kStretch, std::min(kStretch, model.distinct - i * kStretch));
+  }
+  if (thread != 0) return;
+  s.screen = screen;
+  s.x = x;
+}
+
+// Compares rows by their whole logits.
+struct Contest {
+  const Screen& screen;
+  gt_draw* result;
+  double total;                  // of the weights of all ids
+  float best = -INFINITY;
+
+  // The rows of a group, of which `exact` are the logits.
+  void enter(int64_t group, const float* exact) {
+    for (int64_t i = 0; i < kGroup; i++) {
+      const int64_t row = group * kGroup + i;
+      const float coarse = screen.coarse[row], doubt = screen.doubt[row] * screen.size;
+      const float guess = std::exp(coarse - doubt * doubt * screen.excess - screen.largest);
+      total += static_cast<double>(screen.counts[row]) *
+               (std::exp(static_cast<double>(exact[i] - screen.largest)) - static_cast<double>(guess));
+      if (screen.used[row] <= 0) continue;
+      const float value =
+          screen.factor == 0 ? exact[i] : screen.reach[row] * std::exp((exact[i] - coarse) * screen.factor);
+      if (!(value > best || (value == best && row < result->row))) continue;
+      best = value;
+      result->row = static_cast<int32_t>(row);
+      result->logit = exact[i];
+    }
+  }
+};
+
+// Groups with a row that reaches `bar` or is near the largest.
+std::vector<int64_t> groups_to_read(const gt_model& model, const Screen& s, float bar) {
+  std::vector<int64_t> groups;
+  const float near = s.largest - kNear;
+  for (int64_t first = 0; first < model.known; first += kStretch) {
+    const int64_t count = std::min(kStretch, model.known - first);
+    if (model.kernels->largest(s.reach + first, count) < bar && model.kernels->largest(s.coarse + first, count) < near) {
+      continue;
+    }
+    for (int64_t row = first; row < first + count; row++) {
+      if (s.reach[row] < bar && s.coarse[row] < near) continue;
+      groups.push_back(row / kGroup);
+      row = row / kGroup * kGroup + kGroup - 1;
+    }
+  }
+  return groups;
+}
+
+// Whole logits of some groups.
+std::vector<float> read_groups(gt_model& model, const Screening& s, const std::vector<int64_t>& groups) {
+  std::vector<float> logits(groups.size() * kGroup);
+  const auto read = [&](int thread, int threads) {
+    const Span mine = span(static_cast<int64_t>(groups.size()), thread, threads);
+    for (int64_t i = mine.begin; i < mine.end; i++) {
+      const int64_t group = groups[static_cast<size_t>(i)];
+      product(model, model.unembedding, 0, {group, group + 1}, s.x, logits.data() + i * kGroup);
+    }
+  };
+  if (groups.size() <= kFewGroups) {
+    read(0, 1);
+  } else {
+    run_on_all(model.pool, read);
+  }
+  return logits;
+}
+
+// Two words from the bits of a number (splitmix64).
+void key_of(double uniform, uint32_t* key) {
+  uint64_t x;
+  std::memcpy(&x, &uniform, sizeof x);
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  x ^= x >> 31;
+  key[0] = static_cast<uint32_t>(x);
+  key[1] = static_cast<uint32_t>(x >> 32);
+}
+
+Screen screen_of(const gt_model& model, const gt_draw& draw) {
+  Screen s{};
+  s.coarse = model.logits.get();
+  s.doubt = model.top.doubt;
+  s.counts = model.top.counts;
+  s.used = model.top.used;
+  s.excess = 0.5f / static_cast<float>(model.config.hidden);
+  s.factor = draw.temperature > 0 ? 1.0f / draw.temperature : 0.0f;
+  s.reach = model.weights.get();
+  key_of(draw.uniform, s.key);
+  return s;
+}
+
+// False where too much would have to be read: then nothing was chosen.
+bool choose_coarsely(gt_model& model, const float* state, gt_draw* result) {
+  const auto threads = static_cast<size_t>(pool_threads(model.pool));
+  Screening s{model, state, screen_of(model, *result), std::vector<float>(threads),
+              std::vector<double>(static_cast<size_t>((model.distinct + kStretch - 1) / kStretch))};
+  pool_run(model.pool, screen_job, &s);
+  Contest contest{s.screen, result, 0};
+  for (const double sum : s.sums) contest.total += sum;
+  const int64_t front = model.kernels->likeliest(s.screen.reach, s.screen.used, model.known);
+  if (!std::isfinite(contest.total) || front < 0) return true;
+  const float margin = kDeviations * model.most_doubt * s.screen.size * s.screen.factor /
+                       std::sqrt(static_cast<float>(model.config.hidden));
+  if (margin > kMostMargin) return false;
+
+  const std::vector<int64_t> first{front / kGroup};
+  contest.enter(first[0], read_groups(model, s, first).data());
+  std::vector<int64_t> groups = groups_to_read(model, s.screen, contest.best * std::exp(-margin));
+  if (static_cast<int64_t>(groups.size()) > model.known / kGroup / 4) return false;
+  groups.erase(std::remove(groups.begin(), groups.end(), first[0]), groups.end());
+  const std::vector<float> logits = read_groups(model, s, groups);
+  for (size_t i = 0; i < groups.size(); i++) contest.enter(groups[i], logits.data() + i * kGroup);
+  result->log_total = std::log(contest.total) + static_cast<double>(s.screen.largest);
+  if (!std::isfinite(result->log_total) || !std::isfinite(result->logit)) result->row = -1;
+  // Which of the row's ids: a number of its own.
+  uint32_t key[2];
+  key_of(result->uniform + 1.0, key);
+  result->within = static_cast<double>(key[0]) * 0x1p-32;
+  return true;
+}
+
+}  // namespace
+}  // namespace native
+
+int32_t gt_choose(gt_model* model, int32_t index, gt_draw* result) try {
+  if (index < 0 || index >= model->config.chunk) return GT_OUTSIDE;
+  result->row = -1;
+  result->within = 0;
+  // A temperature that a float hardly holds is as good as none.
+  const bool coarse = model->coarse.data != nullptr && (result->temperature == 0 || result->temperature > 1e-6f);
+  if (coarse) {
+    const native::Hiding hiding(*model, *result);
+    if (!hiding.done()) return GT_OUTSIDE;
+    if (native::choose_coarsely(*model, model->states.get() + index * model->hidden, result)) return 0;
+  }
+  gt_logits(model, index);
+  return gt_sample(model, result);
+} catch (...) {
+  return GT_NO_MEMORY;
+}

@@ -6,10 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gptoss_tui.engine.catalog import published_model
+from gptoss_tui.engine.remote.address import is_address
+
+_SOME_MODEL = "gpt-oss"
 
 
 def names_of(model: str, aliases: Iterable[str] = ()) -> tuple[str, ...]:
-    """What clients may call `model`, its own name first; published models have those that other servers give them."""
+    """What clients may call `model`, its own name first; published models have those that other servers give them.
+
+    The address of a server that is asked for its only model is told to nobody.
+    """
+    if is_address(model):
+        return tuple(dict.fromkeys((_SOME_MODEL, *aliases)))
     published = published_model(model)
     if published is None:
         own = Path(model).name or model

@@ -341,3 +341,4 @@ def test_published_models_have_the_names_of_other_servers() -> None:
     assert names_of("openai/gpt-oss-120b")[0] == "gpt-oss-120b"
     assert names_of("nano") == ("nano",)
     assert names_of("/models/own") == ("own", "/models/own")
+    assert names_of("http://inside.example:8000/v1", ["mine"]) == ("gpt-oss", "mine")

@@ -6,6 +6,7 @@ small random model and nothing cached, and `reference`, the torch engine with th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -47,6 +48,18 @@ class Contract:
     """Logprobs may differ from the reference's by `tolerance`."""
 
     tolerance = 1e-3
+
+    @pytest.fixture
+    def parking(self, backend: Backend) -> Iterator[Backend]:
+        """The backend, with room for conversations that wait."""
+        backend.park_up_to(10**9)
+        yield backend
+        backend.park_up_to(0)
+
+    def assert_like(self, ours: list[Token], theirs: list[Token]) -> None:
+        """The same tokens, with the same logprobs as far as sums allow."""
+        assert ids(ours) == ids(theirs)
+        assert [t.logprob for t in ours] == pytest.approx([t.logprob for t in theirs], abs=self.tolerance)
 
     @pytest.mark.parametrize("extra", [{}, {"top_logprobs": 3, "top_p": 0.9}, {"logit_bias": {7: 3.0}, "top_k": 9}])
     def test_greedy_tokens_and_logprobs_are_those_of_the_torch_engine(
@@ -181,3 +194,68 @@ class Contract:
         waiting = TokenAutomaton((TokenState({}, text=True, grammar=0),), grammars=(Grammar("patch", ""),))
         tokens, finished, _ = run(backend, PROMPT, SamplingParams(max_tokens=3, constraint=waiting))
         assert (tokens, finished.reason) == ([], "paused")
+
+    def test_conversations_take_turns(self, parking: Backend, reference: Backend) -> None:
+        """Both are longer than a window. Each reads only what is new to it, and the numbers are those of one alone."""
+        params, known = replace(GREEDY, max_tokens=2), [0, 0]
+        talks = [[5, *range(10, 22)], [6, *range(40, 50)]]
+        for _ in range(3):
+            for index, talk in enumerate(talks):
+                ours, finished, _ = run(parking, talk, params)
+                assert finished.usage.cached_tokens == known[index]
+                self.assert_like(ours, run(reference, talk, params)[0])
+                known[index] = len(talk) + 1  # the last token of the answer was not run
+                talk += [*ids(ours), 9]
+        assert parking.info().parked == 1
+
+    def test_a_beginning_is_shared(self, parking: Backend, reference: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Up to the cut that was named, though it is too long to be kept; whose it was loses nothing."""
+        monkeypatch.setattr("gptoss_tui.engine.kv_cache.KEPT_TOKENS", 0)
+        params, begin = replace(GREEDY, max_tokens=1, keep_prefix=10), list(range(20, 30))
+        first, second = [*begin, *range(60, 69)], [*begin, 7, *range(50, 55)]
+        run(parking, first, params)
+        ours, finished, _ = run(parking, second, params)
+        assert finished.usage.cached_tokens == 10
+        self.assert_like(ours, run(reference, second, params)[0])
+        ours, finished, _ = run(parking, [*first, 8], params)
+        assert finished.usage.cached_tokens == len(first)
+        self.assert_like(ours, run(reference, [*first, 8], params)[0])
+
+    def test_waiting_takes_no_more_than_its_room(self, parking: Backend) -> None:
+        """Whoever waited longest is read again; without room all are."""
+        params, talks = replace(GREEDY, max_tokens=1), [[first, *range(30, 38)] for first in (1, 2, 3)]
+        for talk in talks[:2]:
+            run(parking, talk, params)
+        room = parking.info().parked_bytes * 3 // 2
+        parking.park_up_to(room)
+        run(parking, talks[2], params)
+        assert (parking.info().parked, parking.info().parked_limit) == (1, room)
+        assert 0 < parking.info().parked_bytes <= room
+        assert [run(parking, [*talks[n], 4], params)[1].usage.cached_tokens for n in (1, 2, 0)] == [9, 9, 0]
+        parking.park_up_to(0)
+        assert (parking.info().parked, parking.info().parked_bytes) == (0, 0)
+        assert run(parking, [*talks[2], 4], params)[1].usage.cached_tokens == 0
+
+    def test_what_waits_is_not_hurt_by_others(
+        self, parking: Backend, reference: Backend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By prompts that are too long, cancelled or fail, and by scores; and it can be gone back in."""
+        params, talk, other = replace(GREEDY, max_tokens=1), [5, *range(10, 22)], [6, *range(40, 50)]
+        run(parking, talk, params)
+        with pytest.raises(ContextOverflowError):
+            parking.generate([1] * parking.info().context, params, lambda: False)
+        assert len(list(parking.generate(other, params, lambda: True))) == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(parking, "_run", _fail)
+            with pytest.raises(EngineError, match="device"):
+                run(parking, other, params)
+        parking.score(other, 1)
+        edited = [*talk[:12], 90, 91]
+        for prompt, cached in (([*talk, 7], 13), (talk, 12), (edited, 12)):
+            ours, finished, _ = run(parking, prompt, params)
+            assert finished.usage.cached_tokens == cached
+            self.assert_like(ours, run(reference, prompt, params)[0])
+
+
+def _fail(*_: object) -> None:
+    raise EngineError("the device is gone")

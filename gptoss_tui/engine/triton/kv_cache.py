@@ -60,7 +60,8 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         self._full: list[Tensor] = []  # segments of [full layers, 2, K, segment, D]
         self._sliding_table = _addresses(self._sliding)[..., None].to(device)  # [layers, 2, 1]
         self._full_table = torch.zeros((self._full_layers, 2, self.segments), dtype=torch.int64, device=device)
-        self._newest = 0  # positions below this were written to the rings at some time
+        # Positions from the oldest on and below the newest were written to the rings, and stay until overwritten.
+        self._oldest = self._newest = 0
 
     @property
     def bytes_per_token(self) -> int:
@@ -99,7 +100,8 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         return int(self._sliding.nbytes) + sum(segment.nbytes for segment in self._full)
 
     def _holds_window(self, position: int) -> bool:
-        return self._newest - max(0, position - self._past) <= self.ring
+        first = max(0, position - self._past)
+        return self._oldest <= first and self._newest - first <= self.ring
 
     def _window(self, position: int) -> Tensor:
         return self._sliding[:, :, :, self._slots(position)]
@@ -107,7 +109,7 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
     def _put_window(self, position: int, window: Tensor | None) -> None:
         if window is not None:
             self._sliding[:, :, :, self._slots(position)] = window.to(self.device)
-        self._newest = position
+        self._oldest, self._newest = max(0, position - self._past), position
 
     def _full_copy(self, position: int) -> Segments:
         return Segments(

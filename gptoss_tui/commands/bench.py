@@ -112,6 +112,7 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
     if not spec.url:
         found = await asyncio.to_thread(run_probe, bandwidth=True, device=device, threads=spec.threads)
     bandwidth: float | None = found.pop("bandwidth", None)
+    machine = replace(machine, chip=found.pop("chip", machine.chip))
     started = time.perf_counter()
     async with loaded_engine(spec) as (engine, info):
         load_seconds = time.perf_counter() - started

@@ -107,16 +107,25 @@ def _metal() -> Iterator[Check]:
 
 
 def _fused_kernels() -> Iterator[Check]:
-    """Which of the Metal engine's kernels compute right on this GPU."""
-    from gptoss_tui.engine.metal.probe import run_probe
+    """Which kernels of the Metal engine compute right here, tried anew, and how fast they read."""
+    from gptoss_tui.engine.config import GPT_OSS_20B
+    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.metal.verdicts import remember, try_kernels
 
-    found = run_probe()
-    hint = "MLX's operations take their place, which are slower: please report this chip and the version of macOS"
-    wrong = found if isinstance(found, str) else ", ".join(name for name, right in found.items() if not right)
-    if wrong:
-        yield Check("fused", "note", f"kernels that are not used: {wrong}", hint)
-    else:
-        yield Check("fused", "ok", f"kernels: {', '.join(found)}")
+    found = try_kernels(GPT_OSS_20B, "bfloat16", speed=True)
+    remember(GPT_OSS_20B, "bfloat16", found)
+    if found.verdicts and not found.refused:
+        yield Check("fused", "ok", f"kernels: {', '.join(found.verdicts)}")
+    reasons = [f"{name} ({reason})" for name, reason in found.refused.items()]
+    if found.failure is not None:
+        reasons = [f"all of them ({found.failure})"]
+    if reasons:
+        hint = "MLX's operations take their place, which are slower: please report this chip and the version of macOS"
+        yield Check("fused", "note", f"kernels that are not used: {'; '.join(reasons)}", hint)
+    if found.speed:
+        reads = gigabytes(round(found.speed["bandwidth"]))
+        shares = f"layers of gpt-oss-20b reach {found.speed['layers']:.0%} of that, logits {found.speed['head']:.0%}"
+        yield Check("bandwidth", "ok", f"the GPU reads {reads}/s; {shares}")
 
 
 def _kernels() -> Iterator[Check]:

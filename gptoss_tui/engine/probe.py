@@ -12,9 +12,14 @@ import sys
 import time
 from typing import Any
 
+from gptoss_tui.engine.metal.device import measured_chip
+
 BANDWIDTH_BYTES = 512 * 2**20
 BANDWIDTH_RUNS = 5
 BANDWIDTH_METHOD = f"best of {BANDWIDTH_RUNS} sums of a {BANDWIDTH_BYTES >> 20} MiB float32 tensor"
+
+_GPU_SUMS = 16
+"""In a row, so that waiting for a GPU does not show."""
 
 _PROBE_SECONDS = 120
 
@@ -61,7 +66,7 @@ def measure_bandwidth(device: str) -> float:
     import torch
 
     data = torch.ones(BANDWIDTH_BYTES // 4, dtype=torch.float32, device=device)
-    sums = 1 if device == "cpu" else 16  # in a row, so that waiting for a GPU does not show
+    sums = 1 if device == "cpu" else _GPU_SUMS
     seconds = []
     for _ in range(BANDWIDTH_RUNS):
         start = time.perf_counter()
@@ -76,14 +81,17 @@ def _measure_metal() -> float:
     """As `measure_bandwidth`, on the GPU that MLX has; the CPU of an Apple chip reads more slowly."""
     import mlx.core as mx
 
+    from gptoss_tui.engine.metal.device import on_gpu
+
     data = mx.ones(BANDWIDTH_BYTES // 4, dtype=mx.float32)
+    sums = _GPU_SUMS if on_gpu() else 1
     mx.eval(data)
     seconds = []
     for _ in range(BANDWIDTH_RUNS):
         start = time.perf_counter()
-        mx.eval(data.sum())
+        mx.eval([data.sum() for _ in range(sums)])
         seconds.append(time.perf_counter() - start)
-    return BANDWIDTH_BYTES / min(seconds)
+    return sums * BANDWIDTH_BYTES / min(seconds)
 
 
 def _cuda_device(index: int) -> dict[str, Any]:
@@ -120,6 +128,8 @@ def main() -> None:
 
         torch.set_num_threads(args.threads)
     found = facts()
+    if args.device == "metal" and (chip := measured_chip()):
+        found["chip"] = chip.describe()
     if args.bandwidth:
         found["bandwidth"] = measure_bandwidth(args.device)
     print(json.dumps(found))

@@ -17,19 +17,25 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     device = prepare()
     import mlx.core as mx
 
+    from gptoss_tui.engine.metal.decode import Decoder
     from gptoss_tui.engine.metal.model import Transformer
-    from gptoss_tui.engine.metal.selftest import choose_steps, describe
+    from gptoss_tui.engine.metal.selftest import choose_steps, describe, may_fuse
     from gptoss_tui.engine.metal.sequence import MetalBackend
+    from gptoss_tui.engine.metal.verdicts import refusals
     from gptoss_tui.engine.metal.weights import load_weights
 
     checkpoint, context = open_model(spec, report)
     on_read = count_reads(report, checkpoint.weight_bytes, 0.95)
     dtype = {"bfloat16": mx.bfloat16, "float32": mx.float32}[spec.dtype]
+    if fused := may_fuse(checkpoint.config):
+        # Before the weights are there: it takes memory, too.
+        report(LoadProgress("Trying the kernels, once on this machine", 0.0))
+        refused = refusals(checkpoint.config, spec.dtype)
     with in_our_words():
         weights = load_weights(checkpoint.raw, checkpoint.config, dtype, on_read)
         model = Transformer(checkpoint.config, weights, context)
         report(LoadProgress("Comparing the kernels with MLX's own", 0.96))
-        decoder = choose_steps(model)
+        decoder = choose_steps(model, refused=refused) if fused else Decoder(model)
         device = "; ".join(filter(None, (device, describe(decoder))))
         backend = MetalBackend(model, decoder, context, checkpoint.directory.name, device)
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))

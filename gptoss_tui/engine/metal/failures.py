@@ -28,9 +28,14 @@ def in_our_words(clean_up: Callable[[], None] = lambda: None) -> Iterator[None]:
 def engine_error(error: Exception) -> EngineError:
     """The error that people see for one of MLX's."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+    if isinstance(error, MemoryError) or is_lack_of_memory(text):
         return EngineError(
             f"The GPU ran out of memory ({text})",
             hint="use a smaller context (`-c`) or a smaller model, or close other programs and try again",
         )
     return EngineError(f"The GPU failed ({text})", hint="try again; if it stays, `--backend native` runs on the CPU")
+
+
+def is_lack_of_memory(text: str) -> bool:
+    """Whether what MLX says is about memory."""
+    return _NO_MEMORY.search(text) is not None

@@ -1,42 +1,62 @@
 """Before the first request: which of our kernels compute on this device what MLX computes?
 
-Each runs once on random numbers and weights of the model. One that cannot be compiled, or computes something else, is
-not used: MLX's operations take its place, and the device's description says so.
+Each runs on random numbers and weights of the model, beside its twin, after another process has tried it on this
+machine (`verdicts.py`). One that cannot be compiled, or computes something else, is not used: MLX's operations take
+its place, and the device's description says so.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import mlx.core as mx
 
+from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.metal.decode import Decoder
+from gptoss_tui.engine.metal.device import on_gpu
+from gptoss_tui.engine.metal.kernels import NAMES
 from gptoss_tui.engine.metal.kernels.source import Launcher, launch_metal
 from gptoss_tui.engine.metal.model import Transformer
 from gptoss_tui.engine.metal.sampling import gumbel
-from gptoss_tui.engine.metal.steps import NAMES, Fused, Steps, Twins, can_fuse
+from gptoss_tui.engine.metal.steps import Fused, Steps, Twins, can_fuse
 from gptoss_tui.errors import UsageError
 
 KERNELS_VARIABLE = "GPTOSS_TUI_METAL_KERNELS"
 """Which kernels may be used: names with commas between them, or `off`. By default all."""
 
-TOLERANCE = {mx.bfloat16: 2e-2, mx.float32: 1e-4}
-"""Relative to the norm. Both round each product once; sums are taken in another order."""
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+TOLERANCE = {mx.bfloat16: 1e-2, mx.float32: 1e-4}
+"""Of the norm of a result. Products are rounded once, and sums are taken in another order."""
+
+ROW_TOLERANCE = {mx.bfloat16: 2e-2, mx.float32: 1e-3}
+"""Of each single value, or of the root mean square of all of them where that is larger: one wrong row among thousands
+hardly changes the norm. In bfloat16, rounding twice may be off by 0.8 %."""
 
 
-def choose_steps(model: Transformer, launch: Launcher | None = None) -> Decoder:
-    """A decoder with all kernels that are wanted and right. By default the GPU runs them, where there is one.
+def may_fuse(config: ModelConfig) -> bool:
+    """Whether kernels are wanted, take models of this shape, and have a GPU.
 
     Raises UsageError for a name in the environment that there is not.
     """
-    wanted = wanted_kernels()
-    if launch is None:
-        launch = launch_metal if mx.metal.is_available() else None
-    if launch is None or not wanted or not can_fuse(model.config):
-        return Decoder(model)
-    kernels, twins = Fused(model, launch), Twins(model)
-    return Decoder(model, kernels, frozenset(name for name in wanted if is_right(name, kernels, twins, model)))
+    return bool(wanted_kernels()) and can_fuse(config) and on_gpu()
+
+
+def choose_steps(model: Transformer, launch: Launcher = launch_metal, refused: Mapping[str, str] = EMPTY) -> Decoder:
+    """A decoder with all kernels that are wanted, right, and not `refused` already, by the name of their step.
+
+    Raises UsageError for a name in the environment that there is not.
+    """
+    kernels, twins, right = Fused(model, launch), Twins(model), set[str]()
+    for name in wanted_kernels():
+        if (reason := refused.get(name) or refusal(name, kernels, twins, model)) is None:
+            right.add(name)
+        else:
+            print(f"The Metal kernel {name} is not used: {reason}", file=sys.stderr)
+    return Decoder(model, kernels, frozenset(right))
 
 
 def describe(decoder: Decoder) -> str:
@@ -61,58 +81,75 @@ def wanted_kernels() -> list[str]:
     return names
 
 
-def is_right(name: str, kernels: Fused, twins: Twins, model: Transformer) -> bool:
-    """Whether the kernels of a step compute what its twin does."""
+def refusal(name: str, kernels: Steps, twins: Steps, model: Transformer) -> str | None:
+    """Why the kernels of a step are not to be used: they fail, or compute something else than its twin. Else None."""
     try:
-        ours, theirs = (list(_results(name, steps, model)) for steps in (kernels, twins))
-        tolerance = TOLERANCE[model.weights.dtype]
-        close = all(_error(got, wanted) < tolerance for got, wanted in zip(ours, theirs, strict=True))
-        return close and (name != "head" or _draws_right(kernels, model))
-    except (RuntimeError, ValueError):  # MLX's words for what the compiler, or the device, did not take
-        return False
+        ours, theirs = results(name, kernels, model), results(name, twins, model, exact=True)
+        for (part, got), (_, wanted) in zip(ours, theirs, strict=True):
+            if difference := compare(got, wanted, model.weights.dtype):
+                return f"{part}: {difference}"
+        return _wrong_draw(kernels, model) if name == "head" else None
+    except Exception as error:  # whatever MLX, its compiler or the device says: the twin is there
+        return " ".join(str(error).split()) or type(error).__name__
 
 
-def _results(name: str, steps: Steps, model: Transformer) -> Iterator[mx.array]:
-    """What a step makes of random numbers. Of sums with the residual stream, what was added."""
-    config, layer = model.config, model.weights.layers[0]
-    x, scores = _random(config.hidden_size, 1), _random(config.num_experts, 2)
-    dtype = model.weights.dtype
+def compare(got: mx.array, wanted: mx.array, dtype: mx.Dtype) -> str | None:
+    """How a result in `dtype` differs by more than roundings, in words; None where it does not."""
+    ours, theirs = (array.astype(mx.float32).flatten() for array in (got, wanted))
+    size = mx.sqrt(mx.mean(theirs * theirs))
+    rows = mx.abs(ours - theirs) / mx.maximum(mx.abs(theirs), size)
+    norm = float((mx.linalg.norm(ours - theirs) / mx.linalg.norm(theirs)).item())
+    worst = int(mx.argmax(mx.where(mx.isnan(rows), mx.inf, rows)).item())
+    # What is not a number is not smaller than anything.
+    if not float(rows[worst].item()) < ROW_TOLERANCE[dtype]:
+        return f"value {worst} of {len(ours)} is {ours[worst].item():.4g} instead of {theirs[worst].item():.4g}"
+    return None if norm < TOLERANCE[dtype] else f"differs by {norm:.2g} of its norm"
+
+
+def results(name: str, steps: Steps, model: Transformer, *, exact: bool = False) -> Iterator[tuple[str, mx.array]]:
+    """What a step makes of random numbers, with a name each. Of sums with the residual stream, what was added.
+
+    Experts are chosen by chance and, for the edges of their arrays, from the last one on. `exact` has MLX's operations
+    compute theirs in float32: in bfloat16 they round at each step on the way, which kernels do not.
+    """
+    config, layer, dtype = model.config, model.weights.layers[0], model.weights.dtype
+    x, experts, wide = _random(config.hidden_size, 1), config.num_experts, mx.float32 if exact else dtype
+    choices = {"some experts": _random(experts, 2), "the last experts": mx.arange(experts) * 0.5}
     match name:
         case "qkv":
-            yield from steps.qkv(x, layer, 7)
+            yield from zip(("query", "key and value"), steps.qkv(x, layer, 7), strict=True)
         case "output":
-            yield steps.output(_random(config.query_width, 3).astype(dtype), layer, x) - x
+            yield "sum", steps.output(_random(config.query_width, 3).astype(dtype), layer, x) - x
         case "router":
-            yield from steps.router(x, layer)
+            yield from zip(("normed", "scores"), steps.router(x, layer), strict=True)
         case "gate_up":
-            yield steps.gate_up(x.astype(dtype), scores, layer)
+            for chosen, scores in choices.items():
+                yield chosen, steps.gate_up(x.astype(dtype).astype(wide), scores, layer)
         case "down":
             shape = (config.experts_per_token, config.intermediate_size)
-            hidden = _random(shape[0] * shape[1], 4).reshape(shape).astype(dtype)
-            yield steps.down(hidden, scores, layer, x) - x
+            hidden = _random(shape[0] * shape[1], 4).reshape(shape).astype(dtype).astype(wide)
+            for chosen, scores in choices.items():
+                yield chosen, steps.down(hidden, scores, layer, x) - x
         case "head":
-            logits, _, _ = steps.head(x, mx.ones((config.vocab_size,), dtype=mx.bool_), _key(5), mx.zeros((1,)))
-            yield logits
+            everything = mx.ones((config.vocab_size,), dtype=mx.bool_)
+            yield "logits", steps.head(x, everything, _key(5), mx.zeros((1,)))[0]
 
 
-def _draws_right(kernels: Steps, model: Transformer) -> bool:
-    """Whether what is drawn is the best of the kernel's own logits, with noise and without, among what is allowed."""
+def _wrong_draw(kernels: Steps, model: Transformer) -> str | None:
+    """What is wrong with draws, which are to be the best of the kernel's own logits among what is allowed: with noise
+    and without, and where only the first or the last id is."""
     ids = mx.arange(model.config.vocab_size, dtype=mx.uint32)
     for number, coldness in enumerate((0.0, 1.0, 0.5)):
-        x, key, allowed = _random(model.config.hidden_size, 10 + number), _key(20 + number), ids % 3 != 0
-        logits, drawn, logprob = kernels.head(x, allowed, key, mx.array([coldness]))
-        scores = mx.where(allowed, logits, -mx.inf)
-        scores = scores * coldness + gumbel(ids, key) if coldness else scores
-        wanted = logits[drawn] - mx.logsumexp(logits)
-        if not mx.allclose(scores[drawn], scores.max(), atol=1e-4) or not mx.allclose(logprob, wanted, atol=1e-3):
-            return False
-    return True
-
-
-def _error(got: mx.array, wanted: mx.array) -> float:
-    """The norm of the difference, of the norm of what is wanted. Not a number where `got` has one that is not."""
-    difference = (got.astype(mx.float32) - wanted.astype(mx.float32)).flatten()
-    return float((mx.linalg.norm(difference) / mx.linalg.norm(wanted.astype(mx.float32).flatten())).item())
+        for allowed in (ids % 3 != 0, ids == 0, ids == len(ids) - 1):
+            x, key = _random(model.config.hidden_size, 10 + number), _key(20 + number)
+            logits, drawn, logprob = kernels.head(x, allowed, key, mx.array([coldness]))
+            noisy = logits * coldness + gumbel(ids, key) if coldness else logits
+            best = mx.where(allowed, noisy, -mx.inf).max()
+            if not (allowed[drawn] & (noisy[drawn] > best - 1e-4)).item():
+                return f"id {drawn.item()} is drawn where another one is better"
+            if not mx.allclose(logprob, logits[drawn] - mx.logsumexp(logits), atol=1e-3):
+                return f"the log-probability of id {drawn.item()} is wrong"
+    return None
 
 
 def _random(size: int, seed: int) -> mx.array:

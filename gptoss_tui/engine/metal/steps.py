@@ -16,8 +16,6 @@ from gptoss_tui.engine.metal.model import Transformer, linear, norm, project, sw
 from gptoss_tui.engine.metal.sampling import gumbel
 from gptoss_tui.engine.metal.weights import LayerWeights
 
-NAMES = ("qkv", "output", "router", "gate_up", "down", "head")
-
 ROWS = 4
 """Rows of a matrix that a simdgroup sums at once, so that enough of memory is on its way."""
 
@@ -123,35 +121,35 @@ class Fused:
             ("x", "scale", "weight", "bias", "cosine", "sine"),
             {"query": ((1, q, 1, dim), dtype), "pair": ((2, kv, 1, dim), dtype)},
             (*base, ("D", dim), ("Q", q), ("K", kv), ("HEADS", q + 2 * kv), ("PAIRS", pairs)),
-            (_groups(config.qkv_width // 2, pairs), 1),
+            (groups(config.qkv_width // 2, pairs), 1),
         )
         self._output = self._bound(
             "output",
             ("mixed", "weight", "bias", "x"),
             {"after": ((hidden,), mx.float32)},
             (*base, ("WIDTH", config.query_width), ("ROWS", OUTPUT_ROWS)),
-            (_groups(hidden, OUTPUT_ROWS), 1),
+            (groups(hidden, OUTPUT_ROWS), 1),
         )
         self._router = self._bound(
             "router",
             ("x", "scale", "weight", "bias"),
             {"t": ((hidden,), dtype), "scores": ((config.num_experts,), mx.float32)},
             (*base, *experts[:1]),
-            (_groups(config.num_experts, 1), 1),
+            (groups(config.num_experts, 1), 1),
         )
         self._gate_up = self._bound(
             "gate_up",
             ("t", "scores", *packed),
             {"hidden": ((k, config.intermediate_size), dtype)},
             (*base, *experts, ("I", config.intermediate_size), ("PAIRS", pairs)),
-            (_groups(config.intermediate_size, pairs), k),
+            (groups(config.intermediate_size, pairs), k),
         )
         self._down = self._bound(
             "down",
             ("hidden", "scores", *packed, "x"),
             {"after": ((hidden,), mx.float32)},
             (*base, *experts, ("I", config.intermediate_size), ("ROWS", OUTPUT_ROWS)),
-            (_groups(hidden, OUTPUT_ROWS), 1),
+            (groups(hidden, OUTPUT_ROWS), 1),
         )
         self._unembed, self._draw = self._bound_head(base)
 
@@ -191,20 +189,20 @@ class Fused:
 
     def _bound_head(self, base: Template) -> tuple[Run, Run]:
         vocab = self._model.config.vocab_size
-        groups = _groups(vocab, ROWS * LOOPS)
-        found = dict.fromkeys(("best", "best_id", "largest", "total"), ((groups,), mx.float32))
+        count = groups(vocab, ROWS * LOOPS)
+        found = dict.fromkeys(("best", "best_id", "largest", "total"), ((count,), mx.float32))
         unembed = self._bound(
             "unembed",
             ("x", "scale", "weight", "allowed", "key", "coldness"),
-            {"logits": ((vocab,), mx.float32), **found, "best_id": ((groups,), mx.uint32)},
+            {"logits": ((vocab,), mx.float32), **found, "best_id": ((count,), mx.uint32)},
             (*base, ("V", vocab), ("ROWS", ROWS), ("LOOPS", LOOPS)),
-            (groups, 1),
+            (count, 1),
         )
         draw = self._bound(
             "draw",
             (*found, "logits"),
             {"id": ((1,), mx.uint32), "logprob": ((1,), mx.float32)},
-            (("V", vocab), ("G", groups)),
+            (("V", vocab), ("G", count)),
             (1, 1),
         )
         return unembed, draw
@@ -215,11 +213,11 @@ class Fused:
         inputs: tuple[str, ...],
         outputs: dict[str, tuple[tuple[int, ...], mx.Dtype]],
         template: Template,
-        groups: tuple[int, int],
+        grid: tuple[int, int],
     ) -> Run:
         source = kernel(name, inputs, tuple(outputs), self._model.config.swiglu_limit)
         shapes, dtypes = zip(*outputs.values(), strict=True)
-        return self._launch(source, Launch(template, groups, shapes, dtypes))
+        return self._launch(source, Launch(template, grid, shapes, dtypes))
 
 
 def can_fuse(config: ModelConfig) -> bool:
@@ -227,6 +225,6 @@ def can_fuse(config: ModelConfig) -> bool:
     return config.head_dim % 8 == 0 and config.num_experts >= 8
 
 
-def _groups(items: int, each: int) -> int:
+def groups(items: int, each: int) -> int:
     """Threadgroups for `items`, of which a simdgroup takes `each`."""
     return -(-items // (SIMDS * each))

@@ -27,8 +27,9 @@ SHAPES = CONFORMANCE_SHAPES | {
 
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLX is there, and its CPU may be used."""
-    pytest.importorskip("mlx.core", reason="MLX is not installed: pip install 'gptoss-tui[metal]'")
+    """MLX is there, and its CPU is used, on a Mac too."""
+    mx = pytest.importorskip("mlx.core", reason="MLX is not installed: pip install 'gptoss-tui[metal]'")
+    mx.set_default_device(mx.cpu)
     monkeypatch.setenv(ON_CPU_VARIABLE, "1")
 
 

@@ -13,10 +13,12 @@ from gptoss_tui.commands.machine import describe_machine
 from gptoss_tui.engine import backends, memory, probe
 from gptoss_tui.engine.backends import fastest_backend, load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
-from gptoss_tui.engine.metal import apple, device
+from gptoss_tui.engine.config import GPT_OSS_20B
+from gptoss_tui.engine.metal import apple, device, verdicts
 from gptoss_tui.engine.metal.apple import AppleChip, parse_chip
+from gptoss_tui.engine.metal.kernels import NAMES
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
-from gptoss_tui.engine.metal.probe import run_probe
+from gptoss_tui.engine.metal.verdicts import Trial
 from gptoss_tui.engine.types import EngineSpec
 from gptoss_tui.errors import EngineError, MemoryPlanError
 from tests.engine.shapes import TINY
@@ -197,27 +199,34 @@ def test_doctor_describes_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "status"), [({"qkv": True, "head": True}, "ok"), ({"qkv": True, "head": False}, "note")]
+    ("found", "said"),
+    [
+        (Trial({"qkv": None, "head": None}), [("ok", "kernels: qkv, head")]),
+        (Trial({"qkv": None, "head": "logits: bad"}), [("note", "kernels that are not used: head (logits: bad)")]),
+        (Trial(failure="no room"), [("note", "kernels that are not used: all of them (no room)")]),
+        (
+            Trial({"qkv": None}, {"bandwidth": 3.5e11, "layers": 0.714, "head": 0.9}),
+            [
+                ("ok", "kernels: qkv"),
+                ("ok", "the GPU reads 350.0 GB/s; layers of gpt-oss-20b reach 71% of that, logits 90%"),
+            ],
+        ),
+    ],
 )
-def test_doctor_names_the_kernels(found: dict[str, bool], status: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them, or those that are not used."""
-    monkeypatch.setattr("gptoss_tui.engine.metal.probe.run_probe", lambda: found)
-    (check,) = doctor._fused_kernels()
-    assert (check.status, "head" in check.detail, "qkv" in check.detail) == (status, True, status == "ok")
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="here the kernels can be tried")
-def test_a_probe_that_fails_says_why() -> None:
-    """In the words of its process."""
-    found = run_probe()
-    assert isinstance(found, str)
-    assert "Apple silicon" in found
+def test_doctor_names_the_kernels(
+    found: Trial, said: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All of them, or those that are not used and why, and what they reach; and it is remembered."""
+    monkeypatch.setattr(verdicts, "user_cache_path", lambda name: tmp_path)
+    monkeypatch.setattr(verdicts, "try_kernels", lambda *given, **named: found)
+    assert [(check.status, check.detail) for check in doctor._fused_kernels()] == said
+    assert len(list(tmp_path.rglob("*.json"))) == (0 if found.failure else 1)
 
 
 @pytest.mark.skipif(sys.platform != "darwin", reason="there is no Metal here")
 def test_the_kernels_are_right_on_this_gpu() -> None:
     """All of them, or this chip is news."""
-    assert run_probe() == dict.fromkeys(("qkv", "output", "router", "gate_up", "down", "head"), True)
+    assert verdicts.try_kernels(GPT_OSS_20B, "bfloat16") == Trial(dict.fromkeys(NAMES))
 
 
 def test_a_report_names_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,10 +238,30 @@ def test_a_report_names_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     assert describe_machine().chip is None
 
 
-def test_bandwidth_is_measured_where_the_engine_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By MLX, whose GPU reads faster than the CPU beside it."""
-    pytest.importorskip("mlx.core", reason="MLX is not installed")
+@pytest.mark.parametrize("gpu", [False, True])
+def test_bandwidth_is_measured_where_the_engine_runs(gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By MLX, whose GPU reads faster than the CPU beside it; of a GPU many times in a row."""
+    mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
+    evaluated, evaluate = list[int](), mx.eval
+    monkeypatch.setattr(mx, "eval", lambda made: evaluated.append(len(made)) or evaluate(made))
+    monkeypatch.setattr(device, "on_gpu", lambda: gpu)
     monkeypatch.setattr(probe, "BANDWIDTH_BYTES", 1 << 20)
     assert probe.measure_bandwidth("metal") > 1e7
+    assert set(evaluated[1:]) == {16 if gpu else 1}
     monkeypatch.setattr(device, "is_usable", lambda: True)
     assert [device.is_metal(name) for name in ("metal", "auto", "torch")] == [True, True, False]
+
+
+def test_tests_on_a_mac_stay_off_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where MLX has a GPU and was told to use the CPU, nothing takes the ways of the GPU."""
+    mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
+    from gptoss_tui.engine.metal.selftest import may_fuse
+
+    monkeypatch.setenv(device.ON_CPU_VARIABLE, "1")
+    monkeypatch.setattr(mx.metal, "is_available", lambda: True)
+    assert device.prepare() == "cpu (MLX)"
+    assert (device.on_gpu(), may_fuse(GPT_OSS_20B)) == (False, False)
+    monkeypatch.setattr(mx, "default_device", lambda: mx.Device(mx.gpu))
+    assert (device.on_gpu(), may_fuse(GPT_OSS_20B)) == (True, True)
+    monkeypatch.setenv("GPTOSS_TUI_METAL_KERNELS", "off")
+    assert not may_fuse(GPT_OSS_20B)

@@ -56,10 +56,21 @@ def load(checkpoint: Callable[[str], Path]) -> Callable[[Dtype], Transformer]:
     return make
 
 
+@pytest.fixture(scope="module")
+def wide() -> Transformer:
+    """A layer with hundreds of rows in each matrix, and a vocabulary of several threadgroups."""
+    import mlx.core as mx
+
+    from gptoss_tui.engine.metal.probe import random_model
+
+    shape = replace(SHAPES["small"], num_hidden_layers=1, hidden_size=288, intermediate_size=160, vocab_size=1999)
+    return random_model(shape, mx.bfloat16)
+
+
 def test_every_kernel_passes_the_check(load: Callable[[Dtype], Transformer], emulator: Emulator) -> None:
     """The one that it has to pass on a device, in the dtype that people use."""
+    from gptoss_tui.engine.metal.kernels import NAMES
     from gptoss_tui.engine.metal.selftest import choose_steps, describe
-    from gptoss_tui.engine.metal.steps import NAMES
 
     decoder = choose_steps(load("bfloat16"), emulator)
     assert decoder.fused == set(NAMES)
@@ -76,8 +87,9 @@ def test_tokens_are_those_of_the_torch_engine(
 ) -> None:
     """With all kernels, in float32 and beyond the window, whichever threads go first. A layer takes five of them."""
     from gptoss_tui.engine.metal.decode import Decoder
+    from gptoss_tui.engine.metal.kernels import NAMES
     from gptoss_tui.engine.metal.sequence import MetalBackend
-    from gptoss_tui.engine.metal.steps import NAMES, Fused
+    from gptoss_tui.engine.metal.steps import Fused
 
     monkeypatch.setattr(emulator, "backwards", backwards)
     monkeypatch.setattr(emulator, "launched", {})
@@ -108,24 +120,49 @@ MUTATIONS = {
     "unembed": ("allowed[row] ?", "allowed[row / 2] ?"),
 }
 
+EDGES = {
+    "the last query": ("qkv", "T(b * c + a * s)", "T(b * c + a * s + 0.1f * (row + half_dim == Q * D - 1))"),
+    "the last value": ("qkv", "T(b * c + a * s)", "T(b * c + a * s + 0.1f * (row + half_dim == (Q + 2 * K) * D - 1))"),
+    "the first sum": ("output", "+ total", "+ total + (first + r ? 0.0f : 0.1f)"),
+    "the last sum": ("output", "bias[first + r]", "bias[min(first + r, uint(H - 2))]"),
+    "the last score": ("router", "bias[expert]", "bias[min(expert, uint(E - 2))]"),
+    "the last activation": ("gate_up", "bias[base + 2 * p + 1]", "bias[min(base + 2 * p + 1, last - 1)]"),
+    "the last expert's activation": ("gate_up", "min(base + r, last)", "min(base + r, uint(2 * E * I - 2))"),
+    "the last expert's sum": ("down", "row * (I / 8)", "min(row, uint(E * H - 2)) * (I / 8)"),
+    "the last logit": ("unembed", "logits[row] = logit;", "logits[row] = logit + (row == V - 1 ? 0.1f : 0.0f);"),
+    "the last id": ("unembed", "if (score > best_score) {", "if (score > best_score && row < V - 1) {"),
+    "the first id": ("unembed", "allowed[row] ?", "allowed[row] && row ?"),
+    "the last group": ("draw", "i < G; i += THREADS", "i < G - 1; i += THREADS"),
+}
+"""One row of many, at an edge, by little: the norm of a result hardly shows it."""
+
+
+def refused(name: str, right: str, wrong: str, model: Transformer, emulator: Emulator) -> str | None:
+    """Why the step of the kernel `name` is refused with one change of its source."""
+    from gptoss_tui.engine.metal.selftest import refusal
+    from gptoss_tui.engine.metal.steps import Fused, Twins
+
+    def launch(kernel: Any, how: Any) -> Run:
+        assert kernel.source.count(right) > 0 or kernel.name != name
+        return emulator(
+            replace(kernel, source=kernel.source.replace(right, wrong)) if kernel.name == name else kernel, how
+        )
+
+    return refusal("head" if name in ("unembed", "draw") else name, Fused(model, launch), Twins(model), model)
+
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_kernel_that_is_wrong_is_not_used(
     name: str, load: Callable[[Dtype], Transformer], emulator: Emulator
 ) -> None:
     """One by one: the check of its step finds it, and MLX's operations take its place."""
-    from gptoss_tui.engine.metal.selftest import is_right
-    from gptoss_tui.engine.metal.steps import Fused, Twins
+    assert refused(name, *MUTATIONS[name], load("float32"), emulator) is not None
 
-    right, wrong = MUTATIONS[name]
 
-    def launch(kernel: Any, how: Any) -> Run:
-        assert right in kernel.source or kernel.name != name
-        return emulator(replace(kernel, source=kernel.source.replace(right, wrong)), how)
-
-    model = load("float32")
-    step = "head" if name == "unembed" else name
-    assert not is_right(step, Fused(model, launch), Twins(model), model)
+@pytest.mark.parametrize("edge", EDGES)
+def test_one_wrong_row_is_found(edge: str, wide: Transformer, emulator: Emulator) -> None:
+    """In bfloat16, whose roundings are large, by the bound on single values."""
+    assert refused(*EDGES[edge], wide, emulator) is not None
 
 
 def test_kernels_that_the_device_refuses_are_not_used(
@@ -134,11 +171,11 @@ def test_kernels_that_the_device_refuses_are_not_used(
     """An error of its compiler is no error of the engine; and the environment may leave some out, by their names."""
     from gptoss_tui.engine.metal.selftest import KERNELS_VARIABLE, choose_steps, describe
 
-    def refused(inputs: list[Any]) -> list[Any]:
+    def fail(inputs: list[Any]) -> list[Any]:
         raise RuntimeError("[metal::Device] Unable to build metal library from source")
 
     def launch(kernel: Any, how: Any) -> Run:
-        return emulator(kernel, how) if kernel.name == "output" else refused
+        return emulator(kernel, how) if kernel.name == "output" else fail
 
     model = load("float32")
     monkeypatch.setenv(KERNELS_VARIABLE, "output,head")
@@ -152,30 +189,51 @@ def test_kernels_that_the_device_refuses_are_not_used(
         choose_steps(model, launch)
 
 
-def test_the_probe_tries_them_without_a_checkpoint(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On random weights; as `doctor` does on a Mac."""
-    from gptoss_tui.engine.metal.probe import kernels
-    from gptoss_tui.engine.metal.steps import NAMES
+def test_the_probe_tries_them_without_a_checkpoint(emulator: Emulator) -> None:
+    """On random weights, as doctor and the first load on a machine do."""
+    import mlx.core as mx
 
-    monkeypatch.setattr("gptoss_tui.engine.metal.selftest._draws_right", lambda *given: True)
-    assert kernels(emulator, SHAPES["small"]) == dict.fromkeys(NAMES, True)
+    from gptoss_tui.engine.metal.probe import verdicts
+
+    names = ("router", "down")
+    assert dict(verdicts(emulator, SHAPES["small"], mx.bfloat16, names)) == dict.fromkeys(names)
+
+
+def test_the_best_of_many_groups_is_drawn(emulator: Emulator) -> None:
+    """More of them than there are threads, as with the vocabulary of gpt-oss; the best one in each round."""
+    import mlx.core as mx
+
+    from gptoss_tui.engine.metal.probe import random_model
+    from gptoss_tui.engine.metal.steps import LOOPS, ROWS, Fused, groups
+
+    shape = replace(SHAPES["uneven"], num_hidden_layers=1, vocab_size=70_001)
+    draw, count = Fused(random_model(shape, mx.bfloat16), emulator)._draw, groups(70_001, ROWS * LOOPS)
+    assert count > 256
+    logits = mx.random.normal((70_001,))
+    mass, top = mx.exp(logits).sum() / count, mx.zeros((count,))
+    for best in (0, 255, 256, count - 1):
+        ids = mx.arange(count, dtype=mx.uint32) * 256
+        id, logprob = draw([mx.arange(count) == best, ids, top, mx.full((count,), mass), logits])
+        assert id.item() == 256 * best
+        assert abs(logprob.item() - (logits[id] - mx.logsumexp(logits)).item()) < 1e-3
 
 
 def test_a_missing_barrier_is_found(load: Callable[[Dtype], Transformer], emulator: Emulator) -> None:
     """By what the others had not written yet; and so is one that some threads never come to."""
-    from gptoss_tui.engine.metal.selftest import is_right
+    from gptoss_tui.engine.metal.selftest import refusal
     from gptoss_tui.engine.metal.steps import Fused, Twins
 
-    barrier = "threadgroup_barrier(mem_flags::mem_threadgroup);"
+    barrier, model = "threadgroup_barrier(mem_flags::mem_threadgroup);", load("float32")
 
-    def launch_with(other: str) -> Any:
-        return lambda kernel, how: emulator(replace(kernel, header=kernel.header.replace(barrier, other)), how)
+    def reason(other: str) -> str | None:
+        def launch(kernel: Any, how: Any) -> Run:
+            return emulator(replace(kernel, header=kernel.header.replace(barrier, other)), how)
 
-    model = load("float32")
-    assert not is_right("router", Fused(model, launch_with("")), Twins(model), model)
-    assert is_right("router", Fused(model, emulator), Twins(model), model)
-    with pytest.raises(AssertionError, match="wait for each other"):
-        is_right("router", Fused(model, launch_with(f"if (lane == 0) {{ {barrier} }}")), Twins(model), model)
+        return refusal("router", Fused(model, launch), Twins(model), model)
+
+    assert reason(barrier) is None
+    assert "instead of" in str(reason(""))
+    assert "wait for each other" in str(reason(f"if (lane == 0) {{ {barrier} }}"))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -183,8 +241,9 @@ def test_address_spaces_are_right(dtype: Dtype, load: Callable[[Dtype], Transfor
     """As clang sees them in OpenCL's C++, which has the same ones; and it does see one that is wrong."""
     mx = pytest.importorskip("mlx.core", reason="MLX is not installed")
     pytest.importorskip("clang.cindex", reason="libclang is not installed")
-    from gptoss_tui.engine.metal.selftest import _results
-    from gptoss_tui.engine.metal.steps import NAMES, Fused
+    from gptoss_tui.engine.metal.kernels import NAMES
+    from gptoss_tui.engine.metal.selftest import results
+    from gptoss_tui.engine.metal.steps import Fused
     from tests.engine.metal.emulator import complaints
 
     found: dict[str, list[str]] = {}
@@ -201,5 +260,5 @@ def test_address_spaces_are_right(dtype: Dtype, load: Callable[[Dtype], Transfor
 
     model = load(dtype)
     for name in NAMES:
-        list(_results(name, Fused(model, launch), model))
+        list(results(name, Fused(model, launch), model))
     assert found == {name: [] for name in (*NAMES[:-1], "unembed", "draw")}

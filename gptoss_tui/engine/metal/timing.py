@@ -1,0 +1,90 @@
+"""How fast steps of decode are, on a model of random weights: for `gptoss-tui doctor` and benchmarks/metal.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mlx.core as mx
+
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.metal.decode import Decoder
+from gptoss_tui.engine.metal.device import on_gpu
+from gptoss_tui.engine.metal.kernels import NAMES
+from gptoss_tui.engine.metal.kernels.source import launch_metal
+from gptoss_tui.engine.metal.kv_cache import KVCache
+from gptoss_tui.engine.metal.model import Transformer
+from gptoss_tui.engine.metal.steps import Fused, Steps
+from gptoss_tui.engine.probe import measure_bandwidth
+
+CONTEXT = 64
+AT_ONCE = 8
+"""Tokens between two waits for the GPU, so that waiting does not show."""
+
+
+def speed(model: Transformer, fused: frozenset[str], runs: int = 5) -> dict[str, float]:
+    """The bytes a second that the GPU reads, and the share of them that a token's layers and its logits reach with
+    the kernels of the steps `fused`."""
+    decoder = Decoder(model, Fused(model, launch_metal) if on_gpu() else None, fused if on_gpu() else frozenset())
+    config, bandwidth = model.config, measure_bandwidth("metal")
+    layers = sum(read_bytes(name, config) for name in NAMES if name != "head") * config.num_hidden_layers
+    run = calls("head", decoder, model)
+    return {
+        "bandwidth": bandwidth,
+        "layers": layers / best_seconds(tokens(decoder, model), runs) / bandwidth,
+        "head": read_bytes("head", config) / best_seconds(lambda: [run()[0] for _ in range(AT_ONCE)], runs) / bandwidth,
+    }
+
+
+def tokens(decoder: Decoder, model: Transformer) -> Callable[[], Sequence[mx.array]]:
+    """A function that runs `AT_ONCE` tokens through all layers, one after the other."""
+    cache = KVCache(model.config, CONTEXT, 1, model.weights.dtype)
+    cache.reserve(1)
+    id = mx.array([5])
+    return lambda: [decoder.hidden(id, cache) for _ in range(AT_ONCE)]
+
+
+def calls(name: str, steps: Steps | Decoder, model: Transformer) -> Callable[[], list[Any]]:
+    """A function that runs a step once in each layer; the head once."""
+    config, layers, dtype = model.config, model.weights.layers, model.weights.dtype
+    x, scores = mx.random.normal((config.hidden_size,)), mx.random.normal((config.num_experts,))
+    t, mixed = x.astype(dtype), mx.random.normal((config.query_width,)).astype(dtype)
+    hidden = mx.random.normal((config.experts_per_token, config.intermediate_size)).astype(dtype)
+    everything, key, greedy = mx.ones((config.vocab_size,), dtype=mx.bool_), mx.random.key(0), mx.array([0.0])
+    mx.eval(x, scores, t, mixed, hidden, everything, key, greedy)
+    arguments: dict[str, Callable[[Any], tuple[Any, ...]]] = {
+        "qkv": lambda layer: (x, layer, 7),
+        "output": lambda layer: (mixed, layer, x),
+        "router": lambda layer: (x, layer),
+        "gate_up": lambda layer: (t, scores, layer),
+        "down": lambda layer: (hidden, scores, layer, x),
+        "head": lambda layer: (x, everything, key, greedy),
+    }
+    step, given = getattr(steps, name), arguments[name]
+    return lambda: [step(*given(layer)) for layer in (layers if name != "head" else layers[:1])]
+
+
+def best_seconds(run: Callable[[], Sequence[Any]], runs: int) -> float:
+    """Of one of the calls that `run` makes."""
+    mx.eval(run())
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        made = run()
+        mx.eval(made)
+        seconds.append((time.perf_counter() - started) / len(made))
+    return min(seconds)
+
+
+def read_bytes(name: str, config: ModelConfig) -> int:
+    """Bytes of weights that a step reads."""
+    hidden, inter, experts = config.hidden_size, config.intermediate_size, config.experts_per_token
+    return {
+        "qkv": 2 * config.qkv_width * hidden,
+        "output": 2 * config.query_width * hidden,
+        "router": 4 * config.num_experts * hidden,
+        "gate_up": experts * 2 * inter * hidden * 17 // 32,
+        "down": experts * inter * hidden * 17 // 32,
+        "head": 2 * config.vocab_size * hidden,
+    }[name]

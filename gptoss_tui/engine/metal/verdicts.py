@@ -1,0 +1,151 @@
+"""Which kernels must not be used on this machine, found out by a process of its own and remembered.
+
+A kernel that a compiler, a driver or a chip does not take may do worse than compute something wrong: it may end the
+process, or never end itself. So each is first tried where that harms nobody, on random weights of the model's shapes.
+What came of it holds for a chip, a macOS, an MLX and our version; `gptoss-tui doctor` tries again. No MLX here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from gptoss_tui import __version__
+from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.metal.apple import read_chip
+from gptoss_tui.engine.metal.device import mlx_version
+from gptoss_tui.engine.metal.failures import is_lack_of_memory
+from gptoss_tui.engine.metal.kernels import NAMES
+
+SECONDS = 120
+"""For all kernels: compiling takes a second each, running them none."""
+
+
+@dataclass(slots=True)
+class Trial:
+    """What a trial of kernels found: for each step why it is refused, or None. `failure` kept it from beginning.
+
+    `speed` has the bytes a second that this machine reads, and the shares of it that layers and the vocabulary reach.
+    """
+
+    verdicts: dict[str, str | None] = field(default_factory=dict)
+    speed: dict[str, float] = field(default_factory=dict)
+    failure: str | None = None
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """The steps whose kernels are not to be used, and why."""
+        if self.failure is not None:
+            return dict.fromkeys(NAMES, self.failure)
+        return {name: reason for name, reason in self.verdicts.items() if reason is not None}
+
+
+def refusals(config: ModelConfig, dtype: str) -> dict[str, str]:
+    """Why kernels are not to be used for models of this shape, by step: as remembered, or found out now."""
+    try:
+        known: dict[str, str] = json.loads(_path(config, dtype).read_text(encoding="utf-8"))["refused"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = try_kernels(config, dtype)
+        known = found.refused
+        remember(config, dtype, found)
+    return known
+
+
+def remember(config: ModelConfig, dtype: str, found: Trial) -> None:
+    """Write down what came of a trial, where there is a folder for it; not what a lack of memory may have caused."""
+    reasons = found.refused.values()
+    if found.failure is not None or any(is_lack_of_memory(reason) or "SIGKILL" in reason for reason in reasons):
+        return
+    path = _path(config, dtype)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+            json.dump({"machine": _machine(), "refused": found.refused}, file, indent=2)
+        os.replace(file.name, path)
+
+
+def try_kernels(config: ModelConfig, dtype: str, names: Sequence[str] = NAMES, *, speed: bool = False) -> Trial:
+    """Try kernels in processes of their own: one that ends is followed by another one, for those behind the cause."""
+    found = Trial()
+    while left := [name for name in names if name not in found.verdicts]:
+        before = len(found.verdicts)
+        ready, problem = _run(["--config", json.dumps(asdict(config)), "--dtype", dtype, *left], found)
+        if not ready:
+            found.failure = problem or "they could not be tried"
+            return found
+        if problem or len(found.verdicts) == before:
+            stuck = next((name for name in left if name not in found.verdicts), None)
+            found.verdicts |= {stuck: problem or "it was not tried"} if stuck else {}
+    if speed:
+        _run(["--config", json.dumps(asdict(config)), "--dtype", dtype, "--speed", *_right(found)], found)
+    return found
+
+
+def _right(found: Trial) -> list[str]:
+    return [name for name, reason in found.verdicts.items() if reason is None]
+
+
+def _run(arguments: list[str], found: Trial) -> tuple[bool, str | None]:
+    """One process. What it says goes to `found`. Whether it came to begin, and what ended it too early."""
+    command = [sys.executable, "-P", "-m", "gptoss_tui.engine.metal.probe", *arguments]
+    problem: str | None = None
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+        output = done.stdout
+        if done.returncode != 0:
+            problem = _end(done.returncode, done.stderr.decode(errors="replace"))
+    except subprocess.TimeoutExpired as error:
+        output, problem = error.stdout or b"", f"it did not end within {SECONDS} seconds"
+    except OSError as error:
+        return False, str(error)
+    ready = False
+    for line in output.splitlines():
+        said: dict[str, Any] = json.loads(line)
+        ready = ready or "ready" in said
+        if "step" in said:
+            found.verdicts[said["step"]] = said["refused"]
+        found.speed.update(said.get("speed", {}))
+    return ready, problem
+
+
+def _end(code: int, errors: str) -> str:
+    lines = errors.strip().splitlines()
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return lines[-1] if lines else f"its process ended with exit code {code}"
+
+
+def _path(config: ModelConfig, dtype: str) -> Path:
+    """The file of what is known of kernels for this shape, on this machine as it is."""
+    text = json.dumps([_machine(), asdict(config), dtype])
+    return (
+        user_cache_path("gptoss-tui") / "metal" / f"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}.json"
+    )
+
+
+def _machine() -> dict[str, str]:
+    """All that a verdict depends on beside the shape. Sources may change within a version of ours."""
+    chip, here = read_chip(), Path(__file__).parent
+    sources = hashlib.blake2b(digest_size=8)
+    for file in (*sorted((here / "kernels").glob("*.metal")), here / "kernels" / "source.py", here / "steps.py"):
+        sources.update(file.read_bytes())
+    return {
+        "chip": f"{chip.name}, {chip.gpu_cores} GPU cores" if chip else platform.processor(),
+        "macos": platform.mac_ver()[0] or platform.release(),
+        "mlx": str(mlx_version()),
+        "gptoss-tui": __version__,
+        "kernels": sources.hexdigest(),
+    }

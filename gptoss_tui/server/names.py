@@ -14,7 +14,7 @@ _SOME_MODEL = "gpt-oss"
 def names_of(model: str, aliases: Iterable[str] = ()) -> tuple[str, ...]:
     """What clients may call `model`, its own name first; published models have those that other servers give them.
 
-    The address of a server that is asked for its only model is told to nobody.
+    The address of a server behind this one is no name: it says nothing of the model, and is nobody's business.
     """
     if is_address(model):
         return tuple(dict.fromkeys((_SOME_MODEL, *aliases)))

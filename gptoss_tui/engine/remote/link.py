@@ -218,7 +218,9 @@ class Link:
         words, host, status = self._shown(_words_of(body)), self.address.host, reply.status
         if status == 401:
             wanted = "another API key" if self._key else "an API key"
-            return Refused(f"{host} wants {wanted}: {words}", hint=f"start again with it in {KEY_VARIABLE}", status=status)
+            return Refused(
+                f"{host} wants {wanted}: {words}", hint=f"start again with it in {KEY_VARIABLE}", status=status
+            )
         if status in (400, 413, 422) and _is_about_context(words):
             return _context_error(words)
         if 300 <= status < 400:

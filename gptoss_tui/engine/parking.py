@@ -72,25 +72,28 @@ class ParkingLot(Generic[A, M]):
         return any(common_prefix(entry.history.tokens, tokens) == length for entry in self.entries)
 
     def add(self, entry: Parked[A, M], spared: Parked[A, M] | None = None) -> bool:
-        """Park `entry` if it can fit at all; `spared` is not forgotten for it, even where the budgets are exceeded."""
+        """Park `entry` if it can fit at all; `spared` is not forgotten for it: then `is_within` may be false."""
         if entry.nbytes > max(self.room, self.host_room):
             return False
         self.entries.append(entry)
-        self.settle(spared)
-        return True
+        self.settle(spared, entry)
+        if entry.nbytes <= (self.host_room if entry.on_host else self.room):
+            return True
+        self.entries.remove(entry)  # it would fit in the machine's memory only, and could not move there
+        return False
 
-    def settle(self, spared: Parked[A, M] | None = None) -> None:
-        """Let the oldest ones make room until the budgets are kept; `spared` may move, but stays."""
+    def settle(self, *spared: Parked[A, M] | None) -> None:
+        """Let the oldest ones make room until the budgets are kept; those that are `spared` may move, but stay."""
         for entry in list(self.entries):
             if self.nbytes() <= self.room:
                 break
-            if not entry.on_host and not self._moved(entry) and entry is not spared:
+            if not entry.on_host and not self._moved(entry) and entry not in spared:
                 self.entries.remove(entry)
         for entry in list(self.entries):
             crowded = len(self.entries) > MAX_PARKED
             if self.nbytes(on_host=True) <= self.host_room and not crowded:
                 break
-            if (entry.on_host or crowded) and entry is not spared:
+            if (entry.on_host or crowded) and entry not in spared:
                 self.entries.remove(entry)
 
     def _moved(self, entry: Parked[A, M]) -> bool:

@@ -145,3 +145,132 @@ def test_at_most_three_prefixes_are_kept(cache: KVCache) -> None:
         write(cache, list(range(start, start + 5)))
         cache.keep(5)
     assert [key[0] for key in cache._kept] == [200, 0, 300]
+
+
+def in_use(cache: KVCache) -> int:
+    """Bytes of all memory on the device that the cache holds, array by array; none is held twice."""
+    waiting = [entry for entry in cache.parking.entries if not entry.on_host]
+    parts = [*cache._full, *(part for entry in waiting for part in entry.memory.parts)]
+    assert len({part.data_ptr() for part in parts}) == len(parts)
+    return sum(part.nbytes for part in parts)
+
+
+def test_what_waits_is_its_segments(cache: KVCache) -> None:
+    """Whole ones as they are, the last one cut to its tokens; the rest serves the next sequence."""
+    cache.parking.limit(10**9, 0)
+    first, second = list(range(40)), list(range(200, 221))
+    write(cache, first)
+    places = [part.data_ptr() for part in cache._full]
+    assert cache.begin(second) == 0
+    assert [part.data_ptr() for part in cache._full] == places[2:]
+    assert [part.shape[3] for part in cache.parking.entries[0].memory.parts] == [16, 16, 8]
+    assert in_use(cache) == (40 + 16) * cache.bytes_per_token
+    write(cache, second)
+    assert_holds(cache, second)
+    assert cache.begin([*first, 7]) == 40
+    assert [part.data_ptr() for part in cache._full[:2]] == places[:2]
+    assert in_use(cache) == (3 * 16 + 16 + 5) * cache.bytes_per_token
+    assert_holds(cache, first)
+    write(cache, [7] * 30)
+    assert_holds(cache, [*first, *[7] * 30])
+    assert cache.begin([*second, 7]) == 21
+    assert_holds(cache, second)
+
+
+def test_a_beginning_of_what_waits_is_copied(cache: KVCache) -> None:
+    """In the middle of a segment, where the window was kept."""
+    cache.parking.limit(10**9, 0)
+    talk = list(range(60))
+    write(cache, talk[:21])
+    cache.mark(21)
+    write(cache, talk[21:])
+    other = [*talk[:22], *range(300, 340)]
+    assert cache.begin(other) == 21
+    assert_holds(cache, talk[:21])
+    write(cache, other[21:])
+    assert_holds(cache, other)
+    assert cache.begin([*talk, 1]) == 60
+    assert_holds(cache, talk)
+    assert cache.begin([*other, 1]) == len(other)
+    assert_holds(cache, other)
+
+
+def test_what_a_device_cannot_hold_waits_in_the_machine(cache: KVCache) -> None:
+    """The oldest moves, comes back from there or is copied from there, and goes when there is no room for it either."""
+    talks = [[first, *range(100, 139)] for first in (1, 2, 3, 4)]
+    cache.parking.limit(10**9, 0)
+    for talk in talks[:3]:
+        cache.begin(talk)
+        write(cache, talk)
+    size = cache.parking.entries[0].nbytes
+    cache.parking.limit(size, 2 * size)
+    assert [entry.on_host for entry in cache.parking.entries] == [True, False]
+    assert cache.begin([*talks[0], 5]) == 40
+    assert_holds(cache, talks[0])
+    assert [(entry.history.tokens[0], entry.on_host) for entry in cache.parking.entries] == [(2, True), (3, False)]
+    assert cache.begin([2, *range(100, 117), *range(300, 320)]) == 16
+    assert_holds(cache, [2, *range(100, 115)])
+    assert [(entry.history.tokens[0], entry.on_host) for entry in cache.parking.entries] == [
+        *((2, True), (3, True), (1, False))
+    ]
+    assert (cache.parking.nbytes(), cache.parking.nbytes(on_host=True)) == (size, 2 * size)
+    write(cache, [2, *range(100, 117), *range(300, 320)][16:])
+    cache.begin(talks[3])
+    assert [(entry.history.tokens[0], entry.on_host) for entry in cache.parking.entries] == [
+        *((3, True), (1, True), (2, False))
+    ]
+    for talk in (talks[2], talks[0]):
+        assert cache.begin([*talk, 5]) == 40
+        assert_holds(cache, talk)
+
+
+@pytest.mark.parametrize("failing", ["_allocate", "_fill"])
+def test_without_memory_to_come_back_it_waits_on(failing: str, cache: KVCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is missing, what is there is whole."""
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    cache.parking.limit(10**9, 0)
+    talks = [list(range(40)), list(range(200, 240))]
+    for talk in talks:
+        cache.begin(talk)
+        write(cache, talk)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, failing, fail)
+        with pytest.raises(torch.OutOfMemoryError):
+            cache.begin([*talks[0], 1])
+    assert (cache.tokens, len(cache.parking.entries)) == ([], 2)
+    for talk in talks:
+        assert cache.begin([*talk, 1]) == 40
+        assert_holds(cache, talk)
+
+
+def test_what_cannot_move_is_forgotten(cache: KVCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine has no memory to give."""
+    cache.parking.limit(10**9, 0)
+    for talk in ([1, *range(39)], [2, *range(39)], [3]):
+        cache.begin(talk)
+        write(cache, talk)
+
+    def fail(_: Tensor) -> Tensor:
+        raise MemoryError
+
+    monkeypatch.setattr("gptoss_tui.engine.triton.kv_cache._host_copy", fail)
+    cache.parking.limit(cache.parking.entries[1].nbytes, 10**9)
+    assert [entry.history.tokens[0] for entry in cache.parking.entries] == [2]
+    cache.parking.limit(0, 10**9)
+    assert cache.begin([5, 6]) == 0
+    assert cache.parking.entries == []
+
+
+def test_a_window_that_came_back_is_no_more_than_it_is(cache: KVCache) -> None:
+    """Going back a little behind a restored cut needs keys that were not restored."""
+    cache.parking.limit(10**9, 0)
+    talk = list(range(40))
+    write(cache, talk)
+    cache.begin([500, 501])
+    write(cache, [500, 501])
+    assert cache.begin([*talk, 1]) == 40
+    assert cache.rewind(38) == 32
+    assert_holds(cache, talk[:32])

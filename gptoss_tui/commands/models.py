@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gptoss_tui.commands.models_prepared import add_prepared, show_prepared
 from gptoss_tui.errors import CheckpointError, ModelNotFoundError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
 
@@ -40,6 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_info(actions)
     _add_download(actions)
     _add_random(actions)
+    add_prepared(actions).set_defaults(run=run, models_action=show_prepared)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,17 +99,21 @@ def _add_random(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _list(args: argparse.Namespace) -> int:
     from gptoss_tui.engine.catalog import PUBLISHED, installed_models, models_directory
+    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.native.kept import kept_weights
 
     installed = installed_models()
     names = {model.name for model in installed}
     available = [model for model in PUBLISHED.values() if model.name not in names]
     server = _configured_server()
+    prepared = sum(kept.nbytes for kept in kept_weights())
     if args.json:
         listing = {
             "models_directory": str(models_directory()),
             "installed": [_installed_json(model) for model in installed],
             "downloadable": [{"name": model.name, "size": model.weight_bytes} for model in available],
             "server": server,
+            "prepared": prepared,
         }
         print(json.dumps(listing, indent=2))
         return 0
@@ -117,6 +123,8 @@ def _list(args: argparse.Namespace) -> int:
         rows.append((server, None, f"on a server: gptoss-tui models info {server}"))
     for line in _table(rows):
         print(line)
+    if prepared:
+        print(f"{gigabytes(prepared)} are kept as the CPU engine takes them: gptoss-tui models prepared")
     return 0
 
 

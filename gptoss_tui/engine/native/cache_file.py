@@ -32,7 +32,7 @@ FORMAT = 1
 MAGIC = b"gptossn\n"
 _PAGE = 4096
 _PARTIAL = ".partial-"
-_SOURCE = "source"
+SOURCE_NOTE = "source"
 
 Bytes = npt.NDArray[np.uint8]
 Write = Callable[[int, Bytes], None]
@@ -62,14 +62,19 @@ def identity(checkpoint: Checkpoint) -> str:
 def note_source(folder: Path, checkpoint: Checkpoint) -> None:
     """Write down in `folder` what its files are made of, and remove the folders of checkpoints that are gone."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _SOURCE).write_text(str(checkpoint.directory.resolve()), encoding="utf-8")
+    (folder / SOURCE_NOTE).write_text(str(checkpoint.directory.resolve()), encoding="utf-8")
     for other in folder.parent.iterdir():
-        try:
-            gone = not Path((other / _SOURCE).read_text(encoding="utf-8")).is_dir()
-        except OSError:
-            continue
-        if gone:
+        source = noted_source(other)
+        if source is not None and not source.is_dir():
             shutil.rmtree(other, ignore_errors=True)
+
+
+def noted_source(folder: Path) -> Path | None:
+    """The checkpoint that the files in `folder` are made of, which may be gone; None where nothing says it."""
+    try:
+        return Path((folder / SOURCE_NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def remove_older(path: Path) -> None:
@@ -139,7 +144,7 @@ def new_file(path: Path, sizes: Mapping[str, int]) -> Iterator[Callable[[str], W
     header = _header(sizes)
     table = _layout(sizes, len(header))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path.parent)
+    remove_stale(path.parent)
     if (free := shutil.disk_usage(path.parent).free) < _end(table):
         raise OSError(f"{path.parent} has {free / 1e9:.1f} GB free, {_end(table) / 1e9:.1f} GB are needed")
     handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
@@ -208,7 +213,7 @@ def _lock(handle: int) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _remove_stale(folder: Path) -> None:
+def remove_stale(folder: Path) -> None:
     """Remove what writers that were killed left behind: it may take the room that the next one needs."""
     for path in folder.glob(f"{_PARTIAL}*"):
         try:

@@ -1,0 +1,92 @@
+"""`gptoss-tui models prepared`: what the CPU engine keeps of models in its own layout, and removing it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from gptoss_tui.errors import UsageError
+from gptoss_tui.sanitize import to_terminal_line
+
+if TYPE_CHECKING:
+    from gptoss_tui.engine.native.kept import Kept
+
+
+def add_prepared(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Register the action; the caller says what runs it."""
+    parser = actions.add_parser(
+        "prepared",
+        help="weights that are kept as the CPU engine takes them",
+        description="Show the weights that are kept as the CPU engine takes them, and how much room they take. A model "
+        "is prepared again when it is next loaded.",
+        allow_abbrev=False,
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--remove", metavar="NAME", help="remove those of a model, by the name that is shown")
+    which.add_argument("--remove-all", action="store_true", help="remove all of them")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def show_prepared(args: argparse.Namespace) -> int:
+    """List what there is, or remove some and say how much room that made. Raises UsageError."""
+    from gptoss_tui.engine.native.kept import kept_weights
+
+    found = kept_weights()
+    removed: list[Kept] = []
+    if args.remove or args.remove_all:
+        removed = [kept for kept in found if args.remove_all or args.remove in (kept.name, kept.folder.name)]
+        if args.remove and not removed:
+            names = ", ".join(sorted({kept.name for kept in found})) or "none"
+            raise UsageError(f"no weights of {args.remove!r} are kept", hint=f"there are: {names}")
+    freed = _remove(removed)
+    if args.json:
+        print(json.dumps({"prepared": [_as_json(kept) for kept in kept_weights()], "freed": freed}, indent=2))
+    elif removed:
+        _print_freed(removed, freed)
+    else:
+        _print_table(found)
+    return 0
+
+
+def _remove(chosen: list[Kept]) -> int:
+    from gptoss_tui.engine.native.kept import remove_kept
+
+    freed = 0
+    for kept in chosen:
+        try:
+            freed += remove_kept(kept)
+        except OSError as error:
+            raise UsageError(f"{kept.folder} cannot be removed: {error}") from None
+    return freed
+
+
+def _as_json(kept: Kept) -> dict[str, object]:
+    return {
+        "name": kept.name,
+        "folder": str(kept.folder),
+        "source": str(kept.source) if kept.source else None,
+        "size": kept.nbytes,
+        "source_is_gone": kept.is_orphan,
+    }
+
+
+def _print_freed(removed: list[Kept], freed: int) -> None:
+    from gptoss_tui.engine.memory import gigabytes
+
+    names = ", ".join(kept.name for kept in removed)
+    print(to_terminal_line(f"removed what was kept of {names}: {gigabytes(freed)} are free again"))
+
+
+def _print_table(found: list[Kept]) -> None:
+    from gptoss_tui.engine.memory import gigabytes
+
+    width = max((len(to_terminal_line(kept.name)) for kept in found), default=0)
+    for kept in found:
+        origin = f"made of {kept.source}" if kept.source else f"in {kept.folder}"
+        gone = ", which is gone" if kept.is_orphan and kept.source else ""
+        row = f"{to_terminal_line(kept.name):<{width}}  {gigabytes(kept.nbytes):>9}  "
+        print(row + to_terminal_line(origin + gone))
+    if not found:
+        print("nothing is kept; the CPU engine prepares a model when it first loads it")

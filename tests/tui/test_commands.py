@@ -134,6 +134,57 @@ async def test_undo_takes_files_and_conversation_back_and_redo_brings_both(folde
         assert (folder / "hello.py").read_text() == "print('hello')\n"
 
 
+async def test_what_the_conversation_changed_is_shown_as_diffs(folder: Path) -> None:
+    app, _ = make(folder, CALL_PATCH, ANSWER)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await command(pilot, "/diff")
+        await until(pilot, lambda: "No file was changed" in conversation(app))
+        await say(pilot, app, "create hello.py")
+        await command(pilot, "/diff")
+        await until(pilot, lambda: "Changes of this conversation  +1 -0" in screen(app))
+        assert "print('hello')" in screen(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "Changes of this conversation" not in screen(app))
+
+
+async def test_the_status_in_a_few_lines(folder: Path) -> None:
+    app, backend = make(folder, CALL_PATCH, ANSWER)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await say(pilot, app, "create hello.py")
+        await command(pilot, "/status")
+        await until(pilot, lambda: "Workspace  " in conversation(app))
+        said = conversation(app)
+        assert f"{backend.agents[-1].session_id}, 1 turn" in said
+        assert "apply_patch" in said
+
+
+async def test_the_mode_is_chosen_by_name_or_from_a_list(folder: Path) -> None:
+    app, backend = make(folder)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await command(pilot, "/mode read-only")
+        await until(pilot, lambda: backend.agents[-1].mode == "read-only")
+        await command(pilot, "/mode everything")
+        await until(pilot, lambda: "There is no mode 'everything'" in conversation(app))
+        await command(pilot, "/mode")
+        await picker(pilot, app, "nothing is changed")
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: backend.agents[-1].mode == "ask")
+
+
+async def test_the_model_is_asked_to_write_agents_md(folder: Path) -> None:
+    app, backend = make(folder, ANSWER)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await command(pilot, "/init name the owners")
+        await until(pilot, lambda: bool(backend.engine.requests))
+        prompt = load_tokenizer().decode(list(backend.engine.requests[-1].prompt))
+        assert "Write AGENTS.md" in prompt
+        assert "name the owners" in prompt
+
+
 async def test_undo_asks_about_a_file_that_somebody_changed(folder: Path) -> None:
     app, _ = make(folder, CALL_PATCH, ANSWER)
     async with app.run_test(size=WIDE) as pilot:

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)
 WANTED = (
     *("model", "effort", "new", "resume", "fork", "undo", "redo", "compact", "context", "tools", "approvals"),
+    *("diff", "init", "status", "mode"),
     *("export", "copy", "theme", "keys", "help", "quit"),
 )
 

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort, UndoOutcome
     from gptoss_tui.engine.types import EngineInfo
     from gptoss_tui.harmony.messages import Effort
+    from gptoss_tui.settings import Mode
     from gptoss_tui.tui.app import GptOssApp
     from gptoss_tui.tui.blocks.notice import NoticeKind
     from gptoss_tui.tui.controllers.conversation import ConversationController
     from gptoss_tui.tui.controllers.effort import EffortController
     from gptoss_tui.tui.controllers.history import HistoryController
     from gptoss_tui.tui.controllers.models import ModelController
+    from gptoss_tui.tui.controllers.modes import ModeController
     from gptoss_tui.tui.screens.picker import Picked, Picker
     from gptoss_tui.tui.slash.record import Record
     from gptoss_tui.tui.widgets.composer import Composer
@@ -41,6 +43,7 @@ class Parts:
     composer: Composer
     chat: ConversationController
     effort: EffortController
+    modes: ModeController
     history: HistoryController
     models: ModelController
     record: Record
@@ -162,6 +165,13 @@ class CommandController:
     def use_effort(self, effort: Effort) -> None:
         """Think at `effort` from now on."""
         self._parts.effort.use(effort)
+
+    def use_mode(self, mode: Mode) -> None:
+        """Ask as much as `mode` says from now on, or say why not."""
+        if refusal := self._parts.modes.use(mode):
+            self.say("warning", refusal)
+        else:
+            self.flash(f"Approval mode: {mode}")
 
     def use_theme(self, name: str) -> None:
         """Draw in the colours of another theme."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.controllers.conversation import ConversationController
     from gptoss_tui.tui.controllers.effort import EffortController
     from gptoss_tui.tui.controllers.loading import ModelLoader
+    from gptoss_tui.tui.controllers.modes import ModeController
     from gptoss_tui.tui.controllers.status import StatusController
     from gptoss_tui.tui.controllers.transcript import TranscriptController
     from gptoss_tui.tui.controllers.view import ChatView
@@ -67,6 +68,7 @@ class Around:
     talk: TranscriptController
     status: StatusController
     effort: EffortController
+    modes: ModeController
     palette: Callable[[], Palette]
     clock: Callable[[], float]
     renew: Callable[[], None]
@@ -94,6 +96,7 @@ class ComposingController:
             composer=composer,
             chat=around.chat,
             effort=around.effort,
+            modes=around.modes,
             history=self.history,
             models=self.models,
             record=self.record,

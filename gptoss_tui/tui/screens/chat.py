@@ -199,6 +199,7 @@ class ChatScreen(Screen[None]):
             talk=self._talk,
             status=self._status,
             effort=self._effort,
+            modes=self._modes,
             palette=lambda: self._palette,
             clock=self._clock,
             renew=self.action_new_conversation,

@@ -23,6 +23,13 @@ _CHOICES: dict[Choice, tuple[str, str]] = {
     "merge": ("write both, with conflict marks", "for you to mend"),
 }
 
+INIT = """\
+Write AGENTS.md in the workspace: what somebody new, or an assistant, must know to work here. Look first: the README, \
+the files that say how to build and test, and a few of the sources. If there is an AGENTS.md, read it and mend it. Say \
+in short sentences how to set up, build, run and test, how the code is laid out, and which rules of style and work you \
+saw followed. Write only what you found in files, no guesses, at most 60 lines."""
+"""What `/init` sends."""
+
 Ask = Callable[[dict[str, Choice]], Awaitable[UndoOutcome]]
 
 
@@ -107,7 +114,39 @@ def _names(paths: Sequence[str]) -> str:
     return ", ".join(unique[:5]) + (f" and {len(unique) - 5} more" if len(unique) > 5 else "")
 
 
+async def _init(port: SlashPort, argument: str) -> None:
+    port.send(f"{INIT}\n\n{argument}".rstrip())
+
+
+async def _diff(port: SlashPort, argument: str) -> None:
+    from gptoss_tui.tui.screens.changes import ChangesScreen, changes_of
+
+    diffs = changes_of(port.record().events)
+    if diffs:
+        await port.open(ChangesScreen(diffs, port.palette))
+    else:
+        port.say("info", "No file was changed through patches or edits in this conversation.")
+
+
 COMMANDS = (
+    Command(
+        "diff",
+        "what this conversation changed in files",
+        _diff,
+        "Files",
+        aliases=("changes",),
+        more="Every patch and edit that was written, in its order, side by side where there is room. What commands did "
+        "to files stands in their results.",
+    ),
+    Command(
+        "init",
+        "let the model write AGENTS.md for this workspace",
+        _init,
+        "Files",
+        Argument("[what matters]"),
+        while_running=False,
+        more="It looks around first, and mends the file that is there. The next conversation is told what it says.",
+    ),
     Command(
         "undo",
         "take the last turn back, files included",

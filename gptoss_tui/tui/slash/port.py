@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort, UndoOutcome
     from gptoss_tui.engine.types import EngineInfo
     from gptoss_tui.harmony.messages import Effort
+    from gptoss_tui.settings import Mode
     from gptoss_tui.tui.blocks.notice import NoticeKind
     from gptoss_tui.tui.screens.picker import Picked, Picker
     from gptoss_tui.tui.slash.record import Record
@@ -86,6 +87,10 @@ class SlashPort(Protocol):
 
     def use_effort(self, effort: Effort) -> None:
         """Think at `effort` from now on."""
+        ...
+
+    def use_mode(self, mode: Mode) -> None:
+        """Ask as much as `mode` says from now on, or say why not."""
         ...
 
     def use_theme(self, name: str) -> None:

@@ -105,6 +105,14 @@ def parse_call(text: str) -> Call | None:
 
 def builtin_commands() -> tuple[Command, ...]:
     """All commands of the program, in the order of help."""
-    from gptoss_tui.tui.slash import conversation, files, model, output, tools, view
+    from gptoss_tui.tui.slash import conversation, files, model, output, status, tools, view
 
-    return (*model.COMMANDS, *conversation.COMMANDS, *files.COMMANDS, *output.COMMANDS, *tools.COMMANDS, *view.COMMANDS)
+    return (
+        *model.COMMANDS,
+        *conversation.COMMANDS,
+        *status.COMMANDS,
+        *files.COMMANDS,
+        *output.COMMANDS,
+        *tools.COMMANDS,
+        *view.COMMANDS,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gptoss_tui.agent.policy.book import describe_rule
-from gptoss_tui.agent.policy.modes import MODE_MEANINGS
+from gptoss_tui.agent.policy.modes import MODE_MEANINGS, MODES, Mode
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.screens.picker import Action, Item, Picker, loaded
@@ -94,11 +94,47 @@ async def _trust(port: SlashPort, argument: str) -> None:
         port.say("info", f"{file.path}, as it is now, may allow things.", "/trust off takes that back.")
 
 
+async def _mode_command(port: SlashPort, argument: str) -> None:
+    agent = agent_or_say(port)
+    if agent is None:
+        return
+    if not argument:
+        items = [
+            Item(mode, mode, MODE_MEANINGS[mode], "in use" if mode == agent.mode else "", refusal=_refusal(agent, mode))
+            for mode in MODES
+        ]
+        picked = await port.pick(Picker("Approval mode", loaded(items), what="use", selected=agent.mode))
+        if picked is None:
+            return
+        argument = picked.value
+    wanted = [mode for mode in MODES if mode == argument.lower()]
+    if not wanted:
+        port.say("warning", f"There is no mode {to_terminal_line(argument)!r}.", f"Known: {', '.join(MODES)}")
+        return
+    port.use_mode(wanted[0])
+
+
+def _refusal(agent: AgentPort, mode: Mode) -> str:
+    return "" if mode in agent.modes else "Not in this workspace: its own file, or a damaged one, keeps it out."
+
+
+def _mode_values(port: SlashPort) -> Sequence[Value]:
+    return [Value(mode, MODE_MEANINGS[mode]) for mode in MODES]
+
+
 def _trust_values(port: SlashPort) -> Sequence[Value]:
     return [Value("off", "the file may only forbid things")]
 
 
 COMMANDS = (
+    Command(
+        "mode",
+        "how much may happen without asking",
+        _mode_command,
+        "Tools",
+        Argument("[mode]", _mode_values),
+        more="read-only, ask, auto-edit or full-auto; Shift+Tab goes through them.",
+    ),
     Command("tools", "the tools that the model has", _tools, "Tools"),
     Command(
         "approvals",

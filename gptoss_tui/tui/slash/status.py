@@ -1,0 +1,51 @@
+"""`/status`: what runs here, and where it stands, in a few lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gptoss_tui.agent.policy.modes import MODE_MEANINGS
+from gptoss_tui.engine.memory import gigabytes
+from gptoss_tui.tui.blocks.base import plural
+from gptoss_tui.tui.slash.registry import Command
+
+if TYPE_CHECKING:
+    from gptoss_tui.agent.commands import AgentPort
+    from gptoss_tui.engine.types import EngineInfo
+    from gptoss_tui.tui.slash.port import SlashPort
+
+
+async def _status(port: SlashPort, argument: str) -> None:
+    agent, info = port.agent, port.info
+    if agent is None or info is None:
+        port.say("info", f"{port.model} is not loaded. Workspace: {port.workspace}")
+        return
+    rows = status_rows(port, agent, info)
+    width = max(len(name) for name, _ in rows)
+    port.say("info", "\n".join(f"{name:<{width}}  {what}" for name, what in rows))
+
+
+def status_rows(port: SlashPort, agent: AgentPort, info: EngineInfo) -> list[tuple[str, str]]:
+    """What each row is about, and what it says."""
+    report = agent.context()
+    where = " ".join(part for part in (info.backend, info.device) if part)
+    return [
+        ("Model", f"{info.model} on {where}, {gigabytes(info.weight_bytes)} of weights"),
+        ("Context", f"{report.used:,} of {info.context:,} tokens, {report.cached:,} of them need not be read again"),
+        ("Effort", port.effort),
+        ("Approvals", f"{agent.mode} ({MODE_MEANINGS[agent.mode]}), {plural(len(agent.rules()), 'standing answer')}"),
+        ("Tools", ", ".join(tool.name for tool in agent.tools()) or "none"),
+        ("Session", f"{agent.session_id or 'not saved yet'}, {plural(len(agent.turns()), 'turn')}"),
+        ("Workspace", port.workspace),
+    ]
+
+
+COMMANDS = (
+    Command(
+        "status",
+        "model, context, approvals and session at a glance",
+        _status,
+        "Conversation",
+        more="/context says more about the context, /approvals about standing answers, /tools about tools.",
+    ),
+)

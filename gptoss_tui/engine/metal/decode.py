@@ -1,4 +1,7 @@
-"""One token through all layers, by steps that are kernels of ours where the device computes them right."""
+"""One token through all layers, by steps that are kernels of ours where the device computes them right.
+
+An index such as [0] is a kernel to MLX, which gathers; `squeeze` and slices are views.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,11 @@ class Decoder:
 
         The caller reserves the room and commits the id.
         """
-        x = self.model.embed(id)[0]
+        x = self.model.embed(id).squeeze(0)
         for index, layer in enumerate(self.model.weights.layers):
             query, pair = self._qkv(x, layer, cache.length)
             seen = cache.append(index, pair)
-            x = self._output(self.model.attend(query, seen, index, None)[0], layer, x)
+            x = self._output(self.model.attend(query, seen, index, None).squeeze(0), layer, x)
             t, scores = self._router(x, layer)
             x = self._down(self._gate_up(t, scores, layer), scores, layer, x)
         return x

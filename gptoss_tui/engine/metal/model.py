@@ -171,7 +171,8 @@ class Transformer:
     def rotary(self, position: int) -> tuple[mx.array, mx.array]:
         """Cosine and sine of one position, each float32 [D / 2]. All layers of a step ask for the same."""
         if self._turn is None or self._turn[0] != position:
-            self._turn = (position, self._cosine[position], self._sine[position])
+            cosine, sine = (table[position : position + 1].squeeze(0) for table in (self._cosine, self._sine))
+            self._turn = (position, cosine, sine)
         return self._turn[1:]
 
     def turned(self, rows: mx.array, position: int) -> tuple[mx.array, mx.array]:

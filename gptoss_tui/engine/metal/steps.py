@@ -72,30 +72,30 @@ class Twins:
 
     def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
         """See `Steps`."""
-        return x + linear(mixed[None], layer.out_weight, layer.out_bias)[0].astype(mx.float32)
+        return x + linear(mixed[None], layer.out_weight, layer.out_bias).squeeze(0).astype(mx.float32)
 
     def router(self, x: mx.array, layer: LayerWeights) -> tuple[mx.array, mx.array]:
         """See `Steps`."""
         t = norm(x[None], layer.mlp_norm)
-        return t[0].astype(self._dtype), linear(t, layer.gate_weight, layer.gate_bias)[0]
+        return t.squeeze(0).astype(self._dtype), linear(t, layer.gate_weight, layer.gate_bias).squeeze(0)
 
     def gate_up(self, t: mx.array, scores: mx.array, layer: LayerWeights) -> mx.array:
         """See `Steps`."""
         up = project(t[None, None, None], layer.mlp1, self._best(scores)[None])
-        return swiglu(up, self._config.swiglu_limit)[0, :, 0]
+        return swiglu(up, self._config.swiglu_limit).squeeze((0, 2))
 
     def down(self, hidden: mx.array, scores: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
         """See `Steps`."""
         best = self._best(scores)
         weights = mx.softmax(scores[best])
-        made = project(hidden[None, :, None], layer.mlp2, best[None])[0, :, 0]
+        made = project(hidden[None, :, None], layer.mlp2, best[None]).squeeze((0, 2))
         return x + weights @ made.astype(mx.float32)
 
     def head(
         self, x: mx.array, allowed: mx.array, key: mx.array, coldness: mx.array
     ) -> tuple[mx.array, mx.array, mx.array]:
         """See `Steps`."""
-        logits = self._model.logits(x[None])[0]
+        logits = self._model.logits(x[None]).squeeze(0)
         scores = mx.where(allowed, logits, -mx.inf)
         noise = gumbel(mx.arange(len(logits), dtype=mx.uint32), key)
         drawn = mx.argmax(mx.where(coldness[0] > 0, scores * coldness[0] + noise, scores)).reshape(1)

@@ -81,7 +81,7 @@ async def test_going_back_and_forth_reads_little_again_and_changes_nothing(
     agent.effort = "medium"
     events = await say(agent, "what files are here?")
     assert [event.tokens for event in changed_effort(events)] == [expected]
-    assert first_step(events).cached_tokens == head, "the warmed system prefix of that effort"
+    assert first_step(events).cached_tokens > head, "the conversation waited as it stood under that effort"
 
     before = agent.conversation.tokens
     agent.rewind(4)

@@ -1,7 +1,11 @@
-"""Small random models on MLX's CPU kernels. Without MLX these tests are skipped."""
+"""Small random models on MLX's CPU kernels. Without MLX these tests are skipped.
+
+On a Mac, `GPTOSS_TUI_METAL_ON_CPU=0 pytest tests/engine/metal` runs them on its GPU, with our kernels.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +29,15 @@ SHAPES = CONFORMANCE_SHAPES | {
 }
 
 
+ON_CPU = "0" if os.environ.get(ON_CPU_VARIABLE) == "0" else "1"
+
+
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLX is there, and its CPU is used, on a Mac too."""
+    """MLX is there, and its CPU is used, on a Mac too if nobody wants the GPU."""
     mx = pytest.importorskip("mlx.core", reason="MLX is not installed: pip install 'gptoss-tui[metal]'")
-    mx.set_default_device(mx.cpu)
-    monkeypatch.setenv(ON_CPU_VARIABLE, "1")
+    mx.set_default_device(mx.cpu if ON_CPU == "1" else mx.gpu)
+    monkeypatch.setenv(ON_CPU_VARIABLE, ON_CPU)
 
 
 @pytest.fixture(scope="session")

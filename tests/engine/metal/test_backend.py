@@ -22,6 +22,7 @@ from gptoss_tui.errors import EngineError
 from tests.conformance.runs import float32_model
 from tests.engine.contract import GREEDY, PROMPT, Contract, ids, run
 from tests.engine.grammar.automata import CLOSE, is_number_in_brackets, number_in_brackets
+from tests.engine.metal.conftest import ON_CPU
 
 CONTEXT = 64
 CHUNK = 16
@@ -33,7 +34,7 @@ def both(checkpoint: Callable[[str], Path]) -> Iterator[tuple[Backend, TorchBack
     pytest.importorskip("mlx.core", reason="MLX is not installed")
     directory, steps = checkpoint("small"), list[LoadProgress]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(ON_CPU_VARIABLE, "1")
+        patch.setenv(ON_CPU_VARIABLE, ON_CPU)
         spec = EngineSpec(directory, backend="metal", dtype="float32", context=CONTEXT)
         backend = backends.load_backend(spec, steps.append)
     assert steps[-1].info == backend.info()
@@ -220,6 +221,6 @@ backend.score([1, 2], 2)
 print("torch" in sys.modules)
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], env={ON_CPU_VARIABLE: "1"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], env={ON_CPU_VARIABLE: ON_CPU}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"

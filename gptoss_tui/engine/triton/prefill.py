@@ -14,7 +14,11 @@ from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.kernels.chunk import add_norm_kernel, embed_kernel, flash_kernel, turn_append_kernel
 from gptoss_tui.engine.triton.kernels.grouped import grouped_down_kernel, grouped_up_kernel
+from gptoss_tui.engine.triton.kernels.grouping import pick_kernel, sort_kernel
 from gptoss_tui.engine.triton.weights import LayerWeights
+
+SORTED_TOKENS = 32
+"""Tokens that a program sorts by expert."""
 
 
 class Prefill:
@@ -85,11 +89,7 @@ class Prefill:
         config, tokens = self.config, len(t)
         top, experts = config.experts_per_token, config.num_experts
         hidden, inner = config.hidden_size, config.intermediate_size
-        scores, chosen = F.linear(t, layer.gate_weight, layer.gate_bias).float().topk(top, dim=-1)
-        weights = scores.softmax(-1).flatten()
-        flat = chosen.flatten()
-        order = flat.argsort(stable=True).int()
-        ends = (flat[:, None] == torch.arange(experts, device=t.device)).sum(0).cumsum(0).int()
+        order, ends, weights = sorted_choices(F.linear(t, layer.gate_weight, layer.gate_bias), top)
         rows = tokens * top
         size, wide, warps, stages = group_sizes(rows, experts)
         blocks = min(rows, triton.cdiv(rows, size) + experts)
@@ -111,6 +111,28 @@ class Prefill:
             TILES=down.tiles, BN=width, **common,
         )  # fmt: skip
         return out
+
+
+def sorted_choices(scores: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of scores [T, E]: the choices' order int32 [T * top], ends int32 [E], and weights float32 [T * top], unsorted.
+
+    As kernels/grouped.py takes them.
+    """
+    tokens, experts = scores.shape
+    blocks, wide = triton.cdiv(tokens, SORTED_TOKENS), triton.next_power_of_2(experts)
+
+    def ints(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=torch.int32, device=scores.device)
+
+    chosen, counts, order, ends = ints(tokens * top), ints(blocks, wide), ints(tokens * top), ints(experts)
+    weights = torch.empty(tokens * top, dtype=torch.float32, device=scores.device)
+    pick_kernel[(blocks,)](scores, chosen, weights, counts, tokens, E=experts, EP=wide, TOP=top, BT=SORTED_TOKENS)
+    size = SORTED_TOKENS * top
+    sort_kernel[(blocks,)](
+        chosen, counts, order, ends, tokens * top, blocks,
+        E=experts, EP=wide, SIZE=size, N=triton.next_power_of_2(size), TILE=64,
+    )  # fmt: skip
+    return order, ends, weights
 
 
 def group_sizes(rows: int, experts: int) -> tuple[int, int, int, int]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.kv_cache import KVCache
-from gptoss_tui.engine.triton.prefill import Prefill
+from gptoss_tui.engine.triton.prefill import Prefill, sorted_choices
 from tests.conformance.runs import float32_model, run_chunks
 from tests.engine.triton.conftest import BLOCKS, DEVICE, SHAPES, triton_weights
 
@@ -106,3 +106,15 @@ def test_a_step_of_several_tokens_is_as_many_steps(
     got += machine.verify(ids[9:13], splits, real)
     got += [machine.step(token, splits) for token in ids[9 + real :]]
     torch.testing.assert_close(torch.stack(got), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("tokens", "experts", "top"), [(1, 5, 2), (70, 5, 3), (33, 32, 4)])
+def test_choices_are_sorted_by_expert(tokens: int, experts: int, top: int) -> None:
+    """In more than one block, and with experts that nobody chose, against torch's own sort."""
+    scores = torch.randn((tokens, experts), generator=torch.Generator().manual_seed(tokens)).to(DEVICE)
+    scores[:, 1] = -9.0
+    order, ends, weights = sorted_choices(scores, top)
+    best, chosen = scores.topk(top)
+    torch.testing.assert_close(weights, best.softmax(-1).flatten())
+    torch.testing.assert_close(order.long(), chosen.flatten().argsort(stable=True))
+    torch.testing.assert_close(ends.long(), torch.bincount(chosen.flatten(), minlength=experts).cumsum(0))

@@ -13,6 +13,8 @@ import triton.language as tl
 
 from gptoss_tui.engine.triton.kernels.overlap import follow
 
+LOG2_E = tl.constexpr(1.4426950408889634)
+
 
 @triton.jit
 def keys_and_values(
@@ -35,11 +37,14 @@ def keys_and_values(
 
 @triton.jit
 def take_in(scores, values, top, mass, acc, kind: tl.constexpr):
-    """A block of keys into a softmax that runs: scores [ROWS, N], values [N, D]; the new maximum, mass and sum."""
+    """A block of keys into a softmax that runs: scores [ROWS, N], values [N, D]; the new maximum, mass and sum.
+
+    Scores and maxima are those of a softmax to the base 2, which is what the device computes: times log2(e).
+    """
     # Finite, so that a row that sees nothing of this block stays as it is.
     new_top = tl.maximum(tl.maximum(top, tl.max(scores, 1)), -1e30)
-    shrink = tl.exp(top - new_top)
-    weights = tl.exp(scores - new_top[:, None])
+    shrink = tl.exp2(top - new_top)
+    weights = tl.exp2(scores - new_top[:, None])
     acc = acc * shrink[:, None] + tl.dot(weights.to(kind), values, input_precision="ieee")
     return new_top, mass * shrink + tl.sum(weights, 1), acc
 
@@ -85,7 +90,7 @@ def attend_kernel(
         visible = seen[None, :] <= where[:, None]
         if WINDOW:
             visible &= seen[None, :] > where[:, None] - WINDOW
-        scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
+        scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * (scale * LOG2_E)
         scores = tl.where(visible, scores, float("-inf"))
         top, mass, acc = take_in(scores, values, top, mass, acc, kind)
     group = head * tl.num_programs(2) + tl.program_id(2)
@@ -107,7 +112,7 @@ def attend_kernel(
                 part_mass = tl.load(stats + (at * 2 + 1) * ROWS + row, cache_modifier=".cg")
                 part = tl.load(parts + (at * ROWS + row)[:, None] * D + dim[None, :], cache_modifier=".cg")
                 new_top = tl.maximum(top, part_top)
-                shrink, grow = tl.exp(top - new_top), tl.exp(part_top - new_top)
+                shrink, grow = tl.exp2(top - new_top), tl.exp2(part_top - new_top)
                 acc = acc * shrink[:, None] + part * grow[:, None]
                 mass = mass * shrink + part_mass * grow
                 top = new_top
@@ -118,6 +123,7 @@ def attend_kernel(
 @triton.jit
 def write_mixed(out, acc, top, mass, sink, place, real):
     """Divide by the mass, the sink's included, and write the rows that there are."""
+    sink *= LOG2_E
     highest = tl.maximum(top, sink)
-    share = tl.exp(top - highest) / (mass * tl.exp(top - highest) + tl.exp(sink - highest))
+    share = tl.exp2(top - highest) / (mass * tl.exp2(top - highest) + tl.exp2(sink - highest))
     tl.store(out + place, (acc * share[:, None]).to(out.dtype.element_ty), mask=real[:, None])

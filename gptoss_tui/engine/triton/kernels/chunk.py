@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.attention import keys_and_values, take_in
+from gptoss_tui.engine.triton.kernels.attention import LOG2_E, keys_and_values, take_in, write_mixed
 
 
 @triton.jit
@@ -78,7 +78,7 @@ def turn_append_kernel(
     tl.store(value_place + HALF, high.to(kind), mask=is_value)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def flash_kernel(
     query, table, sinks, position, out, tokens, scale,
     Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
@@ -113,7 +113,7 @@ def flash_kernel(
     middle = begin if WINDOW else first_query // BLOCK * BLOCK
     for first in tl.range(begin, middle, BLOCK):
         keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)
-        scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
+        scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * (scale * LOG2_E)
         top, mass, acc = take_in(scores, values, top, mass, acc, kind)
     for first in tl.range(middle, end, BLOCK):
         keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)
@@ -121,10 +121,8 @@ def flash_kernel(
         visible = seen[None, :] <= where[:, None]
         if WINDOW:
             visible &= seen[None, :] > where[:, None] - WINDOW
-        scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * scale
+        scores = tl.dot(q, tl.trans(keys), input_precision="ieee") * (scale * LOG2_E)
         scores = tl.where(visible, scores, float("-inf"))
         top, mass, acc = take_in(scores, values, top, mass, acc, kind)
     sink = tl.load(sinks + head * G + inner, mask=inner < G, other=0.0).to(tl.float32)
-    highest = tl.maximum(top, sink)
-    share = tl.exp(top - highest) / (mass * tl.exp(top - highest) + tl.exp(sink - highest))
-    tl.store(out + place, (acc * share[:, None]).to(kind), mask=real[:, None])
+    write_mixed(out, acc, top, mass, sink, place, real)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from textual.pilot import Pilot
 from gptoss_tui.agent.approvals import Answer
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.errors import UsageError
+from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tools.base import Effect
 from gptoss_tui.tui.widgets.answers import Answers
 from gptoss_tui.tui.widgets.approval_inputs import CallEditor, ReasonInput
@@ -142,6 +144,68 @@ async def test_everything_is_shown_in_rows_that_can_be_reached() -> None:
         )
         await pilot.press("end")
         assert view.scroll_offset.y == view.max_scroll_y > 0
+
+
+PIECES = (
+    *(
+        "rm -rf x; ",
+        "\u202eevil\u202c",
+        "\u200b",
+        "\u2066",
+        "\x1b[31m",
+        "\x9b1m",
+        "\x1b]52;c;x\x07",
+        "\t",
+        "漢字",
+        "e\u0301",
+    ),
+    *(
+        "\U000e0041",
+        "[red]",
+        "[@click=app.quit]",
+        "…",
+        "a" * 300,
+        "   ",
+        "\r",
+        "\u2028",
+        "👩‍👩‍👧",
+        "'\"$(",
+        "\0",
+        "\ufeff",
+        "\n",
+        "é",
+    ),
+)
+
+
+def visible(text: str) -> str:
+    """What has to be seen of a text, wherever it is broken into rows."""
+    return re.sub(r"\s", "", to_terminal_text(text))
+
+
+def unbroken(text: str) -> str:
+    """Without the marks of ends of lines, of which a preview shows more than it must."""
+    return re.sub("[␍⏎]", "", text)
+
+
+@pytest.mark.parametrize("kind", requests.ALL)
+async def test_every_byte_of_what_would_run_is_shown(kind: str) -> None:
+    """Twenty crafted texts of each kind: nothing of them is cut or hidden."""
+    app = ApprovalApp(Clock())
+    async with app.run_test(size=SMALL) as pilot:
+        await asked(pilot, app, requests.ALL[kind]())
+        view = app.query_one(PreviewView)
+        assert view._request is not None
+        assert view._palette is not None
+        for seed in range(20):
+            rng = random.Random(f"{kind} {seed}")
+            text = "".join(rng.choices(PIECES, k=rng.randint(1, 60))) + "end"
+            if kind == "edit":
+                text = "--- /dev/null\n+++ b/new.py\n@@ -0,0 +1 @@\n+" + text.replace("\n", " ").replace("\r", " ")
+            view.show_request(replace(view._request, preview=text), view._palette)
+            shown, wanted = visible("".join(row.text for row in view._rows)), visible(text.rpartition("@@\n+")[2])
+            assert unbroken(wanted) in unbroken(shown), seed
+            assert shown.count("␍") >= wanted.count("␍"), seed
 
 
 async def test_a_file_can_be_left_out_of_a_change() -> None:

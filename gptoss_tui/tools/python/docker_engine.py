@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _PING_SECONDS = 3
 _CALL_SECONDS = 10
-"""An engine whose disk is busy takes seconds to make a container; one that does not answer is found by the ping."""
+_PATIENCE_SECONDS = 1.5
+"""An engine whose disk is busy takes seconds to make a container. After so many it is asked whether it is there."""
 _USER = "65534:65534"
 _OWNER, _HOST, _BOOT = "gptoss-tui.pid", "gptoss-tui.host", "gptoss-tui.boot"
 _DIAGNOSIS_BYTES = 2000
@@ -57,9 +58,9 @@ class Docker:
         """Raises SandboxError when the engine does not do it."""
         starting = asyncio.ensure_future(asyncio.to_thread(self._start, limits))
         try:
-            container, stream = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # The engine goes on with what it was asked for: wait for it, and take it away again.
+            container, stream = await _unless_frozen(starting)
+        except BaseException:
+            # The engine may go on with what it was asked for: take it away again when it comes.
             starting.add_done_callback(lambda task: None if task.exception() else DockerProcess(*task.result()).kill())
             raise
         return DockerProcess(container, stream)
@@ -202,15 +203,33 @@ async def find_docker(image: str, workspace: Path | None = None) -> Docker:
     return await asyncio.to_thread(_find, image, workspace)
 
 
-def _find(image: str, workspace: Path | None) -> Docker:
+async def _unless_frozen(starting: asyncio.Future[tuple[Container, Any]]) -> tuple[Container, Any]:
+    """What comes of it, as long as the engine answers at all. Raises SandboxError when it does not."""
+    await asyncio.wait({starting}, timeout=_PATIENCE_SECONDS)
+    if not starting.done():
+        asking = asyncio.create_task(asyncio.to_thread(_connect))
+        await asyncio.wait({starting, asking}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            (await asking).close()
+    return await asyncio.shield(starting)
+
+
+def _connect() -> DockerClient:
+    """A client of an engine that answers within 3 seconds. Raises SandboxError."""
     import docker
-    from docker.errors import ImageNotFound
 
     try:
         client = docker.from_env(timeout=_PING_SECONDS)
         client.ping()
     except Exception as error:  # requests, urllib3 and the SDK each have their own
         raise SandboxError(f"the engine does not answer: {error}", hint="start Docker") from error
+    return client
+
+
+def _find(image: str, workspace: Path | None) -> Docker:
+    from docker.errors import ImageNotFound
+
+    client = _connect()
     try:
         client.images.get(image)
     except ImageNotFound:

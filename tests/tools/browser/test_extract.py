@@ -269,8 +269,8 @@ PIECES += [b"<script>", b"&#", b"&lt;", b"\xe2\x80", b"\0", b"<![CDATA[", b"]]>"
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_html_is_some_text(seed: int) -> None:
-    """Whatever it is: no error, no more text than allowed, and each mark has its link."""
+    """Whatever it is: no error, and each mark has its link. `GPTOSS_TUI_PAGES=50000` tries so many."""
     chance = random.Random(seed)
-    for _ in range(500):
+    for _ in range(int(os.environ.get("GPTOSS_TUI_PAGES", "2000")) // 4):
         document = best(b"".join(chance.choices(PIECES, k=chance.randint(1, 60))))
         assert all(int(found[1]) < len(document.links) for found in MARK.finditer(document.text))

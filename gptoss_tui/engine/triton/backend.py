@@ -18,7 +18,7 @@ from gptoss_tui.engine.generation import Loaded, SequenceBackend, count_reads, o
 from gptoss_tui.engine.sampling import new_generator, sample, score_states, set_seed
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.kv_cache import KVCache
-from gptoss_tui.engine.triton.memory import PREFILL_CHUNK, SCORE_ROWS
+from gptoss_tui.engine.triton.memory import PREFILL_CHUNK, SCORE_ROWS, prefill_chunk
 from gptoss_tui.engine.triton.prefill import Prefill
 from gptoss_tui.engine.triton.selftest import check_device
 from gptoss_tui.engine.triton.steps import Steps
@@ -26,7 +26,7 @@ from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, ScoredPosition, Token
 from gptoss_tui.errors import EngineError
 
-WARM_UP = (1, 100, 300, 1500, PREFILL_CHUNK)
+WARM_UP = (1, 100, 300, 1500)
 """Lengths of prompts for which the kernels of prefill take different sizes (see `group_sizes` in prefill.py)."""
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -43,13 +43,28 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     on_read = count_reads(report, checkpoint.weight_bytes, 0.9)
     with torch.inference_mode():
         weights = load_weights(checkpoint.read, checkpoint.config, DTYPES[spec.dtype], device, on_read)
-        backend = TritonBackend(checkpoint.config, weights, context, checkpoint.directory.name, drafts=spec.drafts)
+        backend = TritonBackend(
+            checkpoint.config,
+            weights,
+            context,
+            checkpoint.directory.name,
+            chunk=prefill_chunk(checkpoint.config, context, spec.dtype, _spare_bytes(device, spec.parked_bytes or 0)),
+            drafts=spec.drafts,
+        )
     report(LoadProgress("Comparing the kernels with the reference", 0.9))
     backend.check()
     report(LoadProgress("Warming up", 0.95))
     backend.warm_up()
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))
     return backend
+
+
+def _spare_bytes(device: torch.device, parked: int) -> int:
+    """What the device has left, beside `parked` bytes for conversations that wait."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.empty_cache()  # what repacking took is not given back by itself
+    return torch.cuda.mem_get_info(device)[0] - parked
 
 
 def _device(name: str) -> torch.device:
@@ -104,7 +119,7 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         with torch.inference_mode():
             self._cache.clear()
             self._cache.reserve(self._chunk)
-            for length in WARM_UP:
+            for length in (*WARM_UP, self._chunk):
                 self._decoder.state.position.zero_()
                 ids = torch.zeros(min(length, self._chunk), dtype=torch.int64, device=self.weights.device)
                 self._logits(self._prefill.run(ids)[-1:])

@@ -9,6 +9,9 @@ from gptoss_tui.engine.types import Dtype
 PREFILL_CHUNK = 2048
 """Tokens. A chunk reads every expert that one of its tokens chose, and a cancel waits for its end."""
 
+LARGE_CHUNK = 8192
+"""Tokens where there is memory enough: a long prompt takes a fifth less time than in chunks of 2,048."""
+
 SEGMENT = 4096
 """Tokens that the full layers' cache grows by: 101 MB for gpt-oss-20b in bfloat16."""
 
@@ -29,14 +32,28 @@ def segment_slots(context: int) -> int:
     return min(SEGMENT, 1 << (context - 1).bit_length())
 
 
-def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    slots = ring_slots(config, min(PREFILL_CHUNK, context))
+def prefill_chunk(config: ModelConfig, context: int, dtype: Dtype, spare: int) -> int:
+    """Tokens of a chunk on a device that has `spare` bytes beside the weights.
+
+    The memory plan is that of the smaller chunk. What the large one takes beyond it is half of what the plan leaves at
+    most: the other half is for conversations that wait.
+    """
+
+    def needed(chunk: int) -> int:
+        return _kv_bytes(config, context, dtype, chunk) + _scratch_bytes(config, context, dtype, chunk)
+
+    small, large = needed(PREFILL_CHUNK), needed(LARGE_CHUNK)
+    return LARGE_CHUNK if 2 * (large - small) <= spare - small else PREFILL_CHUNK
+
+
+def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype, chunk: int = PREFILL_CHUNK) -> int:
+    slots = ring_slots(config, min(chunk, context))
     return kv_bytes(config, context, dtype, slots=slots, segment=segment_slots(context))
 
 
-def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
+def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype, chunk: int = PREFILL_CHUNK) -> int:
     """A chunk's activations, logits, rotary tables, and a layer's experts twice while they are repacked."""
-    size, chunk = DTYPE_BYTES[dtype], min(PREFILL_CHUNK, context)
+    size, chunk = DTYPE_BYTES[dtype], min(chunk, context)
     hidden, top = config.hidden_size, config.experts_per_token
     widths = 3 * hidden + config.qkv_width + 2 * config.query_width + top * (config.intermediate_size + hidden)
     activations = chunk * (widths * size + 2 * hidden * 4)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from gptoss_tui.engine import kv_cache
+from gptoss_tui.engine.checkpoint.tensors import tensor_table
+from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
 from gptoss_tui.engine.triton import memory
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from tests.engine.triton.conftest import SHAPES
@@ -274,3 +276,21 @@ def test_a_window_that_came_back_is_no_more_than_it_is(cache: KVCache) -> None:
     assert cache.begin([*talk, 1]) == 40
     assert cache.rewind(38) == 32
     assert_holds(cache, talk[:32])
+
+
+@pytest.mark.parametrize(
+    ("config", "context", "card", "expected"),
+    [
+        (GPT_OSS_20B, 131_072, 80, memory.LARGE_CHUNK),
+        (GPT_OSS_20B, 131_072, 24, memory.LARGE_CHUNK),
+        (GPT_OSS_20B, 131_072, 20, memory.PREFILL_CHUNK),
+        (GPT_OSS_20B, 8192, 16, memory.PREFILL_CHUNK),
+        (GPT_OSS_120B, 32_768, 80, memory.LARGE_CHUNK),
+    ],
+)
+def test_long_prompts_take_large_chunks_where_there_is_room(
+    config: ModelConfig, context: int, card: int, expected: int
+) -> None:
+    """Beside the weights, in memory that the plan leaves."""
+    weights = sum(spec.nbytes for spec in tensor_table(config).values())
+    assert memory.prefill_chunk(config, context, "bfloat16", card * 10**9 - weights) == expected

@@ -9,6 +9,8 @@ import pytest
 
 from gptoss_tui import cli
 from gptoss_tui.engine import probe
+from gptoss_tui.engine.metal.apple import parse_chip
+from tests.engine.metal.test_device import SYSCTL
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +34,20 @@ def test_json_has_every_figure(tiny_model: Path, capsys: pytest.CaptureFixture[s
         assert run["floor_share"] == pytest.approx(run["decode_rate"] / run["floor_rate"])
         assert min(run["first_token_seconds"], run["prefill_rate"], run["decode_rate"]) > 0
     assert result["runs"][0]["floor_bytes"] > result["runs"][1]["floor_bytes"], "a longer context reads more"
+
+
+def test_the_chip_is_told_as_the_probe_found_it(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a Mac, where it asks Metal what the GPU may hold."""
+    chip = "Apple M2 Max, 38 GPU cores, 64 GiB of unified memory, 51.8 GiB for the GPU (by default)"
+    monkeypatch.setattr(probe, "measured_chip", lambda: parse_chip(SYSCTL, ""))
+    monkeypatch.setattr("sys.argv", ["probe", "--device", "metal"])
+    probe.main()
+    assert "about 48.0 GiB for the GPU" in json.loads(capsys.readouterr().out)["chip"]
+    monkeypatch.setattr(probe, "run_probe", lambda **_: {"torch": "2", "bandwidth": 1e9, "chip": chip})
+    assert cli.main(["bench", "--model", str(tiny_model), "--prompt-tokens", "9", "--max-tokens", "3"]) == 0
+    assert chip in capsys.readouterr().out.splitlines()
 
 
 def test_a_table_for_people(

@@ -153,6 +153,28 @@ async def test_editing_keys_in_a_burst_keep_their_place() -> None:
 # History
 
 
+async def test_words_are_gone_over_and_a_backslash_before_enter_breaks_the_line() -> None:
+    app, agent = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"one two", "alt+left", *"X", "alt+b", "alt+b", "alt+d", *"Y")
+        assert composer(app).text == "Y Xtwo"
+        await pilot.press("end", "backslash", "enter", *"more")
+        assert composer(app).text == "Y Xtwo\nmore"
+        await pilot.press("enter")
+        await until(pilot, lambda: agent.prompts == ["Y Xtwo\nmore"])
+
+
+async def test_control_d_deletes_and_leaves_when_nothing_is_typed() -> None:
+    app, _ = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        await pilot.press(*"ab", "left", "ctrl+d")
+        assert composer(app).text == "a"
+        assert app.is_running
+        await pilot.press("backspace", "ctrl+d")
+        await until(pilot, lambda: not app.is_running)
+
+
 async def test_prompts_of_all_sessions_can_be_searched(workspace: Path) -> None:
     path = state(workspace)
     app, agent = make_app(history_path=path)

@@ -153,6 +153,11 @@ def test_no_text_ends_a_call_or_a_title(title: str, body: str) -> None:
     assert call("off", title, body) == ""
 
 
+def test_keys_in_the_form_of_xterm_are_those_of_everybody() -> None:
+    pieces = InputFilter().feed("\x1b[27;2;13~\x1b[27;5;106~")[0]
+    assert [event.key for event in XTermParser().feed("".join(map(as_sent, pieces)))] == ["shift+enter", "ctrl+j"]  # type: ignore[attr-defined]
+
+
 def test_focus_is_still_understood() -> None:
     (kept,) = InputFilter().feed("\x1b[I\x1b[O")[0]
     assert isinstance(kept, str)

@@ -21,6 +21,8 @@ from gptoss_tui.tui.composing.fuzzy import FuzzyIndex, Match
 MAX_FILES = 200_000
 MAX_BYTES = 32_000_000
 FRESH_SECONDS = 5.0
+FRESH_SHARE = 20.0
+"""A listing is kept for so many times as long as it took, where that is longer: a large folder is not always listed."""
 SCAN_SECONDS = 10.0
 
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "core.hooksPath=/dev/null")
@@ -46,7 +48,7 @@ class FileFinder:
         self.scans = 0
         self._clock = clock
         self._files: Files | None = None
-        self._read_at = 0.0
+        self._read_at = self._took = 0.0
         self._lock = threading.Lock()
         self._latest = 0
 
@@ -57,9 +59,11 @@ class FileFinder:
 
     def _current(self) -> Files:
         with self._lock:
-            if self._files is None or self._clock() - self._read_at > FRESH_SECONDS:
+            began = self._clock()
+            if self._files is None or began - self._read_at > max(FRESH_SECONDS, FRESH_SHARE * self._took):
                 self.scans += 1
                 self._files, self._read_at = list_files(self.root), self._clock()
+                self._took = self._read_at - began
             return self._files
 
 

@@ -473,8 +473,8 @@ class ChatScreen(Screen[None]):
         self.notify("Copied", timeout=1.5, markup=False)
 
     def action_quit_empty(self) -> None:
-        """End the app when nothing is typed."""
-        if self._composer.is_empty:
+        """End the app when nothing is typed and nothing runs."""
+        if self._composer.is_empty and not self._chat.running:
             self.app.exit()
 
     def action_redraw(self) -> None:

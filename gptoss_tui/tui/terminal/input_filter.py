@@ -28,6 +28,7 @@ _CSI_BEGIN = re.compile(r"\x1b\[[0-?]*[ -/]*\Z")
 _MOUSE_NAN = re.compile(r"\x1b\[<[0-9;.+-]*(?:NaN|Infinity|inf)[^Mm\x1b]*[Mm]")
 _MOUSE_NAN_BEGIN = re.compile(r"\x1b\[<[0-9;.+-]*(?:N|I|i)[^Mm\x1b]{0,40}\Z")
 _COLOUR = re.compile(r"\x1b\]11;(rgba?:[0-9a-fA-F/]+|#[0-9a-fA-F]+)")
+_MODIFIED = re.compile(r"27;(\d{1,3});(\d{1,7})")
 _SCHEME = re.compile(r"\?997;([12])")
 
 
@@ -118,12 +119,13 @@ class InputFilter:
         if _MOUSE_NAN_BEGIN.match(data, at):
             return 0
         if found := _CSI.match(data, at):
-            if scheme := _SCHEME.fullmatch(found[1]):
+            parameters, intermediates, final = found.groups()
+            if final == "~" and (key := _MODIFIED.fullmatch(parameters)):
+                parameters, final = f"{key[2]};{key[1]}", "u"  # xterm's and tmux's form of the same key
+            if scheme := _SCHEME.fullmatch(parameters):
                 replies.append(Reply(scheme="dark" if scheme[1] == "1" else "light"))
-            elif ANSWER.fullmatch(found[0]):
-                replies.append(Reply(graphics=found[0]))
-            elif _is_for_the_parser(*found.groups()):
-                keep.append(found[0])
+            elif _is_for_the_parser(parameters, intermediates, final):
+                keep.append(f"\x1b[{parameters}{intermediates}{final}")
             return len(found[0])
         return 0 if self._may_go_on(data, at) else self._pass(data, at, keep)
 

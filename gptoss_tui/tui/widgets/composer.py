@@ -31,6 +31,9 @@ BLINKS = 20
 _ELSEWHERE = ("ctrl+c", "super+c", "ctrl+d")
 """Keys that do something else where there is nothing to edit: the screen decides."""
 _EDITING_KEYS = {
+    **{"alt+left": "cursor_word_left", "alt+b": "cursor_word_left", "alt+d": "delete_word_right"},
+    **{"alt+right": "cursor_word_right", "alt+f": "cursor_word_right"},
+} | {
     key: binding.action
     for binding in TextArea.BINDINGS
     if isinstance(binding, Binding)
@@ -89,6 +92,7 @@ class Composer(TextArea):
         Binding("alt+v", "spell_out", "Spell out the paste at the cursor", id="composer.spell_out"),
         Binding("ctrl+underscore", "undo", "Undo typing (also Ctrl+/)", id="composer.undo"),
         Binding("ctrl+y", "redo", "Redo typing", id="composer.redo"),
+        Binding("ctrl+d", "delete_or_leave", "Delete to the right; quit, when nothing is typed", id="composer.leave"),
         Binding("question_mark", "help_or_type", "Help, when the composer is empty", id="composer.help"),
     ]
 
@@ -161,8 +165,13 @@ class Composer(TextArea):
     # Sending
 
     def action_submit(self) -> None:
-        """Send what is typed, if anything."""
-        self._submit(later=False)
+        """Send what is typed, if anything. Behind a backslash it is a new line, as in terminals without other keys."""
+        before = self.before_cursor()
+        if before.endswith("\\") and not self.selected_text:
+            self.history.checkpoint()
+            self.replace_before_cursor(len(before) - 1, "\n")
+        else:
+            self._submit(later=False)
 
     def action_submit_later(self) -> None:
         """While something runs: send it behind what waits. Else the key does nothing here."""
@@ -183,6 +192,13 @@ class Composer(TextArea):
     def action_newline(self) -> None:
         """Break the line at the cursor."""
         self._replace_via_keyboard("\n", *self.selection)
+
+    async def action_delete_or_leave(self) -> None:
+        """Ctrl+D as in a shell."""
+        if self.is_empty:
+            await self.run_action("screen.quit_empty")
+        else:
+            self.action_delete_right()
 
     async def action_help_or_type(self) -> None:
         """`?` opens the help only where it cannot be part of a prompt."""

@@ -83,7 +83,8 @@ class CommandController:
 
     def _unknown(self, name: str, argument: str) -> None:
         known = [one.name for one in self.registry]
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, known)
+        close.sort(key=lambda one: sorted(one) != sorted(name))  # two letters changed places: the likeliest slip
         hint = f"Did you mean /{close[0]}? " if close else ""
         self.say("warning", f"There is no command /{name}.", f"{hint}A space before the / sends it as a message.")
         if self._parts.composer.is_empty:

@@ -94,7 +94,8 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
         info = step.info and replace(step.info, parked_limit=waiting)
         report(replace(step, stage=f"{step.stage}, needs {needs}", info=info))
 
-    backend = cast(Backend, module.load_backend(replace(spec, context=planned.context), tell))
+    spec = replace(spec, context=planned.context, parked_bytes=planned.parked)
+    backend = cast(Backend, module.load_backend(spec, tell))
     backend.park_up_to(planned.parked, planned.parked_on_host)
     return backend
 

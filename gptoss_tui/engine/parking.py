@@ -23,7 +23,10 @@ M = TypeVar("M", bound=Sized)
 
 @dataclass(slots=True, eq=False)
 class Parked(Generic[A, M]):
-    """A sequence that waits: `memory` has its full layers, `window` what its next token sees in the sliding ones."""
+    """A sequence that waits: `memory` has its full layers, `window` what its next token sees in the sliding ones.
+
+    `nbytes` is what all of it takes where it is.
+    """
 
     history: History[A]
     memory: M

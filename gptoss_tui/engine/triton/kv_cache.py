@@ -29,10 +29,11 @@ from gptoss_tui.engine.triton.memory import ring_slots, segment_slots
 class Segments:
     """Tokens of the full layers, in order: [full layers, 2, K, tokens, D] each, all but the last as long as a segment.
 
-    On the device, or in the machine's memory.
+    On the device, or `on_host`, in the machine's memory.
     """
 
     parts: tuple[Tensor, ...]
+    on_host: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -139,7 +140,7 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
     def _give_full(self, length: int, memory: Segments) -> None:
         """Whole segments on the device are used as they are; others are copied."""
         spare, whole = self._full, length // self.segment
-        ready = memory.parts[:whole] if all(part.device == self.device for part in memory.parts) else ()
+        ready = () if memory.on_host else memory.parts[:whole]
         self._have([*ready, *spare][: self.segments])
         try:
             self._allocate(length)
@@ -154,10 +155,11 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         self._write_table(0)
 
     def _to_host(self, parked: Parked[Tensor, Segments]) -> None:
-        memory = Segments(tuple(map(_host_copy, parked.memory.parts)))
+        memory = Segments(tuple(map(_host_copy, parked.memory.parts)), on_host=True)
         window = _host_copy(parked.window)
         windows = {position: _host_copy(taken) for position, taken in parked.history.windows.items()}
         parked.memory, parked.window, parked.history.windows = memory, window, windows
+        parked.nbytes = sum(map(_host_bytes, (*memory.parts, window, *windows.values())))
 
     def _slots(self, position: int) -> Tensor:
         """Slots of the window before `position`, in order."""
@@ -175,3 +177,8 @@ def _host_copy(array: Tensor) -> Tensor:
     """A copy in the machine's memory, pinned where a GPU reads it: who needs it waits for nothing but the bus."""
     copied = torch.empty(array.shape, dtype=array.dtype, pin_memory=array.device.type == "cuda")
     return copied.copy_(array, non_blocking=True)
+
+
+def _host_bytes(array: Tensor) -> int:
+    """What a copy takes there: torch hands out pinned memory in powers of two."""
+    return 1 << (array.nbytes - 1).bit_length() if array.is_pinned() else array.nbytes

@@ -11,7 +11,7 @@ from gptoss_tui.engine.checkpoint.tensors import tensor_table
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
 from gptoss_tui.engine.triton import memory
 from gptoss_tui.engine.triton.kv_cache import KVCache
-from tests.engine.triton.conftest import SHAPES
+from tests.engine.triton.conftest import DEVICE, SHAPES
 
 CONFIG = SHAPES["tiny"]
 CHUNK = 8
@@ -22,7 +22,7 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> KVCache:
     """Segments of 16 tokens, snapshots every 16, a ring of 16 slots."""
     monkeypatch.setattr(memory, "SEGMENT", 16)
     monkeypatch.setattr(kv_cache, "SNAPSHOT_INTERVAL", 16)
-    return KVCache(CONFIG, 100, CHUNK, torch.float32, torch.device("cpu"))
+    return KVCache(CONFIG, 100, CHUNK, torch.float32, DEVICE)
 
 
 def write(cache: KVCache, ids: list[int]) -> None:
@@ -205,7 +205,9 @@ def test_what_a_device_cannot_hold_waits_in_the_machine(cache: KVCache) -> None:
         cache.begin(talk)
         write(cache, talk)
     size = cache.parking.entries[0].nbytes
-    cache.parking.limit(size, 2 * size)
+    cache.parking.limit(size, 10**9)
+    on_host = cache.parking.nbytes(on_host=True)
+    cache.parking.limit(size, 2 * on_host)
     assert [entry.on_host for entry in cache.parking.entries] == [True, False]
     assert cache.begin([*talks[0], 5]) == 40
     assert_holds(cache, talks[0])
@@ -215,7 +217,7 @@ def test_what_a_device_cannot_hold_waits_in_the_machine(cache: KVCache) -> None:
     assert [(entry.history.tokens[0], entry.on_host) for entry in cache.parking.entries] == [
         *((2, True), (3, True), (1, False))
     ]
-    assert (cache.parking.nbytes(), cache.parking.nbytes(on_host=True)) == (size, 2 * size)
+    assert (cache.parking.nbytes(), cache.parking.nbytes(on_host=True)) == (size, 2 * on_host)
     write(cache, [2, *range(100, 117), *range(300, 320)][16:])
     cache.begin(talks[3])
     assert [(entry.history.tokens[0], entry.on_host) for entry in cache.parking.entries] == [

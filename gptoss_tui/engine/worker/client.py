@@ -5,6 +5,7 @@ Importing this imports no torch. Nothing here blocks the event loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
@@ -47,6 +48,8 @@ class EngineClient:
         named = str(spec.checkpoint).startswith(RANDOM_PREFIX)
         self.spec = spec if named else replace(spec, checkpoint=spec.checkpoint.absolute())
         self._connection: Connection | None = None
+        self._starting = asyncio.Lock()
+        self._closings = 0
 
     @property
     def worker_pid(self) -> int | None:
@@ -59,9 +62,7 @@ class EngineClient:
         Closing the iterator before that ends the worker, since a load cannot be stopped halfway; so does a failed load.
         Raises CheckpointError, MemoryPlanError, UsageError, EngineError, EngineDiedError.
         """
-        if self._connection is None or self._connection.dead:
-            self._connection = await Connection.open()
-        connection = self._connection
+        connection = await self._worker()
         done = False
         try:
             async with connection.request(lambda request_id: Load(request_id, self.spec)) as replies:
@@ -122,9 +123,24 @@ class EngineClient:
                 await replies.get()
 
     async def close(self) -> None:
-        """End the worker; open requests fail with EngineError. Idempotent; `load` starts another one."""
+        """End the worker, also one that only starts; open requests fail with EngineError. Idempotent; `load` starts
+        another one.
+        """
+        self._closings += 1
         if self._connection is not None:
             await self._drop(self._connection)
+
+    async def _worker(self) -> Connection:
+        """The worker that runs, or a fresh one: one for all who load at the same time."""
+        async with self._starting:
+            closings = self._closings
+            if self._connection is None or self._connection.dead:
+                connection = await Connection.open()
+                if closings != self._closings:
+                    await connection.close()
+                    raise EngineError("The engine was closed while it started", hint="load a model first")
+                self._connection = connection
+            return self._connection
 
     async def _drop(self, connection: Connection) -> None:
         if self._connection is connection:

@@ -297,6 +297,31 @@ async def test_closing_a_load_ends_the_worker(make_engine: MakeEngine) -> None:
     assert await gone(pid)
 
 
+def workers() -> set[int]:
+    """The workers of this process, among them one that nobody holds."""
+    return {child.pid for child in psutil.Process().children() if runs(child.pid)}
+
+
+async def test_loads_at_the_same_time_share_a_worker(make_engine: MakeEngine) -> None:
+    before = workers()
+    client = make_engine("model")
+    await asyncio.gather(load(client), load(client))
+    assert workers() - before == {client.worker_pid}
+
+
+async def test_closing_while_the_worker_starts_leaves_none(make_engine: MakeEngine) -> None:
+    before = workers()
+    client = make_engine("model")
+    loading = asyncio.create_task(load(client))
+    await asyncio.sleep(0)
+    assert client.worker_pid is None
+    await client.close()
+    with pytest.raises(EngineError, match="closed while it started"):
+        await loading
+    assert not workers() - before
+    assert (await load(client))[-1].done
+
+
 async def test_unload_frees_and_load_follows(engine: EngineClient) -> None:
     pid = engine.worker_pid
     await engine.unload()

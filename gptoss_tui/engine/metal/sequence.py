@@ -56,6 +56,8 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
     def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> mx.array | None:
         if cancelled():
             return None
+        # The last answer may have ended with a step under way. It reads the cache, which MLX would copy to write to it.
+        mx.synchronize()
         self._cache.reserve(len(ids))
         states = self.model.hidden(mx.array(ids), self._cache, cancelled)
         if states is not None:

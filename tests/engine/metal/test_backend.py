@@ -195,6 +195,19 @@ def test_a_step_begins_when_the_one_before_is_done(
     assert order[: 2 + 2 * len(step)] == ["make", "begin", *step, *step]
 
 
+def test_a_prompt_waits_for_a_step_that_nobody_wants(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was under way when its answer ended: it still reads the cache."""
+    import mlx.core as mx
+
+    answer = backend.generate(PROMPT, GREEDY, lambda: False)
+    assert any(isinstance(event, Token) for event in answer)
+    order, wait, reserve = list[str](), mx.synchronize, backend._cache.reserve
+    monkeypatch.setattr(mx, "synchronize", lambda: order.append("wait") or wait())
+    monkeypatch.setattr(backend._cache, "reserve", lambda tokens: order.append("write") or reserve(tokens))
+    run(backend, [*PROMPT, 9], replace(GREEDY, max_tokens=1))
+    assert order == ["wait", "write"]
+
+
 def test_what_is_not_a_number_shows(checkpoint: Callable[[str], Path]) -> None:
     """Damaged weights are an error, not a token."""
     import mlx.core as mx

@@ -50,7 +50,7 @@ def test_one_that_ends_its_process_spoils_no_other(monkeypatch: pytest.MonkeyPat
     program = tmp_path / "child.py"
     program.write_text(CHILD)
     run = verdicts.subprocess.run
-    monkeypatch.setattr(verdicts, "SECONDS", 1)
+    monkeypatch.setattr(verdicts, "SECONDS", 3)
     monkeypatch.setattr(
         verdicts.subprocess, "run", lambda command, **given: run([command[0], str(program), *command[4:]], **given)
     )
@@ -58,7 +58,7 @@ def test_one_that_ends_its_process_spoils_no_other(monkeypatch: pytest.MonkeyPat
         "qkv": None,
         "output": "its process was ended by SIGABRT",
         "router": "wrong",
-        "gate_up": "it did not end within 1 seconds",
+        "gate_up": "it did not end within 3 seconds",
         "down": "the compiler fell over",
         "head": None,
         "draw": "it was not tried",

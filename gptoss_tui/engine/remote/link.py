@@ -145,8 +145,8 @@ class Link:
     async def _events(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         clock = asyncio.get_running_loop().time
         decoder = EventDecoder()
-        async with self._reply("POST", path, body, FIRST_SECONDS) as reply:
-            heard, seconds = clock(), FIRST_SECONDS
+        heard, seconds = clock(), FIRST_SECONDS
+        async with self._reply("POST", path, body, seconds) as reply:
             while not decoder.done:
                 async with self.patience(seconds, since=heard):
                     chunk = await reply.content.readany()

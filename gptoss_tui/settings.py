@@ -124,6 +124,11 @@ class Settings:
         return "nano" in (self.model, remote_name(self.model))
 
     @property
+    def parked_bytes(self) -> int | None:
+        """Memory for conversations that wait; None as much as the context takes and memory allows."""
+        return None if self.parked_gb is None else int(self.parked_gb * 1e9)
+
+    @property
     def compacts_at(self) -> int:
         """The share of the context, in percent, from which on a conversation is compacted; 0 never.
 
@@ -193,7 +198,7 @@ class Settings:
             drafts=self.drafts,
             context=NANO_CONTEXT if self.context is None and self.model == NANO else self.context,
             threads=self.threads,
-            parked_bytes=None if self.parked_gb is None else int(self.parked_gb * 1e9),
+            parked_bytes=self.parked_bytes,
             name=self.model if named else "",
         )
 

@@ -172,6 +172,21 @@ def _settings() -> Iterator[Check]:
         return
     yield Check("settings", "ok", str(path) if path.is_file() else f"defaults (no {path})")
     yield Check("model", "ok", settings.model if spec.url else f"{settings.model} at {spec.checkpoint}")
+    if not spec.url:
+        yield _waiting(settings.parked_bytes)
+
+
+def _waiting(nbytes: int | None) -> Check:
+    """What the conversations may take that are not the one which the engine runs."""
+    from gptoss_tui.engine.memory import gigabytes
+
+    if nbytes is None:
+        detail = "conversations wait in as much memory as a context takes, of half of what is left"
+    elif nbytes:
+        detail = f"conversations wait in up to {gigabytes(nbytes)}"
+    else:
+        detail = "no conversation waits for another one: each is read again"
+    return Check("waiting", "ok", detail)
 
 
 def examine_server() -> Iterator[Check]:

@@ -168,12 +168,13 @@ def _info(args: argparse.Namespace) -> int:
     if is_address(args.model):
         return _server_info(args.model, args.context, as_json=args.json)
     from gptoss_tui.engine.memory import plan
+    from gptoss_tui.settings import load_settings
 
-    checkpoint = _open_model(args.model)
+    checkpoint, parked = _open_model(args.model), load_settings().parked_bytes
     limit = checkpoint.config.max_context
     if args.context is not None and not 0 < args.context <= limit:
         raise UsageError(f"--context must be between 1 and {limit}, got {args.context}")
-    memory = plan(checkpoint.config, checkpoint.weight_bytes, args.context, args.dtype)
+    memory = plan(checkpoint.config, checkpoint.weight_bytes, args.context, args.dtype, parked=parked)
     if args.json:
         print(json.dumps(_info_json(checkpoint, memory, args.dtype), indent=2))
     else:
@@ -231,6 +232,8 @@ def _info_lines(checkpoint: Checkpoint, memory: MemoryPlan, dtype: str) -> Itera
     yield f"           weights {gigabytes(memory.weights)}, KV cache {gigabytes(memory.kv_cache)}, " + (
         f"scratch {gigabytes(memory.scratch)}"
     )
+    if memory.parked:
+        yield f"           and up to {gigabytes(memory.parked)} for conversations that wait"
     if memory.available is not None:
         verdict = "fits" if memory.fits else "does not fit"
         yield f"           {gigabytes(memory.available)} available: {verdict}; longest context {memory.largest_context}"

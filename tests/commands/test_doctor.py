@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gptoss_tui import __version__, cli
+from gptoss_tui.commands import doctor
 from gptoss_tui.engine import probe
 from gptoss_tui.engine.native.library import available as native_available
 from gptoss_tui.engine.probe import run_probe
@@ -108,6 +109,14 @@ def test_wrong_settings_are_a_problem(
     assert checks["settings"]["status"] == "problem"
     assert str(path) in checks["settings"]["detail"]
     assert "known keys" in checks["settings"]["hint"]
+
+
+@pytest.mark.parametrize(("given", "words"), [(None, "half of what is left"), ("0", "read again"), ("2.5", "2.5 GB")])
+def test_what_conversations_may_take_is_said(given: str | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the settings have it."""
+    if given is not None:
+        monkeypatch.setenv("GPTOSS_TUI_PARKED_GB", given)
+    assert [check.detail for check in doctor._settings() if check.name == "waiting" and words in check.detail]
 
 
 def test_a_damaged_vocabulary_is_a_problem(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

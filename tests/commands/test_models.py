@@ -72,6 +72,19 @@ def test_info_shows_shape_and_memory_plan(models: Path, capsys: pytest.CaptureFi
         assert part in shown
 
 
+@pytest.mark.parametrize(("given", "bytes_"), [("0", 0), ("0.002", 2_000_000)])
+def test_info_has_room_for_conversations_that_wait(
+    given: str, bytes_: int, models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As much as the settings say."""
+    monkeypatch.setenv("GPTOSS_TUI_PARKED_GB", given)
+    random_checkpoint(TINY, models / "mine")
+    assert main(["models", "info", "mine", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["memory"]["parked"] == bytes_
+    assert main(["models", "info", "mine"]) == 0
+    assert ("and up to 2.0 MB for conversations that wait" in capsys.readouterr().out) == bool(bytes_)
+
+
 def test_info_as_json(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random_checkpoint(TINY, models / "mine")
     reports = []

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gptoss_tui.mcp_server.catalog import Group
     from gptoss_tui.mcp_server.server import Sessions
     from gptoss_tui.settings import Settings
+    from gptoss_tui.tools.mcp.config import ServerConfig
     from gptoss_tui.tools.mcp.tools import McpServer
 
 _GROUPS: Final = ("browser", "python", "apply_patch", "ask")
@@ -34,7 +35,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
-    _add_serve(parser.add_subparsers(title="commands", metavar="COMMAND"))
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_serve(subparsers)
+    _add_login(subparsers)
 
 
 def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -64,6 +67,24 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--port", type=int, default=_PORT, help=f"port for --http, 0 for any (default: {_PORT})")
     add_chat_flags(parser)
     parser.set_defaults(run=run_server)
+
+
+def _add_login(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    login = subparsers.add_parser(
+        "login",
+        help="log in to a server that asks for it (OAuth)",
+        description="Log in to an MCP server with your browser. The token is kept in your state folder, readable by "
+        "you alone, sent to that server only, and replaced when it ends.",
+        allow_abbrev=False,
+    )
+    login.add_argument("name", help="a server of mcp.json")
+    login.add_argument("--no-browser", action="store_true", help="only print the address to visit on this machine")
+    login.set_defaults(run=run_login)
+    logout = subparsers.add_parser(
+        "logout", help="forget a login", description="Delete the token of an MCP server.", allow_abbrev=False
+    )
+    logout.add_argument("name", help="a server of mcp.json")
+    logout.set_defaults(run=run_logout)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,6 +141,43 @@ def _lines(server: dict[str, Any]) -> Iterator[str]:
             name = f"{server['namespace']}.{one['name']}" if kind == "tools" else one["name"]
             first = (one["description"].strip() or " ").splitlines()[0]
             yield f"  {kind.removesuffix('s'):<9} {name:<32} {first[:100]}".rstrip()
+
+
+def _server_named(name: str) -> ServerConfig:
+    """The server at an address that has that name. Raises UsageError."""
+    from gptoss_tui.tools.mcp.config import load_servers, servers_path
+
+    known = {server.name: server for server in load_servers() if server.url}
+    if name not in known:
+        names = ", ".join(known) or "none of an address"
+        raise UsageError(f"There is no MCP server {name!r} to log in to", hint=f"{servers_path()} has {names}")
+    return known[name]
+
+
+def run_login(args: argparse.Namespace) -> int:
+    """Log in with the person's browser."""
+    import asyncio
+    import webbrowser
+
+    from gptoss_tui.tools.mcp.login import log_in
+
+    def open_page(address: str) -> None:
+        print(f"log in at {to_terminal_line(address)}", file=sys.stderr, flush=True)
+        if not args.no_browser:
+            webbrowser.open(address)
+
+    count = asyncio.run(log_in(_server_named(args.name), open_page))
+    print(f"logged in to {to_terminal_line(args.name)}: {count} tools")
+    return 0
+
+
+def run_logout(args: argparse.Namespace) -> int:
+    """Forget the token."""
+    from gptoss_tui.tools.mcp.tokens import Tokens
+
+    had = Tokens(_server_named(args.name).url).forget()
+    print(f"logged out of {to_terminal_line(args.name)}" if had else "there was no login")
+    return 0
 
 
 def run_server(args: argparse.Namespace) -> int:

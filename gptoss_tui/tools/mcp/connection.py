@@ -15,8 +15,11 @@ from gptoss_tui import __version__
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.mcp.config import ServerConfig
 from gptoss_tui.tools.mcp.listing import MAX_OFFERS, Listing, Offer, cut, offered_tools
+from gptoss_tui.tools.mcp.login import hint, provider_of
+from gptoss_tui.tools.mcp.tokens import Tokens
 
 if TYPE_CHECKING:
+    from httpx2 import Response
     from mcp import Client
     from mcp.types import CallToolResult, GetPromptResult, ReadResourceResult
 
@@ -43,11 +46,12 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._unknown = False
 
     def start(self) -> None:
         """Begin to connect, if that has not begun."""
         if self._task is None or self._task.done():
-            self.state, self.problem = "connecting", ""
+            self.state, self.problem, self._unknown = "connecting", "", False
             self._settled, self._stopping = asyncio.Event(), asyncio.Event()
             self._task = asyncio.create_task(self._hold(self._settled, self._stopping), name=f"mcp {self.config.name}")
 
@@ -133,7 +137,7 @@ class Connection:
             except TimeoutError:
                 self._fail(f"it did not answer within {CONNECT_SECONDS:.0f} seconds", errors)
             except Exception as error:
-                self._fail(_said(error), errors)
+                self._fail(hint(self.config.name) if self._unknown else _said(error), errors)
             finally:
                 settled.set()
 
@@ -156,7 +160,11 @@ class Connection:
         if config.url:
             # A server may hold an answer open for as long as a call may take.
             timeout = httpx2.Timeout(CONNECT_SECONDS, read=config.seconds + CONNECT_SECONDS)
-            http = await stack.enter_async_context(httpx2.AsyncClient(headers=dict(config.headers), timeout=timeout))
+            tokens = await asyncio.to_thread(Tokens, config.url)
+            auth = provider_of(config, tokens) if tokens.exist else None
+            hooks = {"response": [self._look_at]}
+            client = httpx2.AsyncClient(headers=dict(config.headers), timeout=timeout, auth=auth, event_hooks=hooks)
+            http = await stack.enter_async_context(client)
             transport = streamable_http_client(config.url, http_client=http)
         else:
             parameters = StdioServerParameters(
@@ -165,6 +173,10 @@ class Connection:
             transport = stdio_client(parameters, errlog=errors)  # type: ignore[arg-type]
         information = Implementation(name="gptoss-tui", version=__version__)
         return await stack.enter_async_context(Client(transport, client_info=information))
+
+    async def _look_at(self, response: Response) -> None:
+        """Whether the server knows who asks: what the SDK says of a failure does not tell."""
+        self._unknown = response.status_code == 401
 
     def _lost(self, error: Exception) -> bool:
         from mcp import MCPError

@@ -1,0 +1,164 @@
+"""Logging in to an MCP server that asks for it (OAuth 2.1, which the SDK speaks), with the person's own browser.
+
+The browser comes back to an address on this machine that exists only meanwhile. That the answer belongs to the question
+is checked by the SDK, with a state and PKCE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from gptoss_tui import __version__
+from gptoss_tui.errors import ToolError
+from gptoss_tui.tools.mcp.config import ServerConfig
+from gptoss_tui.tools.mcp.tokens import Tokens
+
+if TYPE_CHECKING:
+    from mcp.client.auth import OAuthClientProvider
+    from mcp.shared.auth import AuthorizationCodeResult
+
+SECONDS: Final = 300.0
+"""How long a person has for it."""
+
+_REQUEST_SECONDS: Final = 10.0
+_MAX_LINE: Final = 8192
+_PATH: Final = "/callback"
+_DONE: Final = "You can close this page and go back to gptoss-tui."
+
+
+def hint(name: str) -> str:
+    """What to do about a server that asks for a login."""
+    return f"it asks for a login: `gptoss-tui mcp login {name}`"
+
+
+def provider_of(
+    config: ServerConfig,
+    tokens: Tokens,
+    *,
+    back: str = f"http://127.0.0.1{_PATH}",
+    show: Callable[[str], Awaitable[None]] | None = None,
+    answer: Callable[[], Awaitable[AuthorizationCodeResult]] | None = None,
+) -> OAuthClientProvider:
+    """What adds the token to requests and gets another one when it ends.
+
+    Without `show` and `answer` nobody is there to log in: a server that asks for it is a ToolError then.
+    """
+    from mcp.client.auth import OAuthClientProvider
+    from mcp.shared.auth import OAuthClientMetadata
+    from pydantic import AnyUrl
+
+    async def nobody(*_: str) -> Any:
+        raise ToolError(hint(config.name))
+
+    about = OAuthClientMetadata(client_name="gptoss-tui", redirect_uris=[AnyUrl(back)])
+    provider = OAuthClientProvider(
+        config.url, about, tokens, redirect_handler=show or nobody, callback_handler=answer or nobody
+    )
+    tokens.remind(provider)
+    return provider
+
+
+async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seconds: float = SECONDS) -> int:
+    """Log in and keep the token. `open_page` gets the address that the person has to visit.
+
+    Gives how many tools the server has then. Raises ToolError, with nothing kept.
+    """
+    await asyncio.to_thread(importlib.import_module, "mcp")
+    import httpx2
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.types import Implementation
+
+    tokens = Tokens(config.url, saves=False)
+    async with _Doorbell() as door:
+
+        async def show(address: str) -> None:
+            if urlsplit(address).scheme not in ("http", "https"):
+                raise ToolError(f"{config.name} names no web page to log in at.")
+            open_page(address)
+
+        provider = provider_of(config, tokens, back=door.address, show=show, answer=door.answer)
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                httpx2.AsyncClient(auth=provider, headers=dict(config.headers), timeout=_REQUEST_SECONDS) as http,
+                Client(
+                    streamable_http_client(config.url, http_client=http),
+                    client_info=Implementation(name="gptoss-tui", version=__version__),
+                ) as client,
+            ):
+                count = len((await client.list_tools()).tools)
+        except TimeoutError:
+            raise ToolError(f"{config.name}: nobody logged in within {seconds:.0f} seconds.") from None
+        except Exception as error:  # the SDK, its HTTP client and its streams each have their own errors
+            raise ToolError(f"{config.name}: the login failed: {_first(error)}") from error
+    if not tokens.exist:
+        raise ToolError(f"{config.name} asks for no login: it has {count} tools without one.")
+    tokens.learn(provider)
+    tokens.saves = True
+    tokens.save()
+    return count
+
+
+def _first(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return (error.message if isinstance(error, ToolError) else str(error)) or type(error).__name__
+
+
+class _Doorbell:
+    """The address on this machine that the browser is sent back to. It takes one answer."""
+
+    address: str
+
+    def __init__(self) -> None:
+        self._answered: asyncio.Future[AuthorizationCodeResult] = asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> _Doorbell:
+        self._server = await asyncio.start_server(self._visited, "127.0.0.1", 0, limit=_MAX_LINE)
+        self.address = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}{_PATH}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self._answered.cancel()
+
+    async def answer(self) -> AuthorizationCodeResult:
+        """What the browser brings. Raises ToolError when it brings a refusal."""
+        return await self._answered
+
+    async def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(_REQUEST_SECONDS):
+                line = (await reader.readuntil(b"\r\n")).decode("ascii")
+                status, text = self._take(*line.split(" ")[:2])
+                page = text.encode()
+                head = (
+                    f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(page)}\r\n"
+                )
+                writer.write(f"{head}Cache-Control: no-store\r\nConnection: close\r\n\r\n".encode() + page)
+                await writer.drain()
+        writer.close()
+
+    def _take(self, method: str, target: str) -> tuple[str, str]:
+        """The answer to a request, of which only one is meant."""
+        from mcp.shared.auth import AuthorizationCodeResult
+
+        visited = urlsplit(target)
+        said = {name: values[0] for name, values in parse_qs(visited.query).items()}
+        if method != "GET" or visited.path != _PATH or not ({"code", "error"} & said.keys()):
+            return "404 Not Found", "There is nothing here."
+        if self._answered.done():
+            return "410 Gone", "This login is over."
+        if "code" in said:
+            answer = AuthorizationCodeResult(code=said["code"], state=said.get("state"), iss=said.get("iss"))
+            self._answered.set_result(answer)
+        else:
+            why = said.get("error_description") or said["error"]
+            self._answered.set_exception(ToolError(f"it was refused: {why[:200]}"))
+        return "200 OK", _DONE

@@ -1,0 +1,111 @@
+"""What a login to an MCP server left behind: a file for each address, readable by its owner alone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_state_path
+
+if TYPE_CHECKING:
+    from mcp.client.auth import OAuthClientProvider
+    from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+
+
+class Tokens:
+    """The SDK's storage of the login to the server at `url`. While `saves` is False nothing is written.
+
+    Beside what the SDK stores it keeps when the token ends and where to get another one: without that a token that
+    ended could be replaced only by a new login.
+    """
+
+    def __init__(self, url: str, folder: Path | None = None, *, saves: bool = True) -> None:
+        folder = folder or user_state_path("gptoss-tui") / "mcp"
+        self.path = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+        self.saves = saves
+        self._known: dict[str, Any] = _read(self.path) if saves else {}
+
+    @property
+    def exist(self) -> bool:
+        """Whether there was a login."""
+        return "tokens" in self._known
+
+    async def get_tokens(self) -> OAuthToken | None:
+        """The token; None when there is none, or the file cannot be understood."""
+        from mcp.shared.auth import OAuthToken
+
+        return OAuthToken.model_validate(self._known["tokens"]) if self.exist else None
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        """Another token."""
+        self._known["tokens"] = tokens.model_dump(mode="json", exclude_none=True)
+        self._known["ends"] = None if tokens.expires_in is None else time.time() + tokens.expires_in
+        self.save()
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        """Who we are to the server that gives tokens."""
+        from mcp.shared.auth import OAuthClientInformationFull
+
+        known = self._known.get("client")
+        return OAuthClientInformationFull.model_validate(known) if known else None
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        """Registered anew."""
+        self._known["client"] = client_info.model_dump(mode="json", exclude_none=True)
+        self.save()
+
+    def remind(self, provider: OAuthClientProvider) -> None:
+        """Tell `provider` what it found out when the login was made."""
+        from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
+
+        context = provider.context
+        context.token_expiry_time = self._known.get("ends")
+        if known := self._known.get("metadata"):
+            context.oauth_metadata = OAuthMetadata.model_validate(known)
+        if known := self._known.get("resource"):
+            context.protected_resource_metadata = ProtectedResourceMetadata.model_validate(known)
+
+    def learn(self, provider: OAuthClientProvider) -> None:
+        """Keep what `provider` found out."""
+        context = provider.context
+        for name, found in (("metadata", context.oauth_metadata), ("resource", context.protected_resource_metadata)):
+            self._known[name] = None if found is None else found.model_dump(mode="json", exclude_none=True)
+
+    def save(self) -> None:
+        """Write it, whole or not at all. Raises OSError."""
+        if not self.saves:
+            return
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=".login-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(self._known, file)
+            os.replace(name, self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+
+    def forget(self) -> bool:
+        """Log out. False when there was no login."""
+        self._known = {}
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What is kept; nothing of a file that is damaged: then a login is asked for."""
+    try:
+        known = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,148 @@
+"""Logging in to a real server that asks for it: once, with a browser; then the token holds until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import stat
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from gptoss_tui.errors import ToolError
+from gptoss_tui.tools.mcp.config import ServerConfig
+from gptoss_tui.tools.mcp.connection import Connection
+from gptoss_tui.tools.mcp.login import log_in
+from gptoss_tui.tools.mcp.tokens import Tokens
+
+PROGRAM = Path(__file__).with_name("login_server.py")
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@asynccontextmanager
+async def vault(seconds: int) -> AsyncIterator[tuple[ServerConfig, asyncio.StreamReader]]:
+    """The server, whose tokens hold for so long, and what it prints."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(PROGRAM), str(port), str(seconds)), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                break
+            except OSError:
+                assert process.returncode is None
+                await asyncio.sleep(0.1)
+        yield ServerConfig("vault", url=f"http://127.0.0.1:{port}/mcp"), process.stdout
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+class Browser:
+    """Visits the address that it is given, as a person's browser would, and follows it back."""
+
+    def __init__(self, change: Callable[[str], str] = str) -> None:
+        self.visited: list[str] = []
+        self._change = change
+        self._visits: list[asyncio.Future[None]] = []
+
+    def __call__(self, address: str) -> None:
+        self.visited.append(address)
+        loop = asyncio.get_running_loop()
+        self._visits.append(loop.run_in_executor(None, self._visit, self._change(address)))
+
+    def _visit(self, address: str) -> None:
+        with urllib.request.urlopen(address) as answer:
+            answer.read()
+
+
+async def connected(config: ServerConfig, then: Callable[[Connection], Awaitable[None]]) -> Connection:
+    """Connect, do something, and close."""
+    connection = Connection(config)
+    await connection.settle(30.0)
+    try:
+        await then(connection)
+    finally:
+        await connection.close()
+    return connection
+
+
+async def reads_the_secret(connection: Connection) -> None:
+    assert connection.state == "ready", connection.problem
+    result = await connection.call("secret", {}, lambda text: None)
+    assert "the lamp is blue" in str(result.content[0])
+
+
+async def asks(connection: Connection) -> None:
+    assert connection.state == "failed"
+    assert connection.problem == "it asks for a login: `gptoss-tui mcp login vault`"
+
+
+async def test_a_login_is_made_once_and_holds() -> None:
+    async with vault(3600) as (config, _):
+        await connected(config, asks)
+        browser = Browser()
+        assert await log_in(config, browser) == 1
+        asked = parse_qs(urlsplit(browser.visited[0]).query)
+        assert asked["code_challenge_method"] == ["S256"]
+        assert asked["redirect_uri"][0].startswith("http://127.0.0.1:")
+        await connected(config, reads_the_secret)
+        tokens = Tokens(config.url)
+        assert stat.S_IMODE(tokens.path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(tokens.path.parent.stat().st_mode) == 0o700
+        damaged = json.loads(tokens.path.read_text())
+        damaged["tokens"] = {"access_token": "forged", "token_type": "Bearer"}
+        tokens.path.write_text(json.dumps(damaged))
+        await connected(config, asks)
+        tokens.path.write_text("{")
+        await connected(config, asks)
+        assert tokens.forget()
+        assert not tokens.forget()
+        await connected(config, asks)
+
+
+async def test_a_token_that_ended_is_replaced_without_a_person() -> None:
+    async with vault(1) as (config, printed):
+        await log_in(config, Browser())
+        first = Tokens(config.url).path.read_text()
+        await asyncio.sleep(1.2)
+        await connected(config, reads_the_secret)
+        assert await printed.readline() == b"refreshed\n"
+        assert Tokens(config.url).path.read_text() != first
+
+
+REFUSALS = {
+    "error=access_denied&error_description=not%20today": "refused: not today",
+    "code=stolen&state=of-another-question": "State parameter mismatch",
+}
+
+
+async def test_a_login_that_is_refused_forged_or_not_made_keeps_nothing() -> None:
+    async with vault(3600) as (config, _):
+        for answer, why in REFUSALS.items():
+            with pytest.raises(ToolError, match=why):
+                await log_in(config, Browser(lambda address, answer=answer: back(address, answer)))  # type: ignore[misc]
+        with pytest.raises(ToolError, match="nobody logged in within 1 seconds"):
+            await log_in(config, lambda address: None, seconds=1.0)
+        assert not Tokens(config.url).path.exists()
+
+
+def back(address: str, answer: str) -> str:
+    """Where the browser would be sent, with another answer."""
+    return f"{parse_qs(urlsplit(address).query)['redirect_uri'][0]}?{answer}"

@@ -110,47 +110,9 @@ class Fused:
 
     def __init__(self, model: Transformer, launch: Launcher) -> None:
         self._model, self._launch = model, launch
-        config, dtype = model.config, model.weights.dtype
-        hidden, pairs, k = config.hidden_size, ROWS // 2, config.experts_per_token
-        q, kv, dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        experts: Template = (("E", config.num_experts), ("K", k))
-        base: Template = (("T", dtype), ("H", hidden))
-        packed = ("words", "scales", "bias")
-        self._qkv = self._bound(
-            "qkv",
-            ("x", "scale", "weight", "bias", "cosine", "sine"),
-            {"query": ((1, q, 1, dim), dtype), "pair": ((2, kv, 1, dim), dtype)},
-            (*base, ("D", dim), ("Q", q), ("K", kv), ("HEADS", q + 2 * kv), ("PAIRS", pairs)),
-            (groups(config.qkv_width // 2, pairs), 1),
-        )
-        self._output = self._bound(
-            "output",
-            ("mixed", "weight", "bias", "x"),
-            {"after": ((hidden,), mx.float32)},
-            (*base, ("WIDTH", config.query_width), ("ROWS", OUTPUT_ROWS)),
-            (groups(hidden, OUTPUT_ROWS), 1),
-        )
-        self._router = self._bound(
-            "router",
-            ("x", "scale", "weight", "bias"),
-            {"t": ((hidden,), dtype), "scores": ((config.num_experts,), mx.float32)},
-            (*base, *experts[:1]),
-            (groups(config.num_experts, 1), 1),
-        )
-        self._gate_up = self._bound(
-            "gate_up",
-            ("t", "scores", *packed),
-            {"hidden": ((k, config.intermediate_size), dtype)},
-            (*base, *experts, ("I", config.intermediate_size), ("PAIRS", pairs)),
-            (groups(config.intermediate_size, pairs), k),
-        )
-        self._down = self._bound(
-            "down",
-            ("hidden", "scores", *packed, "x"),
-            {"after": ((hidden,), mx.float32)},
-            (*base, *experts, ("I", config.intermediate_size), ("ROWS", OUTPUT_ROWS)),
-            (groups(hidden, OUTPUT_ROWS), 1),
-        )
+        base: Template = (("T", model.weights.dtype), ("H", model.config.hidden_size))
+        self._qkv, self._output = self._bound_attention(base)
+        self._router, self._gate_up, self._down = self._bound_experts(base)
         self._unembed, self._draw = self._bound_head(base)
 
     def qkv(self, x: mx.array, layer: LayerWeights, position: int) -> tuple[mx.array, mx.array]:
@@ -186,6 +148,52 @@ class Fused:
         logits, *parts = self._unembed([x, weights.norm, weights.unembedding, allowed, key, coldness])
         drawn, logprob = self._draw([*parts, logits])
         return logits, drawn, logprob
+
+    def _bound_attention(self, base: Template) -> tuple[Run, Run]:
+        config, dtype, pairs = self._model.config, self._model.weights.dtype, ROWS // 2
+        hidden, q, kv = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+        qkv = self._bound(
+            "qkv",
+            ("x", "scale", "weight", "bias", "cosine", "sine"),
+            {"query": ((1, q, 1, config.head_dim), dtype), "pair": ((2, kv, 1, config.head_dim), dtype)},
+            (*base, ("D", config.head_dim), ("Q", q), ("K", kv), ("HEADS", q + 2 * kv), ("PAIRS", pairs)),
+            (groups(config.qkv_width // 2, pairs), 1),
+        )
+        output = self._bound(
+            "output",
+            ("mixed", "weight", "bias", "x"),
+            {"after": ((hidden,), mx.float32)},
+            (*base, ("WIDTH", config.query_width), ("ROWS", OUTPUT_ROWS)),
+            (groups(hidden, OUTPUT_ROWS), 1),
+        )
+        return qkv, output
+
+    def _bound_experts(self, base: Template) -> tuple[Run, Run, Run]:
+        config, dtype, pairs = self._model.config, self._model.weights.dtype, ROWS // 2
+        hidden, inter, k = config.hidden_size, config.intermediate_size, config.experts_per_token
+        experts: Template = (("E", config.num_experts), ("K", k))
+        router = self._bound(
+            "router",
+            ("x", "scale", "weight", "bias"),
+            {"t": ((hidden,), dtype), "scores": ((config.num_experts,), mx.float32)},
+            (*base, *experts[:1]),
+            (groups(config.num_experts, 1), 1),
+        )
+        gate_up = self._bound(
+            "gate_up",
+            ("t", "scores", "words", "scales", "bias"),
+            {"hidden": ((k, inter), dtype)},
+            (*base, *experts, ("I", inter), ("PAIRS", pairs)),
+            (groups(inter, pairs), k),
+        )
+        down = self._bound(
+            "down",
+            ("hidden", "scores", "words", "scales", "bias", "x"),
+            {"after": ((hidden,), mx.float32)},
+            (*base, *experts, ("I", inter), ("ROWS", OUTPUT_ROWS)),
+            (groups(hidden, OUTPUT_ROWS), 1),
+        )
+        return router, gate_up, down
 
     def _bound_head(self, base: Template) -> tuple[Run, Run]:
         vocab = self._model.config.vocab_size

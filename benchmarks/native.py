@@ -83,6 +83,7 @@ def measure_products(backend: NativeBackend, bandwidth: float, runs: int) -> Non
     x = x[(-x.ctypes.data % 64) // 4 :]
     y = np.empty(weights.unembedding.rows, dtype=np.float32)
     named = [("qkv", layer.qkv), ("out", layer.out), ("up", layer.up), ("down", layer.down)]
+    named += [("coarse", weights.coarse)] if weights.coarse.data else []
     for name, matrix in [*named, ("unembedding", weights.unembedding)]:
         size = library.gt_packed_bytes(matrix.kind, matrix.rows, matrix.columns)
         repeat = max(1, REPEAT_BYTES // size)
@@ -97,13 +98,13 @@ def measure_products(backend: NativeBackend, bandwidth: float, runs: int) -> Non
 
 
 def step_bytes(backend: NativeBackend) -> int:
-    """Weights that one token reads."""
+    """Weights that one token reads, but for the few rows of the unembedding that its coarse copy leaves open."""
     config, weights, library = backend.model.config, backend.model.weights, load_library()
 
     def size(matrix: Matrix) -> int:
         return int(library.gt_packed_bytes(matrix.kind, matrix.rows, matrix.columns))
 
-    total = size(weights.unembedding)
+    total = size(weights.coarse if weights.coarse.data else weights.unembedding)
     for layer in weights.layers:
         total += size(layer.qkv) + size(layer.out) + size(layer.router)
         total += config.experts_per_token * (size(layer.up) + size(layer.down))

@@ -1,11 +1,10 @@
 // Choosing a token without reading all of the unembedding. A coarse copy of it says how far each row can reach; only rows
-// that can matter are read as they are.
+// that can matter are read as they are: those that would be chosen if their coarse logit lacked six standard deviations of
+// what rounding leaves.
 //
-// The likeliest row: no row whose logit, at most (Cauchy and Schwarz), is below that of another can be it.
-// A draw: each row has a number from the exponential distribution, and the row whose weight divided by its number is the
-// largest is drawn: each as often as its weight says. Which number a row has depends on the draw alone, so that only rows
-// that may win are read: those that would if their coarse logit lacked six standard deviations of what rounding leaves.
-// The sum of all weights takes the coarse logits of rows far below the largest, less what rounding adds on average.
+// A draw is a contest too: each row has a number from the exponential distribution, and the row whose weight divided by its
+// number is the largest is drawn: each as often as its weight says. Which number a row has depends on the draw alone.
+// The sum of all weights takes the coarse logits of rows that have little of it.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -18,11 +17,10 @@ namespace native {
 namespace {
 
 constexpr int64_t kStretch = 1024;     // rows that are looked at together
-constexpr float kNear = 4.0f;          // logits so close to the largest make most of the sum
+constexpr double kLargeShare = 0.001;  // of the sum of weights: whoever has it is read
 constexpr float kDeviations = 6.0f;
 constexpr float kMostMargin = 60.0f;   // exp of it is still a float
 constexpr size_t kFewGroups = 16;      // that one thread reads by itself
-constexpr float kSafety = 1.001f;      // of norms that are rounded themselves
 
 struct Screening {
   gt_model& model;
@@ -41,7 +39,7 @@ float norm_of(const Activations& x, int64_t columns) {
     for (int i = 0; i < kBlock; i++) squares += x.quantized[b * kBlock + i] * x.quantized[b * kBlock + i];
     total += static_cast<double>(squares) * static_cast<double>(x.scale[b]) * static_cast<double>(x.scale[b]);
   }
-  return static_cast<float>(std::sqrt(total)) * kSafety;
+  return static_cast<float>(std::sqrt(total));
 }
 
 // Coarse logits, the largest of them, then how far each row reaches.
@@ -75,10 +73,9 @@ struct Contest {
   void enter(int64_t group, const float* exact) {
     for (int64_t i = 0; i < kGroup; i++) {
       const int64_t row = group * kGroup + i;
-      const float coarse = screen.coarse[row], doubt = screen.doubt[row] * screen.size;
-      const float guess = std::exp(coarse - doubt * doubt * screen.excess - screen.largest);
-      total += static_cast<double>(screen.counts[row]) *
-               (std::exp(static_cast<double>(exact[i] - screen.largest)) - static_cast<double>(guess));
+      const float coarse = screen.coarse[row];
+      const auto weight = [&](float logit) { return std::exp(static_cast<double>(logit - screen.largest)); };
+      total += static_cast<double>(screen.counts[row]) * (weight(exact[i]) - weight(coarse));
       if (screen.used[row] <= 0) continue;
       const float value =
           screen.factor == 0 ? exact[i] : screen.reach[row] * std::exp((exact[i] - coarse) * screen.factor);
@@ -90,10 +87,9 @@ struct Contest {
   }
 };
 
-// Groups with a row that reaches `bar` or is near the largest.
-std::vector<int64_t> groups_to_read(const gt_model& model, const Screen& s, float bar) {
+// Groups with a row that reaches `bar`, or whose coarse logit is at least `near`.
+std::vector<int64_t> groups_to_read(const gt_model& model, const Screen& s, float bar, float near) {
   std::vector<int64_t> groups;
-  const float near = s.largest - kNear;
   for (int64_t first = 0; first < model.known; first += kStretch) {
     const int64_t count = std::min(kStretch, model.known - first);
     if (model.kernels->largest(s.reach + first, count) < bar && model.kernels->largest(s.coarse + first, count) < near) {
@@ -138,13 +134,16 @@ void key_of(double uniform, uint32_t* key) {
   key[1] = static_cast<uint32_t>(x >> 32);
 }
 
+// What a row's doubt times the norm of the activations is to be multiplied with: what rounding leaves has no direction.
+float deviations(const gt_model& model) { return kDeviations / std::sqrt(static_cast<float>(model.config.hidden)); }
+
 Screen screen_of(const gt_model& model, const gt_draw& draw) {
   Screen s{};
   s.coarse = model.logits.get();
   s.doubt = model.top.doubt;
   s.counts = model.top.counts;
   s.used = model.top.used;
-  s.excess = 0.5f / static_cast<float>(model.config.hidden);
+  s.deviations = deviations(model);
   s.factor = draw.temperature > 0 ? 1.0f / draw.temperature : 0.0f;
   s.reach = model.weights.get();
   key_of(draw.uniform, s.key);
@@ -161,13 +160,13 @@ bool choose_coarsely(gt_model& model, const float* state, gt_draw* result) {
   for (const double sum : s.sums) contest.total += sum;
   const int64_t front = model.kernels->likeliest(s.screen.reach, s.screen.used, model.known);
   if (!std::isfinite(contest.total) || front < 0) return true;
-  const float margin = kDeviations * model.most_doubt * s.screen.size * s.screen.factor /
-                       std::sqrt(static_cast<float>(model.config.hidden));
+  const float margin = s.screen.deviations * model.most_doubt * s.screen.size * s.screen.factor;
   if (margin > kMostMargin) return false;
 
   const std::vector<int64_t> first{front / kGroup};
   contest.enter(first[0], read_groups(model, s, first).data());
-  std::vector<int64_t> groups = groups_to_read(model, s.screen, contest.best * std::exp(-margin));
+  const float near = s.screen.largest + static_cast<float>(std::log(contest.total * kLargeShare));
+  std::vector<int64_t> groups = groups_to_read(model, s.screen, contest.best * std::exp(-margin), near);
   if (static_cast<int64_t>(groups.size()) > model.known / kGroup / 4) return false;
   groups.erase(std::remove(groups.begin(), groups.end(), first[0]), groups.end());
   const std::vector<float> logits = read_groups(model, s, groups);

@@ -399,9 +399,9 @@ double screen(const Screen& s, int64_t first, int64_t count) {
   for (int64_t at = first; at < first + count; at += kWidth, row += kWidth) {
     const Floats logit = load<Floats>(s.coarse + at), doubt = load<Floats>(s.doubt + at) * s.size;
     const Floats used = load<Floats>(s.used + at);
-    total += load<Floats>(s.counts + at) * exp_of(logit - doubt * doubt * s.excess - s.largest);
+    total += load<Floats>(s.counts + at) * exp_of(logit - s.largest);
     if (s.factor == 0.0f) {
-      store(s.reach + at, used > 0.0f ? logit + doubt + kRounding : all(-INFINITY));
+      store(s.reach + at, used > 0.0f ? logit + doubt * s.deviations + kRounding : all(-INFINITY));
     } else {
       store(s.reach + at, used * exp_of((logit - s.largest) * s.factor) / exponential(row, s.key));
     }

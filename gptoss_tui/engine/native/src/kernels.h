@@ -26,11 +26,11 @@ struct Screen {
   const float *coarse, *doubt;   // logits, and norms of what the coarse rows lack
   const float *counts, *used;    // ids of each row; those that may be chosen
   float size;                    // norm of the activations
-  float excess;                  // of a coarse logit's mass: times its doubt squared
+  float deviations;              // by how much of its doubt a row may lack
   float largest;                 // of the coarse logits
   float factor;                  // 1 / temperature; 0: the likeliest is wanted
   uint32_t key[2];               // of the random numbers
-  float* reach;                  // result: what the whole row's logit is at most; or its place in the draw
+  float* reach;                  // result: how large the whole row's logit may be; or its coarse weight by its number
 };
 
 struct Kernels {

@@ -23,10 +23,13 @@ class ServerFacts:
     key: bool
 
 
-def open_engine(spec: EngineSpec) -> Engine:
-    """The engine for `spec`; nothing is loaded yet. Imports only what that one needs, and no torch."""
+def open_engine(spec: EngineSpec, at_once: int = 1) -> Engine:
+    """The engine for `spec`; nothing is loaded yet. Imports only what that one needs, and no torch.
+
+    A server is asked for `at_once` generations at a time; an engine on this machine makes one.
+    """
     if spec.url:
-        return _open_remote(spec)
+        return _open_remote(spec, at_once)
     from gptoss_tui.engine.worker.client import EngineClient
 
     return EngineClient(spec)
@@ -48,9 +51,9 @@ async def ask_server(spec: EngineSpec) -> ServerFacts:
     return ServerFacts(engine.address.root, served.server, served.model, served.context, talks, bool(take_key()))
 
 
-def _open_remote(spec: EngineSpec) -> RemoteEngine:
+def _open_remote(spec: EngineSpec, at_once: int = 1) -> RemoteEngine:
     from gptoss_tui.engine.remote.client import RemoteEngine
     from gptoss_tui.harmony.spelling import Spelling
     from gptoss_tui.harmony.tokenizer import load_tokenizer
 
-    return RemoteEngine(spec, lambda: Spelling(load_tokenizer()))
+    return RemoteEngine(spec, lambda: Spelling(load_tokenizer()), at_once)

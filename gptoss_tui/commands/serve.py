@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gptoss_tui.settings import Settings
 
 KEY_VARIABLE = "GPTOSS_TUI_API_KEY"
+REMOTE_SLOTS = 8
+"""So many generations at a time are asked of another server, which runs them together or has a queue of its own."""
 _DESCRIPTION = f"""\
 Serve the model over HTTP: OpenAI's Responses, chat completions and completions. Requests take turns, in slices of a
 second. Beyond this machine (`--host`) an API key is needed: {KEY_VARIABLE}, or `--api-key-file`."""
@@ -117,13 +119,14 @@ def build_service(settings: Settings, args: argparse.Namespace) -> Service:
     from gptoss_tui.server.service import Service
 
     spec = settings.engine_spec()
+    slots = REMOTE_SLOTS if spec.url else 1
     store = None if args.no_store else ResponseStore()
     if store is not None:
         store.tidy()
     repeated = settings.repeated_tokens if settings.runaways != "off" else 0
     return Service(
-        EngineHost(open_engine(spec), load_tokenizer()),
-        Gate(waiting=args.max_waiting),
+        EngineHost(open_engine(spec, slots), load_tokenizer()),
+        Gate(slots, args.max_waiting),
         names_of(spec.name or settings.model, args.alias),
         Defaults(default_sampling(settings), repeated),
         settings.reasoning_effort,

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.types import Finished, GenerationEvent, PrefillProgress, SamplingParams, TokenBatch, Usage
+from gptoss_tui.errors import EngineError
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
 from gptoss_tui.server.stats import Stats
@@ -47,7 +48,7 @@ async def generate(
                 async for event in events:
                     told = sliced.take(event)
                     turn.saw(news=told is not None)
-                    over = isinstance(told, Finished) and not (turn.ends and told.reason == "cancelled")
+                    over = isinstance(told, Finished) and not turn.is_interrupted(told)
                     if told is not None and (over or not isinstance(told, Finished)):
                         yield told
                     if not turn.ends and host.can_go_on and ticket.is_wanted and turn.is_long:
@@ -68,6 +69,12 @@ class _Slice:
         """Something happened, and whether it did for the first time."""
         if news and self._new is None:
             self._new = self._clock()
+
+    def is_interrupted(self, finished: Finished) -> bool:
+        """Whether it ended because we asked for it. Raises EngineError when somebody else did."""
+        if finished.reason == "cancelled" and not self.ends:
+            raise EngineError("The engine was stopped in the middle of the answer", hint="ask again")
+        return finished.reason == "cancelled"
 
     @property
     def is_long(self) -> bool:

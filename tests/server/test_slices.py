@@ -148,6 +148,17 @@ async def test_a_long_answer_does_not_hold_up_short_ones(monkeypatch: pytest.Mon
     assert answer["usage"]["completion_tokens"] == 3004
 
 
+async def test_an_answer_that_somebody_else_stopped_is_no_answer() -> None:
+    """It is an error, not a short answer."""
+    engine = ScriptedEngine(final(" on" * 3000))
+    async with running(engine) as server:
+        asked = asyncio.create_task(server.post(*chat("x")))
+        await until(lambda: engine.running == 1)
+        await engine.cancel()
+        status, answer = await asked
+    assert (status, answer["error"]["code"]) == (503, "engine_error")
+
+
 async def test_newcomers_go_before_those_that_were_interrupted_every_second_time() -> None:
     gate = Gate(1, 100)
     order: list[str] = []

@@ -33,20 +33,21 @@ class _Connected:
 class RemoteEngine:
     """Implements `engine.types.Engine` over HTTP. `make_form` is called once, at load.
 
-    Generations run one at a time, in the order in which they were asked for. When the server is gone, the running one
-    raises EngineDiedError and nothing is loaded any more: `load` asks it anew. `load` and `close` end what runs, also
-    another `load`; what waits fails with EngineError, unless a server is connected when its turn comes.
+    `at_once` generations run at a time, the others wait in the order in which they were asked for. When the server is
+    gone, one that runs raises EngineDiedError, the others end as cancelled, and nothing is loaded any more: `load` asks
+    it anew. `load` and `close` end what runs, also another `load`; what waits fails with EngineError, unless a server
+    is connected when its turn comes.
     Use it from one event loop.
     """
 
-    def __init__(self, spec: EngineSpec, make_form: Callable[[], TextForm]) -> None:
+    def __init__(self, spec: EngineSpec, make_form: Callable[[], TextForm], at_once: int = 1) -> None:
         self.spec = spec
         self.address = parse_address(spec.url)
         self._make_form = make_form
         self._connected: _Connected | None = None
         self._loading: Link | None = None
-        self._turnstile = asyncio.Lock()
-        self._running: Generation | None = None
+        self._turnstile = asyncio.Semaphore(at_once)
+        self._running: list[Generation] = []
 
     @property
     def served(self) -> Served | None:
@@ -81,13 +82,14 @@ class RemoteEngine:
                     f"{served.server} cannot hold a model to this form", hint="use a model on this machine"
                 )
             prompt = checked(token_ids, served.context)
-            self._running = generation = Generation(connected.link, served, prompt, params)
+            generation = Generation(connected.link, served, prompt, params)
+            self._running.append(generation)
             try:
                 async with aclosing(generation.run()) as events:
                     async for event in events:
                         yield event
             finally:
-                self._running = None
+                self._running.remove(generation)
 
     async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
         """What the model says after every token. Raises EngineError where the server does not tell (most do not)."""
@@ -107,9 +109,9 @@ class RemoteEngine:
             raise unreadable() from error
 
     async def cancel(self) -> None:
-        """Stop the running generation by ending its connection; those that wait behind it stay."""
-        if self._running is not None:
-            self._running.cancel()
+        """Stop what runs by ending its connection; what waits stays."""
+        for generation in self._running:
+            generation.cancel()
 
     async def info(self) -> EngineInfo | None:
         """What is served, or None. What a server does not tell is 0."""

@@ -94,6 +94,24 @@ async def test_what_runs_is_ended_and_what_waits_meets_what_is_connected_then(ag
             assert [token.id for token in tokens] == ANSWER
 
 
+async def test_so_many_run_at_a_time_as_were_allowed() -> None:
+    async with listening(server := VLLM(hangs=asyncio.Event())) as url:
+        engine = open_engine(EngineSpec(Path(), "remote", url=url), at_once=3)
+        assert isinstance(engine, RemoteEngine)
+        await loaded(engine)
+        every = [asyncio.create_task(generated(engine)) for _ in range(5)]
+        while server.tries < 3:  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.01)
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+        assert server.tries == 3
+        assert server.hangs is not None
+        server.hangs.set()
+        for tokens, _, _ in await asyncio.gather(*every):
+            assert [token.id for token in tokens] == ANSWER
+        await engine.close()
+
+
 async def test_closing_ends_a_score_and_what_waits_behind_it() -> None:
     async with connected(server := VLLM(hangs=asyncio.Event())) as engine:
         scoring = asyncio.create_task(engine.score(PROMPT))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import numpy as np
 from gptoss_tui.engine.checkpoint.tensors import tensor_table
 from gptoss_tui.engine.config import GPT_OSS_20B, ModelConfig
 from gptoss_tui.engine.metal.kernels import NAMES
+from gptoss_tui.engine.metal.verdicts import SECONDS
 from gptoss_tui.errors import EngineError
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true", help="measure the kernels named instead of trying them")
     parser.add_argument("names", nargs="*", help="steps")
     args = parser.parse_args()
+    # Whoever started this may be gone when it hangs.
+    signal.alarm(SECONDS + 10)
     config = GPT_OSS_20B if args.config is None else ModelConfig(**args.config)
     from gptoss_tui.engine.metal.device import prepare
 

@@ -63,7 +63,7 @@ def wide() -> Transformer:
 
     from gptoss_tui.engine.metal.probe import random_model
 
-    shape = replace(SHAPES["small"], num_hidden_layers=1, hidden_size=288, intermediate_size=160, vocab_size=1999)
+    shape = replace(SHAPES["small"], num_hidden_layers=1, hidden_size=288, intermediate_size=160, vocab_size=777)
     return random_model(shape, mx.bfloat16)
 
 

@@ -207,9 +207,8 @@ class KVCache(ABC, Generic[A, M]):
         lot, target = self.parking, source.parked
         if target is not None and source.continues:
             lot.entries.remove(target)
-        if target is None and source.kept is None and source.reach:
-            self.mark(source.reach)  # its beginning is copied from there
-        mine = self._detached() if self._is_worth_parking(shared) else None
+        copied = source.reach if target is None and source.kept is None else 0
+        mine = self._detached(copied) if self._is_worth_parking(shared) else None
         if mine is not None and not lot.add(mine, spared=target):
             if target is None and source.kept is None:
                 self._attach(mine)
@@ -238,9 +237,14 @@ class KVCache(ABC, Generic[A, M]):
             raise
         self._go_back(reach, continues)
 
-    def _detached(self) -> Parked[A, M] | None:
-        """Take the sequence out; None, and it stays, where there is no memory for what has to be copied."""
+    def _detached(self, copied: int = 0) -> Parked[A, M] | None:
+        """Take the sequence out; None, and it stays, where there is no memory for what has to be copied.
+
+        The first `copied` tokens can be copied from it: there is a snapshot at that place.
+        """
         try:
+            if copied:
+                self.mark(copied)
             window = self._window(self.length)
             parked = Parked(self._history, self._take_full(), window)
         except (MemoryError, RuntimeError):  # what torch and MLX raise

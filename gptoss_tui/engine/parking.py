@@ -99,6 +99,16 @@ class ParkingLot(Generic[A, M]):
             if (entry.on_host or crowded) and entry not in spared:
                 self.entries.remove(entry)
 
+    def give_way(self) -> bool:
+        """Free the engine's memory of the oldest one that is there; False without one. For who needs it now."""
+        entry = next((entry for entry in self.entries if not entry.on_host), None)
+        if entry is None:
+            return False
+        if not self._moved(entry):
+            self.entries.remove(entry)
+        self.settle()
+        return True
+
     def _moved(self, entry: Parked[A, M]) -> bool:
         """Move `entry` to the machine's memory, if it fits there and memory is to be had."""
         if entry.nbytes > self.host_room:

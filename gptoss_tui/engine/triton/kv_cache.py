@@ -84,12 +84,21 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
     def _allocate(self, end: int) -> None:
         """Have segments for the first `end` tokens."""
         first = len(self._full)
-        heads, dim = self.config.num_key_value_heads, self.config.head_dim
-        shape = (self._full_layers, 2, heads, self.segment, dim)
         while len(self._full) * self.segment < end:
-            self._full.append(torch.empty(shape, dtype=self.dtype, device=self.device))
+            self._full.append(self._new_segment())
         if len(self._full) > first:
             self._write_table(first)
+
+    def _new_segment(self) -> Tensor:
+        """Memory for more tokens. What waits gives way where others took what the plan had for it."""
+        heads, dim = self.config.num_key_value_heads, self.config.head_dim
+        shape = (self._full_layers, 2, heads, self.segment, dim)
+        while True:
+            try:
+                return torch.empty(shape, dtype=self.dtype, device=self.device)
+            except torch.OutOfMemoryError:
+                if not self.parking.give_way():
+                    raise
 
     def _write_table(self, first: int) -> None:
         """Tell the kernels where the segments from `first` on are."""

@@ -48,12 +48,13 @@ def cache() -> KVCache:
 
 
 TALKS = st.tuples(st.integers(0, 3), st.integers(1, 30), st.integers(0, 12), st.floats(0, 1))
+CUTS = st.sampled_from([len(BEGIN), 0])
 
 
-@given(st.lists(TALKS, max_size=30), st.sampled_from([0, 3000, 9000, ROOM]), st.sampled_from([0, 6144]))
+@given(st.lists(TALKS, max_size=30), st.sampled_from([0, 3000, 9000, ROOM]), st.sampled_from([0, 6144]), CUTS)
 @settings(max_examples=60, deadline=None)
 def test_any_turns_see_what_a_cache_that_never_forgets_would_show(
-    turns: list[tuple[int, int, int, float]], room: int, kept: int
+    turns: list[tuple[int, int, int, float]], room: int, kept: int, cut: int
 ) -> None:
     """Four conversations with one beginning, in any order: new tokens, an answer, sometimes going back before."""
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +67,7 @@ def test_any_turns_see_what_a_cache_that_never_forgets_would_show(
             if back < 0.2:
                 talks[talk] = talks[talk][: len(BEGIN) + int(back * 5 * (len(talks[talk]) - len(BEGIN)))]
             prompt = [*talks[talk], *(100 * count + n for n in range(new))]
-            ask(cache, prompt, len(BEGIN), answer)
+            ask(cache, prompt, cut, answer)
             talks[talk] = list(cache.tokens)
             waiting = cache.parking.entries
             assert cache.parking.nbytes() == sum(bytes_of(entry) for entry in waiting) <= room
@@ -117,6 +118,16 @@ def test_a_new_conversation_with_the_same_beginning_is_a_fork(cache: KVCache, mo
     assert ask(cache, [*BEGIN, *range(400, 450)], len(BEGIN)) == 30
     assert lot(cache) == [*talks, list(range(20))]
     assert [ask(cache, [*talk, 1], len(BEGIN)) for talk in talks] == [80, 80, 80]
+
+
+def test_a_beginning_that_nobody_named_is_shared_while_its_window_is_there(cache: KVCache) -> None:
+    """At any place that the sliding layers still hold; and then it is one that is known."""
+    first, second = [*BEGIN, 1, 2], [*BEGIN, 5, 6, 7]
+    ask(cache, first)
+    assert ask(cache, second) == 30
+    ask(cache, list(range(50)))
+    assert ask(cache, [*BEGIN, 10, 11, 12]) == 30
+    assert [ask(cache, [*talk, 1]) for talk in (first, second)] == [32, 33]
 
 
 def test_a_prefix_that_was_read_ahead_is_no_conversation(cache: KVCache) -> None:

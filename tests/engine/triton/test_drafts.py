@@ -105,6 +105,38 @@ def test_what_was_drafted_is_cached_as_if_it_came_alone(
     assert reused.logprob == pytest.approx(fresh.logprob, abs=1e-4)
 
 
+def test_drafts_are_of_the_conversation_that_runs(backend: TritonBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one came between, and what it said is not looked up."""
+    params = SamplingParams(temperature=0.0, max_tokens=6, logit_bias=only(30))
+    other = SamplingParams(temperature=0.0, max_tokens=1)
+    backend.park_up_to(10**9)
+    tokens, _ = answer(backend, monkeypatch, params, drafts=True)
+    list(backend.generate([50, 51, 52, 53], other, lambda: False))
+    following = [*PROMPT, *(token.id for token in tokens), 44]
+    ran: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "_steps", Steps(backend._decoder, drafts=True))
+        patch.setattr(backend._steps, "_step", _counted(backend._steps, ran))
+        again = [event for event in backend.generate(following, params, lambda: False) if isinstance(event, Token)]
+    assert (backend.info().parked, max(ran) > 1) == (1, True)
+    backend.park_up_to(0)
+    backend._cache.clear()
+    fresh = [event for event in backend.generate(following, params, lambda: False) if isinstance(event, Token)]
+    assert [token.id for token in again] == [token.id for token in fresh]
+    assert [token.logprob for token in again] == pytest.approx([token.logprob for token in fresh], abs=1e-4)
+
+
+def _counted(steps: Steps, ran: list[int]) -> Callable[..., None]:
+    """Its steps, which are counted in `ran`."""
+    step = steps._step
+
+    def counted(keys: int, tokens: int, *, choose: bool) -> None:
+        ran.append(tokens)
+        step(keys, tokens, choose=choose)
+
+    return counted
+
+
 @pytest.mark.parametrize(
     ("history", "expected"),
     [

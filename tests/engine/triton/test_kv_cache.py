@@ -250,6 +250,33 @@ def test_without_memory_to_come_back_it_waits_on(failing: str, cache: KVCache, m
         assert_holds(cache, talk)
 
 
+def test_what_waits_gives_way_to_what_runs(cache: KVCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another program took the memory: the oldest goes first, and an error is left only when none is."""
+    cache.parking.limit(10**9, 0)
+    for first in (1, 2, 3):
+        cache.begin([first, *range(39)])
+        write(cache, [first, *range(39)])
+    cache.parking.host_room = cache.parking.entries[0].nbytes
+    free, make = 1, torch.empty
+
+    def little(*shape: object, **options: object) -> Tensor:
+        nonlocal free
+        if shape == (tuple(cache._full[0].shape),) and "pin_memory" not in options:
+            free -= 1
+            if free < 0 and any(not entry.on_host for entry in cache.parking.entries):
+                raise torch.OutOfMemoryError
+        return make(*shape, **options)  # type: ignore[call-overload,no-any-return]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "empty", little)
+        write(cache, list(range(40, 80)))
+    assert [entry.history.tokens[0] for entry in cache.parking.entries] == [2]
+    assert cache.parking.entries[0].on_host
+    assert_holds(cache, [3, *range(39), *range(40, 80)])
+    assert cache.begin([2, *range(39), 7]) == 40
+    assert_holds(cache, [2, *range(39)])
+
+
 def test_what_cannot_move_is_forgotten(cache: KVCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine has no memory to give."""
     cache.parking.limit(10**9, 0)

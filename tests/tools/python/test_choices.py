@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
+import json
 import os
 import sys
 import sysconfig
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.tools.python.bubblewrap import Bubblewrap
+from gptoss_tui.tools.python.docker_engine import find_docker
 from gptoss_tui.tools.python.sandbox import Limits, Sandbox
 from gptoss_tui.tools.python.session import PythonSession
 from gptoss_tui.tools.python.tool import Python
@@ -47,6 +50,20 @@ async def cancelled(session: PythonSession, code: str) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_the_engine_of_the_current_context_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Docker Desktop and Colima set it up, where there is no socket at the usual place."""
+    await find("docker")
+    address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    folder = tmp_path / "contexts/meta" / hashlib.sha256(b"desktop").hexdigest()
+    folder.mkdir(parents=True)
+    (tmp_path / "config.json").write_text('{"currentContext": "desktop"}')
+    about = {"Name": "desktop", "Metadata": {}, "Endpoints": {"docker": {"Host": address, "SkipTLSVerify": False}}}
+    (folder / "meta.json").write_text(json.dumps(about))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    assert (await find_docker(IMAGE)).client.ping()
 
 
 async def test_stateless_cells_share_nothing(sandbox: Sandbox) -> None:

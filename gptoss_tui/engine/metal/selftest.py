@@ -32,9 +32,9 @@ EMPTY: Mapping[str, str] = MappingProxyType({})
 TOLERANCE = {mx.bfloat16: 1e-2, mx.float32: 1e-4}
 """Of the norm of a result. Products are rounded once, and sums are taken in another order."""
 
-ROW_TOLERANCE = {mx.bfloat16: 2e-2, mx.float32: 1e-3}
+ROW_TOLERANCE = {mx.bfloat16: 4e-2, mx.float32: 1e-3}
 """Of each single value, or of the root mean square of all of them where that is larger: one wrong row among thousands
-hardly changes the norm. In bfloat16, rounding twice may be off by 0.8 %."""
+hardly changes the norm. In bfloat16, what is rounded the other way is off by 0.8 % of itself, before it is turned."""
 
 
 def may_fuse(config: ModelConfig) -> bool:

@@ -22,7 +22,7 @@ SMALL, WIDE = (80, 24), (160, 50)
 async def test_welcome_is_shown_before_the_model_is_loaded() -> None:
     app, _ = make_app(engine=ScriptedEngine(hold=True))
     async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: "reading weights" in screen(app))
+        await until(pilot, lambda: "Reading weights" in screen(app))
         assert "create hello.py that prints hello" in conversation(app)
         assert "50%" in screen(app)
         assert "loading" in status(app)

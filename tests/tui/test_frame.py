@@ -248,7 +248,7 @@ async def test_a_first_run_names_the_machine_and_what_fits_until_something_was_s
         await until(pilot, lambda: "ready" in status(app) and "This machine" not in conversation(app))
     again, _ = make_app(state_path=state, hardware=lambda: "A processor")
     async with again.run_test(size=(100, 40)) as pilot:
-        await until(pilot, lambda: "all keys" in conversation(again))
+        await until(pilot, lambda: "All keys" in conversation(again))
         assert "This machine" not in conversation(again)
 
 

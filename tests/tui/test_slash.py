@@ -236,7 +236,7 @@ def test_shares_fill_the_bar_and_what_is_there_is_seen(sizes: list[int], cells: 
 def test_the_picture_names_every_part() -> None:
     report = ContextReport(100, 900, 50, 300, 80, 2000, 400, 3830, 3000, 32_768)
     text = "\n".join(row.plain for row in context_rows(report, PALETTE))
-    for words in ("3,830 of 32,768 tokens  12%", "tool results", "2,000", "28,938", "in the cache, read already"):
+    for words in ("3,830 of 32,768 tokens  12%", "Tool results", "2,000", "28,938", "In the cache, read already"):
         assert words in text
     no_limit = ContextReport(0, 0, 0, 0, 0, 0, 0, 0, 0, None)
     assert context_rows(no_limit, PALETTE)

@@ -19,10 +19,11 @@ else:
     ev = late("gptoss_tui.agent.events")
 
 KEYS = (
-    ("Enter", "send, Ctrl+J or Shift+Enter for a new line"),
-    ("Alt+, Alt+.", "think less or more, or Ctrl+T"),
-    ("Esc", "stop the model"),
-    ("F1", "all keys"),
+    ("Enter", "Send; Ctrl+J or Shift+Enter for a new line"),
+    ("/  @  !", "Commands, files, your shell"),
+    ("Alt+, Alt+.", "Think less or more; also Ctrl+T"),
+    ("Esc", "Stop the model"),
+    ("F1", "All keys"),
 )
 
 

@@ -57,8 +57,8 @@ def context_rows(report: ContextReport, palette: Palette, cells: int = BAR_CELLS
     head.append(f" of {limit:,} tokens  {share}" if report.limit else " tokens", palette.muted)
     out = [head, Text(end=""), bar, under]
     out += [_row(name, size, mark, style, limit, palette) for name, size, mark, style in kinds]
-    out.append(_row("free", free, _FREE, palette.faint, limit, palette))
-    out += [Text(end=""), _row("in the cache, read already", report.cached, _CACHED, palette.ok, limit, palette)]
+    out.append(_row("Free", free, _FREE, palette.faint, limit, palette))
+    out += [Text(end=""), _row("In the cache, read already", report.cached, _CACHED, palette.ok, limit, palette)]
     return out
 
 
@@ -66,13 +66,13 @@ def _kinds(report: ContextReport, palette: Palette) -> list[tuple[str, int, str,
     """Name, tokens, mark and colour of each part. The marks differ too: colour alone says nothing to some."""
     plain = Style(italic=False)
     return [
-        ("system message", report.system, "▓", palette.muted),
-        ("instructions and tools", report.developer, "▒", palette.muted),
-        ("you", report.user, "█", palette.user + Style(bold=False)),
-        ("reasoning of the last turn", report.reasoning, "▚", palette.reasoning + plain),
-        ("tool calls", report.calls, "▞", palette.warning),
-        ("tool results", report.tool_results, "▤", palette.accent),
-        ("answers", report.answers, "▇", palette.ok),
+        ("System message", report.system, "▓", palette.muted),
+        ("Instructions and tools", report.developer, "▒", palette.muted),
+        ("You", report.user, "█", palette.user + Style(bold=False)),
+        ("Reasoning of the last turn", report.reasoning, "▚", palette.reasoning + plain),
+        ("Tool calls", report.calls, "▞", palette.warning),
+        ("Tool results", report.tool_results, "▤", palette.accent),
+        ("Answers", report.answers, "▇", palette.ok),
     ]
 
 

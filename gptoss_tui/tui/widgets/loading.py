@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from gptoss_tui.tui import lines
+from gptoss_tui.tui.blocks.base import sentence
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
@@ -29,12 +30,12 @@ class LoadingBar(Widget):
     def __init__(self, palette: Palette, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.palette = palette
-        self.stage = "starting"
+        self.stage = "Starting"
         self.fraction = 0.0
 
     def show(self, stage: str, fraction: float) -> None:
         """Show a stage at `fraction` of 1."""
-        self.stage, self.fraction = stage, min(1.0, max(0.0, fraction))
+        self.stage, self.fraction = sentence(stage), min(1.0, max(0.0, fraction))
         self.remove_class("-done")
         self.refresh(layout=False)
 

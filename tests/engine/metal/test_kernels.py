@@ -121,8 +121,8 @@ MUTATIONS = {
 }
 
 EDGES = {
-    "the last query": ("qkv", "T(b * c + a * s)", "T(b * c + a * s + 0.1f * (row + half_dim == Q * D - 1))"),
-    "the last value": ("qkv", "T(b * c + a * s)", "T(b * c + a * s + 0.1f * (row + half_dim == (Q + 2 * K) * D - 1))"),
+    "the last query": ("qkv", "T(b * c + a * s)", "T(b * c + a * s + 0.15f * (row + half_dim == Q * D - 1))"),
+    "the last value": ("qkv", "T(b * c + a * s)", "T(b * c + a * s + 0.15f * (row + half_dim == (Q + 2 * K) * D - 1))"),
     "the first sum": ("output", "+ total", "+ total + (first + r ? 0.0f : 0.1f)"),
     "the last sum": ("output", "bias[first + r]", "bias[min(first + r, uint(H - 2))]"),
     "the last score": ("router", "bias[expert]", "bias[min(expert, uint(E - 2))]"),

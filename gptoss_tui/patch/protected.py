@@ -87,6 +87,7 @@ _NAMES: Final[dict[str, str]] = {
     ".npmrc": _KEYS,
     ".pypirc": _KEYS,
 }
+_SHAPES: Final = tuple((name, owner) for name, owner in _NAMES.items() if "*" in name)
 # Two components in a row, for a workspace that is the home folder.
 _PAIRS: Final[dict[tuple[str, str], str]] = {
     (".config", "gptoss-tui"): _OWN,
@@ -108,9 +109,9 @@ def protected_by(path: str) -> str | None:
     """Whose behaviour the file at `path` decides (`git`, `the shell`); None when it is like any other file."""
     parts = [plain_name(part) for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     for part in parts:
-        for pattern, owner in _NAMES.items():
-            if part == pattern or ("*" in pattern and fnmatchcase(part, pattern)):
-                return owner
+        owner = _NAMES.get(part) or next((owner for shape, owner in _SHAPES if fnmatchcase(part, shape)), None)
+        if owner is not None:
+            return owner
     return next((_PAIRS[pair] for pair in pairwise(parts) if pair in _PAIRS), None)
 
 
@@ -146,5 +147,6 @@ def named_in(words: Iterable[str]) -> str | None:
 
 def plain_name(name: str) -> str:
     """A file name as a forgiving file system compares it."""
-    visible = "".join(char for char in name if unicodedata.category(char) != "Cf")
-    return unicodedata.normalize("NFKC", visible).casefold().split(":")[0].rstrip(" .")
+    if not name.isascii():
+        name = unicodedata.normalize("NFKC", "".join(char for char in name if unicodedata.category(char) != "Cf"))
+    return name.casefold().split(":")[0].rstrip(" .")

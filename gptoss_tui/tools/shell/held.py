@@ -64,13 +64,18 @@ class Findings:
 
 
 def survey(root: Path) -> Survey:
-    """What is protected in the workspace at `root` now."""
+    """What is protected in the workspace at `root` now, the highest first."""
     git = root / GIT
     own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that has such files for good reason
     plants = [root / name for name in _PLANTS if own]
-    numbered = enumerate((*plants, *protected_files(root)))
-    found = ((path, _identity(path, mounted=number < MOUNTS)) for number, path in numbered)
+    numbered = enumerate((*protected_files(root), *plants))
+    found = ((path, _identity(path, mounted=number < MOUNTS or path in plants)) for number, path in numbered)
     return {str(path.relative_to(root)): identity for path, identity in found if identity is not None}
+
+
+def protected_in(known: Survey, root: Path) -> tuple[Path, ...]:
+    """The protected files of a survey, in its order."""
+    return tuple(root / name for name in known if name not in _PLANTS)
 
 
 def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = None) -> Findings:

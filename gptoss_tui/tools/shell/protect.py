@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -33,7 +33,7 @@ _SECRETS: Final = (
     *(".python_history", ".config/fish", "Library/Keychains"),
 )
 _APP: Final = "gptoss-tui"
-ENTRIES: Final = 200_000
+ENTRIES: Final = 50_000
 """Among so many files and folders protected ones are looked for."""
 
 MOUNTS: Final = 200
@@ -69,9 +69,9 @@ def _subcommand(words: Words) -> str:
     return words[at] if at < len(words) else "help"
 
 
-def protected_paths(root: Path, *, git: bool) -> Iterator[Path]:
-    """The existing paths of the workspace at `root` that must be read-only. `git` True leaves its .git writable."""
-    for path in islice(protected_files(root), MOUNTS):
+def protected_paths(root: Path, files: Iterable[Path], *, git: bool) -> Iterator[Path]:
+    """What of the protected `files` of the workspace at `root` must be read-only. `git` leaves its .git writable."""
+    for path in islice(files, MOUNTS):
         real = Path(os.path.realpath(path))
         if path.is_symlink() and not (real.exists() and real != root and real.is_relative_to(root)):
             continue  # a link cannot be mounted on; what it leads to is read-only, or everything

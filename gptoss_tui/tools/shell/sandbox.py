@@ -15,7 +15,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.python.seccomp import assemble, machines
 from gptoss_tui.tools.shell import idmap
 from gptoss_tui.tools.shell.process import Launch
-from gptoss_tui.tools.shell.protect import GIT, missing_hooks, protected_paths, secret_paths
+from gptoss_tui.tools.shell.protect import GIT, missing_hooks, protected_files, protected_paths, secret_paths
 
 BASH: Final = "/bin/bash"
 _NOBODY = str(idmap.NOBODY)
@@ -68,9 +68,20 @@ class ShellSandbox:
         git = ", .git writable" if access.git else ""
         return f"bubblewrap: this workspace is writable{git}, the rest is read-only, {network}"
 
-    def launch(self, command: str, directory: Path, access: Access, seccomp: int) -> Launch:
-        """How to start `command` in `directory`. `seccomp` is a descriptor of `filter_program()`."""
-        argv = [*self._prefix(), *self._arguments(directory, access, seccomp)]
+    def launch(
+        self,
+        command: str,
+        directory: Path,
+        access: Access,
+        seccomp: int,
+        protected: Iterable[Path] | None = None,
+    ) -> Launch:
+        """How to start `command` in `directory`. `seccomp` is a descriptor of `filter_program()`.
+
+        `protected` are the protected files of the workspace, where they are known already.
+        """
+        files = protected_files(self.root) if protected is None else protected
+        argv = [*self._prefix(), *self._arguments(directory, access, seccomp, files)]
         argv += [BASH, "--noprofile", "--norc", "-c", _first(self.processes), "bash", command]
         variables = environment(os.environ)
         if not _enterable(self.home / "x"):
@@ -82,7 +93,7 @@ class ShellSandbox:
             return [self.program]
         return [sys.executable, "-I", "-S", "-B", idmap.__file__, str(self.root), self.program]
 
-    def _arguments(self, directory: Path, access: Access, seccomp: int) -> list[str]:
+    def _arguments(self, directory: Path, access: Access, seccomp: int, protected: Iterable[Path]) -> list[str]:
         user, group = (_NOBODY, _NOBODY) if os.geteuid() == 0 else (str(os.getuid()), str(os.getgid()))
         return [
             *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", user, "--gid", group),
@@ -93,7 +104,7 @@ class ShellSandbox:
             *(word for folder in _OWN_FOLDERS for word in self._own_folder(folder)),
             *(word for file in _RUN_FILES for word in ("--ro-bind-try", file, file)),
             *self._opened(),
-            *self._workspace(access),
+            *self._workspace(access, protected),
             *self._hidden(),
             *("--chdir", str(directory), "--seccomp", str(seccomp)),
         ]
@@ -115,14 +126,14 @@ class ShellSandbox:
                 continue
             yield from ("--tmpfs", str(path)) if path.is_dir() else ("--ro-bind", "/dev/null", str(path))
 
-    def _workspace(self, access: Access) -> Iterator[str]:
+    def _workspace(self, access: Access, protected: Iterable[Path]) -> Iterator[str]:
         """The workspace, and what is read-only in it. What is mounted cannot be renamed away inside."""
         source = Path(idmap.WORKSPACE) if os.geteuid() == 0 else self.root
         yield from ("--bind", str(source), str(self.root))
         git = self.root / GIT
         if access.git and git.is_dir() and not git.is_symlink():
             yield from ("--bind", str(source / GIT), str(git))
-        for path in protected_paths(self.root, git=access.git):
+        for path in protected_paths(self.root, protected, git=access.git):
             yield from ("--ro-bind", str(source / path.relative_to(self.root)), str(path))
         if access.git and (hooks := missing_hooks(self.root)):
             yield from ("--perms", "0755", "--tmpfs", str(hooks), "--remount-ro", str(hooks))

@@ -16,7 +16,7 @@ from gptoss_tui.harmony.messages import FunctionDeclaration
 from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
-from gptoss_tui.tools.shell.held import Findings, hold_back, survey
+from gptoss_tui.tools.shell.held import Findings, hold_back, protected_in, survey
 from gptoss_tui.tools.shell.probes import self_test
 from gptoss_tui.tools.shell.process import Limits, Outcome, run_process
 from gptoss_tui.tools.shell.protect import writes_git
@@ -148,7 +148,8 @@ class ShellCall:
         found = Findings()
         try:
             launch = await asyncio.to_thread(
-                self.sandbox.launch, self.request.command, self.directory, self.access, seccomp
+                self.sandbox.launch,
+                *(self.request.command, self.directory, self.access, seccomp, protected_in(before, root)),
             )
             outcome = await run_process(launch, limits, on_output)
         finally:

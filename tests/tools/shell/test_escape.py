@@ -60,7 +60,7 @@ class Open:
     def __init__(self, root: Path, program: str) -> None:
         self.root, self._program = root, program
 
-    def launch(self, command: str, directory: Path, access: Access, seccomp: int) -> Launch:
+    def launch(self, command: str, directory: Path, access: Access, seccomp: int, protected: object = None) -> Launch:
         return Launch([self._program, "-c", command], directory, dict(os.environ), (seccomp,))
 
 

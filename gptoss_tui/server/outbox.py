@@ -20,14 +20,18 @@ from gptoss_tui.server.service import record_of
 
 MAX_WAITING_BYTES = 2**20
 WRITE_SECONDS = 30.0
-QUIET_SECONDS = 15.0
-"""After so long without anything to say, a comment is sent: proxies and clients give up on lines that are silent."""
+QUIET_SECONDS = 7.5
+"""After twice as long at most without a word a comment is sent: proxies and clients give up on lines that are silent."""
+
+SMALL_WRITE = 2**15
+"""Bytes. Less is written at once where nothing waits for the socket: asyncio buffers twice as much before one waits."""
 
 EVENTS = "text/event-stream"
 LINES = "application/x-ndjson"
 DONE = b"data: [DONE]\n\n"
 
-_KEEP_ALIVE = {EVENTS: b": waiting\n\n", LINES: b""}
+_WAITING = b": waiting\n\n"
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class SlowReaderError(GptOssError):
@@ -36,7 +40,7 @@ class SlowReaderError(GptOssError):
 
 def encode(value: Any) -> bytes:
     """JSON without spaces, in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _JSON.encode(value).encode()
 
 
 def json_answer(body: Any) -> web.Response:
@@ -58,6 +62,7 @@ class Outbox:
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._closed = False
+        self._quiet = True
         self._changed = asyncio.Event()
         self._taken = asyncio.Event()
 
@@ -68,7 +73,14 @@ class Outbox:
         self._chunks.append(data)
         self._size += len(data)
         self._closed = last
+        self._quiet = False
         self._changed.set()
+
+    def put_if_quiet(self, data: bytes) -> None:
+        """Add something if nothing was added since the last time that this was asked."""
+        if self._quiet and not self._closed and not self._chunks:
+            self.put(data)
+        self._quiet = True
 
     async def wait_for_room(self) -> None:
         """Wait until half of the buffer is free: for who can wait, because what they send lies ready."""
@@ -109,14 +121,17 @@ async def stream(
     outbox = Outbox(MAX_WAITING_BYTES)
     await response.prepare(request)
     producer = asyncio.ensure_future(_produce(produce, outbox, request))
+    keeping = asyncio.create_task(_keep_alive(outbox)) if content_type == EVENTS else None
     try:
-        await _drain(outbox, response, _KEEP_ALIVE[content_type])
+        await _drain(outbox, response, request.transport)
         record_of(request).complete = True  # many clients hang up as soon as they have the last event
         await producer
         await response.write_eof()
     except TimeoutError:
         _hang_up(request)
     finally:
+        if keeping is not None:
+            keeping.cancel()
         producer.cancel()
         with suppress(asyncio.CancelledError):
             await producer
@@ -139,16 +154,20 @@ def _hang_up(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _drain(outbox: Outbox, response: web.StreamResponse, keep_alive: bytes) -> None:
+async def _keep_alive(outbox: Outbox) -> None:
+    """Say now and then that the server is there."""
     while True:
-        try:
-            async with asyncio.timeout(QUIET_SECONDS):
-                data = await outbox.take()
-        except TimeoutError:
-            data = keep_alive
-        if data is None:
-            return
-        async with asyncio.timeout(WRITE_SECONDS):
+        await asyncio.sleep(QUIET_SECONDS)
+        outbox.put_if_quiet(_WAITING)
+
+
+async def _drain(outbox: Outbox, response: web.StreamResponse, transport: asyncio.WriteTransport | None) -> None:
+    while (data := await outbox.take()) is not None:
+        # A timer for each event would cost more than the event.
+        if transport is not None and not transport.get_write_buffer_size() and len(data) < SMALL_WRITE:
             await response.write(data)
+        else:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await response.write(data)
         if outbox.finished:
             return

@@ -27,7 +27,7 @@ from gptoss_tui.errors import UsageError
 KERNELS_VARIABLE = "GPTOSS_TUI_METAL_KERNELS"
 """Which kernels may be used: names with commas between them, or `off`. By default all."""
 
-EMPTY: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 TOLERANCE = {mx.bfloat16: 1e-2, mx.float32: 1e-4}
 """Of the norm of a result. Products are rounded once, and sums are taken in another order."""
@@ -45,7 +45,7 @@ def may_fuse(config: ModelConfig) -> bool:
     return bool(wanted_kernels()) and can_fuse(config) and on_gpu()
 
 
-def choose_steps(model: Transformer, launch: Launcher = launch_metal, refused: Mapping[str, str] = EMPTY) -> Decoder:
+def choose_steps(model: Transformer, launch: Launcher = launch_metal, refused: Mapping[str, str] = _NOTHING) -> Decoder:
     """A decoder with all kernels that are wanted, right, and not `refused` already, by the name of their step.
 
     Raises UsageError for a name in the environment that there is not.

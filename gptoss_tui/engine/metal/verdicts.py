@@ -113,7 +113,10 @@ def _run(arguments: list[str], found: Trial) -> tuple[bool, str | None]:
         return False, str(error)
     ready = False
     for line in output.splitlines():
-        said: dict[str, Any] = json.loads(line)
+        try:
+            said: dict[str, Any] = json.loads(line)
+        except ValueError:  # a driver says something, or the end of what was written is missing
+            continue
         ready = ready or "ready" in said
         if "step" in said:
             found.verdicts[said["step"]] = said["refused"]

@@ -21,6 +21,7 @@ SHAPE = SHAPES["uneven"]
 CHILD = """
 import json, os, sys, time
 names = sys.argv[sys.argv.index("--dtype") + 2:]
+print("MTLCompiler: hello")
 print(json.dumps({"ready": "a GPU"}), flush=True)
 for name in names:
     if name == "output":

@@ -21,7 +21,7 @@ from gptoss_tui.server.service import record_of
 MAX_WAITING_BYTES = 2**20
 WRITE_SECONDS = 30.0
 QUIET_SECONDS = 7.5
-"""After twice as long at most without a word a comment is sent: proxies and clients give up on lines that are silent."""
+"""After at most twice as long without a word a comment is sent: proxies and clients give up on silent lines."""
 
 SMALL_WRITE = 2**15
 """Bytes. Less is written at once where nothing waits for the socket: asyncio buffers twice as much before one waits."""

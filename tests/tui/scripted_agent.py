@@ -135,13 +135,14 @@ class ScriptedAgent:
     async def _decided(self) -> AsyncIterator[ev.Event]:
         assert self._answer is not None
         assert self._asked is not None
-        decision, item, tool = await self._answer, self._asked.item_id, self._asked.tool
-        done = "\n".join(["Done!", *(f"M {path}" for path in self._asked.paths)])
+        decision, asked = await self._answer, self._asked
+        item, tool = asked.item_id, asked.tool
+        done = "\n".join(["Done!", *(f"M {path}" for path in asked.paths)])
         yield ev.ApprovalResolved(item_id=item, decision=decision.kind, by="user", message=decision.message)
         if decision.kind == "deny":
             yield ev.ToolFinished(item_id=item, tool=tool, status="denied", output="not allowed", seconds=0.0)
         else:
-            yield ev.ToolStarted(item_id=item, tool=tool)
+            yield ev.ToolStarted(item_id=item, tool=tool, preview=asked.preview, preview_type=asked.preview_type)
             yield ev.ToolFinished(item_id=item, tool=tool, status="ok", output=done, seconds=0.1)
 
     async def _hold(self) -> bool:

@@ -218,6 +218,15 @@ async def page(pilot: Pilot[int]) -> None:
     await pilot.pause()
 
 
+async def changes(pilot: Pilot[int]) -> None:
+    """What the conversation changed, as diffs."""
+    await finished(pilot)
+    composer(app_of(pilot)).set_draft("/diff")
+    await pilot.press("enter")
+    await until(pilot, lambda: bool(pilot.app.screen.query("#changes")))
+    await pilot.pause()
+
+
 async def keys(pilot: Pilot[int]) -> None:
     await pilot.press("f1")
 
@@ -292,6 +301,7 @@ STATES = (
     State("panes", panes),
     State("search", searching),
     State("page", page),
+    State("changes", changes, (SMALL,)),
     State("help", keys, (SMALL,)),
     State("commands", commands, (SMALL,)),
     State("palette", palette, (SMALL,)),

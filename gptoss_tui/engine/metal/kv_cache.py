@@ -129,7 +129,7 @@ class KVCache(kv_cache.KVCache[mx.array, FullLayers]):
             self.layers[layer][:, :, :position] = array[:, :, :position]
 
     def _take_full(self) -> FullLayers:
-        if self._room - self.length >= GROWTH:
+        if self._room > 2 * self.length:
             return self._full_copy(self.length)
         taken = FullLayers(tuple(self.layers[layer] for layer in self._full))
         self._have(FullLayers(tuple(self._zeros(0) for _ in self._full)))

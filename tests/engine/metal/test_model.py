@@ -177,6 +177,31 @@ def test_full_layers_grow(checkpoint: Callable[[str], Path], monkeypatch: pytest
     assert backend.info().kv_bytes_per_token == 2 * 2 * SMALL.kv_width * 4
 
 
+def test_what_waits_are_the_arrays_themselves(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But where most of them is not in use. They are nobody else's, and come back."""
+    monkeypatch.setattr("gptoss_tui.engine.metal.kv_cache.GROWTH", 16)
+    first, second = tokens_of("small", 26), tokens_of("small", 26)[::-1][:5]
+    expected = [run_chunks(float32_model(checkpoint("small")), tokens).numpy() for tokens in (first, second)]
+    backend = load_backend(EngineSpec(checkpoint("small"), dtype="float32", context=64), lambda step: None)
+    cache = backend._cache
+    cache.parking.limit(10**9, 0)
+    run(backend, first[:24], 24)
+    arrays = [cache.layers[1], cache.layers[3]]
+    assert cache.begin(second) == 0
+    (entry,) = cache.parking.entries
+    assert [id(array) for array in entry.memory.arrays] == [id(array) for array in arrays]
+    assert [cache.layers[layer].nbytes for layer in (1, 3)] == [0, 0]
+    np.testing.assert_allclose(run(backend, second[:4], 4), expected[1][:4], rtol=0, atol=TOLERANCE)
+    assert cache.begin(first) == 24
+    assert [entry.memory.arrays[0].shape[2] for entry in cache.parking.entries] == [4]
+    np.testing.assert_allclose(run(backend, first[24:], 2), expected[0][24:], rtol=0, atol=TOLERANCE)
+    assert cache.begin(second) == 4
+    np.testing.assert_allclose(run(backend, second[4:], 1), expected[1][4:], rtol=0, atol=TOLERANCE)
+    assert cache.parking.nbytes() == 32 * cache.bytes_per_token + cache.parking.entries[0].window.nbytes
+
+
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="MLX compiles with a C++ compiler")
 def test_what_gpus_run_compiled_is_the_same() -> None:
     """For one token, a chunk, and one token again."""

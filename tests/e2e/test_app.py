@@ -81,7 +81,7 @@ def test_a_killed_worker_is_replaced_by_the_next_message(open_app: OpenApp, work
     (worker,) = terminal.workers()
     worker.kill()
     terminal.wait_for("killed by SIGKILL")
-    terminal.wait_for("the conversation is kept")
+    terminal.wait_for("The conversation is kept")
     terminal.wait_for("Send a message to load it again")
     assert list(workspace.iterdir()) == []
     send(terminal, CREATE)

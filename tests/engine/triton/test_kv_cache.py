@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from gptoss_tui.engine import kv_cache
@@ -323,3 +325,38 @@ def test_long_prompts_take_large_chunks_where_there_is_room(
     """Beside the weights, in memory that the plan leaves."""
     weights = sum(spec.nbytes for spec in tensor_table(config).values())
     assert memory.prefill_chunk(config, context, "bfloat16", card * 10**9 - weights) == expected
+
+
+TURNS = st.tuples(st.integers(0, 3), st.integers(1, 12), st.integers(0, 6), st.floats(0, 1))
+
+
+@given(st.lists(TURNS, max_size=15), st.sampled_from([0, 1, 3, 30]), st.sampled_from([0, 2, 30]), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_any_turns_find_what_they_wrote(
+    turns: list[tuple[int, int, int, float]], room: int, host_room: int, named: bool
+) -> None:
+    """Four conversations with one beginning, some of which wait in the machine; rooms are in segments."""
+    begin = list(range(900, 920))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "SEGMENT", 16)
+        patch.setattr(kv_cache, "SNAPSHOT_INTERVAL", 16)
+        patch.setattr(kv_cache, "KEPT_TOKENS", 0)
+        cache = KVCache(CONFIG, 200, CHUNK, torch.float32, DEVICE)
+        segment = 16 * cache.bytes_per_token
+        cache.parking.limit(room * segment, host_room * segment)
+        talks = [list(begin) for _ in range(4)]
+        for count, (talk, new, answer, back) in enumerate(turns):
+            said = talks[talk][: 20 + int(min(1.0, 2 * back) * (len(talks[talk]) - 20))]
+            prompt = [*said, *(100 * count + n for n in range(new))]
+            held = cache.begin(prompt)
+            assert_holds(cache, prompt[:held])
+            if named and held < 20:
+                write(cache, prompt[held:20])
+                cache.keep(20)
+            write(cache, prompt[cache.length :])
+            cache.mark(len(prompt) - 1, opens=True)
+            write(cache, [5000 + count] * answer)
+            talks[talk] = list(cache.tokens)
+            assert_holds(cache, talks[talk])
+            assert in_use(cache) <= 13 * segment + cache.parking.nbytes()
+            assert cache.parking.is_within

@@ -17,6 +17,7 @@ from gptoss_tui.errors import EngineError, UsageError
 if TYPE_CHECKING:
     from gptoss_tui.commands.machine import Machine
     from gptoss_tui.engine.config import ModelConfig
+    from gptoss_tui.engine.dtype import Dense
     from gptoss_tui.engine.types import Engine, EngineInfo, EngineSpec, Usage
 
 PROMPT_TOKENS = (128, 1024, 4096)
@@ -124,7 +125,7 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
             print(f"prompt of {length} tokens", file=sys.stderr)
             first, usage = await _generate(engine, info, length, max_tokens)
             half = length + usage.generated_tokens // 2
-            floor_bytes = None if config is None else decode_bytes(config, spec.dtype, half)
+            floor_bytes = None if config is None else decode_bytes(config, spec.dtype, half, _dense_of(spec, info))
             runs.append(_as_run(first, usage, floor_bytes, bandwidth))
     return Report(
         machine=machine,
@@ -135,6 +136,11 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
         bandwidth_method=BANDWIDTH_METHOD,
         runs=tuple(runs),
     )
+
+
+def _dense_of(spec: EngineSpec, info: EngineInfo) -> Dense:
+    """How the dense layers are held: in 8 bits by the CPU engine, if nothing asks for them as published."""
+    return spec.dense if info.backend == "native" and spec.dtype == "bfloat16" else "exact"
 
 
 def _memory_of(spec: EngineSpec) -> str:

@@ -30,3 +30,11 @@ def test_context_costs_the_window_in_one_half_of_the_layers_and_all_of_it_in_the
     empty = decode_bytes(TINY, "bfloat16", 0)
     assert decode_bytes(TINY, "bfloat16", 5) - empty == 3 * 5 * per_token
     assert decode_bytes(TINY, "bfloat16", 100) - empty == (2 * 8 + 100) * per_token
+
+
+def test_dense_layers_in_fewer_bits() -> None:
+    """8.5 bits for each weight of attention's projections and 4.5 for the unembedding, in place of 16."""
+    config = replace(TINY, num_hidden_layers=1)
+    fewer = (128 * 64 + 64 * 64) * 7.5 / 8 + 80 * 64 * 11.5 / 8
+    assert decode_bytes(config, "bfloat16", 0) - decode_bytes(config, "bfloat16", 0, "int8") == fewer
+    assert round(decode_bytes(GPT_OSS_20B, "bfloat16", 0, "int8") / 1e9, 2) == 2.28

@@ -72,7 +72,7 @@ class Settings:
     model: str = "nano"
     backend: str = "auto"
     dtype: Dtype = "bfloat16"
-    dense: Dense = "int8"
+    dense: Dense | None = None
     drafts: bool = False
     context: int | None = None
     parked_gb: float | None = None

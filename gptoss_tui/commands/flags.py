@@ -22,7 +22,9 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--dtype", choices=("bfloat16", "float32"), help="dtype of the maths (default: bfloat16)")
     group.add_argument(
-        "--dense", choices=("exact", "int8"), help="attention and unembedding on the native CPU engine (default: int8)"
+        "--dense",
+        choices=("exact", "int8"),
+        help="attention and unembedding as published or in 8 bits (default: int8 on the native CPU engine, else exact)",
     )
     group.add_argument(
         "--drafts",

@@ -35,6 +35,9 @@ OLDEST_GPU = (8, 0)
 AUTO = "auto"
 """The name for the fastest backend that this machine has."""
 
+EIGHT_BIT = ("native", "triton")
+"""Backends that can hold dense layers in 8 bits."""
+
 SMALLEST_CONTEXT = 4096
 """A context that nobody asked for is not cut below this: a chat with tools needs about as much."""
 
@@ -77,6 +80,10 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     """
     if spec.backend == AUTO:
         spec = replace(spec, backend=fastest_backend())
+    elif spec.dense == "int8" and spec.backend in BACKENDS and spec.backend not in EIGHT_BIT:
+        raise UsageError(
+            f"The {spec.backend} engine has no dense layers in 8 bits", hint=f"{' and '.join(EIGHT_BIT)} have"
+        )
     if spec.backend == "triton":
         spec = replace(spec, device="cuda")
     module = import_module(backend_module(spec.backend))

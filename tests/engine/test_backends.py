@@ -49,6 +49,13 @@ def test_other_names_are_refused(name: str) -> None:
     assert caught.value.hint == f"available: {', '.join(backend_names())}"
 
 
+def test_eight_bits_are_for_engines_that_have_them(tmp_path: Path) -> None:
+    """Nobody asks for them and silently gets something else."""
+    with pytest.raises(UsageError, match="no dense layers in 8 bits") as caught:
+        load_backend(EngineSpec(tmp_path, backend="torch", dense="int8"), lambda step: None)
+    assert caught.value.hint == "native and triton have"
+
+
 @pytest.mark.parametrize(
     ("found", "capability", "name"), [(False, (0, 0), "native"), (True, (7, 5), "native"), (True, (8, 6), "triton")]
 )

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gptoss_tui.engine.backend import ReportProgress
@@ -17,6 +16,7 @@ from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, count_reads, open_model
 from gptoss_tui.engine.sampling import new_generator, sample, score_states, set_seed
 from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.dense import EightBit, linear
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.memory import PREFILL_CHUNK, SCORE_ROWS, prefill_chunk
 from gptoss_tui.engine.triton.prefill import Prefill
@@ -35,14 +35,18 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     """Load the checkpoint of `spec` on its CUDA device.
 
-    Raises CheckpointError, and EngineError when there is no such device, when it computes something wrong, or for a
-    context that the model does not have.
+    Raises CheckpointError, and EngineError when there is no such device, when it computes something wrong, for a
+    context that the model does not have, or for dense layers in 8 bits in another dtype than bfloat16.
     """
     device = _device(spec.device)
+    if spec.dense == "int8" and spec.dtype != "bfloat16":
+        raise EngineError("Dense layers in 8 bits are multiplied in bfloat16", hint="`--dtype bfloat16`")
     checkpoint, context = open_model(spec, report)
     on_read = count_reads(report, checkpoint.weight_bytes, 0.9)
     with torch.inference_mode():
-        weights = load_weights(checkpoint.read, checkpoint.config, DTYPES[spec.dtype], device, on_read)
+        weights = load_weights(
+            checkpoint.read, checkpoint.config, DTYPES[spec.dtype], device, on_read, eight_bit=spec.dense == "int8"
+        )
         backend = TritonBackend(
             checkpoint.config,
             weights,
@@ -94,11 +98,13 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
     ) -> None:
         device, chunk = weights.device, min(chunk, context)
         card = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+        dtype = str(weights.dtype).removeprefix("torch.")
+        dtype += ", dense int8" if isinstance(weights.unembedding, EightBit) else ""
         super().__init__(
             config,
             KVCache(config, context, chunk, weights.dtype, device),
             chunk,
-            Loaded(name, "triton", card, str(weights.dtype).removeprefix("torch."), weights.nbytes),
+            Loaded(name, "triton", card, dtype, weights.nbytes),
         )
         self.weights = weights
         # Triton's interpreter has no tensor cores, and other dtypes do not run on them.
@@ -200,4 +206,4 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
     def _logits(self, states: Tensor) -> Tensor:
         """float32 [P, V] of residual states [P, H]."""
         normed = self._prefill.norm(states, self.weights.norm)
-        return F.linear(normed, self.weights.unembedding).float()
+        return linear(normed, self.weights.unembedding).float()

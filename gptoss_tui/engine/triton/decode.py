@@ -18,6 +18,7 @@ from torch import Tensor
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
 from gptoss_tui.engine.sampling import NUM_TEXT_TOKENS
 from gptoss_tui.engine.torch.model import rope_tables
+from gptoss_tui.engine.triton.dense import EightBit, Matrix
 from gptoss_tui.engine.triton.kernels.attention import attend_kernel
 from gptoss_tui.engine.triton.kernels.dense import logits_tiles_kernel, out_tiles_kernel, qkv_tiles_kernel
 from gptoss_tui.engine.triton.kernels.draft import draft_kernel
@@ -178,10 +179,12 @@ class Decoder:
         """`overlap`: kernels begin before the one in front of them has ended; by default where the device can.
 
         `invariant`: a token gets the same numbers, bit for bit, alone and in a step of several. The dense products
-        run on the tensor cores then, which needs weights in bfloat16, and all steps have the same sizes.
+        run on the tensor cores then, which needs a model in bfloat16, and all steps have the same sizes. In 8 bits
+        they run there in any case.
         """
         self.config, self.weights, self.cache = config, weights, cache
         self.invariant, self.dense = invariant, DenseSizes()
+        self.tiled = invariant or isinstance(weights.unembedding, EightBit)
         self.several = blocks or SEVERAL
         self.blocks = self.several if invariant else blocks or Blocks()
         overlap = can_overlap(weights.device) if overlap is None else overlap
@@ -216,22 +219,23 @@ class Decoder:
         config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
         table, slots, segments = self.cache.table(index)
         heads, keys, half = config.num_attention_heads, config.num_key_value_heads, config.head_dim // 2
-        tensors = (
-            state.xs, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, self.cos, self.sin, state.position,
-            state.query, table,
-        )  # fmt: skip
+        others = (layer.qkv_bias, self.cos, self.sin, state.position, state.query, table)
         shape = {
             "H": config.hidden_size, "Q": heads, "K": keys, "D": config.head_dim, "SLOTS": slots, "SEGMENTS": segments,
             "EPS": RMS_NORM_EPS, "TOKENS": tokens, **self._launch,
         }  # fmt: skip
-        if self.invariant:
+        if self.tiled:
             warps = self.dense.qkv_warps
-            qkv_tiles_kernel[(heads + 2 * keys, triton.cdiv(half, 8))](*tensors, WARPS=warps, num_warps=warps, **shape)
+            values, scales, eight = _matrix(layer.qkv_weight)
+            qkv_tiles_kernel[(heads + 2 * keys, triton.cdiv(half, 8))](
+                state.xs, layer.attn_norm, values, scales, *others, WARPS=warps, EIGHT=eight, num_warps=warps, **shape
+            )
             return
         pairs = max(1, blocks.qkv_rows // 2)
         qkv_kernel[(heads + 2 * keys, triton.cdiv(half, pairs * blocks.qkv_steps))](
-            *tensors, PAIRS=pairs, STEPS=blocks.qkv_steps, BLOCK=blocks.qkv_block, num_warps=blocks.qkv_warps, **shape
-        )
+            state.xs, layer.attn_norm, layer.qkv_weight, *others, PAIRS=pairs, STEPS=blocks.qkv_steps,
+            BLOCK=blocks.qkv_block, num_warps=blocks.qkv_warps, **shape,
+        )  # fmt: skip
 
     def attend(self, index: int, splits: int, tokens: int = 1) -> None:
         """`state.mixed` of `state.query` and the cache."""
@@ -255,16 +259,20 @@ class Decoder:
         """`state.x` plus the output projection of `state.mixed`."""
         config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
         hidden = config.hidden_size
-        tensors = (state.mixed, layer.out_weight, layer.out_bias, state.xs)
         shape = {"H": hidden, "WIDTH": config.query_width, "TOKENS": tokens, **self._launch}
-        if self.invariant:
+        if self.tiled:
             warps, steps = self.dense.out_warps, self.dense.out_steps
-            out_tiles_kernel[(triton.cdiv(hidden, 16),)](*tensors, WARPS=warps, STEPS=steps, num_warps=warps, **shape)
+            values, scales, eight = _matrix(layer.out_weight)
+            out_tiles_kernel[(triton.cdiv(hidden, 16),)](
+                state.mixed, values, scales, layer.out_bias, state.xs,
+                WARPS=warps, STEPS=steps, EIGHT=eight, num_warps=warps, **shape,
+            )  # fmt: skip
             return
         rows, steps = blocks.out_rows, blocks.out_steps
         out_kernel[(triton.cdiv(hidden, rows * steps),)](
-            *tensors, ROWS=rows, STEPS=steps, BLOCK=blocks.out_block, num_warps=blocks.out_warps, **shape
-        )
+            state.mixed, layer.out_weight, layer.out_bias, state.xs,
+            ROWS=rows, STEPS=steps, BLOCK=blocks.out_block, num_warps=blocks.out_warps, **shape,
+        )  # fmt: skip
 
     def route(self, index: int, tokens: int = 1) -> None:
         """`state.t`, the normed `state.x`, and the experts for it."""
@@ -301,18 +309,20 @@ class Decoder:
     def logits(self, tokens: int = 1) -> None:
         """`state.all_logits` of `state.xs`."""
         config, state, blocks = self.config, self.state, self.sizes(tokens)
-        tensors = (state.xs, self.weights.norm, self.weights.unembedding, state.all_logits)
-        vocabulary = config.vocab_size
+        norm, unembedding, vocabulary = self.weights.norm, self.weights.unembedding, config.vocab_size
         shape = {"H": config.hidden_size, "V": vocabulary, "EPS": RMS_NORM_EPS, "TOKENS": tokens, **self._launch}
-        if self.invariant:
+        if self.tiled:
             warps, strips = self.dense.head_warps, self.dense.head_strips
+            values, scales, eight = _matrix(unembedding)
             logits_tiles_kernel[(triton.cdiv(vocabulary, 16 * strips),)](
-                *tensors, STRIPS=strips, WARPS=warps, num_warps=warps, **shape
-            )
+                state.xs, norm, values, scales, state.all_logits,
+                STRIPS=strips, WARPS=warps, EIGHT=eight, num_warps=warps, **shape,
+            )  # fmt: skip
             return
         logits_kernel[(triton.cdiv(vocabulary, blocks.head_rows),)](
-            *tensors, ROWS=blocks.head_rows, BLOCK=blocks.head_block, num_warps=blocks.head_warps, **shape
-        )
+            state.xs, norm, unembedding, state.all_logits,
+            ROWS=blocks.head_rows, BLOCK=blocks.head_block, num_warps=blocks.head_warps, **shape,
+        )  # fmt: skip
 
     def choose(self, tokens: int = 1) -> None:
         """Draw `state.token` from `state.all_logits`, and those before it that the drafts foresaw.
@@ -346,6 +356,11 @@ class Decoder:
             H=config.hidden_size, H2=triton.next_power_of_2(config.hidden_size), BLOCK=self.blocks.lookup,
             PROGRAMS=programs, TOKENS=MAX_TOKENS,
         )  # fmt: skip
+
+
+def _matrix(matrix: Matrix) -> tuple[Tensor, Tensor, bool]:
+    """Values, scales, and whether they are in 8 bits: else the scales are something that nobody reads."""
+    return (matrix.values, matrix.scales, True) if isinstance(matrix, EightBit) else (matrix, matrix, False)
 
 
 def can_overlap(device: torch.device) -> bool:

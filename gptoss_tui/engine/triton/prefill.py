@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
 from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.dense import linear
 from gptoss_tui.engine.triton.kernels.chunk import add_norm_kernel, embed_kernel, flash_kernel, turn_append_kernel
 from gptoss_tui.engine.triton.kernels.grouped import grouped_down_kernel, grouped_up_kernel
 from gptoss_tui.engine.triton.kernels.grouping import pick_kernel, sort_kernel
@@ -42,7 +43,7 @@ class Prefill:
         added: Tensor | None = None
         for index, layer in enumerate(weights.layers[:layers]):
             mixed = self._attention(index, layer, self._norm(x, added, layer.attn_norm))
-            t = self._norm(x, F.linear(mixed, layer.out_weight, layer.out_bias), layer.mlp_norm)
+            t = self._norm(x, linear(mixed, layer.out_weight, layer.out_bias), layer.mlp_norm)
             added = self._experts(layer, t)
         assert added is not None
         return x + added.sum(1, dtype=torch.float32)
@@ -67,7 +68,7 @@ class Prefill:
         table, slots, segments = self.decoder.cache.table(index)
         heads, keys, dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         shape = {"Q": heads, "K": keys, "D": dim, "SLOTS": slots, "SEGMENTS": segments}
-        qkv = F.linear(t, layer.qkv_weight, layer.qkv_bias)
+        qkv = linear(t, layer.qkv_weight, layer.qkv_bias)
         query = torch.empty((tokens, heads * dim), dtype=t.dtype, device=t.device)
         turn_append_kernel[(tokens,)](
             qkv, self.decoder.cos, self.decoder.sin, state.position, query, table,

@@ -72,13 +72,13 @@ def reference(decoder: Decoder, ids: Tensor) -> Tensor:
     for index, layer in enumerate(decoder.weights.layers[:LAYERS]):
         window = config.sliding_window if config.is_sliding(index) else None
         t = rms_norm(x, layer.attn_norm)
-        heads = F.linear(t, layer.qkv_weight.float(), layer.qkv_bias.float()).view(tokens, -1, config.head_dim)
+        heads = F.linear(t, layer.qkv_weight[:].float(), layer.qkv_bias.float()).view(tokens, -1, config.head_dim)
         kv = config.num_key_value_heads
         turned = apply_rope(heads[:, :-kv], cos, sin)
         keys, values = turned[:, -kv:].transpose(0, 1), heads[:, -kv:].transpose(0, 1)
         hidden = hidden_keys(tokens, 0, window, ids.device)
         mixed = attend(turned[:, :-kv].contiguous(), keys, values, layer.sinks.float(), hidden)
-        x = x + F.linear(mixed, layer.out_weight.float(), layer.out_bias.float())
+        x = x + F.linear(mixed, layer.out_weight[:].float(), layer.out_bias.float())
         t = rms_norm(x, layer.mlp_norm)
         x = x + torch.stack([_experts(row, layer, config) for row in t])
     return x

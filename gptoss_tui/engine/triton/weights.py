@@ -1,4 +1,4 @@
-"""The weights on the device: dense tensors in the model's dtype, experts as MXFP4 tiles, repacked once at load."""
+"""The weights on the device: dense tensors in the model's dtype or 8 bits, experts as MXFP4 tiles, repacked at load."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.triton.dense import Matrix, to_eight_bits
 from gptoss_tui.engine.triton.kernels.mxfp4 import Tiles, to_tiles
 
 ReadTensor = Callable[[str], Tensor]
@@ -20,10 +21,10 @@ class LayerWeights:
     """One layer. Norm scales are float32, the rest is in the model's dtype."""
 
     attn_norm: Tensor  # [H]
-    qkv_weight: Tensor  # [(Q + 2 K) * D, H]
+    qkv_weight: Matrix  # [(Q + 2 K) * D, H]
     qkv_bias: Tensor
     sinks: Tensor  # [Q]
-    out_weight: Tensor  # [H, Q * D]
+    out_weight: Matrix  # [H, Q * D]
     out_bias: Tensor
     mlp_norm: Tensor  # [H]
     gate_weight: Tensor  # [E, H]
@@ -44,17 +45,17 @@ class ModelWeights:
     embedding: Tensor  # [V, H]
     layers: tuple[LayerWeights, ...]
     norm: Tensor  # [H]
-    unembedding: Tensor  # [V, H]
+    unembedding: Matrix  # [V, H]
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the activations, the dense weights and the cache."""
-        return self.unembedding.dtype
+        return self.embedding.dtype
 
     @property
     def device(self) -> torch.device:
         """Where all of them live."""
-        return self.unembedding.device
+        return self.embedding.device
 
     @property
     def nbytes(self) -> int:
@@ -68,10 +69,13 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     on_read: Callable[[int], None] = lambda nbytes: None,
+    *,
+    eight_bit: bool = False,
 ) -> ModelWeights:
     """Read every tensor to `device`; `on_read` gets the stored bytes of each once it is there.
 
-    Raises CheckpointError as `to_tiles` does.
+    `eight_bit` is for attention's projections and the unembedding. Raises CheckpointError as `to_tiles` does, and
+    EngineError as `to_eight_bits` does.
     """
 
     def load(name: str, to: torch.dtype | None) -> Tensor:
@@ -79,6 +83,9 @@ def load_weights(
         tensor = stored.to(device=device, dtype=to)
         on_read(stored.nbytes)
         return tensor
+
+    def matrix(name: str) -> Matrix:
+        return to_eight_bits(load(name, dtype)) if eight_bit else load(name, dtype)
 
     def experts(name: str) -> Tiles:
         blocks, scales = (load(f"{name}_weight.{part}", None) for part in ("blocks", "scales"))
@@ -88,10 +95,10 @@ def load_weights(
         attn, mlp = f"block.{index}.attn", f"block.{index}.mlp"
         return LayerWeights(
             attn_norm=load(f"{attn}.norm.scale", torch.float32),
-            qkv_weight=load(f"{attn}.qkv.weight", dtype),
+            qkv_weight=matrix(f"{attn}.qkv.weight"),
             qkv_bias=load(f"{attn}.qkv.bias", dtype),
             sinks=load(f"{attn}.sinks", dtype),
-            out_weight=load(f"{attn}.out.weight", dtype),
+            out_weight=matrix(f"{attn}.out.weight"),
             out_bias=load(f"{attn}.out.bias", dtype),
             mlp_norm=load(f"{mlp}.norm.scale", torch.float32),
             gate_weight=load(f"{mlp}.gate.weight", dtype),
@@ -104,5 +111,5 @@ def load_weights(
         embedding=load("embedding.weight", dtype),
         layers=tuple(layer(index) for index in range(config.num_hidden_layers)),
         norm=load("norm.scale", torch.float32),
-        unembedding=load("unembedding.weight", dtype),
+        unembedding=matrix("unembedding.weight"),
     )

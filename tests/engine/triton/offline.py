@@ -21,6 +21,7 @@ from triton.runtime.jit import JITFunction
 
 from gptoss_tui.engine.config import GPT_OSS_20B, ModelConfig
 from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.dense import GROUP, EightBit
 from gptoss_tui.engine.triton.kernels.mxfp4 import Tiles
 from gptoss_tui.engine.triton.memory import ring_slots, segment_slots
 from gptoss_tui.engine.triton.prefill import Prefill
@@ -93,6 +94,18 @@ def no_weights(config: ModelConfig) -> ModelWeights:
     return ModelWeights(vocabulary, (layer,) * config.num_hidden_layers, norm, vocabulary)
 
 
+def in_eight_bits(weights: ModelWeights) -> ModelWeights:
+    """As with `--dense int8`."""
+
+    def held(matrix: Any) -> EightBit:
+        rows, columns = matrix.shape
+        return EightBit(empty(rows, columns, dtype=torch.int8), empty(rows, columns // GROUP))
+
+    layer = weights.layers[0]
+    layer = replace(layer, qkv_weight=held(layer.qkv_weight), out_weight=held(layer.out_weight))
+    return replace(weights, layers=(layer,) * len(weights.layers), unembedding=held(weights.unembedding))
+
+
 def check_layouts(kernel: str, code: str) -> None:
     """Operands of matrix products must lie as kernels/mma.py says: four in a row for each thread. `code` is TTGIR."""
     layouts = dict(re.findall(r"^(#\w+) = (.*)$", code, re.MULTILINE))
@@ -126,10 +139,11 @@ def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
         decoder.logits(tokens)
         decoder.choose(tokens)
     decoder.draft()
-    invariant = Decoder(config, weights, cache, overlap=overlap, invariant=True)
-    invariant.project_in(0, most)
-    invariant.project_out(0, most)
-    invariant.logits(most)
+    for other in (weights, in_eight_bits(weights)):
+        tiled = Decoder(config, other, cache, overlap=overlap, invariant=True)
+        tiled.project_in(0, most)
+        tiled.project_out(0, most)
+        tiled.logits(most)
     Prefill(decoder).run(empty(prompt, dtype=torch.int64))
     return shared
 

@@ -93,6 +93,8 @@ class Machine:
         assert not (self._lost and name in self._inputs), f"{name} is read after an output was written"
         if re.fullmatch(r"0x[0-9A-Fa-f]+|\d+", name):
             return np.full(self.threads, int(name, 0), np.uint32)
+        if name.startswith("0f"):  # the bits of a float32
+            return np.full(self.threads, int(name[2:], 16), np.uint32)
         return self.registers[name]
 
     def run(self, text: str) -> None:

@@ -61,6 +61,35 @@ def _dense_product() -> str:
     return "{\n" + "\n".join(lines) + "\n}"
 
 
+def _eight_bit_product() -> str:
+    """PTX for int8: sums $0-$3; words of row g $4-$7, of row g + 8 $8-$11; the vector's sixteen columns $12-$19.
+
+    An int8 of sign s and seven bits b is b - 128 s: 128 + b less 128 + 128 s, both of which are a bfloat16 of 128 with
+    the bits in its mantissa or, for s, in its exponent. Bytes 0 and 2 of a word make a pair, 1 and 3 another.
+    """
+    lines = [".reg .b32 u, v, w, m, b0, b1, p<2>, q<2>;", ".reg .f32 d<4>;", "mov.b32 m, 0xBF80BF80;"]  # m: -1 twice
+    lines += [f"mov.f32 d{n}, 0f00000000;" for n in range(4)]
+    for word in range(4):
+        for row, first in (("p", 4), ("q", 8)):
+            for pair in range(2):
+                lines += [
+                    f"shr.b32 w, ${first + word}, {8 * pair};",
+                    "and.b32 u, w, 0x007F007F;",
+                    "or.b32 u, u, 0x43004300;",
+                    "and.b32 v, w, 0x00800080;",
+                    "or.b32 v, v, 0x43004300;",
+                    f"fma.rn.bf16x2 {row}{pair}, v, m, u;",
+                ]
+        columns = f"${12 + 2 * word}, ${13 + 2 * word}"
+        lines += [
+            f"prmt.b32 b0, {columns}, 0x5410;",
+            f"prmt.b32 b1, {columns}, 0x7632;",
+            _mma(("p0", "q0", "p1", "q1"), ("b0", "b1")),
+        ]
+    lines += [f"mov.f32 ${n}, d{n};" for n in range(4)]
+    return "{\n" + "\n".join(lines) + "\n}"
+
+
 def _scaled_words() -> str:
     """PTX: words $0-$3 of eight products: of $4-$7 with $12-$15, and of $8-$11 with $16-$19."""
     lines = [".reg .f32 f<8>;", *(f"mul.f32 f{n}, ${4 + n}, ${12 + n};" for n in range(8))]
@@ -96,6 +125,22 @@ def dense_product(first, second, vector, acc):
     """
     return tl.inline_asm_elementwise(
         DENSE_PRODUCT, DENSE_OPERANDS, [first, second, vector, acc], dtype=tl.float32, is_pure=True, pack=4
+    )
+
+
+EIGHT_BIT_PRODUCT = tl.constexpr(_eight_bit_product())
+EIGHT_BIT_OPERANDS = tl.constexpr(",".join(["=f"] * 4 + ["r"] * 16))
+
+
+@triton.jit
+def eight_bit_product(first, second, low, high):
+    """float32 [threads, 4]: 16 rows of int8 times 8 vectors over 64 columns, of which each thread has sixteen.
+
+    Words of rows g and g + 8: four int8 in each int32 of [threads, 4]; of the g-th vector, as in `dense_product`, for
+    the first eight columns and the others.
+    """
+    return tl.inline_asm_elementwise(
+        EIGHT_BIT_PRODUCT, EIGHT_BIT_OPERANDS, [first, second, low, high], dtype=tl.float32, is_pure=True, pack=4
     )
 
 

@@ -148,6 +148,23 @@ async def test_a_long_answer_does_not_hold_up_short_ones(monkeypatch: pytest.Mon
     assert answer["usage"]["completion_tokens"] == 3004
 
 
+async def test_who_goes_away_between_its_slices_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "RETURN_SHARE", 0)
+    engine = ScriptedEngine(final(" on" * 7000))
+    async with running(engine) as server:
+        every = [asyncio.create_task(server.post(*chat(f"{number}", stream=True))) for number in range(6)]
+        await until(lambda: engine.slices > 50 and engine.running == 1)
+        for task in every:
+            task.cancel()
+        await asyncio.wait(every)
+        await until(lambda: server.service.metrics.disconnects == 6)
+        gate = server.service.gate
+        assert (gate.inside, gate.running, gate.waiting, engine.running) == (0, 0, 0, 0)
+        engine.script = final("done")
+        assert (await server.post(*chat("after")))[0] == 200
+
+
 async def test_an_answer_that_somebody_else_stopped_is_no_answer() -> None:
     """It is an error, not a short answer."""
     engine = ScriptedEngine(final(" on" * 3000))

@@ -56,7 +56,7 @@ def test_a_window_that_is_closed_ends_the_program(open_app: OpenApp, environment
 
 def test_suspended_and_continued_the_whole_screen_is_back(open_app: OpenApp) -> None:
     terminal = open_app()
-    terminal.wait_for("Click ↓ or type /model")
+    terminal.wait_for("● nano ")
     terminal.wait_for("● ready")
     terminal.watch(1)
     before = terminal.text

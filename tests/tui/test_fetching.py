@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from gptoss_tui.engine.checkpoint import random_checkpoint
+from gptoss_tui.tui import first_run
 from gptoss_tui.tui.app import GptOssApp
 from gptoss_tui.tui.controllers.fetching import Speedometer
 from gptoss_tui.tui.widgets.loading import LoadingBar
@@ -33,7 +34,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where models are kept, empty."""
+    """Where models are kept, empty, on a disk that has room for those that are published."""
+    monkeypatch.setattr(first_run, "disk_free", lambda: 10**12)
     monkeypatch.setenv("GPTOSS_MODELS_DIR", str(tmp_path / "models"))
     return tmp_path / "models"
 

@@ -62,12 +62,12 @@ class Speaker:
             case ev.Recovered() | ev.RunawayDetected():
                 self._line(f"Note: {event.what}")
             case ev.Notice():
-                self._line(f"Note: {event.text} {event.hint}".rstrip())
+                self._line(f"Note: {_with(event.text, event.hint)}")
             case ev.CompactionStarted():
                 self._line(f"Summing up {event.tokens} tokens.")
             case ev.CompactionFinished():
                 done = f"The conversation has {event.tokens} tokens now."
-                self._line(f"Not summed up: {event.error} {event.hint}".rstrip() if event.error else done)
+                self._line(f"Not summed up: {_with(event.error, event.hint)}" if event.error else done)
 
     def _stream(self, who: str, text: str) -> None:
         if self._speaking != who:
@@ -106,9 +106,14 @@ class Speaker:
         match event.reason:
             case "failed" | "limit":
                 what = "Failed" if event.reason == "failed" else "Stopped at a limit"
-                self._line(f"{what}: {event.error} {event.hint}".rstrip())
+                self._line(f"{what}: {_with(event.error, event.hint)}")
             case "interrupted":
                 self._line("Stopped.")
 
     def _line(self, text: str) -> None:
         self._say(text)
+
+
+def _with(text: str, hint: str) -> str:
+    """What happened, and what to do, as two sentences."""
+    return f"{text.rstrip('.')}. {hint}" if hint else text

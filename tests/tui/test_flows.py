@@ -236,3 +236,14 @@ async def test_focus_restyles_a_handful_of_nodes() -> None:
         await until(pilot, lambda: styled)
         assert transcript(app) not in styled
         assert len({id(node) for node in styled}) <= 10
+
+
+async def test_a_turn_that_was_stopped_for_repeating_says_it_once() -> None:
+    what, why = "The model repeats itself", "The model repeats itself, so it was stopped"
+    end = ev.TurnFinished(reason="limit", error=why, hint="say `continue`")
+    script = [*answer_script("la la la"), ev.RunawayDetected(item_id="a1", kind="tokens", what=what, asked=False), end]
+    app, _ = make_app(script)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(*"sing", "enter")
+        await until(pilot, lambda: why in conversation(app))
+        assert conversation(app).count(what) == 1

@@ -76,6 +76,7 @@ class TranscriptController:
         self._generated, self._worked = 0, 0.0
         self._waited, self._asked = 0.0, 0.0
         self._running = False
+        self._runaway: NoticeBlock | None = None
 
     def welcome(self, block: WelcomeBlock) -> None:
         """Show the empty state."""
@@ -172,7 +173,8 @@ class TranscriptController:
             case ev.Recovered():
                 self._add(NoticeBlock("warning", safe(event.what)))
             case ev.RunawayDetected():
-                self._add(NoticeBlock("warning", safe(event.what)))
+                self._runaway = NoticeBlock("warning", safe(event.what))
+                self._add(self._runaway)
             case ev.Notice():
                 self._add(NoticeBlock("warning", safe(event.text), safe(event.hint)))
             case ev.CompactionStarted() | ev.CompactionDelta() | ev.CompactionFinished():
@@ -195,6 +197,7 @@ class TranscriptController:
         self._raw = None
         self._started, self._generated, self._worked = self._clock(), 0, 0.0
         self._waited, self._running = 0.0, True
+        self._runaway = None
         if self._welcome is not None:
             self._transcript.remove_block(self._welcome)
             self._welcome = None
@@ -225,6 +228,8 @@ class TranscriptController:
             case "failed":
                 self._add(NoticeBlock("error", safe(event.error) or "The turn failed.", safe(event.hint)))
             case "limit":
+                if self._runaway is not None and self._transcript.blocks[-1] is self._runaway:
+                    self._transcript.remove_block(self._runaway)  # the end of the turn says it, and what to do
                 self._add(NoticeBlock("warning", safe(event.error) or "The turn met its limit.", safe(event.hint)))
             case "interrupted":
                 self._add(SummaryBlock(f"interrupted · {elapsed}"))

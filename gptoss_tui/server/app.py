@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from gptoss_tui import __version__
+from gptoss_tui.errors import EngineDiedError
 from gptoss_tui.server import completions, guard, ollama
 from gptoss_tui.server.body import MAX_BYTES
 from gptoss_tui.server.chat.handler import create_completion
@@ -196,6 +197,10 @@ async def metrics(request: web.Request) -> web.Response:
     """What Prometheus reads."""
     service = request.app[SERVICE]
     info = service.host.info
+    try:
+        now = (info and await service.host.engine.info()) or info
+    except EngineDiedError:  # it is started again when somebody asks it for more
+        now = info
     lines = service.metrics.lines(
         [
             ("slots", "Generations that can run at a time.", service.gate.slots),
@@ -206,6 +211,9 @@ async def metrics(request: web.Request) -> web.Response:
             ("ready", "Whether the engine is loaded.", float(info is not None)),
             ("engine_restarts", "How often the engine died and was started again.", service.host.restarts),
             ("context_tokens", "The length of the context.", info.context if info else 0),
+            ("parked_conversations", "Conversations whose keys and values wait.", now.parked if now else 0),
+            ("parked_bytes", "Memory that they take.", now.parked_bytes if now else 0),
+            ("parked_limit_bytes", "Memory that they may take.", now.parked_limit if now else 0),
         ]
     )
     return web.Response(body="\n".join((*lines, "")).encode(), headers={"Content-Type": CONTENT_TYPE})

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from openai import OpenAI
@@ -43,6 +44,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproces
             process.wait()
 
 
+def metrics_of(url: str) -> str:
+    """What Prometheus reads."""
+    request = Request(url.removesuffix("/v1") + "/metrics", headers={"Authorization": "Bearer sk-secret"})
+    with urlopen(request, timeout=60) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
 @pytest.mark.timeout(300)
 def test_the_built_in_model_answers_all_apis(server: tuple[subprocess.Popen[str], str, Path]) -> None:
     _, url, log = server
@@ -73,6 +82,9 @@ def test_the_built_in_model_answers_all_apis(server: tuple[subprocess.Popen[str]
         assert json.loads(chat.choices[0].message.content or "")["ok"] in (True, False)
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert [line["status"] for line in lines] == [200] * 5
+    found = dict(re.findall(r"^gptoss_parked_(\w+) (\S+)$", metrics_of(url), re.MULTILINE))
+    assert float(found["conversations"]) >= 1, "a text of one's own is another conversation"
+    assert 0 < float(found["bytes"]) <= float(found["limit_bytes"])
     assert "sk-secret" not in log.read_text(encoding="utf-8")
 
 

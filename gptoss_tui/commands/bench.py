@@ -140,7 +140,8 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
 
 def _dense_of(spec: EngineSpec, info: EngineInfo) -> Dense:
     """How the dense layers are held: in 8 bits by the CPU engine, if nothing asks for them as published."""
-    return spec.dense if info.backend == "native" and spec.dtype == "bfloat16" else "exact"
+    exact = info.backend != "native" or spec.dense == "exact" or spec.dtype == "float32"
+    return "exact" if exact else "int8"
 
 
 def _memory_of(spec: EngineSpec) -> str:

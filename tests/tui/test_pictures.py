@@ -73,9 +73,9 @@ class Drawing:
         self.canvas = Canvas(self.written.append, self.bands, lambda: self.cell, wanted, environ or {})
         self.canvas.heard(graphics)
 
-    async def draw(self, path: Path, mime: str = "image/png") -> list[PictureBlock]:
+    async def draw(self, path: Path, mime: str = "image/png", width: int = 80) -> list[PictureBlock]:
         artefact = Artefact(str(path), mime, 1)
-        return [block async for block in self.canvas.draw([artefact])]
+        return [block async for block in self.canvas.draw([artefact], width)]
 
     def sent(self, block: PictureBlock, width: int = 80) -> list[str]:
         return [self.bands.fill(row.text) for row in block.render(width, PALETTE)]
@@ -281,6 +281,13 @@ async def test_a_way_that_a_person_chose_is_taken(figure: Path) -> None:
     (block,) = await drawing.draw(figure)
     assert INLINE.search(drawing.sent(block)[0])
     assert await Drawing(Graphics(answered=True), wanted="sixel").draw(figure) == [], "without the size of a cell"
+
+
+async def test_a_narrow_conversation_has_a_small_picture(figure: Path) -> None:
+    drawing = Drawing(FOOT)
+    (block,) = await drawing.draw(figure, width=40)
+    assert (block.columns, block.rows) == (40 - INDENT, 14)
+    assert all(SIXEL.search(row) for row in drawing.sent(block, width=40))
 
 
 async def test_cells_of_another_size_have_other_bands(figure: Path) -> None:

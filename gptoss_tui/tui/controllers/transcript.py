@@ -380,7 +380,7 @@ class TranscriptController:
 
     async def _draw(self, canvas: Canvas, artefacts: Iterable[Artefact], below: Block) -> None:
         """Figures of a call below it, as soon as the terminal has them."""
-        async for picture in canvas.draw(artefacts):
+        async for picture in canvas.draw(artefacts, self._transcript.scrollable_content_region.width):
             if below not in self._transcript.blocks:
                 return
             self._transcript.add(picture, after=below)

@@ -13,7 +13,7 @@ from rich.segment import Segment
 
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.pictures import kitty
-from gptoss_tui.tui.pictures.block import PictureBlock
+from gptoss_tui.tui.pictures.block import INDENT, PictureBlock
 from gptoss_tui.tui.pictures.cutting import cut
 from gptoss_tui.tui.pictures.picture import WIDTH, Picture, read_picture
 from gptoss_tui.tui.terminal.bands import Bands, run
@@ -60,15 +60,19 @@ class Canvas:
         if graphics.colours:
             self._counted.set()
 
-    async def draw(self, artefacts: Iterable[Artefact]) -> AsyncIterator[PictureBlock]:
-        """Blocks for those files that are pictures; none where the terminal draws none. One figure at a time."""
+    async def draw(self, artefacts: Iterable[Artefact], width: int) -> AsyncIterator[PictureBlock]:
+        """Blocks for those files that are pictures, for a conversation of so many columns; one figure at a time.
+
+        None where the terminal draws none.
+        """
+        room = max(1, min(WIDTH, width - INDENT))
         for artefact in artefacts:
             if artefact.mime != "image/png":
                 continue
             async with self._turn:
                 self._way = way = self._way or await self._find_way()
                 picture = await asyncio.to_thread(read_picture, artefact.path) if way != "off" else None
-                block = await self._block(picture, way, artefact.path) if picture else None
+                block = await self._block(picture, way, artefact.path, room) if picture else None
             if block is not None:
                 yield block
 
@@ -106,8 +110,8 @@ class Canvas:
             await _soon(self._counted)
         return way
 
-    async def _block(self, picture: Picture, way: Way, path: str) -> PictureBlock | None:
-        columns, rows = picture.cells(WIDTH, self._cell)
+    async def _block(self, picture: Picture, way: Way, path: str, room: int) -> PictureBlock | None:
+        columns, rows = picture.cells(room, self._cell)
         if way == "kitty":
             number = kitty.next_number()
             for piece in kitty.transmission(picture.data, number, columns, rows):

@@ -124,6 +124,8 @@ class InputFilter:
                 parameters, final = f"{key[2]};{key[1]}", "u"  # xterm's and tmux's form of the same key
             if scheme := _SCHEME.fullmatch(parameters):
                 replies.append(Reply(scheme="dark" if scheme[1] == "1" else "light"))
+            elif ANSWER.fullmatch(found[0]):
+                replies.append(Reply(graphics=found[0]))
             elif _is_for_the_parser(parameters, intermediates, final):
                 keep.append(f"\x1b[{parameters}{intermediates}{final}")
             return len(found[0])

@@ -154,7 +154,7 @@ async def test_the_status_in_a_few_lines(folder: Path) -> None:
         await ready(pilot, app)
         await say(pilot, app, "create hello.py")
         await command(pilot, "/status")
-        await until(pilot, lambda: "Workspace  " in conversation(app))
+        await until(pilot, lambda: "Approvals  " in conversation(app))
         said = conversation(app)
         assert f"{backend.agents[-1].session_id}, 1 turn" in said
         assert "apply_patch" in said
@@ -275,7 +275,7 @@ async def test_the_context_is_shown_as_a_picture(folder: Path) -> None:
         await ready(pilot, app)
         await say(pilot, app, "hi")
         await command(pilot, "/context")
-        await until(pilot, lambda: "instructions and tools" in screen(app))
+        await until(pilot, lambda: "Instructions and tools" in screen(app))
         assert "█" in screen(app)
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen_stack) == 1)

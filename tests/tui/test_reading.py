@@ -177,4 +177,4 @@ async def test_recovered_output_and_notices_are_told() -> None:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: "disk full" in conversation(app))
         assert "a header was malformed" in conversation(app)
-        assert "free some" in conversation(app)
+        assert "Free some" in conversation(app)

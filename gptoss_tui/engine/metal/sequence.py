@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 import mlx.core as mx
 
@@ -50,8 +50,14 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
         mx.clear_cache()
 
     def _computing(self) -> AbstractContextManager[object]:
-        # What a failure leaves in the arrays of the cache is unknown.
-        return in_our_words(self._cache.reset)
+        return in_our_words(self._recover)
+
+    def _recover(self) -> None:
+        """After a failure: what it leaves in the arrays of the cache is unknown."""
+        # What was on its way behind it has failed too, which MLX tells whoever waits next: not the next request.
+        with suppress(RuntimeError):
+            mx.synchronize()
+        self._cache.reset()
 
     def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> mx.array | None:
         if cancelled():

@@ -29,6 +29,9 @@ SHAPES = CONFORMANCE_SHAPES | {
 }
 
 
+# On an M5, MLX multiplies matrices of float32 with 10 bits of mantissa unless it is told not to, before it multiplies.
+os.environ.setdefault("MLX_ENABLE_TF32", "0")
+
 ON_CPU = "0" if os.environ.get(ON_CPU_VARIABLE) == "0" else "1"
 
 

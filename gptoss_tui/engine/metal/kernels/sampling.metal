@@ -7,8 +7,8 @@ inline uint hashed(uint x) {
 }
 
 inline float gumbel(uint id, uint first_key, uint second_key) {
-  const float uniform = (float(hashed(hashed(id + first_key) ^ second_key)) + 0.5f) * 2.3283064365386963e-10f;
-  const float exponential = uniform < 1e-3f ? uniform + 0.5f * uniform * uniform : -log(1.0f - uniform);
+  const float chance = (float(hashed(hashed(id + first_key) ^ second_key)) + 0.5f) * 2.3283064365386963e-10f;
+  const float exponential = chance < 1e-3f ? chance + 0.5f * chance * chance : -log(1.0f - chance);
   return -log(exponential);
 }
 

@@ -2,6 +2,12 @@
 // A thread is a fiber. Fibers switch only where threads wait for each other: at a barrier, and in sums and the like
 // over a simdgroup. Where some of them never arrive, `emulate` says so.
 
+// macOS gives fibers to those only who ask for X/Open.
+#ifdef __APPLE__
+#define _XOPEN_SOURCE 700
+#define _DARWIN_C_SOURCE
+#endif
+
 #include <setjmp.h>
 #include <stdint.h>
 #include <string.h>

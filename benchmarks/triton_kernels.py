@@ -3,7 +3,8 @@
 Needs an NVIDIA GPU. Weights are random, of gpt-oss-20b's shapes (`--model gpt-oss-120b` for the other), in as many
 layers as keep the caches cold. Each kernel runs once a layer in a CUDA graph, so launches do not show, but kernels
 overlap: the time of a launch is the median of the replays over the layers, of that kernel behind itself. Beside it
-stand the bytes that it must read (for one token), and the rate.
+stand the bytes that it must read (for one token), and the rate. With `--drafts` the kernels are those of that mode, and
+it is checked that a token gets the same bits alone and in steps of several.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 
 from gptoss_tui.engine.checkpoint.random_weights import random_model
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.triton.decode import Blocks, Decoder
+from gptoss_tui.engine.triton.decode import Blocks, Decoder, DenseSizes
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.prefill import Prefill
 from gptoss_tui.engine.triton.selftest import check_device
@@ -39,14 +40,39 @@ TRIED: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
+# The same for `DenseSizes`, which steps with drafts have.
+TRIED_WITH_DRAFTS: dict[str, dict[str, tuple[int, ...]]] = {
+    "project_in": {"qkv_warps": (4, 8, 16), "qkv_registers": (96, 128, 168)},
+    "project_out": {"out_warps": (4, 8, 16), "out_steps": (1, 2, 4)},
+    "logits": {"head_warps": (8, 16), "head_strips": (1, 2, 4, 8)},
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Those of all kernels. `blocks` None are the defaults, of which steps of several tokens have others."""
+
+    blocks: Blocks | None
+    dense: DenseSizes
+
+    def changed(self, values: dict[str, int]) -> Sizes:
+        """These, but for some."""
+        dense = {name: value for name, value in values.items() if hasattr(self.dense, name)}
+        blocks = {name: value for name, value in values.items() if name not in dense}
+        return Sizes(
+            replace(self.blocks or Blocks(), **blocks) if blocks else self.blocks, replace(self.dense, **dense)
+        )
+
+
 @dataclass(frozen=True)
 class Model:
-    """Weights, a cache with `length` tokens in it, and what they are of."""
+    """Weights, a cache with `length` tokens in it, and what they are of. `drafts`: with the kernels of that mode."""
 
     config: ModelConfig
     weights: ModelWeights
     cache: KVCache
     length: int
+    drafts: bool
 
 
 def main() -> None:
@@ -60,24 +86,28 @@ def main() -> None:
     )
     parser.add_argument("--sizes", nargs="*", default=[], metavar="FIELD=N", help="sizes other than the defaults")
     parser.add_argument("--prefill", type=int, nargs="*", default=[], metavar="TOKENS", help="also time such chunks")
+    parser.add_argument("--drafts", action="store_true", help="the kernels that steps with drafts take")
     args = parser.parse_args()
-    blocks = replace(Blocks(), **{name: int(value) for name, value in (pair.split("=") for pair in args.sizes)})
-    model = make_model(args.model, args.layers, args.context)
+    given = {name: int(value) for name, value in (pair.split("=") for pair in args.sizes)}
+    sizes = Sizes(None, DenseSizes()).changed(given)
+    model = make_model(args.model, args.layers, args.context, drafts=args.drafts)
     with torch.inference_mode():
-        decoder = new_decoder(model, blocks)
+        decoder = new_decoder(model, sizes)
         check_device(decoder, Prefill(decoder))
         fill(model.cache, model.length)
         print(
             f"{torch.cuda.get_device_name()}, {args.model}, {args.context} tokens; reads {bandwidth() / 1e12:.2f} TB/s"
         )
         for kernel in args.tune or ():
-            blocks = tuned(model, kernel, blocks, args.tokens)
-        report(model, blocks, args.tokens)
+            sizes = tuned(model, kernel, sizes, args.tokens)
+        report(model, sizes, args.tokens)
+        if args.drafts:
+            compare_bits(model, sizes)
         for tokens in args.prefill:
-            time_prefill(model, blocks, tokens)
+            time_prefill(model, sizes, tokens)
 
 
-def make_model(name: str, layers: int, length: int) -> Model:
+def make_model(name: str, layers: int, length: int, *, drafts: bool = False) -> Model:
     """The model of random weights, made on the GPU, with a cache of random keys and values."""
     source = random_model(name)
     config = replace(source.config, num_hidden_layers=layers)
@@ -86,7 +116,7 @@ def make_model(name: str, layers: int, length: int) -> Model:
         weights = load_weights(source.read, config, torch.bfloat16, device)
         cache = KVCache(config, max(8192, 2 * length), 2048, torch.bfloat16, device)
         fill(cache, length)
-    return Model(config, weights, cache, length)
+    return Model(config, weights, cache, length, drafts)
 
 
 def fill(cache: KVCache, length: int) -> None:
@@ -100,9 +130,9 @@ def fill(cache: KVCache, length: int) -> None:
         buffer.normal_()
 
 
-def new_decoder(model: Model, blocks: Blocks) -> Decoder:
+def new_decoder(model: Model, sizes: Sizes) -> Decoder:
     """A decoder in the middle of a sequence."""
-    decoder = Decoder(model.config, model.weights, model.cache, blocks)
+    decoder = Decoder(model.config, model.weights, model.cache, sizes.blocks, dense=sizes.dense, invariant=model.drafts)
     decoder.state.xs.normal_()
     decoder.state.position.fill_(model.length - 1)
     return decoder
@@ -166,15 +196,16 @@ def kernel_time(decoder: Decoder, length: int, name: str, tokens: int) -> float:
     return replay_time(lambda: _drop([launch(n) for n in range(1 if once else layers)])) / (1 if once else layers)
 
 
-def tuned(model: Model, kernel: str, blocks: Blocks, tokens: int) -> Blocks:
-    """`blocks` with the sizes of `kernel` that make a step fastest; prints the best five.
+def tuned(model: Model, kernel: str, sizes: Sizes, tokens: int) -> Sizes:
+    """`sizes` with those of `kernel` that make a step fastest; prints the best five.
 
     The whole step is timed: kernels overlap, so what one costs shows in no other way.
     """
-    found: list[tuple[float, Blocks, str]] = []
-    for sizes in combinations(TRIED[kernel]):
-        candidate = replace(blocks, **sizes)
-        text = " ".join(f"{name}={value}" for name, value in sizes.items())
+    found: list[tuple[float, Sizes, str]] = []
+    tried = {**TRIED, **TRIED_WITH_DRAFTS} if model.drafts else TRIED
+    for values in combinations(tried[kernel]):
+        candidate = sizes.changed(values)
+        text = " ".join(f"{name}={value}" for name, value in values.items())
         try:
             found.append((step_time(model, candidate, tokens), candidate, text))
         except Exception as error:  # a size that does not compile or fit is out
@@ -182,8 +213,7 @@ def tuned(model: Model, kernel: str, blocks: Blocks, tokens: int) -> Blocks:
     found.sort(key=lambda entry: entry[0])
     for seconds, _, text in found[:5]:
         print(f"  {kernel} {text}: {seconds * 1e3:.4f} ms")
-    best = found[0][1]
-    return replace(blocks, **{name: getattr(best, name) for name in TRIED[kernel]})
+    return found[0][1]
 
 
 def combinations(sizes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
@@ -192,10 +222,11 @@ def combinations(sizes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
         yield dict(zip(sizes, values, strict=True))
 
 
-def report(model: Model, blocks: Blocks, tokens: int) -> None:
+def report(model: Model, sizes: Sizes, tokens: int) -> None:
     """A table of the launches, and the steps of the whole model."""
-    print(" ".join(f"{field.name}={getattr(blocks, field.name)}" for field in fields(blocks)))
-    decoder, needed = new_decoder(model, blocks), needed_bytes(model)
+    decoder, needed = new_decoder(model, sizes), needed_bytes(model)
+    for part in (decoder.sizes(tokens), sizes.dense) if model.drafts else (decoder.sizes(tokens),):
+        print(" ".join(f"{field.name}={getattr(part, field.name)}" for field in fields(part)))
     decoder.state.count.fill_(tokens)
     layers = random_model(model_name(model)).config.num_hidden_layers
     total = 0.0
@@ -205,14 +236,15 @@ def report(model: Model, blocks: Blocks, tokens: int) -> None:
         print(f"{name:>14} {seconds * 1e6:8.2f} us {nbytes / 1e6:8.1f} MB {nbytes / seconds / 1e12:6.2f} TB/s")
     print(f"sum of the launches {total * 1e3:.3f} ms")
     for several in (1, 2, 4, 8):
-        seconds = step_time(model, blocks, several)
+        seconds = step_time(model, sizes, several)
         print(f"a step of {layers} layers, {several} tokens: {seconds * 1e3:.3f} ms, {several / seconds:.0f} tok/s")
 
 
-def step_time(model: Model, blocks: Blocks, tokens: int) -> float:
+def step_time(model: Model, sizes: Sizes, tokens: int) -> float:
     """Seconds of a step of the whole model, when all its drafts are real."""
-    decoder = new_decoder(model, blocks)
-    layers, splits = random_model(model_name(model)).config.num_hidden_layers, splits_for(model.length, blocks.keys)
+    decoder = new_decoder(model, sizes)
+    layers = random_model(model_name(model)).config.num_hidden_layers
+    splits = splits_for(model.length, decoder.blocks.keys)
 
     def step() -> None:
         decoder.state.xs.normal_()
@@ -228,16 +260,38 @@ def step_time(model: Model, blocks: Blocks, tokens: int) -> float:
     return replay_time(step)
 
 
+def compare_bits(model: Model, sizes: Sizes) -> None:
+    """Whether a token gets the same logits, bit for bit, alone and in steps of 2, 4 and 8."""
+    decoder = new_decoder(model, sizes)
+    state = decoder.state
+    ids = torch.randint(model.config.vocab_size, (8,), device="cuda")
+    splits = splits_for(model.length, decoder.blocks.keys)
+    rows: dict[int, list[torch.Tensor]] = {}
+    model.cache.reserve(8)
+    for tokens in (1, 2, 4, 8):
+        rows[tokens] = []
+        for start in range(0, 8, tokens):
+            state.position.fill_(model.length + start)
+            state.count.fill_(tokens)
+            state.xs[:tokens] = model.weights.embedding[ids[start : start + tokens]]
+            decoder.layers(splits, tokens)
+            decoder.logits(tokens)
+            rows[tokens] += list(state.all_logits[:tokens].clone())
+    for tokens in (2, 4, 8):
+        same = sum(torch.equal(one, other) for one, other in zip(rows[1], rows[tokens], strict=True))
+        print(f"steps of {tokens}: {same} of 8 tokens have the bits that they have alone")
+
+
 def model_name(model: Model) -> str:
     """The published model that has this many experts."""
     return "gpt-oss-20b" if model.config.num_experts == 32 else "gpt-oss-120b"
 
 
-def time_prefill(model: Model, blocks: Blocks, tokens: int) -> None:
+def time_prefill(model: Model, sizes: Sizes, tokens: int) -> None:
     """One chunk from an empty cache, without a graph, as the engine runs it."""
     cache = model.cache
     cache.clear()
-    decoder = new_decoder(model, blocks)
+    decoder = new_decoder(model, sizes)
     prefill = Prefill(decoder)
     ids = torch.randint(model.config.vocab_size, (tokens,), device="cuda")
     cache.reserve(tokens)

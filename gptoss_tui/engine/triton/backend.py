@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -29,6 +30,9 @@ from gptoss_tui.errors import EngineError
 WARM_UP = (1, 100, 300, 1500)
 """Lengths of prompts for which the kernels of prefill take different sizes (see `group_sizes` in prefill.py)."""
 
+LONGEST_CHUNK = 0.5
+"""Seconds that a cancel may wait for: where a large chunk takes longer, prompts come in smaller ones."""
+
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
@@ -36,11 +40,13 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     """Load the checkpoint of `spec` on its CUDA device.
 
     Raises CheckpointError, and EngineError when there is no such device, when it computes something wrong, for a
-    context that the model does not have, or for dense layers in 8 bits in another dtype than bfloat16.
+    context that the model does not have, or for drafts or dense layers in 8 bits in another dtype than bfloat16.
     """
     device = _device(spec.device)
-    if spec.dense == "int8" and spec.dtype != "bfloat16":
-        raise EngineError("Dense layers in 8 bits are multiplied in bfloat16", hint="`--dtype bfloat16`")
+    if spec.dtype != "bfloat16" and (spec.dense == "int8" or spec.drafts):
+        raise EngineError(
+            "Drafts, and dense layers in 8 bits, need the products of bfloat16", hint="`--dtype bfloat16`, or neither"
+        )
     checkpoint, context = open_model(spec, report)
     on_read = count_reads(report, checkpoint.weight_bytes, 0.9)
     with torch.inference_mode():
@@ -129,6 +135,12 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
                 self._decoder.state.position.zero_()
                 ids = torch.zeros(min(length, self._chunk), dtype=torch.int64, device=self.weights.device)
                 self._logits(self._prefill.run(ids)[-1:])
+            self._settle()
+            started = time.perf_counter()
+            self._prefill.run(ids)
+            self._settle()
+            if time.perf_counter() - started > LONGEST_CHUNK:
+                self._chunk = min(self._chunk, PREFILL_CHUNK)
             self._steps.capture_all()
             self._cache.clear()
 

@@ -42,6 +42,9 @@ MAX_SPLITS = 32
 LOOKUP_PROGRAMS = 32
 """Programs that share the sequence when drafts are looked up."""
 
+FUSED = {"enable_fp_fusion": True}
+"""An option of every launch: a product and a sum may be one instruction. Triton's default changes with 3.10."""
+
 MAX_TOKENS = 8
 """Tokens of a step: one, and the drafts behind it."""
 
@@ -80,14 +83,19 @@ class Blocks:
 
 
 SEVERAL = Blocks(qkv_warps=8, out_rows=4, out_steps=1, out_warps=8, head_warps=8, up_warps=4, down_warps=4)
-"""Sizes for steps of several tokens."""
+"""Sizes for steps of several tokens, and for all steps where they have to agree."""
 
 
 @dataclass(frozen=True, slots=True)
 class DenseSizes:
-    """Sizes of the dense products on the tensor cores (kernels/dense.py): warps a program, steps, strips of 16 rows."""
+    """Sizes of the dense products on the tensor cores (kernels/dense.py): warps a program, steps, strips of 16 rows.
+
+    By hand, from registers that the compiler reports; not timed yet. `qkv_registers` are for each thread: with two more
+    of them an SM has half the programs.
+    """
 
     qkv_warps: int = 8
+    qkv_registers: int = 128
     out_warps: int = 8
     out_steps: int = 4
     head_warps: int = 16
@@ -173,6 +181,7 @@ class Decoder:
         cache: KVCache,
         blocks: Blocks | None = None,
         *,
+        dense: DenseSizes | None = None,
         overlap: bool | None = None,
         invariant: bool = False,
     ) -> None:
@@ -183,12 +192,12 @@ class Decoder:
         they run there in any case.
         """
         self.config, self.weights, self.cache = config, weights, cache
-        self.invariant, self.dense = invariant, DenseSizes()
+        self.invariant, self.dense = invariant, dense or DenseSizes()
         self.tiled = invariant or isinstance(weights.unembedding, EightBit)
         self.several = blocks or SEVERAL
         self.blocks = self.several if invariant else blocks or Blocks()
         overlap = can_overlap(weights.device) if overlap is None else overlap
-        self._launch: dict[str, bool] = {"OVERLAP": overlap, **({"launch_pdl": True} if overlap else {})}
+        self._launch: dict[str, bool] = {"OVERLAP": overlap, **FUSED, **({"launch_pdl": True} if overlap else {})}
         cos, sin = rope_tables(config, cache.context, torch.float32)
         self.cos, self.sin = cos.to(weights.device), sin.to(weights.device)  # [context, 1, D / 2]
         self.state = State(config, cache.context, weights.dtype, weights.device, self.blocks)
@@ -228,8 +237,9 @@ class Decoder:
             warps = self.dense.qkv_warps
             values, scales, eight = _matrix(layer.qkv_weight)
             qkv_tiles_kernel[(heads + 2 * keys, triton.cdiv(half, 8))](
-                state.xs, layer.attn_norm, values, scales, *others, WARPS=warps, EIGHT=eight, num_warps=warps, **shape
-            )
+                state.xs, layer.attn_norm, values, scales, *others,
+                WARPS=warps, EIGHT=eight, num_warps=warps, maxnreg=self.dense.qkv_registers, **shape,
+            )  # fmt: skip
             return
         pairs = max(1, blocks.qkv_rows // 2)
         qkv_kernel[(heads + 2 * keys, triton.cdiv(half, pairs * blocks.qkv_steps))](
@@ -354,7 +364,7 @@ class Decoder:
             state.at, state.starts, state.text, state.ids, state.following,
             state.drafts, state.count, state.found, state.looked,
             H=config.hidden_size, H2=triton.next_power_of_2(config.hidden_size), BLOCK=self.blocks.lookup,
-            PROGRAMS=programs, TOKENS=MAX_TOKENS,
+            PROGRAMS=programs, TOKENS=MAX_TOKENS, **FUSED,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ PREFILL_CHUNK = 2048
 """Tokens. A chunk reads every expert that one of its tokens chose, and a cancel waits for its end."""
 
 LARGE_CHUNK = 8192
-"""Tokens where there is memory enough: a long prompt takes a fifth less time than in chunks of 2,048."""
+"""Tokens where there is memory enough and the card is fast: 8,192 tokens take 14 % less time than in four chunks."""
 
 SEGMENT = 4096
 """Tokens that the full layers' cache grows by: 101 MB for gpt-oss-20b in bfloat16."""

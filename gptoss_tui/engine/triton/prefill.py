@@ -11,7 +11,7 @@ import triton
 from torch import Tensor
 
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
-from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.decode import FUSED, Decoder
 from gptoss_tui.engine.triton.dense import linear
 from gptoss_tui.engine.triton.kernels.chunk import add_norm_kernel, embed_kernel, flash_kernel, turn_append_kernel
 from gptoss_tui.engine.triton.kernels.grouped import grouped_down_kernel, grouped_up_kernel
@@ -39,10 +39,12 @@ class Prefill:
         tokens, hidden = len(ids), config.hidden_size
         x = torch.empty((tokens, hidden), dtype=torch.float32, device=ids.device)
         wide = triton.next_power_of_2(hidden)
-        embed_kernel[(tokens,)](ids, weights.embedding, x, H=hidden, H2=wide)
+        embed_kernel[(tokens,)](ids, weights.embedding, x, H=hidden, H2=wide, **FUSED)
         added: Tensor | None = None
         for index, layer in enumerate(weights.layers[:layers]):
-            mixed = self._attention(index, layer, self._norm(x, added, layer.attn_norm))
+            t = self._norm(x, added, layer.attn_norm)
+            added = None  # as much memory as four times the stream
+            mixed = self._attention(index, layer, t)
             t = self._norm(x, linear(mixed, layer.out_weight, layer.out_bias), layer.mlp_norm)
             added = self._experts(layer, t)
         assert added is not None
@@ -59,7 +61,7 @@ class Prefill:
         parts = 0 if added is None else added.numel() // x.numel()
         add_norm_kernel[(tokens,)](
             x, x if added is None else added, scale, out,
-            H=hidden, H2=triton.next_power_of_2(hidden), PARTS=parts, EPS=RMS_NORM_EPS,
+            H=hidden, H2=triton.next_power_of_2(hidden), PARTS=parts, EPS=RMS_NORM_EPS, **FUSED,
         )  # fmt: skip
         return out
 
@@ -67,7 +69,7 @@ class Prefill:
         config, state, tokens = self.config, self.decoder.state, len(t)
         table, slots, segments = self.decoder.cache.table(index)
         heads, keys, dim = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-        shape = {"Q": heads, "K": keys, "D": dim, "SLOTS": slots, "SEGMENTS": segments}
+        shape = {"Q": heads, "K": keys, "D": dim, "SLOTS": slots, "SEGMENTS": segments, **FUSED}
         qkv = linear(t, layer.qkv_weight, layer.qkv_bias)
         query = torch.empty((tokens, heads * dim), dtype=t.dtype, device=t.device)
         turn_append_kernel[(tokens,)](
@@ -96,7 +98,7 @@ class Prefill:
         blocks = min(rows, triton.cdiv(rows, size) + experts)
         common = {
             "H": hidden, "I": inner, "E": experts, "EP": triton.next_power_of_2(experts), "BM": size,
-            "num_warps": warps, "num_stages": stages,
+            "num_warps": warps, "num_stages": stages, **FUSED,
         }  # fmt: skip
         up, down = layer.mlp1, layer.mlp2
         middle = torch.empty((rows, inner), dtype=t.dtype, device=t.device)
@@ -127,11 +129,13 @@ def sorted_choices(scores: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
 
     chosen, counts, order, ends = ints(tokens * top), ints(blocks, wide), ints(tokens * top), ints(experts)
     weights = torch.empty(tokens * top, dtype=torch.float32, device=scores.device)
-    pick_kernel[(blocks,)](scores, chosen, weights, counts, tokens, E=experts, EP=wide, TOP=top, BT=SORTED_TOKENS)
+    pick_kernel[(blocks,)](
+        scores, chosen, weights, counts, tokens, E=experts, EP=wide, TOP=top, BT=SORTED_TOKENS, **FUSED
+    )
     size = SORTED_TOKENS * top
     sort_kernel[(blocks,)](
         chosen, counts, order, ends, tokens * top, blocks,
-        E=experts, EP=wide, SIZE=size, N=triton.next_power_of_2(size), TILE=64,
+        E=experts, EP=wide, SIZE=size, N=triton.next_power_of_2(size), TILE=64, **FUSED,
     )  # fmt: skip
     return order, ends, weights
 

@@ -262,7 +262,7 @@ class Pace:
     @property
     def ahead(self) -> int:
         """Steps that should be in flight."""
-        return AHEAD if self._idle >= IDLE else 1
+        return AHEAD if self._rest or self._idle >= IDLE else 1
 
     def saw(self, ran: int, kept: int, inputs: int) -> None:
         """A step of `ran` tokens gave `kept`; the one behind it has `inputs`, drafts included."""

@@ -85,6 +85,14 @@ _SHALLOW = replace(
 SHALLOW = "shallow"
 """A shape for what layers have no part in: few programs."""
 
+GROUPED = "grouped"
+"""As many query heads a key/value head as the published models have, and more than one expert a token."""
+
+_OTHERS = {
+    SHALLOW: _SHALLOW,
+    GROUPED: replace(_SHALLOW, num_experts=4, experts_per_token=2, head_dim=16, num_attention_heads=8),
+}
+
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
@@ -95,7 +103,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         directory = root / shape
         if not directory.exists():
             directory.mkdir()
-            random_checkpoint(SHAPES.get(shape, _SHALLOW), directory, "original", seed=1)
+            random_checkpoint({**SHAPES, **_OTHERS}[shape], directory, "original", seed=1)
         return directory
 
     return make

@@ -111,9 +111,15 @@ def check_layouts(kernel: str, code: str) -> None:
     layouts = dict(re.findall(r"^(#\w+) = (.*)$", code, re.MULTILINE))
     for line in code.splitlines():
         if "mma.sync" in line:
-            for name in re.findall(r"tensor<\d+x4x\w+, (#\w+)>", line):
+            operands = re.findall(r"tensor<\d+x4x\w+, (#\w+)>", line)
+            if not operands:
+                raise AssertionError(f"{kernel}: a product without operands in {line[:200]}")
+            for name in operands:
                 layout = layouts[name]
-                if not re.search(r"sizePerThread = \[1, 4\], threadsPerWarp = \[32, 1\].*order = \[1, 0\]", layout):
+                if not re.search(
+                    r"sizePerThread = \[1, 4\], threadsPerWarp = \[32, 1\], warpsPerCTA = \[\d+, 1\], order = \[1, 0\]",
+                    layout,
+                ):
                     raise AssertionError(f"{kernel}: a product's operand is laid out as {layout}")
 
 
@@ -141,9 +147,10 @@ def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
     decoder.draft()
     for other in (weights, in_eight_bits(weights)):
         tiled = Decoder(config, other, cache, overlap=overlap, invariant=True)
-        tiled.project_in(0, most)
-        tiled.project_out(0, most)
-        tiled.logits(most)
+        for tokens in {1, 8}:
+            tiled.project_in(0, tokens)
+            tiled.project_out(0, tokens)
+            tiled.logits(tokens)
     Prefill(decoder).run(empty(prompt, dtype=torch.int64))
     return shared
 

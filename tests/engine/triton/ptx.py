@@ -2,7 +2,7 @@
 
 Meanings are those of the PTX ISA, sections "Instruction Set" and "Warp Level Matrix Multiply-Accumulate". Registers are
 uint32 [threads]. What stays unproved is the compiler's part: that thread n holds row n of a [threads, 4] tensor (its
-layout says so, see test_layouts.py) and that the assembler takes the text (see test_compile.py).
+layout says so, see offline.py) and that the assembler takes the text (see test_compile.py).
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ class Machine:
             [floats(self.value(name)) for name in c],
         )
         self.registers.update(zip(d, map(bits, sums), strict=True))
+        self._lost |= not self._shared.isdisjoint(d)
 
 
 def fused(a: U32, b: U32, c: U32) -> U32:

@@ -23,7 +23,7 @@ from gptoss_tui.engine.triton.selftest import check_device
 from gptoss_tui.engine.triton.weights import load_weights
 from gptoss_tui.errors import EngineError
 from tests.engine.triton import ptx
-from tests.engine.triton.conftest import DEVICE, FEW, SHALLOW
+from tests.engine.triton.conftest import DEVICE, FEW, GROUPED, SHALLOW
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -60,26 +60,26 @@ class Machine:
         self.prefill.run(torch.tensor(IDS[:PROMPT], device=DEVICE))
         self.cache.commit(IDS[:PROMPT])
 
-    def step(self, ids: list[int]) -> Tensor:
-        """Logits [T, V] behind each of `ids`, which go through one step."""
+    def step(self, ids: list[int], real: int) -> Tensor:
+        """Logits [real, V] behind each of the first `real` of `ids`, which go through one step."""
         state = self.decoder.state
         self.cache.reserve(len(ids))
         state.position.fill_(self.cache.length)
-        state.count.fill_(len(ids))
+        state.count.fill_(real)
         state.xs[: len(ids)].copy_(self.decoder.weights.embedding[torch.tensor(ids, device=DEVICE)])
         self.decoder.layers(SPLITS, len(ids))
         self.decoder.logits(len(ids))
-        self.cache.commit(ids)
-        return state.all_logits[: len(ids)].cpu().clone()
+        self.cache.commit(ids[:real])
+        return state.all_logits[:real].cpu().clone()
 
 
 def test_a_step_of_several_tokens_gives_the_same_bits(checkpoint: Callable[[str], Path]) -> None:
-    """As many steps of one token do: drafts must not change what a near tie is decided for."""
-    machine = Machine(checkpoint(SHALLOW))
+    """As many steps of one token do: drafts must not change what a near tie is decided for. One of them is not real."""
+    machine = Machine(checkpoint(GROUPED))
     machine.start()
-    alone = torch.cat([machine.step([token]) for token in IDS[PROMPT : PROMPT + 3]])
+    alone = torch.cat([machine.step([token], 1) for token in IDS[PROMPT:]])
     machine.start()
-    together = torch.cat([machine.step(IDS[PROMPT : PROMPT + 2]), machine.step([IDS[PROMPT + 2]])])
+    together = machine.step([*IDS[PROMPT:], 12], len(IDS) - PROMPT)
     assert torch.isfinite(alone).all()
     assert torch.equal(together, alone)
 

@@ -1,9 +1,9 @@
 """A few tokens: a bfloat16 matrix times up to 8 vectors on the tensor cores (see mma.py), with what is around it.
 
-They take 8 vectors at a time in any case: one token and eight cost the same arithmetic and get the same result, bit for
-bit. Letters are those of gemv.py, which is the way for other dtypes. A norm needs the whole vector before its first
-use; here the product with g * x, rounded to bfloat16, and the sum of squares are taken in one pass and divided at the
-end. A program has 16 rows and all their columns: its warps take 32 columns each in turns.
+They take 8 vectors at a time in any case: one token and eight cost the same arithmetic, and are to get the same result,
+bit for bit. Letters are those of gemv.py, which is the way for other dtypes. A norm needs the whole vector before its
+first use; here the product with g * x, rounded to bfloat16, and the sum of squares are taken in one pass and divided at
+the end. A program has 16 rows and all their columns: its warps take 32 columns each in turns.
 
 With EIGHT the matrix is in 8 bits (see ../dense.py): int8, and bfloat16 `scales` [*, K / 64] of each 64 columns, which
 is what a warp takes then. Elsewhere nobody reads `scales`.

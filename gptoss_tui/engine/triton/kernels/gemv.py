@@ -1,9 +1,10 @@
 """A few tokens: a bfloat16 matrix times up to 8 vectors, with what comes before and after it fused in.
 
-TOKENS is 1 for a decode step and more where drafts are verified; the weights are read once for all of them, and the
-arithmetic for each is the same whatever their number. H hidden, Q query heads, K key/value heads, D head_dim. The
-residual stream `x` is float32 [TOKENS, H]. A norm needs the whole vector before its first use; here the product with
-the unnormed vector and the sum of squares are taken in one pass and divided at the end: W (g * x) / rms(x).
+TOKENS is 1 for a decode step and more where drafts are verified outside bfloat16 (else see dense.py); the weights are
+read once for all of them, and the arithmetic for each is the same whatever their number. H hidden, Q query heads, K
+key/value heads, D head_dim. The residual stream `x` is float32 [TOKENS, H]. A norm needs the whole vector before its
+first use; here the product with the unnormed vector and the sum of squares are taken in one pass and divided at the
+end: W (g * x) / rms(x).
 
 A program loads all its weights before it waits for the kernel in front of it (see overlap.py): the memory is busy while
 that one ends. A thread holds 8 neighbouring weights of a row, so most of a sum stays in it.

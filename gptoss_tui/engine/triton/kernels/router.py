@@ -21,12 +21,16 @@ def routes(scores, count, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, 
     expert, token = tl.arange(0, EP)[None, :], tl.arange(0, TOKENS)[:, None]
     score = tl.load(scores + token * E + expert, mask=expert < E, other=float("-inf"), cache_modifier=".cg")
     left = score
+    highest = tl.max(score, 1)
+    # One by one, best first: a sum over the tile would depend on how it is laid out, and with that on TOKENS.
+    total = tl.zeros((TOKENS,), tl.float32)
     for _ in tl.static_range(TOP):
+        total += tl.exp(tl.max(left, 1) - highest)
         best = tl.argmax(left, 1)
         left = tl.where(expert == best[:, None], float("-inf"), left)
     chosen = (left == float("-inf")) & (expert < E)
-    grown = tl.where(chosen, tl.exp(score - tl.max(score, 1)[:, None]), 0.0)
-    return tl.where(token < count, grown / tl.sum(grown, 1)[:, None], 0.0)
+    grown = tl.where(chosen, tl.exp(score - highest[:, None]), 0.0)
+    return tl.where(token < count, grown / total[:, None], 0.0)
 
 
 @triton.jit

@@ -8,6 +8,7 @@ GptOssError
 ├── DownloadError          fetching a model failed; what arrived is kept
 ├── MemoryPlanError        the model cannot fit in the memory of this machine
 ├── EngineError            the engine refused or failed
+│   ├── WrongResultsError      the device computes something else than it should
 │   ├── EngineDiedError    the worker process is gone; the conversation is kept
 │   └── ContextOverflowError   the prompt is longer than the context
 ├── VocabularyError        the vocabulary file is missing or damaged
@@ -63,6 +64,10 @@ class MemoryPlanError(GptOssError):
 
 class EngineError(GptOssError):
     """The engine refused a request or failed at it."""
+
+
+class WrongResultsError(EngineError):
+    """The device computes something else than it should, as a check before the first request found."""
 
 
 class EngineDiedError(EngineError):

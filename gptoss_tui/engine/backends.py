@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from dataclasses import replace
 from importlib import import_module
 from typing import cast
@@ -16,7 +17,7 @@ from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.native.memory import NATIVE_NEEDS
 from gptoss_tui.engine.triton.memory import TRITON_NEEDS
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
-from gptoss_tui.errors import MemoryPlanError, UsageError
+from gptoss_tui.errors import MemoryPlanError, UsageError, WrongResultsError
 
 BACKENDS = {
     "metal": "gptoss_tui.engine.metal.backend",
@@ -50,7 +51,6 @@ def backend_names() -> list[str]:
 def fastest_backend() -> str:
     """The backend that `auto` means here: the GPU's where its kernels run, else the CPU's where they were built."""
     from gptoss_tui.engine.metal.device import is_usable
-    from gptoss_tui.engine.native.library import available
 
     if is_usable():
         return "metal"
@@ -59,6 +59,13 @@ def fastest_backend() -> str:
 
         if torch.cuda.is_available() and torch.cuda.get_device_capability() >= OLDEST_GPU:
             return "triton"
+    return cpu_backend()
+
+
+def cpu_backend() -> str:
+    """The fastest backend for the CPU: the one with kernels, where they were built."""
+    from gptoss_tui.engine.native.library import available
+
     return "native" if available() else "torch"
 
 
@@ -79,11 +86,25 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     whatever the backend raises (CheckpointError, EngineError).
     """
     if spec.backend == AUTO:
-        spec = replace(spec, backend=fastest_backend())
-    elif spec.dense == "int8" and spec.backend in BACKENDS and spec.backend not in EIGHT_BIT:
+        return _load_fastest(spec, report)
+    if spec.dense == "int8" and spec.backend in BACKENDS and spec.backend not in EIGHT_BIT:
         raise UsageError(
             f"The {spec.backend} engine has no dense layers in 8 bits", hint=f"{' and '.join(EIGHT_BIT)} have"
         )
+    return _load(spec, report)
+
+
+def _load_fastest(spec: EngineSpec, report: ReportProgress) -> Backend:
+    """Load on what `auto` means here, or on the CPU where that computes something else than it should."""
+    try:
+        return _load(replace(spec, backend=fastest_backend()), report)
+    except WrongResultsError as error:
+        print(error, file=sys.stderr)
+    # Not before the error is gone, which holds the weights that were loaded.
+    return _load(replace(spec, backend=cpu_backend()), report)
+
+
+def _load(spec: EngineSpec, report: ReportProgress) -> Backend:
     if spec.backend == "triton":
         spec = replace(spec, device="cuda")
     module = import_module(backend_module(spec.backend))

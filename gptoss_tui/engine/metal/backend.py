@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.generation import count_reads, open_model
-from gptoss_tui.engine.metal.device import prepare
+from gptoss_tui.engine.metal.device import on_gpu, prepare
 from gptoss_tui.engine.metal.failures import in_our_words
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 
@@ -12,13 +12,15 @@ from gptoss_tui.engine.types import EngineSpec, LoadProgress
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     """Load the checkpoint of `spec`.
 
-    Raises CheckpointError, and EngineError where there is no Metal or for a context that the model does not have.
+    Raises CheckpointError, EngineError where there is no Metal or for a context that the model does not have, and
+    WrongResultsError where MLX misreads prompts on this GPU.
     """
     device = prepare()
     import mlx.core as mx
 
     from gptoss_tui.engine.metal.decode import Decoder
     from gptoss_tui.engine.metal.model import Transformer
+    from gptoss_tui.engine.metal.prefill_check import check_prefill
     from gptoss_tui.engine.metal.selftest import choose_steps, describe, may_fuse
     from gptoss_tui.engine.metal.sequence import MetalBackend
     from gptoss_tui.engine.metal.verdicts import refusals
@@ -36,6 +38,9 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
         model = Transformer(checkpoint.config, weights, context)
         report(LoadProgress("Comparing the kernels with MLX's own", 0.96))
         decoder = choose_steps(model, refused=refused) if fused else Decoder(model)
+        if on_gpu():
+            report(LoadProgress("Comparing a prompt with its tokens one by one", 0.98))
+            check_prefill(model, context)
         device = "; ".join(filter(None, (device, describe(decoder))))
         backend = MetalBackend(model, decoder, context, checkpoint.directory.name, device)
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))

@@ -94,6 +94,7 @@ def load_weights(
     def experts(name: str) -> Experts:
         blocks = load(f"{name}_weight.blocks", mx.uint8)
         words = blocks.reshape(*blocks.shape[:2], -1).view(mx.uint32)
+        mx.eval(words)  # a view of the same bytes; nothing is left to do for the thread that answers
         return Experts(words, load(f"{name}_weight.scales", mx.uint8), load(f"{name}_bias", dtype))
 
     def layer(index: int) -> LayerWeights:

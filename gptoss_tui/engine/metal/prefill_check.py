@@ -1,0 +1,95 @@
+"""Before the first request: does this device read a prompt as it runs tokens one by one?
+
+Prompts go through other kernels of MLX's than single tokens do: those of matrices, which compilers and chips have got
+wrong while answers to short prompts stayed right (https://github.com/ml-explore/mlx/issues/3586).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import mlx.core as mx
+
+from gptoss_tui.engine.metal.decode import Decoder
+from gptoss_tui.engine.metal.device import mlx_version
+from gptoss_tui.engine.metal.kv_cache import KVCache
+from gptoss_tui.engine.metal.memory import PREFILL_CHUNK
+from gptoss_tui.engine.metal.model import Transformer
+from gptoss_tui.errors import WrongResultsError
+
+TOKENS = 16
+"""Of a text that also run one by one."""
+
+LAYERS = 2
+"""A sliding and a full one."""
+
+STRIDES = (31, 1013, 4099, 7919, 12553)
+"""Between the ids of the texts that are tried, one as a rule. In one of twenty tokens two experts can be that close."""
+
+TOLERANCE = 5e-2
+"""Of the norm of what the layers add to a token, in either dtype: some chips multiply matrices of float32 with 10 bits
+of mantissa. Roundings make a fifth of it; kernels that were wrong have been off by all of the norm."""
+
+
+def check_prefill(model: Transformer, context: int) -> None:
+    """Raises WrongResultsError where the first layers make something else of tokens in a chunk than one by one.
+
+    In a short chunk and in a full one, for which MLX takes other kernels: it multiplies the packed experts as matrices
+    where each has 4 tokens or more.
+
+    A token at a place is wrong if it is so in each text. Where two of its experts are as good as each other, either is
+    right, and a layer adds something else; what is no number stays wrong.
+    """
+    chunk = min(PREFILL_CHUNK, context)
+    first = _first_layers(model, chunk)
+    lengths = sorted({min(TOKENS, chunk), chunk})
+    least = mx.full((len(lengths), lengths[0]), mx.inf)
+    for stride in STRIDES:
+        ids = [(place + 1) * stride % model.config.vocab_size for place in range(chunk)]
+        wanted = _one_by_one(first, ids[: lengths[0]])
+        least = mx.minimum(least, mx.stack([_errors(first, ids[:length], wanted) for length in lengths]))
+        if mx.all(least < TOLERANCE).item():
+            return
+    raise _refusal(float(least.max().item()))
+
+
+def _first_layers(model: Transformer, context: int) -> Transformer:
+    layers = model.weights.layers[:LAYERS]
+    config = replace(model.config, num_hidden_layers=len(layers))
+    return Transformer(config, replace(model.weights, layers=layers), context)
+
+
+def _one_by_one(model: Transformer, ids: list[int]) -> mx.array:
+    """States of tokens that run alone, in MLX's operations: the twins that our own kernels are compared with."""
+    decoder, cache, states = Decoder(model), _cache(model, len(ids), 1), list[mx.array]()
+    for id in ids:
+        cache.reserve(1)
+        states.append(decoder.hidden(mx.array([id]), cache))
+        mx.eval(states[-1])
+        cache.commit([id])
+    return mx.stack(states)
+
+
+def _errors(model: Transformer, ids: list[int], wanted: mx.array) -> mx.array:
+    """How much the first tokens of a chunk are off, each by the norm of what the layers add to it."""
+    cache = _cache(model, len(ids), len(ids))
+    cache.reserve(len(ids))
+    states = model.hidden(mx.array(ids), cache)
+    assert states is not None  # nobody cancels
+    added = wanted - model.embed(mx.array(ids[: len(wanted)]))
+    return mx.linalg.norm(states[: len(wanted)] - wanted, axis=-1) / mx.linalg.norm(added, axis=-1)
+
+
+def _cache(model: Transformer, context: int, chunk: int) -> KVCache:
+    return KVCache(model.config, context, chunk, model.weights.dtype)
+
+
+def _refusal(error: float) -> WrongResultsError:
+    from gptoss_tui.engine.backends import cpu_backend
+
+    return WrongResultsError(
+        f"MLX {mlx_version()} reads prompts wrongly on this GPU: tokens in a chunk are not what they are one by one"
+        f" (relative error {error:.3g})",
+        hint="update MLX and macOS (`pip install --upgrade mlx`) and report the chip;"
+        f" until then, `--backend {cpu_backend()}` runs on the CPU",
+    )

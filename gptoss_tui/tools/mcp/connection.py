@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import logging
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -16,6 +15,7 @@ from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.mcp.config import ServerConfig
 from gptoss_tui.tools.mcp.listing import MAX_OFFERS, Listing, Offer, cut, offered_tools
 from gptoss_tui.tools.mcp.login import hint, provider_of
+from gptoss_tui.tools.mcp.quiet import quiet
 from gptoss_tui.tools.mcp.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Connection:
         from mcp.client.streamable_http import streamable_http_client
         from mcp.types import Implementation
 
-        _quiet()
+        quiet()
         config = self.config
         if config.url:
             # A server may hold an answer open for as long as a call may take.
@@ -242,11 +242,3 @@ def _said(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return cut(str(error) or type(error).__name__, _MAX_SAID)
-
-
-def _quiet() -> None:
-    """Log lines of the SDK would be written over the screen."""
-    for name in ("mcp", "httpx2", "httpcore2"):
-        logger = logging.getLogger(name)
-        if not logger.handlers:
-            logger.addHandler(logging.NullHandler())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from gptoss_tui import __version__
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.mcp.config import ServerConfig
+from gptoss_tui.tools.mcp.quiet import quiet
 from gptoss_tui.tools.mcp.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ SECONDS: Final = 300.0
 _REQUEST_SECONDS: Final = 10.0
 _MAX_LINE: Final = 8192
 _PATH: Final = "/callback"
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _DONE: Final = "You can close this page and go back to gptoss-tui."
 
 
@@ -74,12 +77,14 @@ async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seco
     from mcp.client.streamable_http import streamable_http_client
     from mcp.types import Implementation
 
+    quiet()
     tokens = Tokens(config.url, saves=False)
     async with _Doorbell() as door:
 
         async def show(address: str) -> None:
-            if urlsplit(address).scheme not in ("http", "https"):
-                raise ToolError(f"{config.name} names no web page to log in at.")
+            check_page(config.name, address)
+            asked = parse_qs(urlsplit(address).query).get("state")
+            door.state = asked[0] if asked else None
             open_page(address)
 
         provider = provider_of(config, tokens, back=door.address, show=show, answer=door.answer)
@@ -105,6 +110,15 @@ async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seco
     return count
 
 
+def check_page(name: str, address: str) -> None:
+    """A password is typed into it: from another machine it comes encrypted. Raises ToolError."""
+    page = urlsplit(address)
+    if page.scheme not in ("http", "https"):
+        raise ToolError(f"{name} names no web page to log in at.")
+    if page.scheme == "http" and page.hostname not in _LOOPBACK:
+        raise ToolError(f"{name} names a page to log in at that is not encrypted.")
+
+
 def _first(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -117,6 +131,8 @@ class _Doorbell:
     address: str
 
     def __init__(self) -> None:
+        self.state: str | None = None
+        """What the answer has to bring back: any other visitor is not the browser that was sent."""
         self._answered: asyncio.Future[AuthorizationCodeResult] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> _Doorbell:
@@ -153,6 +169,8 @@ class _Doorbell:
         said = {name: values[0] for name, values in parse_qs(visited.query).items()}
         if method != "GET" or visited.path != _PATH or not ({"code", "error"} & said.keys()):
             return "404 Not Found", "There is nothing here."
+        if self.state is None or not secrets.compare_digest(said.get("state", "").encode(), self.state.encode()):
+            return "403 Forbidden", "This belongs to another login."
         if self._answered.done():
             return "410 Gone", "This login is over."
         if "code" in said:

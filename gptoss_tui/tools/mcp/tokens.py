@@ -9,13 +9,16 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from platformdirs import user_state_path
 
 if TYPE_CHECKING:
     from mcp.client.auth import OAuthClientProvider
     from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+    from pydantic import BaseModel
+
+Form = TypeVar("Form", bound="BaseModel")
 
 
 class Tokens:
@@ -40,7 +43,7 @@ class Tokens:
         """The token; None when there is none, or the file cannot be understood."""
         from mcp.shared.auth import OAuthToken
 
-        return OAuthToken.model_validate(self._known["tokens"]) if self.exist else None
+        return _valid(OAuthToken, self._known.get("tokens"))
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
         """Another token."""
@@ -52,8 +55,7 @@ class Tokens:
         """Who we are to the server that gives tokens."""
         from mcp.shared.auth import OAuthClientInformationFull
 
-        known = self._known.get("client")
-        return OAuthClientInformationFull.model_validate(known) if known else None
+        return _valid(OAuthClientInformationFull, self._known.get("client"))
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
         """Registered anew."""
@@ -64,12 +66,10 @@ class Tokens:
         """Tell `provider` what it found out when the login was made."""
         from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 
-        context = provider.context
-        context.token_expiry_time = self._known.get("ends")
-        if known := self._known.get("metadata"):
-            context.oauth_metadata = OAuthMetadata.model_validate(known)
-        if known := self._known.get("resource"):
-            context.protected_resource_metadata = ProtectedResourceMetadata.model_validate(known)
+        context, ends = provider.context, self._known.get("ends")
+        context.token_expiry_time = ends if isinstance(ends, int | float) else None
+        context.oauth_metadata = _valid(OAuthMetadata, self._known.get("metadata"))
+        context.protected_resource_metadata = _valid(ProtectedResourceMetadata, self._known.get("resource"))
 
     def learn(self, provider: OAuthClientProvider) -> None:
         """Keep what `provider` found out."""
@@ -100,6 +100,16 @@ class Tokens:
         except FileNotFoundError:
             return False
         return True
+
+
+def _valid(form: type[Form], known: object) -> Form | None:
+    """What is kept as what it should be; None for what is not: the error would show the token."""
+    from pydantic import ValidationError
+
+    try:
+        return form.model_validate(known) if known else None
+    except ValidationError:
+        return None
 
 
 def _read(path: Path) -> dict[str, Any]:

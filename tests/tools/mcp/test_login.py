@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 import socket
 import stat
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +21,7 @@ import pytest
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.mcp.config import ServerConfig
 from gptoss_tui.tools.mcp.connection import Connection
-from gptoss_tui.tools.mcp.login import log_in
+from gptoss_tui.tools.mcp.login import check_page, log_in, provider_of
 from gptoss_tui.tools.mcp.tokens import Tokens
 
 PROGRAM = Path(__file__).with_name("login_server.py")
@@ -65,10 +68,10 @@ class Browser:
     def __call__(self, address: str) -> None:
         self.visited.append(address)
         loop = asyncio.get_running_loop()
-        self._visits.append(loop.run_in_executor(None, self._visit, self._change(address)))
+        self._visits.append(loop.run_in_executor(None, self._visit, address))
 
     def _visit(self, address: str) -> None:
-        with urllib.request.urlopen(address) as answer:
+        with urllib.request.urlopen(self._change(address)) as answer:
             answer.read()
 
 
@@ -127,22 +130,94 @@ async def test_a_token_that_ended_is_replaced_without_a_person() -> None:
         assert Tokens(config.url).path.read_text() != first
 
 
-REFUSALS = {
-    "error=access_denied&error_description=not%20today": "refused: not today",
-    "code=stolen&state=of-another-question": "State parameter mismatch",
-}
-
-
-async def test_a_login_that_is_refused_forged_or_not_made_keeps_nothing() -> None:
+async def test_a_login_that_is_refused_or_not_made_keeps_nothing() -> None:
     async with vault(3600) as (config, _):
-        for answer, why in REFUSALS.items():
-            with pytest.raises(ToolError, match=why):
-                await log_in(config, Browser(lambda address, answer=answer: back(address, answer)))  # type: ignore[misc]
+        refusal = Browser(lambda address: back(address, "error=access_denied&error_description=not%20today"))
+        with pytest.raises(ToolError, match="refused: not today"):
+            await log_in(config, refusal)
         with pytest.raises(ToolError, match="nobody logged in within 1 seconds"):
             await log_in(config, lambda address: None, seconds=1.0)
         assert not Tokens(config.url).path.exists()
 
 
+async def test_a_visitor_from_another_login_neither_ends_this_one_nor_is_taken() -> None:
+    async with vault(3600) as (config, _):
+        forged: list[int] = []
+
+        def visit(address: str) -> str:
+            for answer in ("code=stolen&state=of-another-question", "error=access_denied", "code=stolen"):
+                with pytest.raises(urllib.error.HTTPError) as said:
+                    urllib.request.urlopen(f"{parse_qs(urlsplit(address).query)['redirect_uri'][0]}?{answer}")
+                forged.append(said.value.code)
+            return address
+
+        assert await log_in(config, Browser(visit)) == 1
+        assert forged == [403, 403, 403]
+
+
+async def test_what_a_server_says_of_a_failed_login_is_not_written_over_the_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("", "mcp", "httpx2", "httpcore2"):  # as in a fresh process, where nobody listens to the log
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+    async with hostile_server() as config:
+        with pytest.raises(ToolError, match="the login failed"):
+            await log_in(config, Browser(lambda address: back(address, "code=x")))
+    assert "\x1b" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    "page", ["http://login.example/", "http://127.0.0.1.example/", "http://localhost@login.example/", "file:///x"]
+)
+def test_a_page_to_log_in_at_is_encrypted_or_on_this_machine(page: str) -> None:
+    with pytest.raises(ToolError, match="vault names"):
+        check_page("vault", page)
+    for fine in ("https://login.example/", "http://127.0.0.1:80/", "http://[::1]/", "http://localhost:9/"):
+        check_page("vault", fine)
+
+
+async def test_a_login_that_is_kept_in_another_form_is_none() -> None:
+    tokens = Tokens("https://vault.example")
+    tokens.path.parent.mkdir(parents=True)
+    wrong = {
+        "tokens": {"access_token": ["secret"]},
+        "client": {"client_id": 1},
+        "ends": "x",
+        "metadata": [],
+        "resource": 3,
+    }
+    tokens.path.write_text(json.dumps(wrong))
+    kept = Tokens("https://vault.example")
+    assert await kept.get_tokens() is None
+    assert await kept.get_client_info() is None
+    provider_of(ServerConfig("vault", url="https://vault.example"), kept)
+
+
 def back(address: str, answer: str) -> str:
-    """Where the browser would be sent, with another answer."""
-    return f"{parse_qs(urlsplit(address).query)['redirect_uri'][0]}?{answer}"
+    """Where the browser would be sent, with another answer to the same question."""
+    asked = parse_qs(urlsplit(address).query)
+    return f"{asked['redirect_uri'][0]}?{answer}&state={asked['state'][0]}"
+
+
+@asynccontextmanager
+async def hostile_server() -> AsyncIterator[ServerConfig]:
+    """A server that asks for a login, and then refuses the code with bytes that a terminal obeys."""
+    answers = {
+        "/mcp": ("401 Unauthorized", ""),
+        "/register": ("201 Created", '{"client_id": "x", "redirect_uris": ["http://127.0.0.1/callback"]}'),
+        "/token": ("400 Bad Request", "\x1b]0;owned\x07"),
+    }
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+        await reader.readexactly(int(length[1]) if length else 0)
+        status, body = answers.get(head.split(" ")[1], ("404 Not Found", ""))
+        kind = "Content-Type: application/json\r\nConnection: close"
+        writer.write(f"HTTP/1.1 {status}\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield ServerConfig("vault", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp")

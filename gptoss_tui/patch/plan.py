@@ -14,7 +14,16 @@ from gptoss_tui.patch.confine import PathError, Tree, describe
 from gptoss_tui.patch.lines import MAX_LINES
 from gptoss_tui.patch.match import Matched, match_hunks
 from gptoss_tui.patch.parse import UNWRITABLE
-from gptoss_tui.patch.protected import git_folder, protected_by, reason
+from gptoss_tui.patch.protected import (
+    EVERY_ASSISTANT,
+    GIT,
+    git_folder,
+    in_repository,
+    plain_name,
+    protected_by,
+    reason,
+    told_files,
+)
 from gptoss_tui.patch.replace import replace_text
 from gptoss_tui.patch.text import NotTextError, TextFile, decode, encode_new, splice
 from gptoss_tui.patch.types import (
@@ -42,6 +51,7 @@ def plan(patch: Patch, root: Path, *, protected: bool = False) -> Plan:
         for operation in patch.operations:
             planner.feed(operation)
         planner.check_folders()
+        planner.check_repositories()
     if planner.errors:
         count = len(planner.errors)
         head = "The patch was not applied; nothing was changed."
@@ -76,6 +86,7 @@ class _Planner:
         self.protected: dict[str, str] = {}
         self._may_be_protected = protected
         self._git: str | None = None
+        self._told: frozenset[str] = frozenset()
         self._taken: set[str] = set()
 
     def feed(self, operation: FileOperation) -> None:
@@ -99,6 +110,27 @@ class _Planner:
                 status = self.tree.stat(parent)
                 if parent in self._taken or (status is not None and not stat.S_ISDIR(status.st_mode)):
                     self.errors.append(f"{path}: {parent} is a file, not a folder.")
+
+    def check_repositories(self) -> None:
+        """Files that together are a repository are git's, whatever each is called."""
+        paths = [path for c in self.changes.values() for path in (c.path, c.new_path) if path is not None]
+        new = {plain_name(c.new_path or c.path) for c in self.changes.values() if c.kind != "D"}
+        new |= {path[:at] for path in new for at, char in enumerate(path) if char == "/"}
+        for path in paths:
+            if path in self.protected or not in_repository(
+                path, lambda at: plain_name(at) in new or self._is_there(at)
+            ):
+                continue
+            try:
+                self._protect(path, GIT)
+            except PatchError as error:
+                self.errors.append(error.message)
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            return self.tree.stat(path) is not None
+        except PathError:
+            return False
 
     def _change(self, operation: FileOperation) -> FileChange:
         if isinstance(operation, AddFile):
@@ -199,11 +231,15 @@ class _Planner:
 
     def _check_protected(self, path: str, raw: str) -> None:
         if self._git is None:
-            self._git = git_folder(self.tree)
+            self._git, self._told = git_folder(self.tree), told_files(self.tree)
         inside = self._git and f"{path}/".startswith(f"{self._git}/")
-        owner = "git" if inside else protected_by(path) or protected_by(self.tree.lexical(raw))
-        if owner is None:
-            return
+        owner = GIT if inside else protected_by(path) or protected_by(self.tree.lexical(raw))
+        if owner is None and path in self._told:
+            owner = EVERY_ASSISTANT
+        if owner is not None:
+            self._protect(path, owner)
+
+    def _protect(self, path: str, owner: str) -> None:
         if not self._may_be_protected:
             raise PatchError(f"{reason(path, owner)}, so it needs an approval of its own.")
         self.protected[path] = owner

@@ -6,30 +6,35 @@ streams.
 
 from __future__ import annotations
 
+import os
 import stat
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 from gptoss_tui.patch.confine import PathError, Tree
 
 _DOT_GIT: Final = ".git"
+_AGENTS_MD: Final = "AGENTS.md"
+_BARE: Final = ("head", "config", "commondir")
 _MAX_GITDIR: Final = 4096
-_GIT: Final = "git"
+GIT: Final = "git"
 _SHELL: Final = "the shell"
 _EDITOR: Final = "an editor"
 _OWN: Final = "gptoss-tui itself"
 _KEYS: Final = "keys and logins"
+EVERY_ASSISTANT: Final = "every assistant here"
 _AGENTS: Final = "other assistants"
 
 # Any component of a path; `*` as in shells.
 _NAMES: Final[dict[str, str]] = {
-    ".git": _GIT,
-    "git~1": _GIT,
-    ".gitconfig": _GIT,
-    ".gitmodules": _GIT,
+    ".git": GIT,
+    "git~1": GIT,
+    ".gitconfig": GIT,
+    ".gitmodules": GIT,
     ".githooks": "hooks of git",
     ".husky": "hooks of git",
     ".pre-commit-config.yaml": "hooks of git",
@@ -75,7 +80,7 @@ _NAMES: Final[dict[str, str]] = {
     ".dir-locals*.el": _EDITOR,
     ".gptoss-tui.toml": _OWN,
     ".mcp.json": "tool servers",
-    "agents.md": "every assistant here",
+    "agents.md": EVERY_ASSISTANT,
     ".claude": _AGENTS,
     ".codex": _AGENTS,
     ".cursor": _AGENTS,
@@ -93,7 +98,7 @@ _PAIRS: Final[dict[tuple[str, str], str]] = {
     (".config", "gptoss-tui"): _OWN,
     ("application support", "gptoss-tui"): _OWN,
     ("state", "gptoss-tui"): _OWN,
-    (".config", "git"): _GIT,
+    (".config", "git"): GIT,
     (".config", "fish"): _SHELL,
     (".config", "nvim"): _EDITOR,
     (".config", "autostart"): "the start of programs",
@@ -130,6 +135,32 @@ def git_folder(tree: Tree) -> str:
         return tree.resolve(said.removeprefix("gitdir:").strip())
     except PathError:  # it leads out of the tree, where nothing can be written
         return ""
+
+
+def told_files(tree: Tree) -> frozenset[str]:
+    """Where an AGENTS.md of the tree's folder, or of one above it, is a link into the tree: what it leads to is told.
+
+    A file in a folder below is obeyed only by who starts there.
+    """
+    links = (folder / _AGENTS_MD for folder in (tree.root, *tree.root.parents))
+    ends = (os.path.realpath(link) for link in links if link.is_symlink())
+    return frozenset(os.path.relpath(end, tree.root) for end in ends if Path(end).is_relative_to(tree.root))
+
+
+def in_repository(path: str, there: Callable[[str], bool]) -> bool:
+    """Whether a file at `path` makes a bare repository, or is in one: git obeys the `config` of any folder like that.
+
+    `there` says of a path whether something will be there.
+    """
+    parts = path.split("/")
+    for depth in range(len(parts)):
+        folder = "".join(f"{part}/" for part in parts[:depth])
+        stores = there(f"{folder}objects") and there(f"{folder}refs")
+        if plain_name(parts[depth]) in _BARE and depth == len(parts) - 1 and stores:
+            return True
+        if there(f"{folder}HEAD") and (stores or there(f"{folder}commondir")):
+            return True
+    return False
 
 
 def reason(path: str, owner: str) -> str:

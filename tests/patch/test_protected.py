@@ -82,6 +82,68 @@ def test_a_repository_that_is_not_here_protects_nothing(tmp_path: Path, said: st
     assert patch.plan(added("a.txt"), tmp_path).protected == ()
 
 
+@pytest.mark.parametrize("leads", ["CLAUDE.md", "./docs/../CLAUDE.md", "other", "above"])
+def test_what_an_agents_md_leads_to_is_protected_too(tmp_path: Path, leads: str) -> None:
+    root = tmp_path / "root"
+    (root / "docs").mkdir(parents=True)
+    (root / "CLAUDE.md").write_text("x\n")
+    if leads == "other":
+        (root / "other").symlink_to("CLAUDE.md")
+    if leads == "above":
+        (tmp_path / "AGENTS.md").symlink_to("root/CLAUDE.md")
+    else:
+        (root / "AGENTS.md").symlink_to(leads)
+    for text in ("Update File: CLAUDE.md\n-x\n+y", "Delete File: CLAUDE.md"):
+        change = patch.parse(f"*** Begin Patch\n*** {text}\n*** End Patch")
+        with pytest.raises(PatchError, match=r"CLAUDE\.md is protected: it decides what every assistant here does"):
+            patch.plan(change, root)
+        assert patch.plan(change, root, protected=True).protected == (("CLAUDE.md", "every assistant here"),)
+    assert patch.plan(added("README.md"), root).protected == ()
+
+
+def test_a_file_that_an_agents_md_waits_for_is_protected(tmp_path: Path) -> None:
+    (tmp_path / "AGENTS.md").symlink_to("notes/later.md")
+    with pytest.raises(PatchError, match="decides what every assistant here does"):
+        patch.plan(added("notes/later.md"), tmp_path)
+
+
+def in_one(*paths: str) -> patch.Patch:
+    files = "\n".join(f"*** Add File: {path}\n+x" for path in paths)
+    return patch.parse(f"*** Begin Patch\n{files}\n*** End Patch")
+
+
+@pytest.mark.parametrize("at", ["", "deep/store/"])
+@pytest.mark.parametrize(
+    ("there", "planned"),
+    [
+        (("objects/x", "refs/x"), ("HEAD",)),
+        (("objects/x", "refs/x"), ("config",)),
+        (("objects/x", "refs/x", "HEAD"), ("hooks/post-commit",)),
+        (("HEAD", "config", "objects/x"), ("refs/heads/main",)),
+        (("HEAD", "config"), ("commondir",)),
+        (("commondir", "config"), ("HEAD",)),
+        ((), ("HEAD", "config", "objects/x", "refs/x")),
+        ((), ("HEAD", "config", "commondir")),
+    ],
+)
+def test_files_that_are_a_bare_repository_are_git_s(
+    tmp_path: Path, at: str, there: tuple[str, ...], planned: tuple[str, ...]
+) -> None:
+    for name in there:
+        (tmp_path / at / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / at / name).write_text("x\n")
+    change = in_one(*(at + name for name in planned))
+    with pytest.raises(PatchError, match="decides what git does"):
+        patch.plan(change, tmp_path)
+    found = patch.plan(change, tmp_path, protected=True).protected
+    assert set(found) == {(at + name, "git") for name in planned}
+
+
+@pytest.mark.parametrize("paths", [("HEAD", "config"), ("objects/x", "config"), ("refs/x", "objects/x"), ("x/HEAD",)])
+def test_parts_of_a_repository_are_like_any_other_file(tmp_path: Path, paths: tuple[str, ...]) -> None:
+    assert patch.plan(in_one(*paths), tmp_path).protected == ()
+
+
 def test_a_move_onto_a_protected_name_is_one(tmp_path: Path) -> None:
     (tmp_path / "a.sh").write_text("x\n")
     text = "*** Begin Patch\n*** Update File: a.sh\n*** Move to: .git/hooks/pre-commit\n*** End Patch"

@@ -149,11 +149,21 @@ async def _exec(
             settings, engine, tokenizer, mode=_MODES[approve], allow_all=approve == "all", answer=schema
         )
         try:
-            if session is not None:
+            if session is None:
+                _say_guides(settings, workspace.root)
+            else:
                 _go_on(agent, session, output, fork=fork)
             return await run_turn(agent, prompt, output, schema)
         finally:
             agent.close()
+
+
+def _say_guides(settings: Settings, workspace: Path) -> None:
+    """Whose words the model is told beside the prompt."""
+    from gptoss_tui.agent.factory import guides
+
+    if followed := ", ".join(guide.label for guide in guides(settings, workspace)):
+        print(f"note: follows {followed} (--no-agents-md: none)", file=sys.stderr, flush=True)
 
 
 def _go_on(agent: Agent, session: str, output: Output, *, fork: bool) -> None:

@@ -66,6 +66,37 @@ def test_a_link_that_leads_out_a_folder_and_bytes_are_no_guides(workspace: Path,
     assert labels(find_guides(workspace)) == ["packages/api/AGENTS.md"]
 
 
+def test_the_project_does_not_speak_as_the_user() -> None:
+    said = told((Guide("your own AGENTS.md", "Be brief.", own=True), Guide("AGENTS.md", "Use tabs."))) or ""
+    of_user, _, of_project = said.partition("The project asks this")
+    assert "The user asks this" in of_user
+    assert "Be brief." in of_user
+    assert "not of the user" in of_project
+    assert "Use tabs." in of_project
+    assert "The user asks" not in (told((Guide("AGENTS.md", "Use tabs."),)) or "")
+
+
+def test_what_nobody_sees_in_a_file_is_made_visible(workspace: Path) -> None:
+    (workspace / "AGENTS.md").write_text("Use\u202etabs\x1b[8m.\U000e0041\n\nTest.")
+    assert [guide.text for guide in find_guides(workspace)] == ["Use<U+202E>tabs␛[8m.<U+E0041>\n\nTest."]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_stranger_s_file_is_not_followed(workspace: Path, tmp_path: Path) -> None:
+    root, stranger = workspace.parents[1], 12345
+    for folder in (root, workspace):
+        (folder / "AGENTS.md").write_text("x")
+    os.chown(root / "AGENTS.md", stranger, -1)
+    assert labels(find_guides(workspace)) == ["packages/api/AGENTS.md"]
+    os.chown(root / "AGENTS.md", 0, -1)
+    os.chown(root / ".git", stranger, -1)
+    assert labels(find_guides(workspace)) == ["AGENTS.md"], "the repository is a stranger's: the workspace alone counts"
+    os.chown(root / ".git", 0, -1)
+    for path in (workspace, workspace / "AGENTS.md"):
+        os.chown(path, stranger, -1)
+    assert labels(find_guides(workspace)) == ["AGENTS.md", "packages/api/AGENTS.md"], "who owns the workspace speaks"
+
+
 def test_long_files_are_cut_where_a_character_ends() -> None:
     said = told((Guide("AGENTS.md", "é" * MAX_BYTES), Guide("more", "never")))
     assert said is not None

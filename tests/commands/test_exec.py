@@ -145,6 +145,13 @@ def test_what_is_piped_in_goes_below_the_prompt(run_exec: Exec, monkeypatch: pyt
         assert json.loads(out.splitlines()[0])["text"] == text
 
 
+def test_the_files_that_are_followed_are_named(run_exec: Exec, tmp_path: Path) -> None:
+    (tmp_path / "work" / "AGENTS.md").write_text("Use tabs.")
+    code, _, err = run_exec((ANSWER,), "--json", "--agents-md", "why?")
+    assert (code, err) == (0, "note: follows AGENTS.md (--no-agents-md: none)\n")
+    assert run_exec((ANSWER,), "--json", "--no-agents-md", "why?")[2] == ""
+
+
 def test_a_pipe_that_nobody_writes_to_holds_nothing_up(run_exec: Exec, monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     monkeypatch.setattr(stdin_text, "PATIENCE_SECONDS", 0.0)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import os
+import random
 import re
 import shutil
 import struct
@@ -18,6 +19,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from rich.cells import cell_len
 from textual.strip import Strip
 
@@ -117,12 +119,18 @@ def difference(one: Image.Image, other: Image.Image) -> float:
 
 async def test_kitty_is_sent_a_picture_once_and_has_placeholders_in_the_rows(tmp_path: Path) -> None:
     file = tmp_path / "figure.png"
-    file.write_bytes(png(640, 480, extra=9000))
+    image = Image.frombytes("RGBA", (640, 480), random.Random(1).randbytes(640 * 480 * 4))
+    chunks = PngInfo()
+    chunks.add_text("comment", "a stranger's words")
+    image.save(file, pnginfo=chunks, icc_profile=b"a stranger's profile")
     drawing = Drawing(KITTY)
     (block,) = await drawing.draw(file)
     assert (block.columns, block.rows) == (64, 24)
     found = [re.fullmatch(r"\x1b_G([^;]*);([A-Za-z0-9+/=]*)\x1b\\", piece) for piece in drawing.written]
-    assert base64.b64decode("".join(piece[2] for piece in found if piece)) == file.read_bytes()
+    data = base64.b64decode("".join(piece[2] for piece in found if piece))
+    assert Image.open(io.BytesIO(data), formats=("PNG",)).tobytes() == image.tobytes()
+    assert b"stranger" in file.read_bytes()
+    assert set(re.findall(rb"IHDR|IDAT|IEND|iCCP|tEXt", data)) == {b"IHDR", b"IDAT", b"IEND"}, "its pixels alone"
     heads = [piece[1] for piece in found if piece]
     number = re.fullmatch(r"a=T,U=1,f=100,q=2,i=(\d+),c=64,r=24,m=1", heads[0])
     assert number
@@ -332,10 +340,13 @@ async def test_what_is_no_picture_is_not_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [60, 200])
-async def test_a_damaged_picture_is_not_drawn(tmp_path: Path, damage: int) -> None:
+@pytest.mark.parametrize("terminal", [FOOT, KITTY])
+async def test_a_damaged_picture_is_not_drawn(tmp_path: Path, damage: int, terminal: Graphics) -> None:
     file = tmp_path / "figure.png"
     file.write_bytes(png(64, 64)[: -damage if damage < 100 else 40])
-    assert await Drawing(FOOT).draw(file) == []
+    drawing = Drawing(terminal)
+    assert await drawing.draw(file) == []
+    assert not any("\x1b_G" in piece for piece in drawing.written)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from rich.segment import Segment
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.pictures import kitty
 from gptoss_tui.tui.pictures.block import INDENT, PictureBlock
-from gptoss_tui.tui.pictures.cutting import cut
+from gptoss_tui.tui.pictures.cutting import anew, cut
 from gptoss_tui.tui.pictures.picture import WIDTH, Picture, read_picture
 from gptoss_tui.tui.terminal.bands import Bands, run
 from gptoss_tui.tui.terminal.graphics import ASK_REGISTERS, Graphics, Way
@@ -113,8 +113,11 @@ class Canvas:
     async def _block(self, picture: Picture, way: Way, path: str, room: int) -> PictureBlock | None:
         columns, rows = picture.cells(room, self._cell)
         if way == "kitty":
+            data = await anew(picture, columns, rows)
+            if data is None:
+                return None
             number = kitty.next_number()
-            for piece in kitty.transmission(picture.data, number, columns, rows):
+            for piece in kitty.transmission(data, number, columns, rows):
                 self._write(wrapped(piece) if self._tmux else piece)
             return PictureBlock(partial(kitty.row, number), columns, rows, to_terminal_line(path))
         bands = await cut(picture, way, self._known, columns, rows)

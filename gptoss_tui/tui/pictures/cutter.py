@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _CELL_PIXELS: Final = (20, 40)
 """No more pixels than that are sent for a cell whose size is not known."""
+_KITTY_PIXELS: Final = (40, 80)
+"""kitty makes it smaller itself, and larger when the window's letters grow."""
 _SIX: Final = 6
 _NOTHING: Final = bytes(256)
 _REPEATED: Final = re.compile(r"(.)\1{3,}")
@@ -36,10 +38,13 @@ def main() -> None:
 
 
 def bands(data: bytes, *, way: str, columns: int, rows: int, cell: tuple[int, int], colours: int) -> list[str]:
-    """One text for each row of cells."""
+    """One text for each row of cells; for kitty one for the whole picture, as its pixels alone."""
     from PIL import Image
 
     picture = Image.open(io.BytesIO(data), formats=("PNG",))
+    if way == "kitty":
+        picture.thumbnail((columns * _KITTY_PIXELS[0], rows * _KITTY_PIXELS[1]), Image.Resampling.LANCZOS)
+        return [_png(Image.frombytes("RGBA", picture.size, picture.convert("RGBA").tobytes()))]
     if way == "sixel":
         width, height = columns * cell[0], cell[1]
     else:

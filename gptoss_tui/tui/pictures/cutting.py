@@ -1,4 +1,4 @@
-"""The bands of a picture for terminals that know no placeholders, cut in a process of its own.
+"""The bands of a picture, and its pixels anew for kitty, made in a process of its own.
 
 A figure comes out of a sandbox, so it is data of a stranger: what decodes it is bounded in memory and time, and of its
 answer only what is Base64 or a sixel's own characters goes to the terminal.
@@ -26,6 +26,23 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 async def cut(picture: Picture, way: Way, graphics: Graphics, columns: int, rows: int) -> list[str] | None:
     """For each row of cells what paints it from the cursor on. None when the picture cannot be read."""
+    bands = await _made(picture, way, graphics, columns, rows)
+    if bands is None or len(bands) != rows:
+        return None
+    return [_sixel(band) if way == "sixel" else _inline(band, columns) for band in bands]
+
+
+async def anew(picture: Picture, columns: int, rows: int) -> str | None:
+    """A PNG of the same pixels in Base64, for a terminal that decodes it itself. None when it cannot be read.
+
+    The file may hold what the terminal's decoder trips over; this one was written by ours.
+    """
+    made = await _made(picture, "kitty", Graphics(), columns, rows)
+    return made[0] if made is not None and len(made) == 1 else None
+
+
+async def _made(picture: Picture, way: Way, graphics: Graphics, columns: int, rows: int) -> list[str] | None:
+    """What the process gives. None for anything but texts of the form that `way` has."""
     colours = min(graphics.colours or _COLOURS, _COLOURS)
     request = {"way": way, "columns": columns, "rows": rows, "cell": graphics.cell, "colours": colours}
     try:
@@ -33,11 +50,9 @@ async def cut(picture: Picture, way: Way, graphics: Graphics, columns: int, rows
     except (ToolError, OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
         return None
     form = _SIXEL if way == "sixel" else _BASE64
-    if not isinstance(bands, list) or len(bands) != rows:
+    if not isinstance(bands, list) or not all(isinstance(band, str) and form.fullmatch(band) for band in bands):
         return None
-    if not all(isinstance(band, str) and form.fullmatch(band) for band in bands):
-        return None
-    return [_sixel(band) if way == "sixel" else _inline(band, columns) for band in bands]
+    return bands
 
 
 def _sixel(band: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from itertools import count
 from random import SystemRandom
@@ -25,9 +24,8 @@ def next_number() -> int:
     return next(_NUMBERS)
 
 
-def transmission(data: bytes, number: int, columns: int, rows: int) -> Iterator[str]:
-    """What sends a PNG, to be written as it is. Base64 holds nothing that a terminal obeys."""
-    text = base64.standard_b64encode(data).decode("ascii")
+def transmission(text: str, number: int, columns: int, rows: int) -> Iterator[str]:
+    """What sends a PNG in Base64, to be written as it is. Base64 holds nothing that a terminal obeys."""
     pieces = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
     for at, piece in enumerate(pieces):
         head = f"a=T,U=1,f=100,q=2,i={number},c={columns},r={rows}," if at == 0 else "q=2,"

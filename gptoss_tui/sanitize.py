@@ -1,4 +1,4 @@
-"""Text from models, tools, files and pages, made safe for a terminal.
+"""Text from models, tools, files and pages, made safe for a terminal, and told apart from what people say.
 
 Stateless per character, so a sequence split over streaming chunks cannot slip through: ESC itself is replaced, not
 the sequence that it starts.
@@ -70,3 +70,10 @@ def to_terminal_text(text: str) -> str:
 def to_terminal_line(text: str) -> str:
     """As `to_terminal_text`, on one line: newlines become `⏎`, tabs a space."""
     return to_terminal_text(text).replace("\n", "⏎").replace("\t", " ")
+
+
+def fenced(text: str) -> str:
+    """`text` in a Markdown fence that nothing in it can close: data, whatever it says."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}text\n{text.rstrip()}\n{fence}"

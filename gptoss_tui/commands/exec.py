@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from gptoss_tui.commands.flags import add_chat_flags, add_session_flags, session_from, settings_from
 from gptoss_tui.commands.stdin import piped_text, read_stdin
 from gptoss_tui.errors import GptOssError, UsageError
+from gptoss_tui.sanitize import fenced
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.agent import Agent
@@ -32,6 +33,9 @@ _CODES: Final[dict[TurnEnd, int]] = {"done": 0, "failed": FAILED, "limit": FAILE
 _MODES: Final[dict[str, Mode]] = {"none": "ask", "edits": "auto-edit", "all": "full-auto"}
 """Nobody is there to ask: whatever a mode would ask for ends the turn. `all` gives up the questions as well."""
 
+_STDIN: Final = "From standard input:"
+"""What is piped in is data: the person who piped a page did not write what it asks for."""
+
 _EPILOG = """\
 exit codes: 0 done, 1 failed or a limit was met, 2 bad usage, 3 needs an approval that was not given,
 130 interrupted. With --output-schema 0 means that the answer is whole and what the schema asks for; a schema that is
@@ -49,7 +53,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         allow_abbrev=False,
     )
     parser.add_argument(
-        "prompt", nargs="?", metavar="PROMPT", help="the message; what is piped in goes below it, or is it (also: -)"
+        "prompt",
+        nargs="?",
+        metavar="PROMPT",
+        help="the message; what is piped in goes below it, marked as such, or is it (also: -)",
     )
     parser.add_argument("--json", action="store_true", help="print one event a line as JSON instead of the answer")
     parser.add_argument(
@@ -101,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 def _prompt(given: str | None) -> str:
     if given is not None and given != "-":
         piped = piped_text()
-        prompt = f"{given}\n\n{piped}" if given.strip() and piped.strip() else given
+        prompt = f"{given}\n\n{_STDIN}\n{fenced(piped)}" if given.strip() and piped.strip() else given
     else:
         prompt = "" if sys.stdin.isatty() else read_stdin()
     if not prompt.strip():

@@ -20,14 +20,17 @@ def read_stdin() -> str:
 
 
 def piped_text() -> str:
-    """What a pipe or a file brings on stdin; empty when it is neither, and when nothing comes for a while."""
+    """What a pipe or a file brings on stdin; empty when it is neither, and when nothing comes for a while.
+
+    A file that somebody read from already is theirs: in `while read` the other lines are for the loop.
+    """
     try:
         descriptor = sys.stdin.fileno()
         mode = os.fstat(descriptor).st_mode
     except (AttributeError, OSError):  # no stdin at all, or one that is no file
         return ""
     if stat.S_ISREG(mode):
-        return read_stdin()
+        return "" if os.lseek(descriptor, 0, os.SEEK_CUR) else read_stdin()
     if not stat.S_ISFIFO(mode):
         return ""
     if not select.select([descriptor], [], [], PATIENCE_SECONDS)[0]:

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.commands import ContextReport
+from gptoss_tui.sanitize import fenced
 from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui.clipboard import system_program
 from gptoss_tui.tui.composing.message import join_message
 from gptoss_tui.tui.screens.context import context_rows, shares
 from gptoss_tui.tui.slash.conversation import ago
-from gptoss_tui.tui.slash.export import FORMATS, export, fenced
+from gptoss_tui.tui.slash.export import FORMATS, export
 from gptoss_tui.tui.slash.page import commands_page
 from gptoss_tui.tui.slash.prompts import Prompt, fill, parse_prompt, prompt_commands, read_prompts
 from gptoss_tui.tui.slash.record import Record, code_blocks

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.references import references, replace_marks
-from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
+from gptoss_tui.sanitize import fenced, to_terminal_line, to_terminal_text
 from gptoss_tui.tui.blocks.base import seconds
 from gptoss_tui.tui.composing.message import split_message
 
@@ -88,13 +87,6 @@ def to_markdown(events: Sequence[ev.Event], title: str) -> str:
             case _:
                 out.append(f"**{_one_line(part.title)}**\n\n{fenced(part.body)}" if part.body else f"**{part.title}**")
     return "\n\n".join(out) + "\n"
-
-
-def fenced(text: str) -> str:
-    """`text` in a fence that nothing in it can close."""
-    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
-    fence = "`" * (longest + 1)
-    return f"{fence}text\n{text.rstrip()}\n{fence}"
 
 
 def to_json(events: Sequence[ev.Event], title: str) -> str:

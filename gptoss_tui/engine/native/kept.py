@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,8 @@ def _found() -> Iterator[Kept]:
 
 def _nbytes(folder: Path) -> int:
     total = 0
-    for path in folder.iterdir():
-        try:
-            total += path.stat().st_blocks * 512
-        except OSError:
-            continue  # it was removed meanwhile
+    with suppress(FileNotFoundError):  # the folder went meanwhile
+        for path in folder.iterdir():
+            with suppress(FileNotFoundError):
+                total += path.stat().st_blocks * 512
     return total

@@ -113,6 +113,21 @@ def test_forbidden_rows_are_not_chosen(backend: NativeBackend) -> None:
     assert load_library().gt_choose(handle, 64, ctypes.byref(Draw())) == OUTSIDE
 
 
+@pytest.mark.parametrize("ahead", [60, 70, 78, 86, 99, 110])
+def test_a_forbidden_row_far_ahead_leaves_the_others_their_weights(backend: NativeBackend, ahead: float) -> None:
+    """By so many temperatures: what is drawn is likely among those that are allowed."""
+    logits = backend.model.logits(3)[:5003].astype(np.float64)
+    order = np.argsort(-logits)
+    temperature = float(logits[order[0]] - logits[order[1]]) / ahead
+    weights = np.exp((logits - logits[order[1]]) / temperature)
+    rows = order[:1].astype(np.int32)
+    for uniform in np.random.default_rng(5).random(20):
+        draw = Draw(temperature=temperature, uniform=uniform, forbidden=rows.ctypes.data, forbidden_count=1)
+        assert load_library().gt_choose(backend.model.handle, 3, ctypes.byref(draw)) == 0
+        assert draw.row != order[0]
+        assert weights[draw.row] > 1e-5
+
+
 def test_threads_do_not_matter(checkpoint: Callable[[str], Path]) -> None:
     """The same tokens and logprobs with one thread and with three."""
     results = []

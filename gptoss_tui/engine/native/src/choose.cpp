@@ -19,7 +19,8 @@ namespace {
 constexpr int64_t kStretch = 1024;     // rows that are looked at together
 constexpr double kLargeShare = 0.001;  // of the sum of weights: whoever has it is read
 constexpr float kDeviations = 6.0f;
-constexpr float kMostMargin = 60.0f;   // exp of it is still a float
+constexpr float kMostMargin = 50.0f;   // exp of it is still a float
+constexpr float kSmallest = 1e-27f;    // weights below may be of rows that were rounded to nothing
 constexpr size_t kFewGroups = 16;      // that one thread reads by itself
 
 struct Screening {
@@ -49,8 +50,8 @@ void screen_job(void* context, int thread, int threads) {
   const Kernels& k = *model.kernels;
   const Activations x = head_activations(model, thread, s.state);
   s.tops[static_cast<size_t>(thread)] = multiply_head(model, model.coarse, x, s.next);
+  Screen screen = s.screen;  // before any thread may write it
   pool_barrier(model.pool);
-  Screen screen = s.screen;
   screen.size = norm_of(x, model.coarse.columns);
   screen.largest = *std::max_element(s.tops.begin(), s.tops.begin() + threads);
   const auto stretches = static_cast<int64_t>(s.sums.size());
@@ -159,21 +160,26 @@ bool choose_coarsely(gt_model& model, const float* state, gt_draw* result) {
   Contest contest{s.screen, result, 0};
   for (const double sum : s.sums) contest.total += sum;
   const int64_t front = model.kernels->likeliest(s.screen.reach, s.screen.used, model.known);
-  if (!std::isfinite(contest.total) || front < 0) return true;
+  if (!std::isfinite(contest.total)) return true;
+  if (front < 0) return s.screen.factor == 0;  // nothing is allowed, or all of it was rounded to nothing
   const float margin = s.screen.deviations * model.most_doubt * s.screen.size * s.screen.factor;
   if (margin > kMostMargin) return false;
 
   const std::vector<int64_t> first{front / kGroup};
   contest.enter(first[0], read_groups(model, s, first).data());
+  const float bar = contest.best * std::exp(-margin);
+  // A forbidden row may be so far ahead that what is allowed has hardly a weight beside it.
+  if (s.screen.factor > 0 && !(bar > kSmallest)) return false;
   const float near = s.screen.largest + static_cast<float>(std::log(contest.total * kLargeShare));
-  std::vector<int64_t> groups = groups_to_read(model, s.screen, contest.best * std::exp(-margin), near);
+  std::vector<int64_t> groups = groups_to_read(model, s.screen, s.screen.factor > 0 ? bar : contest.best, near);
   if (static_cast<int64_t>(groups.size()) > model.known / kGroup / 4) return false;
   groups.erase(std::remove(groups.begin(), groups.end(), first[0]), groups.end());
   const std::vector<float> logits = read_groups(model, s, groups);
   for (size_t i = 0; i < groups.size(); i++) contest.enter(groups[i], logits.data() + i * kGroup);
   result->log_total = std::log(contest.total) + static_cast<double>(s.screen.largest);
   if (!std::isfinite(result->log_total) || !std::isfinite(result->logit)) result->row = -1;
-  // Which of the row's ids: a number of its own.
+  // Which of the row's ids: a number of its own; the first one where nothing is drawn.
+  if (s.screen.factor == 0) return true;
   uint32_t key[2];
   key_of(result->uniform + 1.0, key);
   result->within = static_cast<double>(key[0]) * 0x1p-32;

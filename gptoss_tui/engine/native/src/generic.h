@@ -82,7 +82,7 @@ NATIVE_INLINE Floats sums_of(Floats* v) {
 
 // exp(x), relative error below 2e-7; 0 far below, infinity far above. Cody and Waite's reduction, a polynomial of degree 6.
 NATIVE_INLINE Floats exp_of(Floats x) {
-  const Floats low = all(-87.0f), high = all(88.5f);
+  const Floats low = all(-87.0f), high = all(88.0f);  // 2 to the 128 is infinite
   const Ints tiny = x < low;
   x = smaller(high, larger(low, x));
   const Floats magic = all(12582912.0f);
@@ -353,7 +353,8 @@ double mass(const float* x, const float* counts, float largest, float factor, in
       part += load<Floats>(counts + i) * exp_of((load<Floats>(x + i) - largest) * factor);
     }
     total += static_cast<double>(sum_of(part));
-    for (; i < end; i++) total += static_cast<double>(counts[i] * std::exp((x[i] - largest) * factor));
+    // A row that may not be chosen counts nothing, however far ahead it is: no infinity times 0.
+    for (; i < end; i++) total += static_cast<double>(counts[i] * std::exp(std::fmin((x[i] - largest) * factor, 88.0f)));
   }
   return total;
 }

@@ -13,17 +13,21 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from platformdirs import user_state_path
 
-from gptoss_tui.tools.shell.protect import GIT, MOUNTS, protected_files
+from gptoss_tui.tools.shell.protect import GIT, MOUNTS
+from gptoss_tui.tools.shell.walk import Seen, look_through, make_usable
 
 _PLANTS: Final = (f"{GIT}/commondir", f"{GIT}/config.worktree")
 """Files that send git to another configuration; no repository of its own has them."""
 
+
+_ALL: Final = 2_000_000
+"""As many files are looked at when a command made too many for an ordinary look."""
 
 _KEPT: Final = 50
 """Of so many commands what was held back is kept."""
@@ -50,66 +54,146 @@ class Identity:
         return self.device, self.number, self.kind
 
 
-Survey = Mapping[str, Identity]
-"""The protected names of a workspace and what they stand for."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The protected names of a workspace and what they stand for.
+
+    `closed` are folders that could not be looked into, and their numbers; `complete` says whether all else was seen.
+    """
+
+    names: Mapping[str, Identity]
+    closed: Mapping[str, int]
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Protected names that a command made or changed: those that were taken away, where they are now, the others."""
+    """Protected names that a command made or changed.
+
+    `held` were taken away and lie in `place`, numbered in this order; `removed` could not be kept; `stuck` could not be
+    taken away; the `left` are to be looked at; into the `unseen` nobody could look. `closed` and `complete` are as of a
+    survey.
+    """
 
     held: tuple[str, ...] = ()
     place: Path | None = None
     left: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    complete: bool = True
 
 
 def survey(root: Path) -> Survey:
-    """What is protected in the workspace at `root` now, the highest first."""
-    git = root / GIT
-    own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that has such files for good reason
-    plants = [root / name for name in _PLANTS if own]
-    numbered = enumerate((*protected_files(root), *plants))
-    found = ((path, _identity(path, mounted=number < MOUNTS or path in plants)) for number, path in numbered)
-    return {str(path.relative_to(root)): identity for path, identity in found if identity is not None}
+    """What is protected in the workspace at `root` now. Raises OSError when it cannot be listed."""
+    seen = look_through(root)
+    closed = {str(path.relative_to(root)): status.st_ino for path in seen.closed if (status := _status(path))}
+    return Survey(_names(root, seen), closed, seen.complete)
 
 
 def protected_in(known: Survey, root: Path) -> tuple[Path, ...]:
-    """The protected files of a survey, in its order."""
-    return tuple(root / name for name in known if name not in _PLANTS)
+    """The protected files of a survey in its order, and what could not be looked into."""
+    names = [name for name in known.names if name not in _PLANTS]
+    first = names[:1] if names[:1] == [GIT] else []
+    return tuple(root / name for name in (*first, *known.closed, *names[len(first) :]))
 
 
 def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = None) -> Findings:
     """Take away what is protected and new since `before`. With `git` a person allowed that the repository changes.
 
-    Then only what would send git to another configuration goes. `place` is the folder for all that is held.
+    Then only what would send git to another configuration goes. `place` is the folder for all that is held. What
+    cannot be done is told in the findings, never raised.
     """
-    held: list[str] = []
+    shut = frozenset(before.closed.values())
+    try:
+        seen = look_through(root, shut=shut)
+        if before.complete and not seen.complete:
+            seen = look_through(root, limit=_ALL, shut=shut)
+    except OSError:
+        return Findings(unseen=(".",))
+    removal = Removal(place or user_state_path("gptoss-tui") / "held")
     left: list[str] = []
-    known = {identity.file for identity in before.values()}
-    folder: Path | None = None
-    for name, now in sorted(survey(root).items()):
-        was = before.get(name)
+    known = {identity.file for identity in before.names.values()}
+    for name, now in sorted(_names(root, seen).items()):
+        was = before.names.get(name)
         if was is not None and (was.file == now.file or _changed_outside(was, now)):
             if was.changed != now.changed:
                 left.append(name)
         elif name in _PLANTS:
-            with contextlib.suppress(OSError):  # gone, or a folder, which git cannot read
-                os.unlink(root / name)
-            held.append(name)
-        elif git or now.file in known:
+            removal.take(root / name, name, keep=False)
+        elif git or now.file in known or removal.place.is_relative_to(root / name):
             left.append(name)
         else:
-            folder = folder or _new_folder(place or user_state_path("gptoss-tui") / "held")
-            _move(root / name, folder / name)
-            if was is not None and was.link:
-                os.symlink(was.link, root / name)
-            held.append(name)
-    return Findings(tuple(held), folder, tuple(left))
+            removal.take(root / name, name)
+            if was is not None and was.link and not os.path.lexists(root / name):
+                with contextlib.suppress(OSError):
+                    os.symlink(was.link, root / name)
+    unseen = tuple(str(path.relative_to(root)) for path in (*seen.closed, *seen.unseen))
+    return removal.findings(tuple(left), unseen, complete=seen.complete)
+
+
+@dataclass(slots=True)
+class Removal:
+    """Takes files out of the workspace, to a folder in `place`; one that resists keeps no other one there."""
+
+    place: Path
+    folder: Path | None = None
+    _held: list[str] = field(default_factory=list)
+    _removed: list[str] = field(default_factory=list)
+    _stuck: list[str] = field(default_factory=list)
+
+    def take(self, path: Path, name: str, *, keep: bool = True) -> None:
+        """Move it away, or remove it where it cannot be kept, such as a pipe, or a file on a full disk."""
+        parent = _status(path.parent)
+        _open_for_owner(path)
+        kept = keep and self._keep(path)
+        if not kept:
+            _remove(path)
+        if parent is not None:
+            with contextlib.suppress(OSError):
+                os.chmod(path.parent, stat.S_IMODE(parent.st_mode))
+        (self._stuck if os.path.lexists(path) else self._held if kept else self._removed).append(name)
+
+    def findings(self, left: tuple[str, ...], unseen: tuple[str, ...], *, complete: bool) -> Findings:
+        """What was done, and what else there is to tell."""
+        held = tuple(self._held)
+        place = self.folder if held else None
+        return Findings(held, place, left, tuple(self._removed), tuple(self._stuck), unseen, complete=complete)
+
+    def _keep(self, path: Path) -> bool:
+        try:
+            self.folder = self.folder or _new_folder(self.place)
+            to = self.folder / str(len(self._held))
+            if os.path.lexists(to):  # the beginning of one that could not be copied to its end
+                _remove(to)
+            shutil.move(path, to)
+        except (OSError, shutil.Error, RecursionError):
+            return False
+        return True
 
 
 def _changed_outside(was: Identity, now: Identity) -> bool:
     """A file in the same folder that is another one: no command can do that to what is mounted. Links are not."""
     return was.folder == now.folder and not was.link
+
+
+def _names(root: Path, seen: Seen) -> dict[str, Identity]:
+    """The protected names that were seen, and what they stand for."""
+    git = root / GIT
+    own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that has such files for good reason
+    plants = [root / name for name in _PLANTS if own]
+    room = MOUNTS - len(seen.closed)
+    numbered = enumerate((*seen.paths, *plants))
+    found = ((path, _identity(path, mounted=number < room or path in plants)) for number, path in numbered)
+    return {str(path.relative_to(root)): identity for path, identity in found if identity is not None}
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def _identity(path: Path, *, mounted: bool) -> Identity | None:
@@ -140,12 +224,23 @@ def _new_folder(place: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="command-", dir=place))
 
 
-def _move(path: Path, to: Path) -> None:
-    """Out of the workspace; what cannot be kept, such as a pipe, is removed."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        shutil.move(path, to)
-    except (OSError, shutil.Error):
+def _open_for_owner(path: Path) -> None:
+    """So that it can be moved: the folder that it is in, and the folders and files below it. No link is followed."""
+    with contextlib.suppress(OSError):
+        make_usable(str(path.parent))
+    with contextlib.suppress(OSError):
+        make_usable(str(path))
+    if path.is_symlink() or not path.is_dir():
+        return
+    for folder, folders, _ in os.walk(path):
+        for name in folders:
+            with contextlib.suppress(OSError):
+                make_usable(os.path.join(folder, name))
+
+
+def _remove(path: Path) -> None:
+    """As far as possible."""
+    with contextlib.suppress(OSError, RecursionError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -37,7 +37,7 @@ async def self_test(sandbox: ShellSandbox) -> int:
     """Try what must fail and give how many things were tried. Raises SandboxError when anything worked."""
     seccomp = filter_program()
     try:
-        launch = sandbox.launch(_PROBES, sandbox.root, Access(), seccomp)
+        launch = sandbox.launch(_PROBES, sandbox.root, Access(), seccomp, ())
         outcome = await run_process(launch, Limits(seconds=_SECONDS), lambda text: None)
     except OSError as error:
         raise SandboxError(f"bubblewrap cannot be started: {error}") from error

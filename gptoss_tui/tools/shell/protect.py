@@ -5,7 +5,6 @@ Git, editors and shells run what stands in these files, with the person's rights
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,6 @@ from typing import Final
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_state_path
 
-from gptoss_tui.patch.protected import protected_by
 from gptoss_tui.tools.shell.words import Words
 
 GIT: Final = ".git"
@@ -33,13 +31,8 @@ _SECRETS: Final = (
     *(".python_history", ".config/fish", "Library/Keychains"),
 )
 _APP: Final = "gptoss-tui"
-ENTRIES: Final = 50_000
-"""Among so many files and folders protected ones are looked for."""
-
 MOUNTS: Final = 200
 """How many are mounted read-only, the highest first; more would take seconds. Changes of others are told afterwards."""
-
-_NOT_ENTERED: Final = frozenset({"node_modules", ".venv", "__pycache__"})
 
 _READING_GIT: Final = frozenset(
     (
@@ -86,26 +79,6 @@ def missing_hooks(root: Path) -> Path | None:
     git = Path(os.path.realpath(root / GIT))
     lacks = git.is_dir() and git.is_relative_to(root) and not os.path.lexists(git / _HOOKS)
     return git / _HOOKS if lacks else None
-
-
-def protected_files(root: Path) -> Iterator[Path]:
-    """The protected files and folders below `root`, the highest first; they are not entered, nor are links."""
-    seen, folders = 0, [str(root)]
-    while folders and seen < ENTRIES:
-        below: list[str] = []
-        for folder in folders:
-            with contextlib.suppress(OSError), os.scandir(folder) as entries:  # a folder that may not be read, or went
-                for entry in sorted(entries, key=_name):
-                    seen += 1
-                    if protected_by(entry.name):
-                        yield Path(entry.path)
-                    elif entry.name not in _NOT_ENTERED and entry.is_dir(follow_symlinks=False):
-                        below.append(entry.path)
-        folders = below
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
 
 
 def secret_paths(home: Path) -> Iterator[Path]:

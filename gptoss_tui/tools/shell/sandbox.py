@@ -24,7 +24,7 @@ from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.python.seccomp import assemble, machines
 from gptoss_tui.tools.shell import idmap
 from gptoss_tui.tools.shell.process import Launch
-from gptoss_tui.tools.shell.protect import GIT, missing_hooks, protected_files, protected_paths, secret_paths
+from gptoss_tui.tools.shell.protect import GIT, missing_hooks, protected_paths, secret_paths
 
 BASH: Final = "/bin/bash"
 _NOBODY = str(idmap.NOBODY)
@@ -74,14 +74,13 @@ class ShellSandbox:
         directory: Path,
         access: Access,
         seccomp: int,
-        protected: Iterable[Path] | None = None,
+        protected: Iterable[Path],
     ) -> Launch:
         """How to start `command` in `directory`. `seccomp` is a descriptor of `filter_program()`.
 
-        `protected` are the protected files of the workspace, where they are known already.
+        `protected` are the protected files of the workspace, the most important first.
         """
-        files = protected_files(self.root) if protected is None else protected
-        argv = [*self._prefix(), *self._arguments(directory, access, seccomp, files)]
+        argv = [*self._prefix(), *self._arguments(directory, access, seccomp, protected)]
         argv += [BASH, "--noprofile", "--norc", "-c", _first(self.processes), "bash", command]
         variables = environment(os.environ)
         if not _enterable(self.home / "x"):

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.harmony.messages import FunctionDeclaration
+from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
 from gptoss_tui.tools.shell.held import Findings, hold_back, protected_in, survey
 from gptoss_tui.tools.shell.probes import self_test
-from gptoss_tui.tools.shell.process import Limits, Outcome, run_process
+from gptoss_tui.tools.shell.process import Launch, Limits, Outcome, run_process
 from gptoss_tui.tools.shell.protect import writes_git
 from gptoss_tui.tools.shell.sandbox import Access, ShellSandbox, filter_program, find_shell_sandbox
 from gptoss_tui.tools.shell.user import user_launch
@@ -131,51 +132,89 @@ class ShellCall:
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
         """Run it. Cancelling ends it and what it started. Raises ToolError when it cannot be started."""
         limits = Limits(seconds=self.request.seconds)
-        try:
-            outcome, found = await self._run(limits, on_output)
-        except OSError as error:
-            raise ToolError(f"shell: the command could not be started: {error}") from error
+        outcome, found = await self._run(limits, on_output)
         data = {"code": outcome.code, "ending": outcome.ending, "sandboxed": self.sandbox is not None}
         return ToolResult(report(outcome, limits, found), ok=outcome.code == 0, data=data)
 
     async def _run(self, limits: Limits, on_output: Callable[[str], None]) -> tuple[Outcome, Findings]:
         if self.sandbox is None:
             launch = user_launch(self.request.command, self.directory)
-            return await run_process(launch, limits, on_output), Findings()
+            return await _started(launch, limits, on_output), NOTHING
         root = self.sandbox.root
-        before = await asyncio.to_thread(survey, root)
-        seccomp = filter_program()
-        found = Findings()
         try:
+            before = await asyncio.to_thread(survey, root)
+        except OSError as error:
+            raise ToolError(
+                f"shell: nothing was run: {root} cannot be listed ({error.strerror}), so its protected files could not "
+                "be kept from a command. The user can make it readable: chmod u+rwx."
+            ) from error
+        seccomp = filter_program()
+        try:
+            files = protected_in(before, root)
             launch = await asyncio.to_thread(
-                self.sandbox.launch,
-                *(self.request.command, self.directory, self.access, seccomp, protected_in(before, root)),
+                self.sandbox.launch, self.request.command, self.directory, self.access, seccomp, files
             )
-            outcome = await run_process(launch, limits, on_output)
+            outcome = await _started(launch, limits, on_output)
+        except BaseException:
+            found = await asyncio.to_thread(hold_back, root, before, git=self.access.git)
+            if lines := notes(found):
+                on_output("\n" + "\n".join(lines) + "\n")
+            raise
         finally:
             os.close(seccomp)
-            found = await asyncio.to_thread(hold_back, root, before, git=self.access.git)
-        return outcome, found
+        found = await asyncio.to_thread(hold_back, root, before, git=self.access.git)
+        return outcome, replace(found, closed=tuple(before.closed))
+
+
+async def _started(launch: Launch, limits: Limits, on_output: Callable[[str], None]) -> Outcome:
+    try:
+        return await run_process(launch, limits, on_output)
+    except OSError as error:
+        raise ToolError(f"shell: the command could not be started: {error}") from error
 
 
 def report(outcome: Outcome, limits: Limits, found: Findings = NOTHING) -> str:
     """What the model reads: the output, how it ended, and what a person should look at."""
-    notes = []
+    said = []
     if outcome.ending == "timeout":
-        notes.append(f"[Stopped: it ran for more than {limits.seconds:g} seconds. All that it had started was ended.]")
+        said.append(f"[Stopped: it ran for more than {limits.seconds:g} seconds. All that it had started was ended.]")
     elif outcome.code:
-        notes.append(f"[exit code {outcome.code}]")
+        said.append(f"[exit code {outcome.code}]")
     elif not outcome.text:
-        notes.append("[No output, exit code 0.]")
-    if found.held:
-        kept = f" What the command wrote was moved to {found.place}." if found.place else ""
-        notes.append(
-            f"[Held back: {', '.join(found.held)}. Other programs obey such files, so they need a yes of their own: "
-            f"write them with a patch, which asks.{kept}]"
+        said.append("[No output, exit code 0.]")
+    said += notes(found)
+    return "\n".join((outcome.text.rstrip("\n"), *said)).lstrip("\n") if said else outcome.text
+
+
+def notes(found: Findings) -> list[str]:
+    """What is told of protected files, a line each."""
+    lines = []
+    if found.held or found.removed:
+        kept = f" What the command wrote was moved to {found.place}, numbered in this order." if found.place else ""
+        lost = f" Removed, since it could not be kept: {_listed(found.removed)}." if found.removed else ""
+        lines.append(
+            f"[Held back: {_listed((*found.held, *found.removed))}. Other programs obey such files, so they need a yes "
+            f"of their own: write them with a patch, which asks.{kept}{lost}]"
+        )
+    if found.stuck:
+        lines.append(
+            f"[NOT held back, since it could not be taken away: {_listed(found.stuck)}. Other programs obey it: the "
+            "user should remove it.]"
         )
     if found.left:
-        notes.append(f"[It made {', '.join(found.left)}, which other programs obey: the user should look at it.]")
-    return "\n".join((outcome.text.rstrip("\n"), *notes)).lstrip("\n") if notes else outcome.text
+        lines.append(f"[It made {_listed(found.left)}, which other programs obey: the user should look at it.]")
+    if found.closed:
+        lines.append(f"[Read-only, since it cannot be looked into: {_listed(found.closed)}.]")
+    if unseen := tuple(name for name in found.unseen if name not in found.closed):
+        lines.append(f"[Nobody could look for files that other programs obey in {_listed(unseen)}.]")
+    if not found.complete:
+        lines.append("[There are too many files: not all were looked through for those that other programs obey.]")
+    return lines
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Names of a command's choice, so that none looks like a line or an end of a note."""
+    return ", ".join(to_terminal_line(name) for name in names)
 
 
 def _effect(

@@ -84,6 +84,6 @@ async def test_a_sandbox_that_cannot_be_started_is_none(root: Path) -> None:
 async def test_root_is_nobody_before_anything_runs(shell: ShellTool, root: Path) -> None:
     sandbox = find_shell_sandbox(root)
     assert isinstance(sandbox, ShellSandbox)
-    launch = sandbox.launch("true", root, Access(), 0)
+    launch = sandbox.launch("true", root, Access(), 0, ())
     assert launch.argv[4].endswith("idmap.py")
     assert await call(shell, "id -u; stat -c %u /usr") == "65534\n65534\n"

@@ -184,9 +184,9 @@ async def test_new_files_that_other_programs_obey_are_held_back(shell: ShellTool
     assert f"[Held back: {', '.join(names)}. Other programs obey such files" in done.text
     assert not [name for name in names if there(root / name)]
     assert (root / "fine").exists()
-    place = Path(done.text.partition("was moved to ")[2].rpartition(".]")[0])
-    assert (place / ".vscode/tasks.json").read_text() == "evil", "nothing is lost"
-    assert os.readlink(place / ".netrc") == "/etc/passwd"
+    place = Path(done.text.partition("was moved to ")[2].partition(", numbered")[0])
+    assert os.readlink(place / "3") == "/etc/passwd"
+    assert (place / "4/tasks.json").read_text() == "evil", "nothing is lost"
     assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
     assert (root / ".bashrc").read_text() == "mine\n"
 

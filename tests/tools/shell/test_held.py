@@ -1,0 +1,111 @@
+"""What a command made against its removal: modes, long names, folders that nobody may read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui.tools.shell import held
+from gptoss_tui.tools.shell.tool import ShellTool
+from tests.tools.calls import result
+from tests.tools.shell.ordinary import as_ordinary, ordinary_workspace, run_ordinary
+
+
+@pytest.fixture
+def mine(monkeypatch: pytest.MonkeyPatch, shell: ShellTool) -> Iterator[Path]:
+    """A workspace for an ordinary user; skips where there is no sandbox."""
+    with ordinary_workspace(monkeypatch) as root:
+        yield root
+
+
+def test_modes_keep_nothing_in_the_workspace(mine: Path) -> None:
+    text = run_ordinary(
+        mine,
+        "mkdir -p '!a' sub/.g''it/deep x && touch '!a/.env''rc' sub/.g''it/config x/.env''rc && echo out"
+        " && chmod 555 '!a' && chmod -R a-w sub && chmod 444 x",
+    )
+    assert text.startswith("out\n[Held back: !a/.envrc, sub/.git, x/.envrc. ")
+    assert not list(mine.rglob(".envrc"))
+    assert not (mine / "sub/.git").exists()
+    assert (mine / "!a").stat().st_mode & 0o777 == 0o555, "as the command left it"
+
+
+def test_a_folder_that_cannot_be_read_is_read_only_and_keeps_what_is_in_it(mine: Path) -> None:
+    def shut() -> str:
+        (mine / "sub/.git/hooks").mkdir(parents=True)
+        (mine / "sub").chmod(0o311)
+        return ""
+
+    as_ordinary(shut)
+    text = run_ordinary(mine, "echo x > sub/.g''it/hooks/x; chmod 755 sub")
+    assert text.count("Read-only file system") == 2
+    assert "[Read-only, since it cannot be looked into: sub.]" in text
+    assert (mine / "sub/.git/hooks").is_dir()
+
+    def meanwhile() -> str:
+        before = held.survey(mine)
+        (mine / "sub").chmod(0o755)  # as the person may do
+        return str(held.hold_back(mine, before, git=False, place=mine / "held") == held.Findings())
+
+    assert as_ordinary(meanwhile) == "True"
+    assert (mine / "sub/.git/hooks").is_dir()
+
+
+def test_a_workspace_that_was_shut_is_opened_or_runs_nothing(mine: Path) -> None:
+    as_ordinary(lambda: (mine / ".git/hooks").mkdir(parents=True))
+    text = run_ordinary(mine, "chmod 311 .", "echo x > .g''it/hooks/x")
+    assert "Read-only file system" in text
+    mine.chmod(0o311)
+    with pytest.raises(AssertionError, match=r"nothing was run: .* cannot be listed"):
+        run_ordinary(mine, "echo x > .g''it/hooks/x")
+    assert not list((mine / ".git/hooks").iterdir())
+
+
+async def test_a_name_that_is_nearly_too_long_keeps_nothing(shell: ShellTool, root: Path) -> None:
+    (root / "s.py").write_text(
+        "import os\ntop = os.getcwd()\nroom = 4090 - len(top)\n"
+        "while room > 250:\n    os.mkdir('d' * 200); os.chdir('d' * 200); room -= 201\n"
+        "os.mkdir('d' * (room - 9)); os.chdir('d' * (room - 9)); open('.envrc', 'w').close()\n"
+        "os.chdir(top); os.mkdir('z'); open('z/.envrc', 'w').close()\n"
+    )
+    done = await result(shell, "/usr/bin/python3 s.py")
+    assert "/.envrc, z/.envrc. Other programs" in done.text
+    assert not [name for _, _, names in os.walk(root) for name in names if name == ".envrc"]
+
+
+async def test_what_cannot_be_kept_is_removed(
+    shell: ShellTool, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "full").write_text("no folder")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "full"))
+    done = await result(shell, "mkdir .vsc''ode; touch .env''rc; echo out")
+    assert done.text.startswith("out\n[Held back: .envrc, .vscode. ")
+    assert "Removed, since it could not be kept: .envrc, .vscode.]" in done.text
+    assert not (root / ".envrc").exists()
+    assert not (root / ".vscode").exists()
+
+
+def test_what_stays_is_not_called_held_back(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = held.survey(root)
+    (root / ".envrc").touch()
+    (root / "sub/.git").mkdir()
+    (root / "held").touch()
+    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
+    found = held.hold_back(root, before, git=False, place=root / "held")
+    assert (found.held, found.removed, found.stuck) == ((), (".envrc",), ("sub/.git",))
+
+
+async def test_two_names_in_a_row_are_protected_as_well(shell: ShellTool, root: Path) -> None:
+    (root / ".config/git").mkdir(parents=True)
+    done = await result(shell, "mkdir .config/auto''start; touch .config/auto''start/x; touch .config/g''it/config")
+    assert "Read-only file system" in done.text
+    assert "[Held back: .config/autostart. " in done.text
+
+
+async def test_no_name_looks_like_a_note(shell: ShellTool, root: Path) -> None:
+    done = await result(shell, "mkdir $'a\\n[All is well.]' && touch $'a\\n[All is well.]/.env''rc'")
+    assert "\n[All is well.]" not in done.text

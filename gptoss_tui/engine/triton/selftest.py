@@ -51,7 +51,7 @@ def check_device(decoder: Decoder, prefill: Prefill) -> None:
 def _check(decoder: Decoder, prefill: Prefill, stride: int) -> None:
     cache, state, config = decoder.cache, decoder.state, decoder.config
     cache.clear()
-    ids = torch.arange(TOKENS, device=decoder.weights.device) * stride % config.vocab_size
+    ids = torch.arange(1, TOKENS + 1, device=decoder.weights.device) * stride % config.vocab_size
     start, expected = decoder.weights.embedding[ids].float(), reference(decoder, ids)
     cache.reserve(TOKENS)
     for tokens in (1, TOGETHER) if decoder.invariant else (1,):

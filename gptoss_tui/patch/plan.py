@@ -114,12 +114,10 @@ class _Planner:
     def check_repositories(self) -> None:
         """Files that together are a repository are git's, whatever each is called."""
         paths = [path for c in self.changes.values() for path in (c.path, c.new_path) if path is not None]
-        new = {plain_name(c.new_path or c.path) for c in self.changes.values() if c.kind != "D"}
+        new = {_folded(c.new_path or c.path) for c in self.changes.values() if c.kind != "D"}
         new |= {path[:at] for path in new for at, char in enumerate(path) if char == "/"}
         for path in paths:
-            if path in self.protected or not in_repository(
-                path, lambda at: plain_name(at) in new or self._is_there(at)
-            ):
+            if path in self.protected or not in_repository(path, lambda at: _folded(at) in new or self._is_there(at)):
                 continue
             try:
                 self._protect(path, GIT)
@@ -271,6 +269,10 @@ class _Planner:
             if path in self._taken:
                 raise PatchError(f"{path}: it is changed twice; put all changes of a file under one file line.")
         self._taken.update(paths)
+
+
+def _folded(path: str) -> str:
+    return "/".join(map(plain_name, path.split("/")))
 
 
 def _lines(data: bytes) -> TextFile | None:

@@ -139,7 +139,7 @@ def test_files_that_are_a_bare_repository_are_git_s(
     assert set(found) == {(at + name, "git") for name in planned}
 
 
-@pytest.mark.parametrize("paths", [("HEAD", "config"), ("objects/x", "config"), ("refs/x", "objects/x"), ("x/HEAD",)])
+@pytest.mark.parametrize("paths", [("HEAD", "config"), ("objects/x", "config"), ("refs/x", "objects/x"), ("a:b/c.py",)])
 def test_parts_of_a_repository_are_like_any_other_file(tmp_path: Path, paths: tuple[str, ...]) -> None:
     assert patch.plan(in_one(*paths), tmp_path).protected == ()
 

@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -58,11 +59,13 @@ class Identity:
 class Survey:
     """The protected names of a workspace and what they stand for.
 
-    `closed` are folders that could not be looked into, and their numbers; `complete` says whether all else was seen.
+    `closed` are folders that could not be looked into, and their numbers; `named` is what
+    repositories name; `complete` says whether all else was seen.
     """
 
     names: Mapping[str, Identity]
     closed: Mapping[str, int]
+    named: frozenset[Path] = frozenset()
     complete: bool = True
 
 
@@ -89,7 +92,7 @@ def survey(root: Path) -> Survey:
     """What is protected in the workspace at `root` now. Raises OSError when it cannot be listed."""
     seen = look_through(root)
     closed = {str(path.relative_to(root)): status.st_ino for path in seen.closed if (status := _status(path))}
-    return Survey(_names(root, seen), closed, seen.complete)
+    return Survey(_names(root, seen), closed, seen.named, seen.complete)
 
 
 def protected_in(known: Survey, root: Path) -> tuple[Path, ...]:
@@ -97,6 +100,15 @@ def protected_in(known: Survey, root: Path) -> tuple[Path, ...]:
     names = [name for name in known.names if name not in _PLANTS]
     first = names[:1] if names[:1] == [GIT] else []
     return tuple(root / name for name in (*first, *known.closed, *names[len(first) :]))
+
+
+def writable_in(root: Path) -> Path | None:
+    """The first protected file that a command could write, because there are too many for all to be mounted."""
+    try:
+        seen = look_through(root)
+    except OSError:  # nothing will run there
+        return None
+    return next(islice((*seen.closed, *seen.paths), MOUNTS, None), None)
 
 
 def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = None) -> Findings:
@@ -120,6 +132,8 @@ def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = Non
         if was is not None and (was.file == now.file or _changed_outside(was, now)):
             if was.changed != now.changed:
                 left.append(name)
+        elif root / name in seen.named - before.named:
+            continue  # a person's own, to which only what the command made leads
         elif name in _PLANTS:
             removal.take(root / name, name, keep=False)
         elif git or now.file in known or removal.place.is_relative_to(root / name):
@@ -204,7 +218,18 @@ def _identity(path: Path, *, mounted: bool) -> Identity | None:
     except OSError:
         return None
     changed = 0 if mounted else _last_change(path, status)
+    if link:
+        changed = hash((changed, _target(path, mounted=mounted)))
     return Identity(status.st_dev, status.st_ino, kind, link, folder.st_ino, changed)
+
+
+def _target(path: Path, *, mounted: bool) -> tuple[int, int, int] | None:
+    """What a link leads to, and when that changed; 0 for what no command can change."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, 0 if mounted else status.st_ctime_ns
 
 
 def _last_change(path: Path, status: os.stat_result) -> int:

@@ -14,6 +14,7 @@ from typing import Final
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_state_path
 
+from gptoss_tui.tools.shell.repository import git_folders
 from gptoss_tui.tools.shell.words import Words
 
 GIT: Final = ".git"
@@ -64,11 +65,12 @@ def _subcommand(words: Words) -> str:
 
 def protected_paths(root: Path, files: Iterable[Path], *, git: bool) -> Iterator[Path]:
     """What of the protected `files` of the workspace at `root` must be read-only. `git` leaves its .git writable."""
+    repository = git_folders(root, root / GIT)
     for path in islice(files, MOUNTS):
         real = Path(os.path.realpath(path))
         if path.is_symlink() and not (real.exists() and real != root and real.is_relative_to(root)):
             continue  # a link cannot be mounted on; what it leads to is read-only, or everything
-        if git and path == root / GIT and real.is_dir():
+        if git and (path == root / GIT or path in repository) and real.is_dir():
             yield from (real / part for part in _GIT_PROGRAMS if (real / part).exists())
         else:
             yield real
@@ -76,7 +78,7 @@ def protected_paths(root: Path, files: Iterable[Path], *, git: bool) -> Iterator
 
 def missing_hooks(root: Path) -> Path | None:
     """The folder of hooks that the repository of the workspace at `root` lacks, and git would obey if it had it."""
-    git = Path(os.path.realpath(root / GIT))
+    git = Path(os.path.realpath((root / GIT, *git_folders(root, root / GIT))[-1]))
     lacks = git.is_dir() and git.is_relative_to(root) and not os.path.lexists(git / _HOOKS)
     return git / _HOOKS if lacks else None
 

@@ -25,6 +25,7 @@ from gptoss_tui.tools.python.seccomp import assemble, machines
 from gptoss_tui.tools.shell import idmap
 from gptoss_tui.tools.shell.process import Launch
 from gptoss_tui.tools.shell.protect import GIT, missing_hooks, protected_paths, secret_paths
+from gptoss_tui.tools.shell.repository import git_folders
 
 BASH: Final = "/bin/bash"
 _NOBODY = str(idmap.NOBODY)
@@ -129,9 +130,9 @@ class ShellSandbox:
         """The workspace, and what is read-only in it. What is mounted cannot be renamed away inside."""
         source = Path(idmap.WORKSPACE) if os.geteuid() == 0 else self.root
         yield from ("--bind", str(source), str(self.root))
-        git = self.root / GIT
-        if access.git and git.is_dir() and not git.is_symlink():
-            yield from ("--bind", str(source / GIT), str(git))
+        for folder in git_folders(self.root, self.root / GIT) if access.git else ():
+            if folder.is_dir():
+                yield from ("--bind", str(source / folder.relative_to(self.root)), str(folder))
         for path in protected_paths(self.root, protected, git=access.git):
             yield from ("--ro-bind", str(source / path.relative_to(self.root)), str(path))
         if access.git and (hooks := missing_hooks(self.root)):

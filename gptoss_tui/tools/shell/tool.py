@@ -17,7 +17,7 @@ from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
-from gptoss_tui.tools.shell.held import Findings, hold_back, protected_in, survey
+from gptoss_tui.tools.shell.held import Findings, hold_back, protected_in, survey, writable_in
 from gptoss_tui.tools.shell.probes import self_test
 from gptoss_tui.tools.shell.process import Launch, Limits, Outcome, run_process
 from gptoss_tui.tools.shell.protect import writes_git
@@ -71,6 +71,8 @@ class ShellTool:
         commands = command_words(request.command)
         access = Access(network=request.network, git=writes_git(request.command, commands))
         effect = _effect(request, directory, commands, access, sandbox, self._missing)
+        if sandbox and (open_to_it := await asyncio.to_thread(writable_in, sandbox.root)):
+            effect = _crowded(effect, str(open_to_it.relative_to(sandbox.root)))
         return ShellCall(request, directory, access, sandbox, effect, self)
 
     async def sandbox(self) -> ShellSandbox | None:
@@ -215,6 +217,13 @@ def notes(found: Findings) -> list[str]:
 def _listed(names: tuple[str, ...]) -> str:
     """Names of a command's choice, so that none looks like a line or an end of a note."""
     return ", ".join(to_terminal_line(name) for name in names)
+
+
+def _crowded(effect: Effect, name: str) -> Effect:
+    """Asks in every mode, since not all protected files can be made read-only."""
+    warning = f"There are so many protected files that it can write some of them, such as {to_terminal_line(name)}."
+    asked = (*effect.must_ask, "not all protected files are read-only")
+    return replace(effect, paths=(*effect.paths, name), warnings=(*effect.warnings, warning), must_ask=asked)
 
 
 def _effect(

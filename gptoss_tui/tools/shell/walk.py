@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gptoss_tui.patch.protected import plain_name, protected_by
+from gptoss_tui.tools.shell.repository import named_by
 
 ENTRIES: Final = 50_000
 """After so many files and folders no deeper level is looked at."""
@@ -26,13 +27,15 @@ BARE_PARTS: Final = ("config", "config.worktree", "commondir", "hooks", "info", 
 class Seen:
     """What a look through a workspace found. `paths` are protected, those of git first, then the highest.
 
-    `closed` are folders that may not be read, `unseen` those that could not be for another reason. `complete` is False
+    `closed` are folders that may not be read, `unseen` those that could not be for another reason; `named` count since
+    a repository says so, whether they are there or not. `complete` is False
     when there was too much for the rest to be looked at.
     """
 
     paths: tuple[Path, ...]
     closed: tuple[Path, ...] = ()
     unseen: tuple[Path, ...] = ()
+    named: frozenset[Path] = frozenset()
     complete: bool = True
 
 
@@ -62,7 +65,8 @@ def look_through(root: Path, *, limit: int = ENTRIES, shut: frozenset[int] | Non
             paths += map(Path, own)
             below += _below(entries, {*own}, shut or frozenset())
         folders = below
-    return Seen(_by_rank(root, paths), tuple(closed), tuple(unseen), complete=not folders)
+    named = frozenset(path for git in paths if git.name == _GIT for path in named_by(root, git))
+    return Seen(_by_rank(root, paths, named), tuple(closed), tuple(unseen), named, complete=not folders)
 
 
 def make_usable(path: str) -> None:
@@ -110,9 +114,12 @@ def _is_bare(entries: Iterable[os.DirEntry[str]]) -> bool:
     return "head" in names and ("commondir" in names or names >= {"objects", "refs"})
 
 
-def _by_rank(root: Path, paths: Iterable[Path]) -> tuple[Path, ...]:
+def _by_rank(root: Path, paths: list[Path], named: frozenset[Path]) -> tuple[Path, ...]:
     """The repository of the workspace first, then other ones, so that no number of other files comes before them."""
-    return tuple(sorted(paths, key=lambda path: (path != root / _GIT, path.name != _GIT)))
+    repositories = {path for path in paths if path.name == _GIT}
+    first = repositories | named
+    every = dict.fromkeys((*paths, *(path for path in sorted(named) if os.path.lexists(path))))
+    return tuple(sorted(every, key=lambda path: (path != root / _GIT, path not in first)))
 
 
 def _name(entry: os.DirEntry[str]) -> str:

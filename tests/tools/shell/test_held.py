@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gptoss_tui.agent.policy import Policy, decide
 from gptoss_tui.tools.shell import held
 from gptoss_tui.tools.shell.tool import ShellTool
 from tests.tools.calls import result
@@ -109,3 +110,51 @@ async def test_two_names_in_a_row_are_protected_as_well(shell: ShellTool, root: 
 async def test_no_name_looks_like_a_note(shell: ShellTool, root: Path) -> None:
     done = await result(shell, "mkdir $'a\\n[All is well.]' && touch $'a\\n[All is well.]/.env''rc'")
     assert "\n[All is well.]" not in done.text
+
+
+@pytest.mark.parametrize("before", ["", "git add -n a.txt; "])
+async def test_a_repository_that_a_file_leads_to_keeps_its_hooks(shell: ShellTool, root: Path, before: str) -> None:
+    os.rename(root / ".git", root / ".bare")
+    (root / ".git").write_text("gitdir: ./.bare\n")
+    done = await result(shell, f"{before}echo x > .bare/hooks/x; echo x >> .bare/config")
+    assert done.text.count("Read-only file system") == 2
+    assert "first" in (await result(shell, "git add a.txt && git commit -qm first && git log --format=%s")).text
+
+
+async def test_what_the_configuration_of_git_names_is_read_only(shell: ShellTool, root: Path) -> None:
+    said = "[core]\n\thooksPath = sub\n[include]\n\tpath = ../more\n"
+    (root / ".git/config").write_text((root / ".git/config").read_text() + said)
+    (root / "more").touch()
+    done = await result(shell, "echo x > sub/pre-commit; echo x > more; git -C sub status -s")
+    assert done.text.count("Read-only file system") == 2
+
+
+async def test_a_repository_of_any_name_is_one(shell: ShellTool, root: Path) -> None:
+    (root / "b/hooks").mkdir(parents=True)
+    for name in ("objects", "refs"):
+        (root / "b" / name).mkdir()
+    (root / "b/HEAD").touch()
+    done = await result(shell, "echo x > b/hooks/x; mkdir -p n/objects n/refs; touch n/HEAD; echo x > n/config")
+    assert "Read-only file system" in done.text
+    assert "[Held back: n/config. " in done.text
+
+
+async def test_no_number_of_other_files_comes_before_git(shell: ShellTool, root: Path) -> None:
+    for number in range(201):
+        (root / f".a{number}.code-workspace").touch()
+    prepared = await shell.prepare("echo x")
+    assert decide(prepared.effect, Policy("full-auto")).outcome == "ask"
+    done = await result(shell, "echo x > .g''it/hooks/x")
+    assert "Read-only file system" in done.text
+
+
+async def test_a_link_to_what_was_not_there_is_told_of(shell: ShellTool, root: Path) -> None:
+    os.symlink("later", root / ".envrc")
+    assert "[It made .envrc, which" in (await result(shell, "echo x > later")).text
+
+
+async def test_what_a_command_calls_a_repository_stays_where_it_is(shell: ShellTool, root: Path) -> None:
+    (root / "sub/mine").touch()
+    done = await result(shell, "mkdir x; echo gitdir: ../sub > x/.g''it")
+    assert "[Held back: x/.git. " in done.text
+    assert (root / "sub/mine").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.agent.policy import Policy, decide
-from gptoss_tui.tools.shell import held
+from gptoss_tui.tools.shell import held, walk
 from gptoss_tui.tools.shell.tool import ShellTool
 from tests.tools.calls import result
 from tests.tools.shell.ordinary import as_ordinary, ordinary_workspace, run_ordinary
@@ -158,3 +158,12 @@ async def test_what_a_command_calls_a_repository_stays_where_it_is(shell: ShellT
     done = await result(shell, "mkdir x; echo gitdir: ../sub > x/.g''it")
     assert "[Held back: x/.git. " in done.text
     assert (root / "sub/mine").exists()
+
+
+async def test_files_that_hide_what_is_deeper_hide_nothing(
+    shell: ShellTool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walk.look_through, "__kwdefaults__", {"limit": 50, "shut": None})
+    done = await result(shell, "touch $(seq 60); mkdir deep; touch deep/.env''rc")
+    assert "[Held back: deep/.envrc. " in done.text
+    assert "too many files" in (await result(shell, "true")).text

@@ -194,12 +194,19 @@ async def test_new_files_that_other_programs_obey_are_held_back(shell: ShellTool
 async def test_what_an_interrupted_command_made_is_held_back_too(shell: ShellTool, root: Path) -> None:
     prepared = await shell.prepare("mkdir .vsc''ode && touch .vsc''ode/tasks.json && echo up && sleep 60")
     up = asyncio.Event()
-    running = asyncio.create_task(prepared.run(lambda text: up.set()))
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        up.set()
+
+    running = asyncio.create_task(prepared.run(hear))
     await up.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not there(root / ".vscode")
+    assert "[Held back: .vscode. " in said[-1]
 
 
 async def test_files_far_down_and_behind_many_others_are_read_only(shell: ShellTool, root: Path) -> None:

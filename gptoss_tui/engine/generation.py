@@ -245,8 +245,10 @@ class SequenceBackend(ABC, Generic[C, S]):
             yield PrefillProgress(len(prompt), cache.length, meter.cached)
         assert after is not None  # the loop ran: something of the prompt is not cached
         with self._computing():
-            # Here the next prompts branch off. The last token is run again by them, for its logits.
-            cache.mark(len(prompt) - 1, opens=len(prompt) > max(1, kept))
+            # Here the next prompts branch off. The last token is run again by them, for its logits. Nobody branches off
+            # in an answer that was interrupted, and marks of its slices would push out the one at its beginning.
+            if not params.drawn:
+                cache.mark(len(prompt) - 1, opens=len(prompt) > max(1, kept))
         self._settle()
         meter.prefilled_at = time.perf_counter()
         yield from self._answer(after, params, cancelled, meter)

@@ -14,6 +14,7 @@ from gptoss_tui.engine import kv_cache
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.backends import load_backend as load_by_name
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
+from gptoss_tui.engine.history import MAX_MARKS
 from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.torch.backend import TorchBackend, load_backend
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK
@@ -228,6 +229,19 @@ def test_a_cancelled_answer_that_waited_goes_on_at_no_cost(backend: TorchBackend
     rest, finished = run(backend, [*PROMPT, *tokens])
     assert finished.usage.cached_tokens == len(PROMPT) + 2
     assert rest[:5] == run(TorchBackend(backend.model, CONTEXT, "fresh"), PROMPT)[0][3:]
+
+
+def test_an_answer_in_many_slices_keeps_where_the_next_turn_branches(backend: TorchBackend) -> None:
+    """More slices than there are marks: a prompt that drops the answer is still known to its end."""
+    backend.park_up_to(10**9)
+    prompt, other = PROMPT[:40], [3] * 20
+    answer: list[int] = []
+    for _ in range(MAX_MARKS + 4):
+        params = replace(GREEDY, max_tokens=2, drawn=len(answer))
+        answer += run(backend, [*prompt, *answer], params)[0]
+        run(backend, other, replace(GREEDY, max_tokens=1))
+    _, finished = run(backend, [*prompt, 1, 2, 3])
+    assert finished.usage.cached_tokens == len(prompt) - 1
 
 
 def test_a_beginning_without_a_snapshot_is_shared(backend: TorchBackend) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.torch.backend import TorchBackend
 from gptoss_tui.engine.triton import backend as module
 from gptoss_tui.engine.triton.backend import TritonBackend, load_backend
@@ -59,6 +60,13 @@ class TestTriton(Contract):
 
     tolerance = 1e-4
     cuts: tuple[int, ...] = (3,)  # the interpreter takes seconds for each
+
+    @pytest.mark.parametrize(("extra", "grammar"), [({}, True), ({"top_p": 0.95}, False)])
+    def test_an_answer_that_was_interrupted_goes_on(
+        self, backend: Backend, extra: dict[str, object], grammar: bool
+    ) -> None:
+        """On the device, and on the host: what else is asked for takes one of these ways."""
+        super().test_an_answer_that_was_interrupted_goes_on(backend, extra, grammar)
 
 
 @torch.inference_mode()

@@ -86,6 +86,18 @@ def scaled_vectors(x, gains, column, H: tl.constexpr, WARPS: tl.constexpr, TOKEN
 
 
 @triton.jit
+def scaled_turn(x, gains, turn, H: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr):
+    """`scaled_vectors` of a turn: its first eight columns, in 8 bits the others, and the squares of all."""
+    column = first_column(turn, WARPS, EIGHT)
+    low, squares = scaled_vectors(x, gains, column, H, WARPS, TOKENS)
+    high = low
+    if EIGHT:
+        high, more = scaled_vectors(x, gains, column + 8, H, WARPS, TOKENS)
+        squares += more
+    return low, high, squares
+
+
+@triton.jit
 def inverse_rms(squares, H: tl.constexpr, EPS: tl.constexpr, WARPS: tl.constexpr):
     """1 / rms [8] of each vector, of the sums of squares [threads, 4]."""
     of_vector = tl.permute(tl.reshape(squares, (WARPS, 8, 16)), (1, 0, 2))
@@ -117,13 +129,8 @@ def qkv_tiles_kernel(
     acc = tl.zeros((32 * WARPS, 4), tl.float32)
     squares = tl.zeros((32 * WARPS, 4), tl.float32)
     for turn in tl.static_range(TURNS):
-        column = first_column(turn, WARPS, EIGHT)
-        low, more = scaled_vectors(x, g, column, H, WARPS, TOKENS)
+        low, high, more = scaled_turn(x, g, turn, H, WARPS, TOKENS, EIGHT)
         squares += more
-        high = low
-        if EIGHT:
-            high, more = scaled_vectors(x, g, column + 8, H, WARPS, TOKENS)
-            squares += more
         acc = times(loaded, turn, low, high, acc, EIGHT)
     out = rows_and_vectors(acc, WARPS) * inverse_rms(squares, H, EPS, WARPS)[None, :] + bias[:, None]
     even, odd = tl.split(tl.permute(tl.reshape(out, (2, 8, 8)), (1, 2, 0)))
@@ -206,13 +213,8 @@ def logits_tiles_kernel(
     vectors = ()
     squares = tl.zeros((32 * WARPS, 4), tl.float32)
     for turn in tl.static_range(TURNS):
-        column = first_column(turn, WARPS, EIGHT)
-        low, more = scaled_vectors(x, g, column, H, WARPS, TOKENS)
+        low, high, more = scaled_turn(x, g, turn, H, WARPS, TOKENS, EIGHT)
         squares += more
-        high = low
-        if EIGHT:
-            high, more = scaled_vectors(x, g, column + 8, H, WARPS, TOKENS)
-            squares += more
         vectors = vectors + (low, high)
     inverse = inverse_rms(squares, H, EPS, WARPS)
     token = tl.arange(0, 8)[None, :]

@@ -41,8 +41,11 @@ class Backend(Protocol):
         """
         ...
 
-    def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
-        """Log-softmax of the raw logits at every position. Nothing is cached then; what was, is as another's."""
+    def score(self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = ...) -> list[ScoredPosition]:
+        """Log-softmax of the raw logits at every position; polls `cancelled` between chunks and on the way.
+
+        Nothing is cached then; what was, is as another's. Raises ContextOverflowError, and EngineError when cancelled.
+        """
         ...
 
     def close(self) -> None:

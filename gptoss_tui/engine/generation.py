@@ -38,6 +38,11 @@ C = TypeVar("C", bound=KVCache[Any, Any])
 S = TypeVar("S")
 
 
+def never() -> bool:
+    """Nobody cancels."""
+    return False
+
+
 def open_model(spec: EngineSpec, report: ReportProgress) -> tuple[Checkpoint, int]:
     """The checkpoint of `spec`, and the context to load it with.
 
@@ -163,8 +168,11 @@ class SequenceBackend(ABC, Generic[C, S]):
         """
 
     @abstractmethod
-    def _scored(self, after: S, following: Sequence[int], top: int) -> list[ScoredPosition]:
-        """Scores of every token of a run; `following` are the ids after them, one fewer at the end of the input."""
+    def _scored(self, after: S, following: Sequence[int], top: int) -> Iterator[ScoredPosition]:
+        """Scores of every token of a run, worked out as they are asked for: that may take longer than the run.
+
+        `following` are the ids after them, one fewer at the end of the input.
+        """
 
     def _computing(self) -> AbstractContextManager[object]:
         """What has to be around work on the cache and runs of a chunk."""
@@ -207,23 +215,36 @@ class SequenceBackend(ABC, Generic[C, S]):
         prompt = checked_prompt(token_ids, self.config.vocab_size, self._cache.context)
         return self._generate(prompt, params, cancelled)
 
-    def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
-        """See `Backend.score`. Raises ContextOverflowError and EngineError before anything runs."""
+    def score(self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = never) -> list[ScoredPosition]:
+        """See `Backend.score`. What is wrong with the tokens is raised before anything runs."""
         ids = checked_ids(token_ids, self.config.vocab_size, self._cache.context)
-        positions: list[ScoredPosition] = []
-        with self._computing():
-            self._cache.put_aside()
-            for chunk in chunks(ids, 0, self._chunk, 0):
-                after = self._run(chunk, never)
-                assert after is not None
-                following = ids[len(positions) + 1 : len(positions) + 1 + len(chunk)]
-                positions += self._scored(after, following, top)
-            self._cache.rewind(0)
+        positions: list[ScoredPosition] | None = None
+        if not cancelled():
+            with self._computing():
+                self._cache.put_aside()
+                positions = self._scores(ids, top, cancelled)
+                self._cache.rewind(0)
+        if positions is None:
+            raise EngineError("The scoring was cancelled")
         return positions
 
     def close(self) -> None:
         """Free the memory of the weights and the cache. Idempotent; nothing else may be called after it."""
         vars(self).clear()
+
+    def _scores(self, ids: list[int], top: int, cancelled: Callable[[], bool]) -> list[ScoredPosition] | None:
+        """Run all of them; None when cancelled."""
+        positions: list[ScoredPosition] = []
+        for chunk in chunks(ids, 0, self._chunk, 0):
+            after = self._run(chunk, cancelled)
+            if after is None:
+                return None
+            following = ids[len(positions) + 1 : len(positions) + 1 + len(chunk)]
+            for position in self._scored(after, following, top):
+                if cancelled():
+                    return None
+                positions.append(position)
+        return positions
 
     def _generate(
         self, prompt: list[int], params: SamplingParams, cancelled: Callable[[], bool]
@@ -290,8 +311,3 @@ class SequenceBackend(ABC, Generic[C, S]):
                 yield meter.finish("length" if limit == params.max_tokens else "context")
                 return
         yield meter.finish("cancelled")
-
-
-def never() -> bool:
-    """Nobody cancels."""
-    return False

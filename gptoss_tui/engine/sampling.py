@@ -7,9 +7,10 @@ look at as few of the largest values as they need.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import chain, zip_longest
 
 import numpy as np
 import torch
@@ -86,18 +87,15 @@ def top_alternatives(logprobs: Tensor, count: int) -> tuple[tuple[int, float], .
 
 def score_states(
     states: Tensor, logits: Callable[[Tensor], Tensor], following: Sequence[int], top: int, rows: int
-) -> list[ScoredPosition]:
+) -> Iterator[ScoredPosition]:
     """What the model says after each of `states` [T, H], of which `logits` makes float32 [P, V] for up to `rows`.
 
     `following` are the ids after them, one fewer at the end of the input.
     """
-    scored: list[ScoredPosition] = []
-    for part in torch.split(states, rows):
-        for logprobs in torch.log_softmax(logits(part), dim=-1):
-            after = following[len(scored)] if len(scored) < len(following) else None
-            value = None if after is None else float(logprobs[after])
-            scored.append(ScoredPosition(after, value, top_alternatives(logprobs, top)))
-    return scored
+    parts = (torch.log_softmax(logits(part), dim=-1) for part in torch.split(states, rows))
+    for logprobs, after in zip_longest(chain.from_iterable(parts), following):
+        value = None if after is None else float(logprobs[after])
+        yield ScoredPosition(after, value, top_alternatives(logprobs, top))
 
 
 def _choose_in(state: TokenState, logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:

@@ -149,6 +149,18 @@ class Contract:
         assert ours[-1].logprob is None
         assert backend.info().cached_tokens == 0
 
+    def test_cancelling_a_scoring(self, backend: Backend) -> None:
+        """Before it begins, between its steps and inside of them; another one finds nothing of it."""
+        whole = [p.next for p in backend.score(PROMPT, 2)]
+        run(backend, PROMPT, GREEDY)
+        for polls in (0, 1, 2, len(PROMPT)):
+            left = iter(range(polls))
+            cached = 0 if polls else backend.info().cached_tokens
+            with pytest.raises(EngineError, match="cancelled"):
+                backend.score(PROMPT, 2, lambda left=left: next(left, None) is None)  # type: ignore[misc]
+            assert backend.info().cached_tokens == cached
+        assert [p.next for p in backend.score(PROMPT, 2)] == whole
+
     @pytest.mark.parametrize("params", [GREEDY, SamplingParams(temperature=2.0, seed=4, max_tokens=5)])
     def test_an_automaton_is_followed(self, backend: Backend, params: SamplingParams) -> None:
         """One id, one of two, then text until an id that ends it; nothing of it is the model's own choice."""

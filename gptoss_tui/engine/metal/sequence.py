@@ -113,8 +113,7 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
             step.draw(state)
         return step
 
-    def _scored(self, after: mx.array, following: Sequence[int], top: int) -> list[ScoredPosition]:
-        scored: list[ScoredPosition] = []
+    def _scored(self, after: mx.array, following: Sequence[int], top: int) -> Iterator[ScoredPosition]:
         for start in range(0, len(after), SCORE_ROWS):
             logits = self.model.logits(after[start : start + SCORE_ROWS])
             logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
@@ -124,8 +123,7 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
             values = mx.take_along_axis(logprobs, best, axis=-1).tolist()
             for row, (names, found) in enumerate(zip(best.tolist(), values, strict=True)):
                 next_id, logprob = (ids[row], known[row]) if row < len(ids) else (None, None)
-                scored.append(ScoredPosition(next_id, logprob, tuple(zip(names, found, strict=True))[:top]))
-        return scored
+                yield ScoredPosition(next_id, logprob, tuple(zip(names, found, strict=True))[:top])
 
 
 class Step:

@@ -82,10 +82,8 @@ class NativeBackend(SequenceBackend[KVCache, int]):
             token = model.sampler.sample(model.handle, after - 1, params, generator, walk.state if walk else None)
             yield token
 
-    def _scored(self, tokens: int, following: Sequence[int], top: int) -> list[ScoredPosition]:
-        positions = []
+    def _scored(self, tokens: int, following: Sequence[int], top: int) -> Iterator[ScoredPosition]:
         for index in range(tokens):
             logits = self.model.all_logits(index)
             then = following[index] if index < len(following) else None
-            positions.append(score_row(logits, self.model.log_total(), then, top))
-        return positions
+            yield score_row(logits, self.model.log_total(), then, top)

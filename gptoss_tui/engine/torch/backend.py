@@ -77,5 +77,5 @@ class TorchBackend(SequenceBackend[KVCache, Tensor]):
                 token = sample(self.model.logits(state)[0], params, generator, walk.state if walk else None)
             yield token
 
-    def _scored(self, after: Tensor, following: Sequence[int], top: int) -> list[ScoredPosition]:
+    def _scored(self, after: Tensor, following: Sequence[int], top: int) -> Iterator[ScoredPosition]:
         return score_states(after, self.model.logits, following, top, SCORE_ROWS)

@@ -212,7 +212,7 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
                 token = sample(logits, params, generator, walk.state if walk else None)
             yield token
 
-    def _scored(self, after: Tensor, following: Sequence[int], top: int) -> list[ScoredPosition]:
+    def _scored(self, after: Tensor, following: Sequence[int], top: int) -> Iterator[ScoredPosition]:
         return score_states(after, self._logits, following, top, SCORE_ROWS)
 
     def _logits(self, states: Tensor) -> Tensor:

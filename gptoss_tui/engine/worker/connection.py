@@ -17,7 +17,7 @@ from platformdirs import user_log_path
 
 from gptoss_tui.engine.types import PrefillProgress, TokenBatch
 from gptoss_tui.engine.worker import protocol
-from gptoss_tui.engine.worker.protocol import Cancel, Failed, Generate, Generated, Progress, Reply, Request
+from gptoss_tui.engine.worker.protocol import Cancel, Failed, Generate, Generated, Progress, Reply, Request, Score
 from gptoss_tui.errors import EngineDiedError, EngineError
 from gptoss_tui.sanitize import to_terminal_text
 
@@ -140,7 +140,7 @@ class Connection:
     async def request(self, make: Callable[[int], Request]) -> AsyncIterator[Mailbox]:
         """Send the request that `make` builds from its id; its replies come to the mailbox.
 
-        Leaving before the last reply drops what is still to come and cancels a generation.
+        Leaving before the last reply drops what is still to come and cancels a generation or a scoring.
         """
         if self.dead:
             await asyncio.wait({self._reader_task})
@@ -174,7 +174,7 @@ class Connection:
         await asyncio.wait({self._reader_task})
 
     def _cancel(self, mailbox: Mailbox) -> None:
-        if not self.dead and isinstance(mailbox.request, Generate):
+        if not self.dead and isinstance(mailbox.request, Generate | Score):
             self._writer.write(protocol.encode_request(Cancel(mailbox.request.id)))
 
     async def _read(self, reader: asyncio.StreamReader) -> None:

@@ -153,7 +153,7 @@ class Worker:
 
     def _score(self, request: Score) -> None:
         backend = self._loaded()
-        positions = backend.score(request.token_ids, request.top)
+        positions = backend.score(request.token_ids, request.top, lambda: request.id in self._cancelled)
         self._info = self._describe(backend)
         for start in range(0, len(positions), SCORE_CHUNK):
             self._send(Scored(request.id, tuple(positions[start : start + SCORE_CHUNK])))

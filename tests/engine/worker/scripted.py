@@ -2,7 +2,7 @@
 
 Loaded as `python:tests.engine.worker.scripted` in a real worker process. Token `n` is followed by `n + 1`.
 Checkpoint names: `slow-load`, `no-checkpoint`, `no-memory`, `import-error`; anything else loads at once.
-Prompts: the first id picks the behaviour, see `generate`.
+Prompts: the first id picks the behaviour, see `generate`; scoring one that begins with `SLOW` ends when cancelled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gptoss_tui.engine.types import (
     Token,
     Usage,
 )
-from gptoss_tui.errors import CheckpointError, ContextOverflowError, MemoryPlanError
+from gptoss_tui.errors import CheckpointError, ContextOverflowError, EngineError, MemoryPlanError
 
 VOCAB_SIZE = 201_088
 COUNT, KILL, RAISE, OUT_OF_MEMORY, OVERFLOW, SLOW, GARBAGE = 1, 2, 3, 4, 5, 6, 7
@@ -73,7 +73,13 @@ class ScriptedBackend:
         reason = "cancelled" if cancelled() else "length"
         yield Finished(reason, Usage(len(token_ids), 0, len(token_ids), made, 0.1, 0.2))
 
-    def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
+    def score(
+        self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = lambda: False
+    ) -> list[ScoredPosition]:
+        while token_ids[0] == SLOW:
+            if cancelled():
+                raise EngineError("The scoring was cancelled")
+            time.sleep(0.002)
         following = [*token_ids[1:], None]
         return [
             ScoredPosition(n, None if n is None else float("-inf") if n == 0 else -1.0, ((i, -0.1),) * top)

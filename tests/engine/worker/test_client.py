@@ -175,6 +175,17 @@ async def test_score_comes_whole_and_in_order(engine: EngineClient) -> None:
     assert positions[-1].logprob is None
 
 
+async def test_a_cancelled_task_cancels_its_scoring(engine: EngineClient) -> None:
+    """One that runs and one that waits behind it; who comes after them finds the engine free."""
+    tasks = [asyncio.create_task(engine.score([SLOW])) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    for task in tasks:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert len(await engine.score([COUNT, 5])) == 2
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "error", "message"),
     [

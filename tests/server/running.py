@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from openai import AsyncOpenAI
 
+from gptoss_tui.engine.types import Engine
 from gptoss_tui.harmony.tokenizer import load_tokenizer
 from gptoss_tui.server.gate import Gate
 from gptoss_tui.server.guard import Rules
@@ -26,7 +27,7 @@ from tests.server.scripted import ScriptedEngine
 
 @dataclass
 class Running:
-    """A server that answers."""
+    """A server that answers. `engine` is what it was given."""
 
     service: Service
     engine: ScriptedEngine
@@ -50,7 +51,7 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    engine: ScriptedEngine,
+    engine: Engine,
     *,
     gate: Gate | None = None,
     rules: Rules | None = None,
@@ -76,7 +77,7 @@ async def running(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
             AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client,
         ):
-            yield Running(service, engine, http, client, port)
+            yield Running(service, cast(ScriptedEngine, engine), http, client, port)
 
 
 async def until(condition: Callable[[], bool]) -> None:

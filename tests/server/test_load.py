@@ -15,13 +15,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 import psutil
 import pytest
 
-from gptoss_tui.engine.types import GenerationEvent, SamplingParams
+from gptoss_tui.engine.types import EngineSpec, GenerationEvent, SamplingParams
+from gptoss_tui.engine.worker.client import EngineClient
 from gptoss_tui.server import outbox
 from gptoss_tui.server.gate import Gate
+from tests.engine.worker import scripted
 from tests.server.running import Running, running, until
 from tests.server.scripted import ScriptedEngine
 
@@ -139,6 +142,26 @@ async def test_who_goes_away_frees_the_engine() -> None:
         assert server.service.gate.running == server.service.gate.waiting == 0
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
         assert (await one_stream(server, "after"))[2] == " after" * WORDS
+
+
+async def test_who_goes_away_while_a_prompt_is_scored_frees_the_engine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a real worker, whose backend would score this prompt for ever."""
+    monkeypatch.setenv("GPTOSS_TUI_PYTHON_BACKENDS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    engine = EngineClient(EngineSpec(tmp_path, backend="python:tests.engine.worker.scripted"))
+    scored: dict[str, object] = {"echo": True, "logprobs": 1, "max_tokens": 0}
+    async with running(engine) as server:
+        asking = asyncio.create_task(server.post("/v1/completions", {"prompt": [scripted.SLOW, 1], **scored}))
+        await until(lambda: server.service.gate.running == 1)
+        waiting = asyncio.create_task(server.post("/v1/completions", {"prompt": [scripted.COUNT, 5], **scored}))
+        await until(lambda: server.service.gate.waiting == 1)
+        asking.cancel()
+        status, answer = await waiting
+        assert status == 200
+        assert answer["choices"][0]["logprobs"]["token_logprobs"] == [None, -1.0]
+    await engine.close()
 
 
 async def test_a_client_with_many_requests_lets_others_between_them() -> None:

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <vector>
 
 #include "abi.h"
 #include "kernels.h"
+#include "pace.h"
 
 namespace native {
 
@@ -25,29 +25,6 @@ using Floats1 = std::unique_ptr<float[], Free>;
 struct Chosen {
   int32_t expert[kMaxExpertsPerToken];
   float weight[kMaxExpertsPerToken];
-};
-
-// Of a step whose layers are so small that threads wait for each other about as long as they work, or much longer where
-// others need the processors: whether all threads share it or the caller runs it alone goes by how long both took.
-class Pace {
- public:
-  // Runs `work(shared)` the way that was faster lately, now and then the other way.
-  template <typename Work>
-  void timed(Work work) {
-    const bool other = ++steps_ % kTryOther == 0;
-    const bool shared = (shared_ < alone_) != other;
-    const auto start = std::chrono::steady_clock::now();
-    work(shared);
-    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-    double& lately = shared ? shared_ : alone_;
-    lately += (passed.count() - lately) * kWeight;
-  }
-
- private:
-  static constexpr uint32_t kTryOther = 16;
-  static constexpr double kWeight = 0.25;
-  uint32_t steps_ = 0;
-  double shared_ = 0, alone_ = 0;  // seconds
 };
 
 }  // namespace native

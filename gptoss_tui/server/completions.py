@@ -22,7 +22,7 @@ from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
 from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, json_answer, sse, stream
 from gptoss_tui.server.prompt import too_long
-from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops
+from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops, with_logprobs
 from gptoss_tui.server.service import SERVICE, Record, record_of
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
@@ -52,9 +52,8 @@ def read_completion_request(
     return CompletionRequest(
         prompts,
         replace(
-            read_sampling(fields, defaults.sampling),
+            with_logprobs(read_sampling(fields, defaults.sampling), logprobs),
             max_tokens=limit or DEFAULT_TOKENS,
-            top_logprobs=logprobs or 0,
             stop_token_ids=() if fields.flag("ignore_eos", False) else STOP_TOKENS,
         ),
         read_stops(fields),

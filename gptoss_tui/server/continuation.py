@@ -87,11 +87,13 @@ class LogprobTable:
     """The `logprobs` of one choice, piece by piece: offsets go on where the last piece ended.
 
     Tokens are called by their text, or `by_id`: two of them may have the same text, and parts of characters have none.
+    `top` alternatives are told of each.
     """
 
-    def __init__(self, tokenizer: Tokenizer, silent: Iterable[int], *, by_id: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, silent: Iterable[int], top: int, *, by_id: bool) -> None:
         self._tokenizer = tokenizer
         self._by_id = by_id
+        self._top = top
         self._speller = Speller(tokenizer, silent)
 
     def add(self, tokens: Sequence[Described]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class LogprobTable:
         }
 
     def _alternatives(self, top: Sequence[tuple[int, float]]) -> dict[str, float]:
-        return {self._name(token_id): max(_NEVER, logprob) for token_id, logprob in top}
+        return {self._name(token_id): max(_NEVER, logprob) for token_id, logprob in top[: self._top]}
 
     def _name(self, token_id: int) -> str:
         return f"token_id:{token_id}" if self._by_id else self._tokenizer.decode([token_id])
@@ -125,7 +127,9 @@ class Continuation:
     _table: LogprobTable = field(init=False)
 
     def __post_init__(self) -> None:
-        self._table = LogprobTable(self.tokenizer, self.sampling.stop_token_ids, by_id=self.asked.named_by_id)
+        asked = self.asked
+        silent, top = self.sampling.stop_token_ids, asked.logprobs or 0
+        self._table = LogprobTable(self.tokenizer, silent, top, by_id=asked.named_by_id)
 
     async def run(self, host: EngineHost, ticket: Ticket) -> AsyncGenerator[Piece, None]:
         """The pieces as they come. Raises GptOssError."""

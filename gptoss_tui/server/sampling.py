@@ -45,6 +45,14 @@ def read_sampling(fields: Fields, defaults: SamplingParams) -> SamplingParams:
     )
 
 
+def with_logprobs(params: SamplingParams, wanted: int | None) -> SamplingParams:
+    """Have tokens told with `wanted` alternatives, None without logprobs.
+
+    Engines are asked for one at least: without alternatives they may round, or tell nothing.
+    """
+    return params if wanted is None else replace(params, top_logprobs=max(1, wanted))
+
+
 def read_stops(fields: Fields) -> tuple[str, ...]:
     """`stop`: a text or a list of them. Raises ApiError."""
     if isinstance(fields.values.get("stop"), str):

@@ -143,6 +143,16 @@ async def test_an_answer_ends_before_a_stop_sequence(batch: int) -> None:
     assert batch > 1 or server.engine.cut == 1, "the engine is told to stop"
 
 
+@pytest.mark.parametrize(("wanted", "told"), [({}, 0), ({"top_logprobs": 0}, 0), ({"top_logprobs": 3}, 3)])
+async def test_as_many_alternatives_are_told_as_were_asked_for(wanted: dict[str, int], told: int) -> None:
+    """The engine is asked for one at least: without any it may round what it says of the token."""
+    async with running(ScriptedEngine(final("one two"))) as server:
+        _, body = await server.post("/v1/chat/completions", {"messages": HELLO, "logprobs": True, **wanted})
+        await server.post("/v1/chat/completions", {"messages": HELLO})
+    assert [len(token["top_logprobs"]) for token in body["choices"][0]["logprobs"]["content"]] == [told, told]
+    assert [params.top_logprobs for params in server.engine.params] == [max(1, told), 0]
+
+
 async def test_n_choices_have_their_own_seeds_and_share_the_prompt() -> None:
     async with running(ScriptedEngine(final("hi"))) as server:
         answer = await server.client.chat.completions.create(

@@ -89,6 +89,15 @@ async def test_tokens_are_called_by_their_ids_where_a_client_wants_that() -> Non
     assert all(name.startswith("token_id:") for top in told["top_logprobs"][1:] for name in top)
 
 
+async def test_no_alternatives_are_told_where_none_were_asked_for() -> None:
+    """But the engine is asked for one: without any it may round what it says of the token."""
+    async with running(ScriptedEngine(lambda prompt: " one two")) as server:
+        _, made = await server.post("/v1/completions", {"prompt": "hello", "max_tokens": 2, "logprobs": 0})
+    told = made["choices"][0]["logprobs"]
+    assert (told["token_logprobs"], told["top_logprobs"]) == ([-0.5, -0.5], [{}, {}])
+    assert [params.top_logprobs for params in server.engine.params] == [1]
+
+
 async def test_the_prompts_ids_are_told_once() -> None:
     body = {"prompt": "hello", "return_token_ids": True, "stream": True}
     async with (

@@ -248,11 +248,15 @@ async def test_answers_can_be_asked_for_in_a_form_with_the_clients_help() -> Non
     assert response.output_parsed == Person(name="Ada", age=36)
 
 
-async def test_logprobs_come_with_the_tokens_of_the_answer() -> None:
+@pytest.mark.parametrize(("wanted", "told"), [({}, 0), ({"top_logprobs": 2}, 2)])
+async def test_logprobs_come_with_the_tokens_of_the_answer(wanted: dict[str, int], told: int) -> None:
     async with running(ScriptedEngine(final("one two"))) as server:
-        events = await events_of(server, {"input": "x", "include": ["message.output_text.logprobs"], "top_logprobs": 2})
+        events = await events_of(server, {"input": "x", "include": ["message.output_text.logprobs"], **wanted})
+        without = await events_of(server, {"input": "x", **wanted})
     logprobs = events[-1]["response"]["output"][0]["content"][0]["logprobs"]
-    assert ["".join(one["token"] for one in logprobs), len(logprobs[0]["top_logprobs"])] == ["one two", 2]
+    assert ["".join(one["token"] for one in logprobs), len(logprobs[0]["top_logprobs"])] == ["one two", told]
+    assert [params.top_logprobs for params in server.engine.params] == [max(1, told), 0]
+    assert without[-1]["response"]["output"][0]["content"][0]["logprobs"] == []
 
 
 BAD: list[tuple[dict[str, Any], str | None]] = [

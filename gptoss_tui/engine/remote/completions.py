@@ -58,7 +58,7 @@ class TokenCompletions:
             "temperature": 0.0,
             "add_special_tokens": False,
             "echo": True,
-            "logprobs": top,
+            "logprobs": max(1, top),
             "return_tokens_as_token_ids": True,
         }
 

@@ -40,13 +40,16 @@ class Envelope:
 
 @dataclass(slots=True)
 class Choice:
-    """One answer, as far as it came. `take` gives the deltas of each event, for streams."""
+    """One answer, as far as it came. `take` gives the deltas of each event, for streams.
+
+    `logprobs` are alternatives to tell for each token, None without logprobs.
+    """
 
     index: int
     turn: Turn
     dialogue: Dialogue
     tokenizer: Tokenizer
-    logprobs: bool
+    logprobs: int | None
     content: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     tokens: list[dict[str, Any]] = field(default_factory=list)
@@ -81,8 +84,8 @@ class Choice:
             text, self._gap = "\n\n" + text, False
         self.content.append(text)
         delta = _delta(content=text)
-        if self.logprobs:
-            described = [describe_token(token, self.tokenizer) for token in tokens]
+        if self.logprobs is not None:
+            described = [describe_token(token, self.tokenizer, self.logprobs) for token in tokens]
             self.tokens += described
             delta["logprobs"] = {"content": described, "refusal": None}
         return delta
@@ -119,7 +122,7 @@ class Choice:
         return {
             "index": self.index,
             "message": message,
-            "logprobs": {"content": self.tokens, "refusal": None} if self.logprobs else None,
+            "logprobs": {"content": self.tokens, "refusal": None} if self.logprobs is not None else None,
             "finish_reason": self.finish_reason,
         }
 
@@ -136,11 +139,11 @@ def _delta(**fields: Any) -> dict[str, Any]:
     return {"delta": fields}
 
 
-def describe_token(token: Token, tokenizer: Tokenizer) -> dict[str, Any]:
-    """A token with its logprob and the alternatives, as the APIs say them."""
+def describe_token(token: Token, tokenizer: Tokenizer, top: int) -> dict[str, Any]:
+    """A token with its logprob and the `top` alternatives, as the APIs say them."""
     return {
         **_one(token.id, token.logprob, tokenizer),
-        "top_logprobs": [_one(token_id, logprob, tokenizer) for token_id, logprob in token.top],
+        "top_logprobs": [_one(token_id, logprob, tokenizer) for token_id, logprob in token.top[:top]],
     }
 
 

@@ -51,7 +51,7 @@ def _choice(service: Service, asked: ChatRequest, opening: Opening, ticket: Tick
     if sampling.seed is not None:
         sampling = replace(sampling, seed=sampling.seed + index)
     turn = Turn(service.host, ticket, asked.dialogue, opening, replace(asked.options, sampling=sampling))
-    return Choice(index, turn, asked.dialogue, service.host.tokenizer, logprobs=asked.logprobs is not None)
+    return Choice(index, turn, asked.dialogue, service.host.tokenizer, asked.logprobs)
 
 
 async def _complete(choice: Choice) -> None:

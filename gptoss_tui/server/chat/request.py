@@ -22,7 +22,7 @@ from gptoss_tui.server.dialogue import (
 )
 from gptoss_tui.server.errors import invalid
 from gptoss_tui.server.fields import Fields
-from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops
+from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops, with_logprobs
 from gptoss_tui.server.schema import arguments_grammar, input_grammar, read_format
 from gptoss_tui.server.turn import Options
 from gptoss_tui.vocabulary import VOCAB_SIZE
@@ -146,10 +146,9 @@ def _allowed_names(tools: Iterable[Fields]) -> list[str]:
 
 
 def _options(fields: Fields, defaults: Defaults, logprobs: int | None) -> Options:
-    sampling = read_sampling(fields, defaults.sampling)
     limits = [fields.integer(name, 1, MAX_TOKENS) for name in ("max_completion_tokens", "max_tokens")]
     return Options(
-        sampling if logprobs is None else replace(sampling, top_logprobs=logprobs),
+        with_logprobs(read_sampling(fields, defaults.sampling), logprobs),
         max_tokens=next((limit for limit in limits if limit is not None), defaults.sampling.max_tokens),
         stops=read_stops(fields),
         repeated_tokens=defaults.repeated_tokens,

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gptoss_tui.harmony.messages import Effort
+from gptoss_tui.harmony.messages import Effort, Message
 from gptoss_tui.server.dialogue import Dialogue, check_choice, fold_instructions, read_effort, without_old_thoughts
 from gptoss_tui.server.errors import invalid, not_supported
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.responses.items import read_items
 from gptoss_tui.server.responses.tools import OfferedTools, OwnTool, read_tool_choice, read_tools
-from gptoss_tui.server.sampling import Defaults, read_sampling
+from gptoss_tui.server.sampling import Defaults, read_sampling, with_logprobs
 from gptoss_tui.server.schema import read_format
 from gptoss_tui.server.turn import MAX_TOOL_CALLS, Options
 from gptoss_tui.vocabulary import VOCAB_SIZE
@@ -20,10 +20,11 @@ from gptoss_tui.vocabulary import VOCAB_SIZE
 MAX_TOKENS = 10 * VOCAB_SIZE
 """More tokens than any context has; asking for more than there is room for is no mistake."""
 
+_LOGPROBS = "message.output_text.logprobs"
 _INCLUDES = (
     *("file_search_call.results", "web_search_call.results", "web_search_call.action.sources"),
     *("message.input_image.image_url", "computer_call_output.output.image_url", "code_interpreter_call.outputs"),
-    *("reasoning.encrypted_content", "message.output_text.logprobs"),
+    *("reasoning.encrypted_content", _LOGPROBS),
 )
 _SUMMARIES = ("auto", "concise", "detailed", "none")
 _ELSEWHERE = ("conversation", "prompt", "context_management")
@@ -31,23 +32,22 @@ _ELSEWHERE = ("conversation", "prompt", "context_management")
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """What a client asks for. `echo` are the fields that the response repeats."""
+    """What a client asks for. `echo` are the fields that the response repeats.
+
+    `logprobs` are alternatives for each token of the answer, None without logprobs.
+    """
 
     dialogue: Dialogue
     options: Options
     tools: OfferedTools
     include: frozenset[str]
+    logprobs: int | None
     summary: str
     stream: bool
     store: bool
     background: bool
     truncate: bool
     echo: Mapping[str, Any]
-
-    @property
-    def logprobs(self) -> bool:
-        """Whether the tokens of the answer are told with their logprobs."""
-        return "message.output_text.logprobs" in self.include
 
 
 def read_request(
@@ -64,41 +64,47 @@ def read_request(
             raise not_supported(f"'{name}'", fields.param(name))
     tools = read_tools(fields, enabled)
     messages = read_items([*before, *items], tools.client, "input" if not before else "")
-    instructions, rest = fold_instructions(fields.text("instructions"), messages)
     reasoning = fields.child("reasoning") or Fields({}, "reasoning")
-    chosen, thinks = read_effort(reasoning, "effort", effort)
-    text = fields.child("text") or Fields({}, "text")
-    dialogue = Dialogue(
-        without_old_thoughts(rest), instructions, tools.client, effort=chosen, thinks=thinks,
-        answer=read_format(text, "format", None),
-    )  # fmt: skip
-    choice = read_tool_choice(fields, tools)
-    if not tools.own:
-        check_choice(dialogue, choice, fields.param("tool_choice"))
-    dialogue = replace(dialogue, choice=choice)
+    dialogue = _dialogue(fields, messages, tools, *read_effort(reasoning, "effort", effort))
     store, background = fields.flag("store", True), fields.flag("background", False)
     if background and not store:
         raise invalid("A response in the background must be stored.", fields.param("store"))
+    include, top = _include(fields), fields.integer("top_logprobs", 0, 20)
+    logprobs = (top or 0) if _LOGPROBS in include else None
     return ResponsesRequest(
         dialogue,
-        _options(fields, defaults),
+        _options(fields, defaults, logprobs),
         tools,
-        _include(fields),
+        include,
+        logprobs,
         _summary(reasoning),
         stream=fields.flag("stream", False),
         store=store,
         background=background,
         truncate=fields.choice("truncation", ("auto", "disabled")) == "auto",
-        echo=_echo(fields, tools, chosen, thinks),
+        echo=_echo(fields, tools, dialogue),
     )
 
 
-def _options(fields: Fields, defaults: Defaults) -> Options:
-    sampling = read_sampling(fields, defaults.sampling)
-    top = fields.integer("top_logprobs", 0, 20)
+def _dialogue(
+    fields: Fields, messages: Sequence[Message], tools: OfferedTools, effort: Effort, thinks: bool
+) -> Dialogue:
+    instructions, rest = fold_instructions(fields.text("instructions"), messages)
+    text = fields.child("text") or Fields({}, "text")
+    answer = read_format(text, "format", None)
+    dialogue = Dialogue(
+        without_old_thoughts(rest), instructions, tools.client, effort=effort, thinks=thinks, answer=answer
+    )
+    choice = read_tool_choice(fields, tools)
+    if not tools.own:
+        check_choice(dialogue, choice, fields.param("tool_choice"))
+    return replace(dialogue, choice=choice)
+
+
+def _options(fields: Fields, defaults: Defaults, logprobs: int | None) -> Options:
     calls = fields.integer("max_tool_calls", 0, 1000)
     return Options(
-        replace(sampling, top_logprobs=top or 0),
+        with_logprobs(read_sampling(fields, defaults.sampling), logprobs),
         max_tokens=fields.integer("max_output_tokens", 1, MAX_TOKENS) or defaults.sampling.max_tokens,
         max_tool_calls=MAX_TOOL_CALLS if calls is None else calls,
         repeated_tokens=defaults.repeated_tokens,
@@ -118,7 +124,7 @@ def _summary(reasoning: Fields) -> str:
     return wanted or "none"
 
 
-def _echo(fields: Fields, tools: OfferedTools, effort: Effort, thinks: bool) -> dict[str, Any]:
+def _echo(fields: Fields, tools: OfferedTools, dialogue: Dialogue) -> dict[str, Any]:
     """The fields that the response says again, checked where nothing else does."""
     fields.flag("parallel_tool_calls", True)
     metadata = fields.child("metadata")
@@ -136,7 +142,7 @@ def _echo(fields: Fields, tools: OfferedTools, effort: Effort, thinks: bool) -> 
         "previous_response_id": fields.text("previous_response_id"),
         "prompt_cache_key": fields.text("prompt_cache_key"),
         "reasoning": {
-            "effort": effort if thinks else "none",
+            "effort": dialogue.effort if dialogue.thinks else "none",
             "summary": reasoning.values.get("summary") if reasoning is not None else None,
         },
         "safety_identifier": fields.text("safety_identifier"),

@@ -187,7 +187,8 @@ class Writer:
                 pass  # a call of what there is not: the model is told, the client is not
 
     def _described(self, tokens: Sequence[Token]) -> list[dict[str, Any]]:
-        return [describe_token(token, self._tokenizer) for token in tokens] if self._asked.logprobs else []
+        top = self._asked.logprobs
+        return [] if top is None else [describe_token(token, self._tokenizer, top) for token in tokens]
 
     def _close(self, closed: Closed) -> Iterator[ResponseEvent]:
         if self._item is None or self._own is not None:

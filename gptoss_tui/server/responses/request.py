@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,7 +87,7 @@ def read_request(
 
 
 def _dialogue(
-    fields: Fields, messages: Sequence[Message], tools: OfferedTools, effort: Effort, thinks: bool
+    fields: Fields, messages: Iterable[Message], tools: OfferedTools, effort: Effort, thinks: bool
 ) -> Dialogue:
     instructions, rest = fold_instructions(fields.text("instructions"), messages)
     text = fields.child("text") or Fields({}, "text")

@@ -15,14 +15,12 @@ from gptoss_tui.patch.lines import MAX_LINES
 from gptoss_tui.patch.match import Matched, match_hunks
 from gptoss_tui.patch.parse import UNWRITABLE
 from gptoss_tui.patch.protected import (
-    EVERY_ASSISTANT,
     GIT,
-    git_folder,
     in_repository,
+    obeyed,
     plain_name,
     protected_by,
     reason,
-    told_files,
 )
 from gptoss_tui.patch.replace import replace_text
 from gptoss_tui.patch.text import NotTextError, TextFile, decode, encode_new, splice
@@ -85,8 +83,7 @@ class _Planner:
         self.errors: list[str] = []
         self.protected: dict[str, str] = {}
         self._may_be_protected = protected
-        self._git: str | None = None
-        self._told: frozenset[str] = frozenset()
+        self._obeyed: dict[str, str] | None = None
         self._taken: set[str] = set()
 
     def feed(self, operation: FileOperation) -> None:
@@ -228,12 +225,10 @@ class _Planner:
         return path
 
     def _check_protected(self, path: str, raw: str) -> None:
-        if self._git is None:
-            self._git, self._told = git_folder(self.tree), told_files(self.tree)
-        inside = self._git and f"{path}/".startswith(f"{self._git}/")
-        owner = GIT if inside else protected_by(path) or protected_by(self.tree.lexical(raw))
-        if owner is None and path in self._told:
-            owner = EVERY_ASSISTANT
+        if self._obeyed is None:
+            self._obeyed = obeyed(self.tree.root)
+        owner = next((by for one, by in self._obeyed.items() if f"{path}/".startswith(f"{one}/")), None)
+        owner = owner or protected_by(path) or protected_by(self.tree.lexical(raw))
         if owner is not None:
             self._protect(path, owner)
 

@@ -7,7 +7,6 @@ streams.
 from __future__ import annotations
 
 import os
-import stat
 import unicodedata
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -15,12 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from gptoss_tui.patch.confine import PathError, Tree
+from gptoss_tui.patch.repository import named_by
 
 _DOT_GIT: Final = ".git"
 _AGENTS_MD: Final = "AGENTS.md"
 _BARE: Final = ("head", "config", "commondir")
-_MAX_GITDIR: Final = 4096
 GIT: Final = "git"
 _SHELL: Final = "the shell"
 _EDITOR: Final = "an editor"
@@ -120,31 +118,27 @@ def protected_by(path: str) -> str | None:
     return next((_PAIRS[pair] for pair in pairwise(parts) if pair in _PAIRS), None)
 
 
-def git_folder(tree: Tree) -> str:
-    """Where the repository of the tree is, when its `.git` is a link or a file that leads there; empty for elsewhere.
+def obeyed(root: Path) -> dict[str, str]:
+    """What is obeyed in the folder `root` although its own name does not say so, and by whom.
 
-    Its own name says nothing then.
+    Paths relative to `root`: what its protected links lead to, where its repository is and what its configuration
+    names, and the AGENTS.md of a folder above that is a link into it. A file or a folder, there or not.
     """
     try:
-        status = tree.stat(_DOT_GIT)
-        if status is None or stat.S_ISDIR(status.st_mode):
-            return _DOT_GIT
-        if stat.S_ISLNK(status.st_mode):
-            return tree.resolve(_DOT_GIT)
-        said = tree.read(_DOT_GIT, limit=_MAX_GITDIR)[0].decode("utf-8", "replace")
-        return tree.resolve(said.removeprefix("gitdir:").strip())
-    except PathError:  # it leads out of the tree, where nothing can be written
-        return ""
+        names = os.listdir(root)
+    except OSError:
+        names = []
+    owners = ((root / name, protected_by(name)) for name in names)
+    found = {_end(path): owner for path, owner in owners if owner is not None and path.is_symlink()}
+    found |= dict.fromkeys(named_by(root, root / _DOT_GIT), GIT)
+    above = (folder / _AGENTS_MD for folder in root.parents)
+    found |= {_end(link): EVERY_ASSISTANT for link in above if link.is_symlink()}
+    inside = {path: owner for path, owner in found.items() if path != root and path.is_relative_to(root)}
+    return {str(path.relative_to(root)): owner for path, owner in inside.items()}
 
 
-def told_files(tree: Tree) -> frozenset[str]:
-    """Where an AGENTS.md of the tree's folder, or of one above it, is a link into the tree: what it leads to is told.
-
-    A file in a folder below is obeyed only by who starts there.
-    """
-    links = (folder / _AGENTS_MD for folder in (tree.root, *tree.root.parents))
-    ends = (os.path.realpath(link) for link in links if link.is_symlink())
-    return frozenset(os.path.relpath(end, tree.root) for end in ends if Path(end).is_relative_to(tree.root))
+def _end(link: Path) -> Path:
+    return Path(os.path.realpath(link))
 
 
 def in_repository(path: str, there: Callable[[str], bool]) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gptoss_tui import patch
 from gptoss_tui.errors import PatchError
+from gptoss_tui.patch.git_config import entries
 from gptoss_tui.patch.protected import protected_by
 from gptoss_tui.undo import UndoStore
 
@@ -105,6 +109,65 @@ def test_a_file_that_an_agents_md_waits_for_is_protected(tmp_path: Path) -> None
     (tmp_path / "AGENTS.md").symlink_to("notes/later.md")
     with pytest.raises(PatchError, match="decides what every assistant here does"):
         patch.plan(added("notes/later.md"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("[core]\n\thooksPath = scripts/hooks", "scripts/hooks/pre-commit"),
+        ('[CORE]HooksPath="scripts/\\\n hooks"  # mine', "scripts/ hooks/pre-commit"),
+        ("[include]path=../inc", "inc"),
+        ('[includeIf "gitdir:~/nowhere"]\npath = ../inc', "inc"),
+        ("[core] fsmonitor = ./tools/watch.sh", "tools/watch.sh"),
+        ('[diff "word"] textconv = python3 tools/watch.sh', "tools/watch.sh"),
+        ("[alias] x = !./tools/watch.sh -x", "tools/watch.sh"),
+        ("[include]\npath = ../inc", "tools/watch.sh"),
+    ],
+)
+@pytest.mark.parametrize("whose", [".git/config", ".git/config.worktree", "../home/.gitconfig"])
+def test_what_the_configuration_of_git_names_is_protected_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, named: str, whose: str
+) -> None:
+    root, home = tmp_path / "root", tmp_path / "home"
+    (root / ".git").mkdir(parents=True)
+    (root / "tools").mkdir()
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (root / "tools/watch.sh").touch()
+    (root / whose).write_text(said.replace("../inc", f"{root}/inc") if "home" in whose else said)
+    (root / "inc").write_text("[core]\nfsmonitor = tools/watch.sh\n[include]\npath = inc\n")
+    where = "Update File: {}\n*** Move to: x" if (root / named).exists() else "Add File: {}\n+x"
+    change = patch.parse(f"*** Begin Patch\n*** {where.format(named)}\n*** End Patch")
+    with pytest.raises(PatchError, match="decides what git does"):
+        patch.plan(change, root)
+    assert patch.plan(added("tools/other"), root).protected == ()
+
+
+def test_configuration_is_read_as_git_reads_it(tmp_path: Path) -> None:
+    text = (
+        '\ufeff; x\n[core]a=1 # x\nb\n  c-d = "x;\\"y\\\\" z\\n ; y\n[Sub "A b"] e = f\\\n  g\r\n[x.Y] h=\n'
+        "[core] [alias] i = !sh -c 'j' #\n\tk = \t l\t\n"
+    )
+    (tmp_path / "config").write_text(text, newline="")
+    words = ["git", "config", "--file", str(tmp_path / "config"), "--list", "--null"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+    assert [(key, value.strip()) for key, value in entries(text)] == [
+        (key, value.strip()) for key, _, value in (line.partition("\n") for line in said)
+    ]
+
+
+@given(st.text(alphabet='[]ab."\\=#\n \té', max_size=60))
+def test_no_text_stops_reading_configuration(text: str) -> None:
+    assert len(list(entries(text))) <= len(text)
+
+
+@pytest.mark.parametrize("link", [".envrc", ".husky", "agents.md"])
+def test_what_a_protected_link_leads_to_is_protected_too(tmp_path: Path, link: str) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / link).symlink_to("tools")
+    with pytest.raises(PatchError, match="is protected"):
+        patch.plan(added("tools/x"), tmp_path)
 
 
 def in_one(*paths: str) -> patch.Patch:

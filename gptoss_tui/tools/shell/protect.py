@@ -14,7 +14,7 @@ from typing import Final
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_state_path
 
-from gptoss_tui.tools.shell.repository import git_folders
+from gptoss_tui.patch.repository import git_folders
 from gptoss_tui.tools.shell.words import Words
 
 GIT: Final = ".git"

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from gptoss_tui.patch.repository import git_folders
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.python.seccomp import assemble, machines
 from gptoss_tui.tools.shell import idmap
 from gptoss_tui.tools.shell.process import Launch
 from gptoss_tui.tools.shell.protect import GIT, missing_hooks, protected_paths, secret_paths
-from gptoss_tui.tools.shell.repository import git_folders
 
 BASH: Final = "/bin/bash"
 _NOBODY = str(idmap.NOBODY)

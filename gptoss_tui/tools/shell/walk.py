@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gptoss_tui.patch.protected import plain_name, protected_by
-from gptoss_tui.tools.shell.repository import named_by
+from gptoss_tui.patch.repository import named_by
 
 ENTRIES: Final = 50_000
 """After so many files and folders no deeper level is looked at."""

@@ -1,0 +1,113 @@
+"""Where the repository of a `.git` is, when that is a file, and what its configuration names in the workspace."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from gptoss_tui.patch.git_config import entries
+
+_MAX_BYTES: Final = 1 << 20
+_MAX_FILES: Final = 50
+_HOOKS: Final = "core.hookspath"
+
+
+def git_folders(root: Path, git: Path) -> tuple[Path, ...]:
+    """The folders in the workspace at `root` of the repository that `git` is or says; the last has its hooks.
+
+    None for a link, and for what lies elsewhere or holds the workspace itself.
+    """
+    return () if git.is_symlink() else tuple(place for place in _folders(git) if _within(place, root))
+
+
+def named_by(root: Path, git: Path) -> Iterator[Path]:
+    """What decides about git beside `git` itself: the repository's folders, and what its configuration names.
+
+    That are files which it includes, the folder of hooks, both also when they are not there, and files that a value
+    names, such as a program. The repository may lie elsewhere; a person's own configuration counts as well.
+    """
+    folders = _folders(git)
+    yield from (folder for folder in folders if folder != git and _within(folder, root))
+    own = [folder / name for folder in folders for name in ("config", "config.worktree")]
+    for place in _named([*own, *_personal()], git.parent):
+        if _within(place, root) and not any(place.is_relative_to(folder) for folder in folders):
+            yield place
+
+
+def _folders(git: Path) -> tuple[Path, ...]:
+    said = _text(git)
+    folder = (_at(git, ".") if git.is_symlink() else git) if said is None else _said(git.parent, said, "gitdir:")
+    common = _text(folder / "commondir")
+    return (folder,) if common is None else tuple(dict.fromkeys((folder, _said(folder, common))))
+
+
+def _named(files: list[Path], top: Path) -> Iterator[Path]:
+    """What configuration in `files`, and in what they include, names for a repository whose files are at `top`."""
+    seen: set[Path] = set()
+    while files and len(seen) < _MAX_FILES:
+        file = files.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        for key, value in entries(_text(file) or ""):
+            if not value:
+                continue
+            if key == "include.path" or (key.startswith("includeif.") and key.endswith(".path")):
+                files.append(_at(file.parent, value))
+                yield files[-1]
+            elif key == _HOOKS:
+                yield _at(top, value)
+            else:
+                yield from _programs(value, top)
+
+
+def _programs(value: str, top: Path) -> Iterator[Path]:
+    """The files that a value names, if it is a command line. A first word without a folder is none of the workspace."""
+    try:
+        words = shlex.split(value.removeprefix("!"))
+    except ValueError:
+        words = value.removeprefix("!").split()
+    for number, word in enumerate(words):
+        if number or "/" in word:
+            place = _at(top, word)
+            if os.path.isfile(place):
+                yield place
+
+
+def _personal() -> Iterator[Path]:
+    """The configuration of the person and of the machine."""
+    home = Path.home()
+    yield Path(os.environ.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig")
+    if chosen := os.environ.get("GIT_CONFIG_GLOBAL"):
+        yield Path(chosen)
+    else:
+        yield home / ".gitconfig"
+        yield Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "git/config"
+
+
+def _within(place: Path, root: Path) -> bool:
+    return place != root and place.is_relative_to(root)
+
+
+def _said(folder: Path, text: str, prefix: str = "") -> Path:
+    return _at(folder, text.strip().removeprefix(prefix).strip())
+
+
+def _at(folder: Path, said: str) -> Path:
+    return Path(os.path.realpath(folder / os.path.expanduser(said.replace("\0", ""))))
+
+
+def _text(path: Path) -> str | None:
+    """The text of a regular file; None for anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            return file.read(_MAX_BYTES).decode("utf-8", "surrogateescape")
+    except OSError:
+        return None

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,9 @@ def plan(
 ) -> MemoryPlan:
     """The memory plan of a model whose tensors take `weight_bytes` on disk, for `context` tokens in `dtype`.
 
-    `context` None takes the longest one of the model that fits, and the whole one when none does or the memory is
-    unknown. `available` is the memory of the device, by default `available_memory()` of this machine; `needs` are the
-    engine's, by default the torch engine's.
+    `context` None takes the longest one of the model that fits, with room beside it for conversations that wait if they
+    are in the same memory; the whole one when none fits or the memory is unknown. `available` is the memory of the
+    device, by default `available_memory()` of this machine; `needs` are the engine's, by default the torch engine's.
 
     `parked` bytes are for conversations that wait: by default as many as the KV cache has, from half of what is left.
     Where the engine has memory of its own, what that half does not hold goes to half of the `host` bytes which the
@@ -75,30 +75,51 @@ def plan(
     needs = needs or TORCH_NEEDS
     if available is None:
         available = available_memory()
-    weights = weight_bytes + _widened_bytes(config, dtype)
-
-    def total(tokens: int) -> int:
-        return weights + needs.kv_bytes(config, tokens, dtype) + needs.scratch_bytes(config, tokens, dtype)
-
-    largest = None
+    sizes = _Sizes(config, weight_bytes + _widened_bytes(config, dtype), dtype, needs)
     demanded = 0 if parked is None or needs.own_memory else parked
-    if available is not None:
-        largest = bisect_right(range(1, config.max_context + 1), available - demanded, key=total)
+    largest = None if available is None else sizes.longest(sizes.total, available - demanded)
+    beside = 0
     if context is None:
         context = largest or config.max_context
-    kv_cache = needs.kv_bytes(config, context, dtype)
-    wanted = kv_cache if parked is None else parked
-    here = demanded or min(wanted, wanted if available is None else _half(available - total(context)))
-    return MemoryPlan(
-        context=context,
-        weights=weights,
-        kv_cache=kv_cache,
-        scratch=needs.scratch_bytes(config, context, dtype),
-        available=available,
-        largest_context=largest,
-        parked=here,
-        parked_on_host=min(wanted - here, _half(host or 0)) if needs.own_memory else 0,
-    )
+        if available is not None and largest and parked is None and not needs.own_memory:
+            context = sizes.longest(sizes.shared, available) or largest
+            beside = min(sizes.beside(context), available - sizes.total(context))
+    wanted = sizes.kv_cache(context) if parked is None else parked
+    left = wanted if available is None else _half(available - sizes.total(context))
+    here = demanded or min(wanted, max(beside, left))
+    on_host = min(wanted - here, _half(host or 0)) if needs.own_memory else 0
+    kv_cache, scratch = sizes.kv_cache(context), sizes.scratch(context)
+    return MemoryPlan(context, sizes.weights, kv_cache, scratch, available, largest, here, on_host)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """Bytes that a model takes, by tokens of context."""
+
+    config: ModelConfig
+    weights: int
+    dtype: Dtype
+    needs: Needs
+
+    def kv_cache(self, tokens: int) -> int:
+        return self.needs.kv_bytes(self.config, tokens, self.dtype)
+
+    def scratch(self, tokens: int) -> int:
+        return self.needs.scratch_bytes(self.config, tokens, self.dtype)
+
+    def total(self, tokens: int) -> int:
+        return self.weights + self.kv_cache(tokens) + self.scratch(tokens)
+
+    def beside(self, tokens: int) -> int:
+        """What half as many tokens more take, which wait beside a context that nobody asked for."""
+        return (self.kv_cache(2 * tokens) - self.kv_cache(tokens)) // 2
+
+    def shared(self, tokens: int) -> int:
+        return self.total(tokens) + self.beside(tokens)
+
+    def longest(self, size: Callable[[int], int], available: int) -> int:
+        """The longest context of the model whose `size` is available; 0 without one."""
+        return bisect_right(range(1, self.config.max_context + 1), available, key=size)
 
 
 def _half(spare: int) -> int:

@@ -96,8 +96,12 @@ def test_the_plan_is_shown_before_anything_is_loaded(spec: EngineSpec) -> None:
 
 def test_a_context_that_nobody_asked_for_is_cut_to_what_fits(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: needed(spec, 3 * SMALLEST_CONTEXT))
-    context, _ = context_of(spec)
+    context, _ = context_of(replace(spec, parked_bytes=0))
     assert 3 * SMALLEST_CONTEXT <= context < TINY.max_context
+    shared, steps = context_of(spec)
+    assert SMALLEST_CONTEXT <= shared < context
+    assert steps[-1].info is not None
+    assert steps[-1].info.parked_limit > 0, "conversations that wait have room beside it"
     with pytest.raises(MemoryPlanError, match="nothing was loaded") as caught:
         context_of(replace(spec, context=TINY.max_context))
     assert caught.value.hint == f"this much context fits: --context {context}"

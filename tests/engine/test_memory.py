@@ -78,7 +78,7 @@ def test_the_published_models_in_numbers() -> None:
 def test_the_largest_context_fits_and_one_token_more_does_not() -> None:
     size = weight_bytes(GPT_OSS_20B)
     for available in (15 * GB, 16 * GB, 17 * GB):
-        largest = plan(GPT_OSS_20B, size, None, available=available)
+        largest = plan(GPT_OSS_20B, size, None, available=available, parked=0)
         assert largest.context == largest.largest_context
         assert largest.fits
         assert not plan(GPT_OSS_20B, size, largest.context + 1, available=available).fits
@@ -91,7 +91,7 @@ def test_check_says_what_would_fit() -> None:
     check(plan(GPT_OSS_20B, size, 8192, available=16 * GB))
     with pytest.raises(MemoryPlanError, match="nothing was loaded") as caught:
         check(plan(GPT_OSS_20B, size, 131072, available=16 * GB))
-    largest = plan(GPT_OSS_20B, size, None, available=16 * GB).context
+    largest = plan(GPT_OSS_20B, size, None, available=16 * GB).largest_context
     assert f"--context {largest}" in str(caught.value.hint)
     with pytest.raises(MemoryPlanError, match=r"13\.8 GB.* 8\.0 GB are available") as caught:
         check(plan(GPT_OSS_20B, size, 8192, available=8 * GB))
@@ -220,6 +220,21 @@ def test_conversations_that_wait_take_of_what_is_left() -> None:
     assert parked(GB, None) == (0, 0)
     assert parked(64 * GB, 5 * GB) == (5 * GB, 0)
     assert parked(64 * GB, 0) == (0, 0)
+
+
+@pytest.mark.parametrize("available", [15 * GB, 17 * GB, 19 * GB])
+def test_a_context_that_nobody_asked_for_leaves_room_beside_it(available: int) -> None:
+    """For half as many tokens of conversations that wait, and no token of it is lost."""
+    size = weight_bytes(GPT_OSS_20B)
+    chosen = plan(GPT_OSS_20B, size, None, available=available)
+    grown = plan(GPT_OSS_20B, size, chosen.context + chosen.context // 2, available=available)
+    snapshots = 40 * 10**6  # those of its last cuts, for which others make room
+    assert grown.kv_cache - chosen.kv_cache - snapshots <= chosen.parked <= grown.kv_cache - chosen.kv_cache + snapshots
+    assert chosen.fits
+    assert chosen.context < (chosen.largest_context or 0)
+    assert not plan(GPT_OSS_20B, size, chosen.context + 2, available=available, parked=chosen.parked).fits
+    on_gpu = plan(GPT_OSS_20B, size, None, available=available, needs=TRITON_NEEDS, host=GB)
+    assert on_gpu.context == on_gpu.largest_context, "there they go to the machine's memory"
 
 
 def test_what_was_asked_for_is_part_of_what_has_to_fit() -> None:

@@ -222,7 +222,7 @@ def test_conversations_that_wait_take_of_what_is_left() -> None:
     assert parked(64 * GB, 0) == (0, 0)
 
 
-@pytest.mark.parametrize("available", [15 * GB, 17 * GB, 19 * GB])
+@pytest.mark.parametrize("available", [16 * GB, 17 * GB, 19 * GB])
 def test_a_context_that_nobody_asked_for_leaves_room_beside_it(available: int) -> None:
     """For half as many tokens of conversations that wait, and no token of it is lost."""
     size = weight_bytes(GPT_OSS_20B)

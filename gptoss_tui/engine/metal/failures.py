@@ -15,12 +15,16 @@ _NO_MEMORY = re.compile(
 )
 
 
+RAISED = (MemoryError, RuntimeError, ValueError)
+"""By MLX while it computes: ValueError for what only the device tells, as that it takes fewer threads for a kernel."""
+
+
 @contextmanager
 def in_our_words(clean_up: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Around work of MLX's: raises EngineError for what it raises, with what to do about it, after `clean_up`."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except RAISED as error:
         clean_up()
         raise engine_error(error) from error
 

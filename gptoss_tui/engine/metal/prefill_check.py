@@ -18,7 +18,15 @@ from gptoss_tui.engine.metal.model import Transformer
 from gptoss_tui.errors import WrongResultsError
 
 TOKENS = 16
-"""Of a text that also run one by one."""
+"""From the beginning of a text that also run one by one."""
+
+LAST = 4
+"""From the end of a full chunk that also run one by one, behind what the chunk left in the cache: rows of the last
+tiles, and attention over as many keys as a chunk has."""
+
+LENGTHS = (5, TOKENS, PREFILL_CHUNK)
+"""Of chunks, for each of which MLX takes other kernels: few rows; many; and so many that experts have 4 tokens or more,
+which it multiplies as matrices."""
 
 LAYERS = 2
 """A sliding and a full one."""
@@ -35,22 +43,21 @@ of mantissa. Roundings make a fifth of it; kernels that were wrong have been off
 def check_prefill(model: Transformer, context: int) -> None:
     """Raises WrongResultsError where the first layers make something else of tokens in a chunk than one by one.
 
-    In a short chunk and in a full one, for which MLX takes other kernels: it multiplies the packed experts as matrices
-    where each has 4 tokens or more.
-
     A token at a place is wrong if it is so in each text. Where two of its experts are as good as each other, either is
     right, and a layer adds something else; what is no number stays wrong.
     """
     chunk = min(PREFILL_CHUNK, context)
     first = _first_layers(model, chunk)
-    lengths = sorted({min(TOKENS, chunk), chunk})
-    least = mx.full((len(lengths), lengths[0]), mx.inf)
+    lengths = sorted({min(length, chunk) for length in LENGTHS})
+    least: mx.array | None = None
     for stride in STRIDES:
         ids = [(place + 1) * stride % model.config.vocab_size for place in range(chunk)]
-        wanted = _one_by_one(first, ids[: lengths[0]])
-        least = mx.minimum(least, mx.stack([_errors(first, ids[:length], wanted) for length in lengths]))
+        wanted = _one_by_one(first, ids[:TOKENS], _cache(first, len(ids), 1))
+        errors = mx.concatenate([_errors(first, ids[:length], wanted) for length in lengths])
+        least = errors if least is None else mx.minimum(least, errors)
         if mx.all(least < TOLERANCE).item():
             return
+    assert least is not None
     raise _refusal(float(least.max().item()))
 
 
@@ -60,9 +67,9 @@ def _first_layers(model: Transformer, context: int) -> Transformer:
     return Transformer(config, replace(model.weights, layers=layers), context)
 
 
-def _one_by_one(model: Transformer, ids: list[int]) -> mx.array:
+def _one_by_one(model: Transformer, ids: list[int], cache: KVCache) -> mx.array:
     """States of tokens that run alone, in MLX's operations: the twins that our own kernels are compared with."""
-    decoder, cache, states = Decoder(model), _cache(model, len(ids), 1), list[mx.array]()
+    decoder, states = Decoder(model), list[mx.array]()
     for id in ids:
         cache.reserve(1)
         states.append(decoder.hidden(mx.array([id]), cache))
@@ -72,13 +79,23 @@ def _one_by_one(model: Transformer, ids: list[int]) -> mx.array:
 
 
 def _errors(model: Transformer, ids: list[int], wanted: mx.array) -> mx.array:
-    """How much the first tokens of a chunk are off, each by the norm of what the layers add to it."""
+    """How much tokens of a chunk are off: the first ones, which should be `wanted`, and the last ones of a long one."""
     cache = _cache(model, len(ids), len(ids))
     cache.reserve(len(ids))
     states = model.hidden(mx.array(ids), cache)
     assert states is not None  # nobody cancels
-    added = wanted - model.embed(mx.array(ids[: len(wanted)]))
-    return mx.linalg.norm(states[: len(wanted)] - wanted, axis=-1) / mx.linalg.norm(added, axis=-1)
+    count = min(len(ids), len(wanted))
+    errors = _off(states[:count], wanted[:count], model.embed(mx.array(ids[:count])))
+    if len(ids) < count + LAST:
+        return errors
+    cache.commit(ids[:-LAST])
+    alone = _one_by_one(model, ids[-LAST:], cache)
+    return mx.concatenate((errors, _off(states[-LAST:], alone, model.embed(mx.array(ids[-LAST:])))))
+
+
+def _off(got: mx.array, wanted: mx.array, embedded: mx.array) -> mx.array:
+    """The error of each state, by the norm of what the layers add to it."""
+    return mx.linalg.norm(got - wanted, axis=-1) / mx.linalg.norm(wanted - embedded, axis=-1)
 
 
 def _cache(model: Transformer, context: int, chunk: int) -> KVCache:

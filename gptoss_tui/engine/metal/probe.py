@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="steps")
     args = parser.parse_args()
     # Whoever started this may be gone when it hangs.
-    signal.alarm(SECONDS + 10)
+    signal.alarm((len(args.names) + 1) * SECONDS)
     config = GPT_OSS_20B if args.config is None else ModelConfig(**args.config)
     from gptoss_tui.engine.metal.device import prepare
 

@@ -10,7 +10,7 @@ import mlx.core as mx
 from gptoss_tui.engine.constraint import TokenState, Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend
 from gptoss_tui.engine.metal.decode import Decoder
-from gptoss_tui.engine.metal.failures import in_our_words
+from gptoss_tui.engine.metal.failures import RAISED, in_our_words
 from gptoss_tui.engine.metal.kv_cache import KVCache
 from gptoss_tui.engine.metal.memory import PREFILL_CHUNK, SCORE_ROWS
 from gptoss_tui.engine.metal.model import Transformer
@@ -55,7 +55,7 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
     def _recover(self) -> None:
         """After a failure: what it leaves in the arrays of the cache is unknown."""
         # What was on its way behind it has failed too, which MLX tells whoever waits next: not the next request.
-        with suppress(RuntimeError):
+        with suppress(*RAISED):
             mx.synchronize()
         self._cache.reset()
 

@@ -15,7 +15,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,8 +31,11 @@ from gptoss_tui.engine.metal.device import mlx_version
 from gptoss_tui.engine.metal.failures import is_lack_of_memory
 from gptoss_tui.engine.metal.kernels import NAMES
 
-SECONDS = 120
-"""For all kernels: compiling takes a second each, running them none."""
+SECONDS = 60
+"""That a process may be silent: compiling a kernel takes a second, running it none, making weights a few."""
+
+HANGS = 2
+"""After so many a device hangs whatever it is given: the rest is not tried, so that a start takes minutes at most."""
 
 
 @dataclass(slots=True)
@@ -79,13 +83,17 @@ def remember(config: ModelConfig, dtype: str, found: Trial) -> None:
 
 def try_kernels(config: ModelConfig, dtype: str, names: Sequence[str] = NAMES, *, speed: bool = False) -> Trial:
     """Try kernels in processes of their own: one that ends is followed by another one, for those behind the cause."""
-    found = Trial()
+    found, hangs = Trial(), 0
     while left := [name for name in names if name not in found.verdicts]:
         before = len(found.verdicts)
+        if hangs == HANGS:
+            found.verdicts |= dict.fromkeys(left, f"it was not tried, as {HANGS} others hung")
+            break
         ready, problem = _run(["--config", json.dumps(asdict(config)), "--dtype", dtype, *left], found)
         if not ready:
             found.failure = problem or "they could not be tried"
             return found
+        hangs += problem == _hang()
         if problem or len(found.verdicts) == before:
             stuck = next((name for name in left if name not in found.verdicts), None)
             found.verdicts |= {stuck: problem or "it was not tried"} if stuck else {}
@@ -98,30 +106,71 @@ def _right(found: Trial) -> list[str]:
     return [name for name, reason in found.verdicts.items() if reason is None]
 
 
+def _hang() -> str:
+    return f"nothing came of it for {SECONDS} seconds"
+
+
+class _Watchdog:
+    """Ends a process of which nothing was `heard` for so long. `bit`: it had to."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.bit = False
+        self._process = process
+
+    def __enter__(self) -> _Watchdog:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def heard(self) -> None:
+        self._timer.cancel()
+        self._start()
+
+    def _start(self) -> None:
+        self._timer = threading.Timer(SECONDS, self._bite)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _bite(self) -> None:
+        self.bit = True
+        self._process.kill()
+
+
 def _run(arguments: list[str], found: Trial) -> tuple[bool, str | None]:
     """One process. What it says goes to `found`. Whether it came to begin, and what ended it too early."""
     command = [sys.executable, "-P", "-m", "gptoss_tui.engine.metal.probe", *arguments]
-    problem: str | None = None
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
-        output = done.stdout
-        if done.returncode != 0:
-            problem = _end(done.returncode, done.stderr.decode(errors="replace"))
-    except subprocess.TimeoutExpired as error:
-        output, problem = error.stdout or b"", f"it did not end within {SECONDS} seconds"
-    except OSError as error:
-        return False, str(error)
-    ready = False
-    for line in output.splitlines():
+    with tempfile.TemporaryFile() as errors:
         try:
-            said: dict[str, Any] = json.loads(line)
-        except ValueError:  # a driver says something, or the end of what was written is missing
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+        except OSError as error:
+            return False, str(error)
+        with _Watchdog(process) as watchdog, process:
+            assert process.stdout is not None
+            ready = _listen(process.stdout, found, watchdog.heard)
+        if watchdog.bit:
+            return ready, _hang()
+        errors.seek(0)
+        return ready, _end(process.returncode, errors.read().decode(errors="replace")) if process.returncode else None
+
+
+def _listen(lines: Iterable[bytes], found: Trial, heard: Callable[[], None]) -> bool:
+    """Take down what a process says, until it ends. Whether it came to begin."""
+    ready = False
+    for line in lines:
+        try:
+            said: Any = json.loads(line)
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):  # a driver says something, or the end of what was written is missing
             continue
+        heard()
         ready = ready or "ready" in said
         if "step" in said:
             found.verdicts[said["step"]] = said["refused"]
         found.speed.update(said.get("speed", {}))
-    return ready, problem
+    return ready
 
 
 def _end(code: int, errors: str) -> str:

@@ -151,6 +151,22 @@ def test_the_words_of_the_gpu_are_known(text: str) -> None:
     assert engine_error(RuntimeError(other)).message == f"The GPU failed ({other})"
 
 
+def test_a_kernel_that_the_device_does_not_take_is_an_error_of_the_gpu(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLX raises ValueError for it, at the first token: no fault of the program's, and survived."""
+    answer, head = ids(run(backend, PROMPT, GREEDY)[0]), backend._decoder.head
+
+    def refused(*given: object) -> None:
+        raise ValueError("Thread group size (256) is greater than  the maximum allowed threads per threadgroup (128).")
+
+    monkeypatch.setattr(backend._decoder, "head", refused)
+    with pytest.raises(EngineError, match=r"The GPU failed .Thread group size"):
+        list(backend.generate(PROMPT, GREEDY, lambda: False))
+    monkeypatch.setattr(backend._decoder, "head", head)
+    assert ids(run(backend, PROMPT, GREEDY)[0]) == answer
+
+
 def test_scores_in_parts_are_the_same(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits of a few positions at a time, across chunks."""
     whole = backend.score(PROMPT * 3, 2)

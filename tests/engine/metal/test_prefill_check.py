@@ -57,16 +57,16 @@ def test_a_device_that_is_right_passes(shape: str, dtype: Dtype, checkpoint: Cal
     check(load(checkpoint(shape), dtype))
 
 
-@pytest.mark.parametrize("kind", ["nothing", "no number"])
+@pytest.mark.parametrize(("row", "value"), [(9, 0.0), (9, float("nan")), (CONTEXT - 1, 0.0)])
 def test_wrong_matrices_are_refused(
-    kind: str, checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    row: int, value: float, checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of one row in all texts: by name and version of what is wrong, with what to do."""
+    """Of one row in all texts, the last one of a full chunk too: by name and version of what is wrong, with what to
+    do."""
     import mlx.core as mx
 
     def wrong(product: mx.array) -> mx.array:
-        row = mx.arange(len(product))[:, None]
-        return mx.where(row == 9, mx.nan if kind == "no number" else 0.0, product)
+        return mx.where(mx.arange(len(product))[:, None] == row, value, product)
 
     break_linear(monkeypatch, wrong)
     with pytest.raises(WrongResultsError, match=rf"MLX {device.mlx_version()} reads prompts wrongly") as caught:
@@ -75,11 +75,11 @@ def test_wrong_matrices_are_refused(
     assert f"--backend {backends.cpu_backend()}" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("rows", [64, 128])
+@pytest.mark.parametrize("rows", [20, 64, 128])
 def test_wrong_experts_are_refused(
     rows: int, checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of a short chunk, and those of a full one, whose kernel a short one does not reach."""
+    """Those of a few tokens, of a short chunk, and of a full one, whose kernel a short one does not reach."""
     from gptoss_tui.engine.metal import model
 
     project = model.project
@@ -118,12 +118,12 @@ def test_near_ties_are_no_mistakes(checkpoint: Callable[[str], Path], monkeypatc
     def other_expert(self: Transformer, ids: mx.array, *given: Any) -> mx.array | None:
         states = hidden(self, ids, *given)
         assert states is not None
-        states[next(calls) // 2] *= 1.5
+        states[next(calls) // 3] *= 1.5
         return states
 
     monkeypatch.setattr(Transformer, "hidden", other_expert)
     check(load(checkpoint("small")))
-    assert next(calls) == 4, "two texts of two chunks"
+    assert next(calls) == 6, "two texts of three chunks"
 
 
 def test_auto_goes_on_without_it(

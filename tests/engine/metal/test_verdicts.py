@@ -22,11 +22,12 @@ CHILD = """
 import json, os, sys, time
 names = sys.argv[sys.argv.index("--dtype") + 2:]
 print("MTLCompiler: hello")
+print(1)
 print(json.dumps({"ready": "a GPU"}), flush=True)
 for name in names:
     if name == "output":
         os.abort()
-    if name == "gate_up":
+    if name in ("gate_up", "late"):
         time.sleep(60)
     if name == "down":
         sys.exit("the compiler fell over")
@@ -47,22 +48,24 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_one_that_ends_its_process_spoils_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever it does: each has its reason, and those behind it are tried."""
+    """Whatever it does: each has its reason, and those behind it are tried, until the device has hung twice."""
     program = tmp_path / "child.py"
     program.write_text(CHILD)
-    run = verdicts.subprocess.run
+    popen = verdicts.subprocess.Popen
     monkeypatch.setattr(verdicts, "SECONDS", 3)
     monkeypatch.setattr(
-        verdicts.subprocess, "run", lambda command, **given: run([command[0], str(program), *command[4:]], **given)
+        verdicts.subprocess, "Popen", lambda command, **given: popen([command[0], str(program), *command[4:]], **given)
     )
-    assert try_kernels(SHAPE, "bfloat16", (*NAMES, "draw")).verdicts == {
+    assert try_kernels(SHAPE, "bfloat16", (*NAMES, "draw", "late", "later")).verdicts == {
         "qkv": None,
         "output": "its process was ended by SIGABRT",
         "router": "wrong",
-        "gate_up": "it did not end within 3 seconds",
+        "gate_up": "nothing came of it for 3 seconds",
         "down": "the compiler fell over",
         "head": None,
         "draw": "it was not tried",
+        "late": "nothing came of it for 3 seconds",
+        "later": "it was not tried, as 2 others hung",
     }
 
 

@@ -29,6 +29,13 @@ async def test_commands_are_offered_filtered_and_run() -> None:
         assert offered(app) == []
 
 
+async def test_a_name_that_is_typed_out_runs_though_another_begins_with_it() -> None:
+    app, _ = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"/mode")
+        assert [row.split()[0] for row in offered(app)] == ["/mode", "/model"]
+
+
 async def test_escape_closes_the_list_and_interrupts_nothing() -> None:
     app, agent = make_app(["hold"])
     async with app.run_test(size=SMALL) as pilot:

@@ -82,14 +82,14 @@ def test_lines_that_are_no_diff_are_kept() -> None:
 def test_long_lines_go_on_in_the_next_row_with_all_their_text() -> None:
     diff = f"--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+{'0123456789' * 9}\n"
     rows = plain(diff, width=30)[1:]
-    assert rows[0].startswith("  1 + 0123")
-    assert "".join(row[6:] for row in rows) == "0123456789" * 9
+    assert rows[0].startswith("1 + 0123")
+    assert "".join(row[4:] for row in rows) == "0123456789" * 9
     assert {strip.cell_length for strip in render_diff(diff, 30, PALETTE)} == {30}
 
 
 def test_a_hunk_says_that_lines_stand_above_it_only_when_they_do() -> None:
     added = "--- /dev/null\n+++ b/n.py\n@@ -0,0 +1,1 @@\n+x\n"
-    assert plain(added) == [" n.py  (new file)", "  1 + x"]
+    assert plain(added) == [" n.py  (new file)", "1 + x"]
     changed = "--- a/o.py\n+++ b/o.py\n@@ -1,1 +1,1 @@\n-x\n+y\n@@ -9,1 +9,1 @@\n-v\n+w\n"
     assert [row.strip() for row in plain(changed)] == ["o.py", "1   - x", "1 + y", "⋯", "9   - v", "9 + w"]
 
@@ -111,6 +111,15 @@ def test_side_by_side_puts_a_line_beside_what_it_became() -> None:
     assert row.index("price * count") < 60 < row.index("price * amount + tax")
     assert {strip.cell_length for strip in drawn.strips} == {120}
     assert drawn.files == ((0, "a.py"),)
+
+
+def test_a_file_that_comes_or_goes_takes_the_whole_width() -> None:
+    new = "--- /dev/null\n+++ b/n.py\n@@ -0,0 +1,2 @@\n+x\n+y\n"
+    gone = "--- a/o.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-z\n"
+    rows = [strip.text.rstrip() for strip in draw_diff(new + PAIR + gone, 120, PALETTE, layout="split").strips]
+    assert rows[:3] == [" n.py  (new file)", "1 + x", "2 + y"]
+    assert any("count" in row and "amount" in row for row in rows), "a file that changes is still side by side"
+    assert rows[-2:] == [" o.py  (deleted)", "1 - z"]
 
 
 def test_side_by_side_needs_room() -> None:

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.segment import Segment
 
 from gptoss_tui.settings import Settings
 from gptoss_tui.tui.blocks.base import count, seconds
+from gptoss_tui.tui.blocks.output import Ends, draw_ends, fold
 from gptoss_tui.tui.blocks.reasoning import Thought
 from gptoss_tui.tui.blocks.tool import KEEP_CHARS, ToolBlock
 from gptoss_tui.tui.controllers.frames import FrameClock, pause_after
@@ -124,6 +127,42 @@ def test_a_closed_card_of_huge_output_draws_a_few_rows() -> None:
     rows = block.render(80, PALETTE)
     assert len(rows) < 10
     assert "more lines" in rows[-1].text
+
+
+def shown(block: ToolBlock, width: int = 40) -> list[str]:
+    return [row.text.strip(" ▎") for row in block.render(width, PALETTE)[1:]]
+
+
+def test_a_closed_card_of_a_command_shows_how_it_began_and_ended() -> None:
+    block = ToolBlock("shell")
+    block.finish("ok", "\n".join(f"row {n}" for n in range(40)), 0.1)
+    assert shown(block) == ["row 0", "row 1", "… 32 more lines (Ctrl+O opens)", *(f"row {n}" for n in range(34, 40))]
+    block.finish("ok", "\n".join(f"row {n}" for n in range(9)), 0.1)
+    assert shown(block) == [f"row {n}" for n in range(9)], "no row says that one more is not shown"
+
+
+def test_a_running_command_shows_where_it_is_however_much_it_wrote() -> None:
+    block = ToolBlock("shell")
+    block.state = "running"
+    for n in range(KEEP_CHARS // 50):
+        block.add_output(f"{n:099}\n")
+    assert block.output.startswith("0" * 99)
+    assert [int(row) for row in shown(block, 120)[1:]] == list(range(KEEP_CHARS // 50 - 8, KEEP_CHARS // 50))
+
+
+@given(
+    st.lists(st.text(st.sampled_from("ab🦙 \t"), max_size=60), min_size=1, max_size=30),
+    st.integers(0, 5),
+    st.integers(0, 5),
+)
+def test_the_ends_of_any_output_are_few_rows_of_its_own(source: list[str], head: int, tail: int) -> None:
+    rows = [row.text for row in draw_ends("\n".join(source), Ends(head, tail), 40, PALETTE.text, PALETTE.faint)]
+    whole = [row.text for row in fold(source, 40, PALETTE.text)]
+    assert len(rows) <= head + tail + 1
+    if rows != whole:
+        assert rows[:head] == whole[:head]
+        assert "more line" in rows[head]
+        assert not tail or rows[-1].strip()[-1:] == whole[-1].strip()[-1:]
 
 
 def test_both_themes_give_a_palette() -> None:

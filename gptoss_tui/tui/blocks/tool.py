@@ -12,6 +12,7 @@ from textual.strip import Strip
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import SPINNER, Block, plural, seconds
+from gptoss_tui.tui.blocks.output import draw_ends, ends_for, fold
 from gptoss_tui.tui.late import late
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ else:
 
 ToolState = Literal["writing", "waiting", "running", "ok", "error", "denied", "cancelled"]
 
-HEAD_ROWS = 4
 DIFF_ROWS = 12
 ARGUMENT_ROWS = 6
 KEEP_CHARS = 200_000
-"""How much output of a running tool is kept for the screen; the rest is counted."""
+"""How much output of a running tool is kept for the screen; the rest is counted, and only its end is kept."""
+KEEP_END = 4000
 
 _LABELS: dict[ToolState, str] = {
     "writing": "writing the call",
@@ -41,7 +42,7 @@ _MARKS: dict[ToolState, str] = {"waiting": "?", "ok": "✓", "error": "✗", "de
 
 
 class ToolBlock(Block):
-    """One call from its first token to its result. Closed cards show the head of the output; a click opens them.
+    """One call from its first token to its result. Closed cards show the ends of the output; a click opens them.
 
     With `is_page` the result is a page of a browser, of which a closed card shows only how long it is.
     """
@@ -63,6 +64,7 @@ class ToolBlock(Block):
         self.approval = ""
         self._frame = 0
         self._cut = 0
+        self._end = ""
 
     @property
     def live(self) -> bool:  # type: ignore[override]
@@ -93,12 +95,14 @@ class ToolBlock(Block):
         """Add output of the running tool."""
         room = KEEP_CHARS - len(self.output)
         self.output += text[:room]
-        self._cut += max(0, len(text) - room)
+        if len(text) > room:
+            self._cut += len(text) - room
+            self._end = (self._end + text[room:])[-KEEP_END:]
 
     def finish(self, state: ToolState, output: str, elapsed: float, exit_code: int | None = None) -> None:
         """The result; `exit_code` is that of a command."""
         self.exit_code = exit_code
-        self.state, self.seconds, self._cut = state, elapsed, 0
+        self.state, self.seconds, self._cut, self._end = state, elapsed, 0, ""
         self.output = output
 
     def toggle(self) -> bool:
@@ -168,8 +172,8 @@ class ToolBlock(Block):
             rows = self._diff_rows(width, palette)
             return self._limit(rows, DIFF_ROWS, len(rows), width, palette)
         if self.state == "writing" and not self.is_open:
-            return _folded(self.arguments.split("\n")[-ARGUMENT_ROWS:], width, palette.muted)
-        return _folded(self.arguments.split("\n"), width, palette.muted) if self.is_open else []
+            return fold(self.arguments.split("\n")[-ARGUMENT_ROWS:], width, palette.muted)
+        return fold(self.arguments.split("\n"), width, palette.muted) if self.is_open else []
 
     def _diff_rows(self, width: int, palette: Palette) -> list[Strip]:
         """A diff does not change while a spinner turns above it."""
@@ -180,21 +184,18 @@ class ToolBlock(Block):
     def _result(self, width: int, palette: Palette) -> list[Strip]:
         if not self.output or (self._is_diff and self.state == "ok" and not self.is_open):
             return []
-        text = self.output.strip("\n") + (f"\n[{self._cut} more characters]" if self._cut else "")
-        source = text.split("\n")
-        if self.is_page and self.state == "ok" and not self.is_open:
-            note = f"{plural(len(source), 'line')} for the model (Ctrl+O opens)"
+        style = palette.muted if self.state == "ok" else palette.text
+        text = self.output.strip("\n")
+        if self.is_open:
+            return fold([*text.split("\n"), *([f"[{self._cut} more characters]"] if self._cut else [])], width, style)
+        if self.is_page and self.state == "ok":
+            note = f"{plural(text.count(chr(10)) + 1, 'line')} for the model (Ctrl+O opens)"
             return [lines.strip(lines.text(note, palette.faint), width)]
-        shown = source if self.is_open else [line[: width * HEAD_ROWS] for line in source[: HEAD_ROWS + 1]]
-        rows = _folded(shown, width, palette.muted if self.state == "ok" else palette.text)
-        return self._limit(rows, HEAD_ROWS, max(len(rows), len(source)), width, palette)
+        ends = ends_for(self.tool, running=self.state == "running")
+        return draw_ends((text + self._end).strip("\n"), ends, width, style, palette.faint)
 
     def _limit(self, rows: list[Strip], limit: int, total: int, width: int, palette: Palette) -> list[Strip]:
         if self.is_open or total <= limit + 1:
             return rows
         hidden = plural(total - limit, "more line")
         return [*rows[:limit], lines.strip(lines.text(f"… {hidden} (Ctrl+O opens)", palette.faint), width)]
-
-
-def _folded(source: list[str], width: int, style: Style) -> list[Strip]:
-    return lines.rows([row for line in source for row in lines.fold(lines.text(line, style), width)], width)

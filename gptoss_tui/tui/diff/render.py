@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from rich.segment import Segment
@@ -12,7 +12,7 @@ from rich.text import Text
 from textual.strip import Strip
 
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.diff.parse import DiffRow, parse_unified
+from gptoss_tui.tui.diff.parse import DiffRow, RowKind, parse_unified
 from gptoss_tui.tui.diff.words import changed_words, pair_lines
 from gptoss_tui.tui.highlight import highlight
 
@@ -61,14 +61,16 @@ def draw_diff(
     """As `render_diff`, in either layout. The files in `left_out` are marked as such, and only named."""
     parsed = parse_unified(diff, root)
     digits = max((len(str(n)) for row in parsed for n in (row.old, row.new) if n), default=1)
-    drawer = _Drawer(width, palette, digits, layout == "split" and width >= MIN_SPLIT_WIDTH)
+    drawer = both = _Drawer(width, palette, digits, layout == "split" and width >= MIN_SPLIT_WIDTH)
     strips: list[Strip] = []
     files: list[tuple[int, str]] = []
     language = ""
     skipping = False
-    for block in _blocks(parsed):
+    blocks = list(_blocks(parsed))
+    for number, block in enumerate(blocks):
         head = block[0]
         if head.kind == "file":
+            drawer = replace(both, split=False, alone=True) if _has_one_side(blocks[number + 1 :]) else both
             files.append((len(strips), head.path))
             language, skipping = _language(head.path), head.path in left_out
             strips += drawer.file(head, skipping)
@@ -89,12 +91,25 @@ def _blocks(rows: Sequence[DiffRow]) -> Iterator[list[DiffRow]]:
         yield block
 
 
+def _has_one_side(blocks: Sequence[Sequence[DiffRow]]) -> bool:
+    """Whether lines of the file that these blocks begin with only came, or only went, with none around them."""
+    kinds: set[RowKind] = set()
+    for block in blocks:
+        if block[0].kind == "file":
+            break
+        kinds.update(row.kind for row in block)
+    return "context" not in kinds and len(kinds & {"added", "removed"}) == 1
+
+
 @dataclass(frozen=True, slots=True)
 class _Drawer:
+    """`alone`: the file has one side, so there is nothing to be numbered or shown beside it."""
+
     width: int
     palette: Palette
     digits: int
     split: bool
+    alone: bool = False
 
     def file(self, row: DiffRow, left_out: bool) -> list[Strip]:
         title = lines.text(row.text, self.palette.muted if left_out else self.palette.strong)
@@ -154,7 +169,11 @@ class _Drawer:
         return strips
 
     def _line(self, row: DiffRow, text: Text) -> list[Strip]:
-        numbers = " ".join(f"{n if n is not None else '':>{self.digits}}" for n in (row.old, row.new))
+        numbers = " ".join(
+            f"{n if n is not None else '':>{self.digits}}"
+            for n in (row.old, row.new)
+            if n is not None or not self.alone
+        )
         return self._code(row, text, f"{numbers} ", self.width)
 
     def _both(self, row: DiffRow, inks: _Inks) -> list[Strip]:

@@ -52,10 +52,14 @@ def _names(typed: str, registry: Registry) -> list[Suggestion]:
         row = Choice(label + form, command.about, "", places)
         needs = command.argument is not None and command.argument.required
         suggestion = Suggestion(row, label + (" " if command.argument else ""), complete=not needs)
-        begins = best.text.startswith(typed.lower())
-        found.append((not begins, -best.score if typed else 0, number, suggestion))
-    found.sort(key=lambda one: one[:3])
-    return [one[3] for one in found]
+        found.append((*_fit(best.text, typed.lower()), -best.score if typed else 0, number, suggestion))
+    found.sort(key=lambda one: one[:4])
+    return [one[4] for one in found]
+
+
+def _fit(text: str, typed: str) -> tuple[bool, bool]:
+    """Sorts what is typed out before what goes on with it, and that before the rest: Enter takes what was typed."""
+    return text != typed, not text.startswith(typed)
 
 
 def _values(command: Command, name: str, typed: str, port: SlashPort) -> list[Suggestion]:
@@ -69,7 +73,7 @@ def _values(command: Command, name: str, typed: str, port: SlashPort) -> list[Su
         best = match(typed, shown)
         if best is not None:
             row = Choice(shown, to_terminal_line(value.help), "", best.positions)
-            order = (not shown.startswith(typed), -best.score if typed else 0, number)
+            order = (*_fit(shown, typed), -best.score if typed else 0, number)
             found.append((order, Suggestion(row, f"/{name} {shown}", complete=True)))
     found.sort(key=lambda one: one[0])
     return [one[1] for one in found]

@@ -26,7 +26,7 @@ from typing import Generic
 
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.history import SNAPSHOT_INTERVAL, A, History
-from gptoss_tui.engine.parking import M, Parked, ParkingLot
+from gptoss_tui.engine.parking import OUT_OF_MEMORY, M, Parked, ParkingLot
 from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 
 MAX_KEPT = 3
@@ -70,7 +70,7 @@ class KVCache(ABC, Generic[A, M]):
 
     def __init__(self, config: ModelConfig, context: int) -> None:
         self.context = context
-        self.parking: ParkingLot[A, M] = ParkingLot(self._to_host)
+        self.parking: ParkingLot[A, M] = ParkingLot(self._to_host, self._host_bytes)
         self._past = config.sliding_window - 1
         self._history: History[A] = History()
         self._kept: dict[tuple[int, ...], _Kept[A, M]] = {}  # the one used last stands at the end
@@ -125,7 +125,8 @@ class KVCache(ABC, Generic[A, M]):
         """Keep the tokens before `position`, where the chunk committed last ends or which are kept already.
 
         Prefixes that were not used for longest make room. One that is longer than all the room is not kept, nor is one
-        whose window is gone; but coming back to that cut is free while the sequence, or who forked from it, has it.
+        whose window is gone, or for which memory is not to be had; but coming back to that cut is free while the
+        sequence, or who forked from it, has it.
         """
         prefix = tuple(self.tokens[:position])
         if (known := self._kept.pop(prefix, None)) is None:
@@ -136,7 +137,11 @@ class KVCache(ABC, Generic[A, M]):
                 return
             while len(self._kept) >= MAX_KEPT or sum(map(len, self._kept)) + position > KEPT_TOKENS:
                 del self._kept[next(iter(self._kept))]
-            known = _Kept(prefix_digest(prefix), self._full_copy(position), window)
+            try:
+                full = self._full_copy(position)
+            except OUT_OF_MEMORY:
+                return
+            known = _Kept(prefix_digest(prefix), full, window)
         self._kept[prefix] = known
 
     def begin(self, prompt: Sequence[int]) -> int:
@@ -247,7 +252,7 @@ class KVCache(ABC, Generic[A, M]):
                 self.mark(copied)
             window = self._window(self.length)
             parked = Parked(self._history, self._take_full(), window)
-        except (MemoryError, RuntimeError):  # what torch and MLX raise
+        except OUT_OF_MEMORY:
             return None
         self._history = History()
         self._put_window(0, None)
@@ -312,3 +317,7 @@ class KVCache(ABC, Generic[A, M]):
     def _to_host(self, parked: Parked[A, M]) -> None:
         """Move what is parked to the machine's memory, for engines that have another. What fails changes nothing."""
         raise NotImplementedError
+
+    def _host_bytes(self, parked: Parked[A, M]) -> int:
+        """What it will take there."""
+        return parked.nbytes

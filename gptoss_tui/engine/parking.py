@@ -18,6 +18,9 @@ from gptoss_tui.engine.prefix import common_prefix
 MAX_PARKED = 64
 """Sequences. All of them are compared with every prompt; the bytes are what bounds them."""
 
+OUT_OF_MEMORY = (MemoryError, RuntimeError)
+"""What says that there is no memory for a copy: numpy's error, and those of torch and MLX."""
+
 M = TypeVar("M", bound=Sized)
 
 
@@ -44,13 +47,14 @@ class Parked(Generic[A, M]):
 
 
 class ParkingLot(Generic[A, M]):
-    """Parked sequences, the one parked last at the end. `to_host` moves one to the machine's memory.
+    """Parked sequences, the one parked last at the end.
 
-    `room` and `host_room` are the budgets in bytes; both are 0 until somebody sets them, and then nothing is parked.
+    `to_host` moves one to the machine's memory, where it takes `host_bytes`. `room` and `host_room` are the budgets in
+    bytes; both are 0 until somebody sets them, and then nothing is parked.
     """
 
-    def __init__(self, to_host: Callable[[Parked[A, M]], None]) -> None:
-        self._to_host = to_host
+    def __init__(self, to_host: Callable[[Parked[A, M]], None], host_bytes: Callable[[Parked[A, M]], int]) -> None:
+        self._to_host, self._host_bytes = to_host, host_bytes
         self.room = 0
         self.host_room = 0
         self.entries: list[Parked[A, M]] = []
@@ -76,21 +80,19 @@ class ParkingLot(Generic[A, M]):
 
     def add(self, entry: Parked[A, M], spared: Parked[A, M] | None = None) -> bool:
         """Park `entry` if it can fit at all; `spared` is not forgotten for it: then `is_within` may be false."""
-        if entry.nbytes > max(self.room, self.host_room):
-            return False
         self.entries.append(entry)
+        if entry.nbytes > self.room and not self._moved(entry, spared):
+            self.entries.remove(entry)
+            return False
         self.settle(spared, entry)
-        if entry.nbytes <= (self.host_room if entry.on_host else self.room):
-            return True
-        self.entries.remove(entry)  # it would fit in the machine's memory only, and could not move there
-        return False
+        return True
 
     def settle(self, *spared: Parked[A, M] | None) -> None:
         """Let the oldest ones make room until the budgets are kept; those that are `spared` may move, but stay."""
         for entry in list(self.entries):
             if self.nbytes() <= self.room:
                 break
-            if not entry.on_host and not self._moved(entry) and entry not in spared:
+            if not entry.on_host and not self._moved(entry, *spared) and entry not in spared:
                 self.entries.remove(entry)
         for entry in list(self.entries):
             crowded = len(self.entries) > MAX_PARKED
@@ -109,13 +111,21 @@ class ParkingLot(Generic[A, M]):
         self.settle()
         return True
 
-    def _moved(self, entry: Parked[A, M]) -> bool:
-        """Move `entry` to the machine's memory, if it fits there and memory is to be had."""
-        if entry.nbytes > self.host_room:
+    def _moved(self, entry: Parked[A, M], *spared: Parked[A, M] | None) -> bool:
+        """Move `entry` to the machine's memory, if memory is to be had. Older ones there make room before that."""
+        missing = self.nbytes(on_host=True) + self._host_bytes(entry) - self.host_room
+        leaving: list[Parked[A, M]] = []
+        for older in self.entries[: self.entries.index(entry)]:
+            if missing > 0 and older.on_host and older not in spared:
+                leaving.append(older)
+                missing -= older.nbytes
+        if missing > 0:
             return False
+        for older in leaving:
+            self.entries.remove(older)
         try:
             self._to_host(entry)
-        except (MemoryError, RuntimeError):  # what torch raises when there is none
+        except OUT_OF_MEMORY:
             return False
         entry.on_host = True
         return True

@@ -167,8 +167,12 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         memory = Segments(tuple(map(_host_copy, parked.memory.parts)), on_host=True)
         window = _host_copy(parked.window)
         windows = {position: _host_copy(taken) for position, taken in parked.history.windows.items()}
+        parked.nbytes = self._host_bytes(parked)
         parked.memory, parked.window, parked.history.windows = memory, window, windows
-        parked.nbytes = sum(map(_host_bytes, (*memory.parts, window, *windows.values())))
+
+    def _host_bytes(self, parked: Parked[Tensor, Segments]) -> int:
+        arrays = (*parked.memory.parts, parked.window, *parked.history.windows.values())
+        return sum(_host_size(array.nbytes, pinned=_is_pinned(array)) for array in arrays)
 
     def _slots(self, position: int) -> Tensor:
         """Slots of the window before `position`, in order."""
@@ -184,10 +188,15 @@ def _addresses(segments: Tensor) -> Tensor:
 
 def _host_copy(array: Tensor) -> Tensor:
     """A copy in the machine's memory, pinned where a GPU reads it: who needs it waits for nothing but the bus."""
-    copied = torch.empty(array.shape, dtype=array.dtype, pin_memory=array.device.type == "cuda")
+    copied = torch.empty(array.shape, dtype=array.dtype, pin_memory=_is_pinned(array))
     return copied.copy_(array, non_blocking=True)
 
 
-def _host_bytes(array: Tensor) -> int:
+def _is_pinned(array: Tensor) -> bool:
+    """Whether a copy of it in the machine's memory is pinned."""
+    return array.device.type == "cuda"
+
+
+def _host_size(nbytes: int, *, pinned: bool) -> int:
     """What a copy takes there: torch hands out pinned memory in powers of two."""
-    return 1 << (array.nbytes - 1).bit_length() if array.is_pinned() else array.nbytes
+    return 1 << (nbytes - 1).bit_length() if pinned and nbytes else nbytes

@@ -230,6 +230,16 @@ def test_without_memory_for_it_nothing_is_parked_and_the_prompt_is_read(
     assert lot(cache) == []
 
 
+def test_without_memory_for_it_no_prefix_is_kept(cache: KVCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request goes on, and the next one keeps it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_full_copy", _no_memory)
+        assert ask(cache, [*BEGIN, 1, 2], cut=len(BEGIN)) == 0
+    assert cache.kept == ()
+    assert ask(cache, [*BEGIN, 1, 2, 3], cut=len(BEGIN)) == len(BEGIN) + 2
+    assert ask(cache, [*BEGIN, 5, 6], cut=len(BEGIN)) == len(BEGIN)
+
+
 def test_what_cannot_come_back_waits_on(cache: KVCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request fails; what is there is whole, and the next one may find memory."""
     first, second = list(range(60)), list(range(500, 560))

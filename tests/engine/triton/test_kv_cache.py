@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -295,6 +297,32 @@ def test_what_cannot_move_is_forgotten(cache: KVCache, monkeypatch: pytest.Monke
     cache.parking.limit(0, 10**9)
     assert cache.begin([5, 6]) == 0
     assert cache.parking.entries == []
+
+
+def test_the_machines_room_is_for_what_copies_will_take_there(cache: KVCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinned memory is more than what lies in it. Who goes makes room before the copy, and in vain nobody goes."""
+    module, at_once = "gptoss_tui.engine.triton.kv_cache", []
+    monkeypatch.setattr(f"{module}._host_size", lambda nbytes, *, pinned: 2 * nbytes)
+    copy = cache.parking._to_host
+
+    def watched(entry: Any) -> None:
+        at_once.append(cache.parking.nbytes(on_host=True) + 2 * entry.nbytes)
+        copy(entry)
+
+    monkeypatch.setattr(cache.parking, "_to_host", watched)
+    cache.parking.limit(10**9, 0)
+    for first in (1, 2, 3, 4):
+        cache.begin([first, *range(39)])
+        write(cache, [first, *range(39)])
+    size = cache.parking.entries[0].nbytes
+    cache.parking.limit(2 * size, 2 * size - 1)
+    assert [entry.history.tokens[0] for entry in cache.parking.entries] == [2, 3]
+    assert at_once == [], "what would not fit is not copied"
+    cache.parking.limit(size, 2 * size)
+    cache.parking.limit(0, 2 * size)
+    assert [(entry.history.tokens[0], entry.on_host) for entry in cache.parking.entries] == [(3, True)]
+    assert at_once == [2 * size, 2 * size], "the first one was gone before the second one came"
+    assert cache.parking.is_within
 
 
 def test_a_window_that_came_back_is_no_more_than_it_is(cache: KVCache) -> None:

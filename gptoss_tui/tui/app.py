@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -99,6 +100,8 @@ class GptOssApp(App[int]):
         self._canvas: Canvas | None = None
         self._settling: Timer | None = None
         self._seen_size: Size | None = None
+        self.saved_as = ""
+        """When the app has ended, the id of its conversation; empty when nothing was said."""
         self.state_file = StateFile(state_path)
         self.keymap: Keymap = read_keymap(keys or {})
         self.attention = AttentionController(self.write_to_terminal, clock, notifications, workspace)
@@ -148,6 +151,7 @@ class GptOssApp(App[int]):
 
     async def on_unmount(self) -> None:
         """End the engine with the app."""
+        self.saved_as = self._chat.saved_as
         await self._chat.close()
 
     def on_app_focus(self) -> None:
@@ -318,4 +322,7 @@ def run_app(
         state_path=state / "screen.json",
         hardware=hardware,
     )
-    return app.run(mouse=settings.mouse) or app.return_code or 0
+    code = app.run(mouse=settings.mouse) or app.return_code or 0
+    if app.saved_as and not code and sys.stdout.isatty():
+        print(f"Saved. To go on: gptoss-tui --resume {app.saved_as}")
+    return code

@@ -73,6 +73,7 @@ def test_a_whole_session(open_app: OpenApp, workspace: Path) -> None:
     terminal.wait_for("● ready")
     assert notes.read_text() == "milk\n"
     quit_and_look_behind(terminal)
+    assert "To go on: gptoss-tui --resume 20" in terminal.text
 
     # the next day
     again = open_app("--resume", "last", size=(100, 32))

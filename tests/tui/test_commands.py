@@ -134,6 +134,34 @@ async def test_undo_takes_files_and_conversation_back_and_redo_brings_both(folde
         assert (folder / "hello.py").read_text() == "print('hello')\n"
 
 
+@pytest.mark.parametrize("files", [False, True])
+async def test_going_back_asks_about_files_that_were_changed_since(folder: Path, files: bool) -> None:
+    app, backend = make(folder, CALL_PATCH, ANSWER)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await say(pilot, app, "create hello.py")
+        await command(pilot, "/rewind")
+        await picker(pilot, app, "create hello.py")
+        await pilot.press("enter")
+        await picker(pilot, app, "puts back hello.py")
+        await pilot.press(*["down"] * files, "enter")
+        await until(pilot, lambda: composer(app).text == "create hello.py")
+        assert backend.agents[0].turns() == ()
+        assert (folder / "hello.py").exists() is not files
+
+
+async def test_going_back_without_changed_files_asks_nothing(folder: Path) -> None:
+    app, _ = make(folder, ANSWER)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await say(pilot, app, "hello")
+        await pilot.press("escape", "escape")
+        await picker(pilot, app, "Go back to before this message")
+        await pilot.press("enter")
+        await until(pilot, lambda: composer(app).text == "hello")
+        assert "I created" not in conversation(app)
+
+
 async def test_what_the_conversation_changed_is_shown_as_diffs(folder: Path) -> None:
     app, _ = make(folder, CALL_PATCH, ANSWER)
     async with app.run_test(size=WIDE) as pilot:

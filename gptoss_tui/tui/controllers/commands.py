@@ -219,6 +219,10 @@ class CommandController:
         """Go on in a copy of the conversation up to a turn, whose message comes into the composer."""
         self._parts.history.fork(turn)
 
+    async def rewind(self, turn: int) -> None:
+        """Drop a turn and what came after it, and show it; files stay as they are."""
+        self._parts.history.rewind(turn)
+
     async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:
         """Take turns back, files included, and show it."""
         return await self._parts.history.undo(turn, choices)

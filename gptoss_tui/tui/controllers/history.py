@@ -73,10 +73,14 @@ class HistoryController:
         """Go on in a copy, up to before `turn` whose message becomes the draft. Raises GptOssError."""
         text = self._present().fork(turn)
         if turn is not None:
-            self.dropped(f"t{turn}", text)
+            self._dropped(f"t{turn}", text)
         self._view.say("info", "This is a copy from here on; the conversation that it comes from is kept.")
 
-    def dropped(self, turn_id: str, text: str) -> None:
+    def rewind(self, turn: int) -> None:
+        """Drop a turn and what came after it; files stay as they are. Raises GptOssError."""
+        self._dropped(f"t{turn}", self._present().rewind(turn))
+
+    def _dropped(self, turn_id: str, text: str) -> None:
         """The agent dropped a turn and what came after; its message goes back into the draft."""
         self._record.keep_before(turn_id)
         self._view.drop_turns(turn_id)
@@ -88,7 +92,7 @@ class HistoryController:
         """Take turns back, files included. Raises GptOssError."""
         outcome = await self._present().undo(turn, choices)
         if outcome.turns:
-            self.dropped(f"t{min(outcome.turns)}", outcome.text)
+            self._dropped(f"t{min(outcome.turns)}", outcome.text)
         return outcome
 
     async def redo(self, choices: Mapping[str, Choice]) -> UndoOutcome:

@@ -28,7 +28,6 @@ from gptoss_tui.tui.controllers.hints import Situation
 from gptoss_tui.tui.controllers.leaving import Endings, LeavingController
 from gptoss_tui.tui.controllers.modes import ModeController
 from gptoss_tui.tui.controllers.panes import PANE_WIDTH, PaneController
-from gptoss_tui.tui.controllers.rewind import RewindController
 from gptoss_tui.tui.controllers.side import SideController
 from gptoss_tui.tui.controllers.status import StatusController
 from gptoss_tui.tui.controllers.transcript import TranscriptController
@@ -58,7 +57,6 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.controllers.loading import ModelLoader
     from gptoss_tui.tui.history import PromptHistory
     from gptoss_tui.tui.keymap import Keymap
-    from gptoss_tui.tui.screens.picker import Picked, Picker
     from gptoss_tui.tui.slash.registry import Registry
     from gptoss_tui.tui.state import StateFile
     from gptoss_tui.tui.theme import Palette
@@ -163,7 +161,6 @@ class ChatScreen(Screen[None]):
         self._modes = ModeController(self._first_mode, lambda: self._chat.agent, self._view.show_edge)
         self._side = SideController(self, self._dock, self._panes, self._keymap, self._view.say)
         self._finder = Finder(self, transcript, lambda: self._palette, self._composer.focus)
-        self._rewind = RewindController(self.pick, self._rewound, lambda why: self._view.say("warning", why))
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
         bindings = [*self.BINDINGS, *Composer.BINDINGS, *self.app.BINDINGS]
         known = [binding for binding in bindings if isinstance(binding, Binding)]
@@ -221,6 +218,12 @@ class ChatScreen(Screen[None]):
         self.query_one("#conversation", Transcript).set_palette(palette)
         self._dock.set_palette(palette)
         self._view.use_palette(palette)
+
+    @property
+    def saved_as(self) -> str:
+        """The id of the conversation that can be gone on with; empty when nothing was said."""
+        agent = self._chat.agent
+        return (agent.session_id or "") if agent is not None and agent.turns() else ""
 
     async def close(self) -> None:
         """Save the draft; end the agent and the engine."""
@@ -365,15 +368,6 @@ class ChatScreen(Screen[None]):
         """Panes stand beside the conversation where there is room; else reasoning is part of it."""
         self._talk.set_inline_reasoning(self._side.arrange())
 
-    async def pick(self, picker: Picker) -> Picked | None:
-        """Let the person choose; None when they do not."""
-        from gptoss_tui.tui.screens.picker import PickerScreen
-
-        return await self.app.push_screen_wait(PickerScreen(picker, self._palette))
-
-    def _rewound(self, turn_id: str, text: str) -> None:
-        self._room.history.dropped(turn_id, text)
-
     def run_command(self, name: str) -> None:
         """Run a slash command (for the palette)."""
         self.run_worker(self._room.commands.run(name, ""), group="command")
@@ -395,13 +389,9 @@ class ChatScreen(Screen[None]):
         """Stop the running turn; twice with nothing typed and nothing running: go back to an earlier message."""
         self._leaving.escape()
 
-    @work(group="rewind", exclusive=True)
-    async def action_rewind(self) -> None:
+    def action_rewind(self) -> None:
         """Go back to before an earlier message."""
-        if self._chat.running:
-            self._view.say("info", "Stop the model first, then go back.")
-        elif self._chat.agent is not None:
-            await self._rewind.choose(self._chat.agent)
+        self.run_command("rewind")
 
     def action_cycle_mode(self) -> None:
         """The next approval mode."""

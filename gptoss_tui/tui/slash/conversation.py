@@ -55,14 +55,14 @@ async def _resume(port: SlashPort, argument: str) -> None:
 
 
 def _session_item(session: SessionSummary, workspace: str) -> Item:
-    here = session.workspace == workspace
-    detail = plural(session.turns, "turn") if here else to_terminal_line(f"in {Path(session.workspace).name}")
+    when = ago(session.updated)
+    elsewhere = to_terminal_line(f"in {Path(session.workspace).name}, {when}")
     searched = f"{session.title} {session.workspace} {session.model} {session.id}"
     return Item(
         session.id,
         session.title or "(empty)",
-        detail,
-        ago(session.updated),
+        when if session.workspace == workspace else elsewhere,
+        plural(session.turns, "turn"),
         lambda: _preview(session),
         searched=searched,
     )

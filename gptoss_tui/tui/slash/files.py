@@ -1,4 +1,4 @@
-"""Commands that take changes back, and make them again: files and conversation together."""
+"""Commands about changed files, and that take turns back and make them again: files and conversation together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gptoss_tui.agent.commands import UndoOutcome
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.screens.picker import Item, Picker, loaded
-from gptoss_tui.tui.slash.conversation import agent_or_say, turn_values
+from gptoss_tui.tui.slash.conversation import agent_or_say, choose_turn, turn_values
 from gptoss_tui.tui.slash.registry import Argument, Command
 from gptoss_tui.undo.types import Choice, Conflict, UndoReport
 
@@ -51,6 +51,28 @@ async def _undo(port: SlashPort, argument: str) -> None:
 async def _redo(port: SlashPort, argument: str) -> None:
     if agent_or_say(port) is not None:
         await _settle(port, port.redo, "Made again")
+
+
+async def _rewind(port: SlashPort, argument: str) -> None:
+    agent = agent_or_say(port)
+    if agent is None:
+        return
+    turn = await choose_turn(port, agent, argument, "Go back to before this message", "go back")
+    if turn is None:
+        return
+    changed = sorted({path for one in agent.turns() if one.number >= turn for path in one.files})
+    how = "conversation"
+    if changed:
+        items = [
+            Item("conversation", "The conversation", "files stay as they are"),
+            Item("files", "The conversation and its files", f"puts back {_names(changed)}"),
+        ]
+        picked = await port.pick(Picker("What goes back?", loaded(items), what="go back"))
+        how = picked.value if picked is not None else ""
+    if how == "files":
+        await _settle(port, lambda choices: port.undo(turn, choices), "Undone")
+    elif how:
+        await port.rewind(turn)
 
 
 async def _settle(port: SlashPort, act: Ask, done: str) -> None:
@@ -159,11 +181,21 @@ COMMANDS = (
         "The message comes back into the composer.",
     ),
     Command(
+        "rewind",
+        "go back to before an earlier message",
+        _rewind,
+        "Files",
+        Argument("[turn]", turn_values),
+        while_running=False,
+        more="Also Esc Esc. The conversation goes on from there, and the message comes back into the composer. Where "
+        "files were changed since, it asks whether they go back too.",
+    ),
+    Command(
         "redo",
         "make what was undone again",
         _redo,
         "Files",
         while_running=False,
-        more="Until the next message is sent.",
+        more="What /undo or /rewind dropped last, until the next message is sent.",
     ),
 )

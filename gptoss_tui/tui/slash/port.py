@@ -129,6 +129,10 @@ class SlashPort(Protocol):
         """Go on in a copy of the conversation up to a turn, whose message comes into the composer."""
         ...
 
+    async def rewind(self, turn: int) -> None:
+        """Drop a turn and what came after it, and show it; files stay as they are."""
+        ...
+
     async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:
         """Take turns back, files included, and show it."""
         ...

@@ -8,9 +8,11 @@ to write it with a call that asks. Nothing that was there before is taken away.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from typing import Final
 from platformdirs import user_state_path
 
 from gptoss_tui.tools.shell.protect import GIT, MOUNTS
-from gptoss_tui.tools.shell.walk import Seen, look_through, make_usable
+from gptoss_tui.tools.shell.walk import Seen, everything_in, look_through, make_usable
 
 _PLANTS: Final = (f"{GIT}/commondir", f"{GIT}/config.worktree")
 """Files that send git to another configuration; no repository of its own has them."""
@@ -32,6 +34,9 @@ _ALL: Final = 2_000_000
 
 _KEPT: Final = 50
 """Of so many commands what was held back is kept."""
+
+_COPIED: Final = 100 << 20
+"""As many bytes are copied where the app's folder is on another disk; more is removed, so that nothing fills it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +131,17 @@ def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = Non
         return Findings(unseen=(".",))
     removal = Removal(place or user_state_path("gptoss-tui") / "held")
     left: list[str] = []
-    known = {identity.file for identity in before.names.values()}
+    known = {(identity.file, identity.link) for identity in before.names.values()}
     for name, now in sorted(_names(root, seen).items()):
         was = before.names.get(name)
-        if was is not None and (was.file == now.file or _changed_outside(was, now)):
+        if was is not None and (_is_the_same(was, now) or _changed_outside(was, now)):
             if was.changed != now.changed:
                 left.append(name)
         elif root / name in seen.named - before.named:
             continue  # a person's own, to which only what the command made leads
         elif name in _PLANTS:
             removal.take(root / name, name, keep=False)
-        elif git or now.file in known or removal.place.is_relative_to(root / name):
+        elif git or (now.file, now.link) in known or removal.place.is_relative_to(root / name):
             left.append(name)
         else:
             removal.take(root / name, name)
@@ -181,10 +186,20 @@ class Removal:
             to = self.folder / str(len(self._held))
             if os.path.lexists(to):  # the beginning of one that could not be copied to its end
                 _remove(to)
-            shutil.move(path, to)
+            try:
+                os.rename(path, to)
+            except OSError as error:
+                if error.errno != errno.EXDEV or _size(path) > _COPIED:
+                    raise
+                shutil.move(path, to)
         except (OSError, shutil.Error, RecursionError):
             return False
         return True
+
+
+def _is_the_same(was: Identity, now: Identity) -> bool:
+    """A new link may have the number of an old one that is gone, but says something else."""
+    return was.file == now.file and was.link == now.link
 
 
 def _changed_outside(was: Identity, now: Identity) -> bool:
@@ -217,7 +232,8 @@ def _identity(path: Path, *, mounted: bool) -> Identity | None:
         link = os.readlink(path) if kind == stat.S_IFLNK else ""
     except OSError:
         return None
-    changed = 0 if mounted else _last_change(path, status)
+    linked = kind == stat.S_IFREG and status.st_nlink > 1  # under its other names it can be written
+    changed = _last_change(path, status) if linked or not mounted else 0
     if link:
         changed = hash((changed, _target(path, mounted=mounted)))
     return Identity(status.st_dev, status.st_ino, kind, link, folder.st_ino, changed)
@@ -235,38 +251,42 @@ def _target(path: Path, *, mounted: bool) -> tuple[int, int, int] | None:
 def _last_change(path: Path, status: os.stat_result) -> int:
     """By the inodes, whose time no program sets."""
     last = status.st_ctime_ns
-    for folder, folders, files in os.walk(path) if stat.S_ISDIR(status.st_mode) else ():
-        for name in (*folders, *files):
-            with contextlib.suppress(OSError):
-                last = max(last, os.lstat(os.path.join(folder, name)).st_ctime_ns)
+    for entry in everything_in(str(path)) if stat.S_ISDIR(status.st_mode) else ():
+        with contextlib.suppress(OSError):
+            last = max(last, os.lstat(entry.path).st_ctime_ns)
     return last
 
 
 def _new_folder(place: Path) -> Path:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in sorted(place.iterdir(), key=lambda path: path.lstat().st_mtime_ns, reverse=True)[_KEPT - 1 :]:
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     return Path(tempfile.mkdtemp(prefix="command-", dir=place))
+
+
+def _size(path: Path) -> int:
+    """Of all files below it, as long as they read: what has no bytes on the disk gets some by being copied."""
+    entries = everything_in(str(path)) if path.is_dir() and not path.is_symlink() else ()
+    return os.lstat(path).st_size + sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
 
 
 def _open_for_owner(path: Path) -> None:
     """So that it can be moved: the folder that it is in, and the folders and files below it. No link is followed."""
-    with contextlib.suppress(OSError):
-        make_usable(str(path.parent))
-    with contextlib.suppress(OSError):
-        make_usable(str(path))
-    if path.is_symlink() or not path.is_dir():
-        return
-    for folder, folders, _ in os.walk(path):
-        for name in folders:
-            with contextlib.suppress(OSError):
-                make_usable(os.path.join(folder, name))
+    for folder in (path.parent, path):
+        with contextlib.suppress(OSError):
+            make_usable(str(folder))
+    for entry in everything_in(str(path)) if path.is_dir() and not path.is_symlink() else ():
+        with contextlib.suppress(OSError):
+            make_usable(entry.path)
 
 
 def _remove(path: Path) -> None:
-    """As far as possible."""
+    """As far as possible. Folders in folders without end are left to rm, which needs no stack for them."""
     with contextlib.suppress(OSError, RecursionError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+    if os.path.lexists(path):
+        with contextlib.suppress(OSError):
+            subprocess.run(["rm", "-rf", "--", path], check=False, capture_output=True)

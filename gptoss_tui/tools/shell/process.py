@@ -15,6 +15,7 @@ from typing import Literal
 _READ_BYTES = 64 << 10
 _TERM_SECONDS = 2.0
 _LINGER_SECONDS = 0.5
+_KILL_SECONDS = 10.0
 
 CommandEnd = Literal["exit", "timeout"]
 
@@ -75,11 +76,16 @@ async def run_process(launch: Launch, limits: Limits, on_output: Callable[[str],
             await asyncio.wait([pump], timeout=_LINGER_SECONDS)
         return Outcome("exit", code if code >= 0 else 128 - code, output.finish(), output.dropped)
     except TimeoutError:
-        await _stop(process, gently=launch.group)
+        if launch.group:
+            await _ask(process)
+        await _end(process, grouped=launch.group)
         await asyncio.wait([pump], timeout=_LINGER_SECONDS)
         return Outcome("timeout", None, output.finish(), output.dropped)
     finally:
-        await _end(process, pump)
+        await _end(process, grouped=launch.group)
+        pump.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(pump, return_exceptions=True)
 
 
 async def _pump(reading: int, output: Output) -> None:
@@ -96,23 +102,50 @@ async def _pump(reading: int, output: Output) -> None:
         transport.close()
 
 
-async def _stop(process: asyncio.subprocess.Process, *, gently: bool) -> None:
-    """End the process and its group: asked first where it can hear that."""
-    if gently and process.returncode is None:
-        _signal_group(process.pid, signal.SIGTERM)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TERM_SECONDS):
+async def _ask(process: asyncio.subprocess.Process) -> None:
+    """Let the process and its group end by themselves, for a while."""
+    _signal_group(process.pid, signal.SIGTERM)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_TERM_SECONDS):
+            await process.wait()
+
+
+async def _end(process: asyncio.subprocess.Process, *, grouped: bool) -> None:
+    """Whatever happened, nothing of the command runs any more; who cancels this meanwhile is heard afterwards.
+
+    In a sandbox the first process of its namespace is killed, and not the one outside that waits for it: that one ends
+    when the kernel has ended all others inside.
+    """
+    first = [] if grouped or process.returncode is not None else _children(process.pid)
+    for pid in first:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    cancelled = await _ended(process, _KILL_SECONDS) if first else False
+    _signal_group(process.pid, signal.SIGKILL)
+    if await _ended(process) or cancelled:
+        raise asyncio.CancelledError
+
+
+async def _ended(process: asyncio.subprocess.Process, seconds: float | None = None) -> bool:
+    """Wait for its end, or so long. Gives whether this was cancelled meanwhile."""
+    until = None if seconds is None else asyncio.get_running_loop().time() + seconds
+    cancelled = False
+    while process.returncode is None:
+        try:
+            async with asyncio.timeout_at(until):
                 await process.wait()
-    _signal_group(process.pid, signal.SIGKILL)
-    await process.wait()
+        except TimeoutError:
+            break
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
 
 
-async def _end(process: asyncio.subprocess.Process, pump: asyncio.Task[None]) -> None:
-    """Whatever happened: nothing of the command is left, and nobody reads any more."""
-    _signal_group(process.pid, signal.SIGKILL)
-    pump.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.gather(process.wait(), pump, return_exceptions=True)
+def _children(pid: int) -> list[int]:
+    """The processes that `pid` started; none where the kernel does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

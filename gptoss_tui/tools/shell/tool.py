@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
-from gptoss_tui.tools.shell.held import Findings, hold_back, protected_in, survey, writable_in
+from gptoss_tui.tools.shell.held import Findings, Survey, hold_back, protected_in, survey, writable_in
 from gptoss_tui.tools.shell.probes import self_test
 from gptoss_tui.tools.shell.process import Launch, Limits, Outcome, run_process
 from gptoss_tui.tools.shell.protect import writes_git
@@ -158,14 +159,33 @@ class ShellCall:
             )
             outcome = await _started(launch, limits, on_output)
         except BaseException:
-            found = await asyncio.to_thread(hold_back, root, before, git=self.access.git)
-            if lines := notes(found):
-                on_output("\n" + "\n".join(lines) + "\n")
+            found, _ = await self._held_back(root, before)
+            _say(found, on_output)
             raise
         finally:
             os.close(seccomp)
-        found = await asyncio.to_thread(hold_back, root, before, git=self.access.git)
+        found, cancelled = await self._held_back(root, before)
+        if cancelled:
+            _say(found, on_output)
+            raise asyncio.CancelledError
         return outcome, replace(found, closed=tuple(before.closed))
+
+    async def _held_back(self, root: Path, before: Survey) -> tuple[Findings, bool]:
+        """To its end, also when this is cancelled meanwhile, and whether it was."""
+        work = functools.partial(hold_back, root, before, git=self.access.git)
+        done = asyncio.get_running_loop().run_in_executor(None, work)
+        cancelled = False
+        while not done.done():
+            try:
+                await asyncio.wait([done])
+            except asyncio.CancelledError:
+                cancelled = True
+        return done.result(), cancelled
+
+
+def _say(found: Findings, on_output: Callable[[str], None]) -> None:
+    if lines := notes(found):
+        on_output("\n" + "\n".join(lines) + "\n")
 
 
 async def _started(launch: Launch, limits: Limits, on_output: Callable[[str], None]) -> Outcome:

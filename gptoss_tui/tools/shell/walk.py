@@ -69,6 +69,21 @@ def look_through(root: Path, *, limit: int = ENTRIES, shut: frozenset[int] | Non
     return Seen(_by_rank(root, paths, named), tuple(closed), tuple(unseen), named, complete=not folders)
 
 
+def everything_in(folder: str) -> Iterator[os.DirEntry[str]]:
+    """All below `folder`, a folder before what is in it, however deep; no link is followed, what is closed left out."""
+    folders = [folder]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as found:
+                entries = list(found)
+        except OSError:
+            continue
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+
+
 def make_usable(path: str) -> None:
     """Give the owner all rights to the folder at `path`, which is no link. Raises OSError."""
     mode = os.lstat(path).st_mode

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gptoss_tui.agent.policy import Policy, decide
-from gptoss_tui.tools.shell import held, walk
+from gptoss_tui.tools.shell import held, tool, walk
 from gptoss_tui.tools.shell.tool import ShellTool
 from tests.tools.calls import result
 from tests.tools.shell.ordinary import as_ordinary, ordinary_workspace, run_ordinary
@@ -21,6 +26,13 @@ def mine(monkeypatch: pytest.MonkeyPatch, shell: ShellTool) -> Iterator[Path]:
     """A workspace for an ordinary user; skips where there is no sandbox."""
     with ordinary_workspace(monkeypatch) as root:
         yield root
+
+
+def commands() -> Iterator[str]:
+    """The command line of every process."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield entry.read_text(errors="replace")
 
 
 def test_modes_keep_nothing_in_the_workspace(mine: Path) -> None:
@@ -96,8 +108,73 @@ def test_what_stays_is_not_called_held_back(root: Path, monkeypatch: pytest.Monk
     (root / "sub/.git").mkdir()
     (root / "held").touch()
     monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
+    monkeypatch.setattr(subprocess, "run", lambda words, **how: None)
     found = held.hold_back(root, before, git=False, place=root / "held")
     assert (found.held, found.removed, found.stuck) == ((), (".envrc",), ("sub/.git",))
+
+
+@pytest.mark.parametrize("place", ["", "/dev/shm"])
+async def test_nothing_is_too_deep_or_too_large_to_be_taken_away(
+    shell: ShellTool, root: Path, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state = Path(place or tmp_path, f"state-{os.getpid()}")  # on another disk, and on this one
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    deep = "cd .vsc''ode; for i in $(seq 1100); do mkdir a && cd a; done"
+    done = await result(shell, f"mkdir .vsc''ode .id''ea; truncate -s 1T .id''ea/x; ({deep}); echo out")
+    subprocess.run(["rm", "-r", state], check=True)
+    assert done.text.startswith("out\n[Held back: .idea, .vscode. ")
+    assert ("Removed, since it could not be kept: .idea, .vscode." in done.text) == bool(place)
+    assert not (root / ".vscode").exists()
+    assert not (root / ".idea").exists()
+
+
+async def test_a_link_in_the_place_of_another_is_held_back(shell: ShellTool, root: Path) -> None:
+    os.symlink("/nowhere/x", root / ".envrc")
+    done = await result(shell, "rm .env''rc; ln -s evil .env''rc; echo x > evil")  # of the same number on many disks
+    assert "[Held back: .envrc. " in done.text
+    assert os.readlink(root / ".envrc") == "/nowhere/x"
+
+
+async def test_what_is_written_under_another_name_is_told_of(shell: ShellTool, root: Path) -> None:
+    (root / ".envrc").touch()
+    os.link(root / ".envrc", root / "notes")
+    assert "[It made .envrc, which" in (await result(shell, "echo x > notes")).text
+
+
+async def test_nothing_runs_any_more_when_it_is_looked_for_what_was_made(shell: ShellTool, root: Path) -> None:
+    mark = f"86404.{os.getpid()}"
+    script = f"for i in $(seq 300); do (exec -a {mark} bash -c 'while :; do : > .env''rc; done') & done; wait"
+    alive: list[bool] = []
+
+    def looked(*given: Any, **named: Any) -> held.Findings:
+        alive.append(any(mark in words for words in commands()))
+        return held.hold_back(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tool, "hold_back", looked)
+        done = await result(shell, json.dumps({"command": script, "timeout": 1}))
+    assert alive == [False]
+    assert "[Held back: .envrc. " in done.text
+    assert not (root / ".envrc").exists()
+
+
+async def test_who_stops_it_twice_gets_nothing_past(shell: ShellTool, root: Path) -> None:
+    prepared = await shell.prepare("touch .env''rc; echo up; sleep 60")
+    up, said = asyncio.Event(), list[str]()
+
+    def heard(text: str) -> None:
+        said.append(text)
+        up.set()
+
+    task = asyncio.create_task(prepared.run(heard))
+    await up.wait()
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "[Held back: .envrc. " in said[-1]
+    assert not (root / ".envrc").exists()
 
 
 async def test_two_names_in_a_row_are_protected_as_well(shell: ShellTool, root: Path) -> None:

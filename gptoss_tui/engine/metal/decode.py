@@ -22,7 +22,7 @@ class Decoder:
         def steps(name: str) -> Steps:
             return kernels if kernels is not None and name in fused else twins
 
-        self._qkv, self._output, self._router = steps("qkv").qkv, steps("output").output, steps("router").router
+        self._qkv, self._output = steps("qkv").qkv, steps("output").output
         self._gate_up, self._down, self.head = steps("gate_up").gate_up, steps("down").down, steps("head").head
 
     def hidden(self, id: mx.array, cache: KVCache) -> mx.array:
@@ -34,7 +34,6 @@ class Decoder:
         for index, layer in enumerate(self.model.weights.layers):
             query, pair = self._qkv(x, layer, cache.length)
             seen = cache.append(index, pair)
-            x = self._output(self.model.attend(query, seen, index, None).squeeze(0), layer, x)
-            t, scores = self._router(x, layer)
-            x = self._down(self._gate_up(t, scores, layer), scores, layer, x)
+            routed = self._output(self.model.attend(query, seen, index, None).squeeze(0), layer, x)
+            x = self._down(self._gate_up(routed, layer), layer, routed.x)
         return x

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import mlx.core as mx
@@ -21,7 +22,7 @@ from gptoss_tui.engine.metal.kernels import NAMES
 from gptoss_tui.engine.metal.kernels.source import Launcher, launch_metal
 from gptoss_tui.engine.metal.model import Transformer
 from gptoss_tui.engine.metal.sampling import gumbel
-from gptoss_tui.engine.metal.steps import Fused, Steps, Twins, can_fuse
+from gptoss_tui.engine.metal.steps import Activated, Fused, Steps, Twins, can_fuse, routed
 from gptoss_tui.errors import UsageError
 
 KERNELS_VARIABLE = "GPTOSS_TUI_METAL_KERNELS"
@@ -114,22 +115,26 @@ def results(name: str, steps: Steps, model: Transformer, *, exact: bool = False)
     """
     config, layer, dtype = model.config, model.weights.layers[0], model.weights.dtype
     x, experts, wide = _random(config.hidden_size, 1), config.num_experts, mx.float32 if exact else dtype
-    choices = {"some experts": _random(experts, 2), "the last experts": mx.arange(experts) * 0.5}
+    # By their biases, which are larger than anything that a router makes of a token.
+    last = replace(layer, gate_bias=layer.gate_bias + 1000.0 * mx.arange(experts))
     match name:
         case "qkv":
             yield from zip(("query", "key and value"), steps.qkv(x, layer, 7), strict=True)
         case "output":
-            yield "sum", steps.output(_random(config.query_width, 3).astype(dtype), layer, x) - x
-        case "router":
-            yield from zip(("normed", "scores"), steps.router(x, layer), strict=True)
+            made = steps.output(_random(config.query_width, 3).astype(dtype), layer, x)
+            yield from (("sum", made.x - x), ("scaled", made.t), ("scores", made.parts), ("squares", made.squares))
         case "gate_up":
-            for chosen, scores in choices.items():
-                yield chosen, steps.gate_up(x.astype(dtype).astype(wide), scores, layer)
+            for chosen, given in (("some experts", layer), ("the last experts", last)):
+                active = steps.gate_up(routed(x, given, wide), given)
+                yield f"choice of {chosen}", active.chosen[:, None] == mx.arange(experts)
+                yield f"weights of {chosen}", active.shares
+                yield chosen, active.hidden
         case "down":
-            shape = (config.experts_per_token, config.intermediate_size)
-            hidden = _random(shape[0] * shape[1], 4).reshape(shape).astype(dtype).astype(wide)
-            for chosen, scores in choices.items():
-                yield chosen, steps.down(hidden, scores, layer, x) - x
+            k, inter = config.experts_per_token, config.intermediate_size
+            hidden = _random(k * inter, 4).reshape(k, inter).astype(dtype).astype(wide)
+            some, shares = mx.argsort(_random(experts, 2))[:k], mx.softmax(_random(k, 5))
+            for chosen, ids in (("some experts", some), ("the last experts", mx.arange(experts, dtype=mx.uint32)[-k:])):
+                yield chosen, steps.down(Activated(hidden, ids, shares), layer, x) - x
         case "head":
             everything = mx.ones((config.vocab_size,), dtype=mx.bool_)
             yield "logits", steps.head(x, everything, _key(5), mx.zeros((1,)))[0]

@@ -1,11 +1,12 @@
 """The steps of decode, each in two forms: MLX's own operations (`Twins`), and a kernel of ours (`Fused`).
 
-A layer is `qkv`, attention (MLX's), `output`, `router`, `gate_up`, `down`; then comes `head`. Shapes as in `model.py`,
-for one token: x float32 [H] is the residual stream, k experts per token.
+A layer is `qkv`, attention (MLX's), `output`, `gate_up`, `down`; then comes `head`. Shapes as in `model.py`, for one
+token: x float32 [H] is the residual stream, k experts per token.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import mlx.core as mx
@@ -25,6 +26,32 @@ OUTPUT_ROWS = 2
 LOOPS = 8
 """Times that a threadgroup of the unembedding goes on to further rows."""
 
+GATE_UP_LOOPS = 3
+"""The same for the experts: each threadgroup adds up what those of `output` have of the router first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What `output` leaves: x and what the experts need of it, whose norm and scores are not added up yet.
+
+    t [H] in the model's dtype is x times the scale of the norm. `parts` float32 [G, E] and `squares` float32 [G] are
+    what G parts of its rows give to the products with the router, and to the sum of the squares of x.
+    """
+
+    x: mx.array
+    t: mx.array
+    parts: mx.array
+    squares: mx.array
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """The activations [k, I] of the best experts, the best one first, their ids uint32 [k] and weights float32 [k]."""
+
+    hidden: mx.array
+    chosen: mx.array
+    shares: mx.array
+
 
 class Steps(Protocol):
     """The steps of one model."""
@@ -33,19 +60,15 @@ class Steps(Protocol):
         """Query [1, Q, 1, D] and key and value [2, K, 1, D], turned to their position."""
         ...
 
-    def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
-        """x plus the projection of what attention gave, [Q * D]."""
+    def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> Routed:
+        """x plus the projection of what attention gave, [Q * D], and what experts and router get of it."""
         ...
 
-    def router(self, x: mx.array, layer: LayerWeights) -> tuple[mx.array, mx.array]:
-        """What the experts get, [H], and their scores, float32 [E]."""
+    def gate_up(self, routed: Routed, layer: LayerWeights) -> Activated:
+        """The best experts and their activations."""
         ...
 
-    def gate_up(self, t: mx.array, scores: mx.array, layer: LayerWeights) -> mx.array:
-        """The activations [k, I] of the best experts, the best one first."""
-        ...
-
-    def down(self, hidden: mx.array, scores: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
+    def down(self, activated: Activated, layer: LayerWeights, x: mx.array) -> mx.array:
         """x plus what the best experts make of their activations, weighted."""
         ...
 
@@ -70,26 +93,23 @@ class Twins:
         t = norm(x[None], layer.attn_norm).astype(self._dtype)
         return self._model.turned(linear(t, layer.qkv_weight, layer.qkv_bias), position)
 
-    def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
-        """See `Steps`."""
-        return x + linear(mixed[None], layer.out_weight, layer.out_bias).squeeze(0).astype(mx.float32)
+    def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> Routed:
+        """See `Steps`. What only kernels read of the result is not computed for others: arrays are promises."""
+        after = x + linear(mixed[None], layer.out_weight, layer.out_bias).squeeze(0).astype(mx.float32)
+        return routed(after, layer, self._dtype)
 
-    def router(self, x: mx.array, layer: LayerWeights) -> tuple[mx.array, mx.array]:
-        """See `Steps`."""
-        t = norm(x[None], layer.mlp_norm)
-        return t.squeeze(0).astype(self._dtype), linear(t, layer.gate_weight, layer.gate_bias).squeeze(0)
+    def gate_up(self, routed: Routed, layer: LayerWeights) -> Activated:
+        """See `Steps`. From x alone, in the dtype of t."""
+        t = norm(routed.x[None], layer.mlp_norm)
+        scores = linear(t, layer.gate_weight, layer.gate_bias).squeeze(0)
+        best = mx.argsort(-scores)[: self._config.experts_per_token]
+        up = project(t.astype(routed.t.dtype)[None, None], layer.mlp1, best[None])
+        return Activated(swiglu(up, self._config.swiglu_limit).squeeze((0, 2)), best, mx.softmax(scores[best]))
 
-    def gate_up(self, t: mx.array, scores: mx.array, layer: LayerWeights) -> mx.array:
+    def down(self, activated: Activated, layer: LayerWeights, x: mx.array) -> mx.array:
         """See `Steps`."""
-        up = project(t[None, None, None], layer.mlp1, self._best(scores)[None])
-        return swiglu(up, self._config.swiglu_limit).squeeze((0, 2))
-
-    def down(self, hidden: mx.array, scores: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
-        """See `Steps`."""
-        best = self._best(scores)
-        weights = mx.softmax(scores[best])
-        made = project(hidden[None, :, None], layer.mlp2, best[None]).squeeze((0, 2))
-        return x + weights @ made.astype(mx.float32)
+        made = project(activated.hidden[None, :, None], layer.mlp2, activated.chosen[None]).squeeze((0, 2))
+        return x + activated.shares @ made.astype(mx.float32)
 
     def head(
         self, x: mx.array, allowed: mx.array, key: mx.array, coldness: mx.array
@@ -101,9 +121,6 @@ class Twins:
         drawn = mx.argmax(mx.where(coldness[0] > 0, scores * coldness[0] + noise, scores)).reshape(1)
         return logits, drawn, logits[drawn] - mx.logsumexp(logits)
 
-    def _best(self, scores: mx.array) -> mx.array:
-        return mx.argsort(-scores)[: self._config.experts_per_token]
-
 
 class Fused:
     """The steps as kernels of our own. All that does not change from step to step is made ready once."""
@@ -112,7 +129,7 @@ class Fused:
         self._model, self._launch = model, launch
         base: Template = (("T", model.weights.dtype), ("H", model.config.hidden_size))
         self._qkv, self._output = self._bound_attention(base)
-        self._router, self._gate_up, self._down = self._bound_experts(base)
+        self._gate_up, self._down = self._bound_experts(base)
         self._unembed, self._draw = self._bound_head(base)
 
     def qkv(self, x: mx.array, layer: LayerWeights, position: int) -> tuple[mx.array, mx.array]:
@@ -121,24 +138,19 @@ class Fused:
         query, pair = self._qkv([x, layer.attn_norm, layer.qkv_weight, layer.qkv_bias, *rotary])
         return query, pair
 
-    def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
+    def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> Routed:
         """See `Steps`."""
-        return self._output([mixed, layer.out_weight, layer.out_bias, x])[0]
+        return Routed(*self._output([mixed, layer.out_weight, layer.out_bias, x, layer.mlp_norm, layer.gate_weight]))
 
-    def router(self, x: mx.array, layer: LayerWeights) -> tuple[mx.array, mx.array]:
+    def gate_up(self, routed: Routed, layer: LayerWeights) -> Activated:
         """See `Steps`."""
-        t, scores = self._router([x, layer.mlp_norm, layer.gate_weight, layer.gate_bias])
-        return t, scores
+        sums, experts = [routed.parts, routed.squares, layer.gate_bias], layer.mlp1
+        return Activated(*self._gate_up([routed.t, *sums, experts.words, experts.scales, experts.bias]))
 
-    def gate_up(self, t: mx.array, scores: mx.array, layer: LayerWeights) -> mx.array:
+    def down(self, activated: Activated, layer: LayerWeights, x: mx.array) -> mx.array:
         """See `Steps`."""
-        experts = layer.mlp1
-        return self._gate_up([t, scores, experts.words, experts.scales, experts.bias])[0]
-
-    def down(self, hidden: mx.array, scores: mx.array, layer: LayerWeights, x: mx.array) -> mx.array:
-        """See `Steps`."""
-        experts = layer.mlp2
-        return self._down([hidden, scores, experts.words, experts.scales, experts.bias, x])[0]
+        chosen, experts = [activated.hidden, activated.chosen, activated.shares], layer.mlp2
+        return self._down([*chosen, experts.words, experts.scales, experts.bias, x])[0]
 
     def head(
         self, x: mx.array, allowed: mx.array, key: mx.array, coldness: mx.array
@@ -159,41 +171,41 @@ class Fused:
             (*base, ("D", config.head_dim), ("Q", q), ("K", kv), ("HEADS", q + 2 * kv), ("PAIRS", pairs)),
             (groups(config.qkv_width // 2, pairs), 1),
         )
+        experts, count = config.num_experts, groups(hidden, OUTPUT_ROWS)
         output = self._bound(
             "output",
-            ("mixed", "weight", "bias", "x"),
-            {"after": ((hidden,), mx.float32)},
-            (*base, ("WIDTH", config.query_width), ("ROWS", OUTPUT_ROWS)),
-            (groups(hidden, OUTPUT_ROWS), 1),
+            ("mixed", "weight", "bias", "x", "scale", "gate"),
+            {
+                "after": ((hidden,), mx.float32),
+                "t": ((hidden,), dtype),
+                "parts": ((count, experts), mx.float32),
+                "squares": ((count,), mx.float32),
+            },
+            (*base, ("WIDTH", config.query_width), ("E", experts), ("ROWS", OUTPUT_ROWS)),
+            (count, 1),
         )
         return qkv, output
 
-    def _bound_experts(self, base: Template) -> tuple[Run, Run, Run]:
+    def _bound_experts(self, base: Template) -> tuple[Run, Run]:
         config, dtype, pairs = self._model.config, self._model.weights.dtype, ROWS // 2
         hidden, inter, k = config.hidden_size, config.intermediate_size, config.experts_per_token
-        experts: Template = (("E", config.num_experts), ("K", k))
-        router = self._bound(
-            "router",
-            ("x", "scale", "weight", "bias"),
-            {"t": ((hidden,), dtype), "scores": ((config.num_experts,), mx.float32)},
-            (*base, *experts[:1]),
-            (groups(config.num_experts, 1), 1),
-        )
+        experts: Template = (("I", inter), ("K", k))
+        parts: Template = (("E", config.num_experts), ("G", groups(hidden, OUTPUT_ROWS)))
         gate_up = self._bound(
             "gate_up",
-            ("t", "scores", "words", "scales", "bias"),
-            {"hidden": ((k, inter), dtype)},
-            (*base, *experts, ("I", inter), ("PAIRS", pairs)),
-            (groups(inter, pairs), k),
+            ("t", "parts", "squares", "router_bias", "words", "scales", "bias"),
+            {"hidden": ((k, inter), dtype), "chosen": ((k,), mx.uint32), "shares": ((k,), mx.float32)},
+            (*base, *experts, *parts, ("PAIRS", pairs), ("LOOPS", GATE_UP_LOOPS)),
+            (groups(inter, pairs * GATE_UP_LOOPS), k),
         )
         down = self._bound(
             "down",
-            ("hidden", "scores", "words", "scales", "bias", "x"),
+            ("hidden", "chosen", "shares", "words", "scales", "bias", "x"),
             {"after": ((hidden,), mx.float32)},
-            (*base, *experts, ("I", inter), ("ROWS", OUTPUT_ROWS)),
+            (*base, *experts, ("ROWS", OUTPUT_ROWS)),
             (groups(hidden, OUTPUT_ROWS), 1),
         )
-        return router, gate_up, down
+        return gate_up, down
 
     def _bound_head(self, base: Template) -> tuple[Run, Run]:
         vocab = self._model.config.vocab_size
@@ -228,9 +240,17 @@ class Fused:
         return self._launch(source, Launch(template, grid, shapes, dtypes))
 
 
+def routed(x: mx.array, layer: LayerWeights, dtype: mx.Dtype) -> Routed:
+    """What `output` leaves of x, in MLX's operations: as many parts as its kernel has threadgroups."""
+    scaled, count = x * layer.mlp_norm, groups(len(x), OUTPUT_ROWS)
+    parts = (layer.gate_weight * scaled).reshape(-1, count, len(x) // count).sum(axis=-1).swapaxes(0, 1)
+    return Routed(x, scaled.astype(dtype), parts, (x * x).reshape(count, -1).sum(axis=-1))
+
+
 def can_fuse(config: ModelConfig) -> bool:
-    """Whether the kernels take a model of this shape: they load 4 values, and MLX passes short arrays otherwise."""
-    return config.head_dim % 8 == 0 and config.num_experts >= 8
+    """Whether the kernels take a model of this shape: they load 4 values, `output` has no rows left for another
+    threadgroup, and MLX passes short arrays otherwise."""
+    return config.head_dim % 8 == 0 and config.hidden_size % (SIMDS * OUTPUT_ROWS) == 0 and config.num_experts >= 8
 
 
 def groups(items: int, each: int) -> int:

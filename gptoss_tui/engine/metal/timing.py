@@ -15,7 +15,8 @@ from gptoss_tui.engine.metal.kernels import NAMES
 from gptoss_tui.engine.metal.kernels.source import launch_metal
 from gptoss_tui.engine.metal.kv_cache import KVCache
 from gptoss_tui.engine.metal.model import Transformer
-from gptoss_tui.engine.metal.steps import Fused, Steps
+from gptoss_tui.engine.metal.steps import Fused, Twins, routed
+from gptoss_tui.engine.metal.weights import LayerWeights
 from gptoss_tui.engine.probe import measure_bandwidth
 
 CONTEXT = 64
@@ -53,24 +54,29 @@ def tokens(decoder: Decoder, model: Transformer) -> Callable[[], Sequence[mx.arr
     return run
 
 
-def calls(name: str, steps: Steps | Decoder, model: Transformer) -> Callable[[], list[Any]]:
-    """A function that runs a step once in each layer; the head once."""
+def calls(name: str, steps: Any, model: Transformer) -> Callable[[], list[Any]]:
+    """A function that runs a step of `steps` once in each layer; the head once, which a `Decoder` has, too."""
     config, layers, dtype = model.config, model.weights.layers, model.weights.dtype
-    x, scores = mx.random.normal((config.hidden_size,)), mx.random.normal((config.num_experts,))
-    t, mixed = x.astype(dtype), mx.random.normal((config.query_width,)).astype(dtype)
-    hidden = mx.random.normal((config.experts_per_token, config.intermediate_size)).astype(dtype)
+    x, mixed = mx.random.normal((config.hidden_size,)), mx.random.normal((config.query_width,)).astype(dtype)
+    given = routed(x, layers[0], dtype)
+    active = Twins(model).gate_up(given, layers[0])
     everything, key, greedy = mx.ones((config.vocab_size,), dtype=mx.bool_), mx.random.key(0), mx.array([0.0])
-    mx.eval(x, scores, t, mixed, hidden, everything, key, greedy)
-    arguments: dict[str, Callable[[Any], tuple[Any, ...]]] = {
-        "qkv": lambda layer: (x, layer, 7),
-        "output": lambda layer: (mixed, layer, x),
-        "router": lambda layer: (x, layer),
-        "gate_up": lambda layer: (t, scores, layer),
-        "down": lambda layer: (hidden, scores, layer, x),
-        "head": lambda layer: (x, everything, key, greedy),
+    mx.eval(mixed, given.x, given.t, given.parts, given.squares, active.hidden, active.chosen, active.shares)
+    mx.eval(everything, key, greedy)
+
+    def gate_up(layer: LayerWeights) -> tuple[mx.array, ...]:
+        made = steps.gate_up(given, layer)
+        return made.hidden, made.chosen, made.shares
+
+    runs: dict[str, Callable[[LayerWeights], Any]] = {
+        "qkv": lambda layer: steps.qkv(x, layer, 7),
+        # The rest of it is a kernel's by-product, and nothing that MLX's operations need.
+        "output": lambda layer: steps.output(mixed, layer, x).x,
+        "gate_up": gate_up,
+        "down": lambda layer: steps.down(active, layer, x),
+        "head": lambda layer: steps.head(x, everything, key, greedy),
     }
-    step, given = getattr(steps, name), arguments[name]
-    return lambda: [step(*given(layer)) for layer in (layers if name != "head" else layers[:1])]
+    return lambda: [runs[name](layer) for layer in (layers if name != "head" else layers[:1])]
 
 
 def best_seconds(run: Callable[[], Sequence[Any]], runs: int) -> float:
@@ -90,8 +96,7 @@ def read_bytes(name: str, config: ModelConfig) -> int:
     hidden, inter, experts = config.hidden_size, config.intermediate_size, config.experts_per_token
     return {
         "qkv": 2 * config.qkv_width * hidden,
-        "output": 2 * config.query_width * hidden,
-        "router": 4 * config.num_experts * hidden,
+        "output": 2 * config.query_width * hidden + 4 * config.num_experts * hidden,
         "gate_up": experts * 2 * inter * hidden * 17 // 32,
         "down": experts * inter * hidden * 17 // 32,
         "head": 2 * config.vocab_size * hidden,

@@ -85,7 +85,7 @@ def test_tokens_are_those_of_the_torch_engine(
     emulator: Emulator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With all kernels, in float32 and beyond the window, whichever threads go first. A layer takes five of them."""
+    """With all kernels, in float32 and beyond the window, whichever threads go first. A layer takes four of them."""
     from gptoss_tui.engine.metal.decode import Decoder
     from gptoss_tui.engine.metal.kernels import NAMES
     from gptoss_tui.engine.metal.sequence import MetalBackend
@@ -106,15 +106,14 @@ def test_tokens_are_those_of_the_torch_engine(
     assert [token.logprob for token in ours] == pytest.approx([token.logprob for token in theirs], abs=1e-3)
     steps, layers = len(ours) - 1, model.config.num_hidden_layers
     assert emulator.launched == {
-        **dict.fromkeys(("qkv", "output", "router", "gate_up", "down"), steps * layers),
+        **dict.fromkeys(("qkv", "output", "gate_up", "down"), steps * layers),
         **dict.fromkeys(("unembed", "draw"), steps + 1),
     }
 
 
 MUTATIONS = {
     "qkv": ("b * c + a * s", "b * c - a * s"),
-    "output": ("x[first + r] + total", "x[first] + total"),
-    "router": ("bias[expert]", "bias[0]"),
+    "output": ("x[row] + total", "x[first] + total"),
     "gate_up": ("(up + 1.0f)", "up"),
     "down": ("hidden + n * I + i", "hidden + i"),
     "unembed": ("allowed[row] ?", "allowed[row / 2] ?"),
@@ -123,12 +122,19 @@ MUTATIONS = {
 EDGES = {
     "the last query": ("qkv", "T(b * c + a * s)", "T(b * c + a * s + 0.15f * (row + half_dim == Q * D - 1))"),
     "the last value": ("qkv", "T(b * c + a * s)", "T(b * c + a * s + 0.15f * (row + half_dim == (Q + 2 * K) * D - 1))"),
-    "the first sum": ("output", "+ total", "+ total + (first + r ? 0.0f : 0.1f)"),
-    "the last sum": ("output", "bias[first + r]", "bias[min(first + r, uint(H - 2))]"),
-    "the last score": ("router", "bias[expert]", "bias[min(expert, uint(E - 2))]"),
+    "the first sum": ("output", "+ total", "+ total + (row ? 0.0f : 0.1f)"),
+    "the last sum": ("output", "bias[row]", "bias[min(row, uint(H - 2))]"),
+    "the last row's part of the router": ("output", "start + i < H", "start + i < H - 4"),
+    "the last expert's part": ("output", "gate + expert", "gate + min(expert, uint(E - 2))"),
+    "the last row's square": ("output", "squares[group] = part", "squares[group] = part - square[SIMDS * ROWS - 1]"),
+    "the last part": ("gate_up", "g < G; g += SIMDS", "g < G - 1; g += SIMDS"),
+    "the last square": ("gate_up", "g < G; g += THREADS", "g < G - 1; g += THREADS"),
+    "the last score": ("gate_up", "router_bias[expert]", "router_bias[min(expert, uint(E - 2))]"),
+    "the last choice": ("gate_up", "chosen[index] = best[index]", "chosen[index] = best[index] - (index == K - 1)"),
+    "the last weight": ("gate_up", "= softmax[index]", "= softmax[min(index, uint(K - 2))]"),
     "the last activation": ("gate_up", "bias[base + 2 * p + 1]", "bias[min(base + 2 * p + 1, last - 1)]"),
     "the last expert's activation": ("gate_up", "min(base + r, last)", "min(base + r, uint(2 * E * I - 2))"),
-    "the last expert's sum": ("down", "row * (I / 8)", "min(row, uint(E * H - 2)) * (I / 8)"),
+    "the last row's sum": ("down", "row * (I / 8)", "(row - (row % H == H - 1)) * (I / 8)"),
     "the last logit": ("unembed", "logits[row] = logit;", "logits[row] = logit + (row == V - 1 ? 0.1f : 0.0f);"),
     "the last id": ("unembed", "if (score > best_score) {", "if (score > best_score && row < V - 1) {"),
     "the first id": ("unembed", "allowed[row] ?", "allowed[row] && row ?"),
@@ -181,7 +187,7 @@ def test_kernels_that_the_device_refuses_are_not_used(
     monkeypatch.setenv(KERNELS_VARIABLE, "output,head")
     decoder = choose_steps(model, launch)
     assert decoder.fused == {"output"}
-    assert describe(decoder) == "MLX's own qkv, router, gate_up, down, head"
+    assert describe(decoder) == "MLX's own qkv, gate_up, down, head"
     monkeypatch.setenv(KERNELS_VARIABLE, "off")
     assert describe(choose_steps(model, emulator)) == "MLX's operations only"
     monkeypatch.setenv(KERNELS_VARIABLE, "qkv,warp")
@@ -195,7 +201,7 @@ def test_the_probe_tries_them_without_a_checkpoint(emulator: Emulator) -> None:
 
     from gptoss_tui.engine.metal.probe import verdicts
 
-    names = ("router", "down")
+    names = ("gate_up", "down")
     assert dict(verdicts(emulator, SHAPES["small"], mx.bfloat16, names)) == dict.fromkeys(names)
 
 
@@ -229,11 +235,28 @@ def test_a_missing_barrier_is_found(load: Callable[[Dtype], Transformer], emulat
         def launch(kernel: Any, how: Any) -> Run:
             return emulator(replace(kernel, header=kernel.header.replace(barrier, other)), how)
 
-        return refusal("router", Fused(model, launch), Twins(model), model)
+        return refusal("qkv", Fused(model, launch), Twins(model), model)
 
     assert reason(barrier) is None
     assert "instead of" in str(reason(""))
     assert "wait for each other" in str(reason(f"if (lane == 0) {{ {barrier} }}"))
+
+
+@pytest.mark.parametrize(("name", "number"), [("output", 0), ("gate_up", 0), ("gate_up", 1)])
+def test_every_barrier_is_needed(name: str, number: int, emulator: Emulator) -> None:
+    """Between what a threadgroup sums and what it makes of it, one by one; with parts for more than one simdgroup."""
+    import mlx.core as mx
+
+    from gptoss_tui.engine.metal.kernels.source import kernel
+    from gptoss_tui.engine.metal.probe import random_model
+
+    shape = replace(SHAPES["small"], num_hidden_layers=1, hidden_size=33 * 32, intermediate_size=32)
+    model, barrier = random_model(shape, mx.float32), "threadgroup_barrier(mem_flags::mem_threadgroup);\n"
+    parts = kernel(name, (), (), 7.0).source.split(barrier)
+    right = barrier.join(parts)
+    wrong = barrier.join(parts[: number + 1]) + barrier.join(parts[number + 1 :])
+    assert refused(name, right, right, model, emulator) is None
+    assert "instead of" in str(refused(name, right, wrong, model, emulator))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

@@ -4,5 +4,5 @@ Each file is the body of a kernel; MLX writes the signature from names and dtype
 before all of them.
 """
 
-NAMES = ("qkv", "output", "router", "gate_up", "down", "head")
+NAMES = ("qkv", "output", "gate_up", "down", "head")
 """The steps of decode that kernels do; `head` takes two, `unembed` and `draw`."""

@@ -65,10 +65,10 @@ inline void normed(
 }
 
 // The K largest of E scores, the largest first and the lower index where two are equal, and their softmax. By one
-// simdgroup.
+// simdgroup, of which a lane reads every 32nd score.
 template <int E, int K>
 inline void
-top_k(const device float* scores, threadgroup uint* chosen, threadgroup float* shares, uint lane) {
+top_k(const threadgroup float* scores, threadgroup uint* chosen, threadgroup float* shares, uint lane) {
   float mine[(E + LANES - 1) / LANES];
   for (uint j = 0; j < (E + LANES - 1) / LANES; j++) {
     const uint expert = lane + LANES * j;

@@ -1,15 +1,7 @@
 // The second projection of the chosen experts, weighted, added to the residual stream.
-// hidden [K, I]; scores [E]; words [E, H, I / 8], scales [E, H, I / 32], bias [E, H]; x [H]. Out: after [H].
-SHARED uint chosen[K];
-SHARED float shares[K];
+// hidden [K, I]; chosen, shares [K]; words [E, H, I / 8], scales [E, H, I / 32], bias [E, H]; x [H]. Out: after [H].
 const uint lane = thread_index_in_simdgroup;
-const uint simd_index = simdgroup_index_in_threadgroup;
-if (simd_index == 0) {
-  top_k<E, K>(scores, chosen, shares, lane);
-}
-threadgroup_barrier(mem_flags::mem_threadgroup);
-
-const uint first = (threadgroup_position_in_grid.x * SIMDS + simd_index) * ROWS;
+const uint first = (threadgroup_position_in_grid.x * SIMDS + simdgroup_index_in_threadgroup) * ROWS;
 if (first >= H) {
   return;
 }

@@ -1,10 +1,15 @@
-// The attention's output projection, added to the residual stream.
-// mixed [WIDTH]; weight [H, WIDTH], bias [H]; x [H]. Out: after [H].
+// The attention's output projection, added to the residual stream, and a part of the router's: the factor of RMSNorm is
+// the same for all values, so products with the rows of a threadgroup need not wait for those of all others.
+// mixed [WIDTH]; weight [H, WIDTH], bias [H]; x, scale [H]; gate float32 [E, H].
+// Out: after [H]; t [H]: times the scale, without the factor; parts [threadgroups, E]; squares [threadgroups].
+SHARED float4 wide[SIMDS * ROWS / 4];
+SHARED float square[SIMDS * ROWS];
 const uint lane = thread_index_in_simdgroup;
-const uint first = (threadgroup_position_in_grid.x * SIMDS + simdgroup_index_in_threadgroup) * ROWS;
-if (first >= H) {
-  return;
-}
+const uint simd_index = simdgroup_index_in_threadgroup;
+const uint index = thread_position_in_threadgroup.x;
+const uint group = threadgroup_position_in_grid.x;
+const uint start = group * SIMDS * ROWS;
+const uint first = start + simd_index * ROWS;
 float sum[ROWS];
 for (uint r = 0; r < ROWS; r++) {
   sum[r] = 0.0f;
@@ -17,7 +22,30 @@ for (uint i = 4 * lane; i < WIDTH; i += 4 * LANES) {
 }
 for (uint r = 0; r < ROWS; r++) {
   const float total = simd_sum(sum[r]);
-  if (lane == 0 && first + r < H) {
-    after[first + r] = x[first + r] + total + float(bias[first + r]);
+  const uint row = first + r;
+  if (lane == 0) {
+    const float value = row < H ? x[row] + total + float(bias[row]) : 0.0f;
+    const float scaled = row < H ? value * scale[row] : 0.0f;
+    if (row < H) {
+      after[row] = value;
+      t[row] = T(scaled);
+    }
+    ((threadgroup float*)wide)[row - start] = scaled;
+    square[row - start] = value * value;
   }
+}
+threadgroup_barrier(mem_flags::mem_threadgroup);
+for (uint expert = index; expert < E; expert += THREADS) {
+  float part = 0.0f;
+  for (uint i = 0; i < SIMDS * ROWS && start + i < H; i += 4) {
+    part += dot(wide[i / 4], load4(gate + expert * H + start + i));
+  }
+  parts[group * E + expert] = part;
+}
+if (index == 0) {
+  float part = 0.0f;
+  for (uint i = 0; i < SIMDS * ROWS; i++) {
+    part += square[i];
+  }
+  squares[group] = part;
 }

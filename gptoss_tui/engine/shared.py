@@ -2,9 +2,10 @@
 
 Each conversation holds a seat, which is an `Engine` of its own to it: what it cancels is its own generation, and a
 generation of another one never fails because of it. One generation runs at a time and those that wait go in the order
-in which they came, so between two steps of one conversation every other one has its turn.
+in which they came. A long one gives the engine back after a while and goes on when it is its turn again (slices.py).
 
-Conversations may want different models. One is loaded at a time; a generation that needs another one changes it.
+Conversations may want different models. One is loaded at a time; a generation that needs another one changes it, when
+the one before it is whole.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
+from gptoss_tui.engine import slices
 from gptoss_tui.engine.types import (
     Engine,
     EngineInfo,
@@ -25,7 +27,7 @@ from gptoss_tui.engine.types import (
     SamplingParams,
     ScoredPosition,
 )
-from gptoss_tui.errors import EngineError
+from gptoss_tui.errors import EngineDiedError, EngineError
 
 Report = Callable[[LoadProgress], None]
 
@@ -36,10 +38,12 @@ class SharedEngine:
     def __init__(self, make: Callable[[EngineSpec], Engine]) -> None:
         self._make = make
         self._engine: Engine | None = None
+        self._made: EngineSpec | None = None
         self._spec: EngineSpec | None = None
         self._loading: asyncio.Task[None] | None = None
         self._reports: list[Report] = []
         self._turnstile = asyncio.Lock()
+        self._waiting: dict[object, EngineSpec] = {}
         self._closed = False
 
     def seat(self, spec: EngineSpec) -> EngineSeat:
@@ -63,46 +67,113 @@ class SharedEngine:
     @contextlib.asynccontextmanager
     async def turn(self, spec: EngineSpec, report: Report) -> AsyncIterator[Engine]:
         """The engine with the model of `spec` in it, to itself; waits for those that came before."""
-        async with self._turnstile:
+        place = object()
+        self._waiting[place] = spec
+        try:
+            await self._turnstile.acquire()  # those who wait have it in the order in which they came
+        finally:
+            del self._waiting[place]
+        try:
             yield await self._ready(spec, report)
+        finally:
+            self._turnstile.release()
+
+    def is_wanted(self, spec: EngineSpec) -> bool:
+        """Whether whoever is next wants the model of `spec`: coming back behind another model would take two loads."""
+        return next(iter(self._waiting.values()), None) == spec
 
     async def info(self, spec: EngineSpec) -> EngineInfo | None:
         """What is loaded; None when that is not the model of `spec`."""
-        if self._engine is None or self._spec != spec or self._loading is not None:
+        if self._engine is None or self._made != spec or self._loading is not None:
             return None
         return await self._engine.info()
 
     async def _ready(self, spec: EngineSpec, report: Report) -> Engine:
         """Load `spec` unless it is loaded and well. Giving up the wait does not end the load: others may want it."""
+        if self._loading is not None and self._spec != spec:
+            await asyncio.wait({self._loading})  # who began it gave up waiting, and how it ends is no concern of ours
         if self._closed:
             raise EngineError("The engine was closed")
-        while self._loading is not None or await self.info(spec) is None:
-            if self._loading is None:
-                self._loading = asyncio.create_task(self._load(spec), name="load")
-                self._loading.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self._reports.append(report)
-            try:
-                await asyncio.shield(self._loading)
-            except asyncio.CancelledError:
-                if self._closed:
-                    raise EngineError("The engine was closed") from None
-                raise
-            finally:
-                self._reports.remove(report)
+        if self._loading is not None or await self.info(spec) is None:
+            await self._loaded(spec, report)
+            if await self.info(spec) is None:
+                raise EngineDiedError(
+                    "The engine's process ended as soon as the model was loaded", hint="there may be too little memory"
+                )
         assert self._engine is not None
         return self._engine
 
+    async def _loaded(self, spec: EngineSpec, report: Report) -> None:
+        """Wait for the load of `spec`, which begins now unless it did before. Raises what it raises."""
+        if self._loading is None:
+            self._spec = spec
+            self._loading = asyncio.create_task(self._load(spec), name="load")
+            self._loading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._reports.append(report)
+        try:
+            await asyncio.shield(self._loading)
+        except asyncio.CancelledError:
+            if self._closed:
+                raise EngineError("The engine was closed") from None
+            raise
+        finally:
+            self._reports.remove(report)
+
     async def _load(self, spec: EngineSpec) -> None:
         try:
-            if self._engine is None or self._spec != spec:
+            if self._engine is None or self._made != spec:
                 if self._engine is not None:
                     await self._engine.close()
-                self._engine, self._spec = self._make(spec), spec
+                self._engine, self._made = self._make(spec), spec
             async for progress in self._engine.load():
                 for report in self._reports:
                     report(progress)
         finally:
             self._loading = None
+
+
+class _Generation:
+    """The turns of one generation at the engine. Implements `slices.Turns`."""
+
+    def __init__(self, shared: SharedEngine, spec: EngineSpec) -> None:
+        self.is_stopped = False
+        self._shared, self._spec = shared, spec
+        self._began = False
+        self._engine: Engine | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        return self._shared.is_wanted(self._spec)
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[_Turn]:
+        async with self._shared.turn(self._spec, lambda _: None) as engine:
+            info = await self._shared.info(self._spec)
+            self._began, self._engine = True, engine
+            try:
+                yield _Turn(engine, can_go_on=info is not None and info.masks)
+            finally:
+                self._engine = None
+
+    async def stop(self) -> None:
+        """Have it end as cancelled, also when others have the engine. One that did not begin is not stopped."""
+        self.is_stopped = self._began
+        if self._engine is not None:
+            await self._engine.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """An engine during a turn at it. Implements `slices.Runner`; another server enforces forms from their start."""
+
+    engine: Engine
+    can_go_on: bool
+
+    def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
+        return cast("AsyncGenerator[GenerationEvent, None]", self.engine.generate(token_ids, params))
+
+    async def cancel(self) -> None:
+        await self.engine.cancel()
 
 
 class EngineSeat:
@@ -112,7 +183,7 @@ class EngineSeat:
         self.spec = spec
         self._shared = shared
         self._known: EngineInfo | None = None
-        self._running: Engine | None = None
+        self._generation: _Generation | None = None
 
     async def ready(self, report: Report = lambda _: None) -> EngineInfo:
         """Have the model loaded, and hear how far it is. Raises as `Engine.load`."""
@@ -127,15 +198,13 @@ class EngineSeat:
 
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
         """Continue `token_ids` when it is this conversation's turn. See `Engine.generate`."""
-        async with self._shared.turn(self.spec, lambda _: None) as engine:
-            self._running = engine
-            try:
-                generation = cast("AsyncGenerator[GenerationEvent, None]", engine.generate(token_ids, params))
-                async with aclosing(generation) as events:
-                    async for event in events:
-                        yield event
-            finally:
-                self._running = None
+        self._generation = generation = _Generation(self._shared, self.spec)
+        try:
+            async with aclosing(slices.generate(generation, token_ids, params)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._generation = None
 
     async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
         """Log-probabilities at every position, when it is this conversation's turn."""
@@ -143,9 +212,9 @@ class EngineSeat:
             return await engine.score(token_ids, top)
 
     async def cancel(self) -> None:
-        """Stop this conversation's generation, if it runs. Those of others go on."""
-        if self._running is not None:
-            await self._running.cancel()
+        """Stop this conversation's generation, if it began. Those of others go on."""
+        if self._generation is not None:
+            await self._generation.stop()
 
     async def info(self) -> EngineInfo | None:
         """What is loaded, or was when another model took its place; None before it ever was, and when it died."""

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from gptoss_tui.engine import slices
 from gptoss_tui.engine.shared import EngineSeat, SharedEngine
 from gptoss_tui.engine.types import EngineSpec, Finished, LoadProgress, SamplingParams
-from gptoss_tui.errors import CheckpointError, EngineError
+from gptoss_tui.errors import CheckpointError, EngineDiedError, EngineError
 from tests.agent.scripted_engine import ScriptedEngine
+from tests.server.running import until
+from tests.server.scripted import ScriptedEngine as Talking
 
 ONE, OTHER = EngineSpec(Path("/one")), EngineSpec(Path("/other"))
 PARAMS = SamplingParams(stop_token_ids=(9,))
@@ -113,6 +116,89 @@ async def test_a_seat_cancels_only_its_own() -> None:
     await generation.aclose()
     await one.cancel()
     assert engine.cancels == 1
+
+
+def sliced(monkeypatch: pytest.MonkeyPatch, words: int = 60) -> Talking:
+    """An engine whose answers are many words, and which is given back as soon as somebody waits."""
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "RETURN_SHARE", 0)
+    return Talking(lambda prompt: f" after {prompt}" * words)
+
+
+async def test_long_generations_take_turns_and_say_what_they_would_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sliced(monkeypatch)
+    shared = SharedEngine(lambda spec: engine)
+    alone = [await tokens(shared.seat(ONE), [n]) for n in (5, 6, 7)]
+    assert engine.slices == 3, "nobody waited"
+    assert await asyncio.gather(*(tokens(shared.seat(ONE), [n]) for n in (5, 6, 7))) == alone
+    assert engine.slices > 12
+    assert engine.most == 1
+
+
+async def test_another_model_waits_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coming back behind it would take two loads."""
+    engines = {ONE: sliced(monkeypatch), OTHER: sliced(monkeypatch)}
+    shared = SharedEngine(engines.__getitem__)
+    await asyncio.gather(*(tokens(shared.seat(spec), [n]) for n, spec in enumerate((ONE, OTHER, ONE))))
+    assert [engines[spec].slices for spec in (ONE, OTHER)] == [2, 1]
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["its turn", "not its turn"])
+async def test_a_generation_in_turns_is_stopped_whose_turn_it_is(
+    running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends as cancelled, and the other one as it would."""
+    engine = sliced(monkeypatch, words=400)
+    shared = SharedEngine(lambda spec: engine)
+    seats = [shared.seat(ONE), shared.seat(ONE)]
+    ends: list[Finished] = []
+    said: list[int] = []
+
+    async def stopped() -> None:
+        async for event in seats[0].generate([5], PARAMS):
+            said.append(engine.slices)
+            if isinstance(event, Finished):
+                ends.append(event)
+            if running and engine.slices > 5:
+                await seats[0].cancel()
+
+    other = asyncio.create_task(tokens(seats[1], [6]))
+    task = asyncio.create_task(stopped())
+    if not running:
+        await until(lambda: engine.slices > 5 and said[-1:] != [engine.slices])
+        await seats[0].cancel()
+    await task
+    assert [end.reason for end in ends] == ["cancelled"]
+    assert not other.done()
+    assert len(await other) == len(await tokens(seats[0], [6]))
+
+
+async def test_a_model_that_ends_as_soon_as_it_is_loaded_is_an_error() -> None:
+    """Not a reason to load it for ever."""
+
+    class Dying(Slow):
+        async def info(self) -> None:  # type: ignore[override]
+            return None
+
+    engine = Dying([[1, 9]])
+    engine.go.set()
+    with pytest.raises(EngineDiedError, match="as soon as"):
+        await tokens(SharedEngine(lambda spec: engine).seat(ONE), [5])
+    assert engine.loads == 1
+
+
+async def test_a_load_that_failed_is_no_concern_of_who_wants_another_model() -> None:
+    engines = {ONE: Slow([]), OTHER: Slow([[2, 9]])}
+    shared = SharedEngine(engines.__getitem__)
+    first = asyncio.create_task(shared.seat(ONE).ready())
+    await engines[ONE].began.wait()
+    first.cancel()
+    engines[ONE].problem = CheckpointError("damaged")
+    second = asyncio.create_task(tokens(shared.seat(OTHER), [5]))
+    await asyncio.sleep(0)
+    for engine in engines.values():
+        engine.go.set()
+    assert await second == [2, 9]
 
 
 async def test_another_model_takes_the_place_of_the_first() -> None:

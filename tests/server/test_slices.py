@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gptoss_tui.engine import slices as engine_slices
 from gptoss_tui.engine.types import (
     Finished,
     GenerationEvent,
@@ -76,8 +77,8 @@ async def test_interrupted_answers_are_the_same(monkeypatch: pytest.MonkeyPatch)
     async with running(engine) as server:
         alone = [await server.post(*request) for request in REQUESTS]
         assert engine.slices == len(engine.prompts), "nobody waited"
-        monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
-        monkeypatch.setattr(slices, "RETURN_SHARE", 0)
+        monkeypatch.setattr(engine_slices, "SLICE_SECONDS", 0.0)
+        monkeypatch.setattr(engine_slices, "RETURN_SHARE", 0)
         together = await asyncio.gather(*(server.post(*request) for request in REQUESTS))
     assert [status for status, _ in alone] == [200] * len(REQUESTS)
     for ours, theirs in zip(together, alone, strict=True):
@@ -100,8 +101,8 @@ async def test_interrupted_streams_are_the_same(monkeypatch: pytest.MonkeyPatch)
 
     async with running(ScriptedEngine(script, batch=2)) as server:
         alone = [await said(server, text) for text in ("a", "b", "c")]
-        monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
-        monkeypatch.setattr(slices, "RETURN_SHARE", 0)
+        monkeypatch.setattr(engine_slices, "SLICE_SECONDS", 0.0)
+        monkeypatch.setattr(engine_slices, "RETURN_SHARE", 0)
         assert await asyncio.gather(*(said(server, text) for text in ("a", "b", "c"))) == alone
 
 
@@ -131,8 +132,8 @@ class Patient(ScriptedEngine):
 
 async def test_a_long_answer_does_not_hold_up_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """And goes on between them, however many there are."""
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
-    monkeypatch.setattr(slices, "RETURN_SHARE", 0)  # its patience would be counted
+    monkeypatch.setattr(engine_slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(engine_slices, "RETURN_SHARE", 0)  # its patience would be counted
     engine = Patient(Gate(1, 100))
     async with running(engine, gate=engine.gate) as server:
         endless = asyncio.create_task(server.post(*chat("endless")))
@@ -149,8 +150,8 @@ async def test_a_long_answer_does_not_hold_up_short_ones(monkeypatch: pytest.Mon
 
 
 async def test_who_goes_away_between_its_slices_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
-    monkeypatch.setattr(slices, "RETURN_SHARE", 0)
+    monkeypatch.setattr(engine_slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(engine_slices, "RETURN_SHARE", 0)
     engine = ScriptedEngine(final(" on" * 7000))
     async with running(engine) as server:
         every = [asyncio.create_task(server.post(*chat(f"{number}", stream=True))) for number in range(6)]

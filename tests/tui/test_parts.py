@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.segment import Segment
 
+from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.settings import Settings
 from gptoss_tui.tui.blocks.base import count, seconds
+from gptoss_tui.tui.blocks.draft import Draft
 from gptoss_tui.tui.blocks.output import Ends, draw_ends, fold
 from gptoss_tui.tui.blocks.reasoning import Thought
 from gptoss_tui.tui.blocks.tool import KEEP_CHARS, ToolBlock
@@ -163,6 +166,44 @@ def test_the_ends_of_any_output_are_few_rows_of_its_own(source: list[str], head:
         assert rows[:head] == whole[:head]
         assert "more line" in rows[head]
         assert not tail or rows[-1].strip()[-1:] == whole[-1].strip()[-1:]
+
+
+def drafted(arguments: str, size: int) -> Draft:
+    draft = Draft()
+    for at in range(0, len(arguments), size):
+        draft.feed(arguments[at : at + size])
+    return draft
+
+
+@given(
+    st.dictionaries(st.text("abcde_", min_size=1), st.text() | st.integers() | st.booleans(), min_size=1, max_size=4),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_a_call_that_is_being_written_reads_as_what_its_json_says(
+    values: dict[str, str | int | bool], size: int, escaped: bool
+) -> None:
+    said = "\n".join(
+        f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()
+    )
+    draft = drafted(json.dumps(values, ensure_ascii=escaped), size)
+    assert "\n".join(draft.last_lines(10**6)) == to_terminal_text(said)[-4000:]
+
+
+def test_a_draft_of_a_patch_says_how_far_it_is_and_hides_nothing() -> None:
+    patch = "*** Begin Patch\n*** Update File: a\x1b.py\n@@\n-one\n+two\n+\x1b[31mthree\u202e"
+    for arguments in (patch, json.dumps({"patch": patch}), json.dumps({"input": patch}).removesuffix('"}')):
+        draft = drafted(arguments, 7)
+        assert draft.progress() == "a␛.py  +2 -1"
+        assert draft.last_lines(2) == ["+two", "+␛[31mthree<U+202E>"]
+    assert drafted('{"path": "a.py"}', 3).progress() == ""
+
+
+@given(st.text('{}[]:,"\\nu0d8 \n*+-', max_size=40))
+def test_whatever_is_written_as_a_call_can_be_shown(arguments: str) -> None:
+    block = ToolBlock("t")
+    block.write(arguments)
+    assert len(block.render(30, PALETTE)) <= 7
 
 
 def test_both_themes_give_a_palette() -> None:

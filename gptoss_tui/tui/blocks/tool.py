@@ -12,6 +12,7 @@ from textual.strip import Strip
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import SPINNER, Block, plural, seconds
+from gptoss_tui.tui.blocks.draft import Draft
 from gptoss_tui.tui.blocks.output import draw_ends, ends_for, fold
 from gptoss_tui.tui.late import late
 
@@ -52,6 +53,7 @@ class ToolBlock(Block):
         self.state: ToolState = "writing"
         self.summary = ""
         self.arguments = ""
+        self._draft = Draft()
         self.preview = ""
         self._is_diff = False
         self._changes = (0, 0)
@@ -90,6 +92,7 @@ class ToolBlock(Block):
     def write(self, text: str) -> None:
         """Add streamed arguments."""
         self.arguments += text
+        self._draft.feed(text)
 
     def add_output(self, text: str) -> None:
         """Add output of the running tool."""
@@ -162,6 +165,8 @@ class ToolBlock(Block):
     def title(self) -> str:
         """What the call does, without the name of the tool."""
         title = self.summary.removeprefix(self.tool).strip()
+        if self.state == "writing" and not title:
+            return self._draft.progress()
         return "{}  +{} -{}".format(title, *self._changes).strip() if self._is_diff else title
 
     def _body(self, width: int, palette: Palette) -> list[Strip]:
@@ -172,7 +177,7 @@ class ToolBlock(Block):
             rows = self._diff_rows(width, palette)
             return self._limit(rows, DIFF_ROWS, len(rows), width, palette)
         if self.state == "writing" and not self.is_open:
-            return fold(self.arguments.split("\n")[-ARGUMENT_ROWS:], width, palette.muted)
+            return fold(self._draft.last_lines(ARGUMENT_ROWS), width, palette.muted)[-ARGUMENT_ROWS:]
         return fold(self.arguments.split("\n"), width, palette.muted) if self.is_open else []
 
     def _diff_rows(self, width: int, palette: Palette) -> list[Strip]:

@@ -6,7 +6,6 @@ Git, editors and shells run what stands in these files, with the person's rights
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Final
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_state_path
 
 from gptoss_tui.patch.repository import git_folders
-from gptoss_tui.tools.shell.words import Words
 
 GIT: Final = ".git"
 
@@ -34,33 +32,6 @@ _SECRETS: Final = (
 _APP: Final = "gptoss-tui"
 MOUNTS: Final = 200
 """How many are mounted read-only, the highest first; more would take seconds. Changes of others are told afterwards."""
-
-_READING_GIT: Final = frozenset(
-    (
-        *("blame", "cat-file", "check-ignore", "describe", "diff", "diff-tree", "for-each-ref", "grep", "help", "log"),
-        *("ls-files", "ls-tree", "merge-base", "name-rev", "rev-list", "rev-parse", "shortlog", "show", "show-ref"),
-        *("status", "version", "whatchanged"),
-    )
-)
-_WRITING_GIT: Final = re.compile(
-    r"\bgit\s[^\n;|&]*\b(add|am|apply|bisect|branch|checkout|cherry-pick|clean|clone|commit|fetch|gc|init|merge|mv|notes"
-    r"|pull|rebase|reset|restore|revert|rm|stash|submodule|switch|tag|update-ref|worktree)\b"
-)
-_GIT_OPTIONS_WITH_VALUE: Final = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
-
-
-def writes_git(command: str, commands: tuple[Words, ...]) -> bool:
-    """Whether a git in it changes its repository, as far as words tell; without words, as its text reads."""
-    if not commands:
-        return bool(_WRITING_GIT.search(command))
-    return any(_subcommand(words) not in _READING_GIT for words in commands if words[0] == "git" and len(words) > 1)
-
-
-def _subcommand(words: Words) -> str:
-    at = 1
-    while at < len(words) and words[at].startswith("-"):
-        at += 2 if words[at] in _GIT_OPTIONS_WITH_VALUE else 1
-    return words[at] if at < len(words) else "help"
 
 
 def protected_paths(root: Path, files: Iterable[Path], *, git: bool) -> Iterator[Path]:

@@ -18,10 +18,10 @@ from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
+from gptoss_tui.tools.shell.git import writes_git
 from gptoss_tui.tools.shell.held import Findings, Survey, hold_back, protected_in, survey, writable_in
 from gptoss_tui.tools.shell.probes import self_test
 from gptoss_tui.tools.shell.process import Launch, Limits, Outcome, run_process
-from gptoss_tui.tools.shell.protect import writes_git
 from gptoss_tui.tools.shell.sandbox import Access, ShellSandbox, filter_program, find_shell_sandbox
 from gptoss_tui.tools.shell.user import user_launch
 from gptoss_tui.tools.shell.wrappers import command_words

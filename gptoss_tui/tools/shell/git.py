@@ -1,0 +1,86 @@
+"""Which git commands change their repository, by their words.
+
+Who is wrong here does no harm: what is taken for reading gets a repository that is read-only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from gptoss_tui.tools.shell.words import Words
+
+_READING: Final = frozenset(
+    (
+        *("annotate", "blame", "cat-file", "check-attr", "check-ignore", "check-mailmap", "check-ref-format", "cherry"),
+        *("count-objects", "describe", "diff", "diff-files", "diff-index", "diff-tree", "for-each-ref", "grep", "help"),
+        *("log", "ls-files", "ls-remote", "ls-tree", "merge-base", "name-rev", "range-diff", "rev-list", "rev-parse"),
+        *("shortlog", "show", "show-branch", "show-ref", "status", "var", "verify-commit", "verify-tag", "version"),
+        "whatchanged",
+    )
+)
+_READING_FORMS: Final[Mapping[str, frozenset[str]]] = {
+    "bisect": frozenset(("log",)),
+    "bundle": frozenset(("list-heads", "verify")),
+    "config": frozenset(("get", "list")),
+    "notes": frozenset(("", "list", "show")),
+    "reflog": frozenset(("", "exists", "list", "show")),
+    "remote": frozenset(("", "get-url", "show")),
+    "stash": frozenset(("list", "show")),
+    "submodule": frozenset(("", "status", "summary")),
+    "worktree": frozenset(("list",)),
+}
+"""What stands behind such a subcommand when it reads; "" for nothing."""
+
+_LIST_OPTIONS: Final = frozenset(
+    (
+        *("--all", "--abbrev", "--color", "--column", "--contains", "--format", "--ignore-case", "--list", "--merged"),
+        *("--no-abbrev", "--no-color", "--no-column", "--no-contains", "--no-merged", "--points-at", "--remotes"),
+        *("--show-current", "--sort", "--verbose"),
+    )
+)
+_LIST_LETTERS: Final = {"branch": frozenset("ailrv"), "tag": frozenset("iln0123456789")}
+_LISTING: Final = frozenset(
+    ("--contains", "--list", "--merged", "--no-contains", "--no-merged", "--points-at", "--show-current")
+)
+"""With one of these `git branch` and `git tag` take names as patterns, not as what to make."""
+
+_CONFIG_READING: Final = frozenset(
+    ("-l", "--get", "--get-all", "--get-color", "--get-colorbool", "--get-regexp", "--get-urlmatch", "--list")
+)
+_CONFIG_WRITING: Final = frozenset(
+    ("-e", "--add", "--edit", "--remove-section", "--rename-section", "--replace-all", "--unset", "--unset-all")
+)
+_WRITING: Final = re.compile(
+    r"\bgit\s[^\n;|&]*\b(add|am|apply|bisect|branch|checkout|cherry-pick|clean|clone|commit|fetch|gc|init|merge|mv|notes"
+    r"|pull|rebase|reset|restore|revert|rm|stash|submodule|switch|tag|update-ref|worktree)\b"
+)
+_OPTIONS_WITH_VALUE: Final = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
+
+
+def writes_git(command: str, commands: tuple[Words, ...]) -> bool:
+    """Whether a git in it changes its repository, as far as words tell; without words, as its text reads."""
+    if not commands:
+        return bool(_WRITING.search(command))
+    return any(not _reads(words) for words in commands if words[0] == "git" and len(words) > 1)
+
+
+def _reads(words: Words) -> bool:
+    at = 1
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in _OPTIONS_WITH_VALUE else 1
+    if at >= len(words) or words[at] in _READING:
+        return True
+    subcommand, given = words[at], words[at + 1 :]
+    options = {word.split("=", 1)[0] for word in given if word.startswith("-")}
+    operands = [word for word in given if not word.startswith("-")]
+    if subcommand in _LIST_LETTERS:
+        long = {option for option in options if option.startswith("--")}
+        letters = {letter for option in options - long for letter in option[1:]}
+        if not (long <= _LIST_OPTIONS and letters <= _LIST_LETTERS[subcommand]):
+            return False
+        return not operands or "l" in letters or bool(long & _LISTING)
+    if subcommand == "config" and (options & _CONFIG_READING or len(operands) == 1):
+        return not options & _CONFIG_WRITING
+    return (operands[0] if operands else "") in _READING_FORMS.get(subcommand, ())

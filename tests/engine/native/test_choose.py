@@ -70,27 +70,6 @@ def test_rows_that_cannot_matter_are_not_read(backend: NativeBackend) -> None:
     model.weights.dense["unembedding"][:] = whole
 
 
-@pytest.mark.parametrize("temperature", [0.6, 1.0])
-def test_draws_follow_the_distribution_of_the_whole_unembedding(
-    checkpoint: Callable[[str], Path], temperature: float
-) -> None:
-    """Frequencies of 2,000 draws against the softmax of all rows: chi squared with its number of classes."""
-    backend = load(checkpoint("many-words"), 1)
-    draws, params = 2000, SamplingParams(temperature=temperature)
-    shares = np.exp(backend.model.all_logits(1).astype(np.float64) / temperature)
-    shares /= shares.sum()
-    seen = np.zeros(len(shares))
-    for seed in range(draws):
-        seen[chosen(backend, 1, params, seed).id] += 1
-    frequent = shares * draws > 8
-    expected = np.append(shares[frequent], shares[~frequent].sum()) * draws
-    found = np.append(seen[frequent], seen[~frequent].sum())
-    classes = len(expected) - 1
-    assert classes > 10
-    assert ((found - expected) ** 2 / expected).sum() < classes + 4 * (2 * classes) ** 0.5
-    backend.close()
-
-
 def test_hardly_any_temperature_reads_all(backend: NativeBackend) -> None:
     """Rounding would decide otherwise."""
     for temperature in (0.01, 1e-12):

@@ -135,6 +135,13 @@ void key_of(double uniform, uint32_t* key) {
   key[1] = static_cast<uint32_t>(x >> 32);
 }
 
+// Which of the ids of the row that was drawn: a number of its own.
+double place_in_row(double uniform) {
+  uint32_t key[2];
+  key_of(uniform + 1.0, key);
+  return static_cast<double>(key[0]) * 0x1p-32;
+}
+
 // What a row's doubt times the norm of the activations is to be multiplied with: what rounding leaves has no direction.
 float deviations(const gt_model& model) { return kDeviations / std::sqrt(static_cast<float>(model.config.hidden)); }
 
@@ -178,12 +185,22 @@ bool choose_coarsely(gt_model& model, const float* state, gt_draw* result) {
   for (size_t i = 0; i < groups.size(); i++) contest.enter(groups[i], logits.data() + i * kGroup);
   result->log_total = std::log(contest.total) + static_cast<double>(s.screen.largest);
   if (!std::isfinite(result->log_total) || !std::isfinite(result->logit)) result->row = -1;
-  // Which of the row's ids: a number of its own; the first one where nothing is drawn.
-  if (s.screen.factor == 0) return true;
-  uint32_t key[2];
-  key_of(result->uniform + 1.0, key);
-  result->within = static_cast<double>(key[0]) * 0x1p-32;
+  // The first of the row's ids where nothing is drawn.
+  if (s.screen.factor > 0) result->within = place_in_row(result->uniform);
   return true;
+}
+
+// The same contest, with the same numbers, of all whole logits, where gt_sample has drawn. How much there is to read depends
+// on the numbers: to draw by others then would make some rows likelier than they are.
+void draw_of_all(gt_model& model, gt_draw* result) {
+  Screen s = screen_of(model, *result);
+  s.largest = s.coarse[model.kernels->likeliest(s.coarse, s.used, model.known)];
+  for (int64_t at = 0; at < model.distinct; at += kStretch) {
+    model.kernels->screen(s, at, std::min(kStretch, model.distinct - at));
+  }
+  result->row = static_cast<int32_t>(model.kernels->likeliest(s.reach, s.used, model.known));
+  result->logit = s.coarse[result->row];
+  result->within = place_in_row(result->uniform);
 }
 
 }  // namespace
@@ -193,15 +210,15 @@ int32_t gt_choose(gt_model* model, int32_t index, gt_draw* result) try {
   if (index < 0 || index >= model->config.chunk) return GT_OUTSIDE;
   result->row = -1;
   result->within = 0;
+  const native::Hiding hiding(*model, *result);
+  if (!hiding.done()) return GT_OUTSIDE;
   // A temperature that a float hardly holds is as good as none.
   const bool coarse = model->coarse.data != nullptr && (result->temperature == 0 || result->temperature > 1e-6f);
-  if (coarse) {
-    const native::Hiding hiding(*model, *result);
-    if (!hiding.done()) return GT_OUTSIDE;
-    if (native::choose_coarsely(*model, model->states.get() + index * model->hidden, result)) return 0;
-  }
+  if (coarse && native::choose_coarsely(*model, model->states.get() + index * model->hidden, result)) return 0;
   gt_logits(model, index);
-  return gt_sample(model, result);
+  gt_sample(model, result);
+  if (coarse && result->temperature > 0 && result->row >= 0) native::draw_of_all(*model, result);
+  return 0;
 } catch (...) {
   return GT_NO_MEMORY;
 }

@@ -35,6 +35,10 @@ SMALLEST_KEPT = 64 << 20
 """Bytes. A smaller checkpoint is repacked in less time than it takes to read this."""
 
 _ROWS_AT_ONCE = 1024
+_NO_NUMBER = 0x7F80
+"""Exponent bits of infinities and NaNs in bfloat16."""
+_NO_SCALE = 255
+"""The NaN of MXFP4's scales."""
 _KINDS = {"exact": BF16, "int8": INT8}
 
 
@@ -160,7 +164,7 @@ class _Packing:
         def fill(writer: Callable[[str], Write]) -> None:
             for name, values in self._vectors():
                 writer(name)(0, values.view(np.uint8).reshape(-1))
-            self._copy(writer("embedding"), self._words("embedding.weight"))
+            self._copy(writer("embedding"), "embedding.weight")
             for layer in range(config.num_hidden_layers):
                 prefix = f"block.{layer}.mlp"
                 self._dense(writer(f"{layer}.router"), f"{prefix}.gate.weight", BF16)
@@ -233,6 +237,8 @@ class _Packing:
         nbytes = _packed_bytes(MXFP4, rows, count * BLOCK)
 
         def pack(expert: int) -> None:
+            if (scales[expert] == _NO_SCALE).any():
+                raise self._damaged(f"{name}.scales")
             out = np.empty(nbytes, dtype=np.uint8)
             load_library().gt_pack_mxfp4(
                 blocks[expert].ctypes.data, scales[expert].ctypes.data, rows, count * BLOCK, paired, out.ctypes.data
@@ -245,21 +251,22 @@ class _Packing:
         words = self._words(name)
 
         def pack(first: int) -> None:
-            part = words[first : first + _ROWS_AT_ONCE]
+            part = self._numbers(name, words[first : first + _ROWS_AT_ONCE])
             write(_packed_bytes(kind, first, words.shape[1]), _packed(part, kind))
 
         self._on_threads(pack, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
 
     def _unembedding(self, writer: Callable[[str], Write], kind: int, firsts: npt.NDArray[np.int64]) -> None:
         """The rows `firsts`, and where they are in 8 bits their coarse copy."""
-        words = self._words("unembedding.weight")
+        name = "unembedding.weight"
+        words = self._words(name)
         write = {
-            name: writer(name) for name in (("unembedding", "coarse", "doubt") if kind == INT8 else ("unembedding",))
+            part: writer(part) for part in (("unembedding", "coarse", "doubt") if kind == INT8 else ("unembedding",))
         }
         columns = words.shape[1]
 
         def pack(first: int) -> None:
-            part = words[firsts[first : first + _ROWS_AT_ONCE]]
+            part = self._numbers(name, words[firsts[first : first + _ROWS_AT_ONCE]])
             out = _packed(part, kind)
             write["unembedding"](_packed_bytes(kind, first, columns), out)
             if kind == INT8:
@@ -273,9 +280,11 @@ class _Packing:
 
         self._on_threads(pack, range(0, len(firsts), _ROWS_AT_ONCE), words.nbytes)
 
-    def _copy(self, write: Write, words: Words) -> None:
+    def _copy(self, write: Write, name: str) -> None:
+        words = self._words(name)
+
         def copy(first: int) -> None:
-            part = words[first : first + _ROWS_AT_ONCE]
+            part = self._numbers(name, words[first : first + _ROWS_AT_ONCE])
             write(first * words.shape[1] * 2, part.view(np.uint8).reshape(-1))
 
         self._on_threads(copy, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
@@ -295,7 +304,19 @@ class _Packing:
         return np.require(_fetched(self._checkpoint.raw(name)), np.uint8, "C")
 
     def _floats(self, name: str) -> Numbers:
-        return (self._words(name).astype(np.uint32) << 16).view(np.float32)
+        return (self._numbers(name, self._words(name)).astype(np.uint32) << 16).view(np.float32)
+
+    def _numbers(self, name: str, words: Words) -> Words:
+        """`words`, part of a tensor. Raises CheckpointError when one is not a number."""
+        if ((words & _NO_NUMBER) == _NO_NUMBER).any():
+            raise self._damaged(name)
+        return words
+
+    def _damaged(self, name: str) -> CheckpointError:
+        return CheckpointError(
+            f"{name} in {self._checkpoint.directory} holds values that are not numbers; nothing was loaded",
+            hint="the checkpoint is damaged: fetch it or make it again",
+        )
 
 
 def _packed(words: Words, kind: int) -> npt.NDArray[np.uint8]:

@@ -19,6 +19,13 @@ int64_t source_row(int64_t row, bool paired) {
   return 2 * (group / 2 * kGroup + within) + group % 2;
 }
 
+// What to multiply with in place of dividing by a scale. A scale so small that this is infinite counts as 0: what it is of
+// is below 1e-36.
+float inverse_of(uint16_t scale) {
+  const float inverse = 1.0f / native::from_bf16(scale);
+  return std::isfinite(inverse) ? inverse : 0.0f;
+}
+
 // One block of a row: the smallest bf16 scale that clips nothing, and the nearest values. A value that is not a number
 // makes all of them that.
 void quantize_block(const uint16_t* source, int64_t count, uint8_t* values, uint16_t* scale) {
@@ -31,7 +38,7 @@ void quantize_block(const uint16_t* source, int64_t count, uint8_t* values, uint
   const float largest = native::from_bf16(static_cast<uint16_t>(most));
   uint16_t bits = most >= kInfinity ? 0x7fc0 : native::to_bf16(largest / 127.0f);
   if (native::from_bf16(bits) * 127.0f < largest) bits++;
-  const float inverse = most > 0 && most < kInfinity ? 1.0f / native::from_bf16(bits) : 0.0f;
+  const float inverse = most < kInfinity ? inverse_of(bits) : 0.0f;
   *scale = bits;
   for (int64_t i = 0; i < kBlock; i++) {
     int value = 0;
@@ -43,16 +50,18 @@ void quantize_block(const uint16_t* source, int64_t count, uint8_t* values, uint
 }
 
 // The values of a block that quantize_block made, in four bits: the smallest bf16 scale that reaches the outermost, and
-// the nearest of (n - 7.5) * scale. Adds up how far the values are from that, squared.
+// the nearest of (n - 7.5) * scale. Adds up how far the values are from that, squared. Without numbers there are none here.
 void coarsen_block(const uint8_t* values, uint16_t scale, int64_t lane, uint8_t* nibbles, uint16_t* coarse, double* error) {
+  *coarse = scale;
+  if (!std::isfinite(native::from_bf16(scale))) return;
   const auto value = [&](int i) {
     return static_cast<float>(values[i / 4 * 64 + i % 4] - 128) * native::from_bf16(scale);
   };
   float most = 0;
   for (int i = 0; i < kBlock; i++) most = std::fmax(most, std::fabs(value(i)));
-  uint16_t bits = scale == 0x7fc0 ? scale : native::to_bf16(most / 7.5f);
+  uint16_t bits = native::to_bf16(most / 7.5f);
   if (native::from_bf16(bits) * 7.5f < most) bits++;
-  const float inverse = most > 0 ? 1.0f / native::from_bf16(bits) : 0.0f;
+  const float inverse = inverse_of(bits);
   *coarse = bits;
   for (int i = 0; i < kBlock; i++) {
     int n = static_cast<int>(std::floor(value(i) * inverse + 8.0f));

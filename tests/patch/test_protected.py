@@ -36,6 +36,8 @@ SPELLINGS = (
         ".claude/settings.json",
         ".cursor/mcp.json",
     ),
+    *("CLAUDE.md", "sub/claude.md", "GEMINI.md", ".cursorrules", ".github/copilot-instructions.md", ".GitHub/agents/x"),
+    *("AGENTS.override.md", ".windsurfrules", ".aider.conf.yml", ".roorules-code", ".helix/languages.toml"),
     *(".ssh/authorized_keys", ".netrc", ".npmrc", ".devcontainer/devcontainer.json", "sub/.pypirc"),
 )
 
@@ -57,7 +59,20 @@ def test_every_spelling_needs_an_approval_of_its_own(tmp_path: Path, path: str) 
     patch.undo(planned)
 
 
-@pytest.mark.parametrize("path", [".gitignore", ".github/x", "git/x", "a.git/x", "dot.git", "GIT", "bashrc"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".gitignore",
+        ".github/x",
+        "CLAUDE/x.md",
+        "copilot-instructions.md",
+        "git/x",
+        "a.git/x",
+        "dot.git",
+        "GIT",
+        "bashrc",
+    ],
+)
 def test_other_names_are_not_protected(tmp_path: Path, path: str) -> None:
     assert protected_by(path) is None
     assert patch.plan(added(path), tmp_path).protected == ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -22,12 +23,15 @@ from typing import Final
 
 from platformdirs import user_state_path
 
-from gptoss_tui.tools.shell.protect import GIT, MOUNTS
+from gptoss_tui.tools.shell.protect import GIT, GIT_PROGRAMS, MOUNTS
 from gptoss_tui.tools.shell.walk import Seen, everything_in, look_through, make_usable
 
 _PLANTS: Final = (f"{GIT}/commondir", f"{GIT}/config.worktree")
 """Files that send git to another configuration; no repository of its own has them."""
 
+_PLAN: Final = f"{GIT}/rebase-merge/git-rebase-todo"
+"""The rest of a rebase, in which commands can stand: `git rebase --continue` runs them."""
+_COMMAND: Final = re.compile(rb"^\s*(exec|x)\s", re.MULTILINE)
 
 _ALL: Final = 2_000_000
 """As many files are looked at when a command made too many for an ordinary look."""
@@ -80,7 +84,7 @@ class Findings:
 
     `held` were taken away and lie in `place`, numbered in this order; `removed` could not be kept; `stuck` could not be
     taken away; the `left` are to be looked at; into the `unseen` nobody could look. `closed` and `complete` are as of a
-    survey.
+    survey. What is `refused` could only be read, and the output of a command that failed names it.
     """
 
     held: tuple[str, ...] = ()
@@ -90,6 +94,7 @@ class Findings:
     stuck: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     complete: bool = True
 
 
@@ -102,7 +107,7 @@ def survey(root: Path) -> Survey:
 
 def protected_in(known: Survey, root: Path) -> tuple[Path, ...]:
     """The protected files of a survey in its order, and what could not be looked into."""
-    names = [name for name in known.names if name not in _PLANTS]
+    names = [name for name in known.names if name not in (*_PLANTS, _PLAN)]
     first = names[:1] if names[:1] == [GIT] else []
     return tuple(root / name for name in (*first, *known.closed, *names[len(first) :]))
 
@@ -114,6 +119,13 @@ def writable_in(root: Path) -> Path | None:
     except OSError:  # nothing will run there
         return None
     return next(islice((*seen.closed, *seen.paths), MOUNTS, None), None)
+
+
+def refused_in(known: Survey, text: str, *, git: bool) -> tuple[str, ...]:
+    """The protected names of a survey that `text` names, as the output of a command that may not write them does."""
+    names = [name for name in known.names if name not in (*_PLANTS, _PLAN) and not (git and name == GIT)]
+    names += [f"{GIT}/{part}" for part in GIT_PROGRAMS if git]
+    return tuple(name for name in names if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", text))
 
 
 def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = None) -> Findings:
@@ -134,7 +146,10 @@ def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = Non
     known = {(identity.file, identity.link) for identity in before.names.values()}
     for name, now in sorted(_names(root, seen).items()):
         was = before.names.get(name)
-        if was is not None and (_is_the_same(was, now) or _changed_outside(was, now)):
+        if name == _PLAN:
+            if was != now and _runs_commands(root / name):
+                left.append(name)
+        elif was is not None and (_is_the_same(was, now) or _changed_outside(was, now)):
             if was.changed != now.changed:
                 left.append(name)
         elif root / name in seen.named - before.named:
@@ -212,9 +227,11 @@ def _names(root: Path, seen: Seen) -> dict[str, Identity]:
     git = root / GIT
     own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that has such files for good reason
     plants = [root / name for name in _PLANTS if own]
+    plan = [root / _PLAN] if own else []
     room = MOUNTS - len(seen.closed)
     numbered = enumerate((*seen.paths, *plants))
-    found = ((path, _identity(path, mounted=number < room or path in plants)) for number, path in numbered)
+    found = [(path, _identity(path, mounted=number < room or path in plants)) for number, path in numbered]
+    found += [(path, _identity(path, mounted=False)) for path in plan]
     return {str(path.relative_to(root)): identity for path, identity in found if identity is not None}
 
 
@@ -262,6 +279,16 @@ def _new_folder(place: Path) -> Path:
     for old in sorted(place.iterdir(), key=lambda path: path.lstat().st_mtime_ns, reverse=True)[_KEPT - 1 :]:
         _remove(old)
     return Path(tempfile.mkdtemp(prefix="command-", dir=place))
+
+
+def _runs_commands(plan: Path) -> bool:
+    """Whether a rebase that goes on would run a command. Written by git, unless it is no file."""
+    try:
+        descriptor = os.open(plan, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            return not stat.S_ISREG(os.fstat(descriptor).st_mode) or bool(_COMMAND.search(file.read(_COPIED)))
+    except OSError:
+        return True
 
 
 def _size(path: Path) -> int:

@@ -17,7 +17,7 @@ from gptoss_tui.patch.repository import git_folders
 
 GIT: Final = ".git"
 
-_GIT_PROGRAMS: Final = ("config", "hooks", "modules", "worktrees", "info")
+GIT_PROGRAMS: Final = ("config", "hooks", "modules", "worktrees", "info")
 """What stays read-only in a .git that may be written: each can name a program that git runs later."""
 
 _HOOKS: Final = "hooks"
@@ -42,7 +42,7 @@ def protected_paths(root: Path, files: Iterable[Path], *, git: bool) -> Iterator
         if path.is_symlink() and not (real.exists() and real != root and real.is_relative_to(root)):
             continue  # a link cannot be mounted on; what it leads to is read-only, or everything
         if git and (path == root / GIT or path in repository) and real.is_dir():
-            yield from (real / part for part in _GIT_PROGRAMS if (real / part).exists())
+            yield from (real / part for part in GIT_PROGRAMS if (real / part).exists())
         else:
             yield real
 

@@ -19,7 +19,7 @@ from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Worksp
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
 from gptoss_tui.tools.shell.git import writes_git
-from gptoss_tui.tools.shell.held import Findings, Survey, hold_back, protected_in, survey, writable_in
+from gptoss_tui.tools.shell.held import Findings, Survey, hold_back, protected_in, refused_in, survey, writable_in
 from gptoss_tui.tools.shell.probes import self_test
 from gptoss_tui.tools.shell.process import Launch, Limits, Outcome, run_process
 from gptoss_tui.tools.shell.sandbox import Access, ShellSandbox, filter_program, find_shell_sandbox
@@ -168,7 +168,8 @@ class ShellCall:
         if cancelled:
             _say(found, on_output)
             raise asyncio.CancelledError
-        return outcome, replace(found, closed=tuple(before.closed))
+        refused = refused_in(before, outcome.text, git=self.access.git) if outcome.code else ()
+        return outcome, replace(found, closed=tuple(before.closed), refused=refused)
 
     async def _held_back(self, root: Path, before: Survey) -> tuple[Findings, bool]:
         """To its end, also when this is cancelled meanwhile, and whether it was."""
@@ -225,6 +226,11 @@ def notes(found: Findings) -> list[str]:
         )
     if found.left:
         lines.append(f"[It made {_listed(found.left)}, which other programs obey: the user should look at it.]")
+    if found.refused:
+        lines.append(
+            f"[A command can only read {_listed(found.refused)}, which other programs obey. If it failed for that: "
+            "write such a file with a patch, which asks, or let the user run the command, with ! in front of it.]"
+        )
     if found.closed:
         lines.append(f"[Read-only, since it cannot be looked into: {_listed(found.closed)}.]")
     if unseen := tuple(name for name in found.unseen if name not in found.closed):

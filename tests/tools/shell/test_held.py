@@ -177,6 +177,29 @@ async def test_who_stops_it_twice_gets_nothing_past(shell: ShellTool, root: Path
     assert not (root / ".envrc").exists()
 
 
+async def test_who_may_not_write_what_is_protected_hears_why(shell: ShellTool, root: Path) -> None:
+    (root / ".envrc").write_text("one")
+    assert "add" not in (await result(shell, "git add . && git commit -qm first; git checkout -q -b other")).text
+    await asyncio.to_thread((root / ".envrc").write_text, "two")
+    done = await result(shell, "git stash")
+    assert "[A command can only read .envrc, which other programs obey. If it failed for that: " in done.text
+    for command in ("git config a.b c", "git remote add a b"):
+        assert "[A command can only read .git/config, which" in (await result(shell, command)).text
+    assert "can only read" not in (await result(shell, "ls -A .gitignore .envrc.x; cat .envrc; exit 0")).text
+    assert "can only read .git, which" in (await result(shell, "touch .g''it/x")).text
+
+
+async def test_the_rest_of_a_rebase_that_runs_commands_is_told_of(shell: ShellTool, root: Path) -> None:
+    text = (
+        await result(shell, "git add . && git commit -qm 1; git commit -q --allow-empty -m 2; git rebase --root")
+    ).text
+    assert "git-rebase-todo" not in text
+    plan = "git rebase -q --root --exec 'exit 1; ./evil'; git rebase --edit-todo"
+    done = await result(shell, f"GIT_SEQUENCE_EDITOR=true {plan}")
+    assert ".git/rebase-merge/git-rebase-todo, which other programs obey: the user should look at it." in done.text
+    assert "git-rebase-todo, which" not in (await result(shell, "git add -n a.txt")).text
+
+
 async def test_two_names_in_a_row_are_protected_as_well(shell: ShellTool, root: Path) -> None:
     (root / ".config/git").mkdir(parents=True)
     done = await result(shell, "mkdir .config/auto''start; touch .config/auto''start/x; touch .config/g''it/config")

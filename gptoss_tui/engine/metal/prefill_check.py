@@ -21,19 +21,19 @@ TOKENS = 16
 """From the beginning of a text that also run one by one."""
 
 LAST = 4
-"""From the end of a full chunk that also run one by one, behind what the chunk left in the cache: rows of the last
-tiles, and attention over as many keys as a chunk has."""
+"""From the end of a long chunk that also run one by one, behind what the chunk left in the cache: rows of the last
+tiles, which kernels have got wrong alone, and attention over as many keys as a chunk has."""
 
-LENGTHS = (5, TOKENS, PREFILL_CHUNK)
-"""Of chunks, for each of which MLX takes other kernels: few rows; many; and so many that experts have 4 tokens or more,
-which it multiplies as matrices."""
+LENGTHS = (5, TOKENS, 77, PREFILL_CHUNK)
+"""Of chunks, for each of which MLX takes other kernels: few rows; as many as are sorted by expert; rows that fill no
+tile, with 4 tokens or more for an expert, which are multiplied as matrices; and a full one."""
 
 LAYERS = 2
 """A sliding and a full one."""
 
 STRIDES = (31, 1013, 4099, 7919, 12553)
-"""Between the ids of the texts that are tried. Roundings as large as bfloat16 has let up to one of twenty tokens choose
-another expert; the same place of five texts is no chance."""
+"""Between the ids of the texts that are tried. Roundings as large as bfloat16 has let up to one of 15 tokens choose
+another expert (of 128); the same place of five texts is no chance."""
 
 TOLERANCE = 5e-2
 """Of the norm of what the layers add to a token, in either dtype: some chips multiply matrices of float32 with 10 bits

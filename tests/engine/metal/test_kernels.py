@@ -195,6 +195,27 @@ def test_kernels_that_the_device_refuses_are_not_used(
         choose_steps(model, launch)
 
 
+@pytest.mark.parametrize("name", ["output", "gate_up", "down"])
+def test_each_works_beside_the_operations_of_the_others(
+    name: str, load: Callable[[Dtype], Transformer], emulator: Emulator
+) -> None:
+    """Where a device takes only one of them, what it leaves to the next step is what MLX's operations leave."""
+    import mlx.core as mx
+
+    from gptoss_tui.engine.metal.decode import Decoder
+    from gptoss_tui.engine.metal.kv_cache import KVCache
+    from gptoss_tui.engine.metal.steps import Fused
+
+    model = load("float32")
+
+    def state(fused: frozenset[str]) -> mx.array:
+        cache = KVCache(model.config, CONTEXT, 1, mx.float32)
+        cache.reserve(1)
+        return Decoder(model, Fused(model, emulator), fused).hidden(mx.array([5]), cache)
+
+    assert mx.allclose(state(frozenset({name})), state(frozenset()), atol=1e-4)
+
+
 def test_the_probe_tries_them_without_a_checkpoint(emulator: Emulator) -> None:
     """On random weights, as doctor and the first load on a machine do."""
     import mlx.core as mx

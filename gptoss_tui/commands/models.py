@@ -12,16 +12,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gptoss_tui.commands.models_info import add_info, installed, open_model, show_info
 from gptoss_tui.commands.models_prepared import add_prepared, show_prepared
-from gptoss_tui.errors import CheckpointError, ModelNotFoundError, UsageError
+from gptoss_tui.errors import CheckpointError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
 
 if TYPE_CHECKING:
     from gptoss_tui.engine.catalog import InstalledModel
-    from gptoss_tui.engine.checkpoint import Checkpoint
     from gptoss_tui.engine.config import ModelConfig
     from gptoss_tui.engine.download import DownloadProgress
-    from gptoss_tui.engine.memory import MemoryPlan
 
 _SECONDS_BETWEEN_LINES = 0.1
 _LAYOUTS = ("original", "huggingface")
@@ -36,9 +35,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="List, inspect, download or generate models.",
         allow_abbrev=False,
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    parser.set_defaults(run=run, models_action=_list, json=False)
+    actions = parser.add_subparsers(dest="action", metavar="[ACTION]", help="without one: list")
     _add_list(actions)
-    _add_info(actions)
+    add_info(actions).set_defaults(run=run, models_action=show_info)
     _add_download(actions)
     _add_random(actions)
     add_prepared(actions).set_defaults(run=run, models_action=show_prepared)
@@ -55,18 +55,6 @@ def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = actions.add_parser("list", help=about, description=f"Show the {about}.", allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run, models_action=_list)
-
-
-def _add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    about = "shape, files and memory plan of a model"
-    parser = actions.add_parser("info", help=about, description=f"Show the {about}.", allow_abbrev=False)
-    parser.add_argument("model", metavar="MODEL", help="name of a model, directory of a checkpoint, or a server")
-    parser.add_argument(
-        "-c", "--context", type=int, metavar="N", help="tokens to plan for (default: the most that fit)"
-    )
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="dtype of the maths")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run, models_action=_info)
 
 
 def _add_download(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -162,87 +150,10 @@ def _table(rows: list[_Row]) -> Iterator[str]:
         yield f"{to_terminal_line(name):<{width}}  {room:>9}  {to_terminal_line(state)}"
 
 
-def _info(args: argparse.Namespace) -> int:
-    from gptoss_tui.engine.remote.address import is_address
-
-    if is_address(args.model):
-        return _server_info(args.model, args.context, as_json=args.json)
-    from gptoss_tui.engine.memory import plan
-    from gptoss_tui.settings import load_settings
-
-    checkpoint, parked = _open_model(args.model), load_settings().parked_bytes
-    limit = checkpoint.config.max_context
-    if args.context is not None and not 0 < args.context <= limit:
-        raise UsageError(f"--context must be between 1 and {limit}, got {args.context}")
-    memory = plan(checkpoint.config, checkpoint.weight_bytes, args.context, args.dtype, parked=parked)
-    if args.json:
-        print(json.dumps(_info_json(checkpoint, memory, args.dtype), indent=2))
-    else:
-        for line in _info_lines(checkpoint, memory, args.dtype):
-            print(line)
-    return 0
-
-
-def _server_info(address: str, context: int | None, *, as_json: bool) -> int:
-    import asyncio
-
-    from gptoss_tui.agent.engines import ask_server
-    from gptoss_tui.settings import Settings
-
-    facts = asyncio.run(ask_server(Settings(model=address, context=context).engine_spec()))
-    if as_json:
-        print(json.dumps(asdict(facts), indent=2))
-    else:
-        print(to_terminal_line(f"server     {facts.server} at {facts.address}"))
-        print(to_terminal_line(f"model      {facts.model}"))
-        print(f"context    {facts.context} tokens")
-        print(f"spoken to  in {facts.talks}, {'with' if facts.key else 'without'} an API key")
-    return 0
-
-
-def _info_json(checkpoint: Checkpoint, memory: MemoryPlan, dtype: str) -> dict[str, Any]:
-    return {
-        "directory": str(checkpoint.directory),
-        "layout": checkpoint.layout,
-        "weight_bytes": checkpoint.weight_bytes,
-        "max_context": checkpoint.config.max_context,
-        "config": asdict(checkpoint.config),
-        "memory": asdict(memory) | {"dtype": dtype, "total": memory.total, "fits": memory.fits},
-    }
-
-
-def _info_lines(checkpoint: Checkpoint, memory: MemoryPlan, dtype: str) -> Iterator[str]:
-    from gptoss_tui.engine.memory import gigabytes
-
-    config = checkpoint.config
-    yield f"directory  {to_terminal_line(str(checkpoint.directory))}"
-    yield f"layout     {checkpoint.layout}"
-    yield f"weights    {gigabytes(checkpoint.weight_bytes)}"
-    yield (
-        f"shape      {config.num_hidden_layers} layers, hidden {config.hidden_size}, "
-        f"{config.num_experts} experts ({config.experts_per_token} a token) of {config.intermediate_size}"
-    )
-    yield (
-        f"attention  {config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys "
-        f"and values; every other layer sees {config.sliding_window} tokens"
-    )
-    yield f"vocabulary {config.vocab_size}"
-    yield f"context    {config.max_context} tokens at most"
-    yield f"memory     {gigabytes(memory.total)} for {memory.context} tokens in {dtype}"
-    yield f"           weights {gigabytes(memory.weights)}, KV cache {gigabytes(memory.kv_cache)}, " + (
-        f"scratch {gigabytes(memory.scratch)}"
-    )
-    if memory.parked:
-        yield f"           and up to {gigabytes(memory.parked)} for conversations that wait"
-    if memory.available is not None:
-        verdict = "fits" if memory.fits else "does not fit"
-        yield f"           {gigabytes(memory.available)} available: {verdict}; longest context {memory.largest_context}"
-
-
 def _download(args: argparse.Namespace) -> int:
     from gptoss_tui.engine.download import DEFAULT_LAYOUT, download_model
 
-    directory = None if args.layout else _installed(args.name)
+    directory = None if args.layout else installed(args.name)
     if directory is None:
         try:
             with _status_line() as show:
@@ -254,18 +165,6 @@ def _download(args: argparse.Namespace) -> int:
             raise
     print(to_terminal_line(str(directory)))
     return 0
-
-
-def _installed(name: str) -> Path | None:
-    """The directory of the published model `name` when it is complete here, also in the Hugging Face cache."""
-    from gptoss_tui.engine.catalog import published_model, resolve_model
-
-    if published_model(name) is None:
-        return None
-    try:
-        return resolve_model(name)
-    except ModelNotFoundError:
-        return None
 
 
 def _random(args: argparse.Namespace) -> int:
@@ -302,24 +201,12 @@ def _status_line() -> Iterator[Callable[[str], None]]:
         show("")
 
 
-def _open_model(name: str) -> Checkpoint:
-    from gptoss_tui.engine.catalog import resolve_model
-    from gptoss_tui.engine.checkpoint import open_checkpoint
-
-    found = resolve_model(name)
-    if found.is_file():  # the built-in model, which is unpacked on its first use
-        from gptoss_tui.engine.nano.expand import materialise
-
-        found = materialise(found)
-    return open_checkpoint(found)
-
-
 def _config_like(name: str) -> ModelConfig:
     """The shape of a published model, which need not be there, or of any other model."""
     from gptoss_tui.engine.catalog import published_model
 
     model = published_model(name)
-    return model.config if model else _open_model(name).config
+    return model.config if model else open_model(name).config
 
 
 def _resized(config: ModelConfig, layers: int | None, experts: int | None) -> ModelConfig:

@@ -32,7 +32,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "`gptoss-tui --resume ID`, or `gptoss-tui exec --resume ID PROMPT`.",
         allow_abbrev=False,
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    parser.set_defaults(run=run, sessions_action=_overview, workspace="", all=False, json=False)
+    actions = parser.add_subparsers(dest="action", metavar="[ACTION]", help="without one: list")
     _add_list(actions)
     _add_show(actions)
     _add_export(actions)
@@ -85,6 +86,20 @@ def _add_workspace(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
+    _print_list(args)
+    return 0
+
+
+def _overview(args: argparse.Namespace) -> int:
+    """The list, and what can be done with what is in it."""
+    if _print_list(args):
+        said = "`gptoss-tui --resume ID` goes on with one; `gptoss-tui sessions -h` says what else there is."
+        print(said, file=sys.stderr)
+    return 0
+
+
+def _print_list(args: argparse.Namespace) -> bool:
+    """Whether there was something to print."""
     from gptoss_tui.agent.session import sessions_directory
     from gptoss_tui.agent.sessions import list_sessions
 
@@ -95,9 +110,9 @@ def _list(args: argparse.Namespace) -> int:
         else:
             print(_row(session, with_workspace=args.all))
     if not found and not args.json:
-        where = "" if args.all else " of this folder; --all shows those of others"
+        where = "" if args.all else " of this folder; `gptoss-tui sessions list --all` shows those of others"
         print(f"There is no saved conversation{where}.", file=sys.stderr)
-    return 0
+    return bool(found)
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,12 @@ Source = Literal["built in", "models directory", "Hugging Face cache"]
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """A model that can be downloaded: our name for it, its repository, and its shape."""
+    """A model that can be downloaded: our name for it, its repository, its shape, and what its licence is called."""
 
     name: str
     repository: str
     config: ModelConfig
+    licence: str = "Apache-2.0"
 
     @property
     def weight_bytes(self) -> int:
@@ -70,6 +72,13 @@ def models_directory() -> Path:
     if named := os.environ.get(MODELS_DIR_VARIABLE):
         return Path(named).expanduser()
     return platformdirs.user_data_path("gptoss-tui", appauthor=False) / "models"
+
+
+def disk_free(directory: Path | None = None) -> int:
+    """Bytes that are free where models are kept, or where `directory` is or would be made."""
+    folder = (directory or models_directory()).absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    return shutil.disk_usage(existing).free
 
 
 def resolve_model(name_or_path: str | Path) -> Path:

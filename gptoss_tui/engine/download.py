@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from gptoss_tui.engine.catalog import PUBLISHED, models_directory, published_model
+from gptoss_tui.engine.catalog import PUBLISHED, disk_free, models_directory, published_model
 from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.config import Layout
 from gptoss_tui.engine.memory import gigabytes
@@ -147,8 +146,7 @@ def _check_space(files: list[_RemoteFile], directory: Path) -> None:
         if not _is_complete(file, directory):
             partial = file.partial(directory)
             missing += file.size - (partial.stat().st_size if partial.is_file() else 0)
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(existing).free
+    free = disk_free(directory)
     if missing > free:
         raise DownloadError(
             f"{directory} has {gigabytes(free)} free, {gigabytes(missing)} are missing; nothing was fetched",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models, models_directory
+from gptoss_tui.engine.catalog import NANO, PUBLISHED, disk_free, installed_models
 from gptoss_tui.engine.memory import available_memory, gigabytes, plan
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.first_run import ModelRow
@@ -34,13 +34,6 @@ def gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip().replace(", ", " with ") for line in found.splitlines() if line.strip()]
-
-
-def disk_free() -> int:
-    """Bytes that are free where models are kept."""
-    folder = models_directory().absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
-    return shutil.disk_usage(existing).free
 
 
 def model_rows(current: str) -> list[ModelRow]:

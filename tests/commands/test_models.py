@@ -18,6 +18,7 @@ from gptoss_tui.cli import main
 from gptoss_tui.engine import nano
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint, tensor_table
 from gptoss_tui.engine.config import GPT_OSS_120B
+from gptoss_tui.engine.memory import gigabytes
 from tests.engine.hub import Hub, serve
 from tests.engine.shapes import TINY
 
@@ -39,6 +40,13 @@ def test_list_shows_what_is_here_and_what_can_be_fetched(models: Path, capsys: p
     assert "cannot be used" in lines["half"]
     assert lines["gpt-oss-20b"].split(maxsplit=3)[1:] == ["13.8", "GB", "gptoss-tui models download gpt-oss-20b"]
     assert "65.2 GB" in lines["gpt-oss-120b"]
+
+
+def test_without_an_action_it_lists(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out == listed
 
 
 def test_list_as_json(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,9 +114,42 @@ def test_info_refuses_a_context_that_the_model_has_not(context: str, models: Pat
     assert main(["models", "info", "mine", "--context", context]) == 2
 
 
-def test_info_of_a_model_that_is_not_here_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "info", "gpt-oss-20b"]) == 1
-    assert "gptoss-tui models download gpt-oss-20b" in capsys.readouterr().err
+def test_info_of_a_model_that_is_not_here_says_what_it_takes(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is fetched, and when a part arrived."""
+    assert main(["models", "info", "gpt-oss-20b", "--context", "8192"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("here       nothing yet: gptoss-tui models download gpt-oss-20b\n")
+    for part in ("13.8 GB from openai/gpt-oss-20b, licence Apache-2.0", str(models), "24 layers", "for 8192 tokens"):
+        assert part in shown
+    begun = models / "gpt-oss-20b" / "original" / "model.safetensors.0123.partial"
+    begun.parent.mkdir(parents=True)
+    with begun.open("wb") as file:
+        file.truncate(1_761_264_768)  # a hole: it takes no room
+    assert main(["models", "info", "openai/gpt-oss-20b"]) == 0
+    shown = capsys.readouterr().out
+    assert "1.8 GB of 13.8 GB; the rest: gptoss-tui models download gpt-oss-20b" in shown
+    assert "12.0 GB from openai/gpt-oss-20b" in shown
+    assert main(["models", "info", "gpt-oss-20b", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["directory"], report["licence"]) == (None, "Apache-2.0")
+    assert report["weight_bytes"] == 13_761_264_768
+    assert report["disk"]["arrived"] == 1_761_264_768
+    assert report["disk"]["prepared"] in (None, 12_975_714_560)
+    assert main(["models", "info", "gpt-oss-20b", "--context", "131073"]) == 2
+    assert main(["models", "info", "gpt-oss-21b"]) == 1
+    assert "did you mean gpt-oss-20b?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+@pytest.mark.parametrize("name", ["gpt-oss-20b", "gpt-oss-120b"])
+def test_the_pages_say_what_the_plan_says(page: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last two columns of the tables of models: memory with 8,192 and 131,072 tokens."""
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` | ")]
+    for context, column in (("8192", -3), ("131072", -2)):
+        assert main(["models", "info", name, "--json", "--context", context]) == 0
+        total = json.loads(capsys.readouterr().out)["memory"]["total"]
+        assert row.split("|")[column].strip() == gigabytes(total)
 
 
 @pytest.mark.skipif(not nano.compact_file().is_file(), reason="the built-in model is not in this tree")
@@ -196,9 +237,7 @@ def test_an_interrupted_download_says_that_it_can_go_on(models: Path, tmp_path: 
     assert partial.stat().st_size <= 1000
 
 
-@pytest.mark.parametrize(
-    "arguments", [["models"], ["models", "fetch"], ["models", "download"], ["models", "random", "x"]]
-)
+@pytest.mark.parametrize("arguments", [["models", "fetch"], ["models", "download"], ["models", "random", "x"]])
 def test_bad_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -130,6 +130,18 @@ def test_list_is_of_this_folder_or_of_all(run: Run, tmp_path: Path, monkeypatch:
     assert (found["id"], found["turns"], found["title"], found["path"]) == (path.stem, 1, "create", str(path))
 
 
+def test_without_an_action_it_lists_and_says_what_can_be_done(run: Run) -> None:
+    code, out, err = run("sessions")
+    assert (code, out) == (0, "")
+    assert "no saved conversation of this folder; `gptoss-tui sessions list --all`" in err
+    assert "--resume" not in err
+    run("exec", "one", transcripts=(ANSWER,))
+    code, out, err = run("sessions")
+    assert (code, out) == (0, run("sessions", "list")[1])
+    assert "one" in out
+    assert "gptoss-tui --resume ID" in err
+
+
 def test_a_file_that_is_no_session_is_passed_by(run: Run, tmp_path: Path) -> None:
     run("exec", "one", transcripts=(ANSWER,))
     for name, data in (("x.jsonl", b""), ("y.jsonl", b"\xff\x00\n{}\n"), ("notes.txt", b"hi")):

@@ -84,6 +84,12 @@ def load_weights(checkpoint: Checkpoint, dense: str, threads: int, report: Repor
     return replace(_assembled(config, shared, dense_sections, dense, cached=False), not_kept=packing.not_kept)
 
 
+def prepared_bytes(config: ModelConfig, dense: str = "int8") -> int:
+    """Bytes that the files of a model take, at most. Raises EngineError when the library is not there."""
+    sizes = _shared_sizes(config) | _dense_sizes(config, config.vocab_size, _KINDS[dense])
+    return sum(sizes.values())
+
+
 def _open_files(config: ModelConfig, shared: Path, dense: Path, kind: str) -> tuple[Sections, Sections] | None:
     """Both files as this model has them; None when one is not there or is of another."""
     if (first := _open_shared(config, shared)) is None:

@@ -1,0 +1,209 @@
+"""`gptoss-tui models info`: shape, files and memory plan of a model, and before it is here what it would take."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptoss_tui.errors import EngineError, ModelNotFoundError, UsageError
+from gptoss_tui.sanitize import to_terminal_line
+
+if TYPE_CHECKING:
+    from gptoss_tui.engine.catalog import PublishedModel
+    from gptoss_tui.engine.checkpoint import Checkpoint
+    from gptoss_tui.engine.config import ModelConfig
+    from gptoss_tui.engine.memory import MemoryPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes on the disk of a model that is not complete here: what `arrived`, what the rest needs, what is `free`.
+
+    `prepared` is what the CPU engine keeps beside it after the first load; None where it cannot run.
+    """
+
+    folder: str
+    arrived: int
+    free: int
+    prepared: int | None
+
+
+def add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Register the action; the caller says what runs it."""
+    parser = actions.add_parser(
+        "info",
+        help="shape, files and memory plan of a model",
+        description="Show the shape, files and memory plan of a model; of one that is not here, what it would take.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", metavar="MODEL", help="name of a model, directory of a checkpoint, or a server")
+    parser.add_argument(
+        "-c", "--context", type=int, metavar="N", help="tokens to plan for (default: the most that fit)"
+    )
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="dtype of the maths")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def show_info(args: argparse.Namespace) -> int:
+    """Print what there is to know of the model. Raises CheckpointError, ModelNotFoundError or UsageError."""
+    from gptoss_tui.engine.catalog import published_model
+    from gptoss_tui.engine.remote.address import is_address
+
+    if is_address(args.model):
+        return _show_server(args.model, args.context, as_json=args.json)
+    published = published_model(args.model)
+    if published is not None and installed(args.model) is None:
+        return _show_published(published, args)
+    checkpoint = open_model(args.model)
+    memory = _planned(checkpoint.config, checkpoint.weight_bytes, args)
+    if args.json:
+        files = {"directory": str(checkpoint.directory), "layout": checkpoint.layout}
+        _print_json(files, checkpoint.config, checkpoint.weight_bytes, memory, args.dtype)
+        return 0
+    for line in (*_file_lines(checkpoint), *_shape_lines(checkpoint.config), *_memory_lines(memory, args.dtype)):
+        print(line)
+    return 0
+
+
+def installed(name: str) -> Path | None:
+    """The directory of the published model `name` when it is complete here, also in the Hugging Face cache."""
+    from gptoss_tui.engine.catalog import published_model, resolve_model
+
+    if published_model(name) is None:
+        return None
+    try:
+        return resolve_model(name)
+    except ModelNotFoundError:
+        return None
+
+
+def open_model(name: str) -> Checkpoint:
+    """The checkpoint of a model on this machine; the built-in one is unpacked first."""
+    from gptoss_tui.engine.catalog import resolve_model
+    from gptoss_tui.engine.checkpoint import open_checkpoint
+
+    found = resolve_model(name)
+    if found.is_file():  # the built-in model, which is unpacked on its first use
+        from gptoss_tui.engine.nano.expand import materialise
+
+        found = materialise(found)
+    return open_checkpoint(found)
+
+
+def _show_server(address: str, context: int | None, *, as_json: bool) -> int:
+    import asyncio
+
+    from gptoss_tui.agent.engines import ask_server
+    from gptoss_tui.settings import Settings
+
+    facts = asyncio.run(ask_server(Settings(model=address, context=context).engine_spec()))
+    if as_json:
+        print(json.dumps(asdict(facts), indent=2))
+    else:
+        print(to_terminal_line(f"server     {facts.server} at {facts.address}"))
+        print(to_terminal_line(f"model      {facts.model}"))
+        print(f"context    {facts.context} tokens")
+        print(f"spoken to  in {facts.talks}, {'with' if facts.key else 'without'} an API key")
+    return 0
+
+
+def _show_published(model: PublishedModel, args: argparse.Namespace) -> int:
+    """What is known of a model before it is here."""
+    memory = _planned(model.config, model.weight_bytes, args)
+    room = _room(model)
+    if args.json:
+        facts = {"directory": None, "layout": None, "repository": model.repository, "licence": model.licence}
+        _print_json(facts | {"disk": asdict(room)}, model.config, model.weight_bytes, memory, args.dtype)
+        return 0
+    lines = (*_room_lines(model, room), *_shape_lines(model.config), *_memory_lines(memory, args.dtype))
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _room(model: PublishedModel) -> Room:
+    from gptoss_tui.engine.catalog import disk_free, installed_models, models_directory
+    from gptoss_tui.engine.native.weights import prepared_bytes
+
+    arrived = sum(begun.size for begun in installed_models() if begun.name == model.name)
+    try:
+        prepared = prepared_bytes(model.config)
+    except EngineError:
+        prepared = None
+    return Room(str(models_directory() / model.name), arrived, disk_free(), prepared)
+
+
+def _room_lines(model: PublishedModel, room: Room) -> Iterator[str]:
+    from gptoss_tui.engine.memory import gigabytes
+
+    size, missing = model.weight_bytes, max(0, model.weight_bytes - room.arrived)
+    command = f"gptoss-tui models download {model.name}"
+    if room.arrived:
+        yield f"here       {gigabytes(room.arrived)} of {gigabytes(size)}; the rest: {command}"
+    else:
+        yield f"here       nothing yet: {command}"
+    verdict = "enough" if missing <= room.free else "not enough"
+    yield f"download   {gigabytes(missing)} from {model.repository}, licence {model.licence}"
+    yield to_terminal_line(f"disk       {gigabytes(room.free)} free in {room.folder}: {verdict}")
+    if room.prepared:
+        yield f"           on a CPU {gigabytes(room.prepared)} more for the weights as its engine takes them"
+
+
+def _planned(config: ModelConfig, weight_bytes: int, args: argparse.Namespace) -> MemoryPlan:
+    from gptoss_tui.engine.memory import plan
+    from gptoss_tui.settings import load_settings
+
+    if args.context is not None and not 0 < args.context <= config.max_context:
+        raise UsageError(f"--context must be between 1 and {config.max_context}, got {args.context}")
+    return plan(config, weight_bytes, args.context, args.dtype, parked=load_settings().parked_bytes)
+
+
+def _print_json(facts: dict[str, Any], config: ModelConfig, size: int, memory: MemoryPlan, dtype: str) -> None:
+    """`facts` first, then what is known of any model."""
+    common = {
+        "weight_bytes": size,
+        "max_context": config.max_context,
+        "config": asdict(config),
+        "memory": asdict(memory) | {"dtype": dtype, "total": memory.total, "fits": memory.fits},
+    }
+    print(json.dumps(facts | common, indent=2))
+
+
+def _file_lines(checkpoint: Checkpoint) -> Iterator[str]:
+    from gptoss_tui.engine.memory import gigabytes
+
+    yield f"directory  {to_terminal_line(str(checkpoint.directory))}"
+    yield f"layout     {checkpoint.layout}"
+    yield f"weights    {gigabytes(checkpoint.weight_bytes)}"
+
+
+def _shape_lines(config: ModelConfig) -> Iterator[str]:
+    yield (
+        f"shape      {config.num_hidden_layers} layers, hidden {config.hidden_size}, "
+        f"{config.num_experts} experts ({config.experts_per_token} a token) of {config.intermediate_size}"
+    )
+    yield (
+        f"attention  {config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys "
+        f"and values; every other layer sees {config.sliding_window} tokens"
+    )
+    yield f"vocabulary {config.vocab_size}"
+    yield f"context    {config.max_context} tokens at most"
+
+
+def _memory_lines(memory: MemoryPlan, dtype: str) -> Iterator[str]:
+    from gptoss_tui.engine.memory import gigabytes
+
+    yield f"memory     {gigabytes(memory.total)} for {memory.context} tokens in {dtype}"
+    yield f"           weights {gigabytes(memory.weights)}, KV cache {gigabytes(memory.kv_cache)}, " + (
+        f"scratch {gigabytes(memory.scratch)}"
+    )
+    if memory.parked:
+        yield f"           and up to {gigabytes(memory.parked)} for conversations that wait"
+    if memory.available is not None:
+        verdict = "fits" if memory.fits else "does not fit"
+        yield f"           {gigabytes(memory.available)} available: {verdict}; longest context {memory.largest_context}"

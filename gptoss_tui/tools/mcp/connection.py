@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -29,6 +30,7 @@ State = Literal["off", "connecting", "ready", "failed"]
 CONNECT_SECONDS = 20.0
 _MAX_PAGES = 20
 _MAX_SAID = 300
+_MAX_PROGRESS = 16 << 10
 
 _ending: set[asyncio.Task[None]] = set()
 """Connections that are being closed: the event loop holds tasks only weakly."""
@@ -85,8 +87,12 @@ class Connection:
     async def call(self, tool: str, arguments: Mapping[str, Any], on_progress: Callable[[str], None]) -> CallToolResult:
         """Call a tool. A connection that was lost is made once more. Raises ToolError."""
 
+        from gptoss_tui.tools.mcp.bounded import limited
+
+        say = limited(on_progress, _MAX_PROGRESS)
+
         async def tell(progress: float, total: float | None, message: str | None) -> None:
-            on_progress(f"{message or f'{progress:g}' + (f' of {total:g}' if total else '')}\n")
+            say(f"{message or f'{progress:g}' + (f' of {total:g}' if total else '')}\n")
 
         return await self._asked(lambda client: client.call_tool(tool, dict(arguments), progress_callback=tell))
 
@@ -122,7 +128,7 @@ class Connection:
 
     async def _hold(self, settled: asyncio.Event, stopping: asyncio.Event) -> None:
         """Connect, list, and keep the connection until it is not wanted."""
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
+        with tempfile.TemporaryFile() as errors:
             try:
                 # The SDK takes a second to import.
                 await asyncio.to_thread(importlib.import_module, "mcp")
@@ -141,19 +147,20 @@ class Connection:
             finally:
                 settled.set()
 
-    def _fail(self, what: str, errors: IO[str]) -> None:
+    def _fail(self, what: str, errors: IO[bytes]) -> None:
         if self._task is asyncio.current_task():
             self._client, self.state = None, "failed"
-            errors.seek(0)
-            last = errors.read()[-_MAX_SAID:].strip().replace("\n", " ")
+            last = _last(errors).replace("\n", " ")
             self.problem = f"{what}: {last}" if last else what
 
-    async def _connect(self, stack: AsyncExitStack, errors: IO[str]) -> Client:
+    async def _connect(self, stack: AsyncExitStack, errors: IO[bytes]) -> Client:
         import httpx2
         from mcp import Client
         from mcp.client.stdio import StdioServerParameters, stdio_client
         from mcp.client.streamable_http import streamable_http_client
         from mcp.types import Implementation
+
+        from gptoss_tui.tools.mcp.bounded import HEADERS, bound, stay_outside, trust_results
 
         quiet()
         config = self.config
@@ -162,9 +169,14 @@ class Connection:
             timeout = httpx2.Timeout(CONNECT_SECONDS, read=config.seconds + CONNECT_SECONDS)
             tokens = await asyncio.to_thread(Tokens, config.url)
             auth = provider_of(config, tokens) if tokens.exist else None
-            hooks = {"response": [self._look_at]}
-            client = httpx2.AsyncClient(headers=dict(config.headers), timeout=timeout, auth=auth, event_hooks=hooks)
-            http = await stack.enter_async_context(client)
+            hooks: Mapping[str, list[Any]] = {
+                "request": [stay_outside(config.url)],
+                "response": [self._look_at, bound],
+            }
+            headers = {**HEADERS, **config.headers}
+            http = await stack.enter_async_context(
+                httpx2.AsyncClient(headers=headers, timeout=timeout, auth=auth, event_hooks=hooks)
+            )
             transport = streamable_http_client(config.url, http_client=http)
         else:
             parameters = StdioServerParameters(
@@ -172,7 +184,9 @@ class Connection:
             )
             transport = stdio_client(parameters, errlog=errors)  # type: ignore[arg-type]
         information = Implementation(name="gptoss-tui", version=__version__)
-        return await stack.enter_async_context(Client(transport, client_info=information))
+        client = await stack.enter_async_context(Client(transport, client_info=information))
+        trust_results(client)
+        return client
 
     async def _look_at(self, response: Response) -> None:
         """Whether the server knows who asks: what the SDK says of a failure does not tell."""
@@ -235,6 +249,12 @@ async def _pages(ask: Callable[..., Awaitable[Any]]) -> list[Any]:
     while pages[-1].next_cursor and len(pages) < _MAX_PAGES:
         pages.append(await ask(cursor=pages[-1].next_cursor))
     return pages
+
+
+def _last(errors: IO[bytes]) -> str:
+    """The end of what a program wrote to stderr, however much that is."""
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4 * _MAX_SAID))
+    return errors.read().decode("utf-8", "replace")[-_MAX_SAID:].strip()
 
 
 def _said(error: BaseException) -> str:

@@ -19,6 +19,9 @@ _MAX_NAME = 64
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _TAKEN = frozenset({"functions", "browser", "python", "container", "assistant", "user", "system", "developer", "tool"})
 
+_MEANING_MORE = frozenset({"*", "resources/read"})
+"""Names that mean something else in a rule: no tool is called so."""
+
 _NAMED = ("properties", "$defs", "definitions")
 _INNER = ("items", "anyOf", "oneOf", "allOf", "additionalProperties")
 
@@ -65,7 +68,7 @@ def offered_tools(tools: Iterable[tuple[str, str, Any]]) -> tuple[OfferedTool, .
     """Tools from name, description and schema as a server gives them: any text, any size, any shape."""
     found: dict[str, OfferedTool] = {}
     for name, description, schema in tools:
-        if len(found) < MAX_TOOLS:
+        if len(found) < MAX_TOOLS and name not in _MEANING_MORE:
             shown = distinct(_NOT_IN_NAMES.sub("_", name)[:_MAX_NAME] or "tool", found)
             declaration = FunctionDeclaration(shown, cut(description, MAX_DESCRIPTION), _parameters(schema))
             found[shown] = OfferedTool(name, declaration)

@@ -77,6 +77,8 @@ async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seco
     from mcp.client.streamable_http import streamable_http_client
     from mcp.types import Implementation
 
+    from gptoss_tui.tools.mcp.bounded import HEADERS, bound, stay_outside
+
     quiet()
     tokens = Tokens(config.url, saves=False)
     async with _Doorbell() as door:
@@ -91,7 +93,12 @@ async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seco
         try:
             async with (
                 asyncio.timeout(seconds),
-                httpx2.AsyncClient(auth=provider, headers=dict(config.headers), timeout=_REQUEST_SECONDS) as http,
+                httpx2.AsyncClient(
+                    auth=provider,
+                    headers={**HEADERS, **config.headers},
+                    timeout=_REQUEST_SECONDS,
+                    event_hooks={"request": [stay_outside(config.url)], "response": [bound]},
+                ) as http,
                 Client(
                     streamable_http_client(config.url, http_client=http),
                     client_info=Implementation(name="gptoss-tui", version=__version__),

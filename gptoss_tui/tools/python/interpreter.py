@@ -33,6 +33,8 @@ _SENT_PER_OUTPUT = 64
 """A cell whose frames take more than so many times the allowed output does not come from our worker."""
 _FIGURE_BYTES = 4 << 20
 """What the figures of a cell may take on the wire, beside the output; `worker._MAX_FIGURE_BYTES` is the same."""
+_FIGURES = 8
+"""A cell may send so many, each of which becomes a file; `worker._MAX_FIGURES` is the same."""
 _FRAME_SLACK = 512 << 10
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MEMORY_ERROR = "MemoryError"
@@ -210,6 +212,8 @@ class _Figures:
         self._room -= len(piece)
         if self._room < 0:
             raise ProtocolError("too large a figure")
+        if len(self.done) == _FIGURES:
+            raise ProtocolError("too many figures")
         self._pieces.append(piece)
         if last:
             try:

@@ -90,6 +90,7 @@ async def test_a_good_one() -> None:
         encode({"id": 1, "figure": "!!", "last": True}),
         encode({"id": 1, "figure": "aGVsbG8=", "last": True}),
         encode({"id": 1, "figure": "A" * 900_000, "last": False}) * 6,
+        encode({"id": 1, "figure": "iVBORw0KGgo=", "last": True}) * 9,
     ],
 )
 async def test_bad_frames_end_the_worker(second: bytes) -> None:

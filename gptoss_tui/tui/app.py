@@ -157,6 +157,7 @@ class GptOssApp(App[int]):
     def on_app_focus(self) -> None:
         """The window got the focus."""
         self.attention.focus(True)
+        self._chat.look_where()
 
     def on_app_blur(self) -> None:
         """The window lost the focus."""

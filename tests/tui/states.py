@@ -169,6 +169,7 @@ def still(act: Act, theme: str) -> Act:
         app = app_of(pilot)
         composer(app).cursor_blink = False
         await until(pilot, lambda: "ready" in status(app) or "no model" in status(app))
+        await until(pilot, lambda: " project " in str(composer(app).border_subtitle))
         app.theme = theme
         await act(pilot)
         await pilot.pause()

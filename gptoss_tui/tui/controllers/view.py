@@ -67,6 +67,7 @@ class ChatView:
         self._queue = screen.query_one(QueueView)
         self._hints = screen.query_one("#hints", HintLine)
         self._bindings: dict[str, Binding] = {}
+        self._place = ""
         self.take_back: Callable[[str], str] = str
         """Gives what was typed for a message that was not sent."""
 
@@ -185,10 +186,16 @@ class ChatView:
         self._hints.show(hints_for(self._situation(), self._label))
 
     def show_edge(self) -> None:
-        """The approval mode and the effort on the composer's lower edge."""
+        """The place, the approval mode and the effort on the composer's lower edge."""
         room = (self._screen.size.width or self._screen.app.size.width) - _EDGE_MARGIN
-        edge = composer_edge(self._modes.mode, self._effort.effort, self._effort.cost, self._palette, room)
+        edge = composer_edge(self._modes.mode, self._effort.effort, self._effort.cost, self._palette, room, self._place)
         self._composer.border_subtitle = edge
+
+    def show_place(self, place: str) -> None:
+        """Say on the edge where the app works."""
+        if place != self._place:
+            self._place = place
+            self.show_edge()
 
     def _label(self, name: str) -> str:
         binding = self._bindings.get(name)

@@ -38,6 +38,8 @@ from gptoss_tui.tui.panes.base import ItemView, Pane
 from gptoss_tui.tui.panes.citations import CitationsPane
 from gptoss_tui.tui.panes.dock import OPEN_AT_FIRST, PaneDock
 from gptoss_tui.tui.panes.tools import ToolsPane
+from gptoss_tui.tui.place import place_of
+from gptoss_tui.tui.screens.chat_keys import CHAT_KEYS
 from gptoss_tui.tui.widgets.choices import ChoiceList
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.hints import HintLine
@@ -69,27 +71,7 @@ class ChatScreen(Screen[None]):
     """One conversation with one model."""
 
     AUTO_FOCUS = "#composer"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "interrupt", "Stop the model; twice: go back to an earlier message", id="chat.interrupt"),
-        Binding("alt+comma", "change_effort(-1)", "Think less", id="chat.effort_down", priority=True),
-        Binding("alt+full_stop", "change_effort(1)", "Think more", id="chat.effort_up", priority=True),
-        Binding("shift+tab", "cycle_mode", "Next approval mode", id="chat.mode", priority=True),
-        Binding("ctrl+t", "cycle_effort", "Next reasoning effort", id="chat.effort_cycle", priority=True),
-        Binding("f2", "toggle_reasoning", "Show or hide the reasoning", id="chat.reasoning", priority=True),
-        Binding("f3", "search", "Search in the conversation; again: next match", id="chat.search", priority=True),
-        Binding("f4", "toggle_pane('tools')", "Show or hide the tool calls", id="chat.tools", priority=True),
-        Binding("f5", "toggle_pane('citations')", "Show or hide the citations", id="chat.citations", priority=True),
-        Binding("f6", "focus_pane", "Go to the next pane, then back to the composer", id="chat.focus", priority=True),
-        Binding("ctrl+o", "toggle_details", "Open or close tool calls", id="chat.details", priority=True),
-        Binding("ctrl+n", "new_conversation", "New conversation", id="chat.new", priority=True),
-        Binding("ctrl+p", "palette", "All commands and keys", id="chat.palette", priority=True),
-        Binding("ctrl+l", "redraw", "Draw the screen again", id="chat.redraw", priority=True),
-        Binding("ctrl+end", "to_tail", "End of the conversation", id="chat.tail", priority=True),
-        Binding(
-            "ctrl+c", "copy_or_quit", "Copy what is selected, else stop; twice: quit", id="chat.copy", priority=True
-        ),
-        Binding("f1", "help", "All keys", id="chat.help", priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = list(CHAT_KEYS)
 
     def __init__(
         self,
@@ -162,7 +144,7 @@ class ChatScreen(Screen[None]):
         self._side = SideController(self, self._dock, self._panes, self._keymap, self._view.say)
         self._finder = Finder(self, transcript, lambda: self._palette, self._composer.focus)
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
-        bindings = [*self.BINDINGS, *Composer.BINDINGS, *self.app.BINDINGS]
+        bindings = [*CHAT_KEYS, *Composer.BINDINGS, *self.app.BINDINGS]
         known = [binding for binding in bindings if isinstance(binding, Binding)]
         self._view.connect(self._effort, self._modes, known, lambda: self._spawn(self._look_around(), "look"))
         self.use_palette(self._palette)
@@ -244,6 +226,7 @@ class ChatScreen(Screen[None]):
         if self._keymap.problems:
             self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
         self._spawn(self._welcome.look(self._loader.model), "welcome")
+        self.look_where()
         take_up = partial(self._room.commands.run, "resume", self._resume or "")
         self._chat.start(self._prompt, None if self._resume is None else take_up)
 
@@ -274,11 +257,20 @@ class ChatScreen(Screen[None]):
         await self._welcome.say_guides(self._loader.guides())
         self._status.set_sandbox(await self._loader.sandbox())
 
+    def look_where(self) -> None:
+        """Show the folder and the branch; both can have changed while the app was not looked at."""
+        if self.is_mounted:
+            self._spawn(self._show_place(), "place")
+
+    async def _show_place(self) -> None:
+        self._view.show_place(await asyncio.to_thread(place_of, self._places[0]))
+
     def _heard(self, event: ev.Event) -> None:
         self._room.apply(event)
         self._welcome.apply(event)
         if isinstance(event, ev.TurnFinished) and self._chat.agent is not None:
             self._status.set_context(self._chat.agent.context())
+            self.look_where()
 
     async def on_key(self, event: events.Key) -> None:
         """What is typed while nothing has the focus goes to the composer, which may have got it since, as at start."""
@@ -476,8 +468,7 @@ class ChatScreen(Screen[None]):
         """Find a command or a key's action by its words and run it."""
         from gptoss_tui.tui.controllers.palette import open_palette
 
-        bindings = [binding for binding in self.BINDINGS if isinstance(binding, Binding)]
-        await open_palette(self._room.commands, self._keymap, bindings, self.run_action)
+        await open_palette(self._room.commands, self._keymap, CHAT_KEYS, self.run_action)
 
     def action_help(self) -> None:
         """All keys."""

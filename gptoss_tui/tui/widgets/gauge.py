@@ -1,4 +1,4 @@
-"""What the next message would meet: the approval mode and the reasoning effort, on the lower edge of the composer."""
+"""The lower edge of the composer: where the next message works, and the approval mode and effort that it meets."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gptoss_tui.settings import Mode
     from gptoss_tui.tui.theme import Palette
 
+_RULE = 3
+"""Cells of the edge that part the place from the rest."""
 MODE_NAMES: dict[Mode, str] = {
     "read-only": "plan, read only",
     "ask": "asks first",
@@ -41,11 +43,16 @@ def effort_text(effort: Effort, cost: int, palette: Palette) -> Text:
     return text.append(f", reads {count(cost)} again", palette.warning) if cost else text
 
 
-def composer_edge(mode: Mode, effort: Effort, cost: int, palette: Palette, width: int) -> Text:
-    """Both, as far as `width` cells have room."""
+def composer_edge(mode: Mode, effort: Effort, cost: int, palette: Palette, width: int, place: str = "") -> Text:
+    """Mode and effort, as far as `width` cells have room, and at its other end the place when it fits as well."""
     both = [mode_text(mode, palette), effort_text(effort, cost, palette)]
     for parts in (both, [mode_text(mode, palette), lines.text(effort, palette.muted)], [mode_text(mode, palette)]):
         line = Text.assemble(" ", lines.text("  ·  ", palette.faint).join(parts), " ", end="")
         if line.cell_len <= width:
-            return line
+            return _with_place(line, lines.text(f" {place} ", palette.muted), width) if place else line
     return Text("", end="")
+
+
+def _with_place(line: Text, place: Text, width: int) -> Text:
+    rest = width - place.cell_len - line.cell_len
+    return Text.assemble(place, "─" * rest, line, end="") if rest >= _RULE else line

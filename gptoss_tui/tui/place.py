@@ -1,0 +1,59 @@
+"""Where the app works, in a few words: the folder, and the branch of its repository."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePath
+
+from gptoss_tui.sanitize import to_terminal_line
+
+MAX_BYTES = 1024
+"""Of files that git keeps: what names a branch is shorter."""
+MAX_NAME = 40
+_REF = "ref: refs/heads/"
+
+
+def place_of(workspace: str) -> str:
+    """`project · main`; the folder alone where there is no repository. Reads two small files at most."""
+    if not workspace:
+        return ""
+    name = PurePath(workspace).name or workspace
+    return " · ".join(_short(part) for part in (name, branch_of(Path(workspace))) if part)
+
+
+def branch_of(folder: Path) -> str:
+    """The branch that is checked out, or the beginning of the commit; empty outside of repositories."""
+    for parent in (folder, *folder.parents):
+        git = parent / ".git"
+        if git.is_dir():
+            return _head(git)
+        if (link := _read(git)).startswith("gitdir:"):  # a worktree, or a submodule
+            return _head(parent / link.removeprefix("gitdir:").strip())
+    return ""
+
+
+def _head(git: Path) -> str:
+    head = _read(git / "HEAD")
+    return head.removeprefix(_REF) if head.startswith(_REF) else head[:8]
+
+
+def _read(path: Path) -> str:
+    """The first line of a small file; empty when it cannot be had. Nothing that a folder holds is waited for."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return ""
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            return ""
+        return os.read(number, MAX_BYTES).decode("utf-8", "replace").partition("\n")[0].strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(number)
+
+
+def _short(name: str) -> str:
+    safe = to_terminal_line(name)
+    return safe if len(safe) <= MAX_NAME else f"{safe[: MAX_NAME - 1]}…"

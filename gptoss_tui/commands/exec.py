@@ -30,6 +30,9 @@ INTERRUPTED: Final = 130
 
 _CODES: Final[dict[TurnEnd, int]] = {"done": 0, "failed": FAILED, "limit": FAILED, "interrupted": INTERRUPTED}
 
+_ENDING_SIGNALS: Final = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
 _MODES: Final[dict[str, Mode]] = {"none": "ask", "edits": "auto-edit", "all": "full-auto"}
 """Nobody is there to ask: whatever a mode would ask for ends the turn. `all` gives up the questions as well."""
 
@@ -189,7 +192,7 @@ async def run_turn(agent: Agent, prompt: str, output: Output, schema: AnswerSche
 
     code = FAILED
     unanswered = False
-    with _interrupted_by_sigint(agent):
+    with _interrupted_by_signals(agent) as told:
         async with aclosing(agent.submit(prompt)) as events:
             async for event in events:
                 if isinstance(event, TurnFinished) and schema is not None:
@@ -200,6 +203,8 @@ async def run_turn(agent: Agent, prompt: str, output: Output, schema: AnswerSche
                     agent.interrupt()
                 elif isinstance(event, TurnFinished):
                     code = _CODES[event.reason]
+    if told:
+        return 128 + told[0]
     return NEEDS_APPROVAL if unanswered else code
 
 
@@ -212,25 +217,34 @@ def _checked(event: TurnFinished, schema: AnswerSchema) -> TurnFinished:
 
 
 @contextmanager
-def _interrupted_by_sigint(agent: Agent) -> Iterator[None]:
-    """The first Ctrl+C ends the turn in good order, the second one the process."""
+def _interrupted_by_signals(agent: Agent) -> Iterator[list[int]]:
+    """The first Ctrl+C, hang-up or SIGTERM ends the turn in good order, a second one the process.
+
+    What a command made by then is held back before that. Gives the signals other than Ctrl+C that came.
+    """
     import asyncio
 
     loop = asyncio.get_running_loop()
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
+    told: list[int] = []
 
-    def interrupt() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    def interrupt(number: int) -> None:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+        if number != signal.SIGINT:
+            told.append(number)
         agent.interrupt()
 
     try:
-        loop.add_signal_handler(signal.SIGINT, interrupt)
+        for number in _ENDING_SIGNALS:
+            if before[number] != signal.SIG_IGN:  # as by nohup
+                loop.add_signal_handler(number, interrupt, number)
     except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
-        yield
+        yield told
         return
     try:
-        yield
+        yield told
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

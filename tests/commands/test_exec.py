@@ -388,11 +388,12 @@ def start_hanging(how: str, tmp_path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_ctrl_c_ends_the_turn_in_good_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_ends_the_turn_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
     with start_hanging("quick", tmp_path) as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert json.loads(out.splitlines()[-1])["reason"] == "interrupted"
     (session,) = (tmp_path / "s").iterdir()
     assert load_session(session).events[-1]["reason"] == "interrupted"

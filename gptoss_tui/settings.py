@@ -250,11 +250,19 @@ def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{path}: {error}", hint="mend that line, or move the file away") from error
     for name in table:
         if name not in _TYPES:
-            raise UsageError(f"{path}: unknown key `{name}`", hint=f"known keys: {', '.join(_TYPES)}")
+            raise UsageError(f"{path}: unknown key `{name}`", hint=_known_keys(name))
     return {name: _checked(name, value, f"{path}: {name}") for name, value in table.items()}
+
+
+def _known_keys(name: str) -> str:
+    """Which key may have been meant, else all of them."""
+    import difflib
+
+    near = difflib.get_close_matches(name, _TYPES, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(_TYPES)}"
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -96,6 +96,12 @@ def test_errors_name_file_and_key(write_config: WriteConfig, line: str, message:
     assert message in caught.value.message
 
 
+def test_a_key_with_a_slip_is_told_the_one_that_there_is(write_config: WriteConfig) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_settings(environ=write_config("contxt = 8192"))
+    assert caught.value.hint == "did you mean `context`?"
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [

@@ -14,7 +14,7 @@ from tests.tui.scripted_agent import make_app
 
 SMALL, WIDE = (80, 24), (140, 40)
 LONG = "row\n" * 40
-CHIP = "[paste 1: 41 lines]"
+CHIP = "[paste 1: 40 lines]"
 
 
 def state(workspace: Path) -> Path:

@@ -119,6 +119,20 @@ async def test_ctrl_c_interrupts_first_and_quits_when_pressed_again() -> None:
         assert app._exit is True
 
 
+async def test_what_is_typed_between_two_ctrl_c_is_cleared_and_does_not_quit() -> None:
+    app, _ = make_app(clock=Clock())
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press(*"one", "ctrl+c")
+        assert "again to quit" in screen(app)
+        await pilot.press(*"two")
+        await until(pilot, lambda: "again to quit" not in screen(app))
+        await pilot.press("ctrl+c")
+        assert composer(app).text == ""
+        assert app._exit is False
+        await pilot.press("ctrl+c")
+        assert app._exit is True
+
+
 async def test_a_click_on_an_example_fills_the_composer() -> None:
     app, _ = make_app()
     async with app.run_test(size=SMALL) as pilot:

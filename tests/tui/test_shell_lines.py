@@ -148,7 +148,7 @@ async def test_a_large_message_comes_back_as_chips() -> None:
         await pilot.press(*" end", "enter")
         await until(pilot, lambda: "The message is too long" in conversation(app))
         draft = composer(app)
-        await until(pilot, lambda: draft.text == "[paste 1: 100,001 lines] end")
+        await until(pilot, lambda: draft.text == "[paste 1: 100,000 lines] end")
         assert draft.expanded == f"{large} end"
         draft.set_draft("word " * 5000)
         assert draft.text == "[paste 2: 25,000 characters]"

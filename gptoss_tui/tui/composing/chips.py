@@ -24,7 +24,7 @@ class Chips:
 
     def fold(self, text: str) -> str:
         """`text` itself when it is short, else the label of a chip that stands for it."""
-        lines = text.count("\n") + 1
+        lines = text.count("\n") + (not text.endswith("\n"))
         if lines <= CHIP_LINES and len(text) <= CHIP_CHARS:
             return text
         for label, known in self.pasted.items():

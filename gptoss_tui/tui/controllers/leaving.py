@@ -78,6 +78,12 @@ class LeavingController:
             self._after(REWIND_SECONDS, self._hint)
         self._hint()
 
+    def typed(self) -> None:
+        """Something else was typed: the next Ctrl+C is a first one again."""
+        if self.quit_key.armed and not self._composer.is_empty:
+            self.quit_key.disarm()
+            self._hint()
+
     def control_c(self) -> None:
         """Stop the turn or clear the draft; twice: end the app."""
         if self.quit_key.press():

@@ -289,6 +289,10 @@ class ChatScreen(Screen[None]):
     def _completion_clicked(self, event: ChoiceList.Chosen) -> None:
         self._room.chosen(event.index)
 
+    @on(Composer.Changed, "#composer")
+    def _typed(self) -> None:
+        self._leaving.typed()
+
     @on(Composer.TakeQueued)
     def _edit_queued(self) -> None:
         prompt = self._chat.turns.take_last()

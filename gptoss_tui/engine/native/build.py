@@ -81,7 +81,7 @@ SETS: Mapping[str, InstructionSet] = {
     ),
     "i8mm": InstructionSet(
         _ARM,
-        ("-march=armv8.2-a+dotprod+fp16+i8mm+bf16",),
+        ("-march=armv8.2-a+dotprod+fp16+i8mm",),
         "arm_neon.h",
         "vmmlaq_s32(vdupq_n_s32(0), vdupq_n_s8(0), vdupq_n_s8(0))",
     ),

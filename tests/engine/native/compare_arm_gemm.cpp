@@ -60,15 +60,18 @@ int main() {
         const int whole = i % kBlock == 5 ? 127 : std::rand() % 255 - 127;  // 127 is there, so that the scale is known
         x[i] = static_cast<float>(whole) * (i / kBlock % 2 == 0 ? 0.25f : 0.0078125f);
       }
-      const std::vector<float> got = multiplied(*kBytesDotprod, kind, w.data, x, count, count % 2 == 0);
-      const std::vector<float> expected = multiplied(*kFloatScalar, kind, w.data, x, count, count % 2 == 0);
-      double most = 0, size = 0;
-      for (size_t i = 0; i < got.size(); i++) {
-        most = std::fmax(most, std::fabs(got[i] - expected[i]));
-        size = std::fmax(size, std::fabs(expected[i]));
+      const bool swiglu = count / 2 % 2 == 0;  // even and odd numbers of tokens with and without
+      const std::vector<float> expected = multiplied(*kFloatScalar, kind, w.data, x, count, swiglu);
+      for (const Gemm* gemm : {kBytesDotprod, kBytesI8mm}) {
+        const std::vector<float> got = multiplied(*gemm, kind, w.data, x, count, swiglu);
+        double most = 0, size = 0;
+        for (size_t i = 0; i < got.size(); i++) {
+          most = std::fmax(most, std::fabs(got[i] - expected[i]));
+          size = std::fmax(size, std::fabs(expected[i]));
+        }
+        std::printf("%s: %d x %d: %.2e of %.2e\n", gemm->name, static_cast<int>(kind), count, most, size);
+        wrong += !(most <= 1e-5 * size) || size == 0;
       }
-      std::printf("%d x %d: %.2e of %.2e\n", static_cast<int>(kind), count, most, size);
-      wrong += !(most <= 1e-5 * size) || size == 0;
     }
   }
   return wrong;

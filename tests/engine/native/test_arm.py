@@ -29,6 +29,7 @@ def test_the_arm_kernels_compute_what_the_plain_ones_do(tmp_path: Path) -> None:
 
 
 def test_the_arm_prefill_computes_what_the_plain_one_does(tmp_path: Path) -> None:
-    """Both kinds of matrix, tiles of every height, with SwiGLU and without."""
-    units = {"gemm_bytes_dotprod": SETS["dotprod"].flags, "gemm_float": (), "pack": ()}
-    assert len(compared("compare_arm_gemm.cpp", units, tmp_path, str(COMPILER), EMULATOR)) == 22
+    """By dot products and by small matrices: both kinds of matrix, tiles of every height, with SwiGLU and without."""
+    units = {f"gemm_bytes_{name}": SETS[name].flags for name in ("dotprod", "i8mm")}
+    lines = compared("compare_arm_gemm.cpp", units | {"gemm_float": (), "pack": ()}, tmp_path, str(COMPILER), EMULATOR)
+    assert [line.partition(":")[0] for line in lines] == ["int8-neon", "int8-i8mm"] * 22

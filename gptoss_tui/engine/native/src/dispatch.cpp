@@ -12,6 +12,9 @@
 #if defined(__linux__) && defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 namespace native {
 
@@ -68,10 +71,14 @@ bool isa_runs(Isa isa) {
     case Isa::kScalar: return true;
 #if defined(__linux__)
     case Isa::kNeon: return (getauxval(AT_HWCAP) >> 20 & 1) != 0;       // ASIMDDP
-    case Isa::kNeonI8mm: return isa_runs(Isa::kNeon) && (getauxval(AT_HWCAP2) >> 13 & 1) != 0 &&  // I8MM
-                                (getauxval(AT_HWCAP2) >> 14 & 1) != 0;                            // BF16
+    case Isa::kNeonI8mm: return isa_runs(Isa::kNeon) && (getauxval(AT_HWCAP2) >> 13 & 1) != 0;  // I8MM
 #elif defined(__APPLE__)
     case Isa::kNeon: return true;  // since the first M
+    case Isa::kNeonI8mm: {         // since the second
+      int has = 0;
+      size_t size = sizeof has;
+      return sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nullptr, 0) == 0 && has != 0;
+    }
 #endif
     default: return false;
   }

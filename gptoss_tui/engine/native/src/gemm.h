@@ -75,6 +75,7 @@ extern const Gemm* const kFloatAvx2;
 extern const Gemm* const kFloatAvx512;
 extern const Gemm* const kBytesAvx512;   // activations as int8 in groups of 32 (VNNI): kMxfp4 and kInt8
 extern const Gemm* const kBytesDotprod;  // the same with NEON
+extern const Gemm* const kBytesI8mm;     // and with its products of small matrices
 extern const Gemm* const kPairsBf16;     // activations as bf16 (VDPBF16PS): kMxfp4 and kBf16
 extern const Gemm* const kSplitBf16;     // activations as the sum of two bf16
 extern const Gemm* const kTilesAmx;      // bf16 in AMX tiles, any kind of weight

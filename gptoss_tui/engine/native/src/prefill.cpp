@@ -21,6 +21,9 @@ const Attention* const kAttentionAvx512 = nullptr;
 #ifndef NATIVE_DOTPROD
 const Gemm* const kBytesDotprod = nullptr;
 #endif
+#ifndef NATIVE_I8MM
+const Gemm* const kBytesI8mm = nullptr;
+#endif
 #ifndef NATIVE_BF16
 const Gemm* const kPairsBf16 = nullptr;
 const Gemm* const kSplitBf16 = nullptr;
@@ -218,8 +221,10 @@ const Gemm* choose(Isa isa, Precision precision, Kind kind, bool written) {
       wanted[count++] = kFloatAvx512;
       break;
     case Isa::kAvx2: wanted[count++] = kFloatAvx2; break;
-    case Isa::kNeon:
     case Isa::kNeonI8mm:
+      if (fast && kind != Kind::kBf16) wanted[count++] = kBytesI8mm;
+      [[fallthrough]];
+    case Isa::kNeon:
       if (fast && kind != Kind::kBf16) wanted[count++] = kBytesDotprod;
       break;
     default: break;
@@ -302,14 +307,16 @@ const PrefillKernels* prefill_kernels(Isa isa, Precision precision) {
                                               table<Isa::kAvx512Bf16, kFast>("int8 and bf16, AVX-512")};
   static constexpr PrefillKernels kNeon[2] = {table<Isa::kNeon, kExact>("float, NEON"),
                                               table<Isa::kNeon, kFast>("int8 and float, NEON")};
+  static constexpr PrefillKernels kI8mm[2] = {table<Isa::kNeonI8mm, kExact>("float, NEON"),
+                                              table<Isa::kNeonI8mm, kFast>("int8 and float, NEON with i8mm")};
   const int fast = precision == kFast;
   switch (isa) {
     case Isa::kAmx: return &kAmx[fast];
     case Isa::kAvx512Bf16: return &kBf16[fast];
     case Isa::kAvx512: return &kAvx512[fast];
     case Isa::kAvx2: return &kAvx2;
-    case Isa::kNeon:
-    case Isa::kNeonI8mm: return &kNeon[fast];
+    case Isa::kNeon: return &kNeon[fast];
+    case Isa::kNeonI8mm: return &kI8mm[fast];
     default: return &kScalar;
   }
 }

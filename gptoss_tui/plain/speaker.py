@@ -14,6 +14,9 @@ _SENTENCE = re.compile(r"[.!?…:][\"')\]]*\s")
 _LONG = 160
 """A line that grows is spoken up to its last sentence when it has this many characters."""
 OUTPUT_LINES = 20
+FIRST_LINES = 4
+"""Of what a program printed so many lines of the beginning are among them: what came of it stands at the end."""
+_PROGRAMS = frozenset({"shell", "python"})
 
 
 class Speaker:
@@ -91,10 +94,12 @@ class Speaker:
     def _result(self, event: ev.ToolFinished) -> None:
         self._line(f"Tool result: {event.status}, {event.seconds:.1f} seconds.")
         lines = event.output.splitlines()
-        for line in lines[:OUTPUT_LINES]:
+        hidden = len(lines) - OUTPUT_LINES
+        if hidden > 0:
+            first = FIRST_LINES if event.tool in _PROGRAMS else OUTPUT_LINES
+            lines[first : first + hidden] = [f"and {hidden} more lines"]
+        for line in lines:
             self._line(f"  {line}")
-        if len(lines) > OUTPUT_LINES:
-            self._line(f"  and {len(lines) - OUTPUT_LINES} more lines")
 
     def _cite(self, event: ev.AnswerCited) -> None:
         found = references(self._answered.get(event.item_id, ""), event.citations)

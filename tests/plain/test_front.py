@@ -244,6 +244,9 @@ def test_long_lines_are_said_in_sentences_and_output_is_cut() -> None:
     assert lines[0].endswith("sentence.")
     speaker.apply(ev.ToolFinished(item_id="c", tool="t", status="ok", output="x\n" * 50, seconds=1))
     assert lines[-1] == f"  and {50 - OUTPUT_LINES} more lines"
+    printed = "\n".join(map(str, range(50)))
+    speaker.apply(ev.ToolFinished(item_id="d", tool="shell", status="ok", output=printed, seconds=1))
+    assert lines[-18:] == ["  3", "  and 30 more lines", *(f"  {n}" for n in range(34, 50))]
     deque(question(REQUEST))
     assert read_answer(REQUEST, "0") is None
 

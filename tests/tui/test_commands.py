@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,29 @@ async def test_the_model_is_asked_to_write_agents_md(folder: Path) -> None:
         prompt = load_tokenizer().decode(list(backend.engine.requests[-1].prompt))
         assert "Write AGENTS.md" in prompt
         assert "name the owners" in prompt
+
+
+async def test_the_model_reviews_what_is_not_committed_or_what_is_named(folder: Path) -> None:
+    app, backend = make(folder, ANSWER, ANSWER)
+    backend.settings = replace(backend.settings, shell=True)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await command(pilot, "/review")
+        await until(pilot, lambda: len(backend.agents[0].turns()) == 1 and "ready" in status(app))
+        await command(pilot, "/review the last commit")
+        await until(pilot, lambda: len(backend.agents[0].turns()) == 2 and "ready" in status(app))
+        first, second = (turn.text for turn in backend.agents[0].turns())
+        assert "git diff HEAD" in first
+        assert "Look at them first: the last commit." in second
+
+
+async def test_a_review_without_a_shell_says_what_it_needs(folder: Path) -> None:
+    app, backend = make(folder)
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await command(pilot, "/review")
+        await until(pilot, lambda: "--shell gives it to the model" in conversation(app))
+        assert not backend.agents[0].turns()
 
 
 async def test_undo_asks_about_a_file_that_somebody_changed(folder: Path) -> None:

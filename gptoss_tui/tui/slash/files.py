@@ -30,6 +30,14 @@ in short sentences how to set up, build, run and test, how the code is laid out,
 saw followed. Write only what you found in files, no guesses, at most 60 lines."""
 """What `/init` sends."""
 
+REVIEW = """\
+Review changes of this workspace as a careful colleague would. Look at them first: {what}. Read as much of the files \
+around them as you need to judge. Then list what is wrong, the worst first: mistakes, cases that are not handled, \
+security, tests that are missing. Each with the file and line, why it is wrong, and what to do instead. Leave matters \
+of taste out, and say so when there is nothing to find. Do not change any file."""
+"""What `/review` sends."""
+UNCOMMITTED = "`git status --short`, `git diff HEAD`, and new files that git does not know"
+
 Ask = Callable[[dict[str, Choice]], Awaitable[UndoOutcome]]
 
 
@@ -140,6 +148,16 @@ async def _init(port: SlashPort, argument: str) -> None:
     port.send(f"{INIT}\n\n{argument}".rstrip())
 
 
+async def _review(port: SlashPort, argument: str) -> None:
+    agent = agent_or_say(port)
+    if agent is None:
+        return
+    if all(tool.name != "shell" for tool in agent.tools()):
+        port.say("info", "A review needs the shell tool to ask git what changed.", "--shell gives it to the model.")
+        return
+    port.send(REVIEW.format(what=argument or UNCOMMITTED))
+
+
 async def _diff(port: SlashPort, argument: str) -> None:
     from gptoss_tui.tui.screens.changes import ChangesScreen, changes_of
 
@@ -168,6 +186,16 @@ COMMANDS = (
         Argument("[what matters]"),
         while_running=False,
         more="It looks around first, and mends the file that is there. The next conversation is told what it says.",
+    ),
+    Command(
+        "review",
+        "let the model review what is not committed",
+        _review,
+        "Files",
+        Argument("[what]"),
+        while_running=False,
+        more="Or something else, as in `/review the last commit` or `/review main...HEAD`. The model is asked to "
+        "change nothing, and what it runs to look is asked about as always.",
     ),
     Command(
         "undo",

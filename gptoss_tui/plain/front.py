@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.attached import Note, join_message, note_block
@@ -222,9 +222,30 @@ def _sigint(call: Callable[[], None]) -> Iterator[None]:
 def run_plain(settings: Settings, prompt: str | None = None, resume: str | None = None) -> int:
     """The plain app on stdin and stdout; the exit code. `resume` is the id of a saved conversation."""
     try:
-        return asyncio.run(_run(settings, prompt, resume, Console(sys.stdin, sys.stdout)))
+        return asyncio.run(_until_told(_run(settings, prompt, resume, Console(sys.stdin, sys.stdout))))
     except KeyboardInterrupt:  # while the model was loading
         return INTERRUPTED
+
+
+async def _until_told(work: Coroutine[Any, Any, int]) -> int:
+    """`work`, which a hang-up or SIGTERM ends in good order: what a command made by then is held back."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+    told: list[int] = []
+
+    def end(number: int) -> None:
+        told.append(number)
+        task.cancel()
+
+    for name in ("SIGTERM", "SIGHUP"):
+        with suppress(NotImplementedError, RuntimeError, AttributeError):  # Windows, or not the main thread
+            if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN:  # as by nohup
+                loop.add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        return 128 + told[0]
 
 
 async def _run(settings: Settings, prompt: str | None, resume: str | None, console: Console) -> int:

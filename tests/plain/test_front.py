@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from gptoss_tui.agent.attached import split_message
 from gptoss_tui.agent.commands import UndoOutcome
 from gptoss_tui.plain.commands import COMMANDS, FRONT_COMMANDS, help_lines
 from gptoss_tui.plain.console import Console
-from gptoss_tui.plain.front import PlainFront
+from gptoss_tui.plain.front import PlainFront, _until_told
 from gptoss_tui.plain.questions import choices, question, read_answer
 from gptoss_tui.plain.speaker import OUTPUT_LINES, Speaker
 from gptoss_tui.undo import Choice, UndoStore
@@ -297,3 +299,20 @@ async def test_ctrl_c_ends_a_command_of_the_persons_own(tmp_path: Path) -> None:
     await until(out, "stopped by the user")
     person.type(None)
     assert await running == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_who_is_told_to_end_does_so_in_good_order(number: signal.Signals) -> None:
+    settled: list[bool] = []
+
+    async def work() -> int:
+        try:
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            settled.append(True)
+        return 0
+
+    assert (await _until_told(work()), settled) == (128 + number, [True])
+    asyncio.get_running_loop().remove_signal_handler(number)

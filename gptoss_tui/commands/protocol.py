@@ -29,7 +29,7 @@ class _Formatter(logging.Formatter):
 
 
 def run_protocol(work: Coroutine[Any, Any, None]) -> int:
-    """Run `work` to its end, or until SIGINT or SIGTERM, which cancel it; gives the exit code.
+    """Run `work` to its end, or until SIGINT, SIGTERM or a hang-up, which cancel it; gives the exit code.
 
     What libraries log goes to stderr, nothing below a warning.
     """
@@ -54,7 +54,8 @@ async def _until_told(work: Coroutine[Any, Any, None], told: list[int]) -> None:
 
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _cancel, task, told)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, _cancel, task, told)
     await work
 
 

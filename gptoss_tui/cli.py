@@ -82,6 +82,10 @@ def _new_parser(usage: str | None = None) -> argparse.ArgumentParser:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if sys.platform == "win32" and not {"-h", "--help", "--version"} & set(_before_separator(arguments)):
+        raise UsageError(
+            "gptoss-tui does not run on Windows by itself", hint="run it in WSL 2, which is Linux to it: wsl --install"
+        )
     if arguments and arguments[0] in COMMANDS:
         parser = build_parser()
         args = parser.parse_args(arguments, argparse.Namespace(root_parser=parser))

@@ -278,3 +278,20 @@ def test_bash_completes_commands_flags_choices_and_files(tmp_path: Path) -> None
     assert complete("--reas") == {"--reasoning-effort"}
     assert complete("-r", "h") == {"high"}
     assert "ids.json" in complete("score", "--tokens", "ids")
+
+
+@pytest.mark.parametrize("words", [[], ["exec", "hi"], ["doctor"], ["sandbox", "status"]])
+def test_windows_is_told_what_to_do(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert cli.main(words) == 2
+    assert "does not run on Windows by itself" in (said := capsys.readouterr().err)
+    assert "WSL 2" in said
+
+
+def test_the_command_line_is_there_without_what_only_unix_has() -> None:
+    gone = "import sys; sys.modules.update(dict.fromkeys(('fcntl', 'resource', 'termios', 'pwd', 'grp', 'pty')))"
+    code = f"{gone}; from gptoss_tui import cli; sys.platform = 'win32'; sys.exit(cli.main(['exec', 'hi']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)

@@ -22,8 +22,8 @@ _MAX_FILE: Final = 1 << 20
 """A larger file is no text for a model, and not read."""
 _USERS: Final = "The user asks this of you, in a file of their own."
 _PROJECTS: Final = """\
-The project asks this of whoever works on it. These are words of its files, not of the user. A later file wins over an \
-earlier one, and what the user says over all."""
+The project asks this of whoever works on it. These are words of its files, not of the user: every line that begins \
+with > and no other. A later file wins over an earlier one, and what the user says over all."""
 _CUT: Final = "[The rest is left out: the files are too long.]"
 
 
@@ -58,8 +58,14 @@ def told(guides: tuple[Guide, ...], before: str | None = None) -> str | None:
                 break
             text = guide.text.encode()[:room].decode("utf-8", "ignore")
             room -= len(text.encode())
-            parts.append(f"{guide.label}:\n{text}" + (f"\n{_CUT}" if text != guide.text else ""))
+            cut = f"\n{_CUT}" if text != guide.text else ""
+            parts.append(f"{guide.label}:\n{text if own else _quoted(text)}{cut}")
     return "\n\n".join(parts) or None
+
+
+def _quoted(text: str) -> str:
+    """So that no line of a file looks like one of ours, or of the user's."""
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
 
 
 def repository_root(workspace: Path) -> Path:

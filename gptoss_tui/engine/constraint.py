@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from gptoss_tui.errors import EngineError
+from gptoss_tui.errors import GrammarError
 
 GrammarKind = Literal["json_schema", "regex", "choice", "lark", "patch"]
 
@@ -168,7 +168,7 @@ def _within(state: TokenState, matcher: Matcher) -> TokenState:
     if mask.count(0) < len(mask):
         return replace(state, following=following, mask=mask)
     if not following and not matcher.waits:
-        raise EngineError("The grammar came to a place where nothing may follow", hint="change the grammar")
+        raise GrammarError("The grammar came to a place where nothing may follow", hint="change the grammar")
     return TokenState(following)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from gptoss_tui.errors import ContextOverflowError, GptOssError
+from gptoss_tui.errors import ContextOverflowError, GptOssError, GrammarError
 
 _log = logging.getLogger(__name__)
 
@@ -67,4 +67,6 @@ def as_api_error(error: Exception) -> ApiError:
         return ApiError(500, "The server had an error while processing your request.", code="internal_error")
     if isinstance(error, ContextOverflowError):
         return invalid(error.message, code="context_length_exceeded")
+    if isinstance(error, GrammarError):
+        return invalid(error.message[:1000], code="invalid_grammar")
     return ApiError(503, error.message, code="engine_error", retry_after=5)

@@ -8,6 +8,7 @@ from typing import Any
 import openai
 import pytest
 
+from gptoss_tui.errors import GrammarError
 from tests.server.running import running
 from tests.server.scripted import ScriptedEngine, final
 
@@ -256,6 +257,23 @@ async def test_an_engine_that_dies_is_an_error_and_comes_back() -> None:
             ):
                 pass
     assert server.service.host.restarts == 2
+
+
+async def test_a_form_that_cannot_be_followed_is_the_clients_mistake() -> None:
+    """Some are known only when the engine follows them: trying again would not help."""
+
+    def unfit(prompt: str) -> str:
+        raise GrammarError("The JSON schema cannot be enforced: it comes to a place where nothing may follow")
+
+    async with running(ScriptedEngine(unfit)) as server:
+        status, answer = await server.post("/v1/chat/completions", {"messages": HELLO})
+        assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
+        assert "nothing may follow" in answer["error"]["message"]
+        with pytest.raises(openai.APIError, match="nothing may follow"):
+            async for _ in await server.client.chat.completions.create(
+                model="gpt-oss-20b", messages=HELLO, stream=True
+            ):
+                pass
 
 
 async def test_models_are_listed_and_others_are_not_there() -> None:

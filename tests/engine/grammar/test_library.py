@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -161,6 +162,39 @@ def test_what_is_too_long_is_not_read() -> None:
         check_grammar(many)
     with pytest.raises(GrammarError, match="characters"):
         LibraryMatcher(many)
+
+
+UNSATISFIABLE = [
+    Grammar("json_schema", '{"$ref": "#"}'),
+    Grammar("json_schema", '{"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}'),
+    Grammar("lark", 'start: start "a"'),
+]
+
+
+@pytest.mark.parametrize("grammar", UNSATISFIABLE, ids=["itself", "each other", "left recursion"])
+def test_a_grammar_without_a_text_is_an_error_of_the_grammar(grammar: Grammar) -> None:
+    with pytest.raises(GrammarError, match="nothing may follow"):
+        LibraryMatcher(grammar).mask()
+
+
+@pytest.mark.parametrize("text", ["word " * 250, "a" * 1500, "ü" * 700], ids=["words", "one word", "other letters"])
+def test_a_long_text_that_is_forced_is_written_token_by_token(text: str, tokenizer: Tokenizer) -> None:
+    matcher = LibraryMatcher(Grammar("choice", json.dumps([text])))
+    said: list[int] = []
+    while not matcher.complete:
+        said.append(next(iter(allowed(matcher.mask()))))
+        matcher.advance(said[-1])
+    assert tokenizer.decode(said) == text
+    assert len(said) <= len(tokenizer.encode(text)) + 10, "in tokens that the model knows it by"
+
+
+@pytest.mark.parametrize("pattern", ["(a{1000}){1000}", "((a{1000}){1000}){1000}", "(a{1,250}){1,250}"])
+def test_no_repetition_keeps_the_engine_for_minutes(pattern: str) -> None:
+    """What is forced is a million letters; whether it can be followed to its end or not, it is known soon."""
+    matcher = LibraryMatcher(Grammar("regex", pattern))
+    with suppress(GrammarError):
+        for _ in range(5):
+            matcher.advance(max(allowed(matcher.mask())))
 
 
 def test_a_token_against_the_grammar_stops_the_generation(tokenizer: Tokenizer) -> None:

@@ -119,7 +119,8 @@ def _unstage(tree: Tree, record: Record, number: int) -> Iterator[Stuck]:
     path = record.steps[number].path
     try:
         with tree.parent(path) as (folder, _):
-            disk.remove(folder, record.staged(number))
+            if disk.status(folder, record.staged(number)) is not None:  # read-only disks refuse also to remove nothing
+                disk.remove(folder, record.staged(number))
     except _GONE:
         return
     except OSError:

@@ -6,6 +6,8 @@ import errno
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ import pytest
 from gptoss_tui import patch
 from gptoss_tui.errors import PatchError
 from gptoss_tui.patch import kernel
+from gptoss_tui.patch.apply import REFUSED
 from tests.patch.test_scenarios import snapshot
+from tests.sandboxes import missing
 
 MANY = """\
 *** Begin Patch
@@ -149,6 +153,28 @@ def _restore(root: Path, files: dict[str, tuple[str, bytes | str]]) -> None:
         assert isinstance(data, bytes)
         path.write_bytes(data)
         path.chmod(0o750 if kind == "program" else 0o644)
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_read_only_disk_changes_nothing_and_says_so(tmp_path: Path, create: bool) -> None:
+    bwrap = shutil.which("bwrap") or missing("bubblewrap is not installed")
+    (tmp_path / "a.txt").write_text("old\n")
+    text = "*** Add File: sub/b.txt\n+x" if create else "*** Update File: a.txt\n@@\n-old\n+new"
+    text = f"*** Begin Patch\n{text}\n*** End Patch"
+    code = f"""
+from pathlib import Path
+from gptoss_tui import patch
+from gptoss_tui.errors import PatchError
+try:
+    patch.apply(patch.plan(patch.parse({text!r}), Path({str(tmp_path)!r})))
+except PatchError as error:
+    print(error.message)
+"""
+    command = [bwrap, "--ro-bind", "/", "/", "--dev", "/dev", "--chdir", str(Path.cwd()), sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "bwrap: " in done.stderr:
+        missing(done.stderr)
+    assert done.stdout == f"{REFUSED} The disk refused: Read-only file system.\n", done.stderr
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])

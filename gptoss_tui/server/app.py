@@ -38,6 +38,7 @@ def build_app(service: Service, rules: guard.Rules) -> web.Application:
     app.on_response_prepare.append(_tell_pages(rules))
     app.add_routes(
         [
+            web.get("/", ollama.root),
             web.get("/health", health),
             web.get("/metrics", metrics),
             web.get("/v1/models", models),

@@ -5,6 +5,7 @@ Requests are turned into those for chat completions, and the answer into lines o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -140,6 +141,11 @@ async def show(request: web.Request) -> web.Response:
     return web.json_response({"details": described["details"], "model_info": facts, "capabilities": capabilities})
 
 
+async def root(request: web.Request) -> web.Response:
+    """Somebody is there: what Ollama's own client asks before everything else."""
+    return web.Response(text="gptoss-tui is running\n")
+
+
 async def version(request: web.Request) -> web.Response:
     """Our own version: clients ask for it to see whether somebody is there."""
     return web.json_response({"version": __version__})
@@ -213,6 +219,6 @@ def _described(service: Service, name: str) -> dict[str, Any]:
         "model": name,
         "modified_at": datetime.fromtimestamp(service.created, UTC).isoformat(),
         "size": info.weight_bytes if info else 0,
-        "digest": "",
+        "digest": hashlib.sha256(name.encode()).hexdigest(),  # of the name: there is no manifest, but clients cut it
         "details": {"format": "safetensors", "family": "gptoss", "families": ["gptoss"], "quantization_level": "MXFP4"},
     }

@@ -76,11 +76,14 @@ class Service:
     runs: Runs = field(default_factory=Runs)
 
     def model(self, fields: Fields) -> str:
-        """The model that a request names, or the only one. Raises ApiError 404 when it is another one."""
+        """The model that a request names, or the only one. Raises ApiError 404 when it is another one.
+
+        Clients of Ollama say `:latest` behind a name without a tag.
+        """
         asked = fields.text("model")
         if not asked:
             return self.names[0]
-        if asked not in self.names:
+        if asked not in self.names and asked.removesuffix(":latest") not in self.names:
             raise ApiError(
                 404,
                 f"The model {asked[:80]!r} does not exist here. This server has {self.names[0]!r}.",

@@ -81,3 +81,8 @@ async def test_who_is_there() -> None:
         status, shown = await server.post("/api/show", {"model": "gpt-oss-20b"})
         assert (status, shown["model_info"]["gptoss.context_length"]) == (200, 8192)
         assert (await server.get("/api/version"))[0] == 200
+        assert all(len(model["digest"]) == 64 for model in tags["models"]), "its client cuts them"
+        assert (await server.post("/api/show", {"model": "gpt-oss-20b:latest"}))[0] == 200
+        assert (await server.post("/api/show", {"model": "gpt-oss-120b:latest"}))[0] == 404
+        async with server.http.head(f"{server.url}/") as answer:
+            assert answer.status == 200, "its client asks this first"

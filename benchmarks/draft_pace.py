@@ -1,9 +1,8 @@
-"""What drafts would bring for given times of steps: `python benchmarks/draft_pace.py 1.85 1.9 2.3 3.0 4.2`. No GPU.
+"""What drafts would bring for given times of steps: `python benchmarks/draft_pace.py 1.9 2.7 3.4 5.0`. No GPU.
 
-The times are those of a step without drafts, and of steps of 1, 2, 4 and 8 tokens with them, in milliseconds
-(`benchmarks/triton_kernels.py` prints them, the latter with `--drafts`). The answers are those of
-`benchmarks/triton_turns.py`, drafts are looked up as kernels/draft.py does, and the engine's own `Pace` says how many
-tokens each step runs and how many steps are in flight.
+The times are those of steps of 1, 2, 4 and 8 tokens in milliseconds, as `benchmarks/triton_kernels.py` prints them.
+The answers are those of `benchmarks/triton_turns.py`, drafts are looked up as kernels/draft.py does, and the engine's own
+`Pace` says how many tokens each step runs and how many steps are in flight.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ WAIT = 0.03
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("times", type=float, nargs=5, metavar="MS")
+    parser.add_argument("times", type=float, nargs=4, metavar="MS")
     parser.add_argument("--answers", type=int, default=5)
     args = parser.parse_args()
-    times = dict(zip((1, 2, 4, 8), args.times[1:], strict=True))
+    times = dict(zip((1, 2, 4, 8), args.times, strict=True))
     for share in (0.0, 0.4, 0.8, 1.0):
         spent = sum(simulated(share, times, seed) for seed in range(args.answers))
         print(

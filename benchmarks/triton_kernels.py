@@ -3,8 +3,8 @@
 Needs an NVIDIA GPU. Weights are random, of gpt-oss-20b's shapes (`--model gpt-oss-120b` for the other), in as many
 layers as keep the caches cold. Each kernel runs once a layer in a CUDA graph, so launches do not show, but kernels
 overlap: the time of a launch is the median of the replays over the layers, of that kernel behind itself. Beside it
-stand the bytes that it must read (for one token), and the rate. With `--drafts` the kernels are those of that mode, and
-it is checked that a token gets the same bits alone and in steps of several.
+stand the bytes that it must read (for one token), and the rate. In the end it is checked that a token gets the same
+bits alone and in steps of several.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from gptoss_tui.engine.checkpoint.random_weights import random_model
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.triton.decode import Blocks, Decoder, DenseSizes
+from gptoss_tui.engine.triton.decode import MAX_TOKENS, Blocks, Decoder, DenseSizes
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.prefill import Prefill
 from gptoss_tui.engine.triton.selftest import check_device
@@ -28,51 +28,40 @@ from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
 
 REPLAYS = 15
 
-# What is tried for each kernel: fields of `Blocks` and their values.
+# What is tried for each kernel: fields of `Blocks` or `DenseSizes` and their values.
 TRIED: dict[str, dict[str, tuple[int, ...]]] = {
-    "project_in": {"qkv_rows": (2, 4, 8), "qkv_steps": (1, 2, 4, 8), "qkv_warps": (2, 4, 8)},
+    "project_in": {"qkv_warps": (4, 8), "qkv_steps": (4, 6, 8), "qkv_registers": (104, 128, 168)},
     "attend": {"keys": (64, 128), "window_splits": (1, 2, 4), "attend_warps": (4, 8)},
-    "project_out": {"out_rows": (2, 4, 8), "out_steps": (1, 2, 4), "out_warps": (2, 4, 8)},
+    "project_out": {"out_warps": (4, 8), "out_steps": (4, 8, 16)},
     "route": {"route_block": (512, 1024, 4096), "route_warps": (4, 8)},
-    "experts_up": {"up_strips": (1, 2, 4), "up_warps": (1, 2, 4, 8)},
-    "experts_down": {"down_warps": (1, 2, 4, 8)},
-    "logits": {"head_rows": (2, 4, 8), "head_block": (512, 1024), "head_warps": (2, 4, 8)},
-}
-
-
-# The same for `DenseSizes`, which steps with drafts have.
-TRIED_WITH_DRAFTS: dict[str, dict[str, tuple[int, ...]]] = {
-    "project_in": {"qkv_warps": (4, 8, 16), "qkv_registers": (96, 128, 168)},
-    "project_out": {"out_warps": (4, 8, 16), "out_steps": (1, 2, 4)},
-    "logits": {"head_warps": (8, 16), "head_strips": (1, 2, 4, 8)},
+    "experts_up": {"up_strips": (1, 2), "up_warps": (1, 2, 4)},
+    "experts_down": {"down_warps": (1, 2, 4)},
+    "logits": {"head_warps": (8, 16), "head_programs": (1, 2), "head_steps": (2, 3, 4)},
 }
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Those of all kernels. `blocks` None are the defaults, of which steps of several tokens have others."""
+    """Those of all kernels."""
 
-    blocks: Blocks | None
+    blocks: Blocks
     dense: DenseSizes
 
     def changed(self, values: dict[str, int]) -> Sizes:
         """These, but for some."""
         dense = {name: value for name, value in values.items() if hasattr(self.dense, name)}
         blocks = {name: value for name, value in values.items() if name not in dense}
-        return Sizes(
-            replace(self.blocks or Blocks(), **blocks) if blocks else self.blocks, replace(self.dense, **dense)
-        )
+        return Sizes(replace(self.blocks, **blocks), replace(self.dense, **dense))
 
 
 @dataclass(frozen=True)
 class Model:
-    """Weights, a cache with `length` tokens in it, and what they are of. `drafts`: with the kernels of that mode."""
+    """Weights, a cache with `length` tokens in it, and what they are of."""
 
     config: ModelConfig
     weights: ModelWeights
     cache: KVCache
     length: int
-    drafts: bool
 
 
 def main() -> None:
@@ -86,11 +75,10 @@ def main() -> None:
     )
     parser.add_argument("--sizes", nargs="*", default=[], metavar="FIELD=N", help="sizes other than the defaults")
     parser.add_argument("--prefill", type=int, nargs="*", default=[], metavar="TOKENS", help="also time such chunks")
-    parser.add_argument("--drafts", action="store_true", help="the kernels that steps with drafts take")
     args = parser.parse_args()
     given = {name: int(value) for name, value in (pair.split("=") for pair in args.sizes)}
-    sizes = Sizes(None, DenseSizes()).changed(given)
-    model = make_model(args.model, args.layers, args.context, drafts=args.drafts)
+    sizes = Sizes(Blocks(), DenseSizes()).changed(given)
+    model = make_model(args.model, args.layers, args.context)
     with torch.inference_mode():
         decoder = new_decoder(model, sizes)
         check_device(decoder, Prefill(decoder))
@@ -101,13 +89,12 @@ def main() -> None:
         for kernel in args.tune or ():
             sizes = tuned(model, kernel, sizes, args.tokens)
         report(model, sizes, args.tokens)
-        if args.drafts:
-            compare_bits(model, sizes)
+        compare_bits(model, sizes)
         for tokens in args.prefill:
             time_prefill(model, sizes, tokens)
 
 
-def make_model(name: str, layers: int, length: int, *, drafts: bool = False) -> Model:
+def make_model(name: str, layers: int, length: int) -> Model:
     """The model of random weights, made on the GPU, with a cache of random keys and values."""
     source = random_model(name)
     config = replace(source.config, num_hidden_layers=layers)
@@ -116,7 +103,7 @@ def make_model(name: str, layers: int, length: int, *, drafts: bool = False) -> 
         weights = load_weights(source.read, config, torch.bfloat16, device)
         cache = KVCache(config, max(8192, 2 * length), 2048, torch.bfloat16, device)
         fill(cache, length)
-    return Model(config, weights, cache, length, drafts)
+    return Model(config, weights, cache, length)
 
 
 def fill(cache: KVCache, length: int) -> None:
@@ -132,8 +119,9 @@ def fill(cache: KVCache, length: int) -> None:
 
 def new_decoder(model: Model, sizes: Sizes) -> Decoder:
     """A decoder in the middle of a sequence."""
-    decoder = Decoder(model.config, model.weights, model.cache, sizes.blocks, dense=sizes.dense, invariant=model.drafts)
+    decoder = Decoder(model.config, model.weights, model.cache, sizes.blocks, dense=sizes.dense)
     decoder.state.xs.normal_()
+    decoder.scale(0, MAX_TOKENS)
     decoder.state.position.fill_(model.length - 1)
     return decoder
 
@@ -202,8 +190,7 @@ def tuned(model: Model, kernel: str, sizes: Sizes, tokens: int) -> Sizes:
     The whole step is timed: kernels overlap, so what one costs shows in no other way.
     """
     found: list[tuple[float, Sizes, str]] = []
-    tried = {**TRIED, **TRIED_WITH_DRAFTS} if model.drafts else TRIED
-    for values in combinations(tried[kernel]):
+    for values in combinations(TRIED[kernel]):
         candidate = sizes.changed(values)
         text = " ".join(f"{name}={value}" for name, value in values.items())
         try:
@@ -225,7 +212,7 @@ def combinations(sizes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
 def report(model: Model, sizes: Sizes, tokens: int) -> None:
     """A table of the launches, and the steps of the whole model."""
     decoder, needed = new_decoder(model, sizes), needed_bytes(model)
-    for part in (decoder.sizes(tokens), sizes.dense) if model.drafts else (decoder.sizes(tokens),):
+    for part in (sizes.blocks, sizes.dense):
         print(" ".join(f"{field.name}={getattr(part, field.name)}" for field in fields(part)))
     decoder.state.count.fill_(tokens)
     layers = random_model(model_name(model)).config.num_hidden_layers
@@ -250,6 +237,7 @@ def step_time(model: Model, sizes: Sizes, tokens: int) -> float:
         decoder.state.xs.normal_()
         decoder.state.count.fill_(tokens)
         decoder.state.position.fill_(model.length - 1)
+        decoder.scale(0, tokens)
         for index in range(layers):
             decoder.layer(index % model.config.num_hidden_layers, splits, tokens)
         decoder.logits(tokens)

@@ -73,7 +73,7 @@ class Settings:
     backend: str = "auto"
     dtype: Dtype = "bfloat16"
     dense: Dense | None = None
-    drafts: bool = False
+    drafts: bool = True
     context: int | None = None
     parked_gb: float | None = None
     threads: int | None = None

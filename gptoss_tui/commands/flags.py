@@ -29,7 +29,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--drafts",
         action=argparse.BooleanOptionalAction,
-        help="look up what may follow in the conversation (Triton engine): same tokens, fewer steps (default: off)",
+        help="look up what may follow in the conversation (Triton engine): same tokens, fewer steps (default: on)",
     )
     group.add_argument(
         "-c",

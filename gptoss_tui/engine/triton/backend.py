@@ -21,7 +21,7 @@ from gptoss_tui.engine.triton.dense import EightBit, linear
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.memory import PREFILL_CHUNK, SCORE_ROWS, prefill_chunk
 from gptoss_tui.engine.triton.prefill import Prefill
-from gptoss_tui.engine.triton.selftest import check_device
+from gptoss_tui.engine.triton.selftest import TOGETHER, check_device
 from gptoss_tui.engine.triton.steps import Steps
 from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, ScoredPosition, Token
@@ -40,13 +40,11 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     """Load the checkpoint of `spec` on its CUDA device.
 
     Raises CheckpointError, and EngineError when there is no such device, when it computes something wrong, for a
-    context that the model does not have, or for drafts or dense layers in 8 bits in another dtype than bfloat16.
+    context that the model does not have, or for dense layers in 8 bits in another dtype than bfloat16.
     """
     device = _device(spec.device)
-    if spec.dtype != "bfloat16" and (spec.dense == "int8" or spec.drafts):
-        raise EngineError(
-            "Drafts, and dense layers in 8 bits, need the products of bfloat16", hint="`--dtype bfloat16`, or neither"
-        )
+    if spec.dtype != "bfloat16" and spec.dense == "int8":
+        raise EngineError("Dense layers in 8 bits need the products of bfloat16", hint="`--dtype bfloat16`, or neither")
     checkpoint, context = open_model(spec, report)
     on_read = count_reads(report, checkpoint.weight_bytes, 0.9)
     with torch.inference_mode():
@@ -113,16 +111,14 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
             Loaded(name, "triton", card, dtype, weights.nbytes),
         )
         self.weights = weights
-        # Triton's interpreter has no tensor cores, and other dtypes do not run on them.
-        exact = drafts and device.type == "cuda" and weights.dtype == torch.bfloat16
-        self._decoder = Decoder(config, weights, self._cache, invariant=exact)
+        self._decoder = Decoder(config, weights, self._cache)
         self._prefill = Prefill(self._decoder)
         self._steps = Steps(self._decoder, drafts=drafts)
 
     def check(self) -> None:
         """Compare a layer of each kind with the reference. Raises EngineError when the device computes wrong."""
         with torch.inference_mode():
-            check_device(self._decoder, self._prefill)
+            check_device(self._decoder, self._prefill, TOGETHER if self._steps.drafts else 1)
 
     def warm_up(self) -> None:
         """Run prompts of each kind and capture the steps, so that the first request finds everything compiled."""

@@ -25,6 +25,7 @@ from gptoss_tui.engine.triton.kernels.draft import draft_kernel
 from gptoss_tui.engine.triton.kernels.experts import down_kernel, gate_up_kernel
 from gptoss_tui.engine.triton.kernels.gemv import out_kernel, qkv_kernel
 from gptoss_tui.engine.triton.kernels.mxfp4 import TILE_ROWS
+from gptoss_tui.engine.triton.kernels.norm import scale_kernel
 from gptoss_tui.engine.triton.kernels.router import router_kernel
 from gptoss_tui.engine.triton.kernels.unembed import candidates_kernel, choose_kernel, logits_kernel
 from gptoss_tui.engine.triton.kv_cache import KVCache
@@ -42,6 +43,9 @@ MAX_SPLITS = 32
 LOOKUP_PROGRAMS = 32
 """Programs that share the sequence when drafts are looked up."""
 
+SCALED_STRIPS = 64
+"""Of 16 columns, that a program scales."""
+
 FUSED = {"enable_fp_fusion": True}
 """An option of every launch: a product and a sum may be one instruction. Triton's default changes with 3.10."""
 
@@ -51,7 +55,8 @@ MAX_TOKENS = 8
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Sizes of the decode kernels' programs, found by benchmarks/triton_kernels.py.
+    """Sizes of the decode kernels' programs, found by benchmarks/triton_kernels.py. All steps have the same: a token
+    gets the same numbers, bit for bit, alone and in a step of several.
 
     `*_rows`: rows of a product that a program reads at once, in so many `*_steps`; `*_block`: columns of a dense
     product that are added up side by side, a power of two; `up_strips`: tile rows a program of the experts' first
@@ -82,24 +87,22 @@ class Blocks:
     lookup: int = 1024
 
 
-SEVERAL = Blocks(qkv_warps=8, out_rows=4, out_steps=1, out_warps=8, head_warps=8, up_warps=4, down_warps=4)
-"""Sizes for steps of several tokens, and for all steps where they have to agree."""
-
-
 @dataclass(frozen=True, slots=True)
 class DenseSizes:
-    """Sizes of the dense products on the tensor cores (kernels/dense.py): warps a program, steps, strips of 16 rows.
+    """Sizes of the dense products on the tensor cores (kernels/dense.py): warps a program, and steps.
 
-    By hand, from registers that the compiler reports; not timed yet. `qkv_registers` are for each thread: with two more
-    of them an SM has half the programs.
+    `qkv_registers` are for each thread: with more of them an SM has fewer programs. `head_programs`: of the unembedding
+    for each SM.
     """
 
-    qkv_warps: int = 8
+    qkv_warps: int = 4
+    qkv_steps: int = 6
     qkv_registers: int = 128
-    out_warps: int = 8
-    out_steps: int = 4
-    head_warps: int = 16
-    head_strips: int = 4
+    out_warps: int = 4
+    out_steps: int = 8
+    head_warps: int = 8
+    head_steps: int = 2
+    head_programs: int = 2
 
 
 class State:
@@ -116,6 +119,8 @@ class State:
 
         groups, rows = config.num_key_value_heads * _row_groups(config, MAX_TOKENS), _rows(config)
         self.xs = floats(MAX_TOKENS, config.hidden_size)
+        self.scaled = torch.zeros((MAX_TOKENS, config.hidden_size), dtype=dtype, device=device)
+        self.squares = floats(MAX_TOKENS, config.hidden_size // TILE_ROWS)
         self.query = torch.zeros((MAX_TOKENS, config.query_width), dtype=dtype, device=device)
         self.mixed = torch.zeros_like(self.query)
         self.parts = floats(groups, MAX_SPLITS, rows, config.head_dim)
@@ -183,20 +188,18 @@ class Decoder:
         *,
         dense: DenseSizes | None = None,
         overlap: bool | None = None,
-        invariant: bool = False,
+        tiled: bool | None = None,
     ) -> None:
         """`overlap`: kernels begin before the one in front of them has ended; by default where the device can.
 
-        `invariant`: a token gets the same numbers, bit for bit, alone and in a step of several. The dense products
-        run on the tensor cores then, which needs a model in bfloat16, and all steps have the same sizes. In 8 bits
-        they run there in any case.
+        `tiled`: dense products run on the tensor cores; by default those of a model in bfloat16, on a GPU.
         """
         self.config, self.weights, self.cache = config, weights, cache
-        self.invariant, self.dense = invariant, dense or DenseSizes()
-        self.tiled = invariant or isinstance(weights.unembedding, EightBit)
-        self.several = blocks or SEVERAL
-        self.blocks = self.several if invariant else blocks or Blocks()
+        self.blocks, self.dense = blocks or Blocks(), dense or DenseSizes()
+        on_cores = weights.dtype == torch.bfloat16 and weights.device.type == "cuda"
+        self.tiled = (on_cores if tiled is None else tiled) or isinstance(weights.unembedding, EightBit)
         overlap = can_overlap(weights.device) if overlap is None else overlap
+        self.processors = _processors(weights.device)
         self._launch: dict[str, bool] = {"OVERLAP": overlap, **FUSED, **({"launch_pdl": True} if overlap else {})}
         cos, sin = rope_tables(config, cache.context, torch.float32)
         self.cos, self.sin = cos.to(weights.device), sin.to(weights.device)  # [context, 1, D / 2]
@@ -207,11 +210,24 @@ class Decoder:
 
         The first one stands at `state.position`. The keys of full layers are split so many times.
         """
+        self.scale(0, tokens)
         for index in range(len(self.weights.layers)):
             self.layer(index, splits, tokens)
 
+    def scale(self, index: int, tokens: int = 1) -> None:
+        """Make `state.xs`, which something else wrote, ready for a layer; behind the last one, for the logits."""
+        state, hidden = self.state, self.config.hidden_size
+        scale_kernel[(triton.cdiv(hidden, 16 * SCALED_STRIPS), tokens)](
+            state.xs, self._gains(index), state.scaled, state.squares, H=hidden, BLOCK=SCALED_STRIPS, **self._launch
+        )
+
+    def _gains(self, index: int) -> Tensor:
+        """Of the norm in front of a layer, or of the logits."""
+        layers = self.weights.layers
+        return layers[index].attn_norm if index < len(layers) else self.weights.norm
+
     def layer(self, index: int, splits: int, tokens: int = 1) -> None:
-        """Run `state.xs` through one layer."""
+        """Run `state.xs` through one layer; it has to be ready for it, and is ready for the next one afterwards."""
         self.project_in(index, tokens)
         self.attend(index, splits, tokens)
         self.project_out(index, tokens)
@@ -219,13 +235,9 @@ class Decoder:
         self.experts_up(index, tokens)
         self.experts_down(index, tokens)
 
-    def sizes(self, tokens: int) -> Blocks:
-        """Sizes of the programs of a step of so many tokens."""
-        return self.blocks if tokens == 1 else self.several
-
     def project_in(self, index: int, tokens: int = 1) -> None:
         """`state.query` of `state.x`; its key and value go into the cache."""
-        config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
+        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         table, slots, segments = self.cache.table(index)
         heads, keys, half = config.num_attention_heads, config.num_key_value_heads, config.head_dim // 2
         others = (layer.qkv_bias, self.cos, self.sin, state.position, state.query, table)
@@ -237,19 +249,20 @@ class Decoder:
             warps = self.dense.qkv_warps
             values, scales, eight = _matrix(layer.qkv_weight)
             qkv_tiles_kernel[(heads + 2 * keys, triton.cdiv(half, 8))](
-                state.xs, layer.attn_norm, values, scales, *others,
-                WARPS=warps, EIGHT=eight, num_warps=warps, maxnreg=self.dense.qkv_registers, **shape,
+                state.scaled, state.squares, values, scales, *others,
+                STEPS=self.dense.qkv_steps, WARPS=warps, EIGHT=eight, num_warps=warps,
+                maxnreg=self.dense.qkv_registers, **shape,
             )  # fmt: skip
             return
         pairs = max(1, blocks.qkv_rows // 2)
         qkv_kernel[(heads + 2 * keys, triton.cdiv(half, pairs * blocks.qkv_steps))](
-            state.xs, layer.attn_norm, layer.qkv_weight, *others, PAIRS=pairs, STEPS=blocks.qkv_steps,
+            state.scaled, state.squares, layer.qkv_weight, *others, PAIRS=pairs, STEPS=blocks.qkv_steps,
             BLOCK=blocks.qkv_block, num_warps=blocks.qkv_warps, **shape,
         )  # fmt: skip
 
     def attend(self, index: int, splits: int, tokens: int = 1) -> None:
         """`state.mixed` of `state.query` and the cache."""
-        config, state, blocks = self.config, self.state, self.sizes(tokens)
+        config, state, blocks = self.config, self.state, self.blocks
         table, slots, segments = self.cache.table(index)
         keys = config.num_key_value_heads
         window = config.sliding_window if config.is_sliding(index) else 0
@@ -267,7 +280,7 @@ class Decoder:
 
     def project_out(self, index: int, tokens: int = 1) -> None:
         """`state.x` plus the output projection of `state.mixed`."""
-        config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
+        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         hidden = config.hidden_size
         shape = {"H": hidden, "WIDTH": config.query_width, "TOKENS": tokens, **self._launch}
         if self.tiled:
@@ -286,7 +299,7 @@ class Decoder:
 
     def route(self, index: int, tokens: int = 1) -> None:
         """`state.t`, the normed `state.x`, and the experts for it."""
-        config, state, blocks, layer = self.config, self.state, self.sizes(tokens), self.weights.layers[index]
+        config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         router_kernel[(config.num_experts, tokens)](
             state.xs, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.count, state.scores, state.t,
             state.experts, state.shares, state.chosen, state.routed,
@@ -297,7 +310,7 @@ class Decoder:
 
     def experts_up(self, index: int, tokens: int = 1) -> None:
         """`state.hidden` of the chosen experts."""
-        config, state, up, blocks = self.config, self.state, self.weights.layers[index].mlp1, self.sizes(tokens)
+        config, state, up, blocks = self.config, self.state, self.weights.layers[index].mlp1, self.blocks
         tile_rows = 2 * config.intermediate_size // TILE_ROWS
         strips = math.gcd(blocks.up_strips, tile_rows)
         gate_up_kernel[(tile_rows // strips, most_experts(config, tokens))](
@@ -308,29 +321,30 @@ class Decoder:
 
     def experts_down(self, index: int, tokens: int = 1) -> None:
         """`state.x` plus what the chosen experts make of `state.hidden`."""
-        config, state, down, blocks = self.config, self.state, self.weights.layers[index].mlp2, self.sizes(tokens)
+        config, state, down, blocks = self.config, self.state, self.weights.layers[index].mlp2, self.blocks
         down_kernel[(config.hidden_size // TILE_ROWS, most_experts(config, tokens))](
             state.hidden, state.experts, state.shares, state.chosen, down.values, down.scales, down.bias, state.xs,
-            state.down_parts, state.down_arrived, H=config.hidden_size, I=config.intermediate_size,
+            self._gains(index + 1), state.scaled, state.squares, state.down_parts, state.down_arrived,
+            H=config.hidden_size, I=config.intermediate_size,
             TILES=down.tiles, PLACES=len(state.experts), WARPS=blocks.down_warps, num_warps=blocks.down_warps,
             TOKENS=tokens, **self._launch,
         )  # fmt: skip
 
     def logits(self, tokens: int = 1) -> None:
-        """`state.all_logits` of `state.xs`."""
-        config, state, blocks = self.config, self.state, self.sizes(tokens)
-        norm, unembedding, vocabulary = self.weights.norm, self.weights.unembedding, config.vocab_size
+        """`state.all_logits` of `state.xs`, which has to be ready (see `scale`)."""
+        config, state, blocks = self.config, self.state, self.blocks
+        unembedding, vocabulary = self.weights.unembedding, config.vocab_size
         shape = {"H": config.hidden_size, "V": vocabulary, "EPS": RMS_NORM_EPS, "TOKENS": tokens, **self._launch}
         if self.tiled:
-            warps, strips = self.dense.head_warps, self.dense.head_strips
+            warps, programs = self.dense.head_warps, self.processors * self.dense.head_programs
             values, scales, eight = _matrix(unembedding)
-            logits_tiles_kernel[(triton.cdiv(vocabulary, 16 * strips),)](
-                state.xs, norm, values, scales, state.all_logits,
-                STRIPS=strips, WARPS=warps, EIGHT=eight, num_warps=warps, **shape,
+            logits_tiles_kernel[(programs,)](
+                state.scaled, state.squares, values, scales, state.all_logits,
+                PROGRAMS=programs, STEPS=self.dense.head_steps, WARPS=warps, EIGHT=eight, num_warps=warps, **shape,
             )  # fmt: skip
             return
         logits_kernel[(triton.cdiv(vocabulary, blocks.head_rows),)](
-            state.xs, norm, unembedding, state.all_logits,
+            state.scaled, state.squares, unembedding, state.all_logits,
             ROWS=blocks.head_rows, BLOCK=blocks.head_block, num_warps=blocks.head_warps, **shape,
         )  # fmt: skip
 
@@ -371,6 +385,11 @@ class Decoder:
 def _matrix(matrix: Matrix) -> tuple[Tensor, Tensor, bool]:
     """Values, scales, and whether they are in 8 bits: else the scales are something that nobody reads."""
     return (matrix.values, matrix.scales, True) if isinstance(matrix, EightBit) else (matrix, matrix, False)
+
+
+def _processors(device: torch.device) -> int:
+    """The multiprocessors of a card; somewhere else, in the interpreter, a few."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 4
 
 
 def can_overlap(device: torch.device) -> bool:

@@ -35,35 +35,37 @@ TOLERANCE = 2e-2
 """Of the norm of what the layers add, in bfloat16; two roundings of each product make about 5e-3."""
 
 
-def check_device(decoder: Decoder, prefill: Prefill) -> None:
+def check_device(decoder: Decoder, prefill: Prefill, most: int = TOGETHER) -> None:
     """Raises EngineError when the kernels and the reference differ for each of some texts. Leaves the cache empty.
 
-    One text may be decided by rounding: where two experts are as good as each other, either is right, and a layer adds
-    something else. A device that computes wrong fails for all of them.
+    Steps have up to `most` tokens. One text may be decided by rounding: where two experts are as good as each other,
+    either is right, and a layer adds something else. A device that computes wrong fails for all of them.
     """
     *some, last = STRIDES
     for stride in some:
         with suppress(EngineError):
-            return _check(decoder, prefill, stride)
-    return _check(decoder, prefill, last)
+            return _check(decoder, prefill, stride, most)
+    return _check(decoder, prefill, last, most)
 
 
-def _check(decoder: Decoder, prefill: Prefill, stride: int) -> None:
+def _check(decoder: Decoder, prefill: Prefill, stride: int, most: int) -> None:
     cache, state, config = decoder.cache, decoder.state, decoder.config
     cache.clear()
     ids = torch.arange(1, TOKENS + 1, device=decoder.weights.device) * stride % config.vocab_size
     start, expected = decoder.weights.embedding[ids].float(), reference(decoder, ids)
     cache.reserve(TOKENS)
-    for tokens in (1, TOGETHER) if decoder.invariant else (1,):
+    for tokens in sorted({1, most}):
         state.position.zero_()
         got = prefill.run(ids[:-tokens], layers=LAYERS)
         _compare("prefill", got - start[:-tokens], (expected - start)[:-tokens])
         state.position.fill_(TOKENS - tokens)
         state.count.fill_(tokens)
         state.xs[:tokens].copy_(start[-tokens:])
+        decoder.scale(0, tokens)
         for layer in range(min(LAYERS, config.num_hidden_layers)):
             decoder.layer(layer, splits=2, tokens=tokens)
         _compare(f"a step of {tokens}", (state.xs[:tokens] - start[-tokens:]), (expected - start)[-tokens:])
+        decoder.scale(config.num_hidden_layers, tokens)
         decoder.logits(tokens)
         some = slice(None, None, (config.vocab_size // SOME_LOGITS) | 1)
         normed = rms_norm(state.xs[:tokens], decoder.weights.norm)

@@ -90,7 +90,7 @@ class Steps:
         start = self.decoder.cache.length
         with torch.inference_mode():
             self._prepare(residual, params, start)
-            self.decoder.logits()
+            self._first_logits()
             self._choose(1)
             flying = deque([self._fetch(0, 1)])
             known, launched = 0, 1
@@ -142,8 +142,13 @@ class Steps:
     def first_logits(self, residual: Tensor) -> Tensor:
         """Logits float32 [V] after the residual [H] of the last cached token."""
         self.decoder.state.x.copy_(residual)
-        self.decoder.logits()
+        self._first_logits()
         return self.decoder.state.logits
+
+    def _first_logits(self) -> None:
+        """Of what prefill left in `state.x`."""
+        self.decoder.scale(len(self.decoder.weights.layers))
+        self.decoder.logits()
 
     def logits_of(self, token: Token, position: int) -> Tensor:
         """Logits float32 [V] after `token`, which stands at `position`."""

@@ -146,7 +146,7 @@ def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
         decoder.choose(tokens)
     decoder.draft()
     for other in (weights, in_eight_bits(weights)):
-        tiled = Decoder(config, other, cache, overlap=overlap, invariant=True)
+        tiled = Decoder(config, other, cache, overlap=overlap, tiled=True)
         for tokens in {1, 8}:
             tiled.project_in(0, tokens)
             tiled.project_out(0, tokens)

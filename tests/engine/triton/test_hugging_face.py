@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gptoss_tui.engine.config import GPT_OSS_20B
-from tests.engine.triton.hugging_face import EXACT, MATCH, Case, Lengths, Row, difference, random_texts
+from tests.engine.triton.hugging_face import EXACT, MATCH, Lengths, random_texts
+from tests.engine.triton.oracle import Case, Row, difference
 
 WANTED = 2.5 * torch.randn((3, 50_000), generator=torch.Generator().manual_seed(1))
 
@@ -22,7 +23,7 @@ def noisy(share: float, seed: int) -> Tensor:
 def row(got: Tensor, theirs: Tensor | None = None) -> Row:
     """A case with such logits."""
     other = None if theirs is None else difference(theirs, WANTED)
-    return Row(Case("case", "text", 0, got), difference(got, WANTED), other)
+    return Row(Case("case", "text", 0, got), difference(got, WANTED), EXACT, other)
 
 
 @pytest.mark.parametrize(("share", "holds"), [(0.001, True), (0.013, True), (0.017, False)])

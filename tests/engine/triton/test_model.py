@@ -35,6 +35,7 @@ class Machine:
 
     def logits(self, residual: Tensor) -> Tensor:
         self.decoder.state.x.copy_(residual)
+        self.decoder.scale(len(self.weights.layers))
         self.decoder.logits()
         return self.decoder.state.logits.cpu().clone()
 

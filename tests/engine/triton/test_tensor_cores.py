@@ -17,6 +17,7 @@ from gptoss_tui.engine.triton import dense
 from gptoss_tui.engine.triton.decode import Decoder, DenseSizes
 from gptoss_tui.engine.triton.kernels import experts
 from gptoss_tui.engine.triton.kernels.dense import logits_tiles_kernel, out_tiles_kernel
+from gptoss_tui.engine.triton.kernels.norm import scale_kernel
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.prefill import Prefill
 from gptoss_tui.engine.triton.selftest import check_device
@@ -48,8 +49,8 @@ class Machine:
         opened = open_checkpoint(directory)
         weights = load_weights(opened.read, opened.config, torch.bfloat16, DEVICE, eight_bit=eight_bit)
         self.cache = KVCache(opened.config, 64, PROMPT, torch.bfloat16, DEVICE)
-        self.decoder = Decoder(opened.config, weights, self.cache, FEW, invariant=True)
-        self.decoder.dense = DenseSizes(qkv_warps=1, out_warps=1, out_steps=2, head_warps=2, head_strips=2)
+        self.decoder = Decoder(opened.config, weights, self.cache, FEW, tiled=True)
+        self.decoder.dense = DenseSizes(qkv_warps=1, out_warps=1, out_steps=2, head_warps=2, qkv_steps=2)
         self.prefill = Prefill(self.decoder)
 
     def start(self) -> None:
@@ -126,14 +127,17 @@ def test_columns_come_in_turns(eight_bit: bool) -> None:
     weight = torch.randn((40, 192), generator=generator).to(DEVICE, torch.bfloat16)
     held = dense.to_eight_bits(weight) if eight_bit else weight
     values, scales = (held.values, held.scales) if isinstance(held, dense.EightBit) else (held, held)
-    x, gain = torch.randn((3, 192), generator=generator).to(DEVICE), torch.ones(192, device=DEVICE)
+    x, gain = (torch.randn(size, generator=generator).to(DEVICE) for size in ((3, 192), (192,)))
+    vectors, squares = x.to(torch.bfloat16), torch.empty((3, 12), device=DEVICE)
+    scale_kernel[(2, 3)](x, gain, vectors, squares, H=192, BLOCK=8, OVERLAP=False)
+    torch.testing.assert_close(vectors.float(), x * gain, rtol=2**-7, atol=0)
     got, shape = torch.empty((3, 40), device=DEVICE), {"WARPS": 2, "TOKENS": 3, "EIGHT": eight_bit, "num_warps": 2}
     logits_tiles_kernel[(2,)](
-        x, gain, values, scales, got, H=192, V=40, EPS=1e-5, STRIPS=2, OVERLAP=False, **shape
+        vectors, squares, values, scales, got, H=192, V=40, EPS=1e-5, PROGRAMS=2, STEPS=2, OVERLAP=False, **shape
     )  # fmt: skip
     wanted = rms_norm(x, gain) @ held[:].float().T
     torch.testing.assert_close(got, wanted, rtol=0, atol=float(0.01 * wanted.abs().max()))
-    vectors, total = x.to(torch.bfloat16), torch.ones((3, 40), device=DEVICE)
+    total = torch.ones((3, 40), device=DEVICE)
     out_tiles_kernel[(3,)](
         vectors, values, scales, weight[:, 0].contiguous(), total, H=40, WIDTH=192, STEPS=2, OVERLAP=False, **shape
     )

@@ -1,9 +1,12 @@
 """A few tokens: a bfloat16 matrix times up to 8 vectors on the tensor cores (see mma.py), with what is around it.
 
-They take 8 vectors at a time in any case: one token and eight cost the same arithmetic, and are to get the same result,
-bit for bit. Letters are those of gemv.py, which is the way for other dtypes. A norm needs the whole vector before its
-first use; here the product with g * x, rounded to bfloat16, and the sum of squares are taken in one pass and divided at
-the end. A program has 16 rows and all their columns: its warps take 32 columns each in turns.
+They take 8 vectors at a time in any case: one token and eight cost the same arithmetic, and get the same result, bit
+for bit. Letters, and how a norm is taken, are those of gemv.py, which is the way for other dtypes. A program has 16
+rows and all their columns: its warps take 32 columns each in turns.
+
+A compiler that is free to do so loads a vector's values right before each product, and waits for them as often. So
+turns come in steps: what a step takes is asked for together, while the step before it is multiplied, and a barrier
+keeps the order (see `asked` in mma.py).
 
 With EIGHT the matrix is in 8 bits (see ../dense.py): int8, and bfloat16 `scales` [*, K / 64] of each 64 columns, which
 is what a warp takes then. Elsewhere nobody reads `scales`.
@@ -14,7 +17,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.mma import dense_product, eight_bit_product, lanes, rows_and_vectors, scaled_words
+from gptoss_tui.engine.triton.kernels.mma import asked, dense_product, eight_bit_product, lanes, rows_and_vectors
+from gptoss_tui.engine.triton.kernels.norm import load_squares
 from gptoss_tui.engine.triton.kernels.overlap import follow
 
 
@@ -64,58 +68,43 @@ def times(loaded, n: tl.constexpr, low, high, acc, EIGHT: tl.constexpr):
 
 
 @triton.jit
-def load_vectors(v, column, WIDTH: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr):
-    """Words [threads, 4] of eight columns from `column` [threads] on, of vectors bfloat16 [TOKENS, WIDTH]."""
+def load_vectors(
+    v, turn, WIDTH: tl.constexpr, WARPS: tl.constexpr, TURNS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr
+):
+    """Vectors bfloat16 [TOKENS, WIDTH] at the columns of TURNS turns from `turn` on.
+
+    Two entries a turn: words [threads, 4] of the first eight columns, and in 8 bits of the other eight.
+    """
     words = tl.multiple_of(v.to(tl.pointer_type(tl.int32)), 16)
     _, g, _ = lanes(WARPS)
-    held = ((g < TOKENS) & (column < WIDTH))[:, None]
-    return tl.load(words + (g * (WIDTH // 2) + column // 2)[:, None] + tl.arange(0, 4)[None, :], mask=held, other=0)
-
-
-@triton.jit
-def scaled_vectors(x, gains, column, H: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr):
-    """Words [threads, 4] of g * x, x float32 [TOKENS, H], for eight columns, and x * x, two columns in each place."""
-    _, g, _ = lanes(WARPS)
-    inside = (column < H)[:, None]
-    held = inside & (g < TOKENS)[:, None]
-    place, four = (g * H + column)[:, None], tl.arange(0, 4)[None, :]
-    x0, x1 = tl.load(x + place + four, mask=held, other=0.0), tl.load(x + place + 4 + four, mask=held, other=0.0)
-    gain = gains + column[:, None] + four
-    g0, g1 = tl.load(gain, mask=inside, other=0.0), tl.load(gain + 4, mask=inside, other=0.0)
-    return scaled_words(x0, x1, g0, g1), x0 * x0 + x1 * x1
-
-
-@triton.jit
-def scaled_turn(x, gains, turn, H: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr):
-    """`scaled_vectors` of a turn: its first eight columns, in 8 bits the others, and the squares of all."""
-    column = first_column(turn, WARPS, EIGHT)
-    low, squares = scaled_vectors(x, gains, column, H, WARPS, TOKENS)
-    high = low
-    if EIGHT:
-        high, more = scaled_vectors(x, gains, column + 8, H, WARPS, TOKENS)
-        squares += more
-    return low, high, squares
-
-
-@triton.jit
-def inverse_rms(squares, H: tl.constexpr, EPS: tl.constexpr, WARPS: tl.constexpr):
-    """1 / rms [8] of each vector, of the sums of squares [threads, 4]."""
-    of_vector = tl.permute(tl.reshape(squares, (WARPS, 8, 16)), (1, 0, 2))
-    return tl.rsqrt(tl.sum(tl.reshape(of_vector, (8, 16 * WARPS)), 1) / H + EPS)
+    four = tl.arange(0, 4)[None, :]
+    loaded = ()
+    for n in tl.static_range(TURNS):
+        column = first_column(turn + n, WARPS, EIGHT)
+        held = ((g < TOKENS) & (column < WIDTH))[:, None]
+        place = words + (g * (WIDTH // 2) + column // 2)[:, None] + four
+        low = tl.load(place, mask=held, other=0)
+        high = low
+        if EIGHT:
+            high = tl.load(place + 4, mask=held, other=0)
+        loaded = loaded + (low, high)
+    return loaded
 
 
 @triton.jit
 def qkv_tiles_kernel(
-    x, g, w, scales, b, cos, sin, position, query, table,
+    scaled, squares, w, scales, b, cos, sin, position, query, table,
     H: tl.constexpr, Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
-    EPS: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr, OVERLAP: tl.constexpr,
+    EPS: tl.constexpr, STEPS: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """As `qkv_kernel` of gemv.py. Program (i, j): of head i the rotary pairs 8 j to 8 j + 8.
 
-    The rows g and g + 8 of the product are the two of a pair.
+    The rows g and g + 8 of the product are the two of a pair. The position was known before the kernel in front of this
+    one began.
     """
     HALF: tl.constexpr = D // 2
-    TAKEN: tl.constexpr = 64 * WARPS if EIGHT else 32 * WARPS
+    TAKEN: tl.constexpr = (64 if EIGHT else 32) * WARPS * STEPS
     TURNS: tl.constexpr = (H + TAKEN - 1) // TAKEN
     head, block = tl.program_id(0), tl.program_id(1)
     _, pair, _ = lanes(WARPS)
@@ -124,30 +113,38 @@ def qkv_tiles_kernel(
     row = tl.arange(0, 16)
     dim = tl.minimum(block * 8 + row % 8, HALF - 1)
     bias = tl.load(b + head * D + row // 8 * HALF + dim).to(tl.float32)
-    follow(OVERLAP)
-    start = tl.load(position)
-    acc = tl.zeros((32 * WARPS, 4), tl.float32)
-    squares = tl.zeros((32 * WARPS, 4), tl.float32)
-    for turn in tl.static_range(TURNS):
-        low, high, more = scaled_turn(x, g, turn, H, WARPS, TOKENS, EIGHT)
-        squares += more
-        acc = times(loaded, turn, low, high, acc, EIGHT)
-    out = rows_and_vectors(acc, WARPS) * inverse_rms(squares, H, EPS, WARPS)[None, :] + bias[:, None]
-    even, odd = tl.split(tl.permute(tl.reshape(out, (2, 8, 8)), (1, 2, 0)))
     token = tl.arange(0, 8)
-    pos = start + token
+    pos = tl.load(position, cache_modifier=".cg") + token
     d = block * 8 + tl.arange(0, 8)[:, None]
     real = (d < HALF) & (token < TOKENS)[None, :]
+    c = tl.load(cos + pos[None, :] * HALF + d, mask=real, other=0.0)
+    s = tl.load(sin + pos[None, :] * HALF + d, mask=real, other=0.0)
+    is_value = (head >= Q + K).to(tl.int32)
+    segment = table + is_value * SEGMENTS + (pos // SLOTS) % SEGMENTS
+    base = tl.load(segment, mask=token < TOKENS, other=0)
+    follow(OVERLAP)
+    vectors = load_vectors(scaled, 0, H, WARPS, TURNS, TOKENS, EIGHT)
+    held = load_squares(squares, H, TOKENS)
+    acc = tl.zeros((32 * WARPS, 4), tl.float32)
+    for step in tl.static_range(STEPS):
+        now, here = loaded, vectors
+        if step + 1 < STEPS:
+            ahead = (step + 1) * TURNS
+            loaded = load_rows(w, scales, first, first + HALF, ahead, H, WARPS, TURNS, EIGHT)
+            vectors = load_vectors(scaled, ahead, H, WARPS, TURNS, TOKENS, EIGHT)
+        if step == 0 or step + 1 < STEPS:
+            acc = asked(acc)
+        for n in tl.static_range(TURNS):
+            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, EIGHT)
+    inverse = tl.rsqrt(tl.sum(held, 1) / H + EPS)
+    out = rows_and_vectors(acc, WARPS) * inverse[None, :] + bias[:, None]
+    even, odd = tl.split(tl.permute(tl.reshape(out, (2, 8, 8)), (1, 2, 0)))
     if head < Q + K:
-        c = tl.load(cos + pos[None, :] * HALF + d, mask=real, other=0.0)
-        s = tl.load(sin + pos[None, :] * HALF + d, mask=real, other=0.0)
         even, odd = even * c - odd * s, odd * c + even * s
     kind = query.dtype.element_ty
     if head < Q:
         target = query + ((token * Q + head) * D)[None, :] + d
     else:
-        is_value = (head >= Q + K).to(tl.int32)
-        base = tl.load(table + is_value * SEGMENTS + (pos // SLOTS) % SEGMENTS, mask=token < TOKENS, other=0)
         start_of = base.to(tl.pointer_type(kind)) + ((head - Q - is_value * K) * SLOTS + pos % SLOTS) * D
         target = start_of[None, :] + d
     tl.store(target, even.to(kind), mask=real)
@@ -160,10 +157,7 @@ def out_tiles_kernel(
     H: tl.constexpr, WIDTH: tl.constexpr, STEPS: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr,
     EIGHT: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """x [TOKENS, H] += W [H, WIDTH] a [TOKENS, WIDTH] + b [H]. Program i has rows 16 i to 16 i + 16.
-
-    The turns are taken in STEPS steps, of which the next one's weights are on their way during one.
-    """
+    """x [TOKENS, H] += W [H, WIDTH] a [TOKENS, WIDTH] + b [H]. Program i has rows 16 i to 16 i + 16."""
     TAKEN: tl.constexpr = (64 if EIGHT else 32) * WARPS * STEPS
     TURNS: tl.constexpr = (WIDTH + TAKEN - 1) // TAKEN
     _, g, _ = lanes(WARPS)
@@ -173,60 +167,57 @@ def out_tiles_kernel(
     first = tl.minimum(first, H - 1)
     loaded = load_rows(w, scales, first, second, 0, WIDTH, WARPS, TURNS, EIGHT)
     bias = tl.load(b + row, mask=row < H, other=0.0).to(tl.float32)
-    follow(OVERLAP)
-    acc = tl.zeros((32 * WARPS, 4), tl.float32)
-    for step in tl.static_range(STEPS):
-        now = loaded
-        if step + 1 < STEPS:
-            loaded = load_rows(w, scales, first, second, (step + 1) * TURNS, WIDTH, WARPS, TURNS, EIGHT)
-        for n in tl.static_range(TURNS):
-            column = first_column(step * TURNS + n, WARPS, EIGHT)
-            low = load_vectors(a, column, WIDTH, WARPS, TOKENS)
-            high = low
-            if EIGHT:
-                high = load_vectors(a, column + 8, WIDTH, WARPS, TOKENS)
-            acc = times(now, n, low, high, acc, EIGHT)
-    out = rows_and_vectors(acc, WARPS) + bias[:, None]
     token = tl.arange(0, 8)[None, :]
     real = (row < H)[:, None] & (token < TOKENS)
     place = x + token * H + row[:, None]
-    tl.store(place, tl.load(place, mask=real, other=0.0) + out, mask=real)
+    follow(OVERLAP)
+    vectors = load_vectors(a, 0, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
+    old = tl.load(place, mask=real, other=0.0)
+    acc = tl.zeros((32 * WARPS, 4), tl.float32)
+    for step in tl.static_range(STEPS):
+        now, here = loaded, vectors
+        if step + 1 < STEPS:
+            ahead = (step + 1) * TURNS
+            loaded = load_rows(w, scales, first, second, ahead, WIDTH, WARPS, TURNS, EIGHT)
+            vectors = load_vectors(a, ahead, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
+        if step == 0 or step + 1 < STEPS:
+            acc = asked(acc)
+        for n in tl.static_range(TURNS):
+            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, EIGHT)
+    tl.store(place, old + (rows_and_vectors(acc, WARPS) + bias[:, None]), mask=real)
 
 
 @triton.jit
 def logits_tiles_kernel(
-    x, g, w, scales, logits,
-    H: tl.constexpr, V: tl.constexpr, EPS: tl.constexpr, STRIPS: tl.constexpr, WARPS: tl.constexpr,
-    TOKENS: tl.constexpr, EIGHT: tl.constexpr, OVERLAP: tl.constexpr,
+    scaled, squares, w, scales, logits,
+    H: tl.constexpr, V: tl.constexpr, EPS: tl.constexpr, PROGRAMS: tl.constexpr, STEPS: tl.constexpr,
+    WARPS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """logits float32 [TOKENS, V] = W [V, H] (rms_norm(x) * g). Program i has STRIPS times 16 rows.
+    """logits float32 [TOKENS, V] = W [V, H] rms_norm(x). Of each 16 rows program i has the i-th, and on by PROGRAMS.
 
     The vectors stay in registers; the next 16 rows are on their way while some are multiplied.
     """
-    TAKEN: tl.constexpr = 64 * WARPS if EIGHT else 32 * WARPS
+    TAKEN: tl.constexpr = (64 if EIGHT else 32) * WARPS * STEPS
     TURNS: tl.constexpr = (H + TAKEN - 1) // TAKEN
-    _, lane, _ = lanes(WARPS)
-    start = tl.program_id(0).to(tl.int64) * STRIPS * 16
-    first, last = start + lane, tl.full((), V - 1, tl.int64)
-    loaded = load_rows(w, scales, tl.minimum(first, last), tl.minimum(first + 8, last), 0, H, WARPS, TURNS, EIGHT)
+    _, g, _ = lanes(WARPS)
+    start, last = tl.program_id(0).to(tl.int64) * 16, tl.full((), V - 1, tl.int64)
+    upper, lower = tl.minimum(start + g, last), tl.minimum(start + 8 + g, last)
+    loaded = load_rows(w, scales, upper, lower, 0, H, WARPS, TURNS, EIGHT)
     follow(OVERLAP)
-    vectors = ()
-    squares = tl.zeros((32 * WARPS, 4), tl.float32)
-    for turn in tl.static_range(TURNS):
-        low, high, more = scaled_turn(x, g, turn, H, WARPS, TOKENS, EIGHT)
-        squares += more
-        vectors = vectors + (low, high)
-    inverse = inverse_rms(squares, H, EPS, WARPS)
+    vectors = load_vectors(scaled, 0, H, WARPS, TURNS * STEPS, TOKENS, EIGHT)
+    inverse = tl.rsqrt(tl.sum(load_squares(squares, H, TOKENS), 1) / H + EPS)
     token = tl.arange(0, 8)[None, :]
-    for strip in tl.static_range(STRIPS):
-        now = loaded
-        if strip + 1 < STRIPS:
-            ahead = first + 16 * (strip + 1)
-            rows, others = tl.minimum(ahead, last), tl.minimum(ahead + 8, last)
-            loaded = load_rows(w, scales, rows, others, 0, H, WARPS, TURNS, EIGHT)
+    for first in tl.range(start, V, 16 * PROGRAMS):
         acc = tl.zeros((32 * WARPS, 4), tl.float32)
-        for turn in tl.static_range(TURNS):
-            acc = times(now, turn, vectors[2 * turn], vectors[2 * turn + 1], acc, EIGHT)
+        for step in tl.static_range(STEPS):
+            now = loaded
+            if step + 1 == STEPS:
+                ahead = first + 16 * PROGRAMS + g
+                upper, lower = tl.minimum(ahead, last), tl.minimum(ahead + 8, last)
+            loaded = load_rows(w, scales, upper, lower, (step + 1) % STEPS * TURNS, H, WARPS, TURNS, EIGHT)
+            acc = asked(acc)
+            for n in tl.static_range(TURNS):
+                acc = times(now, n, vectors[2 * (step * TURNS + n)], vectors[2 * (step * TURNS + n) + 1], acc, EIGHT)
         out = rows_and_vectors(acc, WARPS) * inverse[None, :]
-        row = start + 16 * strip + tl.arange(0, 16)[:, None]
+        row = first + tl.arange(0, 16)[:, None]
         tl.store(logits + token * V + row, out, mask=(row < V) & (token < TOKENS))

@@ -95,17 +95,17 @@ def gate_up_kernel(
     if place < tl.load(chosen):
         strip = expert.to(tl.int64) * (2 * I // 16) + first
         PLAIN: tl.constexpr = INTERPRETED or t.dtype.element_ty != tl.bfloat16
-        loaded = ()
-        if not PLAIN:
-            for n in tl.static_range(STRIPS):
+        loaded, offsets = (), ()
+        for n in tl.static_range(STRIPS):
+            offsets = offsets + (tl.load(bias + expert * 2 * I + (first + n) * 16 + tl.arange(0, 16)),)
+            if not PLAIN:
                 loaded = loaded + (load_strip(values, scales, strip + n, TILES, WARPS),)
         for n in tl.static_range(STRIPS):
             if PLAIN:
                 out = plain_strip_times(values, scales, t, strip + n, H, TILES, TOKENS)
             else:
                 out = strip_times(loaded[n], t, H, TILES, WARPS, TOKENS)
-            row = (first + n) * 16 + tl.arange(0, 16)
-            out += tl.load(bias + expert * 2 * I + row)[:, None].to(tl.float32)
+            out += offsets[n][:, None].to(tl.float32)
             gate, linear = tl.split(tl.reshape(tl.trans(out), (8, 8, 2)))
             token = tl.arange(0, 8)[:, None]
             target = hidden + (place * TOKENS + token) * I + (first + n) * 8 + tl.arange(0, 8)[None, :]
@@ -122,17 +122,17 @@ def swiglu(gate, linear, limit, ALPHA: tl.constexpr):
 
 @triton.jit
 def down_kernel(
-    hidden, experts, shares, chosen, values, scales, bias, x, parts, arrived,
+    hidden, experts, shares, chosen, values, scales, bias, x, g, scaled, squares, parts, arrived,
     H: tl.constexpr, I: tl.constexpr, TILES: tl.constexpr, PLACES: tl.constexpr, WARPS: tl.constexpr,
     TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """x [TOKENS, H] += sum over a token's experts of share * (W hidden + b).
 
     hidden [experts chosen, TOKENS, I]; experts, shares and chosen as in router.py; values [E, H / 16, TILES, 16, 32];
-    scales [E, H / 16, TILES, 8, 2, 2]; bias [E, H]; x float32. Program (i, n): tile row i of the n-th expert; the last
-    one of a tile row to end adds up, in the experts' order. Scratch: parts float32 [H / 16, PLACES, 16, 8]; arrived
-    int32 [H / 16], zero before and after. Who was chosen was known before the kernel in front of this one began, so
-    weights are on their way while that one ends.
+    scales [E, H / 16, TILES, 8, 2, 2]; bias [E, H]; x float32; g, scaled and squares as in norm.py. Program (i, n):
+    tile row i of the n-th expert; the last one of a tile row to end adds up, in the experts' order. Scratch: parts
+    float32 [H / 16, PLACES, 16, 8]; arrived int32 [H / 16], zero before and after. Who was chosen was known before the
+    kernel in front of this one began, so weights are on their way while that one ends.
     """
     block, place = tl.program_id(0), tl.program_id(1)
     row, n = tl.arange(0, 16), tl.arange(0, 8)
@@ -143,6 +143,10 @@ def down_kernel(
         share = tl.load(shares + place * TOKENS + n, mask=n < TOKENS, other=0.0, cache_modifier=".cg")
         offset = tl.load(bias + expert * H + block * 16 + row).to(tl.float32)
         vectors = hidden + place * TOKENS * I
+        gain = tl.load(g + block * 16 + row)[:, None]
+        square = row[:, None] * 8 + n[None, :]
+        at = n[None, :] * H + block * 16 + row[:, None]
+        real = (n[None, :] < TOKENS) & (row[:, None] >= 0)
         if INTERPRETED or hidden.dtype.element_ty != tl.bfloat16:
             follow(OVERLAP)
             out = plain_strip_times(values, scales, vectors, strip, I, TILES, TOKENS)
@@ -151,15 +155,16 @@ def down_kernel(
             follow(OVERLAP)
             out = strip_times(loaded, vectors, I, TILES, WARPS, TOKENS)
         out = (out + offset[:, None]) * share[None, :]
-        square = row[:, None] * 8 + n[None, :]
         mine = parts + (block * PLACES + place) * 128 + square
         tl.store(mine, out)
         tl.debug_barrier()
         if tl.atomic_add(arrived + block, 1, sem="acq_rel") == places - 1:
-            total = tl.zeros((16, 8), tl.float32)
+            total = tl.load(x + at, mask=real, other=0.0)
+            added = tl.zeros((16, 8), tl.float32)
             for other in tl.range(0, places):
-                total += tl.load(parts + (block * PLACES + other) * 128 + square, cache_modifier=".cg")
-            target = x + n[None, :] * H + block * 16 + row[:, None]
-            real = (n[None, :] < TOKENS) & (row[:, None] >= 0)
-            tl.store(target, tl.load(target, mask=real, other=0.0) + total, mask=real)
+                added += tl.load(parts + (block * PLACES + other) * 128 + square, cache_modifier=".cg")
+            total += added
+            tl.store(x + at, total, mask=real)
+            tl.store(scaled + at, (total * gain).to(scaled.dtype.element_ty), mask=real)
+            tl.store(squares + n * (H // 16) + block, tl.sum(total * total, 0), mask=n < TOKENS)
             tl.store(arrived + block, 0)

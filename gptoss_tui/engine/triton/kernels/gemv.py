@@ -1,10 +1,8 @@
-"""A few tokens: a bfloat16 matrix times up to 8 vectors, with what comes before and after it fused in.
+"""A few tokens: a matrix times up to 8 vectors, with what is around it. For bfloat16 on a GPU see dense.py.
 
-TOKENS is 1 for a decode step and more where drafts are verified outside bfloat16 (else see dense.py); the weights are
+TOKENS is 1 for a decode step and more where drafts are verified; the weights are
 read once for all of them, and the arithmetic for each is the same whatever their number. H hidden, Q query heads, K
-key/value heads, D head_dim. The residual stream `x` is float32 [TOKENS, H]. A norm needs the whole vector before its
-first use; here the product with the unnormed vector and the sum of squares are taken in one pass and divided at the
-end: W (g * x) / rms(x).
+key/value heads, D head_dim. The residual stream `x` is float32 [TOKENS, H]; for norms of it see norm.py.
 
 A program loads all its weights before it waits for the kernel in front of it (see overlap.py): the memory is busy while
 that one ends. A thread holds 8 neighbouring weights of a row, so most of a sum stays in it.
@@ -15,6 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from gptoss_tui.engine.triton.kernels.norm import inverse_rms
 from gptoss_tui.engine.triton.kernels.overlap import follow
 
 
@@ -59,24 +58,6 @@ def rows_times(blocks, vectors, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: 
 
 
 @triton.jit
-def normed_rows(
-    blocks, x, g, H: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr
-):
-    """What `row_blocks` gave, times rms_norm(x) * g: float32 [ROWS] for each token, in a tuple."""
-    gains = vector_blocks(g, H, BLOCK)
-    out = ()
-    for m in tl.static_range(TOKENS):
-        values = vector_blocks(x + m * H, H, BLOCK)
-        acc = tl.zeros((ROWS, BLOCK // 8), tl.float32)
-        squares = tl.zeros((BLOCK // 8,), tl.float32)
-        for n in tl.static_range((H + BLOCK - 1) // BLOCK):
-            acc += tl.sum(blocks[n].to(tl.float32) * (values[n] * gains[n])[None, :, :], 2)
-            squares += tl.sum(values[n] * values[n], 1)
-        out = out + (tl.sum(acc, 1) * tl.rsqrt(tl.sum(squares, 0) / H + EPS),)
-    return out
-
-
-@triton.jit
 def qkv_rows(head, step, D: tl.constexpr, PAIRS: tl.constexpr):
     """Rows [2 * PAIRS] of the projection: rotary pairs from step * PAIRS on, d before d + D / 2; and which exist."""
     both = tl.arange(0, 2 * PAIRS)
@@ -86,14 +67,14 @@ def qkv_rows(head, step, D: tl.constexpr, PAIRS: tl.constexpr):
 
 @triton.jit
 def qkv_kernel(
-    x, g, w, b, cos, sin, position, query, table,
+    scaled, squares, w, b, cos, sin, position, query, table,
     H: tl.constexpr, Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
     EPS: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
     """Norm, QKV, bias, rotary positions; queries to `query` [TOKENS, Q, D], keys and values into the cache.
 
-    x float32 [TOKENS, H]; g float32 [H]; w [(Q + 2 K) D, H]; b [(Q + 2 K) D]; cos, sin float32 [context, D / 2];
+    `scaled` and `squares` as in norm.py; w [(Q + 2 K) D, H]; b [(Q + 2 K) D]; cos, sin float32 [context, D / 2];
     position int64 [1] of the first token; table int64 [2, SEGMENTS]: where the layer's keys and values are (see
     kv_cache.py). Program (i, j): head i, PAIRS rotary pairs (rows d and d + D / 2) in each of STEPS steps; the weights
     of the next step are on their way during one.
@@ -113,11 +94,12 @@ def qkv_kernel(
             next_rows, next_there = qkv_rows(head, first_step + step + 1, D, PAIRS)
             blocks = row_blocks(w, next_rows, next_there, H, BLOCK)
         bias = tl.load(b + rows, mask=there, other=0.0)
-        outs = normed_rows(now, x, g, H, EPS, 2 * PAIRS, BLOCK, TOKENS)
+        outs = rows_times(now, scaled, H, 2 * PAIRS, BLOCK, TOKENS)
         pair = (first_step + step) * PAIRS + tl.arange(0, PAIRS)
         mask = pair < HALF
         for n in tl.static_range(TOKENS):
-            first, second = tl.split(tl.trans(tl.reshape(outs[n] + bias, (2, PAIRS))))
+            out = outs[n] * inverse_rms(squares, n, H, EPS) + bias
+            first, second = tl.split(tl.trans(tl.reshape(out, (2, PAIRS))))
             pos = start + n
             if head < Q + K:
                 c = tl.load(cos + pos * HALF + pair, mask=mask, other=0.0)

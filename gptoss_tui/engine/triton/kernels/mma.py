@@ -90,11 +90,10 @@ def _eight_bit_product() -> str:
     return "{\n" + "\n".join(lines) + "\n}"
 
 
-def _scaled_words() -> str:
-    """PTX: words $0-$3 of eight products: of $4-$7 with $12-$15, and of $8-$11 with $16-$19."""
-    lines = [".reg .f32 f<8>;", *(f"mul.f32 f{n}, ${4 + n}, ${12 + n};" for n in range(8))]
-    lines += [f"cvt.rn.bf16x2.f32 ${n}, f{2 * n + 1}, f{2 * n};" for n in range(4)]
-    return "{\n" + "\n".join(lines) + "\n}"
+def _asked() -> str:
+    """PTX: $0-$3 are $4-$7, with the bits of a zero: how many threads came to a barrier with $4 unlike itself."""
+    lines = [".reg .pred p;", ".reg .b32 n;", "mov.b32 n, $4;", "setp.ne.u32 p, n, $4;", "bar.red.popc.u32 n, 1, p;"]
+    return "{\n" + "\n".join(lines + [f"or.b32 ${k}, ${4 + k}, n;" for k in range(4)]) + "\n}"
 
 
 PRODUCT = tl.constexpr(_product())
@@ -144,16 +143,18 @@ def eight_bit_product(first, second, low, high):
     )
 
 
-SCALED_WORDS = tl.constexpr(_scaled_words())
-SCALED_OPERANDS = tl.constexpr(",".join(["=r"] * 4 + ["f"] * 16))
+ASKED = tl.constexpr(_asked())
+ASKED_OPERANDS = tl.constexpr(",".join(["=&f"] * 4 + ["f"] * 4))
 
 
 @triton.jit
-def scaled_words(x0, x1, g0, g1):
-    """Words of eight columns, as `dense_product` takes them: x * g of float32 [threads, 4] for columns 0-3 and 4-7."""
-    return tl.inline_asm_elementwise(
-        SCALED_WORDS, SCALED_OPERANDS, [x0, x1, g0, g1], dtype=tl.int32, is_pure=True, pack=4
-    )
+def asked(acc):
+    """`acc` float32 [threads, 4] as it is; products that are added to it come behind all loads in front of this.
+
+    A compiler mixes loads with the products that wait for them, so that few loads are on their way at a time. Products
+    may pass a barrier, but not one whose outcome they need.
+    """
+    return tl.inline_asm_elementwise(ASKED, ASKED_OPERANDS, [acc], dtype=tl.float32, is_pure=False, pack=4)
 
 
 @triton.jit

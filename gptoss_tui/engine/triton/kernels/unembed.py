@@ -10,24 +10,25 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.gemv import normed_rows, row_blocks
+from gptoss_tui.engine.triton.kernels.gemv import row_blocks, rows_times
+from gptoss_tui.engine.triton.kernels.norm import inverse_rms
 from gptoss_tui.engine.triton.kernels.overlap import follow, follow_last
 
 
 @triton.jit
 def logits_kernel(
-    x, g, w, logits,
+    scaled, squares, w, logits,
     H: tl.constexpr, V: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """logits float32 [TOKENS, V] = W [V, H] (rms_norm(x) * g)."""
+    """logits float32 [TOKENS, V] = W [V, H] rms_norm(x); `scaled` [TOKENS, H] and `squares` as in norm.py."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     mask = rows < V
     blocks = row_blocks(w, rows, mask, H, BLOCK)
     follow(OVERLAP)
-    outs = normed_rows(blocks, x, g, H, EPS, ROWS, BLOCK, TOKENS)
+    outs = rows_times(blocks, scaled, H, ROWS, BLOCK, TOKENS)
     for n in tl.static_range(TOKENS):
-        tl.store(logits + n * V + rows, outs[n], mask=mask)
+        tl.store(logits + n * V + rows, outs[n] * inverse_rms(squares, n, H, EPS), mask=mask)
 
 
 @triton.jit

@@ -1,8 +1,8 @@
 """What drafts would bring for given times of steps: `python benchmarks/draft_pace.py 1.9 2.7 3.4 5.0`. No GPU.
 
 The times are those of steps of 1, 2, 4 and 8 tokens in milliseconds, as `benchmarks/triton_kernels.py` prints them.
-The answers are those of `benchmarks/triton_turns.py`, drafts are looked up as kernels/draft.py does, and the engine's own
-`Pace` says how many tokens each step runs and how many steps are in flight.
+The answers are those of `benchmarks/triton_turns.py`, drafts are looked up as kernels/draft.py does, and the engine's
+own `Pace` says how many tokens each step runs and how many steps are in flight.
 """
 
 from __future__ import annotations

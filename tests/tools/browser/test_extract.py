@@ -41,11 +41,12 @@ def best(data: bytes | str, content_type: str = "text/html", charset: str = "", 
 
 
 @pytest.fixture
-async def read() -> AsyncIterator[Read]:
-    """Reading as the browser does it: in a process."""
+async def read(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Read]:
+    """Reading as the browser does it: in a process. On a busy machine the better reading takes its time."""
+    monkeypatch.setattr("gptoss_tui.tools.browser.extractor.BETTER_SECONDS", 60.0)
     extractor = await Extractor.start()
 
-    async def read(data: bytes, content_type: str = "text/html", seconds: float = 10.0) -> Document:
+    async def read(data: bytes, content_type: str = "text/html", seconds: float = 60.0) -> Document:
         return await extractor.read(data, content_type=content_type, charset="", url=URL, seconds=seconds)
 
     yield read

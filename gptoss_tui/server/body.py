@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.fields import Fields
@@ -28,9 +28,12 @@ READ_SECONDS = 30.0
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-async def read_body(request: web.Request) -> Fields:
-    """The JSON object that the request carries. Raises ApiError."""
-    if request.content_type != "application/json":
+async def read_body(request: web.Request, *, typed: bool = True) -> Fields:
+    """The JSON object that the request carries, which says that it is JSON, or unless `typed` nothing of its kind.
+
+    Raises ApiError.
+    """
+    if request.content_type != "application/json" and (typed or hdrs.CONTENT_TYPE in request.headers):
         raise ApiError(415, "The request must have the header 'Content-Type: application/json'.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ApiError(415, "The body must not be compressed.")  # a small one could unfold to any size

@@ -37,7 +37,7 @@ _SECOND = 1_000_000_000
 async def chat(request: web.Request) -> web.StreamResponse:
     """Answer a chat, in lines unless `stream` is false."""
     service = request.app[SERVICE]
-    fields = await read_body(request)
+    fields = await read_body(request, typed=False)  # not all clients of Ollama say what they send
     record = record_of(request)
     record.model = service.model(fields)
     record.stream = fields.flag("stream", True)
@@ -132,7 +132,7 @@ async def tags(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """What a model can do."""
     service = request.app[SERVICE]
-    fields = await read_body(request)
+    fields = await read_body(request, typed=False)
     asked = Fields({"model": fields.values.get("model") or fields.values.get("name")})
     described = _described(service, service.model(asked))
     info = service.host.info

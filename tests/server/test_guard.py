@@ -104,6 +104,13 @@ async def test_what_a_page_can_send_without_asking_is_refused() -> None:
             async with server.http.post(url, data=data, headers=headers) as response:
                 assert response.status == 415
                 assert (await response.json())["error"]["type"] == "invalid_request_error"
+        for origin, status in (({"Origin": "null"}, 403), ({}, 200)):  # a page says where it is from, clients do not
+            data = b'{"model": "gpt-oss-20b"}'
+            options: dict[str, Any] = {"data": data, "headers": origin, "skip_auto_headers": ["Content-Type"]}
+            async with server.http.post(f"{server.url}/api/chat", **options) as response:
+                assert response.status == status
+            async with server.http.post(f"{server.url}/v1/responses", **options) as response:
+                assert response.status in (403, 415)
         upgrade = (
             b"GET /v1/responses HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

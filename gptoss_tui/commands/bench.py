@@ -17,7 +17,7 @@ from gptoss_tui.errors import EngineError, UsageError
 if TYPE_CHECKING:
     from gptoss_tui.commands.machine import Machine
     from gptoss_tui.engine.config import ModelConfig
-    from gptoss_tui.engine.dtype import Dense
+    from gptoss_tui.engine.floor import DenseBits
     from gptoss_tui.engine.types import Engine, EngineInfo, EngineSpec, Usage
 
 PROMPT_TOKENS = (128, 1024, 4096)
@@ -119,11 +119,11 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
         load_seconds = time.perf_counter() - started
         lengths = _fitting(lengths, max_tokens, info.context, asked=asked)
         config = None if spec.url else await asyncio.to_thread(_config, spec)
-        await _generate(engine, info, _WARM_UP_PROMPT, _WARM_UP_TOKENS)
+        await _generate(engine, info, _WARM_UP_PROMPT, _WARM_UP_TOKENS, 0)
         runs = []
-        for length in lengths:
+        for number, length in enumerate(lengths, 1):
             print(f"prompt of {length} tokens", file=sys.stderr)
-            first, usage = await _generate(engine, info, length, max_tokens)
+            first, usage = await _generate(engine, info, length, max_tokens, number)
             half = length + usage.generated_tokens // 2
             floor_bytes = None if config is None else decode_bytes(config, spec.dtype, half, _dense_of(spec, info))
             runs.append(_as_run(first, usage, floor_bytes, bandwidth))
@@ -138,10 +138,13 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
     )
 
 
-def _dense_of(spec: EngineSpec, info: EngineInfo) -> Dense:
-    """How the dense layers are held: in 8 bits by the CPU engine, if nothing asks for them as published."""
-    exact = info.backend != "native" or spec.dense == "exact" or spec.dtype == "float32"
-    return "exact" if exact else "int8"
+def _dense_of(spec: EngineSpec, info: EngineInfo) -> DenseBits | None:
+    """What is read of the dense layers: in 8 bits by the CPU engine, if nothing asks for them as published."""
+    from gptoss_tui.engine.floor import NATIVE_INT8, TRITON_INT8
+
+    if info.backend == "native":
+        return None if spec.dense == "exact" or spec.dtype == "float32" else NATIVE_INT8
+    return TRITON_INT8 if info.backend == "triton" and spec.dense == "int8" else None
 
 
 def _memory_of(spec: EngineSpec) -> str:
@@ -170,13 +173,13 @@ def _config(spec: EngineSpec) -> ModelConfig:
     return open_checkpoint(spec.checkpoint).config
 
 
-async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: int) -> tuple[float, Usage]:
+async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: int, number: int) -> tuple[float, Usage]:
     """Seconds to the first token after a random prompt of `length` ids, as the front sees it, and the usage."""
     from gptoss_tui.engine.types import Finished, SamplingParams, TokenBatch
 
-    # Another length is another prompt from its first id on, so that no cached prefix is used again. A server may
+    # Another number is another prompt from its first id on, so that no cached prefix is used again. A server may
     # have it from the last time.
-    source = random.Random(length if info.masks else None)
+    source = random.Random(number if info.masks else None)
     prompt = [source.randrange(min(info.vocab_size, _ORDINARY_IDS)) for _ in range(length)]
     started = time.perf_counter()
     first = 0.0

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gptoss_tui.engine.checkpoint import tensor_table
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.dtype import Dense
 from gptoss_tui.engine.types import Dtype
 
 _DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
 
-# Bits of a weight in 8 and in 4 bits, each block of 32 of which has a scale of 16.
-_EIGHT, _FOUR = 8.5, 4.5
+
+@dataclass(frozen=True, slots=True)
+class DenseBits:
+    """Bits that are read of a weight of attention's projections and of the unembedding, with its part of a scale."""
+
+    attention: float
+    unembedding: float
 
 
-def decode_bytes(config: ModelConfig, dtype: Dtype, context: int, dense: Dense = "exact") -> int:
+NATIVE_INT8 = DenseBits(attention=8 + 16 / 32, unembedding=4 + 16 / 32)
+"""Of the CPU engine, `--dense int8`: of the unembedding a token reads the coarse copy."""
+
+TRITON_INT8 = DenseBits(attention=8 + 16 / 64, unembedding=8 + 16 / 64)
+"""Of the NVIDIA engine, `--dense int8`."""
+
+
+def decode_bytes(config: ModelConfig, dtype: Dtype, context: int, dense: DenseBits | None = None) -> int:
     """Bytes read for one token at batch 1 with `context` tokens in the KV cache.
 
     Every dense weight in `dtype` once, but a single row of the embedding; of the experts, packed, the share that a
-    token is routed to; the keys and values of all tokens, in sliding layers of those in the window. With `dense` in
-    "int8" attention's projections are in 8 bits, and the unembedding is read as its coarse copy.
+    token is routed to; the keys and values of all tokens, in sliding layers of those in the window. `dense` None is
+    as published.
     """
     size = _DTYPE_BYTES[dtype]
     routed = config.experts_per_token / config.num_experts
@@ -28,10 +41,10 @@ def decode_bytes(config: ModelConfig, dtype: Dtype, context: int, dense: Dense =
             total += config.hidden_size * size
         elif ".mlp.mlp" in name:
             total += routed * _in_memory(spec.nbytes, packed=spec.dtype == "U8", size=size)
-        elif dense == "int8" and name == "unembedding.weight":
-            total += spec.nbytes / 16 * _FOUR
-        elif dense == "int8" and name.endswith((".attn.qkv.weight", ".attn.out.weight")):
-            total += spec.nbytes / 16 * _EIGHT
+        elif dense is not None and name == "unembedding.weight":
+            total += spec.nbytes / 16 * dense.unembedding
+        elif dense is not None and name.endswith((".attn.qkv.weight", ".attn.out.weight")):
+            total += spec.nbytes / 16 * dense.attention
         else:
             total += _in_memory(spec.nbytes, packed=False, size=size)
     return round(total) + _kv_bytes(config, size, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B
-from gptoss_tui.engine.floor import decode_bytes
+from gptoss_tui.engine.floor import NATIVE_INT8, TRITON_INT8, decode_bytes
 from tests.engine.shapes import TINY
 
 
@@ -33,8 +33,9 @@ def test_context_costs_the_window_in_one_half_of_the_layers_and_all_of_it_in_the
 
 
 def test_dense_layers_in_fewer_bits() -> None:
-    """8.5 bits for each weight of attention's projections and 4.5 for the unembedding, in place of 16."""
+    """On the CPU 8.5 bits for each weight of attention's projections and 4.5 for the unembedding, in place of 16."""
     config = replace(TINY, num_hidden_layers=1)
     fewer = (128 * 64 + 64 * 64) * 7.5 / 8 + 80 * 64 * 11.5 / 8
-    assert decode_bytes(config, "bfloat16", 0) - decode_bytes(config, "bfloat16", 0, "int8") == fewer
-    assert round(decode_bytes(GPT_OSS_20B, "bfloat16", 0, "int8") / 1e9, 2) == 2.28
+    assert decode_bytes(config, "bfloat16", 0) - decode_bytes(config, "bfloat16", 0, NATIVE_INT8) == fewer
+    assert round(decode_bytes(GPT_OSS_20B, "bfloat16", 0, NATIVE_INT8) / 1e9, 2) == 2.28
+    assert round(decode_bytes(GPT_OSS_20B, "bfloat16", 0, TRITON_INT8) / 1e9, 2) == 2.53

@@ -229,7 +229,7 @@ def drawn(ours: Ours, copies: list[int], n: Lengths) -> Case:
 def all_cases(
     config: ModelConfig, read: Callable[[str], Tensor], texts: dict[str, list[int]], n: Lengths, dtype: torch.dtype
 ) -> list[Case]:
-    """What our engine says, without drafts and, where it can, with them."""
+    """What our engine says without drafts, and with them; in float32 a card would compile kernels that nobody uses."""
     with torch.inference_mode():
         weights = load_weights(read, config, dtype, DEVICE)
     say(f"{dtype}: our weights are loaded, {weights.nbytes / 1e9:.1f} GB")

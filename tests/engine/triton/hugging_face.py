@@ -1,8 +1,8 @@
 """The Triton engine against Hugging Face's `GptOssForCausalLM`: `python -m tests.engine.triton.hugging_face`.
 
 Both get the same random weights of gpt-oss-20b's shapes, theirs unpacked from MXFP4 by their own code. The judge is
-their model in float32 arithmetic. In bfloat16 both are off it, with all layers by a fifth and more: a rounding error
-decides which expert takes a token. So the engine is tried three times. In bfloat16 it may be off by 1.5 times what
+their model in float32 arithmetic. In bfloat16 both are off it, with many layers by a tenth and more: rounding decides
+which expert takes a token. So the engine is tried three times. In bfloat16 it may be off by 1.5 times what
 theirs is, with all layers, and with two, where an error in attention is larger than what rounding makes; and with
 two in float32, where both should be the same.
 

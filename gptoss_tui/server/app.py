@@ -98,10 +98,15 @@ def _account(service: Service, record: Record, status: int) -> None:
         metrics.seconds.observe(time.monotonic() - record.began)
 
 
+def local_time() -> str:
+    """Now, as the log says it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
 def _line(request: web.Request, record: Record, status: int) -> str:
     """The log's line, as JSON: whatever a client sent is in quotes, and nothing of it is a secret or a prompt."""
     line = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "time": local_time(),
         "client": record.access.key or record.access.address,
         "method": request.method,
         "route": record.route,

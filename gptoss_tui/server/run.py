@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
 import os
 import signal
 import socket
@@ -11,10 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gptoss_tui.engine.types import LoadProgress
 from gptoss_tui.errors import UsageError
-from gptoss_tui.server.app import build_app
+from gptoss_tui.server.app import ACCESS_LOG, build_app, local_time
 from gptoss_tui.server.guard import Rules
 from gptoss_tui.server.service import Service
 
@@ -53,12 +56,32 @@ def _reason(error: OSError) -> str:
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
+class _Unquoted(logging.Filter):
+    """What is no HTTP is a line in the log of requests. aiohttp would quote it, with the key and the text in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        client = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
+        line = {"time": local_time(), "client": client, "status": error.code, "error": "bad_http"}
+        ACCESS_LOG.info("%s", json.dumps(line))
+        return False
+
+
+def _http_log() -> logging.Logger:
+    log = logging.getLogger("gptoss_tui.server.http")
+    log.filters[:] = [_Unquoted()]
+    return log
+
+
 @contextlib.asynccontextmanager
 async def serving(service: Service, rules: Rules, sock: socket.socket) -> AsyncIterator[None]:
     """Answer requests on `sock` inside of the block; what still runs at its end is cut off."""
     runner = web.AppRunner(
         build_app(service, rules),
         handler_cancellation=True,  # who goes away frees the engine
+        logger=_http_log(),
         keepalive_timeout=IDLE_SECONDS,
         auto_decompress=False,
         lingering_time=2.0,

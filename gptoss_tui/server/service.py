@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -48,8 +49,12 @@ class Record:
     stats: list[Stats] = field(default_factory=list)
 
     def failed(self, error: ApiError) -> ApiError:
-        """Note what went wrong, also where the client hears of it in a stream that began well."""
-        self.error = error.code or error.message[:200]
+        """Note what went wrong, also where the client hears of it in a stream that began well.
+
+        Not in the words that the client hears: those may quote what it sent. The first name of a path is one of ours.
+        """
+        field = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
+        self.error = error.code or " ".join(filter(None, (error.kind, field)))
         return error
 
 

@@ -159,13 +159,21 @@ async def test_the_log_has_one_line_a_request_and_nothing_of_what_was_said(caplo
     async with running(ScriptedEngine(final("the answer"))) as server:
         await server.post("/v1/responses", {"input": "the question", "user": "somebody"})
         await server.get("/v1/x\x1b[31m%1b%0aforged")
+        await server.post("/v1/responses", {"input": [{"role": "somebody", "content": "x"}]})
+        await server.post("/v1/responses", {"input": "x", "logit_bias": {"somebody": "the question"}})
+        no_http = b"POST /v1/responses HTTP/1.1\nHost: localhost\nAuthorization: Bearer the-key\n\nthe question"
+        assert status_of(await send(server, no_http)) == 400
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name.endswith("server.access")]
-    assert [(line["method"], line["route"], line["status"]) for line in lines] == [
-        ("POST", "/v1/responses", 200),
-        ("GET", "none", 404),
+    assert [(line.get("route"), line["status"], line.get("error")) for line in lines] == [
+        ("/v1/responses", 200, None),
+        ("none", 404, "unknown_url"),
+        ("/v1/responses", 400, "invalid_request_error input"),
+        ("/v1/responses", 400, "invalid_request_error logit_bias"),
+        (None, 400, "bad_http"),
     ]
+    assert lines[-1]["client"] == "127.0.0.1"
     assert (lines[0]["model"], lines[0]["generated"]) == ("gpt-oss-20b", 6)
-    for secret in ("the question", "the answer", "somebody", "forged", "\x1b"):
+    for secret in ("the question", "the answer", "somebody", "forged", "\x1b", "the-key"):
         assert secret not in caplog.text
 
 

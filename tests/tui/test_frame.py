@@ -233,7 +233,21 @@ def test_hints_name_what_can_be_done() -> None:
     assert "send" not in actions(Situation(asking=True))
     assert actions(Situation(following=False))[0] == "newest"
     assert actions(Situation(quit_armed=True)) == ["again to quit"]
+    assert actions(Situation(running=True, choosing=True)) == ["choose", "take", "take and run", "close"]
     assert hints_for(Situation(), lambda name: "")[:1] == ()
+
+
+async def test_while_something_is_offered_the_hints_are_those_of_the_list() -> None:
+    app, _ = make_app()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "Enter send" in screen(app))
+        await pilot.press(*"/eff")
+        await until(pilot, lambda: "Tab take" in screen(app))
+        row, line = next((y, row) for y, row in enumerate(screen(app).splitlines()) if "Esc close" in row)
+        await pilot.click(offset=(line.index("Tab take"), row))
+        await until(pilot, lambda: composer(app).text == "/effort ")
+        await pilot.press("escape")
+        await until(pilot, lambda: "Enter send" in screen(app))
 
 
 async def test_a_first_run_names_the_machine_and_what_fits_until_something_was_said(tmp_path: Path) -> None:

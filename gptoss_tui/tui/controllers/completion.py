@@ -37,15 +37,25 @@ class _Open:
 
 
 class CompletionController:
-    """Owns the list over the composer. Keys come here first; what is not for the list goes on to the composer."""
+    """Owns the list over the composer. Keys come here first; what is not for the list goes on to the composer.
+
+    `turned` hears that the list was opened or closed.
+    """
 
     def __init__(
-        self, composer: Composer, view: ChoiceList, port: SlashPort, make_finder: Callable[[], FileFinder]
+        self,
+        composer: Composer,
+        view: ChoiceList,
+        port: SlashPort,
+        make_finder: Callable[[], FileFinder],
+        turned: Callable[[], None],
     ) -> None:
         self._composer = composer
         self._view = view
         self._port = port
         self._make_finder = make_finder
+        self._turned = turned
+        self._was_open = False
         self._finder: FileFinder | None = None
         self._open = _Open()
         self._seen: tuple[str, tuple[int, int]] = ("", (0, 0))
@@ -151,11 +161,18 @@ class CompletionController:
         below = self._composer.screen.size.height - self._composer.region.y  # it is docked at the bottom
         self._view.styles.offset = (0, -below)
         self._view.display = True
+        self._tell()
 
     def _close(self) -> None:
         self._stop_search()
         self._open = _Open()
         self._view.display = False
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.is_open != self._was_open:
+            self._was_open = self.is_open
+            self._turned()
 
     def _stop_search(self) -> None:
         task, self._search = self._search, None

@@ -118,9 +118,16 @@ class ComposingController:
             self._context,
             DraftStore(places.drafts, str(places.workspace)) if places.drafts is not None else None,
         )
-        self._completion = CompletionController(composer, around.choices, self.commands, self._finder)
+        self._completion = CompletionController(
+            composer, around.choices, self.commands, self._finder, around.view.show_hints
+        )
         composer.listener = self
         around.view.take_back = self._input.take_back
+
+    @property
+    def choosing(self) -> bool:
+        """Whether commands or files are offered."""
+        return self._completion.is_open
 
     # What the screen says
 

@@ -22,6 +22,7 @@ class Situation:
     following: bool = True
     quit_armed: bool = False
     rewind_armed: bool = False
+    choosing: bool = False
 
 
 def hints_for(situation: Situation, label: Label) -> tuple[Hint, ...]:
@@ -40,6 +41,12 @@ def _wanted(situation: Situation) -> Iterator[tuple[str, str, str]]:
         return
     if situation.rewind_armed:
         yield "chat.interrupt", "again to go back to an earlier message", "screen.interrupt"
+        return
+    if situation.choosing:
+        yield "composer.up composer.down", "choose", "app.simulate_key('down')"
+        yield "composer.later", "take", "app.simulate_key('tab')"
+        yield "composer.submit", "take and run", "app.simulate_key('enter')"
+        yield "chat.interrupt", "close", "app.simulate_key('escape')"
         return
     if not situation.following:
         yield "chat.tail", "newest", "screen.to_tail"

@@ -125,7 +125,8 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Build the controllers and show the empty state; the model comes after the first frame."""
-        transcript, self._dock = self.query_one("#conversation", Transcript), self.query_one(PaneDock)
+        transcript = self._transcript = self.query_one("#conversation", Transcript)
+        self._dock = self.query_one(PaneDock)
         self._composer = self.query_one(Composer)
         self._status = StatusController(self.query_one(StatusLine), self._clock)
         self._talk = TranscriptController(transcript, self._dock, self._clock, show_pages=self._show_pages)
@@ -197,7 +198,7 @@ class ChatScreen(Screen[None]):
         self._palette = palette
         if not hasattr(self, "_view"):
             return  # the terminal told its colours before everything was put together
-        self.query_one("#conversation", Transcript).set_palette(palette)
+        self._transcript.set_palette(palette)
         self._dock.set_palette(palette)
         self._view.use_palette(palette)
 
@@ -246,9 +247,10 @@ class ChatScreen(Screen[None]):
         return Situation(
             running=self._chat.running,
             asking=self._approvals.is_open,
-            following=self.query_one("#conversation", Transcript).following,
+            following=self._transcript.following,
             quit_armed=self._leaving.quit_key.armed,
             rewind_armed=self._leaving.rewind_key.armed,
+            choosing=self._furnished is not None and self._furnished.choosing,
         )
 
     async def _look_around(self) -> None:
@@ -442,11 +444,11 @@ class ChatScreen(Screen[None]):
 
     def action_scroll_page(self, direction: int) -> None:
         """Scroll the conversation."""
-        self.query_one("#conversation", Transcript).scroll_page(direction)
+        self._transcript.scroll_page(direction)
 
     def action_to_tail(self) -> None:
         """Go to the end and follow it."""
-        self.query_one("#conversation", Transcript).to_tail()
+        self._transcript.to_tail()
 
     def action_copy_or_quit(self) -> None:
         """Copy what is selected; without a selection stop the turn, and quit when pressed twice."""

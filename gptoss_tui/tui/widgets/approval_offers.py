@@ -58,7 +58,7 @@ def note_for(request: ApprovalRequest, grant: int, left_out: frozenset[str], las
         return f"Left out: {to_terminal_line(', '.join(sorted(left_out)))}. The rest is shown again before it runs."
     if not request.grants:
         return ""
-    return f"{lasting} allow: {to_terminal_line(request.grants[grant])}"
+    return f"{lasting} allow from now on: {to_terminal_line(request.grants[grant])}"
 
 
 def reason_offers() -> list[Offer]:

@@ -98,3 +98,13 @@ def test_names_of_packages(name: str) -> None:
 
 def test_packages_are_for_one_version_of_python() -> None:
     assert packages_folder().name.startswith("python-packages-3.")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root runs bubblewrap as who they are")
+def test_packages_that_bubblewrap_would_not_show_are_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "closed"))
+    (tmp_path / "closed").mkdir(mode=0o700)
+    assert cli.main(["sandbox", "build", "--for", "bubblewrap", "numpy"]) == 1
+    assert "would not show the packages" in capsys.readouterr().err

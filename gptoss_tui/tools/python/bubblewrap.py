@@ -209,6 +209,16 @@ def candidates(workspace: Path | None = None, packages: Path | None = None) -> I
         yield Bubblewrap(program, python, prefix, workspace, packages if fits else None)
 
 
+def check_packages(folder: Path) -> None:
+    """Raises SandboxError when no bubblewrap would show packages that are installed in `folder`, which is there."""
+    for path in (_own_python(), Path(os.path.realpath(sys.base_prefix)), folder):
+        if not _reachable(path):
+            raise SandboxError(
+                f"bubblewrap would not show the packages: it runs as another user than root, who may not go to {path}",
+                hint="run as an ordinary user, or build the image for Docker",
+            )
+
+
 def _pythons() -> Iterator[tuple[Path, Path]]:
     """Python programs and the folders that they are installed in: our own, then the system's."""
     own = _own_python()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gptoss_tui.errors import UsageError
+from gptoss_tui.tools.python.bubblewrap import check_packages
 from gptoss_tui.tools.python.sandbox import SandboxError
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def describe_image(client: DockerClient, tag: str) -> dict[str, Any] | None:
 def install_packages(folder: Path, packages: tuple[str, ...], say: Callable[[str], None]) -> None:
     """Install packages for bubblewrap's Python into `folder`, with pip. Raises SandboxError."""
     folder.mkdir(parents=True, exist_ok=True)
+    check_packages(folder)
     command = [sys.executable, "-m", "pip", "install", "--upgrade", "--target", str(folder), *packages]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None

@@ -311,6 +311,7 @@ PIECES = [*SPECIAL_TOKENS.values(), "assistant", "final", "analysis", "commentar
           "json", " code", "user", "{}", '{"a": 1}', "text ", "🌍", "\n\n", " to=browser.search"]  # fmt: skip
 
 
+@pytest.mark.timeout(120 if not FULL else 1200)
 @settings(max_examples=40 if not FULL else 1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(PIECES), max_size=25), st.integers(1, 5))
 def test_whatever_a_model_says_its_events_are_in_order(pieces: list[str], batch: int) -> None:

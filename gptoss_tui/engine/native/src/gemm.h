@@ -73,7 +73,8 @@ struct Attention {
 extern const Gemm* const kFloatScalar;   // float32, any kind of weight
 extern const Gemm* const kFloatAvx2;
 extern const Gemm* const kFloatAvx512;
-extern const Gemm* const kBytesAvx512;   // activations as int8 in groups of 32 (VNNI): kMxfp4 and kInt8
+extern const Gemm* const kBytesAvx2;     // activations as int8 in groups of 32: kMxfp4
+extern const Gemm* const kBytesAvx512;   // the same with VNNI: kMxfp4 and kInt8
 extern const Gemm* const kBytesDotprod;  // the same with NEON
 extern const Gemm* const kBytesI8mm;     // and with its products of small matrices
 extern const Gemm* const kPairsBf16;     // activations as bf16 (VDPBF16PS): kMxfp4 and kBf16

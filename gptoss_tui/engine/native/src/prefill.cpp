@@ -11,6 +11,7 @@ namespace native {
 
 #ifndef NATIVE_AVX2
 const Gemm* const kFloatAvx2 = nullptr;
+const Gemm* const kBytesAvx2 = nullptr;
 const Attention* const kAttentionAvx2 = nullptr;
 #endif
 #ifndef NATIVE_AVX512
@@ -220,7 +221,10 @@ const Gemm* choose(Isa isa, Precision precision, Kind kind, bool written) {
       if (fast && kind != Kind::kBf16) wanted[count++] = kBytesAvx512;
       wanted[count++] = kFloatAvx512;
       break;
-    case Isa::kAvx2: wanted[count++] = kFloatAvx2; break;
+    case Isa::kAvx2:
+      if (fast && kind == Kind::kMxfp4) wanted[count++] = kBytesAvx2;
+      wanted[count++] = kFloatAvx2;
+      break;
     case Isa::kNeonI8mm:
       if (fast && kind != Kind::kBf16) wanted[count++] = kBytesI8mm;
       [[fallthrough]];
@@ -298,7 +302,8 @@ const PrefillKernels* written_kernels(Precision precision) {
 
 const PrefillKernels* prefill_kernels(Isa isa, Precision precision) {
   static constexpr PrefillKernels kScalar = table<Isa::kScalar, kExact>("float");
-  static constexpr PrefillKernels kAvx2 = table<Isa::kAvx2, kExact>("float, AVX2");
+  static constexpr PrefillKernels kAvx2[2] = {table<Isa::kAvx2, kExact>("float, AVX2"),
+                                              table<Isa::kAvx2, kFast>("int8 and float, AVX2")};
   static constexpr PrefillKernels kAvx512[2] = {table<Isa::kAvx512, kExact>("float, AVX-512"),
                                                 table<Isa::kAvx512, kFast>("int8, AVX-512 VNNI")};
   static constexpr PrefillKernels kAmx[2] = {table<Isa::kAmx, kExact>("two bf16, AMX"),
@@ -314,7 +319,7 @@ const PrefillKernels* prefill_kernels(Isa isa, Precision precision) {
     case Isa::kAmx: return &kAmx[fast];
     case Isa::kAvx512Bf16: return &kBf16[fast];
     case Isa::kAvx512: return &kAvx512[fast];
-    case Isa::kAvx2: return &kAvx2;
+    case Isa::kAvx2: return &kAvx2[fast];
     case Isa::kNeon: return &kNeon[fast];
     case Isa::kNeonI8mm: return &kI8mm[fast];
     default: return &kScalar;

@@ -198,7 +198,8 @@ def candidates(workspace: Path | None = None, packages: Path | None = None) -> I
     program = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
     if program is None:
         raise SandboxError("bubblewrap is not installed", hint="install it: apt install bubblewrap")
-    found = [(python, prefix) for python, prefix in _pythons() if _reachable(python) and _reachable(prefix)]
+    pythons = [(python, prefix) for python, prefix in _pythons() if not Path.home().is_relative_to(prefix)]
+    found = [(python, prefix) for python, prefix in pythons if _reachable(python) and _reachable(prefix)]
     if not found:
         raise SandboxError(
             "bubblewrap has no Python that every user may read",

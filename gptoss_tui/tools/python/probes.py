@@ -6,7 +6,7 @@ from gptoss_tui.tools.python.interpreter import Interpreter
 from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError
 
 _CODE = """
-import ctypes, errno, os, socket
+import ctypes, errno, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 def opens(path):
@@ -14,6 +14,11 @@ def opens(path):
     return True
 def reaches(call, *arguments):
     return libc[call](*arguments) == 0 or ctypes.get_errno() != errno.EPERM
+def strangers(folder):
+    # Folders of people have nothing in them but the way to Python, when that is installed there.
+    names = os.listdir(folder) if os.path.isdir(folder) and folder != sys.base_prefix else []
+    way = [f"{folder}/{name}" for name in names if f"{sys.base_prefix}/".startswith(f"{folder}/{name}/")]
+    return len(way) < len(names) or any(map(strangers, way))
 KNOWN = {"PATH", "HOME", "LANG", "LC_CTYPE", "PWD", "HOSTNAME"}
 KNOWN |= {"MPLBACKEND", "MPLCONFIGDIR", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}
 # None of these changes anything where it works.
@@ -27,7 +32,7 @@ probes = {
     "mounts": lambda: reaches("mount", None, None, None, 0, None),
     "traces processes": lambda: reaches("ptrace", 999, 0, None, None),
     "sees other processes": lambda: sum(n.isdigit() for n in os.listdir("/proc")) > 8,
-    "sees people's files": lambda: any(os.path.isdir(p) and os.listdir(p) for p in ("/root", "/home")),
+    "sees people's files": lambda: any(map(strangers, ("/root", "/home"))),
     "has capabilities": lambda: int(status["CapEff"], 16) != 0,
     "may gain privileges": lambda: status["NoNewPrivs"].strip() != "1",
     "has no system call filter": lambda: status["Seccomp"].strip() != "2",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -10,12 +11,15 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from gptoss_tui.tools.python import bubblewrap, probes
 from gptoss_tui.tools.python.bubblewrap import Bubblewrap
 from gptoss_tui.tools.python.docker_engine import find_docker
-from gptoss_tui.tools.python.sandbox import Limits, Sandbox
+from gptoss_tui.tools.python.sandbox import Limits, Sandbox, SandboxError
 from gptoss_tui.tools.python.session import PythonSession
 from gptoss_tui.tools.python.tool import Python
 from tests.tools.python.conftest import IMAGE, Open, find, ignore, run
@@ -197,3 +201,27 @@ async def test_the_workspace_can_be_read_when_it_was_asked_for(name: str, tmp_pa
         assert "Read-only" in text or "Permission denied" in text
     assert os.listdir(root) == ["data.csv"]
     session.reset()
+
+
+def test_folders_of_people_have_nothing_but_the_way_to_python(tmp_path: Path) -> None:
+    """The installation itself may be there, as pyenv, uv and conda have it."""
+    python = tmp_path / "someone/.pyenv/3.11"
+    (python / "bin").mkdir(parents=True)
+    source = probes._CODE[probes._CODE.index("def strangers") : probes._CODE.index("KNOWN =")]
+    names: dict[str, Any] = {"os": os, "sys": SimpleNamespace(base_prefix=str(python))}
+    exec(source, names)
+    assert not names["strangers"](str(tmp_path))
+    assert not names["strangers"](str(tmp_path / "nowhere"))
+    for other in ("someone/.pyenv/3.11.1", "someone/.ssh", "other"):
+        (tmp_path / other).mkdir()
+        assert names["strangers"](str(tmp_path))
+        (tmp_path / other).rmdir()
+
+
+def test_a_python_that_would_show_the_home_folder_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _, prefix in bubblewrap._pythons():
+        monkeypatch.setenv("HOME", str(prefix / "someone"))
+        found = []
+        with contextlib.suppress(SandboxError):
+            found = [one.prefix for one in bubblewrap.candidates()]
+        assert prefix not in found

@@ -18,6 +18,7 @@ from gptoss_tui.tools.base import Effect, RevisableCall, Workspace
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell import held, protect
 from gptoss_tui.tools.shell.arguments import read_request
+from gptoss_tui.tools.shell.probes import self_test
 from gptoss_tui.tools.shell.sandbox import ShellSandbox, find_shell_sandbox
 from gptoss_tui.tools.shell.tool import ShellTool
 from gptoss_tui.tools.workspace import open_workspace
@@ -329,6 +330,13 @@ async def test_a_home_folder_as_workspace_hides_its_secrets(root: Path, shell: S
     assert output.endswith("one\ntwo\n")
     assert (root / ".bashrc").read_text() == "mine\n"
     assert os.listdir(root / ".ssh") == ["id"]
+
+
+async def test_a_home_folder_as_workspace_has_a_sandbox(
+    root: Path, shell: ShellTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(root))
+    assert await self_test(find_shell_sandbox(root)) == 12
 
 
 @pytest.mark.parametrize("folder", ["/", "/etc", "/usr"])

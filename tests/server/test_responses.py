@@ -80,6 +80,8 @@ async def test_a_conversation_goes_on_from_a_stored_response(tmp_path: Path) -> 
         with pytest.raises(openai.NotFoundError):
             await responses.retrieve(three.id)
         items = await responses.input_items.list(two.id)
+        status, wrong = await server.get(f"/v1/responses/{two.id}/input_items?order=up")
+        assert (status, wrong["error"]["param"]) == (400, "order")
         assert [item.to_dict()["content"] for item in items.data] == [[{"type": "input_text", "text": "two"}]]
         reference: Any = [{"type": "item_reference", "id": one.output[1].id}, {"role": "user", "content": "four"}]
         await responses.create(model="gpt-oss-20b", input=reference)

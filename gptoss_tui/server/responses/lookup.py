@@ -62,10 +62,10 @@ async def list_input_items(request: web.Request) -> web.StreamResponse:
     stored = await asyncio.to_thread(service.storage("response_id").load, response_id, record_of(request).access.key)
     if stored is None:
         raise _unknown(response_id)
-    limit = _number(request, "limit", 1, _MAX_PAGE, 20)
-    items = list(stored.input)
-    if request.query.get("order", "desc") != "asc":
-        items.reverse()
+    limit, order = _number(request, "limit", 1, _MAX_PAGE, 20), request.query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise invalid("Invalid value for 'order': expected one of 'asc', 'desc'.", "order")
+    items = list(stored.input) if order == "asc" else list(reversed(stored.input))
     after = request.query.get("after")
     if after is not None:
         ids = [item.get("id") for item in items]

@@ -264,6 +264,7 @@ async def test_logprobs_come_with_the_tokens_of_the_answer(wanted: dict[str, int
 BAD: list[tuple[dict[str, Any], str | None]] = [
     ({"input": 5}, "input"),
     ({"input": [5]}, "input[0]"),
+    ({"input": [{"role": "user", "content": "x", "id": 5}]}, "input[0].id"),
     ({"input": [{"type": "nonsense"}]}, "input[0].type"),
     ({"input": [{}]}, "input[0].type"),
     ({"input": [{"role": "user"}]}, "input[0].content"),

@@ -51,7 +51,7 @@ def read_input(fields: Fields, response_id: str) -> list[dict[str, Any]]:
         return [_named({"type": "message", "role": "user", "content": content}, response_id, 0)]
     if not isinstance(value, list):
         raise fields.wrong("input", "a string or an array of items")
-    items = [{**item.values, "type": kind_of(item)} for item in fields.children("input")]
+    items = [{**item.values, "type": kind_of(item), "id": item.text("id")} for item in fields.children("input")]
     return [_named(item, response_id, index) for index, item in enumerate(items)]
 
 

@@ -32,7 +32,7 @@ def corpus(canaries: Canaries, *, control: bool) -> str:
 
 
 _CODE = r"""
-import ctypes, errno, os, platform, resource, socket, stat, tempfile
+import ctypes, errno, os, platform, resource, socket, stat, sys, tempfile
 libc = ctypes.CDLL(None, use_errno=True)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 column = 0 if platform.machine() == "x86_64" else 1
@@ -91,7 +91,7 @@ attempts["network interfaces"] = lambda: len(open("/proc/net/dev").readlines()) 
 for path in ("/", "/usr", "/usr/bin", "/etc", "/lib", "/boot", "/var", "/dev", "/sys", "/proc/sys"):
     attempts["write to " + path] = lambda p=path: os.access(p, os.W_OK)
 for path in ("/etc/shadow", "/etc/ssh", "/root", "/sys/kernel/security", CANARY["file"]):
-    attempts["read " + path] = lambda p=path: bool(os.listdir(p) if os.path.isdir(p) else open(p, "rb").read(1))
+    attempts["read " + path] = lambda p=path: bool(others(p) if os.path.isdir(p) else open(p, "rb").read(1))
 for path in (
     "sys/kernel/core_pattern", "sys/kernel/modprobe", "sys/kernel/hostname", "sys/vm/drop_caches",
     "sys/net/ipv4/ip_forward", "sys/fs/binfmt_misc/register", "sysrq-trigger", "self/exe", "1/mem", "1/oom_score_adj",
@@ -103,6 +103,10 @@ for path in ("kcore", "kmsg", "1/environ", "1/mem"):
     attempts["read /proc/" + path] = lambda p=path: opens("/proc/" + p, os.O_RDONLY) and not own(p)
 for device in ("mem", "kmsg", "kvm", "fuse", "net/tun", "vda", "sda", "loop-control", "port", "vsock", "uinput"):
     attempts["open /dev/" + device] = lambda d=device: opens("/dev/" + d, os.O_RDWR)
+
+def others(path):
+    # Python itself may be installed there.
+    return [name for name in os.listdir(path) if not (sys.base_prefix + "/").startswith(path + "/" + name + "/")]
 
 def own(path):
     # Process 1 may be this one.

@@ -61,18 +61,18 @@ def _named(files: list[Path], top: Path) -> Iterator[Path]:
                 yield files[-1]
             elif key == _HOOKS:
                 yield _at(top, value)
-            else:
+            elif value.startswith("!") or not key.startswith("alias."):  # else it names a command of git
                 yield from _programs(value, top)
 
 
 def _programs(value: str, top: Path) -> Iterator[Path]:
-    """The files that a value names, if it is a command line. A first word without a folder is none of the workspace."""
+    """The files that a value names, if it is a command line: a path, or behind the first word `script.py`."""
     try:
         words = shlex.split(value.removeprefix("!"))
     except ValueError:
         words = value.removeprefix("!").split()
     for number, word in enumerate(words):
-        if number or "/" in word:
+        if "/" in word or (number and "." in word):
             place = _at(top, word)
             if os.path.isfile(place):
                 yield place

@@ -159,6 +159,18 @@ def test_what_the_configuration_of_git_names_is_protected_too(
     assert patch.plan(added("tools/other"), root).protected == ()
 
 
+@pytest.mark.parametrize(
+    "said", ["[alias]\nx = diff a.txt", "[user]\nname = A main", "[push]\ndefault = main", "[a] b ="]
+)
+def test_configuration_that_names_no_program_protects_nothing(tmp_path: Path, said: str) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/config").write_text(said)
+    for name in ("main", "a.txt"):
+        (tmp_path / name).write_text("x\n")
+        change = patch.parse(f"*** Begin Patch\n*** Delete File: {name}\n*** End Patch")
+        assert patch.plan(change, tmp_path).protected == ()
+
+
 def test_configuration_is_read_as_git_reads_it(tmp_path: Path) -> None:
     text = (
         '\ufeff; x\n[core]a=1 # x\nb\n  c-d = "x;\\"y\\\\" z\\n ; y\n[Sub "A b"] e = f\\\n  g\r\n[x.Y] h=\n'

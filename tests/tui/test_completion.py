@@ -17,7 +17,7 @@ async def test_commands_are_offered_filtered_and_run() -> None:
     app, _ = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("slash")
-        assert offered(app)[0].startswith("/model")
+        await until(pilot, lambda: offered(app) and offered(app)[0].startswith("/model"))
         await pilot.press(*"eff")
         assert offered(app)[0].startswith("/effort")
         await pilot.press("tab")
@@ -33,6 +33,7 @@ async def test_a_name_that_is_typed_out_runs_though_another_begins_with_it() -> 
     app, _ = make_app()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"/mode")
+        await until(pilot, lambda: len(offered(app)) == 2)
         assert [row.split()[0] for row in offered(app)] == ["/mode", "/model"]
 
 

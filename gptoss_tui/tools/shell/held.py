@@ -180,9 +180,12 @@ class Removal:
     def take(self, path: Path, name: str, *, keep: bool = True) -> None:
         """Move it away, or remove it where it cannot be kept, such as a pipe, or a file on a full disk."""
         parent = _status(path.parent)
-        _open_for_owner(path)
+        for folder in (path.parent, path):
+            with contextlib.suppress(OSError):
+                make_usable(str(folder))
         kept = keep and self._keep(path)
         if not kept:
+            _open_below(path)
             _remove(path)
         if parent is not None:
             with contextlib.suppress(OSError):
@@ -204,6 +207,7 @@ class Removal:
             try:
                 os.rename(path, to)
             except OSError as error:
+                _open_below(path)
                 if error.errno != errno.EXDEV or _size(path) > _COPIED:
                     raise
                 shutil.move(path, to)
@@ -277,6 +281,7 @@ def _last_change(path: Path, status: os.stat_result) -> int:
 def _new_folder(place: Path) -> Path:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in sorted(place.iterdir(), key=lambda path: path.lstat().st_mtime_ns, reverse=True)[_KEPT - 1 :]:
+        _open_below(old)
         _remove(old)
     return Path(tempfile.mkdtemp(prefix="command-", dir=place))
 
@@ -297,11 +302,8 @@ def _size(path: Path) -> int:
     return os.lstat(path).st_size + sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
 
 
-def _open_for_owner(path: Path) -> None:
-    """So that it can be moved: the folder that it is in, and the folders and files below it. No link is followed."""
-    for folder in (path.parent, path):
-        with contextlib.suppress(OSError):
-            make_usable(str(folder))
+def _open_below(path: Path) -> None:
+    """For its owner, so that it can be copied or removed: the folders below it. No link is followed."""
     for entry in everything_in(str(path)) if path.is_dir() and not path.is_symlink() else ():
         with contextlib.suppress(OSError):
             make_usable(entry.path)

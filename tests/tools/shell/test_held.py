@@ -119,8 +119,10 @@ async def test_nothing_is_too_deep_or_too_large_to_be_taken_away(
 ) -> None:
     state = Path(place or tmp_path, f"state-{os.getpid()}")  # on another disk, and on this one
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
-    deep = "cd .vsc''ode; for i in $(seq 1100); do mkdir a && cd a; done"
-    done = await result(shell, f"mkdir .vsc''ode .id''ea; truncate -s 1T .id''ea/x; ({deep}); echo out")
+    deep = "import os; os.chdir('.vs' + 'code'); [(os.mkdir('a'), os.chdir('a')) for _ in range(1100)]"
+    (root / "deep.py").write_text(deep)
+    command = "mkdir .vsc''ode .id''ea; truncate -s 1T .id''ea/x; /usr/bin/python3 deep.py; echo out"
+    done = await result(shell, command)
     await asyncio.to_thread(held._remove, state)
     assert done.text.startswith("out\n[Held back: .idea, .vscode. ")
     assert ("Removed, since it could not be kept: .idea, .vscode." in done.text) == bool(place)

@@ -30,7 +30,7 @@ from tests.engine.native.test_choose import TOKENS, load
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")
 
-DRAWS, PLACE = 4000, 1
+DRAWS, PLACE = 3000, 1
 MOST, EXPECTED = 4.0, 8.0
 
 Shares = npt.NDArray[np.float64]
@@ -186,8 +186,8 @@ def test_what_is_drawn_does_not_depend_on_how_much_is_read(
     doubt[:] = before
     cache = KVCache(model.config, TOKENS, TOKENS, wide=False)
     careful.run(cache, backend._cache.tokens)
-    expected = drawn_rows(careful, temperature, rows, 1000)
-    found = drawn_rows(model, temperature, rows, 1000)
+    expected = drawn_rows(careful, temperature, rows, 500)
+    found = drawn_rows(model, temperature, rows, 500)
     careful.close()
     assert expected.partly == 0.0
     assert (found.rows == expected.rows).all()
@@ -205,7 +205,7 @@ def test_what_a_grammar_allows_keeps_its_shares(backend: NativeBackend, allowed:
     state = TokenState({}, text=True, mask=np.packbits(bits, bitorder="little").tobytes())
     logits[~bits] = -np.inf
     params = SamplingParams(temperature=temperature, seed=6)
-    check(softmax(logits, temperature), drawn(backend, params, 1500, state))
+    check(softmax(logits, temperature), drawn(backend, params, 1000, state))
 
 
 def kept_by_filters(logits: Shares, params: SamplingParams) -> Shares:
@@ -240,7 +240,7 @@ def kept_by_filters(logits: Shares, params: SamplingParams) -> Shares:
     ids=lambda params: f"k{params.top_k}-p{params.top_p}-min{params.min_p}-t{params.temperature}",
 )
 def test_filters_keep_the_shares_of_what_they_leave(backend: NativeBackend, params: SamplingParams) -> None:
-    check(kept_by_filters(logits_of(backend), params), drawn(backend, params, 1000))
+    check(kept_by_filters(logits_of(backend), params), drawn(backend, params, 700))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])

@@ -109,6 +109,15 @@ def test_a_step_of_several_tokens_is_as_many_steps(
     torch.testing.assert_close(torch.stack(got), expected, rtol=0, atol=TOLERANCE)
 
 
+def test_what_is_not_a_number_reaches_the_logits(checkpoint: Callable[[str], Path]) -> None:
+    """Also when it is the router that meets it first: a token without experts would leave the last layer's numbers."""
+    machine = Machine(checkpoint("tiny"))
+    machine.run([1, 2, 3])
+    machine.weights.layers[-1].out_bias[5] = torch.nan
+    (logits,) = machine.verify([4], splits=1, real=1)
+    assert torch.isnan(logits).all()
+
+
 @pytest.mark.parametrize(("tokens", "experts", "top"), [(1, 5, 2), (70, 5, 3), (33, 32, 4)])
 def test_choices_are_sorted_by_expert(tokens: int, experts: int, top: int) -> None:
     """In more than one block, and with experts that nobody chose, against torch's own sort."""

@@ -14,13 +14,14 @@ from gptoss_tui.engine.triton.kernels.overlap import follow
 
 @triton.jit
 def routes(scores, count, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, TOKENS: tl.constexpr):
-    """Shares float32 [TOKENS, EP] of the experts, 0 where not among a token's TOP best: softmax after the choice.
+    """Which experts are among a token's TOP best, and their shares, float32: both [TOKENS, EP].
 
-    scores float32 [TOKENS, E]; EP is E as a power of two; tokens from `count` on choose nothing.
+    Softmax after the choice. scores float32 [TOKENS, E]; EP is E as a power of two; tokens from `count` on choose
+    nothing. What is not a number comes before all others and makes shares that are none, so that the logits tell.
     """
     expert, token = tl.arange(0, EP)[None, :], tl.arange(0, TOKENS)[:, None]
     score = tl.load(scores + token * E + expert, mask=expert < E, other=float("-inf"), cache_modifier=".cg")
-    left = score
+    left = tl.where(score == score, score, 3e38)
     highest = tl.max(score, 1)
     # One by one, best first: a sum over the tile would depend on how it is laid out, and with that on TOKENS.
     total = tl.zeros((TOKENS,), tl.float32)
@@ -28,9 +29,8 @@ def routes(scores, count, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, 
         total += tl.exp(tl.max(left, 1) - highest)
         best = tl.argmax(left, 1)
         left = tl.where(expert == best[:, None], float("-inf"), left)
-    chosen = (left == float("-inf")) & (expert < E)
-    grown = tl.where(chosen, tl.exp(score - highest[:, None]), 0.0)
-    return tl.where(token < count, grown / total[:, None], 0.0)
+    chosen = (left == float("-inf")) & (expert < E) & (token < count)
+    return chosen, tl.where(chosen, tl.exp(score - highest[:, None]) / total[:, None], 0.0)
 
 
 @triton.jit
@@ -72,8 +72,8 @@ def router_kernel(
         tl.store(t + token * H + k, value.to(t.dtype.element_ty), mask=mine)
     tl.debug_barrier()
     if tl.atomic_add(arrived, 1, sem="acq_rel") == E * TOKENS - 1:
-        every = routes(scores, tl.load(count), E, EP, TOP, TOKENS)
-        used = tl.max(every, 0) > 0
+        theirs, every = routes(scores, tl.load(count), E, EP, TOP, TOKENS)
+        used = tl.max(theirs.to(tl.int32), 0) > 0
         place = tl.cumsum(used.to(tl.int32), 0) - 1
         row = tl.arange(0, TOKENS)[:, None]
         tl.store(experts + place, tl.arange(0, EP), mask=used)

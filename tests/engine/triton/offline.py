@@ -107,10 +107,13 @@ def in_eight_bits(weights: ModelWeights) -> ModelWeights:
 
 
 def check_layouts(kernel: str, code: str) -> None:
-    """Operands of matrix products must lie as kernels/mma.py says: four in a row for each thread. `code` is TTGIR."""
+    """Operands of matrix products must lie as kernels/mma.py says: four in a row for each thread. `code` is TTGIR.
+
+    So must those of the barrier among them: a compiler that runs it for other layouts, too, makes threads wait twice.
+    """
     layouts = dict(re.findall(r"^(#\w+) = (.*)$", code, re.MULTILINE))
     for line in code.splitlines():
-        if "mma.sync" in line:
+        if "mma.sync" in line or "bar.red" in line:
             operands = re.findall(r"tensor<\d+x4x\w+, (#\w+)>", line)
             if not operands:
                 raise AssertionError(f"{kernel}: a product without operands in {line[:200]}")

@@ -17,7 +17,14 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from gptoss_tui.engine.triton.kernels.mma import asked, dense_product, eight_bit_product, lanes, rows_and_vectors
+from gptoss_tui.engine.triton.kernels.mma import (
+    asked,
+    begin,
+    dense_product,
+    eight_bit_product,
+    lanes,
+    rows_and_vectors,
+)
 from gptoss_tui.engine.triton.kernels.norm import load_squares
 from gptoss_tui.engine.triton.kernels.overlap import follow
 
@@ -58,11 +65,23 @@ def load_rows(
 
 
 @triton.jit
-def times(loaded, n: tl.constexpr, low, high, acc, EIGHT: tl.constexpr):
-    """`acc` [threads, 4] plus the n-th turn of `loaded` times vectors; `high` counts in 8 bits only."""
+def in_order(acc, zero, EIGHT: tl.constexpr):
+    """Sums and zeros as they are, behind all loads in front of this, and with them the products that begin there.
+
+    Products in 8 bits begin with zero: what they bring is scaled before it is added.
+    """
+    if EIGHT:
+        return acc, asked(zero)
+    else:
+        return asked(acc), zero
+
+
+@triton.jit
+def times(loaded, n: tl.constexpr, low, high, acc, zero, EIGHT: tl.constexpr):
+    """`acc` [threads, 4] plus the n-th turn of `loaded` times vectors; `high` and `zero` count in 8 bits only."""
     if EIGHT:
         scale = tl.where(tl.arange(0, 4)[None, :] < 2, loaded[4 * n + 2][:, None], loaded[4 * n + 3][:, None])
-        return acc + eight_bit_product(loaded[4 * n], loaded[4 * n + 1], low, high) * scale
+        return acc + eight_bit_product(loaded[4 * n], loaded[4 * n + 1], low, high, zero) * scale
     else:
         return dense_product(loaded[4 * n], loaded[4 * n + 1], low, acc)
 
@@ -125,7 +144,8 @@ def qkv_tiles_kernel(
     follow(OVERLAP)
     vectors = load_vectors(scaled, 0, H, WARPS, TURNS, TOKENS, EIGHT)
     held = load_squares(squares, H, TOKENS)
-    acc = tl.zeros((32 * WARPS, 4), tl.float32)
+    acc = begin(vectors[0])
+    zero = acc
     for step in tl.static_range(STEPS):
         now, here = loaded, vectors
         if step + 1 < STEPS:
@@ -133,9 +153,9 @@ def qkv_tiles_kernel(
             loaded = load_rows(w, scales, first, first + HALF, ahead, H, WARPS, TURNS, EIGHT)
             vectors = load_vectors(scaled, ahead, H, WARPS, TURNS, TOKENS, EIGHT)
         if step == 0 or step + 1 < STEPS:
-            acc = asked(acc)
+            acc, zero = in_order(acc, zero, EIGHT)
         for n in tl.static_range(TURNS):
-            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, EIGHT)
+            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, zero, EIGHT)
     inverse = tl.rsqrt(tl.sum(held, 1) / H + EPS)
     out = rows_and_vectors(acc, WARPS) * inverse[None, :] + bias[:, None]
     even, odd = tl.split(tl.permute(tl.reshape(out, (2, 8, 8)), (1, 2, 0)))
@@ -173,7 +193,8 @@ def out_tiles_kernel(
     follow(OVERLAP)
     vectors = load_vectors(a, 0, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
     old = tl.load(place, mask=real, other=0.0)
-    acc = tl.zeros((32 * WARPS, 4), tl.float32)
+    acc = begin(vectors[0])
+    zero = acc
     for step in tl.static_range(STEPS):
         now, here = loaded, vectors
         if step + 1 < STEPS:
@@ -181,9 +202,9 @@ def out_tiles_kernel(
             loaded = load_rows(w, scales, first, second, ahead, WIDTH, WARPS, TURNS, EIGHT)
             vectors = load_vectors(a, ahead, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
         if step == 0 or step + 1 < STEPS:
-            acc = asked(acc)
+            acc, zero = in_order(acc, zero, EIGHT)
         for n in tl.static_range(TURNS):
-            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, EIGHT)
+            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, zero, EIGHT)
     tl.store(place, old + (rows_and_vectors(acc, WARPS) + bias[:, None]), mask=real)
 
 
@@ -208,16 +229,18 @@ def logits_tiles_kernel(
     inverse = tl.rsqrt(tl.sum(load_squares(squares, H, TOKENS), 1) / H + EPS)
     token = tl.arange(0, 8)[None, :]
     for first in tl.range(start, V, 16 * PROGRAMS):
-        acc = tl.zeros((32 * WARPS, 4), tl.float32)
+        acc = begin(vectors[0])
+        zero = acc
         for step in tl.static_range(STEPS):
             now = loaded
             if step + 1 == STEPS:
                 ahead = first + 16 * PROGRAMS + g
                 upper, lower = tl.minimum(ahead, last), tl.minimum(ahead + 8, last)
             loaded = load_rows(w, scales, upper, lower, (step + 1) % STEPS * TURNS, H, WARPS, TURNS, EIGHT)
-            acc = asked(acc)
+            acc, zero = in_order(acc, zero, EIGHT)
             for n in tl.static_range(TURNS):
-                acc = times(now, n, vectors[2 * (step * TURNS + n)], vectors[2 * (step * TURNS + n) + 1], acc, EIGHT)
+                low, high = vectors[2 * (step * TURNS + n)], vectors[2 * (step * TURNS + n) + 1]
+                acc = times(now, n, low, high, acc, zero, EIGHT)
         out = rows_and_vectors(acc, WARPS) * inverse[None, :]
         row = first + tl.arange(0, 16)[:, None]
         tl.store(logits + token * V + row, out, mask=(row < V) & (token < TOKENS))

@@ -62,13 +62,14 @@ def _dense_product() -> str:
 
 
 def _eight_bit_product() -> str:
-    """PTX for int8: sums $0-$3; words of row g $4-$7, of row g + 8 $8-$11; the vector's sixteen columns $12-$19.
+    """PTX for int8: sums $0-$3; words of row g $4-$7, of row g + 8 $8-$11; the vector's sixteen columns $12-$19;
+    what sums begin with $20-$23.
 
     An int8 of sign s and seven bits b is b - 128 s: 128 + b less 128 + 128 s, both of which are a bfloat16 of 128 with
     the bits in its mantissa or, for s, in its exponent. Bytes 0 and 2 of a word make a pair, 1 and 3 another.
     """
     lines = [".reg .b32 u, v, w, m, b0, b1, p<2>, q<2>;", ".reg .f32 d<4>;", "mov.b32 m, 0xBF80BF80;"]  # m: -1 twice
-    lines += [f"mov.f32 d{n}, 0f00000000;" for n in range(4)]
+    lines += [f"mov.f32 d{n}, ${20 + n};" for n in range(4)]
     for word in range(4):
         for row, first in (("p", 4), ("q", 8)):
             for pair in range(2):
@@ -128,18 +129,18 @@ def dense_product(first, second, vector, acc):
 
 
 EIGHT_BIT_PRODUCT = tl.constexpr(_eight_bit_product())
-EIGHT_BIT_OPERANDS = tl.constexpr(",".join(["=f"] * 4 + ["r"] * 16))
+EIGHT_BIT_OPERANDS = tl.constexpr(",".join(["=f"] * 4 + ["r"] * 16 + ["f"] * 4))
 
 
 @triton.jit
-def eight_bit_product(first, second, low, high):
-    """float32 [threads, 4]: 16 rows of int8 times 8 vectors over 64 columns, of which each thread has sixteen.
+def eight_bit_product(first, second, low, high, acc):
+    """`acc` float32 [threads, 4] plus 16 rows of int8 times 8 vectors over 64 columns: each thread has sixteen.
 
     Words of rows g and g + 8: four int8 in each int32 of [threads, 4]; of the g-th vector, as in `dense_product`, for
     the first eight columns and the others.
     """
     return tl.inline_asm_elementwise(
-        EIGHT_BIT_PRODUCT, EIGHT_BIT_OPERANDS, [first, second, low, high], dtype=tl.float32, is_pure=True, pack=4
+        EIGHT_BIT_PRODUCT, EIGHT_BIT_OPERANDS, [first, second, low, high, acc], dtype=tl.float32, is_pure=True, pack=4
     )
 
 
@@ -155,6 +156,15 @@ def asked(acc):
     may pass a barrier, but not one whose outcome they need.
     """
     return tl.inline_asm_elementwise(ASKED, ASKED_OPERANDS, [acc], dtype=tl.float32, is_pure=False, pack=4)
+
+
+@triton.jit
+def begin(words):
+    """Zeros float32 in the shape of int32 words. Constants would have `asked` run once for each layout they could have.
+
+    (Triton 3.6 makes them in all of them, and keeps what has a barrier in it.)
+    """
+    return tl.inline_asm_elementwise("mov.b32 $0, 0;", "=f,r", [words], dtype=tl.float32, is_pure=True, pack=1)
 
 
 @triton.jit

@@ -93,8 +93,6 @@ class Machine:
         assert not (self._lost and name in self._inputs), f"{name} is read after an output was written"
         if re.fullmatch(r"0x[0-9A-Fa-f]+|\d+", name):
             return np.full(self.threads, int(name, 0), np.uint32)
-        if name.startswith("0f"):  # the bits of a float32
-            return np.full(self.threads, int(name[2:], 16), np.uint32)
         return self.registers[name]
 
     def run(self, text: str) -> None:
@@ -138,9 +136,6 @@ OPERATIONS: dict[str, Callable[..., U32]] = {
     "setp.ne.u32": lambda a, b: (a != b).astype(np.uint32),
     "bar.red.popc.u32": lambda barrier, true: np.full_like(true, true.sum()),
     "prmt.b32": permuted,
-    "add.f32": lambda a, b: bits(floats(a) + floats(b)),
-    "mul.f32": lambda a, b: bits(floats(a) * floats(b)),
-    "cvt.rn.bf16x2.f32": lambda high, low: rounded(floats(low)) | rounded(floats(high)) << np.uint32(16),
     "fma.rn.bf16x2": fused,
 }
 

@@ -1,8 +1,8 @@
 """A few tokens: a matrix times up to 8 vectors, with what is around it. For bfloat16 on a GPU see dense.py.
 
-TOKENS is 1 for a decode step and more where drafts are verified; the weights are
-read once for all of them, and the arithmetic for each is the same whatever their number. H hidden, Q query heads, K
-key/value heads, D head_dim. The residual stream `x` is float32 [TOKENS, H]; for norms of it see norm.py.
+TOKENS is 1 for a decode step and more where drafts are verified; the weights are read once for all of them, and the
+arithmetic for each is the same whatever their number. H hidden, Q query heads, K key/value heads, D head_dim. The
+residual stream `x` is float32 [TOKENS, H]; for norms of it see norm.py.
 
 A program loads all its weights before it waits for the kernel in front of it (see overlap.py): the memory is busy while
 that one ends. A thread holds 8 neighbouring weights of a row, so most of a sum stays in it.

@@ -62,9 +62,9 @@ class Settings:
     `reasoning_tokens_*` bound the thinking before a call or an answer, one for each effort; 0 does not.
     `compact_at` is in percent of the context, see `compacts_at`.
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
-    `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`
-    and `edit_file` None offer them to every model but nano, which was trained without; `agents_md` None lets every
-    model but nano read AGENTS.md.
+    `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`,
+    `edit_file` and `plan` None offer them to every model but nano, which was trained without; `agents_md` None lets
+    every model but nano read AGENTS.md.
     `grounded_patches` None means with nano alone.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
@@ -105,6 +105,7 @@ class Settings:
     python_workspace: bool = False
     shell: bool | None = None
     edit_file: bool | None = None
+    plan: bool | None = None
     show_browser_results: bool = False
     raw: bool = False
     constrain_headers: bool = True
@@ -169,6 +170,11 @@ class Settings:
     def offers_edit_file(self) -> bool:
         """Whether the model is told about `edit_file` beside `apply_patch`."""
         return not self.is_nano and self.apply_patch if self.edit_file is None else self.edit_file
+
+    @property
+    def offers_plan(self) -> bool:
+        """Whether the model is told that it can show its plan."""
+        return not self.is_nano if self.plan is None else self.plan
 
     def engine_spec(self) -> EngineSpec:
         """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory.

@@ -34,6 +34,7 @@ _KINDS: Final[dict[str, ToolKind]] = {
     "search_files": "search",
     "apply_patch": "edit",
     "edit_file": "edit",
+    "update_plan": "think",
     "shell": "execute",
     "python": "execute",
     "browser.search": "search",

@@ -12,7 +12,9 @@ from typing import Final
 from acp.helpers import text_block
 from acp.schema import (
     AgentMessageChunk,
+    AgentPlanUpdate,
     AgentThoughtChunk,
+    PlanEntry,
     TerminalToolCallContent,
     ToolCallProgress,
     ToolCallStart,
@@ -32,10 +34,19 @@ from gptoss_tui.acp.calls import (
 from gptoss_tui.acp.diffs import read_diff
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.attached import split_message
+from gptoss_tui.agent.checklist import checklist_of, shows_plan
 from gptoss_tui.agent.references import before_first_mark, references, replace_marks
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 
-Update = AgentMessageChunk | AgentThoughtChunk | UserMessageChunk | ToolCallStart | ToolCallProgress | UsageUpdate
+Update = (
+    AgentMessageChunk
+    | AgentPlanUpdate
+    | AgentThoughtChunk
+    | UserMessageChunk
+    | ToolCallStart
+    | ToolCallProgress
+    | UsageUpdate
+)
 
 _OUTPUT_SECONDS: Final = 0.2
 """Output of a running tool is sent no more often: an update repeats all of it."""
@@ -53,9 +64,10 @@ class _Message:
 
 @dataclass(slots=True)
 class _Call:
-    """A tool call that the client knows of."""
+    """A tool call that goes on. The client hears of a `quiet` one by the plan that it shows, unless it fails."""
 
     tool: str
+    quiet: bool = False
     previewed: bool = False
     terminal: bool = False
     output: str = ""
@@ -145,12 +157,12 @@ class Translator:
         call = self._calls.get(key)
         if call is None:
             yield from self._flush_all()
-            call = self._calls[key] = _Call(event.tool)
-            title = to_terminal_line(event.tool) or "tool call"
-            yield ToolCallStart(
-                session_update="tool_call", tool_call_id=key, title=title, kind=kind_of(event.tool), status="pending"
-            )
-        if isinstance(event, ev.ToolCall):
+            call = self._calls[key] = _Call(event.tool, quiet=shows_plan(event.tool))
+            if not call.quiet:
+                yield _start(key, event.tool)
+        if call.quiet:
+            yield from _plan(event)
+        elif isinstance(event, ev.ToolCall):
             call.tool = event.tool
             arguments = arguments_of(event.tool, event.arguments)
             yield _progress(
@@ -197,6 +209,10 @@ class Translator:
                 yield _progress(key, content=[*call.content, output_content(call.output)])
 
     def _finish_call(self, key: str, call: _Call, event: ev.ToolFinished) -> Iterator[Update]:
+        if call.quiet:
+            if event.status == "ok":
+                return
+            yield _start(key, event.tool)
         status = "completed" if event.status == "ok" else "failed"
         meta = None
         content: list[Content] | None = None
@@ -217,8 +233,8 @@ class Translator:
         """Nothing stays open behind a turn."""
         yield from self._flush_all()
         for key in list(self._calls):
-            del self._calls[key]
-            yield _progress(key, status="failed")
+            if not self._calls.pop(key).quiet:
+                yield _progress(key, status="failed")
         if event.reason == "limit":
             yield _said(f"\n\n*{with_hint(event.error, event.hint)}*", f"{event.turn_id}.end")
 
@@ -249,6 +265,20 @@ def _user(text: str) -> Iterator[Update]:
     names = "".join(f"\n[{name}]" for name in attached)
     content = text_block(to_terminal_text(typed + names))
     yield UserMessageChunk(session_update="user_message_chunk", content=content)
+
+
+def _plan(event: ev.Event) -> Iterator[Update]:
+    """The plan, where `event` is a call that shows one."""
+    if isinstance(event, ev.ToolCall) and (plan := checklist_of(event)):
+        entries = [PlanEntry(content=step.text, priority="medium", status=step.status) for step in plan.steps]
+        yield AgentPlanUpdate(session_update="plan", entries=entries)
+
+
+def _start(call_id: str, tool: str) -> ToolCallStart:
+    title = to_terminal_line(tool) or "tool call"
+    return ToolCallStart(
+        session_update="tool_call", tool_call_id=call_id, title=title, kind=kind_of(tool), status="pending"
+    )
 
 
 def _progress(call_id: str, **fields: object) -> ToolCallProgress:

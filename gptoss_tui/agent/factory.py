@@ -31,6 +31,7 @@ from gptoss_tui.tools.mcp.tools import mcp_servers
 from gptoss_tui.tools.python.tool import Python
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from gptoss_tui.tools.shell.tool import ShellTool
+from gptoss_tui.tools.update_plan import UpdatePlanTool
 from gptoss_tui.tools.workspace import open_workspace
 from gptoss_tui.undo import UndoStore
 
@@ -134,6 +135,8 @@ def build_registry(
     if settings.offers_shell:
         patches = next((tool for tool in functions if tool.name == APPLY_PATCH.name), None)
         functions = (*functions, ShellTool(workspace, patches))
+    if settings.offers_plan:
+        functions = (*functions, UpdatePlanTool())
     # The built-in model was trained with a fixed set of tools, and is too small to learn others from their words.
     connected = () if settings.is_nano else mcp_servers((*load_servers(), *servers))
     return ToolRegistry(functions, builtin, connected)

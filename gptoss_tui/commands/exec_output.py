@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Protocol, TextIO
 
+from gptoss_tui.agent.checklist import MARKS, PlanFollower
 from gptoss_tui.agent.events import (
     AnswerCited,
     AnswerDelta,
@@ -91,6 +92,7 @@ class TextOutput:
         self._held = ""
         self._answer = ""
         self._references = References()
+        self._plans = PlanFollower()
         self._unanswered = False
 
     def show(self, event: Event) -> None:
@@ -120,9 +122,11 @@ class TextOutput:
     def _report(self, event: Event) -> None:
         match event:
             case ToolCall():
-                self._say(f"* {event.summary}")
+                self._report_call(event)
             case ToolFinished(status="ok") if gives_page(event.tool):
                 self._report_page(event.output.strip("\n"))
+            case ToolFinished() if self._plans.ends(event):
+                pass
             case ToolFinished() if not self._unanswered:
                 shown = [line for line in event.output.split("\n") if line][: 1 if event.status == "ok" else 3]
                 self._say(f"  {event.status}: {' '.join(shown)[:300]}")
@@ -141,6 +145,17 @@ class TextOutput:
                 self._say(f"note: {event.what}")
             case Notice():
                 self._say(f"note: {event.text}")
+
+    def _report_call(self, event: ToolCall) -> None:
+        """What is called; of a plan, the steps that changed."""
+        told = self._plans.told_by(event)
+        if told is None:
+            self._say(f"* {event.summary}")
+            return
+        plan, changed = told
+        self._say(f"* Plan {plan.progress}" + (f": {plan.explanation}" if plan.explanation else ""))
+        for step in changed:
+            self._say(f"  {MARKS[step.status]} {step.text}")
 
     def _finish(self, event: TurnFinished) -> None:
         if self._thinking:

@@ -82,6 +82,11 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         help="let the model run commands in the workspace (default: on, but off for nano)",
     )
     group.add_argument(
+        "--plan",
+        action=argparse.BooleanOptionalAction,
+        help="let the model show its plan as a checklist (default: on, but off for nano)",
+    )
+    group.add_argument(
         "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages that the model reads"
     )
     group.add_argument(

@@ -46,7 +46,14 @@ class HostSession:
         self._approve = approve
         workspace = open_workspace(settings.workspace)
         tools = replace(
-            settings, model=_HOST_MODEL, browser=True, python=True, apply_patch=True, shell=False, edit_file=False
+            settings,
+            model=_HOST_MODEL,
+            browser=True,
+            python=True,
+            apply_patch=True,
+            shell=False,
+            edit_file=False,
+            plan=False,
         )
         self._registry = build_registry(tools, workspace, UndoStore(workspace.root).apply)
         self._approvals: Approvals = build_approvals(workspace, MODES[approve], allow_all=approve == "all")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.attached import OWN_TOOL
+from gptoss_tui.agent.checklist import PlanFollower
 from gptoss_tui.agent.references import references
 from gptoss_tui.sanitize import to_terminal_line
 
@@ -17,6 +18,7 @@ OUTPUT_LINES = 20
 FIRST_LINES = 4
 """Of what a program printed so many lines of the beginning are among them: what came of it stands at the end."""
 _PROGRAMS = frozenset({"shell", "python"})
+_STATUS_WORDS = {"completed": "Done", "in_progress": "Now", "pending": "To do"}
 
 
 class Speaker:
@@ -28,6 +30,7 @@ class Speaker:
         self._pending = ""
         self._calls: dict[str, str] = {}
         self._answered: dict[str, str] = {}
+        self._plans = PlanFollower()
 
     def apply(self, event: ev.Event) -> None:
         """Say what happened."""
@@ -57,9 +60,7 @@ class Speaker:
             case ev.EffortChanged():
                 self._line(f"Effort is {event.effort}; {event.tokens} tokens are read again.")
             case ev.ToolCall():
-                self._calls[event.item_id] = event.summary
-                who = "Your command" if event.tool == OWN_TOOL else "Tool"
-                self._line(f"{who}: {to_terminal_line(event.summary)}")
+                self._call(event)
             case ev.ToolFinished():
                 self._result(event)
             case ev.Recovered() | ev.RunawayDetected():
@@ -91,7 +92,24 @@ class Speaker:
             self._line(self._pending.rstrip())
         self._speaking, self._pending = "", ""
 
+    def _call(self, event: ev.ToolCall) -> None:
+        """What is called; of a plan, the steps that changed."""
+        self._calls[event.item_id] = event.summary
+        told = self._plans.told_by(event)
+        if told is None:
+            who = "Your command" if event.tool == OWN_TOOL else "Tool"
+            self._line(f"{who}: {to_terminal_line(event.summary)}")
+            return
+        plan, changed = told
+        self._line(
+            f"Plan, {plan.done} of {len(plan.steps)} done" + (f": {plan.explanation}" if plan.explanation else ".")
+        )
+        for step in changed:
+            self._line(f"  {_STATUS_WORDS[step.status]}: {step.text}")
+
     def _result(self, event: ev.ToolFinished) -> None:
+        if self._plans.ends(event):
+            return
         self._line(f"Tool result: {event.status}, {event.seconds:.1f} seconds.")
         lines = event.output.splitlines()
         hidden = len(lines) - OUTPUT_LINES

@@ -21,13 +21,13 @@ def parse_arguments(text: str, declaration: FunctionDeclaration) -> dict[str, An
     given = _object(text, declaration, properties)
     unknown = sorted(set(given) - set(properties))
     if unknown:
-        raise _wrong(declaration, f"unknown argument {', '.join(unknown)}")
+        raise wrong_arguments(declaration, f"unknown argument {', '.join(unknown)}")
     values: dict[str, Any] = {}
     for name, rule in properties.items():
         value = given.get(name)
         if value is None:
             if name in schema.get("required", ()):
-                raise _wrong(declaration, f"the argument {name} is missing")
+                raise wrong_arguments(declaration, f"the argument {name} is missing")
             value = rule.get("default")
         else:
             value = _coerced(value, rule.get("type"), name, declaration)
@@ -43,7 +43,7 @@ def _object(text: str, declaration: FunctionDeclaration, properties: Mapping[str
         value = json.loads(stripped, strict=False)
     except (ValueError, RecursionError):
         if stripped[0] in '{["' or "\n" in stripped:
-            raise _wrong(declaration, "the arguments are not valid JSON") from None
+            raise wrong_arguments(declaration, "the arguments are not valid JSON") from None
         value = stripped
     if value is None:
         return {}
@@ -51,7 +51,7 @@ def _object(text: str, declaration: FunctionDeclaration, properties: Mapping[str
         return value
     if properties and isinstance(value, str | int | float) and not isinstance(value, bool):
         return {next(iter(properties)): value if isinstance(value, str) else stripped}
-    raise _wrong(declaration, "the arguments are not a JSON object")
+    raise wrong_arguments(declaration, "the arguments are not a JSON object")
 
 
 def _without_fence(text: str) -> str:
@@ -66,23 +66,35 @@ def _coerced(value: object, kind: object, name: str, declaration: FunctionDeclar
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
-        raise _wrong(declaration, f"{name} is not a string")
+        raise wrong_arguments(declaration, f"{name} is not a string")
     if kind == "integer":
         try:
             number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
         except (ValueError, OverflowError):
             number = None
         if number is None or not number.is_integer():
-            raise _wrong(declaration, f"{name} is not a whole number")
+            raise wrong_arguments(declaration, f"{name} is not a whole number")
         return int(number)
     return value
 
 
-def _wrong(declaration: FunctionDeclaration, what: str) -> ToolError:
+def wrong_arguments(declaration: FunctionDeclaration, what: str) -> ToolError:
+    """The error that says what is wrong and shows the right form."""
     schema = declaration.parameters or {}
-    example = {
-        name: rule.get("default", 1 if rule.get("type") == "integer" else "…")
-        for name, rule in schema.get("properties", {}).items()
-    }
-    form = json.dumps(example, ensure_ascii=False)
+    form = json.dumps(_example({**schema, "type": "object"}), ensure_ascii=False)
     return ToolError(f"{declaration.name}: {what}. The arguments are a JSON object like {form}.")
+
+
+def _example(rule: Mapping[str, Any]) -> object:
+    """A value that `rule` allows."""
+    if "default" in rule:
+        return rule["default"]
+    match rule.get("type"):
+        case "object":
+            return {name: _example(inner) for name, inner in rule.get("properties", {}).items()}
+        case "array":
+            return [_example(rule.get("items", {}))]
+        case "integer":
+            return 1
+        case _:
+            return next(iter(rule.get("enum", ())), "…")

@@ -71,4 +71,32 @@ EDIT_FILE = FunctionDeclaration(
     },
 )
 
+UPDATE_PLAN = FunctionDeclaration(
+    name="update_plan",
+    description=(
+        "Show the user the plan of a task as a checklist, and how far it is. For tasks of several steps: send the "
+        "whole plan before the work begins, and again whenever a step is done or the plan changes. It does nothing "
+        "else."
+    ),
+    parameters={
+        "type": "object",
+        "properties": {
+            "explanation": {"type": "string", "description": "Why the plan is as it is, or why it changed"},
+            "plan": {
+                "type": "array",
+                "description": "All steps in their order, at most one of them in_progress",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "step": {"type": "string", "description": "One short sentence"},
+                        "status": {"type": "string", "enum": ["pending", "in_progress", "completed"]},
+                    },
+                    "required": ["step", "status"],
+                },
+            },
+        },
+        "required": ["plan"],
+    },
+)
+
 WORKSPACE_FUNCTIONS = (APPLY_PATCH, READ_FILE, LIST_FILES, SEARCH_FILES)

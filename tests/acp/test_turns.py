@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 from acp import RequestError, text_block
-from acp.schema import ToolCallProgress, UsageUpdate
+from acp.schema import AgentPlanUpdate, ToolCallProgress, ToolCallStart, UsageUpdate
 
 from tests.acp.client import Client, editor, never
 from tests.agent.helpers import ANSWER, CALL_PATCH, HELLO_PATCH, call, make_engine
@@ -57,6 +58,37 @@ async def test_a_call_that_reads_asks_nothing_and_names_its_place(work: Path) ->
         assert read["locations"] == [{"path": str(work / "notes.txt"), "line": 2}]
         (content,) = read["content"]
         assert content["content"]["text"] == "````\n[notes.txt: lines 2-2 of 2]\n```␛[2J\n````"
+
+
+PLAN = {
+    "explanation": "why",
+    "plan": [{"step": "Read \x1b[2Jit", "status": "completed"}, {"step": "Write", "status": "in_progress"}],
+}
+ENTRIES = [
+    {"content": "Read ␛[2Jit", "priority": "medium", "status": "completed"},
+    {"content": "Write", "priority": "medium", "status": "in_progress"},
+]
+
+
+async def test_a_plan_is_the_editors_plan_live_and_when_it_is_told_again(work: Path) -> None:
+    async with editor(make_engine(call("update_plan", json.dumps(PLAN)), ANSWER), work) as one:
+        session = await one.session(work)
+        assert await one.say(session, "do it") == "end_turn"
+        (plan,) = one.client.of(AgentPlanUpdate)
+        assert [entry.model_dump(exclude_none=True) for entry in plan.entries] == ENTRIES
+        assert [update.title.split()[0] for update in one.client.of(ToolCallStart)] == ["Loading"], "no call beside it"
+        await one.call.close_session(session_id=session)
+        await one.call.load_session(cwd=str(work), session_id=session, mcp_servers=[])
+        assert one.client.of(AgentPlanUpdate) == [plan, plan]
+
+
+async def test_a_plan_that_is_none_is_a_failed_call(work: Path) -> None:
+    async with editor(make_engine(call("update_plan", '{"plan": []}'), ANSWER), work) as one:
+        assert await one.say(await one.session(work), "do it") == "end_turn"
+        failed = one.client.call("update_plan")
+        assert (failed["kind"], failed["status"]) == ("think", "failed")
+        assert "no steps" in failed["content"][0]["content"]["text"]
+        assert one.client.of(AgentPlanUpdate) == []
 
 
 @pytest.mark.parametrize("chosen", ["deny", "no such option", "session:7", "always:x"])

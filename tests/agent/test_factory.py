@@ -96,6 +96,19 @@ def test_edit_file_is_for_models_other_than_nano(tmp_path: Path) -> None:
     assert offered(edit_file=True)
 
 
+def test_a_plan_is_for_models_other_than_nano(tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path)
+
+    def offered(**values: Any) -> bool:
+        return "update_plan" in build_registry(Settings(**values), workspace).names
+
+    assert not offered()
+    assert not offered(model="http://127.0.0.1:8000/v1#nano")
+    assert offered(model="gpt-oss-20b")
+    assert not offered(model="gpt-oss-20b", plan=False)
+    assert offered(plan=True)
+
+
 def test_patches_are_held_to_their_files_where_that_was_measured() -> None:
     assert Settings().grounds_patches
     assert not Settings(model="gpt-oss-20b").grounds_patches

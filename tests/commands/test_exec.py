@@ -239,6 +239,29 @@ class Terminal(StringIO):
         return True
 
 
+def _plan(first: str, second: str, before: str = "") -> str:
+    steps = [{"step": "Read \x1b[2Jit", "status": first}, {"step": "Write it", "status": second}]
+    return call("update_plan", json.dumps({"plan": steps}), before)
+
+
+def test_a_plan_is_printed_once_and_then_what_changed(run_exec: Exec) -> None:
+    plans = (_plan("in_progress", "pending"), _plan("completed", "pending"), _plan("in_progress", "in_progress"))
+    code, out, err = run_exec((*plans, ANSWER), "do it")
+    assert (code, out) == (0, "I created hello.py.\n")
+    first, second = "  ● Read ␛[2Jit\n  ○ Write it\n", "  ✓ Read ␛[2Jit\n"
+    refused = "* update_plan\n  error: update_plan: steps 1, 2 are in_progress. At most one step can be.\n"
+    assert err == f"* Plan 0/2\n{first}* Plan 1/2\n{second}{refused}"
+
+
+def test_a_plan_is_a_call_among_the_json_events(run_exec: Exec) -> None:
+    _, out, _ = run_exec((_plan("completed", "pending"), ANSWER), "--json", "do it")
+    events = {event["type"]: event for event in map(json.loads, out.splitlines())}
+    assert (events["tool_call"]["tool"], events["tool_call"]["summary"]) == ("update_plan", "update_plan 1/2")
+    assert json.loads(events["tool_call"]["arguments"])["plan"][1] == {"step": "Write it", "status": "pending"}
+    assert (events["tool_finished"]["status"], events["tool_finished"]["output"]) == ("ok", "Plan updated")
+    assert "approval_request" not in events
+
+
 def test_a_terminal_gets_safe_text_as_it_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     out, err = Terminal(), Terminal()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import signal
 from collections import deque
@@ -251,6 +252,23 @@ def test_long_lines_are_said_in_sentences_and_output_is_cut() -> None:
     assert lines[-18:] == ["  3", "  and 30 more lines", *(f"  {n}" for n in range(34, 50))]
     deque(question(REQUEST))
     assert read_answer(REQUEST, "0") is None
+
+
+def test_a_plan_is_said_once_and_then_what_changed() -> None:
+    lines: list[str] = []
+    speaker = Speaker(lines.append)
+    for number, done in enumerate(("in_progress", "completed")):
+        steps = [{"step": "Read\x1b[2J it", "status": done}, {"step": "Write it", "status": "pending"}]
+        plan = json.dumps({"plan": steps, "explanation": "" if number else "Two steps."})
+        speaker.apply(ev.ToolCall(item_id="p", tool="update_plan", arguments=plan, summary="update_plan"))
+        speaker.apply(ev.ToolFinished(item_id="p", tool="update_plan", status="ok", output="Plan updated", seconds=0))
+    assert lines == [
+        "Plan, 0 of 2 done: Two steps.",
+        "  Now: Read␛[2J it",
+        "  To do: Write it",
+        "Plan, 1 of 2 done.",
+        "  Done: Read␛[2J it",
+    ]
 
 
 async def test_hostile_text_writes_no_escape_sequence() -> None:

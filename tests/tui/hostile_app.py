@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import UnionType
@@ -19,6 +20,7 @@ from gptoss_tui.agent import events as ev
 from gptoss_tui.engine.types import EngineInfo, LoadProgress
 from gptoss_tui.errors import CheckpointError
 from gptoss_tui.tools.base import Citation
+from gptoss_tui.tools.update_plan import StepStatus
 from gptoss_tui.tui.app import GptOssApp
 from gptoss_tui.tui.panes.base import ItemView
 from gptoss_tui.tui.screens.page import PageScreen
@@ -133,6 +135,8 @@ def script(text: str) -> list[Step]:
         ev.ToolStarted(item_id="d", tool=text, preview=text, preview_type="command"),
         ev.ToolOutputDelta(item_id="d", text=text),
         ev.ToolFinished(item_id="d", tool=text, status="error", output=text + "x" * 100_000, seconds=0.1),
+        ev.ToolCall(item_id="e", tool="update_plan", arguments=_plan(text), summary=text),
+        ev.ToolFinished(item_id="e", tool="update_plan", status="ok", output=text, seconds=0.1),
         ev.Recovered(item_id="x", what=text),
         ev.Notice(text=text, hint=text),
         ev.RawTokens(text=text),
@@ -146,6 +150,11 @@ def script(text: str) -> list[Step]:
         ),
         end,
     ]
+
+
+def _plan(text: str) -> str:
+    steps = [{"step": text, "status": status} for status in get_args(StepStatus)]
+    return json.dumps({"explanation": text, "plan": steps})
 
 
 async def reached(condition: Callable[[], bool]) -> None:

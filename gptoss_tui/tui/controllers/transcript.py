@@ -10,6 +10,7 @@ from gptoss_tui.sanitize import to_terminal_line as line
 from gptoss_tui.sanitize import to_terminal_text as safe
 from gptoss_tui.tui.blocks.base import Block, seconds
 from gptoss_tui.tui.blocks.notice import NoticeBlock, NoticeKind, SummaryBlock
+from gptoss_tui.tui.blocks.plan import PlanBlock
 from gptoss_tui.tui.blocks.raw import RawBlock
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock, Thought, plural_tokens
 from gptoss_tui.tui.blocks.tool import ToolBlock
@@ -17,6 +18,7 @@ from gptoss_tui.tui.blocks.user import UserBlock
 from gptoss_tui.tui.late import late
 
 if TYPE_CHECKING:
+    from gptoss_tui.agent import checklist as plans
     from gptoss_tui.agent import events as ev
     from gptoss_tui.agent import references as refs
     from gptoss_tui.tools.base import Artefact
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.widgets.transcript import Transcript
 else:
     ev, refs = late("gptoss_tui.agent.events"), late("gptoss_tui.agent.references")
+    plans = late("gptoss_tui.agent.checklist")
 
 QUESTION_CHARS = 200
 """How much of a question stands in the panes."""
@@ -67,6 +70,7 @@ class TranscriptController:
         self._items: dict[str, Block] = {}
         self._answers: dict[str, Answer] = {}
         self._thoughts: dict[str, tuple[TurnOfThoughts, float]] = {}
+        self._plans: list[PlanBlock] = []
         self._turns: dict[str, UserBlock] = {}
         self._raw: RawBlock | None = None
         self._welcome: WelcomeBlock | None = None
@@ -90,6 +94,7 @@ class TranscriptController:
         self._answers.clear()
         self._thoughts.clear()
         self._turns.clear()
+        self._plans.clear()
         self._transcript.clear()
         self._dock.clear()
 
@@ -105,6 +110,8 @@ class TranscriptController:
         self._dock.tools.drop([block for block in gone if isinstance(block, ToolBlock)])
         self._dock.citations.drop([name for name, block in self._turns.items() if block in gone])
         self._turns = {name: block for name, block in self._turns.items() if block not in gone}
+        self._plans = [block for block in self._plans if block not in gone]
+        self._mark_plan(is_newest=True)
         self.flush()
 
     def notice(self, kind: NoticeKind, message: str, hint: str = "") -> None:
@@ -334,7 +341,7 @@ class TranscriptController:
     def _tool(self, item_id: str, tool: str) -> ToolBlock:
         block = self._items.get(item_id)
         if not isinstance(block, ToolBlock):
-            block = ToolBlock(line(tool))
+            block = PlanBlock(tool) if tool == PlanBlock.TOOL else ToolBlock(line(tool))
             self._items[item_id] = block
             self._add(block)
         elif tool:
@@ -343,6 +350,12 @@ class TranscriptController:
         self._dock.tools.touch(block)
         return block
 
+    def _mark_plan(self, *, is_newest: bool) -> None:
+        """Open or close the plan that came last."""
+        if self._plans:
+            self._plans[-1].is_newest = is_newest
+            self._transcript.touch(self._plans[-1])
+
     def _call(self, event: ev.Event) -> None:
         match event:
             case ev.ToolCallDelta():
@@ -350,6 +363,8 @@ class TranscriptController:
             case ev.ToolCall():
                 block = self._tool(event.item_id, event.tool)
                 block.arguments, block.summary = safe(event.arguments), line(event.summary)
+                if isinstance(block, PlanBlock):
+                    block.checklist = plans.checklist_of(event)
             case ev.ApprovalRequest():
                 self._asked = self._clock()
                 block = self._tool(event.item_id, event.tool)
@@ -369,14 +384,20 @@ class TranscriptController:
             case ev.ToolOutputDelta():
                 self._tool(event.item_id, "").add_output(safe(event.text))
             case ev.ToolFinished():
-                block = self._tool(event.item_id, event.tool)
-                block.is_page = refs.gives_page(event.tool)
-                block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
-                block.finish(event.status, safe(event.output), event.seconds, event.exit_code)
-                self._worked += event.seconds
-                app = self._transcript.app
-                if event.artefacts and isinstance(app, HasCanvas) and (canvas := app.canvas):
-                    self._transcript.run_worker(self._draw(canvas, event.artefacts, block), group="pictures")
+                self._end_call(event, self._tool(event.item_id, event.tool))
+
+    def _end_call(self, event: ev.ToolFinished, block: ToolBlock) -> None:
+        block.is_page = refs.gives_page(event.tool)
+        block.is_open = block.is_open or (block.is_page and self._show_pages and event.status == "ok")
+        block.finish(event.status, safe(event.output), event.seconds, event.exit_code)
+        self._worked += event.seconds
+        if isinstance(block, PlanBlock) and event.status == "ok":
+            self._mark_plan(is_newest=False)
+            self._plans.append(block)
+            self._mark_plan(is_newest=True)
+        app = self._transcript.app
+        if event.artefacts and isinstance(app, HasCanvas) and (canvas := app.canvas):
+            self._transcript.run_worker(self._draw(canvas, event.artefacts, block), group="pictures")
 
     async def _draw(self, canvas: Canvas, artefacts: Iterable[Artefact], below: Block) -> None:
         """Figures of a call below it, as soon as the terminal has them."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptoss_tui.agent.commands import AgentPort
+from gptoss_tui.agent.policy.book import describe_rule
 from gptoss_tui.agent.policy.modes import MODE_MEANINGS, MODES
 from gptoss_tui.errors import UsageError
 from gptoss_tui.harmony.messages import EFFORTS
+from gptoss_tui.sanitize import to_terminal_line
 
 Say = Callable[[str], None]
 Run = Callable[[AgentPort, Say, str], Awaitable[None]]
@@ -94,13 +96,13 @@ async def _resume(agent: AgentPort, say: Say, argument: str) -> None:
 async def _rules(agent: AgentPort, say: Say, argument: str) -> None:
     rules = agent.rules()
     for rule in rules:
-        say(f"{rule.id}: {rule.kind} {rule.pattern}, {rule.scope}")
+        say(f"{rule.id}: {to_terminal_line(describe_rule(rule))}, {rule.scope}")
     if not rules:
         say("Nothing is allowed for longer than once.")
 
 
 async def _revoke(agent: AgentPort, say: Say, argument: str) -> None:
-    say(f"Taken back: {agent.revoke(argument).pattern}")
+    say(f"Taken back: {to_terminal_line(describe_rule(agent.revoke(argument)))}")
 
 
 async def _tools(agent: AgentPort, say: Say, argument: str) -> None:

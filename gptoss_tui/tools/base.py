@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from gptoss_tui.errors import ToolError
 from gptoss_tui.harmony.messages import FunctionDeclaration, ToolNamespace
+from gptoss_tui.tools.expansion import Words
 
 PreviewType = Literal["diff", "command", "code", "url", "text"]
 
@@ -45,7 +46,7 @@ class Effect:
     paths: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     reach: Reach = "host"
-    commands: tuple[tuple[str, ...], ...] = ()
+    commands: tuple[Words, ...] = ()
     hosts: tuple[str, ...] = ()
     mcp: tuple[str, str] | None = None
     must_ask: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.policy.rules import Rule, covering, describe, touches
 from gptoss_tui.patch.protected import named_in, protected_by, reason
 from gptoss_tui.tools.base import Effect
+from gptoss_tui.tools.expansion import plain
 
 Outcome = Literal["allow", "ask", "deny"]
 By = Literal["user", "policy", "session", "rule"]
@@ -82,7 +83,7 @@ def must_ask(effect: Effect) -> tuple[str, ...]:
     if effect.kind == "command":
         if not effect.commands or not all(effect.commands):
             reasons.append(UNPARSED)
-        elif word := named_in(word for words in effect.commands for word in words):
+        elif word := named_in(plain(word) for words in effect.commands for word in words):
             reasons.append(f"{word} is protected")
     return tuple(dict.fromkeys(reasons))
 
@@ -97,7 +98,7 @@ def _may_write_protected(effect: Effect) -> bool:
         return bool(must_ask(effect))
     if any(protected_by(path) for path in effect.paths):
         return True
-    words = (word for words in effect.commands for word in words)
+    words = (plain(word) for words in effect.commands for word in words)
     return effect.kind == "command" and effect.reach == "host" and named_in(words) is not None
 
 

@@ -22,6 +22,7 @@ from gptoss_tui.agent.policy.modes import MODES, Mode
 from gptoss_tui.agent.policy.rules import REACHES, RULE_KINDS, Pattern, Rule, RuleKind, RuleVerdict, Scope, rule_id
 from gptoss_tui.errors import PolicyError
 from gptoss_tui.tools.base import Reach
+from gptoss_tui.tools.expansion import from_data
 
 WORKSPACE_FILE: Final = ".gptoss-tui.toml"
 _TABLE: Final = "approvals"
@@ -85,22 +86,35 @@ def _rules(entries: object, place: str, scope: Scope) -> tuple[Rule, ...]:
 
 
 def _pattern(kind: RuleKind, value: object, place: str) -> Pattern:
+    if kind in ("command", "command-prefix"):
+        return _command(kind, value, place)
     words = [value] if isinstance(value, str) and kind in ("edit", "host") else value
-    empty = slice(1, None) if kind in ("command", "command-prefix") else slice(0)  # `grep '' file` has an empty word
-    if (
-        not isinstance(words, list)
-        or not all(isinstance(word, str) for word in words)
-        or words.count("") > words[empty].count("")
-    ):
-        raise PolicyError(f"{place}: pattern must be a list of words, got {value!r}")
-    wanted = _WORDS.get(kind)
-    if (wanted is None and not words) or (wanted is not None and len(words) != wanted):
-        raise PolicyError(
-            f"{place}: a {kind} rule needs {'one or more' if wanted is None else wanted} words in its pattern"
-        )
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+        raise _no_words(place, value)
+    if len(words) != _WORDS[kind]:
+        raise PolicyError(f"{place}: a {kind} rule needs {_WORDS[kind]} words in its pattern")
     if kind == "edit":
         _check_glob(words[0], place)
     return tuple(word.lower().rstrip(".") for word in words) if kind == "host" else tuple(words)
+
+
+def _command(kind: RuleKind, value: object, place: str) -> Pattern:
+    """The words of a command: a program, and others, which may be empty (`grep '' file`) or expanded by the shell."""
+    if not isinstance(value, list):
+        raise _no_words(place, value)
+    try:
+        words = tuple(map(from_data, value))
+    except ValueError as error:
+        raise PolicyError(f"{place}: {error}") from error
+    if not words:
+        raise PolicyError(f"{place}: a {kind} rule needs one or more words in its pattern")
+    if not words[0] or not isinstance(words[0], str):
+        raise _no_words(place, value)
+    return words
+
+
+def _no_words(place: str, value: object) -> PolicyError:
+    return PolicyError(f"{place}: pattern must be a list of words, got {value!r}")
 
 
 def _check_glob(pattern: str, place: str) -> None:

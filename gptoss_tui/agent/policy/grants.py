@@ -12,6 +12,7 @@ from typing import Final
 
 from gptoss_tui.agent.policy.rules import ALL_FILES, ANY, Pattern, RuleKind, describe
 from gptoss_tui.tools.base import Effect
+from gptoss_tui.tools.expansion import Word
 
 _MAX_COMMANDS: Final = 4
 """A longer chain of commands is not a habit; it is asked about each time."""
@@ -82,15 +83,20 @@ def _command(commands: tuple[Pattern, ...]) -> tuple[Grant, ...]:
 
 def _prefix(words: Pattern) -> Pattern | None:
     """The words that say what a command does, without what it does it to."""
-    program = words[0]
+    program, *rest = map(_named, words[:3])
     if program in _HARMLESS:
         return (program,)
-    if program not in _WITH_SUBCOMMANDS or len(words) < 2 or not _SUBCOMMAND.match(words[1]):
+    if program not in _WITH_SUBCOMMANDS or not rest or not _SUBCOMMAND.match(rest[0]):
         return None
-    if words[1] in _RUNNING:
-        named = len(words) > 2 and program in ("npm", "pnpm", "yarn") and words[1] == "run" and words[2][:1] != "-"
+    if rest[0] in _RUNNING:
+        named = program in ("npm", "pnpm", "yarn") and rest[0] == "run" and rest[1:] and rest[1][:1] not in ("", "-")
         return words[:3] if named else None
     return words[:2]
+
+
+def _named(word: Word) -> str:
+    """A word that names something; nothing for one that the shell makes others of."""
+    return word if isinstance(word, str) else ""
 
 
 def _grant(*rules: tuple[RuleKind, Pattern]) -> Grant:

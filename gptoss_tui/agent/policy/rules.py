@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 from gptoss_tui.tools.base import Effect, EffectKind, Reach
+from gptoss_tui.tools.expansion import Word, Words, plain, to_data
 
 RuleKind = Literal["edit", "command", "command-prefix", "python", "host", "mcp"]
 RULE_KINDS: Final[tuple[RuleKind, ...]] = get_args(RuleKind)
@@ -31,7 +32,7 @@ _KINDS_FOR: Final[dict[EffectKind, tuple[RuleKind, ...]]] = {
     "mcp": ("mcp",),
 }
 
-Pattern = tuple[str, ...]
+Pattern = Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class Rule:
 
     `pattern` by kind: `edit`, one glob as in .gitignore (`**` is every file); `command`, all words; `command-prefix`,
     the first words; `host`, one name or `*.name`, or `*` for all; `mcp`, a server and its tool or `*`; `python`, none.
-    An allow rule holds up to `reach` only; for edits the patch engine is the border. `place` is the file that a rule
-    stands in when a person wrote it there.
+    In commands a word that the shell expands is none that it does not. An allow rule holds up to `reach` only; for
+    edits the patch engine is the border. `place` is the file that a rule stands in when a person wrote it there.
     """
 
     id: str
@@ -56,17 +57,22 @@ class Rule:
 
 def rule_id(kind: RuleKind, pattern: Pattern, verdict: RuleVerdict, reach: Reach, scope: Scope) -> str:
     """The same rule has the same id wherever and whenever it is read."""
-    facts = json.dumps([kind, pattern, verdict, reach, scope])
+    facts = json.dumps([kind, to_data(pattern), verdict, reach, scope])
     return hashlib.sha256(facts.encode()).hexdigest()[:8]
 
 
 def touches(rule: Rule, effect: Effect) -> bool:
-    """Whether any part of `effect` falls under `rule`. A program given by its path is that program."""
+    """Whether any part of `effect` falls under `rule`, for rules that forbid and ask.
+
+    A program given by its path is that program, and a word is the same whether the shell expands it or not.
+    """
     if rule.kind not in _KINDS_FOR[effect.kind]:
         return False
-    found = _parts(effect)
-    if effect.kind == "command":
-        found = (*found, *((_base(part[0]), *part[1:]) for part in found if part))
+    if effect.kind != "command":
+        return any(_matches(rule, part) for part in _parts(effect))
+    found = [tuple(map(plain, part)) for part in _parts(effect)]
+    found += [(_base(part[0]), *part[1:]) for part in found if part]
+    rule = replace(rule, pattern=tuple(map(plain, rule.pattern)))
     return any(_matches(rule, part) for part in found)
 
 
@@ -106,13 +112,13 @@ def _parts(effect: Effect) -> tuple[Pattern, ...]:
 def _matches(rule: Rule, part: Pattern) -> bool:
     match rule.kind:
         case "edit":
-            return rule.pattern == (ALL_FILES,) or _glob(rule.pattern[0], part[0])
+            return rule.pattern == (ALL_FILES,) or _glob(plain(rule.pattern[0]), plain(part[0]))
         case "command":
             return part == rule.pattern
         case "command-prefix":
             return bool(rule.pattern) and part[: len(rule.pattern)] == rule.pattern
         case "host":
-            return _host(rule.pattern[0], part[0])
+            return _host(plain(rule.pattern[0]), plain(part[0]))
         case "mcp":
             return part == rule.pattern or (part[0], ANY) == rule.pattern
         case "python":
@@ -135,7 +141,7 @@ def _base(program: str) -> str:
     return program.rsplit("/", 1)[-1]
 
 
-def describe(kind: RuleKind, pattern: Sequence[str]) -> str:
+def describe(kind: RuleKind, pattern: Sequence[Word]) -> str:
     """A rule in words, for people: `commands that begin with npm test`."""
     match kind:
         case "edit":
@@ -152,8 +158,8 @@ def describe(kind: RuleKind, pattern: Sequence[str]) -> str:
             return "Python"
 
 
-def spell(words: Sequence[str]) -> str:
-    """Words of a command so that each can be told from the next."""
+def spell(words: Sequence[Word]) -> str:
+    """Words of a command so that each can be told from the next, and what the shell expands from what it does not."""
     import shlex
 
-    return shlex.join(words)
+    return " ".join(shlex.quote(word) if isinstance(word, str) else word.source for word in words)

@@ -22,6 +22,7 @@ from platformdirs import user_state_path
 from gptoss_tui.agent.policy.files import parse_rule
 from gptoss_tui.agent.policy.rules import Rule
 from gptoss_tui.errors import PolicyError
+from gptoss_tui.tools.expansion import to_data
 
 FORMAT_VERSION: Final = 1
 DIRECTORY_VARIABLE: Final = "GPTOSS_TUI_APPROVALS"
@@ -137,7 +138,7 @@ class RuleStore:
 
 
 def _entry(rule: Rule) -> dict[str, Any]:
-    facts = {"kind": rule.kind, "pattern": list(rule.pattern), "verdict": rule.verdict, "reach": rule.reach}
+    facts = {"kind": rule.kind, "pattern": to_data(rule.pattern), "verdict": rule.verdict, "reach": rule.reach}
     return {"id": rule.id, **facts, "created": rule.created}
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from gptoss_tui.tools.shell.words import Words
+from gptoss_tui.tools.expansion import Words, plain
 
 _READING: Final = frozenset(
     (
@@ -63,10 +63,10 @@ def writes_git(command: str, commands: tuple[Words, ...]) -> bool:
     """Whether a git in it changes its repository, as far as words tell; without words, as its text reads."""
     if not commands:
         return bool(_WRITING.search(command))
-    return any(not _reads(words) for words in commands if words[0] == "git" and len(words) > 1)
+    return any(not _reads(tuple(map(plain, words))) for words in commands if words[0] == "git" and len(words) > 1)
 
 
-def _reads(words: Words) -> bool:
+def _reads(words: tuple[str, ...]) -> bool:
     at = 1
     while at < len(words) and words[at].startswith("-"):
         at += 2 if words[at] in _OPTIONS_WITH_VALUE else 1

@@ -16,6 +16,7 @@ from gptoss_tui.errors import ToolError
 from gptoss_tui.harmony.messages import FunctionDeclaration
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tools.base import Effect, PreparedCall, Tool, ToolResult, Workspace
+from gptoss_tui.tools.expansion import Words
 from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.arguments import SHELL, Request, read_request
 from gptoss_tui.tools.shell.git import writes_git
@@ -255,7 +256,7 @@ def _crowded(effect: Effect, name: str) -> Effect:
 def _effect(
     request: Request,
     directory: Path,
-    commands: tuple[tuple[str, ...], ...],
+    commands: tuple[Words, ...],
     access: Access,
     sandbox: ShellSandbox | None,
     missing: str,

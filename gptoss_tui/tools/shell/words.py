@@ -1,8 +1,8 @@
 """The words of a command line, for rules: every simple command in it, or nothing when that cannot be told for sure.
 
 A rule compares words, never text: `git log; rm -r .` does not begin with the words `git log`. So what bash would
-expand, substitute, define, assign or redirect is not guessed at. Such a command has no words, no rule fits it, and it
-is asked about.
+substitute, define, assign or redirect is not guessed at. Such a command has no words, no rule fits it, and it is asked
+about. A word with an unquoted pattern, tilde or brace is kept as what it is, and differs from the same word in quotes.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from gptoss_tui.tools.expansion import Word, Words, read_word
+
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
-
-Words = tuple[str, ...]
 
 MAX_CHARS = 20_000
 """Longer commands are not parsed."""
@@ -25,8 +25,6 @@ _GROUPS = frozenset({"program", "list", "pipeline", "subshell", "negated_command
 _JOINS = frozenset({"&&", "||", ";", "|", "|&", "&", "\n", "(", ")", "!", "comment"})
 _LITERALS = frozenset({"word", "number", "raw_string", "string", "concatenation"})
 _BLANK = b" \t\n"
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_ESCAPED_IN_STRING = re.compile(r'\\([$`"\\])')
 _PATTERN_CHARACTERS = frozenset("*?[]{}~")
 _UNSURE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|\\\n|\\\Z")
 _STREAM = re.compile(r"\A[0-9]*>&[0-9]\Z|\A[0-9]*(>|>>|&>|&>>|<)\s*/dev/null\Z")
@@ -78,11 +76,11 @@ def _commands(node: Node, source: bytes, found: list[Words], depth: int) -> None
     elif node.type == "redirected_statement":
         for child in node.children:
             if child.type == "file_redirect":
-                _check_redirect(child)
+                _check_redirect(child, source)
             else:
                 _commands(child, source, found, depth + 1)
     elif node.type == "command":
-        found.append(_words(node))
+        found.append(_words(node, source))
     else:
         raise _Unclear
 
@@ -98,49 +96,57 @@ def _check_gaps(node: Node, source: bytes) -> None:
         raise _Unclear
 
 
-def _words(node: Node) -> Words:
+def _words(node: Node, source: bytes) -> Words:
     if any(left.end_byte == right.start_byte and right.type in _LITERALS for left, right in pairwise(node.children)):
         raise _Unclear  # one word to bash
-    words = []
+    words: list[Word] = []
     for child in node.children:
         if child.type == "command_name":
             if len(child.children) != 1:
                 raise _Unclear
-            name = _literal(child.children[0])
-            if not name or name in RESERVED or _PATTERN_CHARACTERS & set(name):
+            name = _word(child.children[0])
+            if not isinstance(name, str) or not name or name in RESERVED or _PATTERN_CHARACTERS & set(name):
                 raise _Unclear
             words.append(name)
         elif child.type == "file_redirect":
-            _check_redirect(child)
+            _check_redirect(child, source)
         else:
-            words.append(_literal(child))
+            words.append(_word(child))
     return tuple(words)
 
 
-def _check_redirect(node: Node) -> None:
-    """Only streams into each other and /dev/null: any other redirection reads or writes a file that no word names."""
-    if not _STREAM.match(_text(node)):
+def _check_redirect(node: Node, source: bytes) -> None:
+    """Only streams into each other and /dev/null: any other redirection reads or writes a file that no word names.
+
+    Nor one like `{PATH}>/dev/null`: bash takes the word in front of it for a variable to set.
+    """
+    if not _STREAM.match(_text(node)) or source[: node.start_byte].endswith(b"}"):
         raise _Unclear
 
 
-def _literal(node: Node) -> str:
-    """The word that `node` spells. Raises _Unclear when bash would expand something in it."""
-    text = _text(node)
+def _word(node: Node) -> Word:
+    """The word that `node` spells. Raises _Unclear when bash would substitute something in it."""
+    _check_spelling(node)
+    try:
+        return read_word(_text(node))
+    except ValueError:
+        raise _Unclear from None
+
+
+def _check_spelling(node: Node) -> None:
+    """To the parser too it must be a word, or pieces of one without a gap, in which nothing is substituted."""
     if node.type not in _LITERALS or node.is_missing:
         raise _Unclear
     if node.type == "concatenation":
         if any(left.end_byte != right.start_byte for left, right in pairwise(node.children)):
             raise _Unclear
-        return "".join(_literal(child) for child in node.children)
-    if node.type == "raw_string":
-        return text[1:-1]
-    if node.type == "string":
-        if any(child.type not in ('"', "string_content") for child in node.children) or text[:1] != '"':
+        for child in node.children:
+            _check_spelling(child)
+    elif node.type == "string":
+        if any(child.type not in ('"', "string_content") for child in node.children):
             raise _Unclear
-        return _ESCAPED_IN_STRING.sub(r"\1", text[1:-1])
-    if node.children or set("$`\"'\n\t ") & set(_ESCAPED.sub("", text)):
+    elif node.children:
         raise _Unclear
-    return _ESCAPED.sub(r"\1", text)
 
 
 def _text(node: Node) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from gptoss_tui.tools.shell.words import Words, parse_words
+from gptoss_tui.tools.expansion import Expands, Words, literals, plain
+from gptoss_tui.tools.shell.words import parse_words
 
 SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]\w*\+?=")
@@ -87,14 +88,15 @@ def _all_of(commands: tuple[Words, ...], depth: int) -> list[Words] | None:
 
 
 def _unwrap(words: Words, depth: int) -> list[Words] | None:
-    if depth > _MAX_DEPTH or not words:
+    if depth > _MAX_DEPTH or not words or isinstance(words[0], Expands):
         return None
     path = PurePosixPath(words[0])
     name = path.name if str(path.parent) in _SYSTEM_FOLDERS else words[0]  # ./timeout is whatever it is
     if name in SHELLS:
         return _script(words, depth)
     if name == "eval":
-        return _all_of(parse_words(" ".join(words[1:])), depth + 1)
+        texts = literals(words[1:])  # the name of a file would be read as a command
+        return _all_of(parse_words(" ".join(texts)), depth + 1) if texts is not None else None
     if name == "find":
         return _found(words, depth)
     wrapper = _WRAPPERS.get(name)
@@ -116,6 +118,8 @@ def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
     at, operands = 1, wrapper.operands
     while at < len(words):
         word = words[at]
+        if isinstance(word, Expands):  # it can become any number of words, also the command itself
+            return None
         option, joined, _ = word.partition("=")
         if word == "--":
             at += 1
@@ -131,7 +135,7 @@ def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
             at += 1
         else:
             break
-    return words[at + operands :]
+    return words[at + operands :] if literals(words[: at + operands]) is not None else None
 
 
 def _unsure(option: str, wrapper: _Wrapper) -> bool:
@@ -147,9 +151,13 @@ def _unsure(option: str, wrapper: _Wrapper) -> bool:
 def _script(words: Words, depth: int) -> list[Words] | None:
     """`bash -c TEXT` is its text; `bash FILE` is itself; a shell that reads commands from stdin is not clear."""
     for at, word in enumerate(words[1:], 1):
+        if isinstance(word, Expands):
+            return [words] if word.anchored else None
         if word.startswith("-") and not word.startswith("--") and "c" in word:
             text = words[at + 1] if at + 1 < len(words) else "-"
-            return None if "o" in word or text.startswith(("-", "+")) else _all_of(parse_words(text), depth + 1)
+            if isinstance(text, Expands) or "o" in word or text.startswith(("-", "+")):
+                return None
+            return _all_of(parse_words(text), depth + 1)
         if not word.startswith(("-", "+")):
             return [words]
         if word not in ("-l", "-e", "-x", "-u", "-n", "--login", "--noprofile", "--norc", "--posix"):
@@ -158,13 +166,15 @@ def _script(words: Words, depth: int) -> list[Words] | None:
 
 
 def _found(words: Words, depth: int) -> list[Words] | None:
-    """find, and what its -exec runs."""
+    """find, and what its -exec runs; not clear when a word can become an -exec."""
+    if any(isinstance(word, Expands) and not word.anchored for word in words):
+        return None
     found = [words]
     for at, word in enumerate(words):
         if word in _FIND_RUNS:
             end = next((i for i in range(at + 1, len(words)) if words[i] in (";", "+")), len(words))
             inner = words[at + 1 : end]
-            run = _unwrap(inner, depth + 1) if inner and "{}" not in inner[0] else None
+            run = _unwrap(inner, depth + 1) if inner and "{}" not in plain(inner[0]) else None
             if run is None:
                 return None
             found += run

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gptoss_tui.tools.base import Effect, EffectKind, Reach
+from gptoss_tui.tools.expansion import Words
 
 
 def edit(*paths: str, **more: Any) -> Effect:
     return make("edit", "workspace", paths=paths or ("src/a.py",), **more)
 
 
-def command(*commands: tuple[str, ...], reach: Reach = "sandbox", **more: Any) -> Effect:
+def command(*commands: Words, reach: Reach = "sandbox", **more: Any) -> Effect:
     return make("command", reach, commands=commands, **more)
 
 

@@ -14,6 +14,7 @@ from gptoss_tui.agent.policy.grants import grants_for
 from gptoss_tui.agent.policy.modes import MODES, Mode, stricter, up_to
 from gptoss_tui.agent.policy.rules import REACHES, RULE_KINDS, Pattern, Rule, RuleKind, RuleVerdict, rule_id
 from gptoss_tui.tools.base import Effect, Reach
+from gptoss_tui.tools.expansion import Word
 from tests.agent.policy.effects import command, edit, make, mcp, python, url
 
 LS = ("ls", "-l")
@@ -28,7 +29,7 @@ TABLE: dict[Mode, dict[str, str]] = {
 
 
 def rule(
-    kind: RuleKind, *pattern: str, verdict: RuleVerdict = "allow", reach: Reach = "network", scope: str = "user"
+    kind: RuleKind, *pattern: Word, verdict: RuleVerdict = "allow", reach: Reach = "network", scope: str = "user"
 ) -> Rule:
     name = rule_id(kind, pattern, verdict, reach, "user")
     return Rule(name, kind, pattern, scope, "", verdict, reach)  # type: ignore[arg-type]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gptoss_tui.tools.expansion import Expands, Words, read_word
 from gptoss_tui.tools.shell.words import MAX_CHARS, RESERVED, parse_words
 from gptoss_tui.tools.shell.wrappers import command_words
 
@@ -20,17 +23,18 @@ from gptoss_tui.tools.shell.wrappers import command_words
         ("git log && rm -r .", (("git", "log"), ("rm", "-r", "."))),
         ("git log\nrm x", (("git", "log"), ("rm", "x"))),
         ("ls; ls & ls || ls", (("ls",),) * 4),
-        ("ls *.py | wc -l 2>&1", (("ls", "*.py"), ("wc", "-l"))),
+        ("ls *.py | wc -l 2>&1", (("ls", Expands("*.py")), ("wc", "-l"))),
         ("make 2>/dev/null >/dev/null", (("make",),)),
         ("(cd sub && ls)", (("cd", "sub"), ("ls",))),
         ("! grep -q x y", (("grep", "-q", "x", "y"),)),
         ("""echo 'a b'"c"d\\ e "" '' """, (("echo", "a bcd e", "", ""),)),
         ('git commit -m "two\nlines \\"quoted\\" \\n"', (("git", "commit", "-m", 'two\nlines "quoted" \\n'),)),
-        ("echo a=b --c=d 1 0x1f ~/x {a,b} [ab]*", (("echo", "a=b", "--c=d", "1", "0x1f", "~/x", "{a,b}", "[ab]*"),)),
+        ("echo a=b --c=d 1 0x1f a~ {} !x", (("echo", "a=b", "--c=d", "1", "0x1f", "a~", "{}", "!x"),)),
+        ("echo ~/x {a,b} [ab]*", (("echo", Expands("~/x"), Expands("{a,b}"), Expands("[ab]*")),)),
         ("echo '$HOME' \"\\$x\"", (("echo", "$HOME", "$x"),)),
     ],
 )
-def test_words(command: str, words: tuple[tuple[str, ...], ...]) -> None:
+def test_words(command: str, words: tuple[Words, ...]) -> None:
     assert parse_words(command) == words
 
 
@@ -60,6 +64,7 @@ PIECES = st.one_of(
     st.text("ab '\\#&|;<>n", max_size=5).map(lambda text: f'"{text}"'),
     st.sampled_from(" \\'\"#&|;$`<>*~a").map(lambda char: f"\\{char}"),
     st.just(" "),
+    st.text("{}~.,:=]^@a1", max_size=5),
     st.text("ab -'\"#&|;()<>!~\\", max_size=2),
 )
 
@@ -67,13 +72,48 @@ PIECES = st.one_of(
 @settings(max_examples=200, deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=8))
 def test_words_are_those_of_bash(pieces: list[str]) -> None:
-    """Whatever is read as one `printf` has exactly the arguments that bash gives it."""
+    """Whatever is read as one `printf` has exactly the arguments that bash gives it.
+
+    Where a pattern must fit a file, bash fails for each, so that nothing that it expands is taken for literal.
+    """
     text = "printf %s\\\\0 " + "".join(pieces)
     words = parse_words(text)
-    assume(len(words) == 1 and words[0][0] == "printf" and len(words[0]) > 2 and "~" not in text)
-    done = subprocess.run(["bash", "--norc", "-c", text], capture_output=True, check=False, timeout=10, cwd="/")
+    assume(len(words) == 1 and words[0][0] == "printf" and len(words[0]) > 2)
+    assume(not any(isinstance(word, Expands) for word in words[0]))
+    bash = ["bash", "--norc", "-O", "failglob", "-c", text]
+    done = subprocess.run(bash, capture_output=True, check=False, timeout=10, cwd="/")
     assert done.returncode == 0, (text, done.stderr)
     assert done.stdout.decode() == "".join(f"{word}\0" for word in words[0][2:])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files that many patterns fit."""
+    folder = tmp_path_factory.mktemp("files")
+    for name in ("a", "b", "1", "ab", "a*", "*", "?", "[a]", "{a,b}", "~", "-", "a-", "=", "a.b", ","):
+        (folder / name).touch()
+    return folder
+
+
+SPELLED = st.lists(
+    st.sampled_from([*"ab1*?[]{}~.,:=-!@^", "''", "'*'", '"a"', "'~'", '","', "\\.", "\\{", "'b'"]), max_size=9
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SPELLED.map("".join), min_size=1, max_size=6))
+def test_the_one_spelling_of_a_word_is_expanded_as_the_word(folder: Path, spelled: list[str]) -> None:
+    """Bash makes the same of it, among files that many patterns fit; and of the spelling comes the same word."""
+    words = [read_word(word) for word in spelled if word]
+    sources = [word.source if isinstance(word, Expands) else shlex.quote(word) for word in words]
+    for word in words:
+        assert not isinstance(word, Expands) or read_word(word.source) == word
+    asked = " ".join(word for word in spelled if word)
+    script = f"printf '<%s>' {asked}\nprintf '\\0'\nprintf '<%s>' {' '.join(sources)}"
+    done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, check=False, timeout=10, cwd=folder)
+    assert done.returncode == 0, (script, done.stderr)
+    first, _, second = done.stdout.decode().partition("\0")
+    assert first == second, script
 
 
 @settings(max_examples=300, deadline=None)
@@ -81,6 +121,7 @@ def test_words_are_those_of_bash(pieces: list[str]) -> None:
 def test_any_text_is_words_or_nothing(text: str) -> None:
     for words in parse_words(text):
         assert words
+        assert isinstance(words[0], str)
         assert words[0] not in RESERVED
         assert not set("$`") & set(words[0]) or "'" in text or "\\" in text
 

@@ -1,0 +1,116 @@
+"""Words of a command, and those that a shell still makes others of: `rm *` removes every file, `rm '*'` one.
+
+Which characters were quoted decides that, so a word that expands keeps it: it equals no literal word, and no word in
+which other characters are quoted. Pure, and light: rules are read before there is any command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Final
+
+_PIECE: Final = re.compile(
+    r"""'(?P<raw>[^']*)'|"(?P<string>(?:[^"\\$`]|\\.)*)"|\\(?P<escaped>[^\n])|(?P<bare>[^ \t\n'"\\$`;&|<>()])""",
+    re.DOTALL,
+)
+_ESCAPED_IN_STRING: Final = re.compile(r'\\([$`"\\])')
+_CAREFUL: Final = frozenset("[{~")
+"""In what these begin any quotes make a difference: `[a'-'z]`, `{1..'3'}`, `~'root'`."""
+_PLAIN: Final = frozenset("/._-+@%=:,")
+_KEY: Final = "expands"
+
+_Characters = tuple[tuple[str, bool], ...]
+"""Each with whether it was quoted; empty quotes are an empty one, since `~''` is no home folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expands:
+    """A word with an unquoted pattern, tilde or brace. `source` is its one spelling."""
+
+    source: str
+
+    @property
+    def anchored(self) -> bool:
+        """Whether all that it can become begins with its first character, and so is neither an option nor a sign."""
+        char, _ = _characters(self.source)[0]
+        return char.isalnum() or char in ("/", ".", "_")
+
+
+Word = str | Expands
+Words = tuple[Word, ...]
+
+
+def read_word(source: str) -> Word:
+    """The word that `source` spells in bash, which must substitute nothing. Raises ValueError when it is not one."""
+    found = _characters(source)
+    return Expands(_written(found)) if _expands(found) else "".join(char for char, _ in found)
+
+
+def plain(word: Word) -> str:
+    """A word with its quotes taken off, whatever becomes of it."""
+    return word if isinstance(word, str) else "".join(char for char, _ in _characters(word.source))
+
+
+def literals(words: Iterable[Word]) -> tuple[str, ...] | None:
+    """The words, when none of them expands."""
+    found = tuple(words)
+    return None if any(isinstance(word, Expands) for word in found) else tuple(map(plain, found))
+
+
+def to_data(words: Iterable[Word]) -> list[str | dict[str, str]]:
+    """Words for JSON and TOML: a text, or a table for one that expands."""
+    return [word if isinstance(word, str) else {_KEY: word.source} for word in words]
+
+
+def from_data(value: object) -> Word:
+    """A word of `to_data`, or as a person writes it. Raises ValueError."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping) or set(value) != {_KEY} or not isinstance(source := value[_KEY], str):
+        raise ValueError(f"a word is a text or {{ {_KEY} = TEXT }}, got {value!r}")
+    if isinstance(word := read_word(source), str):
+        raise ValueError(f"the shell expands nothing in {source!r}: write it as a text")
+    return word
+
+
+def _characters(source: str) -> _Characters:
+    """Raises ValueError for what is no single word, or one with substitutions."""
+    found: list[tuple[str, bool]] = []
+    at = 0
+    while at < len(source):
+        piece = _PIECE.match(source, at)
+        if piece is None or (piece["string"] and "\\\n" in piece["string"]):
+            raise ValueError(f"{source!r} is no word without substitutions")
+        at = piece.end()
+        if piece["bare"]:
+            found.append((piece["bare"], False))
+        else:
+            text = piece["raw"] or piece["escaped"] or _ESCAPED_IN_STRING.sub(r"\1", piece["string"] or "")
+            found += ((char, True) for char in text or [""])
+    return tuple(found)
+
+
+def _expands(found: _Characters) -> bool:
+    """Whether bash could make another word of it; at times it cannot, and it counts all the same."""
+    bare = "".join("\0" if quoted else char for char, quoted in found)
+    if set("*?[") & set(bare) or bare[:1] == "~":
+        return True
+    if any(after == "~" and before in (":", "=") for (before, _), after in zip(found, bare[1:], strict=False)):
+        return True
+    inside = bare.partition("{")[2]
+    return "," in inside or any(pair == (".", ".") for pair in pairwise(inside))
+
+
+def _written(found: _Characters) -> str:
+    """The one spelling of words that are the same: without quotes where those make no difference."""
+    if not any(char in _CAREFUL and not quoted for char, quoted in found):
+        found = tuple((char, quoted and not (char.isalnum() or char in _PLAIN)) for char, quoted in found if char)
+    runs = ((quoted, "".join(char for char, _ in run)) for quoted, run in groupby(found, key=lambda pair: pair[1]))
+    return "".join(_quoted(run) if quoted else run for quoted, run in runs)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\"'\"'") + "'"

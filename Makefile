@@ -40,7 +40,7 @@ $(VENV)/bin/python:
 # Asked for by its bound, torch comes as a CPU build where the index offers one; it is installed first so that
 # nothing that the package depends on pulls another build.
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet "torch>=2.8,<2.14"
+	$(BIN)/python -m pip install --quiet "torch>=2.9,<2.14"
 	$(BIN)/python -m pip install --quiet --editable .
 	@$(BIN)/python -m compileall -q gptoss_tui
 	@touch $@

@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--model", default="random:gpt-oss-20b")
     parser.add_argument("--prompt-tokens", type=int, default=512)
     parser.add_argument("--tokens", type=int, default=300)
-    parser.add_argument("--drafts", action="store_true", help="as the app has it; then steps are of several sizes")
+    parser.add_argument("--drafts", action="store_true", help="as the app does by default: steps of several sizes")
     args = parser.parse_args()
     context = args.prompt_tokens + 2 * args.tokens + 64
     spec = EngineSpec(Path(args.model), backend="triton", context=context, drafts=args.drafts)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.torch.model import apply_rope, attend, hidden_keys, rms_norm, swiglu
-from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.decode import MAX_TOKENS, Decoder
 from gptoss_tui.engine.triton.kernels.mxfp4 import Tiles
 from gptoss_tui.engine.triton.prefill import Prefill
 from gptoss_tui.engine.triton.weights import LayerWeights
@@ -61,17 +61,49 @@ def _check(decoder: Decoder, prefill: Prefill, stride: int, most: int) -> None:
         state.position.fill_(TOKENS - tokens)
         state.count.fill_(tokens)
         state.xs[:tokens].copy_(start[-tokens:])
-        decoder.scale(0, tokens)
-        for layer in range(min(LAYERS, config.num_hidden_layers)):
-            decoder.layer(layer, splits=2, tokens=tokens)
+        _first_layers(decoder, tokens)
         _compare(f"a step of {tokens}", (state.xs[:tokens] - start[-tokens:]), (expected - start)[-tokens:])
-        decoder.scale(config.num_hidden_layers, tokens)
-        decoder.logits(tokens)
         some = slice(None, None, (config.vocab_size // SOME_LOGITS) | 1)
         normed = rms_norm(state.xs[:tokens], decoder.weights.norm)
         wanted = F.linear(normed, decoder.weights.unembedding[some].float())
         _compare(f"logits of {tokens}", state.all_logits[:tokens, some], wanted)
     state.count.fill_(1)
+
+
+def same_bits(decoder: Decoder) -> bool:
+    """Whether tokens get the same logits, bit for bit, one by one and in steps of several, which drafts rest upon.
+
+    Leaves the cache empty. Its context has room for a step.
+    """
+    alone = _logits_in_steps(decoder, 1)
+    return all(torch.equal(_logits_in_steps(decoder, tokens), alone) for tokens in (2, TOGETHER, MAX_TOKENS))
+
+
+def _logits_in_steps(decoder: Decoder, tokens: int) -> Tensor:
+    """Logits behind each of `MAX_TOKENS` tokens after the first layers, so many a step."""
+    cache, state, config = decoder.cache, decoder.state, decoder.config
+    ids = torch.arange(1, MAX_TOKENS + 1, device=decoder.weights.device) * STRIDES[0] % config.vocab_size
+    cache.clear()
+    cache.reserve(MAX_TOKENS)
+    state.count.fill_(tokens)
+    rows = []
+    for start in range(0, MAX_TOKENS, tokens):
+        state.position.fill_(start)
+        state.xs[:tokens] = decoder.weights.embedding[ids[start : start + tokens]]
+        _first_layers(decoder, tokens)
+        rows.append(state.all_logits[:tokens].clone())
+    state.count.fill_(1)
+    return torch.cat(rows)
+
+
+def _first_layers(decoder: Decoder, tokens: int) -> None:
+    """Run a step through the first layers only, and take its logits."""
+    layers = decoder.config.num_hidden_layers
+    decoder.scale(0, tokens)
+    for layer in range(min(LAYERS, layers)):
+        decoder.layer(layer, splits=2, tokens=tokens)
+    decoder.scale(layers, tokens)
+    decoder.logits(tokens)
 
 
 def _compare(what: str, ours: Tensor, wanted: Tensor) -> None:

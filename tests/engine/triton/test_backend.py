@@ -13,13 +13,15 @@ import torch
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.torch.backend import TorchBackend
 from gptoss_tui.engine.triton import backend as module
+from gptoss_tui.engine.triton import selftest
 from gptoss_tui.engine.triton.backend import TritonBackend, load_backend
+from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams
 from gptoss_tui.errors import EngineError
 from tests.conformance.runs import float32_model
 from tests.engine.contract import GREEDY, PROMPT, Contract, brackets_automaton, ids, run
 from tests.engine.grammar.automata import number_in_brackets
-from tests.engine.triton.conftest import FEW, SHALLOW
+from tests.engine.triton.conftest import FEW, SHALLOW, triton_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -113,6 +115,29 @@ def test_a_device_that_computes_wrong_is_refused(backend: TritonBackend, monkeyp
     monkeypatch.setattr(prefill.Prefill, "_experts", lambda self, layer, t: run_experts(self, layer, t) * 1.1)
     with pytest.raises(EngineError, match="prefill"):
         backend.check()
+
+
+def test_drafts_are_given_up_where_they_would_change_an_answer(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that gets the last bits of a token in another way when it is among others."""
+    monkeypatch.setattr("gptoss_tui.engine.triton.decode.Blocks", lambda: FEW)
+    for most in ("TOGETHER", "MAX_TOKENS"):
+        monkeypatch.setattr(selftest, most, 2)
+    config, weights = triton_weights(checkpoint(SHALLOW))
+    backend = TritonBackend(config, weights, 64, "small", drafts=True)
+    assert not backend.check()
+    assert backend._steps.drafts
+    logits = Decoder.logits
+
+    def rounded(self: Decoder, tokens: int = 1) -> None:
+        logits(self, tokens)
+        if tokens == 2:
+            self.state.all_logits[1] *= 1 + 2**-23
+
+    monkeypatch.setattr(Decoder, "logits", rounded)
+    assert backend.check()
+    assert not backend._steps.drafts
 
 
 def test_without_a_gpu_there_is_a_clear_error(

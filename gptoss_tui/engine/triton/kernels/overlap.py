@@ -19,10 +19,3 @@ def follow(OVERLAP: tl.constexpr):
     if OVERLAP:
         gdc_wait()
         gdc_launch_dependents()
-
-
-@triton.jit
-def follow_last(OVERLAP: tl.constexpr):
-    """Wait until the previous kernel has ended; the next one begins when this one has."""
-    if OVERLAP:
-        gdc_wait()

@@ -12,7 +12,7 @@ import triton.language as tl
 
 from gptoss_tui.engine.triton.kernels.gemv import row_blocks, rows_times
 from gptoss_tui.engine.triton.kernels.norm import inverse_rms
-from gptoss_tui.engine.triton.kernels.overlap import follow, follow_last
+from gptoss_tui.engine.triton.kernels.overlap import follow
 
 
 @triton.jit
@@ -112,7 +112,7 @@ def choose_kernel(
     """
     part = tl.arange(0, PARTS2)
     real = part < PARTS
-    follow_last(OVERLAP)  # the next step reads the position before it waits
+    follow(OVERLAP)
     now = tl.load(step)
     where = tl.load(position)
     inputs = tl.load(count)

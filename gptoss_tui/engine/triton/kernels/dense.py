@@ -111,6 +111,32 @@ def load_vectors(
 
 
 @triton.jit
+def in_steps(
+    loaded, w, scales, first, second, v,
+    WIDTH: tl.constexpr, STEPS: tl.constexpr, WARPS: tl.constexpr, TURNS: tl.constexpr, TOKENS: tl.constexpr,
+    EIGHT: tl.constexpr,
+):  # fmt: skip
+    """Sums float32 [threads, 4] of rows `first` and `second` [threads] of W times vectors [TOKENS, WIDTH].
+
+    In STEPS steps of TURNS turns, of which `loaded` are the weights of the first one.
+    """
+    vectors = load_vectors(v, 0, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
+    acc = begin(vectors[0])
+    zero = acc
+    for step in tl.static_range(STEPS):
+        now, here = loaded, vectors
+        if step + 1 < STEPS:
+            ahead = (step + 1) * TURNS
+            loaded = load_rows(w, scales, first, second, ahead, WIDTH, WARPS, TURNS, EIGHT)
+            vectors = load_vectors(v, ahead, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
+        if step == 0 or step + 1 < STEPS:
+            acc, zero = in_order(acc, zero, EIGHT)
+        for n in tl.static_range(TURNS):
+            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, zero, EIGHT)
+    return acc
+
+
+@triton.jit
 def qkv_tiles_kernel(
     scaled, squares, w, scales, b, cos, sin, position, query, table,
     H: tl.constexpr, Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
@@ -142,20 +168,8 @@ def qkv_tiles_kernel(
     segment = table + is_value * SEGMENTS + (pos // SLOTS) % SEGMENTS
     base = tl.load(segment, mask=token < TOKENS, other=0)
     follow(OVERLAP)
-    vectors = load_vectors(scaled, 0, H, WARPS, TURNS, TOKENS, EIGHT)
     held = load_squares(squares, H, TOKENS)
-    acc = begin(vectors[0])
-    zero = acc
-    for step in tl.static_range(STEPS):
-        now, here = loaded, vectors
-        if step + 1 < STEPS:
-            ahead = (step + 1) * TURNS
-            loaded = load_rows(w, scales, first, first + HALF, ahead, H, WARPS, TURNS, EIGHT)
-            vectors = load_vectors(scaled, ahead, H, WARPS, TURNS, TOKENS, EIGHT)
-        if step == 0 or step + 1 < STEPS:
-            acc, zero = in_order(acc, zero, EIGHT)
-        for n in tl.static_range(TURNS):
-            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, zero, EIGHT)
+    acc = in_steps(loaded, w, scales, first, first + HALF, scaled, H, STEPS, WARPS, TURNS, TOKENS, EIGHT)
     inverse = tl.rsqrt(tl.sum(held, 1) / H + EPS)
     out = rows_and_vectors(acc, WARPS) * inverse[None, :] + bias[:, None]
     even, odd = tl.split(tl.permute(tl.reshape(out, (2, 8, 8)), (1, 2, 0)))
@@ -191,20 +205,8 @@ def out_tiles_kernel(
     real = (row < H)[:, None] & (token < TOKENS)
     place = x + token * H + row[:, None]
     follow(OVERLAP)
-    vectors = load_vectors(a, 0, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
     old = tl.load(place, mask=real, other=0.0)
-    acc = begin(vectors[0])
-    zero = acc
-    for step in tl.static_range(STEPS):
-        now, here = loaded, vectors
-        if step + 1 < STEPS:
-            ahead = (step + 1) * TURNS
-            loaded = load_rows(w, scales, first, second, ahead, WIDTH, WARPS, TURNS, EIGHT)
-            vectors = load_vectors(a, ahead, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
-        if step == 0 or step + 1 < STEPS:
-            acc, zero = in_order(acc, zero, EIGHT)
-        for n in tl.static_range(TURNS):
-            acc = times(now, n, here[2 * n], here[2 * n + 1], acc, zero, EIGHT)
+    acc = in_steps(loaded, w, scales, first, second, a, WIDTH, STEPS, WARPS, TURNS, TOKENS, EIGHT)
     tl.store(place, old + (rows_and_vectors(acc, WARPS) + bias[:, None]), mask=real)
 
 

@@ -9,6 +9,7 @@ from rich.style import Style
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.checklist import checklist_of
+from gptoss_tui.tools.declarations import UPDATE_PLAN
 from gptoss_tui.tui.blocks.plan import PlanBlock
 from tests.tui.conftest import until
 from tests.tui.screen import conversation, screen, transcript
@@ -100,7 +101,8 @@ async def test_who_goes_back_sees_the_plan_of_then() -> None:
 
 
 def test_a_copy_has_the_list() -> None:
-    block = PlanBlock("update_plan")
+    assert UPDATE_PLAN.name == PlanBlock.TOOL
+    block = PlanBlock(PlanBlock.TOOL)
     call = FIRST[1]
     assert isinstance(call, ev.ToolCall)
     block.checklist, block.state = checklist_of(call), "ok"

@@ -27,6 +27,7 @@ class PlanBlock(ToolBlock):
     """A call that shows a plan. It is a card like all calls while it is written, and when it failed."""
 
     TOOL = "update_plan"
+    """Said here as well: that of `tools/` would be imported with the first call of any tool, while it is drawn."""
 
     def __init__(self, tool: str) -> None:
         super().__init__(tool)

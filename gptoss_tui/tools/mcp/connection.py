@@ -49,11 +49,12 @@ class Connection:
         self._settled = asyncio.Event()
         self._stopping = asyncio.Event()
         self._unknown = False
+        self._fault = ""
 
     def start(self) -> None:
         """Begin to connect, if that has not begun."""
         if self._task is None or self._task.done():
-            self.state, self.problem, self._unknown = "connecting", "", False
+            self.state, self.problem, self._unknown, self._fault = "connecting", "", False, ""
             self._settled, self._stopping = asyncio.Event(), asyncio.Event()
             self._task = asyncio.create_task(self._hold(self._settled, self._stopping), name=f"mcp {self.config.name}")
 
@@ -123,7 +124,8 @@ class Connection:
             lost = self._lost(error)
             if lost:
                 self.stop()
-            what = "the connection was lost; the call may or may not have been done" if lost else _said(error)
+            why = self._fault or "the connection was lost"
+            what = f"{why}; the call may or may not have been done" if lost else _said(error)
             raise ToolError(f"{self.config.name} failed: {what}") from error
 
     async def _hold(self, settled: asyncio.Event, stopping: asyncio.Event) -> None:
@@ -143,7 +145,7 @@ class Connection:
             except TimeoutError:
                 self._fail(f"it did not answer within {CONNECT_SECONDS:.0f} seconds", errors)
             except Exception as error:
-                self._fail(hint(self.config.name) if self._unknown else _said(error), errors)
+                self._fail(self._fault or (hint(self.config.name) if self._unknown else _said(error)), errors)
             finally:
                 settled.set()
 
@@ -156,11 +158,11 @@ class Connection:
     async def _connect(self, stack: AsyncExitStack, errors: IO[bytes]) -> Client:
         import httpx2
         from mcp import Client
-        from mcp.client.stdio import StdioServerParameters, stdio_client
         from mcp.client.streamable_http import streamable_http_client
         from mcp.types import Implementation
 
         from gptoss_tui.tools.mcp.bounded import HEADERS, bound, stay_outside, trust_results
+        from gptoss_tui.tools.mcp.stdio import program
 
         quiet()
         config = self.config
@@ -179,14 +181,14 @@ class Connection:
             )
             transport = streamable_http_client(config.url, http_client=http)
         else:
-            parameters = StdioServerParameters(
-                command=config.command, args=list(config.args), env=dict(config.env), cwd=config.cwd
-            )
-            transport = stdio_client(parameters, errlog=errors)  # type: ignore[arg-type]
+            transport = program(config, errors, self._on_fault)
         information = Implementation(name="gptoss-tui", version=__version__)
         client = await stack.enter_async_context(Client(transport, client_info=information))
         trust_results(client)
         return client
+
+    def _on_fault(self, what: str) -> None:
+        self._fault = what
 
     async def _look_at(self, response: Response) -> None:
         """Whether the server knows who asks: what the SDK says of a failure does not tell."""

@@ -104,7 +104,7 @@ async def _pump(reading: int, output: Output) -> None:
 
 async def _ask(process: asyncio.subprocess.Process) -> None:
     """Let the process and its group end by themselves, for a while."""
-    _signal_group(process.pid, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_TERM_SECONDS):
             await process.wait()
@@ -121,7 +121,7 @@ async def _end(process: asyncio.subprocess.Process, *, grouped: bool) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     cancelled = await _ended(process, _KILL_SECONDS) if first else False
-    _signal_group(process.pid, signal.SIGKILL)
+    signal_group(process.pid, signal.SIGKILL)
     if await _ended(process) or cancelled:
         raise asyncio.CancelledError
 
@@ -148,7 +148,8 @@ def _children(pid: int) -> list[int]:
     return []
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal a group of processes, if it is still there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 

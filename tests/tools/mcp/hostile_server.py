@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 from typing import Any
 
 NOTHING: Any = {"type": "object", "properties": {}}
 PATTERN = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
-NAMES = ("flood", "noisy", "*", "resources/read")
+NAMES = ("flood", "noisy", "endless", "long", "*", "resources/read")
 TOOLS = [{"name": name, "inputSchema": NOTHING} for name in NAMES]
 TOOLS.append({"name": "pattern", "inputSchema": NOTHING, "outputSchema": PATTERN})
 
@@ -28,17 +30,27 @@ def called(number: Any, parameters: Any) -> None:
             line = json.dumps({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress})
             print("\n".join([line] * 200))
             send(number, {"content": [{"type": "text", "text": "ok"}]})
+        case "long":
+            send(number, {"content": [{"type": "text", "text": "x" * (5 << 20)}]})
+        case "endless":
+            while True:
+                sys.stdout.write("x" * (1 << 16))
         case "noisy":
             sys.stderr.write(f"{'x' * (8 << 20)} the end")
             sys.exit(1)
 
 
 def main() -> None:
-    """Answer until there is nothing more."""
+    """Answer until there is nothing more; with `--stay` not even then."""
+    if "--stay" in sys.argv:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", __file__])
     for line in sys.stdin:
         message = json.loads(line)
         number = message.get("id")
         match message["method"]:
+            case "initialize" if "--endless" in sys.argv:
+                called(number, {"name": "endless"})
             case "initialize":
                 version = message["params"]["protocolVersion"]
                 info = {"name": "hostile", "version": "1"}
@@ -50,6 +62,8 @@ def main() -> None:
             case _ if number is not None:
                 error = {"code": -32601, "message": "unknown"}
                 print(json.dumps({"jsonrpc": "2.0", "id": number, "error": error}), flush=True)
+    while "--stay" in sys.argv:
+        signal.pause()
 
 
 if __name__ == "__main__":

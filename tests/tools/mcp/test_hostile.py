@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import zlib
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from aiohttp import web
 
 from gptoss_tui.errors import ToolError
-from gptoss_tui.tools.mcp import bounded
+from gptoss_tui.tools.mcp import bounded, stdio
 from gptoss_tui.tools.mcp.bounded import LedAwayError, TooMuchError, bound, stay_outside
 from gptoss_tui.tools.mcp.config import ServerConfig
 from gptoss_tui.tools.mcp.connection import Connection
+from tests.processes import until
 
 PROGRAM = Path(__file__).with_name("hostile_server.py")
 
@@ -22,7 +25,7 @@ PROGRAM = Path(__file__).with_name("hostile_server.py")
 async def test_a_server_that_means_harm_does_none() -> None:
     connection = Connection(ServerConfig("hostile", command=sys.executable, args=(str(PROGRAM),), seconds=30))
     await connection.settle(30)
-    assert [tool.name for tool in connection.listing.tools] == ["flood", "noisy", "pattern"]
+    assert [tool.name for tool in connection.listing.tools] == ["flood", "noisy", "endless", "long", "pattern"]
     said: list[str] = []
     assert not (await connection.call("pattern", {}, said.append)).is_error
     await connection.call("flood", {}, said.append)
@@ -39,6 +42,61 @@ async def test_what_a_server_wrote_is_read_from_its_end() -> None:
     assert connection.state == "failed"
     assert connection.problem.endswith("x the end")
     assert len(connection.problem) < 1000
+
+
+async def test_a_line_without_end_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "MAX_RESPONSE", 1 << 20)
+    connection = Connection(ServerConfig("hostile", command=sys.executable, args=(str(PROGRAM),), seconds=30))
+    await connection.settle(30)
+    processes = _programs()
+    assert len(processes) == 1
+    with pytest.raises(
+        ToolError, match="hostile failed: it sent a line of more than 1 MiB, and was ended; the call may"
+    ):
+        await connection.call("endless", {}, print)
+    await _gone(processes)
+    assert not (await connection.call("pattern", {}, print)).is_error, "the next call has it again"
+    await connection.close()
+    assert not _programs()
+
+
+async def test_a_line_without_end_at_the_beginning_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "MAX_RESPONSE", 1 << 20)
+    connection = Connection(ServerConfig("hostile", command=sys.executable, args=(str(PROGRAM), "--endless")))
+    await connection.settle(30)
+    assert connection.state == "failed"
+    assert connection.problem == "it sent a line of more than 1 MiB, and was ended"
+    await connection.close()
+    assert not _programs()
+
+
+async def test_a_long_line_arrives_and_a_program_that_stays_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ignores the end of its input and a signal, and a process that it started, are gone all the same."""
+    monkeypatch.setattr(stdio, "END_SECONDS", 0.1)
+    connection = Connection(ServerConfig("hostile", command=sys.executable, args=(str(PROGRAM), "--stay"), seconds=30))
+    await connection.settle(30)
+    result = await connection.call("long", {}, print)
+    assert [len(block.text) for block in result.content] == [5 << 20]  # type: ignore[union-attr]
+    processes = _programs()
+    assert len(processes) == 2
+    await connection.close()
+    await _gone(processes)
+
+
+def _programs() -> list[psutil.Process]:
+    """What was started of the servers."""
+    return [one for one in psutil.Process().children(recursive=True) if _runs(one)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and str(PROGRAM) in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def _gone(processes: list[psutil.Process]) -> None:
+    await until(lambda: not any(map(_runs, processes)))
 
 
 @pytest.mark.parametrize("packed", [False, True])

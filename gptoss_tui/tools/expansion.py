@@ -54,12 +54,6 @@ def plain(word: Word) -> str:
     return word if isinstance(word, str) else "".join(char for char, _ in _characters(word.source))
 
 
-def literals(words: Iterable[Word]) -> tuple[str, ...] | None:
-    """The words, when none of them expands."""
-    found = tuple(words)
-    return None if any(isinstance(word, Expands) for word in found) else tuple(map(plain, found))
-
-
 def to_data(words: Iterable[Word]) -> list[str | dict[str, str]]:
     """Words for JSON and TOML: a text, or a table for one that expands."""
     return [word if isinstance(word, str) else {_KEY: word.source} for word in words]

@@ -60,10 +60,10 @@ _OPTIONS_WITH_VALUE: Final = frozenset({"-C", "-c", "--git-dir", "--work-tree", 
 
 
 def writes_git(command: str, commands: tuple[Words, ...]) -> bool:
-    """Whether a git in it changes its repository, as far as words tell; without words, as its text reads."""
-    if not commands:
-        return bool(_WRITING.search(command))
-    return any(not _reads(tuple(map(plain, words))) for words in commands if words[0] == "git" and len(words) > 1)
+    """Whether a git in it changes its repository, as far as words tell; without all words, as its text reads."""
+    if not all(commands or [()]) and _WRITING.search(command):
+        return True
+    return any(not _reads(tuple(map(plain, words))) for words in commands if len(words) > 1 and words[0] == "git")
 
 
 def _reads(words: tuple[str, ...]) -> bool:

@@ -1,7 +1,8 @@
 """Commands that run other commands: `timeout 5 pytest` is about pytest.
 
 What is only carried is named alone: a rule for `pytest` fits `timeout 5 pytest`. What changes what runs (other rights,
-another environment, arguments from elsewhere) is named with its wrapper too, so that a rule must fit both.
+another environment, arguments from elsewhere) is named with its wrapper too, so that a rule must fit both. What a
+word that the shell expands could hide is named as a command without words, which no rule fits.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
-from gptoss_tui.tools.expansion import Expands, Words, literals, plain
+from gptoss_tui.tools.expansion import Expands, Words, plain
 from gptoss_tui.tools.shell.words import parse_words
 
 SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]\w*\+?=")
 _SYSTEM_FOLDERS = frozenset({"/bin", "/usr/bin"})
 _MAX_DEPTH = 8
+HIDDEN: Final[Words] = ()
+"""A command that is there perhaps. Beside it stand those that can be told, for rules that forbid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +91,16 @@ def _all_of(commands: tuple[Words, ...], depth: int) -> list[Words] | None:
 
 
 def _unwrap(words: Words, depth: int) -> list[Words] | None:
-    if depth > _MAX_DEPTH or not words or isinstance(words[0], Expands):
+    if depth > _MAX_DEPTH or not words:
         return None
+    if isinstance(words[0], Expands):
+        return [words, HIDDEN]
     path = PurePosixPath(words[0])
     name = path.name if str(path.parent) in _SYSTEM_FOLDERS else words[0]  # ./timeout is whatever it is
     if name in SHELLS:
         return _script(words, depth)
     if name == "eval":
-        texts = literals(words[1:])  # the name of a file would be read as a command
-        return _all_of(parse_words(" ".join(texts)), depth + 1) if texts is not None else None
+        return _evaluated(words, depth)
     if name == "find":
         return _found(words, depth)
     wrapper = _WRAPPERS.get(name)
@@ -105,21 +109,29 @@ def _unwrap(words: Words, depth: int) -> list[Words] | None:
     inner = _carried(words, wrapper)
     if inner is None:
         return None
+    before = words[: len(words) - len(inner)]  # what can become any number of words, also the command itself
+    hidden = [HIDDEN] if any(isinstance(word, Expands) for word in before) else []
     if not inner:
-        return [words]
+        return [words, *hidden]
     run = _unwrap(inner, depth + 1)
     if run is None:
         return None
-    return [words, *run] if wrapper.stays else run
+    return [words, *run, *hidden] if wrapper.stays or hidden else run
+
+
+def _evaluated(words: Words, depth: int) -> list[Words] | None:
+    """What eval makes of its words: what the shell expands in them, it reads as commands."""
+    run = _all_of(parse_words(" ".join(map(plain, words[1:]))), depth + 1)
+    if run is not None and any(isinstance(word, Expands) for word in words):
+        return [words, *run, HIDDEN]
+    return run
 
 
 def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
     """The command behind a wrapper's options and operands; empty when there is none, None when it is not clear."""
     at, operands = 1, wrapper.operands
     while at < len(words):
-        word = words[at]
-        if isinstance(word, Expands):  # it can become any number of words, also the command itself
-            return None
+        word = plain(words[at])
         option, joined, _ = word.partition("=")
         if word == "--":
             at += 1
@@ -135,7 +147,7 @@ def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
             at += 1
         else:
             break
-    return words[at + operands :] if literals(words[: at + operands]) is not None else None
+    return words[at + operands :]
 
 
 def _unsure(option: str, wrapper: _Wrapper) -> bool:
@@ -152,10 +164,12 @@ def _script(words: Words, depth: int) -> list[Words] | None:
     """`bash -c TEXT` is its text; `bash FILE` is itself; a shell that reads commands from stdin is not clear."""
     for at, word in enumerate(words[1:], 1):
         if isinstance(word, Expands):
-            return [words] if word.anchored else None
+            return [words] if word.anchored else [words, HIDDEN]
         if word.startswith("-") and not word.startswith("--") and "c" in word:
             text = words[at + 1] if at + 1 < len(words) else "-"
-            if isinstance(text, Expands) or "o" in word or text.startswith(("-", "+")):
+            if isinstance(text, Expands):
+                return [words, HIDDEN]
+            if "o" in word or text.startswith(("-", "+")):
                 return None
             return _all_of(parse_words(text), depth + 1)
         if not word.startswith(("-", "+")):
@@ -166,10 +180,10 @@ def _script(words: Words, depth: int) -> list[Words] | None:
 
 
 def _found(words: Words, depth: int) -> list[Words] | None:
-    """find, and what its -exec runs; not clear when a word can become an -exec."""
-    if any(isinstance(word, Expands) and not word.anchored for word in words):
-        return None
+    """find, and what its -exec runs; a word that can become an -exec hides a command."""
     found = [words]
+    if any(isinstance(word, Expands) and not word.anchored for word in words):
+        found.append(HIDDEN)
     for at, word in enumerate(words):
         if word in _FIND_RUNS:
             end = next((i for i in range(at + 1, len(words)) if words[i] in (";", "+")), len(words))

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptoss_tui.agent.policy.decide import PLAN_ONLY, UNPARSED, Policy, decide, must_ask
@@ -292,6 +292,7 @@ _RULE = st.builds(
 _LEVEL = {"allow": 2, "ask": 1, "deny": 0}
 
 
+@settings(deadline=None)
 @given(_EFFECT, st.sampled_from(MODES), st.lists(_RULE, max_size=4), _RULE)
 def test_a_rule_that_does_not_allow_never_widens(effect: Effect, mode: Mode, rules: list[Rule], more: Rule) -> None:
     before = decide(effect, Policy(mode, tuple(rules)))
@@ -302,12 +303,14 @@ def test_a_rule_that_does_not_allow_never_widens(effect: Effect, mode: Mode, rul
         assert _LEVEL[after.outcome] <= _LEVEL[before.outcome]
 
 
+@settings(deadline=None)
 @given(_EFFECT, st.lists(_RULE, max_size=4))
 def test_a_stricter_mode_never_widens(effect: Effect, rules: list[Rule]) -> None:
     levels = [_LEVEL[decide(effect, Policy(mode, tuple(rules))).outcome] for mode in MODES]
     assert levels == sorted(levels)
 
 
+@settings(deadline=None)
 @given(_EFFECT, st.sampled_from(MODES), st.lists(_RULE, max_size=4))
 def test_what_must_be_asked_is_never_allowed(effect: Effect, mode: Mode, rules: list[Rule]) -> None:
     if must_ask(effect):

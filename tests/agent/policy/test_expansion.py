@@ -111,7 +111,7 @@ def test_a_rule_fits_another_spelling_of_the_same(was: str, now: str) -> None:
 def test_a_rule_fits_nothing_that_the_shell_reads_otherwise(was: str, now: str, kind: RuleKind) -> None:
     assert decide(effect(was), Policy(rules=(approved(was, kind),))).outcome == "allow"
     assert decide(effect(now), Policy(rules=(approved(was, kind),))).outcome == "ask"
-    if command_words(now):
+    if all(command_words(now)) and command_words(now):
         assert covering((approved(now),), effect(was)) == ()
 
 
@@ -136,11 +136,34 @@ def test_a_rule_that_forbids_fits_both_readings(verdict: RuleVerdict, now: str) 
         *(("find src/* -name '*.py'", False), ("find . -name *.py", True), ("find . -exec rm {} +", False)),
         *(("find a{b,c} -name x", False), ("bash src/*.sh", False), ("bash *", True), ("sudo r*", True)),
         *(("bash -c 'rm *'", False), ("env A=* ls", True), ("xargs -n 1 rm *", False), ("xargs -n ? rm", True)),
-        *(("git diff *.py", False), ("nice rm *", False), ("find . -exec r* {} +", True), ("eval 'rm *'", False)),
+        *(
+            ("git diff *.py", False),
+            ("nice rm *", False),
+            ("timeout {5,rm,x}", True),
+            ("find . -exec r* {} +", True),
+            ("eval 'rm *'", False),
+        ),
     ],
 )
-def test_what_could_become_another_command_has_no_words(text: str, unsure: bool) -> None:
-    assert (command_words(text) == ()) is unsure
+def test_what_could_become_another_command_is_asked_about(text: str, unsure: bool) -> None:
+    assert all(command_words(text)) is not unsure
+    assert (decide(effect(text), Policy("full-auto")).outcome == "ask") is unsure
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        *(("sudo rm *", ("sudo", "rm")), ("timeout * rm x", ("timeout",)), ("eval rm *", ("eval", "rm"))),
+        *(("find * -exec rm {} +", ("find", "rm")), ("sudo r* x", ("sudo",)), ("nice -? rm x", ("nice", "rm"))),
+        *(("bash -c *", ("bash",)), ("bash *", ("bash",))),
+    ],
+)
+def test_what_may_hide_a_command_is_forbidden_by_what_it_names(text: str, named: tuple[str, ...]) -> None:
+    """Also where everything else is allowed."""
+    for program in named:
+        rule = Rule("x", "command-prefix", (program,), "user", "", "deny", "sandbox")
+        assert decide(effect(text), Policy("full-auto", (rule,), allow_all=True)).outcome == "deny"
+    assert all(effect(text).commands) or grants_for(effect(text)) == ()
 
 
 def test_what_is_offered_says_what_it_is() -> None:

@@ -42,6 +42,7 @@ class Terminal:
             cwd=str(folder),
             encoding="utf-8",
             codec_errors="replace",
+            use_poll=True,
         )
         self._child.delaybeforesend = None
         self._hung_up = False

@@ -40,7 +40,13 @@ def test_in_a_terminal_ctrl_c_stops_the_turn_and_ctrl_d_ends_the_app(
     workspace: Path, environment: dict[str, str]
 ) -> None:
     child = pexpect.spawn(
-        PROGRAM, ["--plain"], cwd=str(workspace), env=environment | {"TERM": "dumb"}, encoding="utf-8", timeout=60
+        PROGRAM,
+        ["--plain"],
+        cwd=str(workspace),
+        env=environment | {"TERM": "dumb"},
+        encoding="utf-8",
+        timeout=60,
+        use_poll=True,
     )
     child.expect_exact("You: ")
     child.sendline(CREATE)

@@ -40,6 +40,7 @@ def capture(name: str, size: tuple[int, int]) -> str:
         timeout=60,
         encoding="utf-8",
         codec_errors="replace",
+        use_poll=True,
     )
     child.expect(pexpect.EOF)
     child.close()

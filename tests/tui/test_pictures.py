@@ -402,6 +402,7 @@ def test_what_the_program_sends_to_a_terminal(figure: Path, replies: str, form: 
         cwd=str(Path(__file__).parents[2]),
         timeout=60,
         encoding="utf-8",
+        use_poll=True,
     )
     child.expect_exact(ASK)
     child.send(replies)

@@ -42,6 +42,7 @@ _NOT_NEGATIVE = (
     *(f"reasoning_tokens_{effort}" for effort in EFFORTS),
     "repeated_tokens",
     "parked_gb",
+    "max_tool_calls",
 )
 _TABLES = {"keys"}
 """Settings that only the file has: a table each."""
@@ -81,6 +82,7 @@ class Settings:
     top_p: float = 1.0
     seed: int | None = None
     max_tokens: int | None = None
+    max_tool_calls: int = 50
     compact_at: int | None = None
     reasoning_effort: Effort = "medium"
     reasoning_tokens_low: int = 4096

@@ -44,14 +44,16 @@ def build_agent(
     mode: Mode | None = None,
     allow_all: bool = False,
     session_store: SessionStore | None = None,
+    saves: bool = True,
     servers: Sequence[ServerConfig] = (),
     answer: AnswerSchema | None = None,
 ) -> Agent:
     """An agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
 
-    Sessions go to the user's session folder unless `session_store` says otherwise. `allow_all` gives up every question
-    (see `Approvals`). `servers` are MCP servers beside those that the user set up. `answer` is the form of all final
-    messages. Raises UsageError when the workspace or the browser's folder is no folder.
+    Sessions go to the user's session folder unless `session_store` says otherwise, and nowhere without `saves`.
+    `allow_all` gives up every question (see `Approvals`). `servers` are MCP servers beside those that the user set up.
+    `answer` is the form of all final messages. Raises UsageError when the workspace or the browser's folder is no
+    folder.
     """
     workspace = open_workspace(settings.workspace)
     sampling = default_sampling(settings)
@@ -67,7 +69,7 @@ def build_agent(
         developer_message=lambda: developer_message(settings, workspace.root),
         current_date=date.today().isoformat(),
         approvals=build_approvals(workspace, mode or settings.mode, allow_all=allow_all),
-        session_store=session_store or SessionStore(),
+        session_store=(session_store or SessionStore()) if saves else None,
         undo_store=store,
         context_limit=settings.context,
         limits=build_limits(settings),
@@ -100,6 +102,7 @@ def default_sampling(settings: Settings) -> SamplingParams:
 def build_limits(settings: Settings) -> Limits:
     """The bounds of each turn."""
     return Limits(
+        tool_calls=settings.max_tool_calls,
         tokens=settings.max_tokens,
         runaways=settings.runaways,
         repeats=settings.repeated_calls,

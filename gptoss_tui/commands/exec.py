@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import replace
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,19 +28,19 @@ INTERRUPTED: Final = 130
 
 _CODES: Final[dict[TurnEnd, int]] = {"done": 0, "failed": FAILED, "limit": FAILED, "interrupted": INTERRUPTED}
 
-_ENDING_SIGNALS: Final = tuple(
-    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
-)
 _MODES: Final[dict[str, Mode]] = {"none": "ask", "edits": "auto-edit", "all": "full-auto"}
 """Nobody is there to ask: whatever a mode would ask for ends the turn. `all` gives up the questions as well."""
 
 _STDIN: Final = "From standard input:"
 """What is piped in is data: the person who piped a page did not write what it asks for."""
 
+_NOBODY: Final = "Nobody is here to be asked. Go on without it."
+
 _EPILOG = """\
-exit codes: 0 done, 1 failed or a limit was met, 2 bad usage, 3 needs an approval that was not given,
-130 interrupted. With --output-schema 0 means that the answer is whole and what the schema asks for; a schema that is
-wrong, or that cannot be enforced in full, is bad usage. The events of --json are described in docs/events.md."""
+exit codes: 0 done, 1 failed or a limit was met, 2 bad usage, 3 needs an approval that was not given (never with
+--deny), 130 interrupted. With --output-schema 0 means that the answer is whole and what the schema asks for; a
+schema that is wrong, or that cannot be enforced in full, is bad usage. The events of --json are described in
+docs/events.md."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,6 +67,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what may happen without asking: nothing that needs an approval, edits of files, or all (default: none)",
     )
     parser.add_argument(
+        "--deny",
+        action="store_true",
+        help="deny what is not approved and let the model go on without it, instead of ending the turn",
+    )
+    parser.add_argument(
+        "-o",
+        "--output-last-message",
+        metavar="FILE",
+        help="write the answer into FILE too, once it is whole; else FILE stays as it is",
+    )
+    parser.add_argument(
         "--output-schema",
         metavar="FILE",
         help="make the answer JSON that the JSON schema in FILE accepts",
@@ -77,27 +86,49 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--fork", action="store_true", help="with --resume or --continue: go on in a copy, and leave that one as it is"
     )
+    parser.add_argument("--ephemeral", action="store_true", help="do not save the conversation")
     add_chat_flags(parser)
     parser.set_defaults(run=run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What one run of the command is to do. `session` is the conversation to go on with, in a copy with `fork`.
+
+    `approve` is one of `_MODES`; with `deny` what it does not cover is denied, else it ends the turn. `saves` says
+    whether the conversation is saved.
+    """
+
+    settings: Settings
+    prompt: str
+    approve: str
+    deny: bool
+    session: str | None
+    fork: bool
+    saves: bool
+    schema: AnswerSchema | None
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the turn and give the exit code."""
     import asyncio
 
+    from gptoss_tui.commands.answer_file import AnswerFile
     from gptoss_tui.commands.exec_output import make_output
 
-    prompt = _prompt(args.prompt)
-    settings = settings_from(args)
-    session = session_from(args, settings)
-    if args.fork and session is None:
-        raise UsageError("--fork needs a conversation to go on from", hint="add --continue or --resume ID")
-    schema = _schema(args.output_schema, settings)
+    job = _job(args)
+    exact = job.schema is not None
+    file = AnswerFile(Path(args.output_last_message).expanduser(), exact=exact) if args.output_last_message else None
     output = make_output(
-        as_json=args.json, raw=settings.raw, show_pages=settings.show_browser_results, exact=schema is not None
+        as_json=args.json,
+        raw=job.settings.raw,
+        show_pages=job.settings.show_browser_results,
+        exact=exact,
+        stops=not job.deny,
+        answer=file,
     )
     try:
-        return asyncio.run(_exec(settings, prompt, args.approve, output, session, schema, fork=args.fork))
+        code = asyncio.run(_exec(job, output))
     except UsageError:
         raise
     except GptOssError as error:
@@ -106,6 +137,22 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:  # while the model was loading: there was no turn to end in good order
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
+    if file is not None:
+        file.write()
+    return code
+
+
+def _job(args: argparse.Namespace) -> _Job:
+    """What the flags ask for. Raises UsageError, SessionError or GrammarError."""
+    prompt = _prompt(args.prompt)
+    settings = settings_from(args)
+    session = session_from(args, settings)
+    if args.fork and session is None:
+        raise UsageError("--fork needs a conversation to go on from", hint="add --continue or --resume ID")
+    if args.ephemeral and session is not None:
+        raise UsageError("--ephemeral saves nothing, and a conversation that goes on is saved", hint="leave one out")
+    schema = _schema(args.output_schema, settings)
+    return _Job(settings, prompt, args.approve, args.deny, session, args.fork, not args.ephemeral, schema)
 
 
 def _prompt(given: str | None) -> str:
@@ -133,22 +180,14 @@ def _schema(file: str | None, settings: Settings) -> AnswerSchema | None:
     return read_answer_schema(text, told=not settings.is_nano)
 
 
-async def _exec(
-    settings: Settings,
-    prompt: str,
-    approve: str,
-    output: Output,
-    session: str | None,
-    schema: AnswerSchema | None,
-    *,
-    fork: bool,
-) -> int:
+async def _exec(job: _Job, output: Output) -> int:
     from gptoss_tui.agent.factory import build_agent, build_approvals, build_registry
     from gptoss_tui.commands.loading import loaded_engine
     from gptoss_tui.harmony.tokenizer import load_tokenizer
     from gptoss_tui.tools.workspace import open_workspace
 
     # What is wrong with the settings shows before a model is loaded for them.
+    settings = job.settings
     workspace = open_workspace(settings.workspace)
     build_registry(settings, workspace)
     for problem in build_approvals(workspace).book.problems:
@@ -156,14 +195,20 @@ async def _exec(
     tokenizer = load_tokenizer()
     async with loaded_engine(settings.engine_spec()) as (engine, _):
         agent = build_agent(
-            settings, engine, tokenizer, mode=_MODES[approve], allow_all=approve == "all", answer=schema
+            settings,
+            engine,
+            tokenizer,
+            mode=_MODES[job.approve],
+            allow_all=job.approve == "all",
+            saves=job.saves,
+            answer=job.schema,
         )
         try:
-            if session is None:
+            if job.session is None:
                 _say_guides(settings, workspace.root)
             else:
-                _go_on(agent, session, output, fork=fork)
-            return await run_turn(agent, prompt, output, schema)
+                _go_on(agent, job.session, output, fork=job.fork)
+            return await run_turn(agent, job.prompt, output, job.schema, deny=job.deny)
         finally:
             agent.close()
 
@@ -186,19 +231,25 @@ def _go_on(agent: Agent, session: str, output: Output, *, fork: bool) -> None:
         agent.fork()
 
 
-async def run_turn(agent: Agent, prompt: str, output: Output, schema: AnswerSchema | None = None) -> int:
-    """Run one turn to its end and give the exit code. A question that nobody can answer ends the turn."""
+async def run_turn(
+    agent: Agent, prompt: str, output: Output, schema: AnswerSchema | None = None, *, deny: bool = False
+) -> int:
+    """Run one turn to its end and give the exit code. A question that nobody can answer ends it, or is a no."""
+    from gptoss_tui.agent.commands import Decision
     from gptoss_tui.agent.events import ApprovalRequest, TurnFinished
+    from gptoss_tui.commands.exec_signals import interrupted_by_signals
 
     code = FAILED
     unanswered = False
-    with _interrupted_by_signals(agent) as told:
+    with interrupted_by_signals(agent.interrupt) as told:
         async with aclosing(agent.submit(prompt)) as events:
             async for event in events:
                 if isinstance(event, TurnFinished) and schema is not None:
                     event = _checked(event, schema)
                 output.show(event)
-                if isinstance(event, ApprovalRequest):
+                if isinstance(event, ApprovalRequest) and deny:
+                    agent.decide(event.item_id, Decision("deny", event.digest, _NOBODY))
+                elif isinstance(event, ApprovalRequest):
                     unanswered = True
                     agent.interrupt()
                 elif isinstance(event, TurnFinished):
@@ -214,37 +265,3 @@ def _checked(event: TurnFinished, schema: AnswerSchema) -> TurnFinished:
     if problem is None:
         return event
     return replace(event, reason="failed", error=f"The answer is not what the schema asks for: {problem}")
-
-
-@contextmanager
-def _interrupted_by_signals(agent: Agent) -> Iterator[list[int]]:
-    """The first Ctrl+C, hang-up or SIGTERM ends the turn in good order, a second one the process.
-
-    What a command made by then is held back before that. Gives the signals other than Ctrl+C that came.
-    """
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
-    told: list[int] = []
-
-    def interrupt(number: int) -> None:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)
-        if number != signal.SIGINT:
-            told.append(number)
-        agent.interrupt()
-
-    try:
-        for number in _ENDING_SIGNALS:
-            if before[number] != signal.SIG_IGN:  # as by nohup
-                loop.add_signal_handler(number, interrupt, number)
-    except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
-        yield told
-        return
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)

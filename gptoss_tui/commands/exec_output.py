@@ -46,11 +46,32 @@ class Output(Protocol):
         ...
 
 
-def make_output(*, as_json: bool, raw: bool, show_pages: bool, exact: bool = False) -> Output:
-    """The output that the flags ask for, on the real stdout and stderr."""
-    if as_json:
-        return JsonOutput(sys.stdout)
-    return TextOutput(sys.stdout, sys.stderr, raw=raw, show_pages=show_pages, exact=exact)
+def make_output(
+    *, as_json: bool, raw: bool, show_pages: bool, exact: bool = False, stops: bool = True, answer: Output | None = None
+) -> Output:
+    """The output that the flags ask for, on the real stdout and stderr, and `answer` beside it.
+
+    `stops` says whether a question ends the turn.
+    """
+    shown: Output = JsonOutput(sys.stdout)
+    if not as_json:
+        shown = TextOutput(sys.stdout, sys.stderr, raw=raw, show_pages=show_pages, exact=exact, stops=stops)
+    return shown if answer is None else BothOutputs(shown, answer)
+
+
+class BothOutputs:
+    """Two outputs of one turn."""
+
+    def __init__(self, first: Output, second: Output) -> None:
+        self._both = (first, second)
+
+    def show(self, event: Event) -> None:
+        for output in self._both:
+            output.show(event)
+
+    def failed(self, error: GptOssError) -> None:
+        for output in self._both:
+            output.failed(error)
 
 
 class JsonOutput:
@@ -67,35 +88,67 @@ class JsonOutput:
         self.show(TurnFinished(reason="failed", error=error.message, hint=error.hint or ""))
 
 
+class AnswerText:
+    """An answer as people read it: its citations as numbers, with a list below. `exact` leaves it as it is."""
+
+    def __init__(self, *, exact: bool = False) -> None:
+        self._exact = exact
+        self._answer = ""
+        self._references = References()
+
+    def follow(self, event: Event) -> None:
+        """Learn what the marks of the answer point at."""
+        match event:
+            case AnswerDone():
+                self._answer, self._references = event.text, References()
+            case AnswerCited() if not self._exact:
+                self._references = references(self._answer, event.citations)
+
+    def ending(self, rest: str) -> str:
+        """The end of the answer, from some place on or all of it, and the list."""
+        shown = replace_marks(rest, self._references.labels)
+        listed = "".join(f"{label} {description}\n" for label, description in self._references.entries)
+        return f"{shown}\n" + (f"\n{listed}" if listed else "")
+
+
 class TextOutput:
     """For people and pipes.
 
     The answer streams to a terminal, up to its first citation: what that is called is known at the end. To anything
     else it is written whole, byte for byte but for the citations, which become numbers with a list below the answer;
     `exact` leaves them as they are. With `raw` the sampled tokens take its place. stderr shows the reasoning only on a
-    terminal, and the pages that the browser gives to the model only with `show_pages`.
+    terminal, and the pages that the browser gives to the model only with `show_pages`. `stops` says whether a question
+    ends the turn, so that nothing is said of the call after it.
     """
 
     def __init__(
-        self, out: TextIO, err: TextIO, *, raw: bool = False, show_pages: bool = False, exact: bool = False
+        self,
+        out: TextIO,
+        err: TextIO,
+        *,
+        raw: bool = False,
+        show_pages: bool = False,
+        exact: bool = False,
+        stops: bool = True,
     ) -> None:
         self._out = out
         self._err = err
         self._raw = raw
         self._show_pages = show_pages
         self._exact = exact
+        self._stops = stops
         self._streams = out.isatty()
         self._talks = err.isatty()
         self._colour = self._talks and not os.environ.get("NO_COLOR")
         self._thinking = False
         self._answering = False
         self._held = ""
-        self._answer = ""
-        self._references = References()
+        self._text = AnswerText(exact=exact)
         self._plans = PlanFollower()
         self._unanswered = False
 
     def show(self, event: Event) -> None:
+        self._text.follow(event)
         match event:
             case RawTokens():
                 self._write(event.text)
@@ -105,12 +158,8 @@ class TextOutput:
                 self._end_thinking()
             case AnswerDelta(preamble=False) if self._streams and not self._raw:
                 self._stream(event.text)
-            case AnswerDone():
-                self._answer, self._references = event.text, References()
-                if event.preamble:
-                    self._say(event.text)
-            case AnswerCited() if not self._exact:
-                self._references = references(self._answer, event.citations)
+            case AnswerDone() if event.preamble:
+                self._say(event.text)
             case TurnFinished():
                 self._finish(event)
             case _:
@@ -136,7 +185,7 @@ class TextOutput:
                     self._say(f"  warning: {warning}")
                 print(to_terminal_text(event.preview), file=self._err)
                 self._say("This needs an approval and did not happen; --approve says what may.")
-                self._unanswered = True
+                self._unanswered = self._stops
             case CompactionStarted():
                 self._say("* the conversation is summed up, since the context is nearly full")
             case CompactionFinished() if event.error:
@@ -163,7 +212,7 @@ class TextOutput:
         if self._raw:
             self._write("\n")
         elif self._answering or event.answer:
-            self._end_answer(self._held if self._answering else event.answer)
+            self._write(self._text.ending(self._held if self._answering else event.answer))
         if event.reason == "interrupted" and not self._unanswered:
             self._say("interrupted")
         if event.error:
@@ -177,11 +226,6 @@ class TextOutput:
         shown = self._held if self._exact else before_first_mark(self._held)
         self._held = self._held[len(shown) :]
         self._write(shown)
-
-    def _end_answer(self, rest: str) -> None:
-        shown = replace_marks(rest, self._references.labels)
-        listed = "".join(f"{label} {description}\n" for label, description in self._references.entries)
-        self._write(f"{shown}\n" + (f"\n{listed}" if listed else ""))
 
     def _report_page(self, page: str) -> None:
         count = page.count("\n") + 1

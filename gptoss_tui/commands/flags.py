@@ -11,6 +11,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     """What to run and how: `--model`, `--backend`, `--dtype`, `--dense`, `--drafts`, `--context`."""
     group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
     group.add_argument(
+        "-m",
         "--model",
         metavar="MODEL",
         help="name of a model, directory of a checkpoint, or server: http://HOST:PORT/v1#NAME (default: nano)",
@@ -85,6 +86,12 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         "--plan",
         action=argparse.BooleanOptionalAction,
         help="let the model show its plan as a checklist (default: on, but off for nano)",
+    )
+    group.add_argument(
+        "--max-tool-calls",
+        type=int,
+        metavar="N",
+        help="end a turn that has made this many tool calls; `continue` goes on (default: 50)",
     )
     group.add_argument(
         "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages that the model reads"

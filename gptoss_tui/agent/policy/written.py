@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from gptoss_tui.agent.policy.files import read_user_rules
+from gptoss_tui.agent.whole_file import write_whole
 from gptoss_tui.errors import PolicyError
 
 _HEADER: Final = re.compile(r"\s*\[")
@@ -28,7 +26,7 @@ def remove_user_rule(path: Path, rule_id: str) -> bool:
         text = path.read_bytes().decode("utf-8")
         kept = _without(text, rule_id, str(path))
         if kept is not None:
-            _replace(path, kept)
+            write_whole(path, kept)
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path}: {error}") from error
     return kept is not None
@@ -61,20 +59,3 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
             while stop > start + 1 and _NOTHING.match(lines[stop - 1].rstrip("\r\n")):
                 stop -= 1
             yield start, stop
-
-
-def _replace(path: Path, text: str) -> None:
-    """The whole file or nothing; a link stays one, and the mode too."""
-    real = Path(os.path.realpath(path))
-    descriptor, name = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), real.stat().st_mode & 0o777)
-            os.fsync(file.fileno())
-        os.replace(name, real)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

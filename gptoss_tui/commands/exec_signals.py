@@ -1,0 +1,45 @@
+"""The signals that end a turn of `exec` in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_ENDING_SIGNALS: Final = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
+
+
+@contextmanager
+def interrupted_by_signals(interrupt_turn: Callable[[], None]) -> Iterator[list[int]]:
+    """The first Ctrl+C, hang-up or SIGTERM ends the turn in good order, a second one the process.
+
+    What a command made by then is held back before that. Gives the signals other than Ctrl+C that came.
+    """
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
+    told: list[int] = []
+
+    def interrupt(number: int) -> None:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+        if number != signal.SIGINT:
+            told.append(number)
+        interrupt_turn()
+
+    try:
+        for number in _ENDING_SIGNALS:
+            if before[number] != signal.SIG_IGN:  # as by nohup
+                loop.add_signal_handler(number, interrupt, number)
+    except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
+        yield told
+        return
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)

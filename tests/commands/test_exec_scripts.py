@@ -1,0 +1,114 @@
+"""What scripts rely on: the answer in a file, a turn that goes on without what is denied, nothing saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gptoss_tui.agent.session import DIRECTORY_VARIABLE
+from tests.agent.helpers import ANSWER, CALL_PATCH, THINK, call
+from tests.commands.test_exec import CITED, CITING, OPEN, SEARCH, folder, run_exec
+
+__all__ = ["folder", "run_exec"]
+
+Exec = Callable[..., tuple[int, str, str]]
+
+
+def test_the_answer_goes_into_a_file_too(run_exec: Exec, tmp_path: Path) -> None:
+    file = tmp_path / "answer.md"
+    code, out, _ = run_exec((CALL_PATCH, ANSWER), "--json", "-o", str(file), "--approve", "edits", "create hello.py")
+    assert (code, json.loads(out.splitlines()[-1])["type"]) == (0, "turn_finished")
+    assert file.read_text() == "I created hello.py.\n"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~umask
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["answer.md"]
+
+
+def test_a_file_that_is_a_link_stays_one_and_keeps_its_mode(run_exec: Exec, tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "real").chmod(0o640)
+    (tmp_path / "link").symlink_to("real")
+    assert run_exec((ANSWER,), "--output-last-message", str(tmp_path / "link"), "hi")[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "I created hello.py.\n"
+    assert stat.S_IMODE((tmp_path / "real").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "expected"),
+    [
+        ((CALL_PATCH, ANSWER), (), 3),
+        (("<|channel|>final<|message|>" + "word " * 50,), ("--max-tokens", "20"), 1),
+    ],
+)
+def test_without_a_whole_answer_the_file_stays_as_it_was(
+    run_exec: Exec, tmp_path: Path, script: tuple[str, ...], arguments: tuple[str, ...], expected: int
+) -> None:
+    file = tmp_path / "answer.md"
+    file.write_text("of last time")
+    assert run_exec(script, "-o", str(file), *arguments, "hi")[0] == expected
+    assert file.read_text() == "of last time"
+
+
+def test_the_file_has_what_a_pipe_would_get(run_exec: Exec, tmp_path: Path, folder: Path) -> None:
+    file = tmp_path / "answer.md"
+    code, out, _ = run_exec((SEARCH, OPEN, CITING), "-b", "-o", str(file), "how much is it?")
+    assert (code, out, file.read_text()) == (0, CITED, CITED)
+
+
+def test_a_pipe_is_written_to_and_not_replaced(run_exec: Exec, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as pipe:
+        assert run_exec((ANSWER,), "-o", f"/dev/fd/{writing}", "hi")[0] == 0
+        os.close(writing)
+        assert pipe.read() == "I created hello.py.\n"
+
+
+@pytest.mark.parametrize(("name", "word"), [(".", "is a folder"), ("nowhere/answer.md", "does not exist")])
+def test_a_file_that_cannot_be_is_told_before_anything_runs(
+    run_exec: Exec, tmp_path: Path, name: str, word: str
+) -> None:
+    code, out, err = run_exec((), "-o", str(tmp_path / name), "hi")
+    assert (code, out) == (2, "")
+    assert word in err
+
+
+def test_a_disk_that_refuses_the_answer_is_a_failure(run_exec: Exec) -> None:
+    code, out, err = run_exec((ANSWER,), "-o", "/dev/full", "hi")
+    assert (code, out) == (1, "I created hello.py.\n")
+    assert "/dev/full cannot be written: No space left on device" in err
+
+
+def test_what_is_denied_lets_the_model_go_on(run_exec: Exec, tmp_path: Path) -> None:
+    code, out, err = run_exec((CALL_PATCH, ANSWER), "--deny", "create hello.py")
+    assert (code, out) == (0, "I created hello.py.\n")
+    assert not (tmp_path / "work" / "hello.py").exists()
+    assert "This needs an approval and did not happen" in err
+    assert "  denied: The user did not allow this call. Nobody is here to be asked. Go on without it." in err
+
+
+def test_denying_takes_nothing_from_what_is_approved(run_exec: Exec, tmp_path: Path) -> None:
+    assert run_exec((CALL_PATCH, ANSWER), "--deny", "--approve", "edits", "create hello.py")[0] == 0
+    assert (tmp_path / "work" / "hello.py").exists()
+
+
+def test_an_ephemeral_conversation_is_not_saved(run_exec: Exec, tmp_path: Path) -> None:
+    code, out, _ = run_exec((ANSWER,), "--json", "--ephemeral", "hi")
+    assert (code, json.loads(out.splitlines()[0])["session"]) == (0, "")
+    assert not Path(os.environ[DIRECTORY_VARIABLE]).exists()
+    assert run_exec((ANSWER,), "hi")[0] == 0
+    code, _, err = run_exec((), "--ephemeral", "--continue", "hi")
+    assert (code, "--ephemeral saves nothing" in err) == (2, True)
+
+
+def test_a_turn_ends_with_its_last_tool_call(run_exec: Exec) -> None:
+    look = call("list_files", "{}", THINK)
+    code, _, err = run_exec((look, look), "--max-tool-calls", "1", "look around")
+    assert (code, err.count("* list_files")) == (1, 2)
+    assert "The turn has made 1 tool calls, which is the limit" in err

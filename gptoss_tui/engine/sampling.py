@@ -7,7 +7,7 @@ look at as few of the largest values as they need.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import chain, zip_longest
@@ -147,8 +147,7 @@ def choose(logits: Tensor, params: SamplingParams, generator: torch.Generator) -
         if likeliest < NUM_TEXT_TOKENS or likeliest in USED_SPECIAL_TOKENS:
             return likeliest  # as nearly always; the general way copies the vocabulary for it
     scores = logits.index_fill(0, unused_ids(logits.shape[0], logits.device), -math.inf)
-    if params.logit_bias:
-        _add_bias(scores, params)
+    add_bias(scores, params.logit_bias)
     if params.temperature == 0.0:
         return int(scores.argmax())
     # Relative to the largest and never by zero, so that no temperature overflows.
@@ -202,8 +201,11 @@ def _find(mass: Tensor, point: float) -> tuple[int, float]:
     return index, point - (float(mass[index - 1]) if index else 0.0)
 
 
-def _add_bias(scores: Tensor, params: SamplingParams) -> None:
-    for token, bias in params.logit_bias.items():
-        if not 0 <= token < scores.shape[0]:
-            raise EngineError(f"logit_bias names token {token}; the vocabulary has {scores.shape[0]}")
-        scores[token] += bias
+def add_bias(scores: Tensor, biases: Mapping[int, float]) -> None:
+    """Add to float32 scores [V], in place, what a request wants for some ids. Raises EngineError for an unknown id."""
+    if not biases:
+        return
+    if unknown := [token for token in biases if not 0 <= token < len(scores)]:
+        raise EngineError(f"logit_bias names token {unknown[0]}; the vocabulary has {len(scores)}")
+    ids = torch.tensor(list(biases), device=scores.device)
+    scores[ids] += torch.tensor(list(biases.values()), dtype=scores.dtype, device=scores.device)

@@ -1,8 +1,8 @@
 """Before the first request: does this device compute what the reference does?
 
 The first two layers (one sliding, one full) run a few tokens through the kernels of prefill and the last ones through
-those of decode, and in float32 through plain torch; so do some of the logits. A driver, compiler or card that computes
-wrong is refused here, not noticed as bad answers.
+those of decode, and in float32 through plain torch; so do some of the logits. Then a token is chosen, and drafts are
+looked up. A driver, compiler or card that computes wrong is refused here, not noticed as bad answers.
 """
 
 from __future__ import annotations
@@ -36,11 +36,21 @@ TOLERANCE = 2e-2
 
 
 def check_device(decoder: Decoder, prefill: Prefill, most: int = TOGETHER) -> None:
-    """Raises EngineError when the kernels and the reference differ for each of some texts. Leaves the cache empty.
+    """Raises EngineError when the kernels and the reference differ for each of some texts, or choose wrong tokens.
 
     Steps have up to `most` tokens. One text may be decided by rounding: where two experts are as good as each other,
-    either is right, and a layer adds something else. A device that computes wrong fails for all of them.
+    either is right, and a layer adds something else. A device that computes wrong fails for all of them. Leaves the
+    cache empty.
     """
+    _check_layers(decoder, prefill, most)
+    for tokens in sorted({1, most}):
+        _check_choice(decoder, tokens)
+    if most > 1:
+        _check_drafts(decoder)
+    decoder.cache.clear()
+
+
+def _check_layers(decoder: Decoder, prefill: Prefill, most: int) -> None:
     *some, last = STRIDES
     for stride in some:
         with suppress(EngineError):
@@ -67,6 +77,35 @@ def _check(decoder: Decoder, prefill: Prefill, stride: int, most: int) -> None:
         normed = rms_norm(state.xs[:tokens], decoder.weights.norm)
         wanted = F.linear(normed, decoder.weights.unembedding[some].float())
         _compare(f"logits of {tokens}", state.all_logits[:tokens, some], wanted)
+    state.count.fill_(1)
+
+
+def _check_choice(decoder: Decoder, tokens: int) -> None:
+    """Of the likeliest tokens of the logits that are there, all foreseen."""
+    state = decoder.state
+    state.temperature.zero_()
+    state.bias.zero_()
+    state.at.fill_(-1)
+    state.step.zero_()
+    state.position.zero_()
+    wanted, values = state.all_logits[:tokens].argmax(1), state.all_logits[:tokens].log_softmax(1)
+    state.drafts[: tokens - 1] = wanted[:-1].int()
+    state.count.fill_(tokens)
+    decoder.choose(tokens)
+    if not torch.equal(state.tokens[:tokens], wanted) or int(state.step) != tokens:
+        raise _wrong("the likeliest token")
+    _compare("its logprob", state.logprobs[:tokens], values.gather(1, wanted[:, None])[:, 0])
+
+
+def _check_drafts(decoder: Decoder) -> None:
+    """Of a text that repeats itself."""
+    state = decoder.state
+    text = torch.tensor([1, 2, 3, 4, 1, 2, 3], dtype=torch.int32, device=state.history.device)
+    state.history[: len(text)] = text
+    state.position.fill_(len(text) - 1)
+    decoder.draft()
+    if int(state.count) != 5 or not torch.equal(state.drafts[:4], text[3:]):
+        raise _wrong("drafts")
     state.count.fill_(1)
 
 
@@ -109,10 +148,14 @@ def _first_layers(decoder: Decoder, tokens: int) -> None:
 def _compare(what: str, ours: Tensor, wanted: Tensor) -> None:
     error = float((ours - wanted).norm() / wanted.norm())
     if not error < TOLERANCE:
-        raise EngineError(
-            f"This GPU computes something else than the reference ({what}: relative error {error:.3g})",
-            hint="`--backend torch` runs on the CPU; update the driver and Triton, and report the card",
-        )
+        raise _wrong(f"{what}: relative error {error:.3g}")
+
+
+def _wrong(what: str) -> EngineError:
+    return EngineError(
+        f"This GPU computes something else than the reference ({what})",
+        hint="`--backend torch` runs on the CPU; update the driver and Triton, and report the card",
+    )
 
 
 def reference(decoder: Decoder, ids: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenAutomaton, Walk
-from gptoss_tui.engine.sampling import unused_ids
+from gptoss_tui.engine.sampling import add_bias, unused_ids
 from gptoss_tui.engine.seeds import STRIDE
 from gptoss_tui.engine.triton.decode import MAX_EDGES, MAX_SPLITS, MAX_STATES, MAX_TOKENS, RING, Decoder
 from gptoss_tui.engine.types import SamplingParams, Token
@@ -175,10 +175,7 @@ class Steps:
         state.bias.zero_()
         state.bias[unused_ids(state.bias.shape[0], state.bias.device)] = -math.inf
         self._upload(params.constraint)
-        for token, bias in params.logit_bias.items():
-            if not 0 <= token < state.bias.shape[0]:
-                raise EngineError(f"logit_bias names token {token}; the vocabulary has {state.bias.shape[0]}")
-            state.bias[token] += bias
+        add_bias(state.bias, params.logit_bias)
 
     def _upload(self, automaton: TokenAutomaton | None) -> None:
         """Put the automaton where the choice follows it."""

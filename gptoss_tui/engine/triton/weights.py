@@ -77,39 +77,53 @@ def load_weights(
     `eight_bit` is for attention's projections and the unembedding. Raises CheckpointError as `to_tiles` does, and
     EngineError as `to_eight_bits` does.
     """
+    reader = _Reader(read, dtype, device, on_read, eight_bit)
+    return ModelWeights(
+        embedding=reader.dense("embedding.weight"),
+        layers=tuple(reader.layer(index) for index in range(config.num_hidden_layers)),
+        norm=reader.tensor("norm.scale", torch.float32),
+        unembedding=reader.matrix("unembedding.weight"),
+    )
 
-    def load(name: str, to: torch.dtype | None) -> Tensor:
-        stored = read(name)
-        tensor = stored.to(device=device, dtype=to)
-        on_read(stored.nbytes)
-        return tensor
 
-    def matrix(name: str) -> Matrix:
-        return to_eight_bits(load(name, dtype)) if eight_bit else load(name, dtype)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Tensors of a checkpoint, as the kernels take them."""
 
-    def experts(name: str) -> Tiles:
-        blocks, scales = (load(f"{name}_weight.{part}", None) for part in ("blocks", "scales"))
-        return to_tiles(blocks, scales, load(f"{name}_bias", dtype))
+    read: ReadTensor
+    dtype: torch.dtype
+    device: torch.device
+    on_read: Callable[[int], None]
+    eight_bit: bool
 
-    def layer(index: int) -> LayerWeights:
+    def layer(self, index: int) -> LayerWeights:
         attn, mlp = f"block.{index}.attn", f"block.{index}.mlp"
         return LayerWeights(
-            attn_norm=load(f"{attn}.norm.scale", torch.float32),
-            qkv_weight=matrix(f"{attn}.qkv.weight"),
-            qkv_bias=load(f"{attn}.qkv.bias", dtype),
-            sinks=load(f"{attn}.sinks", dtype),
-            out_weight=matrix(f"{attn}.out.weight"),
-            out_bias=load(f"{attn}.out.bias", dtype),
-            mlp_norm=load(f"{mlp}.norm.scale", torch.float32),
-            gate_weight=load(f"{mlp}.gate.weight", dtype),
-            gate_bias=load(f"{mlp}.gate.bias", dtype),
-            mlp1=experts(f"{mlp}.mlp1"),
-            mlp2=experts(f"{mlp}.mlp2"),
+            attn_norm=self.tensor(f"{attn}.norm.scale", torch.float32),
+            qkv_weight=self.matrix(f"{attn}.qkv.weight"),
+            qkv_bias=self.dense(f"{attn}.qkv.bias"),
+            sinks=self.dense(f"{attn}.sinks"),
+            out_weight=self.matrix(f"{attn}.out.weight"),
+            out_bias=self.dense(f"{attn}.out.bias"),
+            mlp_norm=self.tensor(f"{mlp}.norm.scale", torch.float32),
+            gate_weight=self.dense(f"{mlp}.gate.weight"),
+            gate_bias=self.dense(f"{mlp}.gate.bias"),
+            mlp1=self.experts(f"{mlp}.mlp1"),
+            mlp2=self.experts(f"{mlp}.mlp2"),
         )
 
-    return ModelWeights(
-        embedding=load("embedding.weight", dtype),
-        layers=tuple(layer(index) for index in range(config.num_hidden_layers)),
-        norm=load("norm.scale", torch.float32),
-        unembedding=matrix("unembedding.weight"),
-    )
+    def matrix(self, name: str) -> Matrix:
+        return to_eight_bits(self.dense(name)) if self.eight_bit else self.dense(name)
+
+    def experts(self, name: str) -> Tiles:
+        blocks, scales = (self.tensor(f"{name}_weight.{part}", None) for part in ("blocks", "scales"))
+        return to_tiles(blocks, scales, self.dense(f"{name}_bias"))
+
+    def dense(self, name: str) -> Tensor:
+        return self.tensor(name, self.dtype)
+
+    def tensor(self, name: str, dtype: torch.dtype | None) -> Tensor:
+        stored = self.read(name)
+        tensor = stored.to(device=self.device, dtype=dtype)
+        self.on_read(stored.nbytes)
+        return tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,12 +17,13 @@ from gptoss_tui.engine.triton import backend as module
 from gptoss_tui.engine.triton import selftest
 from gptoss_tui.engine.triton.backend import TritonBackend, load_backend
 from gptoss_tui.engine.triton.decode import Decoder
+from gptoss_tui.engine.triton.kernels.unembed import candidates_kernel
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams
 from gptoss_tui.errors import EngineError
 from tests.conformance.runs import float32_model
 from tests.engine.contract import GREEDY, PROMPT, Contract, brackets_automaton, ids, run
 from tests.engine.grammar.automata import number_in_brackets
-from tests.engine.triton.conftest import FEW, SHALLOW, triton_weights
+from tests.engine.triton.conftest import DEVICE, FEW, SHALLOW, triton_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -95,6 +97,24 @@ def test_drawing_follows_the_distribution(backend: TritonBackend) -> None:
     assert statistic < 2 * len(common) + 10
 
 
+def test_the_noise_of_a_large_vocabulary_has_no_ties() -> None:
+    """What wins among so many equals is exponential with their number, and not on float32's grid below 1."""
+    size, draws = 1 << 16, 64
+    flat, unread = torch.zeros(size, device=DEVICE), torch.zeros(1, dtype=torch.int64, device=DEVICE)
+    best, place = torch.zeros(1, device=DEVICE), unread.clone()
+    least = []
+    for seed in range(draws):
+        candidates_kernel[(1, 1)](
+            flat, flat, torch.ones(1, device=DEVICE), unread + seed, unread, unread - 1,
+            unread, unread, unread, best, place, best.clone(), best.clone(),
+            V=size, FIRST_SPECIAL=size, BLOCK=size, PARTS=1, OVERLAP=False,
+        )  # fmt: skip
+        least.append(math.exp(-float(best[0])))
+    assert abs(sum(least) * size / draws - 1) < 0.5  # four standard deviations
+    beside_the_grid = [abs(value * 2**24 - round(value * 2**24)) > 0.1 for value in least]
+    assert sum(beside_the_grid) > draws / 2
+
+
 def test_what_the_device_chooses_alone(backend: TritonBackend) -> None:
     """It follows an automaton, and draws up to where a grammar begins; the host chooses the same by itself."""
     device = replace(GREEDY, constraint=brackets_automaton())
@@ -115,6 +135,23 @@ def test_a_device_that_computes_wrong_is_refused(backend: TritonBackend, monkeyp
     monkeypatch.setattr(prefill.Prefill, "_experts", lambda self, layer, t: run_experts(self, layer, t) * 1.1)
     with pytest.raises(EngineError, match="prefill"):
         backend.check()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("step", "field", "match"), [("choose", "tokens", "likeliest"), ("draft", "drafts", "drafts")])
+def test_a_device_that_chooses_wrong_is_refused(
+    backend: TritonBackend, monkeypatch: pytest.MonkeyPatch, step: str, field: str, match: str
+) -> None:
+    """One token more than there should be."""
+    run_step = getattr(Decoder, step)
+
+    def wrong(self: Decoder, *tokens: int) -> None:
+        run_step(self, *tokens)
+        getattr(self.state, field)[0] += 1
+
+    monkeypatch.setattr(Decoder, step, wrong)
+    with pytest.raises(EngineError, match=match):
+        selftest.check_device(backend._decoder, backend._prefill, most=2)
 
 
 def test_drafts_are_given_up_where_they_would_change_an_answer(

@@ -14,6 +14,9 @@ from gptoss_tui.engine.triton.kernels.gemv import row_blocks, rows_times
 from gptoss_tui.engine.triton.kernels.norm import inverse_rms
 from gptoss_tui.engine.triton.kernels.overlap import follow
 
+LEAST = tl.constexpr(2.0**-32)
+"""Half the step between the uniform numbers of `tl.rand`: what stands for its 0."""
+
 
 @triton.jit
 def logits_kernel(
@@ -63,6 +66,17 @@ def state_behind(chosen, at, starts, text, ids, following):
 
 
 @triton.jit
+def gumbel(uniform):
+    """Gumbel noise of numbers float32 in [0, 1): minus the logarithm of an exponential one, -log(1 - uniform).
+
+    The winners of a draw have the smallest exponential numbers. Those are distinct only near a `uniform` of 0, where
+    float32 is finest; there the series is exact, too. In `1 - uniform` the tokens of a large vocabulary would tie.
+    """
+    near = tl.maximum(uniform, LEAST)
+    return -tl.log(tl.where(near < 1e-3, near + 0.5 * near * near, -tl.log(1.0 - near)))
+
+
+@triton.jit
 def candidates_kernel(
     logits, bias, temperature, seed, step, at, starts, text, ids, best, place, top, mass,
     V: tl.constexpr, FIRST_SPECIAL: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
@@ -86,7 +100,7 @@ def candidates_kernel(
     if heat > 0:
         # Four numbers a counter; the step is in the seed's place, so that no two steps share one.
         uniform = tl.rand(tl.load(seed) + (tl.load(step) + n) * 0x1E3779B97F4A7C15, token)
-        score = score / heat - tl.log(-tl.log(tl.maximum(uniform, 1e-30)))
+        score = score / heat + gumbel(uniform)
     value, index = tl.max(score, 0, return_indices=True)
     highest = tl.max(raw, 0)
     out = n * PARTS + program

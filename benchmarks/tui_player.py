@@ -18,7 +18,16 @@ from typing import Any
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.engine.backend import ReportProgress
-from gptoss_tui.engine.types import EngineInfo, EngineSpec, Finished, PrefillProgress, SamplingParams, Token, Usage
+from gptoss_tui.engine.types import (
+    EngineInfo,
+    EngineSpec,
+    Finished,
+    PrefillProgress,
+    SamplingParams,
+    ScoredPosition,
+    Token,
+    Usage,
+)
 
 RATE, TOKENS = "PLAYER_RATE", "PLAYER_TOKENS"
 END = "ENDMARK"
@@ -75,8 +84,10 @@ class Player:
             yield Token(token, -0.5)
         yield Finished("stop", Usage(prompt, 0, prompt, len(self._ids), 0.1, time.perf_counter() - began))
 
-    def score(self, token_ids: Sequence[int], top: int) -> list[Any]:
-        return []
+    def score(
+        self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = lambda: False, start: int = 0
+    ) -> Iterator[ScoredPosition]:
+        return iter(())
 
     def close(self) -> None:
         """Nothing to end."""

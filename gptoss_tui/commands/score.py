@@ -52,7 +52,7 @@ async def _score(spec: EngineSpec, token_ids: list[int], where: str) -> list[Sco
 
     async with loaded_engine(spec) as (engine, info):
         check_token_ids(token_ids, info.vocab_size, where)
-        return await engine.score(token_ids, _TOP)
+        return [position async for batch in engine.score(token_ids, _TOP) for position in batch]
 
 
 def _as_json(position: ScoredPosition) -> dict[str, Any]:

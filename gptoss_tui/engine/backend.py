@@ -41,10 +41,14 @@ class Backend(Protocol):
         """
         ...
 
-    def score(self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = ...) -> list[ScoredPosition]:
-        """Log-softmax of the raw logits at every position; polls `cancelled` between chunks and on the way.
+    def score(
+        self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = ..., start: int = 0
+    ) -> Iterator[ScoredPosition]:
+        """Log-softmax of the raw logits at every position from `start` on, in order.
 
-        Nothing is cached then; what was, is as another's. Raises ContextOverflowError, and EngineError when cancelled.
+        Ends early where `cancelled`, polled between chunks and on the way, says so; what was run stays cached for the
+        call that goes on from there. At its end nothing is cached; what was before, is as another's. Raises
+        ContextOverflowError.
         """
         ...
 

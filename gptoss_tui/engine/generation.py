@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
 from gptoss_tui.engine.backend import ReportProgress
@@ -215,36 +216,50 @@ class SequenceBackend(ABC, Generic[C, S]):
         prompt = checked_prompt(token_ids, self.config.vocab_size, self._cache.context)
         return self._generate(prompt, params, cancelled)
 
-    def score(self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = never) -> list[ScoredPosition]:
-        """See `Backend.score`. What is wrong with the tokens is raised before anything runs."""
+    def score(
+        self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = never, start: int = 0
+    ) -> Iterator[ScoredPosition]:
+        """See `Backend.score`. Raises ContextOverflowError and EngineError at once, before anything runs."""
         ids = checked_ids(token_ids, self.config.vocab_size, self._cache.context)
-        positions: list[ScoredPosition] | None = None
-        if not cancelled():
-            with self._computing():
-                self._cache.put_aside()
-                positions = self._scores(ids, top, cancelled)
-                self._cache.rewind(0)
-        if positions is None:
-            raise EngineError("The scoring was cancelled")
-        return positions
+        if not 0 <= start < len(ids):
+            raise EngineError(f"Scores cannot start at position {start} of {len(ids)}")
+        return self._score(ids, top, cancelled, start)
 
     def close(self) -> None:
         """Free the memory of the weights and the cache. Idempotent; nothing else may be called after it."""
         vars(self).clear()
 
-    def _scores(self, ids: list[int], top: int, cancelled: Callable[[], bool]) -> list[ScoredPosition] | None:
-        """Run all of them; None when cancelled."""
-        positions: list[ScoredPosition] = []
-        for chunk in chunks(ids, 0, self._chunk, 0):
-            after = self._run(chunk, cancelled)
-            if after is None:
-                return None
-            following = ids[len(positions) + 1 : len(positions) + 1 + len(chunk)]
-            for position in self._scored(after, following, top):
-                if cancelled():
-                    return None
-                positions.append(position)
-        return positions
+    def _score(self, ids: list[int], top: int, cancelled: Callable[[], bool], start: int) -> Iterator[ScoredPosition]:
+        if cancelled():
+            return
+        cache = self._cache
+        with self._computing():
+            if start == 0:
+                cache.put_aside()
+            cached = cache.begin(ids[: start + 1])
+        for chunk in chunks(ids, cached, self._chunk, start):
+            with self._computing():
+                after = self._run(chunk, cancelled)
+                if after is None:
+                    return
+                end = cache.length
+                if end <= start:
+                    continue  # only read again: an earlier scoring told of these
+                scored = self._scored(after, ids[end - len(chunk) + 1 : end + 1], top)
+                positions = list(takewhile(lambda _: not cancelled(), scored))
+                if len(positions) < len(chunk):
+                    self._go_back(end - len(chunk) + len(positions))
+            yield from positions
+            if len(positions) < len(chunk):
+                return
+        with self._computing():
+            cache.rewind(0)
+
+    def _go_back(self, position: int) -> None:
+        """End before `position` of the run committed last, so that who comes back reads nothing again."""
+        if position:
+            self._cache.mark(position)
+        self._cache.rewind(position)
 
     def _generate(
         self, prompt: list[int], params: SamplingParams, cancelled: Callable[[], bool]

@@ -132,8 +132,8 @@ class SharedEngine:
             self._loading = None
 
 
-class _Generation:
-    """The turns of one generation at the engine. Implements `slices.Turns`."""
+class _Turns:
+    """The turns of one generation or scoring at the engine. Implements `slices.Turns`."""
 
     def __init__(self, shared: SharedEngine, spec: EngineSpec) -> None:
         self.is_stopped = False
@@ -172,6 +172,9 @@ class _Turn:
     def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
         return cast("AsyncGenerator[GenerationEvent, None]", self.engine.generate(token_ids, params))
 
+    def score(self, token_ids: Sequence[int], top: int, start: int) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+        return cast("AsyncGenerator[tuple[ScoredPosition, ...], None]", self.engine.score(token_ids, top, start))
+
     async def cancel(self) -> None:
         await self.engine.cancel()
 
@@ -183,7 +186,7 @@ class EngineSeat:
         self.spec = spec
         self._shared = shared
         self._known: EngineInfo | None = None
-        self._generation: _Generation | None = None
+        self._running: _Turns | None = None
 
     async def ready(self, report: Report = lambda _: None) -> EngineInfo:
         """Have the model loaded, and hear how far it is. Raises as `Engine.load`."""
@@ -198,23 +201,30 @@ class EngineSeat:
 
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
         """Continue `token_ids` when it is this conversation's turn. See `Engine.generate`."""
-        self._generation = generation = _Generation(self._shared, self.spec)
+        self._running = turns = _Turns(self._shared, self.spec)
         try:
-            async with aclosing(slices.generate(generation, token_ids, params)) as events:
+            async with aclosing(slices.generate(turns, token_ids, params)) as events:
                 async for event in events:
                     yield event
         finally:
-            self._generation = None
+            self._running = None
 
-    async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
-        """Log-probabilities at every position, when it is this conversation's turn."""
-        async with self._shared.turn(self.spec, lambda _: None) as engine:
-            return await engine.score(token_ids, top)
+    async def score(
+        self, token_ids: Sequence[int], top: int = 5, start: int = 0
+    ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+        """Log-probabilities when it is this conversation's turn. See `Engine.score`."""
+        self._running = turns = _Turns(self._shared, self.spec)
+        try:
+            async with aclosing(slices.score(turns, token_ids, top, start)) as batches:
+                async for batch in batches:
+                    yield batch
+        finally:
+            self._running = None
 
     async def cancel(self) -> None:
-        """Stop this conversation's generation, if it began. Those of others go on."""
-        if self._generation is not None:
-            await self._generation.stop()
+        """Stop this conversation's generation or scoring, if it began. Those of others go on."""
+        if self._running is not None:
+            await self._running.stop()
 
     async def info(self) -> EngineInfo | None:
         """What is loaded, or was when another model took its place; None before it ever was, and when it died."""

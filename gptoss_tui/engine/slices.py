@@ -1,8 +1,8 @@
-"""A generation in slices: while others wait, who needs long gives the engine back after a while and goes on later.
+"""A generation or a scoring in slices: while others wait, a long one gives the engine back and goes on later.
 
-It goes on behind what it has said, with the same constraint and the same random numbers, so the answer is the one that
-it would have been. What the engine still knows of the prompt it need not read again; where it has to, the slice is
-longer: coming back is never more than a fifth of it.
+A generation goes on behind what it has said, with the same constraint and the same random numbers, so the answer is the
+one that it would have been; a scoring goes on at the next position. What the engine still knows of the tokens it need
+not read again; where it has to, the slice is longer: coming back is never more than a fifth of it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,18 @@ from dataclasses import replace
 from typing import Protocol
 
 from gptoss_tui.engine.constraint import Walk
-from gptoss_tui.engine.types import Finished, GenerationEvent, PrefillProgress, SamplingParams, TokenBatch, Usage
+from gptoss_tui.engine.types import (
+    Finished,
+    GenerationEvent,
+    PrefillProgress,
+    SamplingParams,
+    ScoredPosition,
+    TokenBatch,
+    Usage,
+)
 
 SLICE_SECONDS = 1.0
-"""So long a generation has the engine to itself, whoever waits."""
+"""So long one has the engine to itself, whoever waits."""
 
 RETURN_SHARE = 4
 """And so many times as long as it took to come back to where it was."""
@@ -30,11 +38,15 @@ class Runner(Protocol):
 
     @property
     def can_go_on(self) -> bool:
-        """Whether a generation that was cancelled can go on later."""
+        """Whether what was cancelled can go on later."""
         ...
 
     def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
         """As `Engine.generate`."""
+        ...
+
+    def score(self, token_ids: Sequence[int], top: int, start: int) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+        """As `Engine.score`."""
         ...
 
     async def cancel(self) -> None:
@@ -43,7 +55,7 @@ class Runner(Protocol):
 
 
 class Turns(Protocol):
-    """The turns of one generation at an engine that others want, too."""
+    """The turns of one generation or scoring at an engine that others want, too."""
 
     @property
     def is_wanted(self) -> bool:
@@ -79,9 +91,27 @@ async def generate(
                     over = isinstance(told, Finished) and (turns.is_stopped or not turn.is_interrupted(told))
                     if told is not None and (over or not isinstance(told, Finished)):
                         yield told
-                    if not turn.ends and engine.can_go_on and turns.is_wanted and turn.is_long:
-                        turn.ends = True
-                        await engine.cancel()  # what was sampled by then still comes
+                    await turn.end_if_wanted(turns, engine)  # what was sampled by then still comes
+
+
+async def score(
+    turns: Turns, token_ids: Sequence[int], top: int, start: int = 0, clock: Callable[[], float] = time.monotonic
+) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+    """As `Engine.score`, in `turns`. Fewer positions come when it is stopped."""
+    done = start
+    while done < len(token_ids):
+        async with turns.turn() as engine:
+            if turns.is_stopped:
+                return
+            turn = _Slice(done > start, clock)
+            async with aclosing(engine.score(token_ids, top, done)) as batches:
+                async for batch in batches:
+                    done += len(batch)
+                    turn.saw(news=True)
+                    yield batch
+                    await turn.end_if_wanted(turns, engine)
+            if not turn.ends or turns.is_stopped:
+                return
 
 
 class _Slice:
@@ -97,6 +127,12 @@ class _Slice:
         """Something happened, and whether it did for the first time."""
         if news and self._new is None:
             self._new = self._clock()
+
+    async def end_if_wanted(self, turns: Turns, engine: Runner) -> None:
+        """Stop what runs when it has had the engine for long enough, somebody else wants it, and it can go on later."""
+        if not self.ends and engine.can_go_on and turns.is_wanted and self.is_long:
+            self.ends = True
+            await engine.cancel()
 
     def is_interrupted(self, finished: Finished) -> bool:
         """Whether it ended because the others may have the engine."""

@@ -203,12 +203,17 @@ class Engine(Protocol):
         """
         ...
 
-    async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
-        """Log-probabilities at every position, without sampling."""
+    def score(
+        self, token_ids: Sequence[int], top: int = 5, start: int = 0
+    ) -> AsyncIterator[tuple[ScoredPosition, ...]]:
+        """Log-probabilities at every position from `start` on, without sampling: batches in order, none of them empty.
+
+        Closing the iterator cancels within one step. Raises as `generate`, and EngineError where the engine cannot.
+        """
         ...
 
     async def cancel(self) -> None:
-        """Stop the running generation within one step; it ends with reason `cancelled`."""
+        """Stop what runs within one step: a generation ends with reason `cancelled`, a scoring with fewer positions."""
         ...
 
     async def info(self) -> EngineInfo | None:

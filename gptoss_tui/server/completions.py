@@ -32,7 +32,7 @@ DEFAULT_TOKENS = 16
 """As OpenAI's: a text without an end would fill the context."""
 
 MAX_SCORED = 8192
-"""Tokens of a prompt whose logprobs are wanted: an engine that reads for those lets nobody in between."""
+"""Tokens of a prompt whose logprobs are wanted: each has up to 20 alternatives, which are kept until all are there."""
 
 _MAX_TOKENS = 10 * VOCAB_SIZE
 

@@ -179,9 +179,7 @@ class Continuation:
         """The prompt; with logprobs as the model reads it."""
         told: list[Described] = [Described(self.prompt[0], None, None)]
         if self.asked.logprobs is not None and len(self.prompt) > 1:
-            async with ticket:
-                self.stats.waited_seconds += ticket.waited
-                scored = await host.score(self.prompt, self.asked.logprobs)
+            scored = await slices.score(host, ticket, self.prompt, self.asked.logprobs, self.stats)
             told += [Described(one.next, one.logprob, one.top) for one in scored if one.next is not None]
         else:
             told += [Described(token_id, None, None) for token_id in self.prompt[1:]]

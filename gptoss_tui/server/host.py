@@ -82,17 +82,22 @@ class EngineHost:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether a generation that was cancelled can go on later. Another server enforces forms from their start."""
+        """Whether what was cancelled can go on later. Another server enforces forms from their start."""
         return self.info is not None and self.info.masks
 
     async def cancel(self) -> None:
-        """End the running generation within one step, as `cancelled`."""
+        """Stop what runs within one step."""
         await self.engine.cancel()
 
-    async def score(self, token_ids: Sequence[int], top: int) -> list[ScoredPosition]:
-        """What the model says after every token, as `generate`."""
+    async def score(
+        self, token_ids: Sequence[int], top: int, start: int
+    ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+        """What the model says after every token from `start` on, as `generate`."""
+        scoring = cast("AsyncGenerator[tuple[ScoredPosition, ...], None]", self.engine.score(token_ids, top, start))
         with self._started_again():
-            return await self.engine.score(token_ids, top)
+            async with aclosing(scoring) as batches:
+                async for batch in batches:
+                    yield batch
 
     @contextmanager
     def _started_again(self) -> Iterator[None]:

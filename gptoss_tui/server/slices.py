@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from gptoss_tui.engine import slices
-from gptoss_tui.engine.types import Finished, GenerationEvent, SamplingParams
+from gptoss_tui.engine.types import Finished, GenerationEvent, SamplingParams, ScoredPosition
 from gptoss_tui.errors import EngineError
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
@@ -51,5 +51,20 @@ async def generate(
     async with aclosing(slices.generate(_Slots(host, ticket, stats), prompt, params, clock)) as events:
         async for event in events:
             if isinstance(event, Finished) and event.reason == "cancelled":
-                raise EngineError("The engine was stopped in the middle of the answer", hint="ask again")
+                raise _stopped()
             yield event
+
+
+async def score(
+    host: EngineHost, ticket: Ticket, token_ids: Sequence[int], top: int, stats: Stats
+) -> list[ScoredPosition]:
+    """What the model says after every token, in slots of the engine. `stats` and errors as of `generate`."""
+    async with aclosing(slices.score(_Slots(host, ticket, stats), token_ids, top)) as batches:
+        positions = [position async for batch in batches for position in batch]
+    if len(positions) < len(token_ids):
+        raise _stopped()
+    return positions
+
+
+def _stopped() -> EngineError:
+    return EngineError("The engine was stopped in the middle of the answer", hint="ask again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from gptoss_tui.engine.prefix import prefix_digest
@@ -138,9 +138,12 @@ class ScriptedEngine:
         generated = len(self._cache) - prompt
         yield Finished(reason, Usage(prompt, cached, prompt - cached, generated, 0.25, 0.5))
 
-    async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
+    async def score(
+        self, token_ids: Sequence[int], top: int = 5, start: int = 0
+    ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
         """Nothing to score with."""
-        return [ScoredPosition(None, None, ()) for _ in token_ids]
+        for _ in token_ids[start:]:
+            yield (ScoredPosition(None, None, ()),)
 
     async def cancel(self) -> None:
         """Generations are cancelled by closing them."""

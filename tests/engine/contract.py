@@ -142,24 +142,33 @@ class Contract:
 
     def test_scores_are_those_of_the_torch_engine(self, backend: Backend, reference: Backend) -> None:
         """At every position, after which nothing is cached."""
-        ours, theirs = backend.score(PROMPT, 2), reference.score(PROMPT, 2)
+        ours, theirs = list(backend.score(PROMPT, 2)), list(reference.score(PROMPT, 2))
         assert [(p.next, [id for id, _ in p.top]) for p in ours] == [(p.next, [id for id, _ in p.top]) for p in theirs]
         logprobs = [p.logprob for p in theirs[:-1]]
         assert [p.logprob for p in ours[:-1]] == pytest.approx(logprobs, abs=self.tolerance)
         assert ours[-1].logprob is None
         assert backend.info().cached_tokens == 0
 
-    def test_cancelling_a_scoring(self, backend: Backend) -> None:
-        """Before it begins, between its steps and inside of them; another one finds nothing of it."""
-        whole = [p.next for p in backend.score(PROMPT, 2)]
-        run(backend, PROMPT, GREEDY)
-        for polls in (0, 1, 2, len(PROMPT)):
-            left = iter(range(polls))
-            cached = 0 if polls else backend.info().cached_tokens
-            with pytest.raises(EngineError, match="cancelled"):
-                backend.score(PROMPT, 2, lambda left=left: next(left, None) is None)  # type: ignore[misc]
-            assert backend.info().cached_tokens == cached
-        assert [p.next for p in backend.score(PROMPT, 2)] == whole
+    def test_a_scoring_that_was_interrupted_goes_on(self, backend: Backend) -> None:
+        """Before it begins, between its steps and inside of them, also when others had the engine meanwhile."""
+        whole = list(backend.score(PROMPT, 2))
+        for polls in (0, 1, 2, 4, len(PROMPT)):
+            for others in (False, True):
+                left = iter(range(polls))
+                first = list(backend.score(PROMPT, 2, lambda left=left: next(left, None) is None))  # type: ignore[misc]
+                assert len(first) < len(PROMPT)
+                if polls:
+                    assert backend.info().cached_tokens == len(first)
+                if others:
+                    run(backend, [77, *PROMPT], GREEDY)
+                rest = list(backend.score(PROMPT, 2, start=len(first)))
+                assert [p.next for p in (*first, *rest)] == [p.next for p in whole]
+                assert [p.logprob for p in (*first, *rest)][:-1] == pytest.approx(
+                    [p.logprob for p in whole[:-1]], abs=self.tolerance
+                )
+                assert backend.info().cached_tokens == 0
+        with pytest.raises(EngineError, match="start"):
+            backend.score(PROMPT, 2, start=len(PROMPT))
 
     @pytest.mark.parametrize("params", [GREEDY, SamplingParams(temperature=2.0, seed=4, max_tokens=5)])
     def test_an_automaton_is_followed(self, backend: Backend, params: SamplingParams) -> None:
@@ -262,7 +271,7 @@ class Contract:
             patch.setattr(parking, "_run", _fail)
             with pytest.raises(EngineError, match="device"):
                 run(parking, other, params)
-        parking.score(other, 1)
+        list(parking.score(other, 1))
         edited = [*talk[:12], 90, 91]
         for prompt, cached in (([*talk, 7], 13), (talk, 12), (edited, 12)):
             ours, finished, _ = run(parking, prompt, params)

@@ -135,6 +135,18 @@ async def test_long_generations_take_turns_and_say_what_they_would_alone(monkeyp
     assert engine.most == 1
 
 
+async def test_scorings_take_turns_and_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sliced(monkeypatch)
+    shared = SharedEngine(lambda spec: engine)
+    every = [[n] * 50 for n in (5, 6, 7)]
+
+    async def followers(ids: list[int]) -> list[int | None]:
+        return [position.next async for batch in shared.seat(ONE).score(ids) for position in batch]
+
+    assert await asyncio.gather(*map(followers, every)) == [[*ids[1:], None] for ids in every]
+    assert engine.scorings > 12
+
+
 async def test_another_model_waits_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Coming back behind it would take two loads."""
     engines = {ONE: sliced(monkeypatch), OTHER: sliced(monkeypatch)}

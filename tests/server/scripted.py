@@ -54,6 +54,7 @@ class ScriptedEngine:
         self.heeds = True
         self.loads = 0
         self.slices = 0
+        self.scorings = 0
         self._stop = False
         self._tokenizer = load_tokenizer()
         self._cache: list[int] = []
@@ -120,12 +121,17 @@ class ScriptedEngine:
         usage = Usage(len(token_ids), cached, len(token_ids) - cached, count, 0.1, 0.1)
         yield Finished(reason, usage)
 
-    async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
-        following = [*token_ids[1:], None]
-        return [
-            ScoredPosition(after, None if after is None else -0.25, tuple((n, -0.25 - n) for n in range(top)))
-            for after in following
-        ]
+    async def score(
+        self, token_ids: Sequence[int], top: int = 5, start: int = 0
+    ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+        self._stop = False
+        self.scorings += 1
+        for after in [*token_ids[start + 1 :], None]:
+            if self._stop:
+                return
+            top_logprobs = tuple((n, -0.25 - n) for n in range(top))
+            yield (ScoredPosition(after, None if after is None else -0.25, top_logprobs),)
+            await asyncio.sleep(0)
 
     async def cancel(self) -> None:
         self._stop = True

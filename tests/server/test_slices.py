@@ -16,6 +16,7 @@ from gptoss_tui.engine.types import (
     GenerationEvent,
     PrefillProgress,
     SamplingParams,
+    ScoredPosition,
     Token,
     TokenBatch,
     Usage,
@@ -88,6 +89,17 @@ async def test_interrupted_answers_are_the_same(monkeypatch: pytest.MonkeyPatch)
     assert engine.forbidden == []
 
 
+async def test_a_scoring_that_somebody_else_stopped_is_an_error() -> None:
+    engine = ScriptedEngine(script)
+    async with running(engine) as server:
+        body = {"prompt": [5] * 2000, "max_tokens": 0, "logprobs": 1, "echo": True}
+        scoring = asyncio.create_task(server.post("/v1/completions", body))
+        await until(lambda: engine.scorings == 1)
+        await engine.cancel()
+        status, answer = await scoring
+    assert (status, answer["error"]["code"]) == (503, "engine_error")
+
+
 async def test_interrupted_streams_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Event by event, but for how tokens are put together."""
 
@@ -129,6 +141,14 @@ class Patient(ScriptedEngine):
                     await until(lambda: self.gate.waiting > 0 or self.go.is_set())
                 yield event
 
+    async def score(
+        self, token_ids: Sequence[int], top: int = 5, start: int = 0
+    ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+        async with aclosing(super().score(token_ids, top, start)) as batches:
+            async for batch in batches:
+                await until(lambda: self.gate.waiting > 0 or self.go.is_set())
+                yield batch
+
 
 async def test_a_long_answer_does_not_hold_up_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """And goes on between them, however many there are."""
@@ -147,6 +167,26 @@ async def test_a_long_answer_does_not_hold_up_short_ones(monkeypatch: pytest.Mon
         assert (status, answer["choices"][0]["message"]["content"]) == (200, " on" * 3000)
         assert {(await one)[0] for one in crowd} == {200}
     assert answer["usage"]["completion_tokens"] == 3004
+
+
+async def test_scoring_a_prompt_does_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes turns with them, and says what it would have said alone."""
+    monkeypatch.setattr(engine_slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(engine_slices, "RETURN_SHARE", 0)
+    engine = Patient(Gate(1, 100))
+    body = {"prompt": [5] * 200, "max_tokens": 0, "logprobs": 1, "echo": True, "user": "harness"}
+    async with running(engine, gate=engine.gate) as server:
+        scoring = asyncio.create_task(server.post("/v1/completions", body))
+        await until(lambda: engine.scorings == 1)
+        for number in range(5):
+            assert (await server.post(*chat(f"short {number}")))[0] == 200
+        assert not scoring.done()
+        assert engine.scorings > 1
+        engine.go.set()
+        together = await scoring
+        alone = await server.post("/v1/completions", body)
+    assert essence(together[1]) == essence(alone[1])
+    assert len(together[1]["choices"][0]["logprobs"]["tokens"]) == 200
 
 
 async def test_who_goes_away_between_its_slices_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

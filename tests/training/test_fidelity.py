@@ -61,7 +61,7 @@ def test_trained_logits_are_the_engines(compact: Path, tmp_path: Path, monkeypat
     expand(compact, tmp_path / "nano")
     backend = load_backend(EngineSpec(tmp_path / "nano", dtype="float32", context=512), lambda progress: None)
     ids = torch.randint(200, 60_000, (300,), generator=torch.Generator().manual_seed(1)).tolist()
-    scored = backend.score(ids, 5)
+    scored = list(backend.score(ids, 5))
 
     monkeypatch.setattr(model_module, "flex_attention", dense_attention)
     rows = model.vocabulary.rows

@@ -91,8 +91,12 @@ class RemoteEngine:
             finally:
                 self._running.remove(generation)
 
-    async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
-        """What the model says after every token. Raises EngineError where the server does not tell (most do not)."""
+    async def score(
+        self, token_ids: Sequence[int], top: int = 5, start: int = 0
+    ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+        """What the model says after every token, in one batch. Raises EngineError where the server does not tell (most
+        do not).
+        """
         async with self._turn() as connected:
             served = connected.served
             ids = checked(token_ids, served.context)
@@ -104,9 +108,10 @@ class RemoteEngine:
             path, body = served.scores.score_body(ids, top)
             reply = await connected.link.post(path, body, FIRST_SECONDS, MAX_SCORES)
         try:
-            return served.scores.read_scores(reply, ids, top)
+            scored = served.scores.read_scores(reply, ids, top)
         except (TypeError, ValueError, AttributeError) as error:
             raise unreadable() from error
+        yield tuple(scored[start:])
 
     async def cancel(self) -> None:
         """Stop what runs by ending its connection; what waits stays."""

@@ -93,17 +93,19 @@ class EngineClient:
                 if isinstance(reply.event, Finished):
                     return
 
-    async def score(self, token_ids: Sequence[int], top: int = 5) -> list[ScoredPosition]:
-        """What the model says after every token of `token_ids`, with the `top` likeliest ids."""
-        positions: list[ScoredPosition] = []
-        async with self._running().request(lambda request_id: Score(request_id, tuple(token_ids), top)) as replies:
+    async def score(
+        self, token_ids: Sequence[int], top: int = 5, start: int = 0
+    ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
+        """What the model says after every token of `token_ids`, with the `top` likeliest ids. See `Engine.score`."""
+        async with self._running().request(
+            lambda request_id: Score(request_id, tuple(token_ids), top, start)
+        ) as replies:
             while not ends_request(reply := await replies.get()):
                 assert isinstance(reply, Scored)
-                positions.extend(reply.positions)
-        return positions
+                yield reply.positions
 
     async def cancel(self) -> None:
-        """Stop the running generation within one step; those that wait behind it stay."""
+        """Stop the running generation or scoring within one step; those that wait behind it stay."""
         if self._connection is not None:
             self._connection.cancel_running()
 

@@ -157,8 +157,9 @@ class Connection:
                 self._cancel(mailbox)
 
     def cancel_running(self) -> None:
-        """Cancel the generation that runs; those that wait behind it stay."""
-        running = next((m for m in self._mailboxes.values() if isinstance(m.request, Generate) and not m.ended), None)
+        """Cancel the generation or scoring that runs; those that wait behind it stay."""
+        stoppable = (m for m in self._mailboxes.values() if isinstance(m.request, Generate | Score) and not m.ended)
+        running = next(stoppable, None)
         if running is not None:
             self._cancel(running)
 

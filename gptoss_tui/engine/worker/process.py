@@ -28,6 +28,7 @@ from gptoss_tui.engine.types import (
     GenerationEvent,
     LoadProgress,
     PrefillProgress,
+    ScoredPosition,
     Token,
     TokenBatch,
     Usage,
@@ -153,10 +154,10 @@ class Worker:
 
     def _score(self, request: Score) -> None:
         backend = self._loaded()
-        positions = backend.score(request.token_ids, request.top, lambda: request.id in self._cancelled)
+        scored = backend.score(request.token_ids, request.top, lambda: request.id in self._cancelled, request.start)
+        for batch in batch_positions(scored):
+            self._send(Scored(request.id, batch))
         self._info = self._describe(backend)
-        for start in range(0, len(positions), SCORE_CHUNK):
-            self._send(Scored(request.id, tuple(positions[start : start + SCORE_CHUNK])))
         self._send(Done(request.id))
 
     def _unload(self) -> None:
@@ -206,6 +207,22 @@ def batch_tokens(
             yield TokenBatch(tuple(pending))
             pending.clear()
         yield event
+
+
+def batch_positions(
+    positions: Iterable[ScoredPosition], clock: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[ScoredPosition, ...]]:
+    """`positions` with those of `FRAME_SECONDS` put together, at most `SCORE_CHUNK` at once."""
+    pending: list[ScoredPosition] = []
+    due = clock() + FRAME_SECONDS
+    for position in positions:
+        pending.append(position)
+        if len(pending) == SCORE_CHUNK or clock() >= due:
+            yield tuple(pending)
+            pending.clear()
+            due = clock() + FRAME_SECONDS
+    if pending:
+        yield tuple(pending)
 
 
 def _as_engine_error(error: Exception) -> EngineError:

@@ -65,16 +65,17 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Log-probabilities at every position of `token_ids`."""
+    """Log-probabilities at every position of `token_ids` from `start` on."""
 
     id: int
     token_ids: tuple[int, ...]
     top: int
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End the generation `id` within one step, or before it starts when it still waits."""
+    """End the generation or scoring `id` within one step, or before it starts when it still waits."""
 
     id: int
 
@@ -167,8 +168,8 @@ def encode_request(request: Request) -> bytes:
             body["spec"] = {**dataclasses.asdict(spec), "checkpoint": str(spec.checkpoint)}
         case Generate(token_ids=token_ids, params=params):
             body |= {"token_ids": token_ids, "params": _encode_params(params)}
-        case Score(token_ids=token_ids, top=top):
-            body |= {"token_ids": token_ids, "top": top}
+        case Score(token_ids=token_ids, top=top, start=start):
+            body |= {"token_ids": token_ids, "top": top, "start": start}
         case Cancel() | Info() | Unload():
             pass
     return _frame(body)
@@ -186,7 +187,7 @@ def decode_request(payload: bytes) -> Request:
             case "Generate":
                 return Generate(request_id, tuple(body["token_ids"]), _decode_params(body["params"]))
             case "Score":
-                return Score(request_id, tuple(body["token_ids"]), int(body["top"]))
+                return Score(request_id, tuple(body["token_ids"]), int(body["top"]), int(body["start"]))
             case "Cancel":
                 return Cancel(request_id)
             case "Info":

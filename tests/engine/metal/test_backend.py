@@ -169,9 +169,9 @@ def test_a_kernel_that_the_device_does_not_take_is_an_error_of_the_gpu(
 
 def test_scores_in_parts_are_the_same(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits of a few positions at a time, across chunks."""
-    whole = backend.score(PROMPT * 3, 2)
+    whole = list(backend.score(PROMPT * 3, 2))
     monkeypatch.setattr("gptoss_tui.engine.metal.sequence.SCORE_ROWS", 6)
-    parts = backend.score(PROMPT * 3, 2)
+    parts = list(backend.score(PROMPT * 3, 2))
     assert [position.next for position in parts] == [position.next for position in whole]
     assert [position.logprob for position in parts[:-1]] == pytest.approx([p.logprob for p in whole[:-1]], abs=1e-4)
 
@@ -255,7 +255,7 @@ from gptoss_tui.engine.backends import load_backend
 from gptoss_tui.engine.types import EngineSpec, SamplingParams
 backend = load_backend(EngineSpec(Path({str(checkpoint("uneven"))!r}), backend="metal", context=64), lambda step: None)
 list(backend.generate([1, 2, 3], SamplingParams(max_tokens=2, top_p=0.5, top_logprobs=2), lambda: False))
-backend.score([1, 2], 2)
+list(backend.score([1, 2], 2))
 print("torch" in sys.modules)
 """
     done = subprocess.run(

@@ -124,7 +124,7 @@ import gptoss_tui.engine.worker.process
 weights.SMALLEST_KEPT = 0
 backend = load_backend(EngineSpec(Path({str(checkpoint("small"))!r}), backend="native", context=64), lambda step: None)
 list(backend.generate([1, 2, 3], SamplingParams(max_tokens=2, top_p=0.5, top_logprobs=2), lambda: False))
-backend.score([1, 2], 2)
+list(backend.score([1, 2], 2))
 backend.close()
 print("torch" in sys.modules)
 """

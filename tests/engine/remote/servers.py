@@ -20,7 +20,16 @@ from aiohttp.test_utils import TestServer
 
 from gptoss_tui.agent.engines import open_engine
 from gptoss_tui.engine.remote.client import RemoteEngine
-from gptoss_tui.engine.types import Engine, EngineSpec, Finished, GenerationEvent, SamplingParams, Token, TokenBatch
+from gptoss_tui.engine.types import (
+    Engine,
+    EngineSpec,
+    Finished,
+    GenerationEvent,
+    SamplingParams,
+    ScoredPosition,
+    Token,
+    TokenBatch,
+)
 from gptoss_tui.harmony.parser import ContentDelta, MessageFinished, MessageStarted, StreamParser
 from gptoss_tui.harmony.tokenizer import (
     CALL,
@@ -451,6 +460,11 @@ async def connected(server: FakeServer, *, context: int | None = None) -> AsyncI
 async def loaded(engine: Engine) -> None:
     async for _ in engine.load():
         pass
+
+
+async def scored(engine: RemoteEngine, top: int = 5) -> list[ScoredPosition]:
+    """What the server says of the prompt."""
+    return [position async for batch in engine.score(PROMPT, top) for position in batch]
 
 
 async def generated(

@@ -29,6 +29,7 @@ from tests.engine.remote.servers import (
     connected,
     generated,
     messages,
+    scored,
     spelled,
     spelled_prompt,
 )
@@ -176,18 +177,18 @@ async def test_probabilities_where_ids_are_told_and_nothing_made_up_elsewhere() 
 
 async def test_scores_of_vllm() -> None:
     async with connected(VLLM()) as engine:
-        scored = await engine.score(PROMPT, top=2)
-    assert [position.next for position in scored] == [*PROMPT[1:], None]
-    assert scored[0].logprob == -1.5
-    assert scored[0].top == ((7, -0.5), (PROMPT[1], -1.5))
-    assert scored[-1].top == ((5, -0.1),)
+        positions = await scored(engine, top=2)
+    assert [position.next for position in positions] == [*PROMPT[1:], None]
+    assert positions[0].logprob == -1.5
+    assert positions[0].top == ((7, -0.5), (PROMPT[1], -1.5))
+    assert positions[-1].top == ((5, -0.1),)
 
 
 @pytest.mark.parametrize("kind", [LlamaCpp, Ollama, LMStudio])
 async def test_no_scores_where_a_server_does_not_tell(kind: type[FakeServer]) -> None:
     async with connected(kind()) as engine:
         with pytest.raises(EngineError, match="does not tell the probabilities"):
-            await engine.score(PROMPT)
+            await scored(engine)
 
 
 async def test_text_of_others_becomes_no_token_of_ours() -> None:

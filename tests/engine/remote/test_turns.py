@@ -12,7 +12,7 @@ from gptoss_tui.engine.remote.client import RemoteEngine
 from gptoss_tui.engine.types import EngineSpec, Finished, SamplingParams, TokenBatch
 from gptoss_tui.errors import EngineError
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS
-from tests.engine.remote.servers import ANSWER, PROMPT, VLLM, connected, generated, listening, loaded
+from tests.engine.remote.servers import ANSWER, PROMPT, VLLM, connected, generated, listening, loaded, scored
 
 SAMPLING = SamplingParams(stop_token_ids=STOP_TOKENS)
 
@@ -114,7 +114,7 @@ async def test_so_many_run_at_a_time_as_were_allowed() -> None:
 
 async def test_closing_ends_a_score_and_what_waits_behind_it() -> None:
     async with connected(server := VLLM(hangs=asyncio.Event())) as engine:
-        scoring = asyncio.create_task(engine.score(PROMPT))
+        scoring = asyncio.create_task(scored(engine))
         await server.asked.wait()
         waiting = asyncio.create_task(generated(engine))
         await asyncio.sleep(0)

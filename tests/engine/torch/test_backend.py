@@ -92,7 +92,7 @@ def test_greedy_tokens_are_the_arg_max_of_each_step(backend: TorchBackend) -> No
     history = list(PROMPT)
     for token in tokens:
         fresh = TorchBackend(backend.model, CONTEXT, "fresh")
-        assert fresh.score(history, top=1)[-1].top[0][0] == token
+        assert list(fresh.score(history, top=1))[-1].top[0][0] == token
         history.append(token)
     assert finished.reason == "length"
     assert finished.usage.generated_tokens == len(tokens) == 8
@@ -160,7 +160,7 @@ def test_reading_a_prefix_ahead_makes_the_first_prompt_short(backend: TorchBacke
     ahead = SamplingParams(temperature=0.0, max_tokens=1, keep_prefix=40)
     assert counts(run(backend, PROMPT[:40], ahead)[1]) == (40, 0, 40)
     assert backend.info().cached_tokens == 40
-    backend.score(PROMPT[50:80], top=1)
+    list(backend.score(PROMPT[50:80], top=1))
     assert backend.info().cached_tokens == 0
     assert counts(run(backend, PROMPT)[1]) == (100, 40, 60)
 
@@ -267,21 +267,21 @@ def test_an_abandoned_generation_leaves_a_sound_cache(backend: TorchBackend) -> 
 def test_score_gives_every_position(backend: TorchBackend) -> None:
     """Log-probabilities of a distribution, the next id's among them, in any chunks; nothing stays cached."""
     run(backend, PROMPT)
-    scored = backend.score(PROMPT, top=SMALL.vocab_size)
+    scored = list(backend.score(PROMPT, top=SMALL.vocab_size))
     assert backend.info().cached_tokens == 0
     assert [position.next for position in scored] == [*PROMPT[1:], None]
     assert scored[-1].logprob is None
     for position in scored[:-1]:
         assert position.logprob == dict(position.top)[position.next]
         assert sum(torch.tensor([logprob for _, logprob in position.top]).exp()) == pytest.approx(1.0, abs=1e-4)
-    whole = TorchBackend(backend.model, CONTEXT, "whole").score(PROMPT, top=5)
+    whole = list(TorchBackend(backend.model, CONTEXT, "whole").score(PROMPT, top=5))
     for one, other in zip(scored, whole, strict=True):
         assert one.logprob == pytest.approx(other.logprob, abs=1e-4) if one.next is not None else other.next is None
 
 
 def test_score_takes_what_fills_the_context(backend: TorchBackend) -> None:
     """It needs no room for an answer."""
-    assert len(backend.score([1] * CONTEXT, top=1)) == CONTEXT
+    assert len(list(backend.score([1] * CONTEXT, top=1))) == CONTEXT
 
 
 @pytest.mark.parametrize("length", [CONTEXT, CONTEXT + 1])

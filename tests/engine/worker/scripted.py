@@ -26,7 +26,7 @@ from gptoss_tui.engine.types import (
     Token,
     Usage,
 )
-from gptoss_tui.errors import CheckpointError, ContextOverflowError, EngineError, MemoryPlanError
+from gptoss_tui.errors import CheckpointError, ContextOverflowError, MemoryPlanError
 
 VOCAB_SIZE = 201_088
 COUNT, KILL, RAISE, OUT_OF_MEMORY, OVERFLOW, SLOW, GARBAGE = 1, 2, 3, 4, 5, 6, 7
@@ -74,17 +74,14 @@ class ScriptedBackend:
         yield Finished(reason, Usage(len(token_ids), 0, len(token_ids), made, 0.1, 0.2))
 
     def score(
-        self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = lambda: False
-    ) -> list[ScoredPosition]:
-        while token_ids[0] == SLOW:
-            if cancelled():
-                raise EngineError("The scoring was cancelled")
+        self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = lambda: False, start: int = 0
+    ) -> Iterator[ScoredPosition]:
+        while token_ids[0] == SLOW and not cancelled():
             time.sleep(0.002)
-        following = [*token_ids[1:], None]
-        return [
-            ScoredPosition(n, None if n is None else float("-inf") if n == 0 else -1.0, ((i, -0.1),) * top)
-            for i, n in zip(token_ids, following, strict=True)
-        ]
+        for i, n in list(zip(token_ids, [*token_ids[1:], None], strict=True))[start:]:
+            if cancelled():
+                return
+            yield ScoredPosition(n, None if n is None else float("-inf") if n == 0 else -1.0, ((i, -0.1),) * top)
 
     def close(self) -> None:
         print("closed")

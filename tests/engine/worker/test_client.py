@@ -20,6 +20,7 @@ from gptoss_tui.engine.types import (
     LoadProgress,
     PrefillProgress,
     SamplingParams,
+    ScoredPosition,
     Token,
     TokenBatch,
 )
@@ -47,6 +48,10 @@ async def load(client: EngineClient) -> list[LoadProgress]:
 
 async def generate(client: EngineClient, *token_ids: int, params: SamplingParams = ENDLESS) -> list[GenerationEvent]:
     return [event async for event in client.generate(token_ids, params)]
+
+
+async def scores(client: EngineClient, token_ids: list[int], start: int = 0) -> list[ScoredPosition]:
+    return [position async for batch in client.score(token_ids, 5, start) for position in batch]
 
 
 def tokens_of(events: list[GenerationEvent]) -> list[Token]:
@@ -167,7 +172,7 @@ async def test_a_reader_that_sleeps_finds_everything_in_one_batch(engine: Engine
 
 async def test_score_comes_whole_and_in_order(engine: EngineClient) -> None:
     token_ids = [i % 900 for i in range(3000)]
-    positions = await engine.score(token_ids, top=5)
+    positions = await scores(engine, token_ids)
     assert [p.next for p in positions] == [*token_ids[1:], None]
     assert [p.top[0][0] for p in positions] == token_ids
     assert all(len(p.top) == 5 for p in positions)
@@ -177,13 +182,13 @@ async def test_score_comes_whole_and_in_order(engine: EngineClient) -> None:
 
 async def test_a_cancelled_task_cancels_its_scoring(engine: EngineClient) -> None:
     """One that runs and one that waits behind it; who comes after them finds the engine free."""
-    tasks = [asyncio.create_task(engine.score([SLOW])) for _ in range(2)]
+    tasks = [asyncio.create_task(scores(engine, [SLOW])) for _ in range(2)]
     await asyncio.sleep(0.05)
     for task in tasks:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert len(await engine.score([COUNT, 5])) == 2
+    assert len(await scores(engine, [COUNT, 5])) == 2
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ async def test_a_turn_continues_from_the_cached_one(engine: EngineClient) -> Non
     _, again = await generate(engine, [*prompt, *sampled, 6, 7])
     assert again.usage.cached_tokens >= 5 + 7
     assert again.usage.prefilled_tokens == again.usage.prompt_tokens - again.usage.cached_tokens
-    positions = await engine.score([*prompt, *sampled], top=1)
+    positions = [one async for batch in engine.score([*prompt, *sampled], top=1) for one in batch]
     assert [position.top[0][0] for position in positions[4:-1]] == sampled, "greedy takes what score finds likeliest"
 
 

@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal, cast
 
 from gptoss_tui.agent.approvals import Approvals
-from gptoss_tui.agent.budget import Budget, Limits
+from gptoss_tui.agent.budget import Budget
 from gptoss_tui.agent.calls import CallRunner, LimitMet
 from gptoss_tui.agent.checkpoints import Checkpoints
 from gptoss_tui.agent.compaction import Compactor
-from gptoss_tui.agent.events import (
-    AnswerCited,
-    AnswerDone,
-    Event,
-    Notice,
-    PromptProgress,
-    RawTokens,
-    Recovered,
-    RunawayDetected,
-    Steered,
-    StepFinished,
-    TurnFinished,
-)
-from gptoss_tui.agent.grounding import Ground
-from gptoss_tui.agent.history import History, final_header
-from gptoss_tui.agent.meter import StepMeter
-from gptoss_tui.agent.runaway import LoopDetector
+from gptoss_tui.agent.events import Notice, Recovered, Steered, TurnFinished
+from gptoss_tui.agent.generations import GenerationContext, Generations, Stopped
+from gptoss_tui.agent.history import final_header
 from gptoss_tui.agent.stream import StepStream
-from gptoss_tui.engine.constraint import TokenAutomaton, Walk
-from gptoss_tui.engine.types import (
-    Engine,
-    Finished,
-    FinishReason,
-    GenerationEvent,
-    PrefillProgress,
-    SamplingParams,
-    TokenBatch,
-    Usage,
-)
+from gptoss_tui.engine.types import FinishReason
 from gptoss_tui.errors import GptOssError
-from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
-from gptoss_tui.tools.registry import ToolRegistry
-
-Stopped = Literal["thinking", "loop"]
-"""Why we ended a generation: its thought was too long, or it repeated itself."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,29 +28,16 @@ _NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, 
 
 
 @dataclass(frozen=True, slots=True)
-class TurnContext:
-    """What a turn works with. `context_limit` in tokens; `emit` takes every event of the turn, in order.
+class TurnContext(GenerationContext):
+    """What a turn works with.
 
     `before_step` is called before the model goes on. A conversation of `compact_at` tokens is compacted (None: never).
-    `constraint` says what may follow `<|start|>assistant`; where it leaves patches open, they are of files in
-    `grounded`.
     """
 
-    engine: Engine
-    tokenizer: Tokenizer
-    registry: ToolRegistry
     approvals: Approvals
     checkpoints: Checkpoints
-    history: History
-    sampling: SamplingParams
-    limits: Limits
-    context_limit: int
-    raw: bool
-    emit: Callable[[Event], None]
     before_step: Callable[[], None]
-    compact_at: int | None = None
-    constraint: TokenAutomaton | None = None
-    grounded: Path | None = None
+    compact_at: int | None
 
 
 class Turn:
@@ -98,7 +52,6 @@ class Turn:
         self._history = context.history
         self._emit = context.emit
         self.turn_id = turn_id
-        self._item_numbers = itertools.count(1)
         self._budget = Budget(context.limits, context.context_limit)
         self._calls = CallRunner(
             registry=context.registry,
@@ -110,17 +63,10 @@ class Turn:
             budget=self._budget,
             emit=context.emit,
         )
-        self._stream: StepStream | None = None
-        self._meter: StepMeter | None = None
-        self._walk: Walk | None = None
-        self._ground: Ground | None = None
-        self._steps = 0
+        self._generations = Generations(context, turn_id, self._budget, self._calls.tool_name, self._calls.open)
         self._answer_forced = False
         self._answer = ""
         self._incomplete = False
-        self._detector = LoopDetector(0)
-        self._thought = 0
-        self._stopped: Stopped | None = None
         self._task: asyncio.Task[None] | None = None
         self._began = False
         self._interrupted = False
@@ -210,18 +156,20 @@ class Turn:
 
     async def _step(self) -> tuple[StepStream, LimitMet | None]:
         """Generate up to a call or the answer. Gives the limit when there is neither."""
-        stream = self._open_stream()
+        stream = self._generations.open()
         cut: FinishReason | None = "length"
         if self._room() > 0:
-            cut = await self._generate(stream, self._room())
-        if cut is not None and self._stopped is None and stream.open == "answer":
-            cut = await self._generate(stream, self._answer_room())
-        self._close_stream()
-        if self._stopped == "loop" and (stream.answer is not None or self._context.limits.runaways == "ask"):
+            cut = await self._generations.generate(stream, self._room())
+        if cut is not None and self._generations.stopped is None and stream.open == "answer":
+            cut = await self._generations.generate(stream, self._answer_room())
+        self._generations.close()
+        if self._generations.stopped == "loop" and (
+            stream.answer is not None or self._context.limits.runaways == "ask"
+        ):
             self._take_answer(stream, cut)
             return stream, _LOOP
         if stream.call is not None:
-            return stream, self._out_of_tokens() if cut is not None and self._stopped is None else None
+            return stream, self._out_of_tokens() if cut is not None and self._generations.stopped is None else None
         if stream.answer is None and stream.preamble and cut is None:
             self._answer = stream.preamble
             return stream, None
@@ -236,162 +184,16 @@ class Turn:
             self._take_answer(ended, cut)
             return ended, self._out_of_tokens() if cut is not None else _NO_ANSWER
         self._answer_forced = True
-        why = _why(cut, self._stopped)
-        stream = self._open_stream()
-        self._feed(stream, final_header(self._context.tokenizer))
+        why = _why(cut, self._generations.stopped)
+        stream = self._generations.open()
+        self._generations.feed(stream, final_header(self._context.tokenizer))
         self._emit(Recovered(item_id=stream.last_id, what=f"{why}, so the model was made to answer now"))
-        cut = await self._generate(stream, self._answer_room())
-        self._close_stream()
+        cut = await self._generations.generate(stream, self._answer_room())
+        self._generations.close()
         self._take_answer(stream, cut)
-        if self._stopped == "loop":
+        if self._generations.stopped == "loop":
             return stream, _LOOP
         return stream, self._out_of_tokens() if cut is not None else None
-
-    async def _generate(self, stream: StepStream, room: int) -> FinishReason | None:
-        """Let the engine go on for at most `room` tokens. Gives why it was cut, None when the model came to an end."""
-        if room <= 0:
-            return "length"
-        self._steps += 1
-        self._meter = StepMeter()
-        usage: Usage | None = None
-        while room > 0 and (finished := await self._run_engine(stream, room, first=usage is None)):
-            room -= finished.usage.generated_tokens
-            usage = finished.usage if usage is None else _joined(usage, finished.usage)
-            if finished.reason != "paused" or self._stopped or stream.over:
-                self._finish_step(usage)
-                return "length" if self._stopped else _cut(finished.reason, stream)
-            await self._ground_patch()
-        if usage is None:
-            return None
-        self._finish_step(usage)
-        return "length"
-
-    async def _run_engine(self, stream: StepStream, room: int, *, first: bool) -> Finished | None:
-        """One request. None when the engine's events end without their last one."""
-        meter = self._meter
-        assert meter is not None
-        params = replace(
-            self._context.sampling,
-            max_tokens=room,
-            stop_token_ids=STOP_TOKENS,
-            keep_prefix=self._history.conversation.preamble_length,
-            constraint=self._walk.rest if self._walk else None,
-        )
-        generation = self._context.engine.generate(self._history.prompt_ids(), params)
-        # The contract promises an iterator that can be closed: a generator.
-        async with aclosing(cast("AsyncGenerator[GenerationEvent, None]", generation)) as events:
-            async for event in events:
-                match event:
-                    case PrefillProgress(total, done, cached) if first:
-                        meter.read(event)
-                        self._emit(PromptProgress(step=self._steps, total=total, done=done, cached=cached))
-                    case TokenBatch() if not stream.over and self._stopped is None:
-                        meter.sampled(len(event.tokens))
-                        await self._take(stream, event)
-                    case Finished():
-                        return event
-        return None
-
-    async def _ground_patch(self) -> None:
-        """The engine needs to know what the patch that is being written may say next."""
-        assert self._walk is not None
-        assert self._ground is not None
-        grammar = await self._ground.grammar(self._context.tokenizer.decode(self._walk.written))
-        rest = self._walk.rest_with(grammar)
-        self._walk = Walk(rest) if rest else None
-
-    async def _take(self, stream: StepStream, batch: TokenBatch) -> None:
-        token_ids = [token.id for token in batch.tokens]
-        was_thinking, left = stream.open == "reasoning", self._thinking_left()
-        if was_thinking and left is not None:
-            del token_ids[left:]
-        count = self._feed(stream, token_ids)
-        self._budget.spend(count)
-        self._thought += count if was_thinking else 0
-        self._look_at(stream, token_ids[:count])
-        if self._stopped or (stream.over and token_ids[count - 1] not in STOP_TOKENS):
-            await self._context.engine.cancel()
-
-    def _thinking_left(self) -> int | None:
-        """Tokens that the thought may still have; None when nothing bounds it."""
-        effort = self._history.conversation.preamble.system.effort
-        bound = self._context.limits.reasoning_tokens.get(effort, 0)
-        return max(bound - self._thought, 0) if bound else None
-
-    def _look_at(self, stream: StepStream, token_ids: list[int]) -> None:
-        """Stop a generation that thinks too long or goes round in circles."""
-        if stream.over:
-            return
-        if period := self._detector.feed(token_ids):
-            self._stopped = "loop"
-            asked = self._context.limits.runaways == "ask"
-            what = (
-                f"The model repeats the same {period} tokens again and again"
-                if period > 1
-                else "The model repeats itself"
-            )
-            self._emit(RunawayDetected(item_id=stream.last_id, kind="tokens", what=what, asked=asked))
-        elif stream.open == "reasoning" and self._thinking_left() == 0:
-            self._stopped = "thinking"
-
-    def _feed(self, stream: StepStream, token_ids: list[int]) -> int:
-        """Put tokens into the stream and the history. Gives how many of them count."""
-        count, events = stream.feed(token_ids)
-        self._history.add_sampled(token_ids[:count])
-        if self._walk:
-            for token in token_ids[:count]:
-                self._walk.advance(token)
-        if self._context.raw:
-            self._emit(RawTokens(text=self._context.tokenizer.decode(token_ids[:count])))
-        self._show(events)
-        return count
-
-    def _show(self, events: Iterable[Event]) -> None:
-        for event in events:
-            self._emit(event)
-            if isinstance(event, AnswerDone) and (citations := self._context.registry.cite(event.text)):
-                self._emit(AnswerCited(item_id=event.item_id, citations=citations))
-
-    def _finish_step(self, usage: Usage) -> None:
-        self._meter = None
-        self._emit(
-            StepFinished(
-                step=self._steps,
-                prompt_tokens=usage.prompt_tokens,
-                cached_tokens=usage.cached_tokens,
-                prefilled_tokens=usage.prefilled_tokens,
-                generated_tokens=usage.generated_tokens,
-                prefill_seconds=usage.prefill_seconds,
-                decode_seconds=usage.decode_seconds,
-                context_used=len(self._history.prompt_ids()),
-                context_limit=self._context.context_limit,
-            )
-        )
-
-    # -- streams ----------------------------------------------------------------------------------------------------
-
-    def _open_stream(self) -> StepStream:
-        self._stream = StepStream(self._context.tokenizer, self._next_item, self._calls.tool_name)
-        self._walk = Walk(self._context.constraint) if self._context.constraint else None
-        self._ground = Ground(self._context.grounded) if self._context.grounded else None
-        limits = self._context.limits
-        self._detector = LoopDetector(limits.repeated_tokens if limits.runaways != "off" else 0)
-        self._thought, self._stopped = 0, None
-        return self._stream
-
-    def _next_item(self) -> str:
-        return f"{self.turn_id}.{next(self._item_numbers)}"
-
-    def _close_stream(self) -> None:
-        """The generation is over: its open item closes, its tokens become messages, its call waits for a reply."""
-        stream, self._stream = self._stream, None
-        if stream is None:
-            return
-        events = stream.finish()
-        self._history.end_generation()
-        if stream.call is not None:
-            self._calls.open(stream.call)
-        self._show(events)
 
     def _take_answer(self, stream: StepStream, cut: FinishReason | None) -> None:
         """What the model said is the turn's answer, whole or as far as it came."""
@@ -402,12 +204,11 @@ class Turn:
 
     def _settle(self) -> None:
         """Close what an interrupt or an error left open. Nothing here waits."""
-        stream = self._stream
-        self._close_stream()
+        stream = self._generations.stream
+        self._generations.close()
         if stream is not None and stream.answer is not None:
             self._answer, self._incomplete = stream.answer, not stream.over
-        if self._meter is not None:
-            self._finish_step(self._meter.usage())
+        self._generations.settle()
         self._calls.settle()
 
     # -- what is left -----------------------------------------------------------------------------------------------
@@ -429,22 +230,3 @@ def _why(cut: FinishReason | None, stopped: Stopped | None) -> str:
     if stopped is not None:
         return {"thinking": "the tokens for thinking were used up", "loop": "the model repeated itself"}[stopped]
     return "the tokens ran out before the answer" if cut is not None else "the turn ended without an answer"
-
-
-def _joined(first: Usage, second: Usage) -> Usage:
-    """The cost of a generation that went on after a pause. Its prompt is that of the first part."""
-    return replace(
-        first,
-        generated_tokens=first.generated_tokens + second.generated_tokens,
-        prefill_seconds=first.prefill_seconds + second.prefill_seconds,
-        decode_seconds=first.decode_seconds + second.decode_seconds,
-    )
-
-
-def _cut(reason: FinishReason, stream: StepStream) -> FinishReason | None:
-    """Why the generation is not whole, None when it is."""
-    if stream.over or reason == "stop":
-        return None
-    if reason == "cancelled":
-        raise asyncio.CancelledError
-    return reason

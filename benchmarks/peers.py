@@ -1,8 +1,9 @@
-"""The CPU engine and llama.cpp on the same cores, taking turns: `python benchmarks/cpu_peers.py --help`.
+"""Our engine and llama.cpp on the same machine, taking turns: `python benchmarks/peers.py --help`.
 
-Needs `llama-bench` of llama.cpp, a GGUF (`random_gguf.py`) and a checkpoint of the same shapes (`gptoss-tui models
-random --like gpt-oss-20b DIR`). One engine runs at a time, so that a machine needs the memory of one. Prints each run,
-and the median of each engine. llama-bench loads without mapping, which is its fastest way on CPUs.
+Needs `llama-bench` of llama.cpp, a GGUF (`random_gguf.py`) and a checkpoint of the same shapes: a directory that
+`gptoss-tui models random --like gpt-oss-20b DIR` made, or on a GPU `random:gpt-oss-20b`. One engine runs at a time, so
+that a machine needs the memory of one. Prints each run, and the median of each engine. On a CPU llama-bench loads
+without mapping, on a GPU it uses flash attention: the fastest ways it has. Memory is that of the host.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ def measured(command: list[str]) -> tuple[str, float]:
 
 
 def ours(args: argparse.Namespace) -> Run:
-    """One run of the native backend."""
-    command = [sys.executable, "-m", "gptoss_tui", "bench", "--json", "--backend", "native", "--model", str(args.model)]
-    command += ["--dense", args.dense, "--threads", str(args.threads), "--context", str(args.prompt + args.decode + 16)]
+    """One run of ours."""
+    command = [sys.executable, "-m", "gptoss_tui", "bench", "--json", "--backend", args.backend, "--model", args.model]
+    command += ["--dense", args.dense, "--context", str(args.prompt + args.decode + 16)]
     command += ["--prompt-tokens", str(args.prompt), "--max-tokens", str(args.decode)]
+    command += ["--no-drafts"] if args.backend == "triton" else ["--threads", str(args.threads)]
     output, memory = measured(command)
     (row,) = json.loads(output)["runs"]
     return Run(row["prefill_rate"], row["decode_rate"], memory)
@@ -51,7 +53,8 @@ def ours(args: argparse.Namespace) -> Run:
 def llama(args: argparse.Namespace) -> Run:
     """One run of llama-bench."""
     command = [str(args.llama_bench), "-m", str(args.gguf), "-p", str(args.prompt), "-n", str(args.decode)]
-    command += ["-t", str(args.threads), "-r", "1", "-lm", "none", "-o", "json"]
+    command += ["-r", "1", "-o", "json"]
+    command += ["-ngl", "99", "-fa", "1"] if args.backend == "triton" else ["-t", str(args.threads), "-lm", "none"]
     output, memory = measured(command)
     rates = {row["n_gen"] > 0: float(row["avg_ts"]) for row in json.loads(output)}
     return Run(rates[False], rates[True], memory)
@@ -62,14 +65,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--llama-bench", type=Path, required=True)
     parser.add_argument("--gguf", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--dense", choices=("int8", "exact"), default="int8")
+    parser.add_argument("--backend", choices=("native", "triton"), default="native")
+    parser.add_argument("--model", required=True, help="a directory, or random:gpt-oss-20b")
+    parser.add_argument("--dense", choices=("int8", "exact"), default="int8", help="llama.cpp's file has Q8_0")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--decode", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
-    engines = {"native": ours, "llama.cpp": llama}
+    engines = {args.backend: ours, "llama.cpp": llama}
     runs: dict[str, list[Run]] = {name: [] for name in engines}
     for _ in range(args.rounds):
         for name, engine in engines.items():
@@ -81,9 +85,9 @@ def main() -> None:
         name: (statistics.median(run.prefill for run in done), statistics.median(run.decode for run in done))
         for name, done in runs.items()
     }
-    (prefill, decode), (peer_prefill, peer_decode) = medians["native"], medians["llama.cpp"]
-    print(f"medians: native {prefill:.2f} and {decode:.2f}, llama.cpp {peer_prefill:.2f} and {peer_decode:.2f}")
-    print(f"native is {prefill / peer_prefill:.2f}x in prefill, {decode / peer_decode:.2f}x in decode")
+    (prefill, decode), (peer_prefill, peer_decode) = medians[args.backend], medians["llama.cpp"]
+    print(f"medians: {args.backend} {prefill:.2f} and {decode:.2f}, llama.cpp {peer_prefill:.2f} and {peer_decode:.2f}")
+    print(f"{args.backend} is {prefill / peer_prefill:.2f}x in prefill, {decode / peer_decode:.2f}x in decode")
 
 
 if __name__ == "__main__":

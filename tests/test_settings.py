@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gptoss_tui.engine.types import EngineSpec
 from gptoss_tui.errors import ModelNotFoundError, UsageError
 from gptoss_tui.settings import Settings, config_path, load_settings
 
@@ -156,6 +158,12 @@ def test_sampling_takes_the_models_temperature_when_none_is_set() -> None:
 def test_engine_spec_of_a_directory(tmp_path: Path) -> None:
     spec = load_settings({"model": str(tmp_path), "dtype": "float32", "context": 9, "threads": 2}, {}).engine_spec()
     assert (spec.checkpoint, spec.dtype, spec.context, spec.threads, spec.name) == (tmp_path, "float32", 9, 2, "")
+
+
+def test_settings_and_the_engine_have_the_same_defaults(tmp_path: Path) -> None:
+    """But for the backend: a spec names one, and only settings mean the fastest."""
+    spec = load_settings({"model": str(tmp_path)}, {}).engine_spec()
+    assert replace(spec, backend="torch") == EngineSpec(tmp_path)
 
 
 @pytest.mark.parametrize(("given", "nbytes"), [(None, None), (0, 0), (1.5, 1_500_000_000)])

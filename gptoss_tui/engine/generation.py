@@ -35,6 +35,9 @@ from gptoss_tui.engine.types import (
 )
 from gptoss_tui.errors import ContextOverflowError, EngineError
 
+MIN_CONTEXT = 8
+"""Tokens. What engines try of a device before they trust it needs nearly as many, and an empty chat ten times more."""
+
 C = TypeVar("C", bound=KVCache[Any, Any])
 S = TypeVar("S")
 
@@ -53,8 +56,8 @@ def open_model(spec: EngineSpec, report: ReportProgress) -> tuple[Checkpoint, in
     checkpoint = open_checkpoint(spec.checkpoint)
     longest = checkpoint.config.max_context
     context = longest if spec.context is None else spec.context
-    if not 1 < context <= longest:
-        raise EngineError(f"The context must be between 2 and {longest} tokens, got {context}")
+    if not MIN_CONTEXT <= context <= longest:
+        raise EngineError(f"The context must be between {MIN_CONTEXT} and {longest} tokens, got {context}")
     return checkpoint, context
 
 

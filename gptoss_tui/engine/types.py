@@ -90,7 +90,7 @@ class EngineSpec:
     threads: int | None = None
     name: str = ""
     dense: Dense | None = None
-    drafts: bool = False
+    drafts: bool = True
     parked_bytes: int | None = None
     url: str = ""
 

@@ -14,6 +14,7 @@ from gptoss_tui.engine import kv_cache
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.backends import load_backend as load_by_name
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
+from gptoss_tui.engine.generation import MIN_CONTEXT
 from gptoss_tui.engine.history import MAX_MARKS
 from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.torch.backend import TorchBackend, load_backend
@@ -345,7 +346,7 @@ def test_closing_frees_the_memory(directory: Path) -> None:
     assert weights() is None
 
 
-@pytest.mark.parametrize("context", [0, 1, SMALL.max_context + 1])
+@pytest.mark.parametrize("context", [0, 1, MIN_CONTEXT - 1, SMALL.max_context + 1])
 def test_a_context_that_the_model_does_not_have_is_refused(directory: Path, context: int) -> None:
     """Before anything is loaded."""
     with pytest.raises(EngineError, match="context"):

@@ -37,7 +37,7 @@ def loaded(checkpoint: Callable[[str], Path]) -> Iterator[tuple[TritonBackend, T
     patch.setattr("gptoss_tui.engine.triton.decode.Blocks", lambda: FEW)
     directory = checkpoint(SHALLOW)
     steps: list[LoadProgress] = []
-    spec = EngineSpec(checkpoint=directory, backend="triton", dtype="float32", context=CONTEXT)
+    spec = EngineSpec(checkpoint=directory, backend="triton", dtype="float32", context=CONTEXT, drafts=False)
     backend = load_backend(spec, steps.append)
     assert steps[-1].done
     assert steps[-1].info == backend.info()

@@ -13,11 +13,13 @@ from aiohttp.typedefs import Handler, Middleware
 
 from gptoss_tui import __version__
 from gptoss_tui.errors import EngineDiedError
-from gptoss_tui.server import completions, guard, ollama
+from gptoss_tui.server import completions, guard
 from gptoss_tui.server.body import MAX_BYTES
 from gptoss_tui.server.chat.handler import create_completion
 from gptoss_tui.server.errors import ApiError, as_api_error
 from gptoss_tui.server.metrics import CONTENT_TYPE
+from gptoss_tui.server.ollama import handler as ollama
+from gptoss_tui.server.ollama import models as ollama_models
 from gptoss_tui.server.outbox import encode
 from gptoss_tui.server.responses import handler as responses
 from gptoss_tui.server.responses import lookup
@@ -38,7 +40,7 @@ def build_app(service: Service, rules: guard.Rules) -> web.Application:
     app.on_response_prepare.append(_tell_pages(rules))
     app.add_routes(
         [
-            web.get("/", ollama.root),
+            web.get("/", ollama_models.root),
             web.get("/health", health),
             web.get("/metrics", metrics),
             web.get("/v1/models", models),
@@ -52,9 +54,11 @@ def build_app(service: Service, rules: guard.Rules) -> web.Application:
             web.post("/v1/responses/{id}/cancel", lookup.cancel_response),
             web.get("/v1/responses/{id}/input_items", lookup.list_input_items),
             web.post("/api/chat", ollama.chat),
-            web.get("/api/tags", ollama.tags),
-            web.post("/api/show", ollama.show),
-            web.get("/api/version", ollama.version),
+            web.post("/api/generate", ollama.generate),
+            web.get("/api/tags", ollama_models.tags),
+            web.get("/api/ps", ollama_models.ps),
+            web.post("/api/show", ollama_models.show),
+            web.get("/api/version", ollama_models.version),
         ]
     )
     return app

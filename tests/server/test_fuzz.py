@@ -25,7 +25,7 @@ from gptoss_tui.server.body import MAX_DEPTH, MAX_VALUES, parse_body
 from gptoss_tui.server.chat.request import read_chat_request
 from gptoss_tui.server.completions import read_completion_request
 from gptoss_tui.server.errors import ApiError
-from gptoss_tui.server.ollama import translated
+from gptoss_tui.server.ollama.request import chat_request, prompt_request, raw_request
 from gptoss_tui.server.responses.ids import new_response_id
 from gptoss_tui.server.responses.items import read_input
 from gptoss_tui.server.responses.request import read_request
@@ -71,6 +71,10 @@ SEEDS: list[tuple[str, dict[str, Any]]] = [
     ("/api/chat", {
         "model": "gpt-oss-20b", "messages": [{"role": "user", "content": "x"}], "stream": False, "think": "low",
         "options": {"temperature": 0, "num_predict": 5, "stop": ["x"]}, "format": {"type": "object"}, "tools": [TOOL],
+    }),
+    ("/api/generate", {
+        "model": "gpt-oss-20b", "prompt": "x", "system": "s", "stream": False, "think": False, "raw": False,
+        "options": {"top_k": 5, "num_predict": 5, "stop": ["x"]}, "format": "json", "suffix": "", "context": [],
     }),
 ]  # fmt: skip
 ODD: list[Any] = [
@@ -168,8 +172,11 @@ def read_by(path: str, body: Any) -> None:
             read_request(fields, read_input(fields, new_response_id()), [], Defaults(), "medium", frozenset())
         case "/v1/completions":
             read_completion_request(fields, (), Defaults())
+        case "/api/generate":
+            read_chat_request(prompt_request(fields), Defaults(), "medium")
+            raw_request(fields)
         case _:
-            asked = translated(fields) if path == "/api/chat" else fields
+            asked = chat_request(fields) if path == "/api/chat" else fields
             read_chat_request(asked, Defaults(), "medium")
 
 

@@ -1,10 +1,15 @@
-"""Ollama's chat, as its documentation describes it."""
+"""Ollama's API, as its documentation describes it and its own client speaks it."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from ollama import AsyncClient, ResponseError
+
+from gptoss_tui.harmony.tokenizer import load_tokenizer
 from tests.server.running import Running, running
 from tests.server.scripted import ScriptedEngine, final
 
@@ -86,3 +91,72 @@ async def test_who_is_there() -> None:
         assert (await server.post("/api/show", {"model": "gpt-oss-120b:latest"}))[0] == 404
         async with server.http.head(f"{server.url}/") as answer:
             assert answer.status == 200, "its client asks this first"
+
+
+async def test_generate_is_a_chat_of_one_message() -> None:
+    transcript = f"{THINK}<|channel|>final<|message|>Grüße, 🌍!<|return|>"
+    async with running(ScriptedEngine(lambda prompt: transcript)) as server:
+        client = AsyncClient(server.url)
+        asked: dict[str, Any] = {"prompt": "hello", "system": "Be brief.", "think": "low", "options": {"seed": 3}}
+        whole = await client.generate("gpt-oss-20b", **asked)
+        assert (whole.response, whole.thinking, whole.done_reason) == ("Grüße, 🌍!", "I think.", "stop")
+        assert whole.eval_count is not None
+        assert whole.eval_count > 10
+        parts = [part async for part in await client.generate("gpt-oss-20b", **asked, stream=True)]
+        assert "".join(part.response or "" for part in parts) == whole.response
+        assert "".join(part.thinking or "" for part in parts) == whole.thinking
+        assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+        loaded = await client.generate("gpt-oss-20b")
+        assert (loaded.response, loaded.done_reason) == ("", "load")
+    prompt = server.engine.prompts[0]
+    assert "Be brief." in prompt
+    assert prompt.endswith("<|start|>user<|message|>hello<|end|><|start|>assistant")
+
+
+async def test_a_raw_prompt_is_continued_as_it_is() -> None:
+    """What looks like a control token is text, and the end of an answer is the end."""
+    async with running(ScriptedEngine(lambda prompt: " upon a time<|return|>")) as server:
+        client = AsyncClient(server.url)
+        asked: dict[str, Any] = {"prompt": "<|start|>Once", "raw": True}
+        whole = await client.generate("gpt-oss-20b", **asked)
+        assert (whole.response, whole.done_reason) == (" upon a time", "stop")
+        parts = [part async for part in await client.generate("gpt-oss-20b", **asked, stream=True)]
+        assert "".join(part.response or "" for part in parts) == " upon a time"
+        cut = await client.generate("gpt-oss-20b", **asked, options={"num_predict": 2})
+        assert (cut.response, cut.done_reason, cut.eval_count) == (" upon a", "length", 2)
+    assert server.engine.prompts == ["<|start|>Once"] * 3
+    assert whole.prompt_eval_count == len(load_tokenizer().encode("<|start|>Once")) > 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"suffix": "x"},
+        {"template": "x"},
+        {"context": [1]},
+        {"images": ["aGk="]},
+        {"raw": True, "system": "x"},
+        {"raw": True, "format": "json"},
+        {"raw": 5},
+        {"prompt": 5},
+    ],
+    ids=str,
+)
+async def test_what_generate_cannot_do_is_a_400(wrong: dict[str, Any]) -> None:
+    async with running(ScriptedEngine(final("x"))) as server:
+        status, answer = await server.post("/api/generate", {"prompt": "hello", "stream": False, **wrong})
+    assert (status, type(answer["error"])) == (400, str)
+
+
+async def test_what_is_loaded() -> None:
+    async with running(ScriptedEngine(final("x"))) as server:
+        client = AsyncClient(server.url)
+        loaded = (await client.ps()).models
+        assert [model.model for model in loaded] == [model.model for model in (await client.list()).models]
+        assert loaded[0].context_length == 8192
+        assert loaded[0].expires_at is not None
+        assert loaded[0].expires_at > datetime.now(UTC)
+        with pytest.raises(ResponseError, match="does not exist"):
+            await client.generate("llama3", prompt="x")
+        server.service.host.info = None
+        assert (await client.ps()).models == []

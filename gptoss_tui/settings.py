@@ -65,7 +65,7 @@ class Settings:
     `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
     `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`,
     `edit_file` and `plan` None offer them to every model but nano, which was trained without; `agents_md` None lets
-    every model but nano read AGENTS.md.
+    every model but nano read AGENTS.md, and `skills` None lets it know of skills.
     `grounded_patches` None means with nano alone.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
@@ -94,6 +94,7 @@ class Settings:
     mode: Mode | None = None
     developer_message: str | None = None
     agents_md: bool | None = None
+    skills: bool | None = None
     apply_patch: bool = True
     browser: bool = False
     python: bool = False
@@ -154,6 +155,11 @@ class Settings:
     def reads_agents_md(self) -> bool:
         """Whether the model is told what AGENTS.md says; nano is too small to follow it."""
         return not self.is_nano if self.agents_md is None else self.agents_md
+
+    @property
+    def tells_skills(self) -> bool:
+        """Whether the model is told which skills there are; nano is too small to use them."""
+        return not self.is_nano if self.skills is None else self.skills
 
     @property
     def offers_shell(self) -> bool:

@@ -39,10 +39,9 @@ class Guide:
 
 def find_guides(workspace: Path, own_folder: Path | None = None) -> tuple[Guide, ...]:
     """The files that hold for `workspace`, the nearest one last. Never raises: what cannot be read is not there."""
-    root = repository_root(workspace)
-    places = [Path(), *_steps(root, workspace)]
-    guides = [] if own_folder is None else [_read(own_folder, Path(NAME), _owners(own_folder), own=True)]
-    guides += [_read(root, place / NAME, _owners(workspace)) for place in places]
+    root, places = steps_to_workspace(workspace)
+    guides = [] if own_folder is None else [_read(own_folder, Path(NAME), owners_in(own_folder), own=True)]
+    guides += [_read(root, place / NAME, owners_in(workspace)) for place in places]
     return tuple(guide for guide in guides if guide is not None)
 
 
@@ -59,18 +58,25 @@ def told(guides: tuple[Guide, ...], before: str | None = None) -> str | None:
             text = guide.text.encode()[:room].decode("utf-8", "ignore")
             room -= len(text.encode())
             cut = f"\n{_CUT}" if text != guide.text else ""
-            parts.append(f"{guide.label}:\n{text if own else _quoted(text)}{cut}")
+            parts.append(f"{guide.label}:\n{text if own else quoted(text)}{cut}")
     return "\n\n".join(parts) or None
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """So that no line of a file looks like one of ours, or of the user's."""
     return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
 
 
+def steps_to_workspace(workspace: Path) -> tuple[Path, list[Path]]:
+    """The root of the repository, and the folders from there down to `workspace`, relative to it."""
+    root = repository_root(workspace)
+    inside = workspace.relative_to(root)
+    return root, [Path(), *(path for path in reversed((inside, *inside.parents)) if path != Path())]
+
+
 def repository_root(workspace: Path) -> Path:
     """The folder with the `.git` that `workspace` is in; the workspace when a stranger could have put it there."""
-    owners = _owners(workspace)
+    owners = owners_in(workspace)
     for folder in (workspace, *workspace.parents):
         try:
             if (folder / ".git").exists():
@@ -81,19 +87,13 @@ def repository_root(workspace: Path) -> Path:
     return workspace
 
 
-def _owners(folder: Path) -> frozenset[int]:
+def owners_in(folder: Path) -> frozenset[int]:
     """Whose files are followed in `folder`: its owner's and our own. Above it, as in /tmp, others may write as well."""
     ours = os.geteuid()
     try:
         return frozenset((ours, os.stat(folder).st_uid))
     except OSError:
         return frozenset((ours,))
-
-
-def _steps(root: Path, workspace: Path) -> list[Path]:
-    """The folders below `root` on the way to `workspace`, relative to `root`."""
-    inside = workspace.relative_to(root)
-    return [path for path in reversed((inside, *inside.parents)) if path != Path()]
 
 
 def _read(root: Path, path: Path, owners: frozenset[int], *, own: bool = False) -> Guide | None:

@@ -107,6 +107,17 @@ class ToolSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class SkillSummary:
+    """A skill, for lists. `request` is the beginning of a message that asks for it; `own` ones are the person's."""
+
+    name: str
+    about: str
+    file: str
+    own: bool
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
 class UndoOutcome:
     """What undo or redo came to, in the order in which it was done.
 
@@ -256,6 +267,10 @@ class AgentPort(Protocol):
 
     def tools(self) -> tuple[ToolSummary, ...]:
         """The tools that the model is told about."""
+        ...
+
+    def skills(self) -> tuple[SkillSummary, ...]:
+        """The skills that there are now. A conversation is told which there are when it begins."""
         ...
 
     def rules(self) -> tuple[Rule, ...]:

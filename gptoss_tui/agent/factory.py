@@ -16,11 +16,13 @@ from gptoss_tui.agent.constraints import Constraints
 from gptoss_tui.agent.policy.book import RuleBook
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.session import SessionStore
+from gptoss_tui.agent.skill_reader import SkillReader
+from gptoss_tui.agent.skills import Skill, find_skills, own_skill_folders, told_skills
 from gptoss_tui.agent.structured import AnswerSchema
 from gptoss_tui.engine.types import Engine, SamplingParams
 from gptoss_tui.harmony.tokenizer import Tokenizer, load_tokenizer
 from gptoss_tui.settings import Settings, config_path
-from gptoss_tui.tools.base import BuiltinTools, Workspace
+from gptoss_tui.tools.base import BuiltinTools, FunctionTool, Workspace
 from gptoss_tui.tools.browser.choose import choose_backend
 from gptoss_tui.tools.browser.tool import Browser
 from gptoss_tui.tools.declarations import APPLY_PATCH
@@ -29,6 +31,7 @@ from gptoss_tui.tools.edits import WritePlan
 from gptoss_tui.tools.mcp.config import ServerConfig, load_servers
 from gptoss_tui.tools.mcp.tools import mcp_servers
 from gptoss_tui.tools.python.tool import Python
+from gptoss_tui.tools.read_file import ReadFileTool
 from gptoss_tui.tools.registry import ToolRegistry, workspace_tools
 from gptoss_tui.tools.shell.tool import ShellTool
 from gptoss_tui.tools.update_plan import UpdatePlanTool
@@ -67,6 +70,7 @@ def build_agent(
         effort=settings.reasoning_effort,
         sampling=replace(sampling, max_tokens=None),
         developer_message=lambda: developer_message(settings, workspace.root),
+        skills=lambda: skills(settings, workspace.root),
         current_date=date.today().isoformat(),
         approvals=build_approvals(workspace, mode or settings.mode, allow_all=allow_all),
         session_store=(session_store or SessionStore()) if saves else None,
@@ -82,13 +86,19 @@ def build_agent(
 
 
 def developer_message(settings: Settings, workspace: Path) -> str | None:
-    """What the model is told beside our own instructions, as it is now: the person's message, and AGENTS.md."""
-    return told(guides(settings, workspace), settings.developer_message)
+    """What the model is told beside our own instructions, as it is now: the person's message, AGENTS.md and skills."""
+    said = (told(guides(settings, workspace), settings.developer_message), told_skills(skills(settings, workspace)))
+    return "\n\n".join(part for part in said if part) or None
 
 
 def guides(settings: Settings, workspace: Path) -> tuple[Guide, ...]:
     """The AGENTS.md files that the model is told about."""
     return find_guides(workspace, config_path().parent) if settings.reads_agents_md else ()
+
+
+def skills(settings: Settings, workspace: Path) -> tuple[Skill, ...]:
+    """The skills that the model may use."""
+    return find_skills(workspace, own_skill_folders(config_path().parent)) if settings.tells_skills else ()
 
 
 def default_sampling(settings: Settings) -> SamplingParams:
@@ -133,6 +143,8 @@ def build_registry(
     if settings.browser:
         builtin.append(make_browser(settings))
     functions = workspace_tools(workspace, edit=settings.apply_patch, write=write)
+    if settings.tells_skills:
+        functions = tuple(_reading_skills(tool, settings, workspace) for tool in functions)
     if settings.offers_edit_file:
         functions = (*functions, EditFileTool(workspace, write))
     if settings.offers_shell:
@@ -143,6 +155,12 @@ def build_registry(
     # The built-in model was trained with a fixed set of tools, and is too small to learn others from their words.
     connected = () if settings.is_nano else mcp_servers((*load_servers(), *servers))
     return ToolRegistry(functions, builtin, connected)
+
+
+def _reading_skills(tool: FunctionTool, settings: Settings, workspace: Workspace) -> FunctionTool:
+    if not isinstance(tool, ReadFileTool):
+        return tool
+    return SkillReader(tool, lambda: [skill.folder for skill in skills(settings, workspace.root)])
 
 
 def make_python(settings: Settings, readable: Path | None) -> Python:

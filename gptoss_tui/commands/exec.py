@@ -215,8 +215,10 @@ async def _exec(job: _Job, output: Output) -> int:
 
 def _say_guides(settings: Settings, workspace: Path) -> None:
     """Whose words the model is told beside the prompt."""
-    from gptoss_tui.agent.factory import guides
+    from gptoss_tui.agent.factory import guides, skills
 
+    if known := ", ".join(skill.name for skill in skills(settings, workspace) if not skill.asked_only):
+        print(f"note: knows the skills {known} (--no-skills: none)", file=sys.stderr, flush=True)
     if followed := ", ".join(guide.label for guide in guides(settings, workspace)):
         print(f"note: follows {followed} (--no-agents-md: none)", file=sys.stderr, flush=True)
 

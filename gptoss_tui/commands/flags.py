@@ -109,6 +109,11 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         help="tell the model what AGENTS.md says, yours and the project's (default: on, but off for nano)",
     )
     group.add_argument(
+        "--skills",
+        action=argparse.BooleanOptionalAction,
+        help="tell the model which skills there are, yours and the project's (default: on, but off for nano)",
+    )
+    group.add_argument(
         "--raw", action=argparse.BooleanOptionalAction, help="show the tokens of the conversation as they are"
     )
     group.add_argument("-C", "--workspace", metavar="DIR", help="folder to work in (default: the current one)")

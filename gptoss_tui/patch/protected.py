@@ -80,6 +80,8 @@ _NAMES: Final[dict[str, str]] = {
     ".lvimrc": _EDITOR,
     ".gptoss-tui.toml": _OWN,
     ".mcp.json": "tool servers",
+    ".gptoss-tui": _OWN,
+    ".agents": EVERY_ASSISTANT,
     "agents.md": EVERY_ASSISTANT,
     "agents.override.md": _AGENTS,
     "claude.md": _AGENTS,

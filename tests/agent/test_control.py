@@ -177,7 +177,7 @@ async def test_reading_ahead_makes_every_effort_free(tmp_path: Path) -> None:
 async def test_a_message_goes_before_reading_ahead(tmp_path: Path) -> None:
     engine = make_engine("x", ANSWER)
     agent = make_agent(engine, tmp_path)
-    agent._busy = True
+    agent._runner.busy = True
     await agent.warm()
     assert engine.requests == []
 

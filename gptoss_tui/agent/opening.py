@@ -1,0 +1,46 @@
+"""What conversations begin with: the system and developer messages, as the tools and the person's words make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gptoss_tui.agent.constraints import Constraints
+from gptoss_tui.agent.prompt import build_preamble
+from gptoss_tui.harmony.messages import Effort, Preamble
+from gptoss_tui.tools.registry import ToolRegistry
+
+
+class Opening:
+    """The beginning of the conversation that runs.
+
+    `date` (YYYY-MM-DD) stays as it is for the whole of it. A callable `developer_message` is asked anew for each.
+    """
+
+    def __init__(
+        self,
+        registry: ToolRegistry,
+        constraints: Constraints,
+        developer_message: str | Callable[[], str | None] | None,
+        today: str | None,
+    ) -> None:
+        self._registry = registry
+        self._constraints = constraints
+        self._ask_developer = developer_message
+        self._today = today
+        self.renew()
+
+    def renew(self) -> None:
+        """Another conversation begins."""
+        self.date = self._today
+        self._told = self._ask_developer() if callable(self._ask_developer) else self._ask_developer
+
+    def preamble(self, effort: Effort) -> Preamble:
+        """The messages under `effort`; tools of other programs come and go."""
+        return build_preamble(
+            effort=effort,
+            current_date=self.date,
+            functions=self._registry.declarations,
+            builtin_tools=self._registry.namespaces,
+            developer_message=self._told,
+            response_format=self._constraints.format,
+        )

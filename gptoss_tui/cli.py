@@ -30,10 +30,10 @@ _USAGE = """gptoss-tui [options] [PROMPT]
 _DESCRIPTION = """\
 A terminal coding assistant that runs gpt-oss models on your own machine.
 
-Without a command it opens the terminal app, and PROMPT is the first message. A prompt that begins with the name of a
-command goes after `--`. Settings are read from a file too; `gptoss-tui doctor` says which."""
+Without a command, this opens the terminal app and sends PROMPT as the first message. If the prompt starts with the name
+of a command, put `--` in front of it. Settings can also come from a file; `gptoss-tui doctor` shows its path."""
 
-_EPILOG = "`gptoss-tui COMMAND --help` explains a command."
+_EPILOG = "Run `gptoss-tui COMMAND --help` for more about a command."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,9 +83,7 @@ def _new_parser(usage: str | None = None) -> argparse.ArgumentParser:
 
 def _dispatch(arguments: list[str]) -> int:
     if sys.platform == "win32" and not {"-h", "--help", "--version"} & set(_before_separator(arguments)):
-        raise UsageError(
-            "gptoss-tui does not run on Windows by itself", hint="run it in WSL 2, which is Linux to it: wsl --install"
-        )
+        raise UsageError("gptoss-tui does not run on Windows", hint="run it in WSL 2; to install that: wsl --install")
     if arguments and arguments[0] in COMMANDS:
         parser = build_parser()
         args = parser.parse_args(arguments, argparse.Namespace(root_parser=parser))
@@ -106,8 +104,8 @@ def _open_app(arguments: list[str]) -> int:
     args, unknown = parser.parse_known_args(arguments)
     if args.prompt in COMMANDS and "--" not in arguments:
         raise UsageError(
-            f"`{args.prompt}` is a command and goes first",
-            hint=f"write `gptoss-tui {args.prompt} ...`, or `-- {args.prompt}` for a prompt of that word",
+            f"`{args.prompt}` is a command and must come first",
+            hint=f"write `gptoss-tui {args.prompt} ...`, or `-- {args.prompt}` to send it as a prompt",
         )
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

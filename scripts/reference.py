@@ -22,56 +22,58 @@ SHARED = ("screen", "chat", "model", "sampling")
 """Groups of flags that several commands have; described once."""
 
 MEANINGS = {
-    "parked_gb": "memory for [conversations that wait](models.md#several-conversations), in GB; 0 keeps none (default: "
-    "as much as the context takes, if half of what is left has it)",
-    "browser_backend": "who is asked for pages, see [tools](tools.md#browser)",
-    "browser_proxy": "the address of a proxy for all that the browser asks for; the environment's are not used",
-    "searxng_url": "the address of your SearXNG",
-    "browser_folder": "the folder that `local` searches (default: the documentation that comes with the app)",
-    "constrain_headers": "let the model write only well-formed headers, and call only tools that it is offered",
-    "strict_arguments": "let the model write only arguments that the schema of the tool allows",
-    "grounded_patches": "let the model write only [patches that fit the files](patch.md#while-it-is-written) that they "
-    "name (default: with nano)",
-    "reasoning_tokens_low": "how many tokens the model may think before it calls or answers, with low effort; 0: any",
-    "reasoning_tokens_medium": "the same with medium effort",
-    "reasoning_tokens_high": "the same with high effort",
-    "runaways": "a model that repeats itself is stopped and made to answer, or you are asked; or nothing happens",
-    "repeated_tokens": "so many tokens in a row that only repeat what stands before them are a runaway; 0: never",
-    "repeated_calls": "the same call with the same result so many times is a runaway",
-    "python_sandbox": "what keeps Python in: `docker`, `bubblewrap`, or the first of them that works",
-    "keys": 'keys of your own, a table of [action](keys.md) and keys: `[keys]`, then `chat.help = "Ctrl+Y, F1"`; '
-    '`"none"` takes a key away',
-    "pictures": "how the terminal draws [figures](tools.md#figures); `auto` asks it",
-    "python_image": "the image for Docker, as `sandbox build` makes it; nothing is pulled while you wait",
-    "python_stateful": "whether Python keeps its variables between calls",
-    "python_workspace": "whether Python can read the workspace, at `/workspace`",
+    "parked_gb": "memory for [waiting conversations](models.md#several-conversations), in GB; 0 turns them off "
+    "(default: as much as one context, at most half of what is left)",
+    "browser_backend": "where the browser searches; see [tools](tools.md#browser)",
+    "browser_proxy": "address of a proxy for the browser; proxies from the environment are not used",
+    "searxng_url": "address of your SearXNG",
+    "browser_folder": "folder that `local` searches (default: the app's documentation)",
+    "constrain_headers": "allow only well-formed headers and calls of available tools",
+    "strict_arguments": "allow only arguments that match the tool's schema",
+    "grounded_patches": "allow only [patches that fit the files](patch.md#while-it-is-written) they name (default: "
+    "on for nano)",
+    "reasoning_tokens_low": "how many tokens the model may think before it calls or answers at low effort; 0: no limit",
+    "reasoning_tokens_medium": "the same at medium effort",
+    "reasoning_tokens_high": "the same at high effort",
+    "runaways": "what to do when the model [repeats itself](harmony.md#runaways): stop it and make it answer, ask "
+    "you, or nothing",
+    "repeated_tokens": "how many repeating tokens in a row count as a runaway; 0: never",
+    "repeated_calls": "how many equal calls with equal results count as a runaway",
+    "python_sandbox": "sandbox for Python: `docker`, `bubblewrap`, or the first of them that works",
+    "keys": 'your own keys, a table of [action ids](keys.md) and keys: `[keys]`, then `chat.help = "Ctrl+Y, F1"`; '
+    '`"none"` removes a key',
+    "pictures": "how to draw [figures](tools.md#figures); `auto` asks the terminal",
+    "python_image": "Docker image for Python, from `sandbox build`; it is never pulled while you wait",
+    "python_stateful": "keep Python's variables between calls",
+    "python_workspace": "let Python read the workspace, at `/workspace`",
 }
-"""What the settings without a flag mean; the others say it in the flag's help."""
+"""Meanings of the settings without a flag; the others use the flag's help."""
 
 VARIABLES = {
-    "GPTOSS_TUI_CONFIG": "the settings file, instead of `config.toml` in the user's configuration folder",
-    "GPTOSS_TUI_APPROVALS": "folder of what was allowed for good, a file for each workspace",
-    "GPTOSS_TUI_SESSIONS": "folder of the session files",
-    "GPTOSS_TUI_RESPONSES": "folder of the responses that `gptoss-tui serve` stores",
-    "GPTOSS_TUI_UNDO": "folder of the edits that can be undone",
-    "GPTOSS_TUI_API_KEY": "the API key that clients of `gptoss-tui serve` must send",
-    "GPTOSS_TUI_REMOTE_API_KEY": "the API key of the server that has the model: [remote](remote.md)",
-    "GPTOSS_TUI_MCP_TOKEN": "the token that hosts of `gptoss-tui mcp serve --http` must send",
-    "GPTOSS_MODELS_DIR": "folder where downloaded models are kept",
-    "GPTOSS_TUI_NATIVE_ISA": "the instruction set that the CPU engine takes instead of the best: [its page](cpu.md)",
-    "GPTOSS_TUI_METAL_KERNELS": "which fused kernels the [Metal engine](metal.md) may use: names with commas, or `off`",
-    "GPTOSS_TUI_METAL_ON_CPU": "`1` lets `--backend metal` run on MLX's CPU kernels, for tests",
+    "GPTOSS_TUI_CONFIG": "settings file, instead of `config.toml` in your configuration folder",
+    "GPTOSS_TUI_APPROVALS": "folder for permanent approvals, one file per workspace",
+    "GPTOSS_TUI_SESSIONS": "folder for session files",
+    "GPTOSS_TUI_RESPONSES": "folder for the responses that `gptoss-tui serve` stores",
+    "GPTOSS_TUI_UNDO": "folder for the undo history",
+    "GPTOSS_TUI_API_KEY": "API key that clients of `gptoss-tui serve` must send",
+    "GPTOSS_TUI_REMOTE_API_KEY": "API key of a [remote model's](remote.md) server",
+    "GPTOSS_TUI_MCP_TOKEN": "token that hosts of `gptoss-tui mcp serve --http` must send",
+    "GPTOSS_MODELS_DIR": "folder for downloaded models",
+    "GPTOSS_TUI_NATIVE_ISA": "instruction set for the [CPU engine](cpu.md), instead of the best",
+    "GPTOSS_TUI_METAL_KERNELS": "fused kernels that the [Metal engine](metal.md) may use: names separated by commas, "
+    "or `off`",
+    "GPTOSS_TUI_METAL_ON_CPU": "`1` runs `--backend metal` on MLX's CPU kernels, for tests",
     "GPTOSS_TUI_PYTHON_BACKENDS": "`1` allows `--backend python:MODULE`, an engine of your own",
-    "EXA_API_KEY": "your key for Exa; `YDC_API_KEY`, `BRAVE_API_KEY`, `TAVILY_API_KEY` are those of other services",
-    "HF_ENDPOINT": "the hub that `models download` talks to",
+    "EXA_API_KEY": "your key for Exa; for other services, `YDC_API_KEY`, `BRAVE_API_KEY` and `TAVILY_API_KEY`",
+    "HF_ENDPOINT": "address of the hub that `models download` uses",
     "HF_TOKEN": "your token for that hub",
-    "HF_HUB_CACHE": "where models that other programs downloaded are looked for, else `hub` in `HF_HOME`",
-    "HF_HOME": "folder of the Hugging Face programs, by default `~/.cache/huggingface`",
-    "NO_COLOR": "any value: no colours",
+    "HF_HUB_CACHE": "folder of models that other programs downloaded (default: `hub` in `HF_HOME`)",
+    "HF_HOME": "folder of the Hugging Face programs (default: `~/.cache/huggingface`)",
+    "NO_COLOR": "any value turns colours off",
 }
-"""Variables of the environment that are no settings."""
+"""Environment variables that are not settings."""
 
-SOURCE = "Made from the program by `python scripts/reference.py`; edit the program, not this page.\n"
+SOURCE = "Generated from the program by `python scripts/reference.py`; edit the program, not this page.\n"
 
 
 def cli_page() -> str:
@@ -84,8 +86,8 @@ def cli_page() -> str:
         "```\n" + (parser.usage or "").replace("       ", "") + "\n```\n",
         _prose(parser.description) + "\n",
         _command_list(parser),
-        "Exit codes of every command: 0 done, 1 failed, 2 bad usage, 130 interrupted (Ctrl+C), 141 the reader of the\n"
-        "output went away. An error is a line `error: ...` on stderr, where it helps with a line `hint: ...` below.\n",
+        "Exit codes of every command: 0 done, 1 failed, 2 usage error, 130 interrupted (Ctrl+C), 141 the reader of\n"
+        "the output closed it. Errors go to stderr as `error: ...`, often followed by `hint: ...`.\n",
         "## Shared flags\n",
     ]
     for group in _groups(parser):
@@ -104,12 +106,12 @@ def configuration_page() -> str:
         [
             "# Configuration\n",
             SOURCE,
-            "Each setting can be given in a TOML file, in the environment and as a flag. A flag wins over the\n"
-            "environment, and the environment over the file. `gptoss-tui doctor` says which file is read; on Linux it\n"
-            "is `~/.config/gptoss-tui/config.toml`:\n",
+            "Set options in a TOML file, in the environment or as flags. Flags override the environment, which\n"
+            "overrides the file. `gptoss-tui doctor` shows the path of the file; on Linux it is\n"
+            "`~/.config/gptoss-tui/config.toml`:\n",
             '```toml\nmodel = "gpt-oss-20b"\nreasoning_effort = "high"\npython = true\n```\n',
-            "In the environment, yes is `1`, `true`, `yes` or `on`, and no is `0`, `false`, `no` or `off`.\n"
-            "An unknown key and a value of the wrong kind are errors that name the file, the variable or the flag.\n",
+            "In the environment, true is `1`, `true`, `yes` or `on`, and false is `0`, `false`, `no` or `off`.\n"
+            "Unknown keys and invalid values are errors that name the file, variable or flag.\n",
             "## Settings\n",
             "| name in the file | in the environment | flag | type | default | meaning |",
             "|---|---|---|---|---|---|",
@@ -141,7 +143,7 @@ def _command(title: str, parser: argparse.ArgumentParser, level: int) -> Iterato
         yield _table(own)
     shared = [str(group.title) for group in _groups(parser) if group.title in SHARED and group._group_actions]
     if shared:
-        yield "Takes the shared flags too: " + ", ".join(f"[{name}](#{name}-flags)" for name in shared) + ".\n"
+        yield "Also takes the shared flags: " + ", ".join(f"[{name}](#{name}-flags)" for name in shared) + ".\n"
     if parser.epilog:
         yield _linked(_sentence(_prose(parser.epilog))) + "\n"
 
@@ -181,7 +183,7 @@ def _word(action: argparse.Action) -> str:
     word = str(action.metavar or _choices(action))
     if action.option_strings:
         return f"{action.option_strings[-1]} {word}" if action.required else ""
-    return f"[{word}]" if action.nargs == "?" else word
+    return {"?": f"[{word}]", "*": f"[{word} ...]", "+": f"{word} [{word} ...]"}.get(str(action.nargs), word)
 
 
 def _choices(action: argparse.Action) -> str:

@@ -18,16 +18,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command."""
     parser = subparsers.add_parser(
         "acp",
-        help="be the agent of an editor (Agent Client Protocol)",
-        description="Speak the Agent Client Protocol on stdin and stdout. An editor starts this; docs/acp.md shows how "
-        "to set up Zed, JetBrains and Neovim. The model is loaded with the first message.",
+        help="run as an agent for editors (Agent Client Protocol)",
+        description="Speak the Agent Client Protocol on stdin and stdout, for an editor to start. docs/acp.md shows "
+        "how to set up Zed, JetBrains and Neovim. The model is loaded on the first message.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "--mode",
         choices=("read-only", "ask", "auto-edit", "full-auto"),
         default=argparse.SUPPRESS,
-        help="how much may happen without asking, until the editor chooses (default: ask)",
+        help="approval mode until the editor sets one (default: ask)",
     )
     add_chat_flags(parser)
     parser.set_defaults(run=run)

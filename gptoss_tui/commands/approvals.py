@@ -17,17 +17,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command and its own commands."""
     parser = subparsers.add_parser(
         "approvals",
-        help="list or revoke the rules that answer for you",
-        description="The rules that answer for you in a workspace. An approval `always` makes one.",
+        help="list or revoke approval rules",
+        description="List or revoke the rules that answer approvals for you. Answering `always` creates one.",
         allow_abbrev=False,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="the rules that hold in a folder", allow_abbrev=False)
+    listing = actions.add_parser(
+        "list",
+        help="list the rules of a workspace",
+        description="List the rules that apply in a workspace.",
+        allow_abbrev=False,
+    )
     _add_folder(listing)
-    listing.add_argument("--json", action="store_true", help="print one JSON object a line")
+    listing.add_argument("--json", action="store_true", help="print one JSON object per line")
     listing.set_defaults(run=run, approvals_action=_list)
-    revoking = actions.add_parser("revoke", help="take a rule back", allow_abbrev=False)
-    revoking.add_argument("rule", metavar="ID", help="as `list` shows it")
+    revoking = actions.add_parser(
+        "revoke", help="revoke a rule", description="Revoke a rule of a workspace.", allow_abbrev=False
+    )
+    revoking.add_argument("rule", metavar="ID", help="id of the rule, from `list`")
     _add_folder(revoking)
     revoking.set_defaults(run=run, approvals_action=_revoke)
 

@@ -65,10 +65,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     default = " ".join(str(count) for count in PROMPT_TOKENS)
     parser = subparsers.add_parser(
         "bench",
-        help="measure load, first token, prefill and decode",
-        description="Measure a model on this machine: load, time to first token, prefill and decode after prompts of "
-        "several lengths, one sequence at a time, greedy. Beside decode stands the floor: the bytes that a token must "
-        "read, at the bandwidth with which this machine reads.",
+        help="measure how fast a model runs on this machine",
+        description="Measure load time, time to first token, prefill and decode on this machine, for prompts of "
+        "several lengths, one sequence at a time, greedily. Decode is compared with the limit that memory sets: the "
+        "bytes that a token must read, at this machine's read bandwidth.",
         allow_abbrev=False,
     )
     parser.add_argument(

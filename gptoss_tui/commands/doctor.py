@@ -36,7 +36,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "doctor",
         help="check this machine and the installation",
-        description="Check this machine and the installation. Exits with 1 when something keeps the app from working.",
+        description="Check this machine and the installation. The exit code is 1 if something keeps the app from "
+        "working.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")

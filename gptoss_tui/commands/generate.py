@@ -28,19 +28,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command."""
     parser = subparsers.add_parser(
         "generate",
-        help="continue a text as it is, without a chat around it",
-        description="Continue PROMPT, stdin or the token ids of a file, and stream the text. The cost is on stderr.",
+        help="continue a text as it is, without a chat",
+        description="Continue PROMPT, stdin or a file of token ids, and stream the text. Statistics go to stderr.",
         allow_abbrev=False,
     )
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the text to continue; stdin when it is missing")
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the text to continue (default: stdin)")
     parser.add_argument("--prompt", dest="prompt_flag", metavar="TEXT", help="the same, as a flag")
-    parser.add_argument("--tokens", type=Path, metavar="FILE", help="JSON list of token ids to continue instead")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a token: id, text, logprob, top")
+    parser.add_argument("--tokens", type=Path, metavar="FILE", help="continue a JSON list of token ids instead")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per token: id, text, logprob, top")
     parser.add_argument(
         "--top-logprobs",
         type=int,
         metavar="N",
-        help=f"alternatives a token with --json, 0 to 20 (default: {_JSON_ALTERNATIVES})",
+        help=f"alternatives per token with --json, 0 to 20 (default: {_JSON_ALTERNATIVES})",
     )
     add_model_flags(parser)
     add_sampling_flags(parser)

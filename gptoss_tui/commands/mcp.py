@@ -28,9 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command."""
     parser = subparsers.add_parser(
         "mcp",
-        help="list MCP servers and what they offer, or be one",
-        description="Start the MCP servers that are set up and list their tools, resources and prompts. Exits with 1 "
-        "when one of them does not answer.",
+        help="list MCP servers and their tools, or run as one",
+        description="Start the configured MCP servers and list their tools, resources and prompts. The exit code is 1 "
+        "if one of them does not answer.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -43,28 +43,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "serve",
-        help="be an MCP server: browser, python, apply_patch, and the agent itself",
+        help="run as an MCP server: browser, python, apply_patch, and the agent",
         description="Offer tools to other programs over the Model Context Protocol, on stdin and stdout. The model is "
-        "loaded with the first `ask`. See docs/mcp.md.",
+        "loaded on the first `ask`. See docs/mcp.md.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "--tools",
         metavar="LIST",
         default=",".join(_GROUPS),
-        help=f"what to offer, of {', '.join(_GROUPS)} (default: all)",
+        help=f"tools to offer, from {', '.join(_GROUPS)} (default: all)",
     )
     parser.add_argument(
         "--approve",
         choices=("none", "edits", "sandboxed", "all"),
         default="none",
-        help="what may happen without asking through the host: nothing that needs an approval, edits of files, those "
-        "and what a sandbox holds, or all (default: none)",
+        help="what to allow without asking through the host: nothing, edits, edits and sandboxed code, or all "
+        "(default: none)",
     )
     parser.add_argument(
-        "--http", action="store_true", help="over streamable HTTP on 127.0.0.1 instead, for those who have the token"
+        "--http", action="store_true", help="serve streamable HTTP on 127.0.0.1 instead, protected by a token"
     )
-    parser.add_argument("--port", type=int, default=_PORT, help=f"port for --http, 0 for any (default: {_PORT})")
+    parser.add_argument(
+        "--port", type=int, default=_PORT, metavar="N", help=f"port for --http, 0 for a free one (default: {_PORT})"
+    )
     add_chat_flags(parser)
     parser.set_defaults(run=run_server)
 
@@ -72,18 +74,20 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_login(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     login = subparsers.add_parser(
         "login",
-        help="log in to a server that asks for it (OAuth)",
-        description="Log in to an MCP server with your browser. The token is kept in your state folder, readable by "
-        "you alone, sent to that server only, and replaced when it ends.",
+        help="log in to a server with OAuth",
+        description="Log in to an MCP server with your browser. The token is kept in your state folder, readable "
+        "only by you, sent only to that server, and refreshed when it expires.",
         allow_abbrev=False,
     )
-    login.add_argument("name", help="a server of mcp.json")
-    login.add_argument("--no-browser", action="store_true", help="only print the address to visit on this machine")
+    login.add_argument("name", metavar="NAME", help="a server in mcp.json")
+    login.add_argument(
+        "--no-browser", action="store_true", help="only print the address to open in a browser on this machine"
+    )
     login.set_defaults(run=run_login)
     logout = subparsers.add_parser(
-        "logout", help="forget a login", description="Delete the token of an MCP server.", allow_abbrev=False
+        "logout", help="log out of a server", description="Delete the token of an MCP server.", allow_abbrev=False
     )
-    logout.add_argument("name", help="a server of mcp.json")
+    logout.add_argument("name", metavar="NAME", help="a server in mcp.json")
     logout.set_defaults(run=run_logout)
 
 

@@ -60,15 +60,15 @@ def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_download(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = actions.add_parser(
         "download",
-        help="fetch a published model from the Hugging Face hub",
-        description="Fetch one layout of a published model from the Hugging Face hub. A download that was cut goes on "
-        "where it stopped. HF_ENDPOINT, HF_TOKEN and the proxy variables are honoured; GPTOSS_MODELS_DIR says where "
+        help="download a model from the Hugging Face hub",
+        description="Download one layout of a published model from the Hugging Face hub. An interrupted "
+        "download resumes. HF_ENDPOINT, HF_TOKEN and the proxy variables are honoured; GPTOSS_MODELS_DIR sets where "
         "models are kept.",
         allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", help="gpt-oss-20b or gpt-oss-120b")
     parser.add_argument(
-        "--layout", choices=_LAYOUTS, help="which files (default: original, unless the model is here in either layout)"
+        "--layout", choices=_LAYOUTS, help="layout to download (default: original, unless either one is already here)"
     )
     parser.set_defaults(run=run, models_action=_download)
 
@@ -78,10 +78,10 @@ def _add_random(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = actions.add_parser("random", help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
     parser.add_argument("directory", type=Path, metavar="DIR", help="where to write it")
     parser.add_argument("--like", metavar="MODEL", required=True, help="gpt-oss-20b, gpt-oss-120b or a checkpoint")
-    parser.add_argument("--layers", type=int, metavar="N", help="layers (default: as the model)")
-    parser.add_argument("--experts", type=int, metavar="N", help="experts in each layer (default: as the model)")
-    parser.add_argument("--layout", choices=_LAYOUTS, default="original", help="which files (default: original)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the weights follow from it (default: 0)")
+    parser.add_argument("--layers", type=int, metavar="N", help="number of layers (default: as in the model)")
+    parser.add_argument("--experts", type=int, metavar="N", help="experts per layer (default: as in the model)")
+    parser.add_argument("--layout", choices=_LAYOUTS, default="original", help="layout to write (default: original)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the weights (default: 0)")
     parser.set_defaults(run=run, models_action=_random)
 
 

@@ -37,14 +37,16 @@ def add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> ar
     parser = actions.add_parser(
         "info",
         help="shape, files and memory plan of a model",
-        description="Show the shape, files and memory plan of a model; of one that is not here, what it would take.",
+        description="Show the shape, files and memory plan of a model, or what it would need if it is not downloaded.",
         allow_abbrev=False,
     )
-    parser.add_argument("model", metavar="MODEL", help="name of a model, directory of a checkpoint, or a server")
+    parser.add_argument("model", metavar="MODEL", help="a model name, a checkpoint directory or a server address")
     parser.add_argument(
         "-c", "--context", type=int, metavar="N", help="tokens to plan for (default: the most that fit)"
     )
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="dtype of the maths")
+    parser.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="precision (default: bfloat16)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

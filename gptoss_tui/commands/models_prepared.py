@@ -17,13 +17,13 @@ def add_prepared(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Register the action; the caller says what runs it."""
     parser = actions.add_parser(
         "prepared",
-        help="weights that are kept as the CPU engine takes them",
-        description="Show the weights that are kept as the CPU engine takes them, and how much room they take. A model "
-        "is prepared again when it is next loaded.",
+        help="weights prepared for the CPU engine",
+        description="Show the weights that are prepared for the CPU engine, and their size. If you remove them, they "
+        "are prepared again when the model is next loaded.",
         allow_abbrev=False,
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--remove", metavar="NAME", help="remove those of a model, by the name that is shown")
+    which.add_argument("--remove", metavar="NAME", help="remove those of a model, by its name in this list")
     which.add_argument("--remove-all", action="store_true", help="remove all of them")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser

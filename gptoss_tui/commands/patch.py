@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from gptoss_tui.undo import Choice, UndoReport, UndoStore
 
 _DESCRIPTION = """\
-Apply the patch on stdin to DIR: every file of it, or none. The exit code is 0 when it is done and 1 when it is refused;
-then the reason is on stderr and nothing was changed. --check prints the diff instead. --undo takes back the same patch,
-or without one on stdin the last edit in DIR that is in force, whoever made it. Files that other programs obey, such as
-those in .git, .bashrc and .vscode, are written with --protected only."""
+Apply the patch on stdin to DIR: all of its files, or none. If the patch is refused, nothing changes, the reason goes to
+stderr and the exit code is 1. --check prints the diff instead. --undo takes the patch back; without a patch on stdin,
+it takes back the latest edit in DIR, whoever made it. Files that other programs obey, such as those in .git, .bashrc
+and .vscode, are only written with --protected."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "patch",
-        help="apply a patch to a folder, check it, or take it back",
+        help="check, apply, undo or redo a patch",
         description=_DESCRIPTION,
         usage="gptoss-tui patch [--check | --apply | --undo | --redo] [--protected] [--on-conflict WAY] [-C DIR]\n"
         "                        < FILE",
@@ -37,23 +37,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     what = parser.add_mutually_exclusive_group()
     for action, meaning in (
-        ("check", "print what the patch would do, as a diff, and write nothing"),
-        ("apply", "write it (default)"),
-        ("undo", "take the patch back, or the last edit when stdin has none"),
-        ("redo", "make again what was taken back"),
+        ("check", "print the diff and write nothing"),
+        ("apply", "apply the patch (default)"),
+        ("undo", "undo the patch, or the latest edit if stdin is empty"),
+        ("redo", "redo what was undone"),
     ):
         what.add_argument(f"--{action}", dest="action", action="store_const", const=action, help=meaning)
     parser.add_argument(
         "--on-conflict",
         metavar="WAY",
         choices=("keep", "restore", "merge"),
-        help="for --undo and --redo, files whose same lines were changed since: `keep` them, `restore` the wanted "
+        help="with --undo and --redo, if the same lines were changed since: `keep` the file, `restore` the wanted "
         "content, or `merge` with conflict marks (default: refuse)",
     )
     parser.add_argument(
         "--protected",
         action="store_true",
-        help="also write files that other programs obey: .git, hooks, shells, editors",
+        help="also write protected files: .git, hooks, settings of shells and editors",
     )
     parser.add_argument("-C", "--workspace", metavar="DIR", type=Path, default=Path(), help="folder to work in")
     parser.set_defaults(run=run, action="apply")

@@ -20,17 +20,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command and its own commands."""
     parser = subparsers.add_parser(
         "sandbox",
-        help="build, check or clear away what runs the model's Python and commands",
-        description="Build, check or clear away what runs the model's Python and commands.",
+        help="build, test or clean up the sandboxes for Python and commands",
+        description="Build, test or clean up the sandboxes that run the model's Python and commands.",
         allow_abbrev=False,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_build(actions)
-    _add_simple(actions, "status", "which sandboxes there are, and what each is", _status)
-    _add_simple(actions, "test", "try to get out of each sandbox; 1 when a chosen one does not hold", _test)
+    _add_simple(actions, "status", "show which sandboxes work and which one is used", _status)
+    _add_simple(actions, "test", "try to escape from each sandbox; exit with 1 if one in use fails", _test)
     about = "remove containers that were left behind"
     clean = actions.add_parser("clean", help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
-    clean.add_argument("--all", action="store_true", help="the image and the packages, too")
+    clean.add_argument("--all", action="store_true", help="also remove the image and the packages")
     clean.set_defaults(run=run, sandbox_action=_clean)
 
 
@@ -43,17 +43,25 @@ def run(args: argparse.Namespace) -> int:
 def _add_build(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     build = actions.add_parser(
         "build",
-        help="make the image of the Docker sandbox, or install packages for bubblewrap",
-        description="Make the image of the Docker sandbox from the recipe that comes with the app; this pulls its base "
-        "image and downloads the packages. --offline makes it of this machine's Python instead, without a network. "
-        "With --for bubblewrap the packages are installed into a folder that bubblewrap shows to its Python.",
+        help="build the Docker image, or install packages for bubblewrap",
+        description="Build the image of the Docker sandbox from the Dockerfile in the package. This pulls its base "
+        "image and downloads the packages. --offline uses this machine's Python instead, without a network. With "
+        "--for bubblewrap, the packages are installed into a folder that Python sees in bubblewrap.",
         allow_abbrev=False,
     )
-    build.add_argument("packages", nargs="*", metavar="PACKAGE", help="for example numpy, pandas==2.3.0")
-    build.add_argument("--science", action="store_true", help="numpy, pandas, scipy, sympy and matplotlib")
-    build.add_argument("--for", dest="backend", choices=(_DOCKER, _BUBBLEWRAP), default=_DOCKER, help="default: docker")
-    build.add_argument("--base", metavar="IMAGE", help="the image to begin with (default: python:3.12-slim)")
-    build.add_argument("--offline", action="store_true", help="of this machine's Python, nothing is downloaded")
+    build.add_argument(
+        "packages", nargs="*", metavar="PACKAGE", help="a package to add, such as numpy or pandas==2.3.0"
+    )
+    build.add_argument("--science", action="store_true", help="add numpy, pandas, scipy, sympy and matplotlib")
+    build.add_argument(
+        "--for",
+        dest="backend",
+        choices=(_DOCKER, _BUBBLEWRAP),
+        default=_DOCKER,
+        help="the sandbox to build for (default: docker)",
+    )
+    build.add_argument("--base", metavar="IMAGE", help="base image (default: python:3.12-slim)")
+    build.add_argument("--offline", action="store_true", help="use this machine's Python and download nothing")
     build.set_defaults(run=run, sandbox_action=_build)
 
 

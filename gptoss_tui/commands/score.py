@@ -22,9 +22,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command."""
     parser = subparsers.add_parser(
         "score",
-        help="log-probabilities at every position of given tokens",
-        description="Print what the model says after every token of FILE: the log-probability of the token that "
-        f"follows, and the {_TOP} likeliest ones.",
+        help="print the log-probabilities of given tokens",
+        description="Print, for every position in FILE, the log-probability of the token that follows and the "
+        f"{_TOP} likeliest tokens.",
         allow_abbrev=False,
     )
     parser.add_argument("--tokens", type=Path, metavar="FILE", required=True, help="JSON list of token ids")

@@ -22,15 +22,15 @@ KEY_VARIABLE = "GPTOSS_TUI_API_KEY"
 REMOTE_SLOTS = 8
 """So many generations at a time are asked of another server, which runs them together or has a queue of its own."""
 _DESCRIPTION = f"""\
-Serve the model over HTTP: OpenAI's Responses, chat completions and completions. Requests take turns, in slices of a
-second. Beyond this machine (`--host`) an API key is needed: {KEY_VARIABLE}, or `--api-key-file`."""
+Serve the model over HTTP: OpenAI's Responses, chat completions and completions. Concurrent requests take turns. To
+listen beyond this machine (`--host`), set an API key in {KEY_VARIABLE} or `--api-key-file`."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "serve",
-        help="serve the model over HTTP, as OpenAI's API",
+        help="serve the model over HTTP with OpenAI's API",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -45,38 +45,50 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_address_flags(parser: argparse.ArgumentParser) -> None:
     """Where to listen, and who may ask."""
     parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, metavar="N", help="port, 0 for a free one (default: 8000)")
-    parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file with API keys, one a line")
     parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a further name of this server, as in Host"
+        "--port", type=int, default=8000, metavar="N", help="port to listen on, 0 for a free one (default: 8000)"
+    )
+    parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file with API keys, one per line")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another host name to accept in the Host header",
     )
     parser.add_argument(
         "--allow-origin",
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="pages that may use the server, as https://example.org",
+        help="origin of web pages that may use the server, such as https://example.org",
     )
 
 
 def _add_service_flags(parser: argparse.ArgumentParser) -> None:
     """What is served, and how."""
     parser.add_argument(
-        "--alias", action="append", default=[], metavar="NAME", help="a further name that the model answers to"
+        "--alias", action="append", default=[], metavar="NAME", help="another name that the model answers to"
     )
     parser.add_argument(
-        "--max-waiting", type=int, default=64, metavar="N", help="requests that may wait, more get a 429 (default: 64)"
+        "--max-waiting",
+        type=int,
+        default=64,
+        metavar="N",
+        help="how many requests can wait; more get a 429 (default: 64)",
     )
     parser.add_argument("--web-search", action="store_true", help="let responses search and read the web")
-    parser.add_argument("--code-interpreter", action="store_true", help="let responses run Python in its sandbox")
-    parser.add_argument("--no-store", action="store_true", help="keep no responses on disk, whatever requests say")
-    parser.add_argument("--quiet", action="store_true", help="do not write a line about each request to stderr")
+    parser.add_argument("--code-interpreter", action="store_true", help="let responses run Python in a sandbox")
+    parser.add_argument(
+        "--no-store", action="store_true", help="store no responses on disk, even if requests ask for it"
+    )
+    parser.add_argument("--quiet", action="store_true", help="do not log requests to stderr")
     parser.add_argument(
         "-r",
         "--reasoning-effort",
         choices=("low", "medium", "high"),
         default=argparse.SUPPRESS,
-        help="how long to think where a request does not say (default: medium)",
+        help="how long to think if a request does not say (default: medium)",
     )
 
 

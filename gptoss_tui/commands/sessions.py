@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gptoss_tui.agent.session import SessionState
 
 _FORMATS: Final = ("markdown", "json", "html")
-_ID_HELP = "its id or the beginning of it; `last` is the newest one of the folder"
+_ID_HELP = "its id, or the beginning of it, or `last` for the newest one in the folder"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "sessions",
         help="list, show, export or delete saved conversations",
-        description="List, show, export or delete saved conversations. To go on with one: "
+        description="List, show, export or delete saved conversations. To resume one: "
         "`gptoss-tui --resume ID`, or `gptoss-tui exec --resume ID PROMPT`.",
         allow_abbrev=False,
     )
@@ -50,8 +50,8 @@ def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     about = "saved conversations of a folder, the newest first"
     parser = actions.add_parser("list", help=about, description=f"Show the {about}.", allow_abbrev=False)
     _add_workspace(parser)
-    parser.add_argument("--all", action="store_true", help="of all folders")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--all", action="store_true", help="list those of all folders")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=run, sessions_action=_list)
 
 
@@ -60,7 +60,9 @@ def _add_show(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = actions.add_parser("show", help=about, description=f"Print {about}.", allow_abbrev=False)
     parser.add_argument("session", metavar="ID", help=_ID_HELP)
     _add_workspace(parser)
-    parser.add_argument("--json", action="store_true", help="print its events, one a line, as docs/events.md has them")
+    parser.add_argument(
+        "--json", action="store_true", help="print its events, one per line; docs/events.md describes them"
+    )
     parser.set_defaults(run=run, sessions_action=_show)
 
 
@@ -69,15 +71,17 @@ def _add_export(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = actions.add_parser("export", help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
     parser.add_argument("session", metavar="ID", help=_ID_HELP)
     _add_workspace(parser)
-    parser.add_argument("--format", choices=_FORMATS, default="markdown", help="of the document (default: markdown)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="a new file for it (default: stdout)")
+    parser.add_argument(
+        "--format", choices=_FORMATS, default="markdown", help="format of the document (default: markdown)"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to this new file (default: stdout)")
     parser.set_defaults(run=run, sessions_action=_export)
 
 
 def _add_delete(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     about = "delete saved conversations for good"
     parser = actions.add_parser("delete", help=about, description=f"{about.capitalize()}.", allow_abbrev=False)
-    parser.add_argument("sessions", metavar="ID", nargs="+", help="an id or the beginning of it")
+    parser.add_argument("sessions", metavar="ID", nargs="+", help="an id, or the beginning of one")
     parser.set_defaults(run=run, sessions_action=_delete)
 
 

@@ -10,13 +10,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Register the command."""
     parser = subparsers.add_parser(
         "trust",
-        help="let a workspace's own .gptoss-tui.toml allow things",
-        description="Vouch for the .gptoss-tui.toml of a folder as it is now. Until then, and when it changes, "
-        "it can only forbid. What it would allow is printed first.",
+        help="trust the rules in a workspace's .gptoss-tui.toml",
+        description="Trust the .gptoss-tui.toml of a folder as it is now, after printing what it would allow. "
+        "Without trust, or once the file changes, it can only deny.",
         allow_abbrev=False,
     )
     parser.add_argument("folder", nargs="?", default=".", metavar="DIR", help="the workspace (default: this folder)")
-    parser.add_argument("--revoke", action="store_true", help="trust it no longer")
+    parser.add_argument("--revoke", action="store_true", help="stop trusting it")
     parser.set_defaults(run=run)
 
 

@@ -104,9 +104,9 @@ def _at(folder: Path, said: str) -> Path:
 def _text(path: Path) -> str | None:
     """The text of a regular file; None for anything else."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        # A folder opens, too, and then cannot be read: with an opener it is closed all the same.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
             return file.read(_MAX_BYTES).decode("utf-8", "surrogateescape")
     except OSError:

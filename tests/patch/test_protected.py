@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from gptoss_tui import patch
 from gptoss_tui.errors import PatchError
 from gptoss_tui.patch.git_config import entries
-from gptoss_tui.patch.protected import protected_by
+from gptoss_tui.patch.protected import obeyed, protected_by
 from gptoss_tui.undo import UndoStore
 
 SPELLINGS = (
@@ -99,6 +100,15 @@ def test_a_repository_elsewhere_in_the_workspace_is_protected_too(tmp_path: Path
 def test_a_repository_that_is_not_here_protects_nothing(tmp_path: Path, said: str) -> None:
     (tmp_path / ".git").write_text(said)
     assert patch.plan(added("a.txt"), tmp_path).protected == ()
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs a list of open files")
+@pytest.mark.parametrize("folder", [".git", ".git/config", ".git/commondir"])
+def test_who_looks_for_what_is_obeyed_leaves_nothing_open(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    before = len(os.listdir("/dev/fd"))
+    assert obeyed(tmp_path) == {}
+    assert len(os.listdir("/dev/fd")) == before
 
 
 @pytest.mark.parametrize("leads", ["CLAUDE.md", "./docs/../CLAUDE.md", "other", "above"])

@@ -289,9 +289,9 @@ def _new_folder(place: Path) -> Path:
 def _runs_commands(plan: Path) -> bool:
     """Whether a rebase that goes on would run a command. Written by git, unless it is no file."""
     try:
-        descriptor = os.open(plan, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            return not stat.S_ISREG(os.fstat(descriptor).st_mode) or bool(_COMMAND.search(file.read(_COPIED)))
+        how = os.O_NONBLOCK | os.O_NOFOLLOW
+        with open(plan, "rb", opener=lambda name, flags: os.open(name, flags | how)) as file:
+            return not stat.S_ISREG(os.fstat(file.fileno()).st_mode) or bool(_COMMAND.search(file.read(_COPIED)))
     except OSError:
         return True
 

@@ -41,8 +41,9 @@ class Picture:
 
 def read_picture(path: str) -> Picture | None:
     """The PNG at `path`; None for what is none, is no file of its own, or is too large."""
+    how = os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | how)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
             data = file.read(MAX_BYTES + 1)

@@ -37,10 +37,9 @@ _STDIN: Final = "From standard input:"
 _NOBODY: Final = "Nobody is here to be asked. Go on without it."
 
 _EPILOG = """\
-exit codes: 0 done, 1 failed or a limit was met, 2 bad usage, 3 needs an approval that was not given (never with
---deny), 130 interrupted. With --output-schema 0 means that the answer is whole and what the schema asks for; a
-schema that is wrong, or that cannot be enforced in full, is bad usage. The events of --json are described in
-docs/events.md."""
+exit codes: 0 done, 1 failed or reached a limit, 2 usage error, 3 needs an approval that was not given (never with
+--deny), 130 interrupted. With --output-schema, 0 means that the answer is complete and matches the schema. A schema
+that is invalid or cannot be fully enforced is a usage error. docs/events.md describes the events of --json."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,34 +56,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "prompt",
         nargs="?",
         metavar="PROMPT",
-        help="the message; what is piped in goes below it, marked as such, or is it (also: -)",
+        help="the message; piped input is added below it as data, or is the message if there is none (also: -)",
     )
-    parser.add_argument("--json", action="store_true", help="print one event a line as JSON instead of the answer")
+    parser.add_argument("--json", action="store_true", help="print events as JSON, one per line, instead of the answer")
     parser.add_argument(
         "--approve",
         choices=tuple(_MODES),
         default="none",
-        help="what may happen without asking: nothing that needs an approval, edits of files, or all (default: none)",
+        help="what to allow: nothing that needs an approval, edits of files, or all (default: none)",
     )
     parser.add_argument(
         "--deny",
         action="store_true",
-        help="deny what is not approved and let the model go on without it, instead of ending the turn",
+        help="deny what --approve does not allow and go on without it, instead of ending the turn",
     )
     parser.add_argument(
         "-o",
         "--output-last-message",
         metavar="FILE",
-        help="write the answer into FILE too, once it is whole; else FILE stays as it is",
+        help="also write the complete answer to FILE",
     )
     parser.add_argument(
         "--output-schema",
         metavar="FILE",
-        help="make the answer JSON that the JSON schema in FILE accepts",
+        help="make the answer JSON that matches the JSON schema in FILE",
     )
     add_session_flags(parser)
     parser.add_argument(
-        "--fork", action="store_true", help="with --resume or --continue: go on in a copy, and leave that one as it is"
+        "--fork", action="store_true", help="with --resume or --continue: go on in a copy"
     )
     parser.add_argument("--ephemeral", action="store_true", help="do not save the conversation")
     add_chat_flags(parser)

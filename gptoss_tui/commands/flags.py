@@ -14,30 +14,30 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         "-m",
         "--model",
         metavar="MODEL",
-        help="name of a model, directory of a checkpoint, or server: http://HOST:PORT/v1#NAME (default: nano)",
+        help="a model name, a checkpoint directory, or a server: http://HOST:PORT/v1#NAME (default: nano)",
     )
     group.add_argument(
         "--backend",
         metavar="NAME",
-        help="auto, metal (Apple silicon), native, torch (any CPU) or triton (NVIDIA GPU) (default: auto)",
+        help="auto, metal (Apple silicon), native (CPU), torch (any CPU) or triton (NVIDIA GPU) (default: auto)",
     )
-    group.add_argument("--dtype", choices=("bfloat16", "float32"), help="dtype of the maths (default: bfloat16)")
+    group.add_argument("--dtype", choices=("bfloat16", "float32"), help="precision (default: bfloat16)")
     group.add_argument(
         "--dense",
         choices=("exact", "int8"),
-        help="attention and unembedding as published or in 8 bits (default: int8 on the native CPU engine, else exact)",
+        help="keep attention and unembedding as published or in 8 bits (default: int8 with native, else exact)",
     )
     group.add_argument(
         "--drafts",
         action=argparse.BooleanOptionalAction,
-        help="look up what may follow in the conversation (Triton engine): same tokens, fewer steps (default: on)",
+        help="speed up text that repeats the conversation; the tokens stay the same (triton; default: on)",
     )
     group.add_argument(
         "-c",
         "--context",
         type=int,
         metavar="N",
-        help="tokens of context (default: what fits of the model's; nano: 8192)",
+        help="context length in tokens (default: the longest that fits; nano: 8192)",
     )
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the number of cores)")
 
@@ -46,11 +46,11 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     """How to choose tokens: `--temperature`, `--top-p`, `--seed`, `--max-tokens`."""
     group = parser.add_argument_group("sampling", argument_default=argparse.SUPPRESS)
     group.add_argument(
-        "--temperature", type=float, metavar="T", help="0 takes the likeliest token (default: the model's, 1.0)"
+        "--temperature", type=float, metavar="T", help="0 always takes the likeliest token (default: 1.0)"
     )
-    group.add_argument("--top-p", type=float, metavar="P", help="nucleus of this mass (default: 1.0)")
-    group.add_argument("--seed", type=int, metavar="N", help="makes sampling repeatable")
-    group.add_argument("--max-tokens", type=int, metavar="N", help="end after this many tokens")
+    group.add_argument("--top-p", type=float, metavar="P", help="sample only from the likeliest tokens with this total probability (default: 1.0)")
+    group.add_argument("--seed", type=int, metavar="N", help="make sampling repeatable")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="stop after this many tokens")
 
 
 def add_chat_flags(parser: argparse.ArgumentParser) -> None:
@@ -63,12 +63,12 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         "-a",
         "--apply-patch",
         action=argparse.BooleanOptionalAction,
-        help="let the model propose changes to files (default: on)",
+        help="let the model propose patches to files (default: on)",
     )
     group.add_argument(
         "--edit-file",
         action=argparse.BooleanOptionalAction,
-        help="let the model change files by replacing texts too (default: as --apply-patch, but off for nano)",
+        help="let the model also edit files by replacing text (default: as --apply-patch, off for nano)",
     )
     group.add_argument(
         "-b",
@@ -80,12 +80,12 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--shell",
         action=argparse.BooleanOptionalAction,
-        help="let the model run commands in the workspace (default: on, but off for nano)",
+        help="let the model run commands in the workspace (default: on, off for nano)",
     )
     group.add_argument(
         "--plan",
         action=argparse.BooleanOptionalAction,
-        help="let the model show its plan as a checklist (default: on, but off for nano)",
+        help="let the model show its plan as a checklist (default: on, off for nano)",
     )
     group.add_argument(
         "--max-tool-calls",
@@ -94,27 +94,27 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         help="end a turn that has made this many tool calls; `continue` goes on (default: 50)",
     )
     group.add_argument(
-        "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages that the model reads"
+        "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages the model reads"
     )
     group.add_argument(
         "--compact-at",
         type=int,
         metavar="PERCENT",
-        help="sum a conversation up when it fills this much of the context, 0 never (default: 85, but 0 for nano)",
+        help="summarise the conversation when the context is this full; 0: never (default: 85, 0 for nano)",
     )
-    group.add_argument("--developer-message", metavar="TEXT", help="your own instructions to the model")
+    group.add_argument("--developer-message", metavar="TEXT", help="your own instructions for the model")
     group.add_argument(
         "--agents-md",
         action=argparse.BooleanOptionalAction,
-        help="tell the model what AGENTS.md says, yours and the project's (default: on, but off for nano)",
+        help="give the model your AGENTS.md and the project's (default: on, off for nano)",
     )
     group.add_argument(
         "--skills",
         action=argparse.BooleanOptionalAction,
-        help="tell the model which skills there are, yours and the project's (default: on, but off for nano)",
+        help="tell the model which skills there are, yours and the project's (default: on, off for nano)",
     )
     group.add_argument(
-        "--raw", action=argparse.BooleanOptionalAction, help="show the tokens of the conversation as they are"
+        "--raw", action=argparse.BooleanOptionalAction, help="show the raw tokens of the conversation"
     )
     group.add_argument("-C", "--workspace", metavar="DIR", help="folder to work in (default: the current one)")
     add_model_flags(parser)
@@ -127,37 +127,37 @@ def add_screen_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--mode",
         choices=("read-only", "ask", "auto-edit", "full-auto"),
-        help="how much may happen without asking (default: ask)",
+        help="approval mode: what is allowed without asking (default: ask)",
     )
     group.add_argument(
         "--plain",
         action=argparse.BooleanOptionalAction,
-        help="lines of text instead of a screen: for screen readers and simple terminals",
+        help="print lines of text instead of drawing a screen, for screen readers and simple terminals",
     )
     group.add_argument(
         "--theme",
         metavar="NAME",
-        help="auto (as the terminal is), dark, light, contrast, contrast-light, or one of Textual's (default: auto)",
+        help="auto (follows the terminal), dark, light, contrast, contrast-light, or a Textual theme (default: auto)",
     )
     group.add_argument(
         "--notifications",
         choices=("auto", "osc9", "osc777", "bell", "off"),
-        help="how to call you when a turn needs you or ended while you look elsewhere (default: auto)",
+        help="how to notify you when a turn ends or needs you while the window has no focus (default: auto)",
     )
     group.add_argument(
         "--mouse",
         action=argparse.BooleanOptionalAction,
-        help="take the mouse; without, the terminal selects and copies (default: on)",
+        help="use the mouse in the app; without it, the terminal selects and copies (default: on)",
     )
 
 
 def add_session_flags(parser: argparse.ArgumentParser, *, choose: bool = False) -> None:
     """Going on with a saved conversation: `--resume`, `--continue`. With `choose` the id may be left out."""
     group = parser.add_mutually_exclusive_group()
-    about = "go on with a saved conversation: its id, the beginning of it, or `last`"
+    about = "resume a saved conversation: its id, the beginning of it, or `last`"
     if choose:
         group.add_argument(
-            "--resume", metavar="ID", nargs="?", const="", help=f"{about}; without an id choose from a list"
+            "--resume", metavar="ID", nargs="?", const="", help=f"{about}; without an id, pick from a list"
         )
     else:
         group.add_argument("--resume", metavar="ID", help=about)
@@ -166,7 +166,7 @@ def add_session_flags(parser: argparse.ArgumentParser, *, choose: bool = False) 
         dest="resume",
         action="store_const",
         const="last",
-        help="go on with the newest conversation of this folder",
+        help="resume the newest conversation of this folder",
     )
 
 

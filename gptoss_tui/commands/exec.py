@@ -82,9 +82,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="make the answer JSON that matches the JSON schema in FILE",
     )
     add_session_flags(parser)
-    parser.add_argument(
-        "--fork", action="store_true", help="with --resume or --continue: go on in a copy"
-    )
+    parser.add_argument("--fork", action="store_true", help="with --resume or --continue: go on in a copy")
     parser.add_argument("--ephemeral", action="store_true", help="do not save the conversation")
     add_chat_flags(parser)
     parser.set_defaults(run=run)

@@ -48,7 +48,12 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--temperature", type=float, metavar="T", help="0 always takes the likeliest token (default: 1.0)"
     )
-    group.add_argument("--top-p", type=float, metavar="P", help="sample only from the likeliest tokens with this total probability (default: 1.0)")
+    group.add_argument(
+        "--top-p",
+        type=float,
+        metavar="P",
+        help="sample only from the likeliest tokens with this total probability (default: 1.0)",
+    )
     group.add_argument("--seed", type=int, metavar="N", help="make sampling repeatable")
     group.add_argument("--max-tokens", type=int, metavar="N", help="stop after this many tokens")
 
@@ -113,9 +118,7 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="tell the model which skills there are, yours and the project's (default: on, off for nano)",
     )
-    group.add_argument(
-        "--raw", action=argparse.BooleanOptionalAction, help="show the raw tokens of the conversation"
-    )
+    group.add_argument("--raw", action=argparse.BooleanOptionalAction, help="show the raw tokens of the conversation")
     group.add_argument("-C", "--workspace", metavar="DIR", help="folder to work in (default: the current one)")
     add_model_flags(parser)
     add_sampling_flags(parser)

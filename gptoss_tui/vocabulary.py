@@ -1,4 +1,4 @@
-"""The o200k vocabulary that ships in the package: the bytes of every text token. Nothing is downloaded."""
+"""The o200k_harmony vocabulary: the bytes of every text token, which ship in the package, and the ids above them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ VOCABULARY_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cf
 VOCABULARY_FILE = "o200k_base.tiktoken"
 
 NUM_TEXT_TOKENS = 199_998
+"""Ids below this are text; those from here on are special."""
+
 VOCAB_SIZE = 201_088
+
+USED_SPECIAL_TOKENS = (200_002, 200_003, 200_005, 200_006, 200_007, 200_008, 200_012)
+"""Those of conversations: return, constrain, channel, start, end, message, call. Others have weights but no meaning."""
 
 
 def read_vocabulary() -> bytes:

@@ -20,11 +20,8 @@ from torch import Tensor
 from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.seeds import token_seed
 from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
-from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS as USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
-
-# The o200k_harmony vocabulary: ids below this are text; of the rows above, few are ever used.
-NUM_TEXT_TOKENS = 199_998
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 # Of float32 logits: what differs at all differs by more than this.
 _LOWEST_TEMPERATURE = 1e-20

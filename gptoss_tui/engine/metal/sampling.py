@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.types import SamplingParams, Token
-from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
-from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 Mask = npt.NDArray[np.bool_]
 

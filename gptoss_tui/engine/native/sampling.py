@@ -17,9 +17,8 @@ from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.native.library import GROUP, OUTSIDE, Draw, load_library
 from gptoss_tui.engine.seeds import token_seed
 from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
-from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
-from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 Logits = npt.NDArray[np.float32]
 

@@ -16,7 +16,6 @@ import triton
 from torch import Tensor
 
 from gptoss_tui.engine.config import RMS_NORM_EPS, SWIGLU_ALPHA, ModelConfig
-from gptoss_tui.engine.sampling import NUM_TEXT_TOKENS
 from gptoss_tui.engine.torch.model import rope_tables
 from gptoss_tui.engine.triton.dense import EightBit, Matrix
 from gptoss_tui.engine.triton.kernels.attention import attend_kernel
@@ -30,6 +29,7 @@ from gptoss_tui.engine.triton.kernels.router import router_kernel
 from gptoss_tui.engine.triton.kernels.unembed import candidates_kernel, choose_kernel, logits_kernel
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.weights import ModelWeights
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
 
 RING = 256
 """Chosen tokens that the device keeps for the host."""

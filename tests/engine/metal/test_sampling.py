@@ -7,9 +7,8 @@ import pytest
 
 from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.types import SamplingParams
-from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
-from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 LOGITS = [float(value) for value in np.random.default_rng(3).normal(scale=0.8, size=40)]
 

@@ -18,9 +18,8 @@ from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import available
 from gptoss_tui.engine.native.sampling import Sampler, choose, choose_in
 from gptoss_tui.engine.types import EngineSpec, SamplingParams
-from gptoss_tui.engine.used_tokens import USED_SPECIAL_TOKENS
 from gptoss_tui.errors import EngineError
-from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, VOCAB_SIZE
+from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS, VOCAB_SIZE
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from gptoss_tui.errors import PatchError
 from gptoss_tui.patch.confine import PathError, Tree, describe
-from gptoss_tui.patch.lines import MAX_LINES
 from gptoss_tui.patch.match import Matched, match_hunks
 from gptoss_tui.patch.parse import UNWRITABLE
 from gptoss_tui.patch.protected import (
@@ -238,16 +237,13 @@ class _Planner:
         self.protected[path] = owner
 
     def _read(self, path: str) -> tuple[bytes, int, TextFile | None]:
-        """Content, permission bits and lines (None for binary data) of a file that may be rewritten or removed."""
+        """Content, permission bits and lines (None for what is no text) of a file that may be rewritten or removed."""
         if self.tree.stat(path) is None:
             raise PatchError(f"{path}: there is no such file.{self._similar(path)}")
         data, status = self.tree.read(path)
         if status.st_nlink > 1:
             raise PatchError(f"{path}: it has {status.st_nlink} hard links, so changing it could change another file.")
-        text = _lines(data)
-        if text and len(text.lines) > MAX_LINES:
-            raise PatchError(f"{path}: it has more than {MAX_LINES} lines.")
-        return data, stat.S_IMODE(status.st_mode), text
+        return data, stat.S_IMODE(status.st_mode), _lines(data)
 
     def _similar(self, path: str) -> str:
         """Names of the same folder that the model may have meant."""

@@ -6,11 +6,11 @@ climbs the same ladder as the hunks of a patch; unchanged lines of it then stay 
 
 from __future__ import annotations
 
-import difflib
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
+from gptoss_tui.patch.compare import changed_runs
 from gptoss_tui.patch.explain import nearest_place, shown_lines
 from gptoss_tui.patch.lines import LADDER, LineIndex
 from gptoss_tui.patch.match import Matched, match_hunks
@@ -49,25 +49,25 @@ def _edits(text: str, starts: Sequence[int], hits: Sequence[int], old: str, new:
     edits: list[Edit] = []
     at = 0
     while at < len(hits):
-        first = bisect_right(starts, hits[at]) - 1
-        stop = first
-        content = ""
+        first = stop = bisect_right(starts, hits[at]) - 1
+        pieces: list[str] = []
         position = starts[first]
         while at < len(hits) and (hits[at] < starts[stop] or stop == first):
-            content += text[position : hits[at]] + new
+            pieces += (text[position : hits[at]], new)
             position = hits[at] + len(old)
             stop = max(stop, bisect_right(starts, position - 1))
             at += 1
-            stop = _whole_lines(content, text[position : starts[stop]], stop, len(starts) - 1)
-        content += text[position : starts[stop]]
+            if position == starts[stop] and stop < len(starts) - 1 and _in_a_line(pieces):
+                stop += 1
+        content = "".join((*pieces, text[position : starts[stop]]))
         edits.append(Edit(first, stop, tuple(content.removesuffix("\n").split("\n")) if content else ()))
     return edits
 
 
-def _whole_lines(content: str, rest: str, stop: int, size: int) -> int:
-    """`stop`, or one line more when what is replaced would end in the middle of a line."""
-    joined = content + rest
-    return stop + 1 if joined and not joined.endswith("\n") and stop < size else stop
+def _in_a_line(pieces: Sequence[str]) -> bool:
+    """Whether they end in the middle of a line."""
+    last = next((piece for piece in reversed(pieces) if piece), "\n")
+    return not last.endswith("\n")
 
 
 def _loosely(lines: Sequence[str], old: str, new: str, count: int) -> Matched:
@@ -94,13 +94,13 @@ def _cut(text: str) -> list[str]:
 def _hunk_lines(old: Sequence[str], new: Sequence[str]) -> list[HunkLine]:
     """Both texts as one hunk: lines of both are unchanged ones."""
     out: list[HunkLine] = []
-    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag == "equal":
-            out += [HunkLine(" ", line) for line in old[i1:i2]]
-        else:
-            out += [HunkLine("-", line) for line in old[i1:i2]]
-            out += [HunkLine("+", line) for line in new[j1:j2]]
-    return out
+    at = 0
+    for i1, i2, j1, j2 in changed_runs(old, new):
+        out += [HunkLine(" ", line) for line in old[at:i1]]
+        out += [HunkLine("-", line) for line in old[i1:i2]]
+        out += [HunkLine("+", line) for line in new[j1:j2]]
+        at = i2
+    return [*out, *(HunkLine(" ", line) for line in old[at:])]
 
 
 def _miscounted(found: Sequence[int], count: int) -> str:

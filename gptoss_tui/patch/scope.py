@@ -10,6 +10,7 @@ from gptoss_tui.patch.lines import LADDER, MAX_HITS, LineIndex, indent_of
 
 _BRACKETS = tuple(")]}{")
 _MAX_OUTER = 1000
+_MAX_MEASURED = 5_000_000  # lines looked at in all, to find where blocks end; what is left then counts as no block
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Scopes:
         self._index = index
         self._lines: dict[str, list[int]] = {}
         self._scopes: dict[int, Scope] = {}
+        self._left = _MAX_MEASURED
 
     def of(self, headers: tuple[str, ...]) -> list[Scope]:
         """The scopes of the innermost header, inside those of the outer ones. Empty when a header is missing.
@@ -53,9 +55,10 @@ class Scopes:
         lines = self._lines_of(header)
         kept: dict[int, Scope] = {}
         for outer in around:
-            for line in lines[bisect_right(lines, outer.header) : bisect_left(lines, outer.stop)]:
+            for at in range(bisect_right(lines, outer.header), bisect_left(lines, outer.stop)):
                 if len(kept) == limit:
                     break
+                line = lines[at]
                 scope = self._scope(line)
                 kept.setdefault(line, Scope(line, min(scope.stop, outer.stop), scope.block))
         return [kept[line] for line in sorted(kept)]
@@ -84,6 +87,9 @@ class Scopes:
         depth = len(indent_of(lines[header]))
         deeper = False
         for at in range(header + 1, len(lines)):
+            self._left -= 1
+            if self._left < 0:
+                return Scope(header, len(lines), False)
             stripped = lines[at].strip()
             if not stripped:
                 continue

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_MAX_COMPARED = 25_000_000  # lines times lines; beyond it a change counts as one block
+from gptoss_tui.patch.compare import changed_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +54,7 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def _changes(old: Sequence[bytes], new: Sequence[bytes], *, ours: bool) -> list[_Change]:
-    head = 0
-    while head < min(len(old), len(new)) and old[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
-        tail += 1
-    before, after = old[head : len(old) - tail], new[head : len(new) - tail]
-    if not before and not after:
-        return []
-    if len(before) * len(after) > _MAX_COMPARED:
-        return [_Change(head, head + len(before), tuple(after), ours)]
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    return [
-        _Change(head + i1, head + i2, tuple(after[j1:j2]), ours)
-        for tag, i1, i2, j1, j2 in matcher.get_opcodes()
-        if tag != "equal"
-    ]
+    return [_Change(i1, i2, tuple(new[j1:j2]), ours) for i1, i2, j1, j2 in changed_runs(old, new)]
 
 
 def _groups(changes: Sequence[_Change]) -> list[list[_Change]]:

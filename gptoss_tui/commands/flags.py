@@ -30,7 +30,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--drafts",
         action=argparse.BooleanOptionalAction,
-        help="speed up text that repeats the conversation; the tokens stay the same (triton; default: on)",
+        help="on triton, speed up text that repeats the conversation; the tokens stay the same (default: on)",
     )
     group.add_argument(
         "-c",

@@ -235,8 +235,5 @@ class EngineSeat:
             self._known = replace(self._known, cached_tokens=0, kept_prefixes=(), parked=0, parked_bytes=0)
         return self._known
 
-    async def unload(self) -> None:
-        """Nothing: others may need it."""
-
     async def close(self) -> None:
         """Nothing: the engine is everybody's, and `SharedEngine.close` ends it."""

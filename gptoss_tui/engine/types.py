@@ -220,10 +220,6 @@ class Engine(Protocol):
         """What is loaded, or None."""
         ...
 
-    async def unload(self) -> None:
-        """Free the model's memory; `load` may follow."""
-        ...
-
     async def close(self) -> None:
         """End the worker. Idempotent."""
         ...

@@ -165,10 +165,6 @@ class ScriptedEngine:
             tuple(self.kept),
         )
 
-    async def unload(self) -> None:
-        """Forget the cache."""
-        self._cache = []
-
     async def close(self) -> None:
         """Nothing to end."""
 

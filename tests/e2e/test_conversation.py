@@ -91,7 +91,8 @@ async def test_going_back_and_forth_reads_little_again_and_changes_nothing(
 
     prompt = agent.conversation.prompt_ids()
     warm = await sampled(engine, prompt)
-    async for _ in engine.restart():
+    await engine.close()
+    async for _ in engine.load():
         pass
     assert await sampled(engine, prompt) == warm, "as from a cold start"
 

@@ -142,9 +142,6 @@ class ScriptedEngine:
     def _info(self) -> EngineInfo:
         return EngineInfo("scripted", "scripted", "none", "none", 1, 1, 201_088, self.context, 0, 0)
 
-    async def unload(self) -> None:
-        pass
-
     async def close(self) -> None:
         pass
 

@@ -138,10 +138,6 @@ class RemoteEngine:
             schemas=served.schemas,
         )
 
-    async def unload(self) -> None:
-        """Nothing on the server: others may use it. `load` asks it anew."""
-        await self.close()
-
     async def close(self) -> None:
         """End the connection; what runs is cancelled, and a `load` that is under way fails. Idempotent."""
         await self.cancel()

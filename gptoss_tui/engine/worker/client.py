@@ -29,7 +29,6 @@ from gptoss_tui.engine.worker.protocol import (
     Progress,
     Score,
     Scored,
-    Unload,
     ends_request,
 )
 from gptoss_tui.errors import EngineError
@@ -39,7 +38,7 @@ class EngineClient:
     """Implements `engine.types.Engine` over a worker process, which `load` starts.
 
     Requests are answered in the order in which they were sent; `cancel` and `info` do not wait. When the worker dies,
-    every open request raises EngineDiedError, and so does every later one until `load` or `restart` is called.
+    every open request raises EngineDiedError, and so does every later one until `load` is called.
     Use it from one event loop.
     """
 
@@ -74,12 +73,6 @@ class EngineClient:
         finally:
             if not done:
                 await self._drop(connection)
-
-    async def restart(self) -> AsyncGenerator[LoadProgress, None]:
-        """End the worker, whatever it does, and load in a fresh one. Yields and raises as `load`."""
-        await self.close()
-        async for progress in self.load():
-            yield progress
 
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
         """Continue `token_ids`; waits for the requests before it. See `Engine.generate`."""
@@ -117,12 +110,6 @@ class EngineClient:
             reply = await replies.get()
             assert isinstance(reply, Described)
             return reply.info
-
-    async def unload(self) -> None:
-        """Free the model's memory when the requests before it are answered; the worker stays for another `load`."""
-        if self._connection is not None and not self._connection.dead:
-            async with self._connection.request(Unload) as replies:
-                await replies.get()
 
     async def close(self) -> None:
         """End the worker, also one that only starts; open requests fail with EngineError. Idempotent; `load` starts

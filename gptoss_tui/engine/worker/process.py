@@ -48,7 +48,6 @@ from gptoss_tui.engine.worker.protocol import (
     Request,
     Score,
     Scored,
-    Unload,
     decode_request,
     encode_reply,
     receive,
@@ -115,9 +114,6 @@ class Worker:
                     self._generate(request)
                 case Score():
                     self._score(request)
-                case Unload():
-                    self._unload()
-                    self._send(Done(request.id))
         except GptOssError as error:
             self._send(Failed(request.id, error))
         except Exception as error:

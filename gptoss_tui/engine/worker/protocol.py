@@ -2,8 +2,8 @@
 
 A frame is four bytes, big-endian, that count the bytes of one JSON object after them. The front sends requests, the
 worker replies; every message carries the id of its request. Requests that end: `Load` with a `Progress` that is done,
-`Generate` with `Generated(Finished)`, `Score` and `Unload` with `Done`, `Info` with `Described`; any of them with
-`Failed`. `Cancel` has no reply of its own: it makes its request end sooner.
+`Generate` with `Generated(Finished)`, `Score` with `Done`, `Info` with `Described`; any of them with `Failed`. `Cancel`
+has no reply of its own: it makes its request end sooner.
 """
 
 from __future__ import annotations
@@ -87,14 +87,7 @@ class Info:
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unload:
-    """Free the model's memory."""
-
-    id: int
-
-
-Request = Load | Generate | Score | Cancel | Info | Unload
+Request = Load | Generate | Score | Cancel | Info
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +163,7 @@ def encode_request(request: Request) -> bytes:
             body |= {"token_ids": token_ids, "params": _encode_params(params)}
         case Score(token_ids=token_ids, top=top, start=start):
             body |= {"token_ids": token_ids, "top": top, "start": start}
-        case Cancel() | Info() | Unload():
+        case Cancel() | Info():
             pass
     return _frame(body)
 
@@ -192,8 +185,6 @@ def decode_request(payload: bytes) -> Request:
                 return Cancel(request_id)
             case "Info":
                 return Info(request_id)
-            case "Unload":
-                return Unload(request_id)
             case other:
                 raise ProtocolError(f"Unknown request {other!r}")
     except (ValueError, KeyError, TypeError) as error:

@@ -38,7 +38,6 @@ from gptoss_tui.engine.worker.protocol import (
     ProtocolError,
     Score,
     Scored,
-    Unload,
 )
 
 INFO = EngineInfo("nano", "torch", "cpu", "bfloat16", 4, 8, 201_088, 4096, 10**9, 1024, 7, ("a", "b"))
@@ -53,7 +52,6 @@ REQUESTS = [
     Score(5, (1, 2), 5),
     Cancel(6),
     Info(7),
-    Unload(8),
 ]
 REPLIES = [
     Progress(1, LoadProgress("reading", 0.5)),

@@ -68,7 +68,6 @@ class _Call:
 
     tool: str
     quiet: bool = False
-    previewed: bool = False
     terminal: bool = False
     output: str = ""
     due: float = 0.0

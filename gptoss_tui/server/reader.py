@@ -98,11 +98,6 @@ class Reader:
         self._ended = True
         return pieces
 
-    @property
-    def open_kind(self) -> Kind | None:
-        """What is open."""
-        return self._open.kind if self._open is not None else None
-
     def _take(self, event: MessageStarted | ContentDelta | MessageFinished, pieces: list[Piece]) -> None:
         if self.over:
             return

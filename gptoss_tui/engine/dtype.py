@@ -6,4 +6,4 @@ from typing import Literal
 
 Dtype = Literal["bfloat16", "float32"]
 Dense = Literal["exact", "int8"]
-"""How the CPU engine holds attention and unembedding: as published, or in 8 bits with a scale for each 32 columns."""
+"""How attention and unembedding are held: as published, or in 8 bits with a scale for each few columns."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from gptoss_tui.engine.checkpoint import tensor_table
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.needs import DTYPE_BYTES
 from gptoss_tui.engine.types import Dtype
-
-_DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ def decode_bytes(config: ModelConfig, dtype: Dtype, context: int, dense: DenseBi
     token is routed to; the keys and values of all tokens, in sliding layers of those in the window. `dense` None is
     as published.
     """
-    size = _DTYPE_BYTES[dtype]
+    size = DTYPE_BYTES[dtype]
     routed = config.experts_per_token / config.num_experts
     total = 0.0
     for name, spec in tensor_table(config).items():

@@ -16,6 +16,7 @@ from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, count_reads, open_model
 from gptoss_tui.engine.sampling import new_generator, sample, score_states, set_seed
+from gptoss_tui.engine.triton.captured import CapturedChunks
 from gptoss_tui.engine.triton.decode import MAX_TOKENS, Decoder
 from gptoss_tui.engine.triton.dense import EightBit, linear
 from gptoss_tui.engine.triton.kv_cache import KVCache
@@ -63,7 +64,8 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     if backend.check():
         report(LoadProgress("Without drafts: steps of several tokens differ from single ones here", 0.9))
     report(LoadProgress("Warming up", 0.95))
-    backend.warm_up()
+    if not backend.warm_up():
+        report(LoadProgress("Short prompts take longer: they could not be captured here", 0.95))
     report(LoadProgress("Ready", 1.0, done=True, info=backend.info()))
     return backend
 
@@ -114,6 +116,7 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         self.weights = weights
         self._decoder = Decoder(config, weights, self._cache)
         self._prefill = Prefill(self._decoder)
+        self._chunks = CapturedChunks(self._prefill)
         self._steps = Steps(self._decoder, drafts=drafts and context > MAX_TOKENS)
 
     def check(self) -> bool:
@@ -127,10 +130,13 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
             self._steps.drafts = drafts and same_bits(self._decoder)
         return drafts and not self._steps.drafts
 
-    def warm_up(self) -> None:
-        """Run prompts of each kind and capture the steps, so that the first request finds everything compiled."""
+    def warm_up(self) -> bool:
+        """Run prompts of each kind and capture steps and short chunks: the first request finds everything compiled.
+
+        False when short chunks could not be captured.
+        """
         if self.weights.device.type != "cuda":
-            return
+            return True
         with torch.inference_mode():
             self._cache.clear()
             self._cache.reserve(self._chunk)
@@ -145,7 +151,10 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
             if time.perf_counter() - started > LONGEST_CHUNK:
                 self._chunk = min(self._chunk, PREFILL_CHUNK)
             self._steps.capture_all()
+            self._decoder.state.position.zero_()
+            captured = self._chunks.capture(self._chunk)
             self._cache.clear()
+        return captured
 
     def _computing(self) -> AbstractContextManager[object]:
         return torch.inference_mode()
@@ -157,9 +166,9 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
     def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> Tensor | None:
         if cancelled():
             return None
-        self._cache.reserve(len(ids))
+        self._cache.reserve(self._chunks.room(len(ids)))
         self._decoder.state.position.fill_(self._cache.length)
-        states = self._prefill.run(torch.tensor(ids, device=self.weights.device))
+        states = self._chunks.run(torch.tensor(ids, device=self.weights.device))
         self._cache.commit(ids)
         return states
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from gptoss_tui.engine.triton import captured
+from gptoss_tui.engine.triton.captured import CapturedChunks
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.kv_cache import KVCache
 from gptoss_tui.engine.triton.prefill import Prefill, sorted_choices
@@ -25,13 +27,13 @@ LENGTH, PROMPT = 14, 12
 class Machine:
     """A model in the kernels' hands. Memory that nothing wrote is NaN: reading it would show."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, context: int = 64) -> None:
         self.config, self.weights = triton_weights(directory)
-        self.cache = KVCache(self.config, 64, PROMPT, torch.float32, DEVICE)
+        self.cache = KVCache(self.config, context, PROMPT, torch.float32, DEVICE)
         for buffer in (self.cache._sliding, *self.cache._full):
             buffer.fill_(torch.nan)
         self.decoder = Decoder(self.config, self.weights, self.cache, BLOCKS)
-        self.prefill = Prefill(self.decoder)
+        self.prefill: Prefill | CapturedChunks = Prefill(self.decoder)
 
     def logits(self, residual: Tensor) -> Tensor:
         self.decoder.state.x.copy_(residual)
@@ -41,7 +43,7 @@ class Machine:
 
     def run(self, ids: list[int]) -> list[Tensor]:
         """Logits after each of `ids`, which come at once."""
-        self.cache.reserve(len(ids))
+        self.cache.reserve(self.prefill.room(len(ids)) if isinstance(self.prefill, CapturedChunks) else len(ids))
         self.decoder.state.position.fill_(self.cache.length)
         states = self.prefill.run(torch.tensor(ids, device=DEVICE))
         self.cache.commit(ids)
@@ -92,6 +94,25 @@ def test_chunks_do_not_matter(checkpoint: Callable[[str], Path]) -> None:
     expected = run_chunks(float32_model(directory), ids)
     machine = Machine(directory)
     got = machine.run(ids[:5]) + machine.run(ids[5:])
+    torch.testing.assert_close(torch.stack(got), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_a_chunk_that_is_filled_up_is_the_chunk(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind another, with tokens after it, and unfilled where the context ends. There is room for what fills it."""
+    monkeypatch.setattr(captured, "SIZES", (2, 6, 8))
+    directory, ids = checkpoint("tiny"), random_ids("tiny")
+    expected = run_chunks(float32_model(directory), ids)
+    machine = Machine(directory, context=LENGTH)
+    chunks = CapturedChunks(Prefill(machine.decoder))
+    machine.cache.reserve(PROMPT)
+    assert chunks.capture(6)
+    assert [chunks.room(tokens) for tokens in (1, 2, 3, 6, 7)] == [2, 2, 6, 6, 7]
+    machine.prefill = chunks
+    got = machine.run(ids[:5]) + machine.run(ids[5:9])
+    assert chunks.room(4) == 4
+    got += [*machine.run(ids[9:13]), machine.step(ids[13], splits=1)]
     torch.testing.assert_close(torch.stack(got), expected, rtol=0, atol=TOLERANCE)
 
 

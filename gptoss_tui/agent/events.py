@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from gptoss_tui.agent.decode import decode
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.settings import Mode
 from gptoss_tui.tools.base import Artefact, Citation, PreviewType
@@ -348,20 +349,19 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 
 def from_dict(data: Mapping[str, Any]) -> Event | None:
-    """The event that `to_dict` described. Unknown fields are ignored; None for an unknown type or missing fields."""
-    cls = _CLASSES.get(data.get("type", ""))
+    """The event that `to_dict` described. Unknown fields are ignored.
+
+    None for an unknown type, and for fields that are missing or of another type.
+    """
+    kind = data.get("type")
+    cls = _CLASSES.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return None
-    values = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
     try:
-        if "citations" in values:
-            values["citations"] = tuple(Citation(**{**c, "span": tuple(c["span"])}) for c in values["citations"])
-        if "artefacts" in values:
-            values["artefacts"] = tuple(Artefact(**a) for a in values["artefacts"])
-        make: Callable[..., Event] = cls
-        return make(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
-    except (KeyError, TypeError):
+        event: Event = decode(cls, data)
+    except TypeError:
         return None
+    return event
 
 
 _CLASSES = {event_type(c): c for c in list(globals().values()) if isinstance(c, type) and issubclass(c, Event)}

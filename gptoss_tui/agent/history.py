@@ -10,7 +10,17 @@ from datetime import datetime
 from typing import Any
 
 from gptoss_tui.agent.commands import TurnSummary
-from gptoss_tui.agent.log import Effective, Operation, before_turn, effective, last_turn, number_turns, replay, turns
+from gptoss_tui.agent.log import (
+    DAMAGED,
+    Effective,
+    Operation,
+    before_turn,
+    effective,
+    last_turn,
+    number_turns,
+    replay,
+    turns,
+)
 from gptoss_tui.agent.session import SessionState
 from gptoss_tui.errors import HarmonyError, SessionError, UsageError
 from gptoss_tui.harmony.conversation import Conversation
@@ -180,5 +190,5 @@ def restore_history(tokenizer: Tokenizer, state: SessionState, preamble: Preambl
         past = effective(operations)
         conversation = replay(tokenizer, past.kept) or Conversation(tokenizer, preamble)
         return History(conversation, record, past, last_turn(operations))
-    except (KeyError, TypeError, ValueError, AttributeError, HarmonyError) as error:
+    except (*DAMAGED, HarmonyError) as error:
         raise SessionError(f"The conversation in {state.path} cannot be rebuilt: {error!r}") from error

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gptoss_tui.agent.commands import TurnSummary
 from gptoss_tui.harmony.conversation import Conversation
@@ -27,6 +27,9 @@ from gptoss_tui.harmony.messages import preamble_from_dict
 from gptoss_tui.harmony.tokenizer import Tokenizer
 
 Operation = Mapping[str, Any]
+
+DAMAGED: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading operations raises when no program wrote them."""
 
 
 def number_turns(records: Iterable[Operation]) -> list[Operation]:
@@ -100,7 +103,7 @@ def turns(log: Iterable[Operation]) -> tuple[TurnSummary, ...]:
 def replay(tokenizer: Tokenizer, log: Iterable[Operation]) -> Conversation | None:
     """The conversation of an effective log, None when no preamble was set.
 
-    Raises KeyError, TypeError, ValueError, AttributeError or HarmonyError for operations that no program wrote.
+    Raises one of `DAMAGED` or HarmonyError for operations that no program wrote.
     """
     conversation: Conversation | None = None
     open_ids: list[int] = []

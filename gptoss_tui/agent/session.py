@@ -266,6 +266,6 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     """The JSON object in a line, None when there is none."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None

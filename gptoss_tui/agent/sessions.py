@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gptoss_tui.agent.commands import ResumedSession, SessionSummary, TurnSummary
 from gptoss_tui.agent.events import Restored, Rewound, from_dict
-from gptoss_tui.agent.log import effective, number_turns, turns
+from gptoss_tui.agent.log import DAMAGED, effective, number_turns, turns
 from gptoss_tui.agent.session import SessionState, open_session, parse_line, read_header
 from gptoss_tui.errors import SessionError, UsageError
 
@@ -62,12 +62,17 @@ def delete_session(path: Path) -> None:
 
 
 def shown_records(state: SessionState) -> list[Mapping[str, Any]]:
-    """What counts of a session, events and history in order: without what was taken back."""
-    return effective(number_turns(state.records)).kept
+    """What counts of a session, events and history in order: without what was taken back. Raises SessionError."""
+    try:
+        kept = effective(number_turns(state.records)).kept
+        session_turns(kept)
+    except DAMAGED as error:
+        raise SessionError(f"The conversation in {state.path} is damaged: {error!r}") from error
+    return kept
 
 
 def resumed_session(state: SessionState, workspace: Path) -> ResumedSession:
-    """What a front is told of a session that goes on in `workspace`."""
+    """What a front is told of a session that goes on in `workspace`. Raises SessionError for a damaged one."""
     notices = list(state.notices)
     if state.header.workspace != str(workspace):
         notices.append(f"This session began in {state.header.workspace}; it goes on in {workspace}")
@@ -109,7 +114,7 @@ def _summarize(path: Path, workspace: str | None) -> tuple[int, SessionSummary] 
             marked = [record for line in file if any(m in line for m in _TURN_MARKS) and (record := parse_line(line))]
         changed = path.stat().st_mtime_ns
         found = turns(effective(number_turns(marked)).kept)
-    except (OSError, SessionError, KeyError, TypeError, ValueError):
+    except (OSError, SessionError, *DAMAGED):
         return None
     if not found:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from gptoss_tui.agent.events import AnswerDelta, AnswerDone, TurnStarted, to_dict
 from gptoss_tui.agent.session import DIRECTORY_VARIABLE, SessionStore, load_session, open_session, sessions_directory
+from gptoss_tui.agent.sessions import list_sessions, resumed_session
 from gptoss_tui.errors import SessionError
 
 
@@ -86,3 +88,34 @@ def test_the_directory_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sessions_directory() == tmp_path
     monkeypatch.delenv(DIRECTORY_VARIABLE)
     assert sessions_directory().name == "sessions"
+
+
+def test_lines_that_no_program_wrote_are_left_out_or_refused(tmp_path: Path) -> None:
+    deep = b"[" * 100_000
+    odd = (
+        {"v": 1, "type": ["answer_done"]},
+        {"v": 1, "type": "answer_done", "item_id": "t1.1", "text": 5, "tokens": 1, "seconds": 0.5},
+        {"v": 1, "type": "answer_done", "item_id": "t1.1", "text": "a", "tokens": 1, "seconds": float("nan")},
+        {"v": 1, "type": "turn_finished", "reason": "done", "unsent": "abc"},
+    )
+    path = tmp_path / "one.jsonl"
+    header = {
+        "v": 2,
+        "type": "session",
+        "id": "one",
+        "created": "",
+        "app": "",
+        "model": "",
+        "workspace": "",
+        "date": None,
+    }
+    lines = [json.dumps(record).encode() for record in (header, *odd)]
+    path.write_bytes(b"\n".join([*lines, deep, b""]))
+    state = load_session(path)
+    assert state.notices == (f"line {len(lines) + 1} of one.jsonl is damaged and is left out",)
+    assert resumed_session(state, tmp_path).events == ()
+    for operation in ({"op": "rewind", "turn": "x"}, {"op": "user", "turn": 1e999}, {"op": "user", "turn": 1}, {}):
+        path.write_bytes(b"\n".join([lines[0], json.dumps({"type": "history", **operation}).encode()]))
+        assert list_sessions(tmp_path) == ()
+        with pytest.raises(SessionError, match="damaged"):
+            resumed_session(load_session(path), tmp_path)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gptoss_tui.engine.cgroups import usable_processors
+from gptoss_tui.engine.machine import usable_processors
 from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import BLOCK, Matrix, load_library
 from gptoss_tui.engine.types import Dense, EngineSpec, Finished, SamplingParams

@@ -70,7 +70,8 @@ def examine() -> Iterator[Check]:
 
 def _machine() -> Iterator[Check]:
     from gptoss_tui.commands.machine import describe_machine
-    from gptoss_tui.engine.memory import available_memory, gigabytes
+    from gptoss_tui.engine.machine import available_memory
+    from gptoss_tui.engine.memory import gigabytes
 
     machine = describe_machine()
     yield Check("version", "ok", machine.version + (f" (commit {machine.commit})" if machine.commit else ""))

@@ -11,7 +11,8 @@ from typing import cast
 
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
-from gptoss_tui.engine.memory import MemoryPlan, available_memory, check, gigabytes, plan
+from gptoss_tui.engine.machine import available_memory
+from gptoss_tui.engine.memory import MemoryPlan, check, gigabytes, plan
 from gptoss_tui.engine.metal.device import measured_chip
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.native.memory import NATIVE_NEEDS

@@ -1,21 +1,17 @@
-"""What a model needs in memory and what this machine has, known before anything is allocated.
+"""What a model needs in memory, known before anything is allocated.
 
 What the weights take is common to all engines; what a context takes is up to the engine (`Needs`).
 """
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from gptoss_tui.engine.cgroups import CGROUPS, PROC, groups, read
 from gptoss_tui.engine.checkpoint.tensors import tensor_table
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.machine import available_memory
 from gptoss_tui.engine.needs import Needs
 from gptoss_tui.engine.torch.memory import TORCH_NEEDS
 from gptoss_tui.engine.types import Dtype
@@ -156,56 +152,3 @@ def _widened_bytes(config: ModelConfig, dtype: Dtype) -> int:
         return 0
     table = tensor_table(config)
     return sum(spec.nbytes for name, spec in table.items() if spec.dtype == "BF16" and name != "embedding.weight")
-
-
-def available_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """Bytes that a new process can use without swapping, within the limits of its container; None when unknown."""
-    if sys.platform == "darwin":
-        return _macos_available()
-    found = [size for size in (_meminfo_available(proc), *_cgroup_spare(proc, cgroups)) if size is not None]
-    return max(0, min(found)) if found else None
-
-
-def _meminfo_available(proc: Path) -> int | None:
-    text = read(proc / "meminfo")
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
-    return int(match[1]) * 1024 if match else None
-
-
-def _cgroup_spare(proc: Path, cgroups: Path) -> Iterator[int]:
-    """What each memory limit above this process leaves, of cgroup version 2 and 1."""
-    for folder, unified in groups("memory", proc, cgroups):
-        if unified:
-            spare = _group_spare(folder, "memory.max", "memory.current", "inactive_file")
-        else:
-            spare = _group_spare(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        if spare is not None:
-            yield spare
-
-
-def _group_spare(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> int | None:
-    """Limit less usage of one group; the page cache that it would drop first does not count as used."""
-    limit, usage = read(folder / limit_file).strip(), read(folder / usage_file).strip()
-    if not limit.isdigit() or not usage.isdigit():
-        return None
-    cache = re.search(rf"^{reclaimable} (\d+)$", read(folder / "memory.stat"), re.MULTILINE)
-    return int(limit) - int(usage) + (int(cache[1]) if cache else 0)
-
-
-def _macos_available() -> int | None:
-    try:
-        report = subprocess.run(["/usr/bin/vm_stat"], capture_output=True, text=True, check=True, timeout=5).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return parse_vm_stat(report)
-
-
-def parse_vm_stat(report: str) -> int | None:
-    """Bytes that macOS can hand out without swapping, from what `vm_stat` prints.
-
-    Pages that are free, hold what is on disk too, or may be purged. Not inactive ones: these are programs' own as well,
-    and those of files are among the file-backed ones, as are the speculative ones.
-    """
-    page = re.search(r"page size of (\d+) bytes", report)
-    pages = re.findall(r"^(?:Pages (?:free|purgeable)|File-backed pages):\s+(\d+)\.", report, re.MULTILINE)
-    return int(page[1]) * sum(map(int, pages)) if page and pages else None

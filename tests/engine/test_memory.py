@@ -1,11 +1,10 @@
-"""The memory plan against what the torch engine really allocates, and what a machine says that it has."""
+"""The memory plan against what the torch engine really allocates."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from gptoss_tui.engine.checkpoint.random_weights import random_tensor
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
 from gptoss_tui.engine.history import MAX_MARKS
 from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT
-from gptoss_tui.engine.memory import available_memory, check, gigabytes, parse_vm_stat, plan
+from gptoss_tui.engine.memory import check, gigabytes, plan
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK
 from gptoss_tui.engine.torch.weights import load_weights
@@ -102,95 +101,6 @@ def test_a_machine_that_does_not_say_what_it_has_is_not_refused() -> None:
     unknown = replace(plan(GPT_OSS_20B, 10**15, 8192, available=GB), available=None, largest_context=None)
     assert unknown.fits
     check(unknown)
-
-
-def machine(root: Path, files: dict[str, str]) -> tuple[Path, Path]:
-    """A /proc and a /sys/fs/cgroup with these files."""
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    return root / "proc", root / "cgroup"
-
-
-MEMINFO = "MemTotal:       32000 kB\nMemFree:          100 kB\nMemAvailable:   16000 kB\n"
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and /sys/fs/cgroup")
-
-
-@linux_only
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, 16000 * 1024),
-        ({"proc/self/cgroup": "0::/\n"}, 16000 * 1024),
-        (
-            {"proc/self/cgroup": "0::/a/b\n", "cgroup/a/b/memory.max": "max\n", "cgroup/a/b/memory.current": "5\n"},
-            16000 * 1024,
-        ),
-        (
-            {"proc/self/cgroup": "0::/a/b\n", "cgroup/a/memory.max": "9000\n", "cgroup/a/memory.current": "2000\n"},
-            7000,
-        ),
-        (
-            {
-                "proc/self/cgroup": "0::/\n",
-                "cgroup/memory.max": "9000\n",
-                "cgroup/memory.current": "8000\n",
-                "cgroup/memory.stat": "anon 3000\ninactive_file 4000\n",
-            },
-            5000,
-        ),
-        (
-            {
-                "proc/self/cgroup": "5:memory:/box\n0::/\n",
-                "cgroup/memory/box/memory.limit_in_bytes": "9000\n",
-                "cgroup/memory/box/memory.usage_in_bytes": "2000\n",
-                "cgroup/memory/box/memory.stat": "total_inactive_file 500\n",
-            },
-            7500,
-        ),
-        (
-            {
-                "proc/self/cgroup": "0::/not/here\n",
-                "cgroup/memory.max": "100\n",
-                "cgroup/memory.current": "300\n",
-            },
-            0,
-        ),
-    ],
-)
-def test_available_memory_is_the_least_of_the_limits(files: dict[str, str], expected: int, tmp_path: Path) -> None:
-    proc, cgroups = machine(tmp_path, {"proc/meminfo": MEMINFO} | files)
-    assert available_memory(proc, cgroups) == expected
-
-
-@linux_only
-def test_nothing_is_known_where_nothing_is_said(tmp_path: Path) -> None:
-    assert available_memory(tmp_path / "proc", tmp_path / "cgroup") is None
-
-
-def test_this_machine_says_what_it_has() -> None:
-    available = available_memory()
-    assert available is not None
-    assert 2**20 < available < 2**50
-
-
-def test_the_report_of_macos() -> None:
-    report = """Mach Virtual Memory Statistics: (page size of 16384 bytes)
-Pages free:                               10000.
-Pages active:                            400000.
-Pages inactive:                           20000.
-Pages speculative:                         3000.
-Pages throttled:                              0.
-Pages wired down:                        100000.
-Pages purgeable:                            500.
-"Translation faults":                 123456789.
-File-backed pages:                        70000.
-Anonymous pages:                         353000.
-Pages occupied by compressor:             60000.
-"""
-    assert parse_vm_stat(report) == (10000 + 500 + 70000) * 16384
-    assert parse_vm_stat("") is None
 
 
 @pytest.mark.parametrize(

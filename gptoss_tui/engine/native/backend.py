@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from gptoss_tui.engine.backend import ReportProgress
-from gptoss_tui.engine.cgroups import usable_processors
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, open_model
+from gptoss_tui.engine.machine import usable_processors
 from gptoss_tui.engine.native.kv_cache import KVCache
 from gptoss_tui.engine.native.library import chosen_set, load_library
 from gptoss_tui.engine.native.memory import PREFILL_CHUNK

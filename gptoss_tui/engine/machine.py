@@ -1,0 +1,113 @@
+"""What this machine, and the container around this process if there is one, leave it: memory and processors.
+
+The limits of containers are those of Linux's control groups, version 2 and 1.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+def available_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
+    """Bytes that a new process can use without swapping, within the limits of its container; None when unknown."""
+    if sys.platform == "darwin":
+        return _macos_available()
+    found = [size for size in (_meminfo_available(proc), *_cgroup_spare(proc, cgroups)) if size is not None]
+    return max(0, min(found)) if found else None
+
+
+def usable_processors(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
+    """As many as this process may run on, and no more than its container has time of.
+
+    Threads that wait for each other would wait out the pauses of those beyond that.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shares = [_share(folder, unified) for folder, unified in _groups("cpu", proc, cgroups)]
+    return max(1, min([there, *(share for share in shares if share is not None)]))
+
+
+def _meminfo_available(proc: Path) -> int | None:
+    text = _read(proc / "meminfo")
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def _cgroup_spare(proc: Path, cgroups: Path) -> Iterator[int]:
+    """What each memory limit above this process leaves, of cgroup version 2 and 1."""
+    for folder, unified in _groups("memory", proc, cgroups):
+        if unified:
+            spare = _group_spare(folder, "memory.max", "memory.current", "inactive_file")
+        else:
+            spare = _group_spare(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        if spare is not None:
+            yield spare
+
+
+def _group_spare(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> int | None:
+    """Limit less usage of one group; the page cache that it would drop first does not count as used."""
+    limit, usage = _read(folder / limit_file).strip(), _read(folder / usage_file).strip()
+    if not limit.isdigit() or not usage.isdigit():
+        return None
+    cache = re.search(rf"^{reclaimable} (\d+)$", _read(folder / "memory.stat"), re.MULTILINE)
+    return int(limit) - int(usage) + (int(cache[1]) if cache else 0)
+
+
+def _macos_available() -> int | None:
+    try:
+        report = subprocess.run(["/usr/bin/vm_stat"], capture_output=True, text=True, check=True, timeout=5).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return parse_vm_stat(report)
+
+
+def parse_vm_stat(report: str) -> int | None:
+    """Bytes that macOS can hand out without swapping, from what `vm_stat` prints.
+
+    Pages that are free, hold what is on disk too, or may be purged. Not inactive ones: these are programs' own as well,
+    and those of files are among the file-backed ones, as are the speculative ones.
+    """
+    page = re.search(r"page size of (\d+) bytes", report)
+    pages = re.findall(r"^(?:Pages (?:free|purgeable)|File-backed pages):\s+(\d+)\.", report, re.MULTILINE)
+    return int(page[1]) * sum(map(int, pages)) if page and pages else None
+
+
+def _share(folder: Path, unified: bool) -> int | None:
+    """Processors whose time a group may take, rounded up; None where it has no limit."""
+    if unified:
+        quota, _, period = _read(folder / "cpu.max").strip().partition(" ")
+    else:
+        quota, period = (_read(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+    return -(-int(quota) // int(period)) if quota.isdigit() and period.isdigit() and int(period) else None
+
+
+def _read(path: Path) -> str:
+    """The text of a file; empty when it is not there."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _groups(controller: str, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> Iterator[tuple[Path, bool]]:
+    """The folders of this process's groups for a controller, from its own up; and whether they are of version 2."""
+    for line in _read(proc / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, unified = cgroups, True
+        elif controller in controllers.split(","):
+            root, unified = cgroups / controller, False
+        else:
+            continue
+        group = root / path.lstrip("/")
+        # In a container the path may be the host's, which is not there; the root then is the container's own group.
+        for folder in (group, *group.parents):
+            yield folder, unified
+            if folder == root:
+                break

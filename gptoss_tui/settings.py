@@ -196,7 +196,7 @@ class Settings:
             parse_address(self.model)
             if self.backend not in ("auto", BACKEND):
                 raise UsageError(
-                    f"The backend {self.backend} runs models of this machine, and {self.model} is a server"
+                    f"The backend {self.backend} only runs local models, but {self.model} is a server"
                 )
             return EngineSpec(Path(), BACKEND, context=self.context, name=remote_name(self.model), url=self.model)
         if self.backend == BACKEND:
@@ -255,7 +255,7 @@ def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if required:
-            raise UsageError(f"{path}: there is no such file", hint=f"{CONFIG_VARIABLE} names it") from None
+            raise UsageError(f"{path}: there is no such file", hint=f"{CONFIG_VARIABLE} points to it") from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
@@ -264,7 +264,7 @@ def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: {error}", hint="mend that line, or move the file away") from error
+        raise UsageError(f"{path}: {error}", hint="fix that line, or move the file away") from error
     for name in table:
         if name not in _TYPES:
             raise UsageError(f"{path}: unknown key `{name}`", hint=_known_keys(name))
@@ -341,7 +341,7 @@ def _flat_table(value: Any, where: str) -> dict[str, str]:
         elif isinstance(entry, str):
             flat[key] = entry
         else:
-            raise UsageError(f"{where}.{key} must be a text, got {entry!r}")
+            raise UsageError(f"{where}.{key} must be a string, got {entry!r}")
     return flat
 
 

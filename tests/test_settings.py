@@ -78,7 +78,7 @@ def test_an_empty_variable_is_not_set() -> None:
     [
         ("colour = 1", "unknown key `colour`"),
         ("[chat]\nmodel = 1", "unknown key `chat`"),
-        ("model = 5", "model must be a text, got 5"),
+        ("model = 5", "model must be a string, got 5"),
         ("context = true", "context must be a whole number, got True"),
         ("context = 1.5", "context must be a whole number, got 1.5"),
         ("context = 0", "context must be at least 1, got 0"),

@@ -57,7 +57,7 @@ def message_of(blocks: Sequence[Block], root: Path, room: int = MAX_CHARS) -> st
                     else (f"[{_name(resource.uri, root)}: not a text; not attached]")
                 )
             case _:
-                raise UsageError("The models read text only, no pictures and no sound")
+                raise UsageError("The models only read text, not images or audio")
     message = join_message("".join(typed), attached)
     return message.encode(errors="replace").decode()  # half of a surrogate pair is a "?"
 

@@ -38,7 +38,7 @@ def folder_of(cwd: str) -> Path:
             return Path(cwd)
     except UnicodeEncodeError:
         pass
-    raise UsageError("cwd is no absolute path")
+    raise UsageError("cwd is not an absolute path")
 
 
 def saved_in(cwd: str | None) -> tuple[SessionSummary, ...]:

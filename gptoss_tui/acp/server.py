@@ -171,7 +171,7 @@ class AcpServer:
         """The saved conversations of a folder, or all, the newest first."""
         with _errors():
             if cursor is not None and not (cursor.isdecimal() and len(cursor) < 10):
-                raise UsageError("The cursor is none of this agent's")
+                raise UsageError("The cursor is not one of this agent's")
             found = await asyncio.to_thread(saved_in, cwd)
         begin = int(cursor or 0)
         page = found[begin : begin + _PAGE]
@@ -229,7 +229,7 @@ class AcpServer:
     def _session(self, session_id: str) -> AcpSession:
         session = self._sessions.get(session_id)
         if session is None:
-            raise not_found(UsageError(f"There is no session {session_id[:80]!r}", hint="load it or begin one"))
+            raise not_found(UsageError(f"There is no session {session_id[:80]!r}", hint="load it, or start a new one"))
         return session
 
     async def _open(

@@ -349,7 +349,7 @@ class AcpSession:
         if name == self._settings.model:
             return
         if self._turn is not None:
-            raise UsageError("A turn is running", hint="choose another model when it is over")
+            raise UsageError("A turn is running", hint="switch models when it has ended")
         settings = replace(self._settings, model=name)
         saved = self._agent.session_id if self._agent.turns() else None
         mode, effort = self._agent.mode, self._agent.effort

@@ -29,7 +29,7 @@ _OPTIONS: Final[dict[Choice, tuple[str, PermissionOptionKind]]] = {
 async def go_back(agent: AgentPort, name: str, argument: str, ask: Ask) -> list[str]:
     """Undo or redo; gives what was done, in lines. Raises UsageError or UndoError."""
     if argument and not (name == "undo" and argument.isdecimal()):
-        raise UsageError(f"{argument} is no number of a turn", hint="/turns lists them")
+        raise UsageError(f"{argument} is not a turn number", hint="/turns lists them")
     turn = int(argument) if argument else None
     if name == "redo":
         return await _settle(agent.redo, ask, "back again")

@@ -146,7 +146,7 @@ class Agent:
             if await asyncio.to_thread(is_longer, text, self._tokenizer, self._held.limit(info)):
                 raise UsageError(
                     f"The message is longer than the context of {self._held.limit(info):,} tokens; it was not sent",
-                    hint="cut it, or put it into a file and name that: the model reads what it needs",
+                    hint="shorten it, or put it into a file and mention the file: the model reads what it needs",
                 )
             await self._registry.ready()
             notices = await self._recorded.checkpoints.recover()
@@ -162,7 +162,7 @@ class Agent:
     def steer(self, text: str) -> None:
         """Give the running turn a message for the model's next step. See `AgentPort.steer`."""
         if self._turn is None or self._turn.over:
-            raise UsageError("Nothing runs that could be steered", hint="send it as a message")
+            raise UsageError("No turn is running", hint="send it as a message")
         if not text.strip():
             raise UsageError("The message is empty")
         self._turn.steer(text)
@@ -171,7 +171,7 @@ class Agent:
         """Let the model sum the conversation up and go on from its summary. See `AgentPort.compact`."""
         self._runner.require_idle()
         if not self.conversation.entries:
-            raise UsageError("There is nothing to sum up yet")
+            raise UsageError("There is nothing to summarise yet")
         with self._runner.working():
             info = await self._held.loaded()
             self._runner.begin()

@@ -68,7 +68,7 @@ class Approvals:
         if mode not in self.book.modes:
             raise UsageError(
                 f"The mode {mode} is not available here: {self._why_capped()}",
-                hint=f"available: {', '.join(self.book.modes)}; `/trust` lifts what the workspace's own file says",
+                hint=f"available: {', '.join(self.book.modes)}; `/trust` lifts the limits in the workspace's own file",
             )
         self._mode = mode
 
@@ -146,11 +146,11 @@ class Approvals:
         _, question, answer = self._open
         if decision.digest != question.effect.digest:
             raise UsageError(
-                "The approval is for other content than the one that waits; nothing was allowed",
+                "The approval is for other content than what is shown now; nothing was allowed",
                 hint="answer with the digest of the request that is shown",
             )
         if decision.kind in ("session", "always") and not 0 <= decision.grant < len(question.grants):
-            raise UsageError("This request can be allowed once only; nothing was allowed")
+            raise UsageError("This request can only be allowed once; nothing was allowed")
         answer.set_result(decision)
 
     def _why_capped(self) -> str:

@@ -79,8 +79,8 @@ class Checkpoints:
         undone = self._undone(name)
         if undone is None and files:
             raise UndoError(
-                f"What the turn changed is not kept any more: {', '.join(files)}; nothing was changed",
-                hint="a rewind drops the turn and leaves the files",
+                f"The turn's changes are no longer stored: {', '.join(files)}; nothing was changed",
+                hint="a rewind drops the turn and leaves the files as they are",
             )
         return self._store.undo(name, choices) if self._store is not None and undone is False else None
 
@@ -100,11 +100,11 @@ def _not_kept(changes: Changes, *, told: bool) -> Iterator[Notice]:
         named = ", ".join(changes.missed[:_NAMED])
         more = f" and {len(changes.missed) - _NAMED} more" if len(changes.missed) > _NAMED else ""
         yield Notice(
-            text=f"Changed, and not kept for /undo: {named}{more}",
-            hint="files over 2 MiB, of several names, or beyond the first 64 MiB of a workspace are not kept",
+            text=f"/undo cannot restore these changes: {named}{more}",
+            hint="files over 2 MiB, with several names, or beyond the first 64 MiB of a workspace are not stored",
         )
     if changes.cut and not told:
-        yield Notice(text="The workspace is too large to be looked at as a whole: /undo knows a part of what changed")
+        yield Notice(text="The workspace is too large to scan completely: /undo knows only some of the changes")
 
 
 class GoingBack:

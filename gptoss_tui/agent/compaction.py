@@ -96,7 +96,7 @@ class Compactor:
                         if reader.over:
                             break
         if not reader.text.strip():
-            raise EngineError("The model gave no summary; the conversation is as it was", hint="try again")
+            raise EngineError("The model wrote no summary; the conversation is unchanged", hint="try again")
         return reader.text.strip()
 
     def _prompt(self, asked: str, room: int) -> list[int]:

@@ -119,7 +119,7 @@ class RecordedConversation:
         """Drop that turn, or the last one, and everything after it, files included. See `AgentPort.undo`."""
         turns = self.turns()
         if not turns:
-            raise UsageError("There is no turn to take back")
+            raise UsageError("There is no turn to undo")
         first = turns[-1] if turn is None else find_turn(turns, turn)
         going_back = GoingBack(self.checkpoints, self.history.edits_of, choices)
         try:
@@ -133,7 +133,7 @@ class RecordedConversation:
         """Bring back what was dropped last, files included. See `AgentPort.redo`."""
         dropped = self.history.dropped_turns()
         if not dropped:
-            raise UsageError("There is nothing to make again", hint="a new message ends what can be")
+            raise UsageError("There is nothing to redo", hint="redo works until you send a new message")
         going_forth = GoingBack(self.checkpoints, self.history.edits_of, choices)
         if not await going_forth.redo(dropped):
             return UndoOutcome(reports=tuple(going_forth.reports))

@@ -35,7 +35,7 @@ class Recorder:
     def directory(self) -> Path:
         """Where sessions are. Raises UsageError when none is saved."""
         if self._store is None:
-            raise UsageError("Sessions are not saved here, so there is none to go on with")
+            raise UsageError("Sessions are not saved here, so there is none to resume")
         return self._store.directory
 
     def find(self, session_id: str) -> tuple[SessionState, SessionFile]:

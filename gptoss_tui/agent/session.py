@@ -158,7 +158,7 @@ class SessionStore:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _CLOEXEC, 0o600)
         except OSError as error:
             raise SessionError(
-                f"No session file can be made in {self.directory}: {error.strerror}",
+                f"No session file can be created in {self.directory}: {error.strerror}",
                 hint=f"make the directory writable or set {DIRECTORY_VARIABLE}",
             ) from error
         _lock(descriptor, path)
@@ -259,7 +259,7 @@ def read_header(path: Path, line: bytes) -> SessionHeader:
     try:
         return SessionHeader(**{f.name: record[f.name] for f in fields(SessionHeader) if f.name in record})
     except TypeError as error:
-        raise SessionError(f"The header of {path} is not whole: {error}") from error
+        raise SessionError(f"The header of {path} is incomplete: {error}") from error
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

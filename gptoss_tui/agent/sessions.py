@@ -39,12 +39,12 @@ def find_session(directory: Path, session_id: str, workspace: Path | None = None
     if session_id == LAST:
         sessions = list_sessions(directory, workspace)
         if not sessions:
-            raise UsageError("There is no saved session of this folder", hint="`gptoss-tui sessions list --all`")
+            raise UsageError("There is no saved session for this folder", hint="`gptoss-tui sessions list --all`")
         return sessions[0].path
     fitting = sorted(path for path in _files(directory) if session_id and path.stem.startswith(session_id))
     exact = [path for path in fitting if path.stem == session_id]
     if not fitting:
-        raise UsageError(f"There is no session {session_id!r}", hint="`gptoss-tui sessions list` names them")
+        raise UsageError(f"There is no session {session_id!r}", hint="`gptoss-tui sessions list` shows them")
     if len(exact or fitting) > 1:
         raise UsageError(f"{len(fitting)} sessions begin with {session_id!r}", hint="give more of the id")
     return (exact or fitting)[0]

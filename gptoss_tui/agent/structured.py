@@ -61,7 +61,7 @@ def read_answer_schema(text: str, name: str = "answer", *, told: bool = True) ->
     except (ValueError, RecursionError) as error:
         raise GrammarError(f"The JSON schema is not JSON: {error}") from error
     if not isinstance(schema, dict):
-        raise GrammarError("The JSON schema is no object", hint='begin with {"type": "object", "properties": ...}')
+        raise GrammarError("The JSON schema is not an object", hint='begin with {"type": "object", "properties": ...}')
     check_schema(schema)
     answer = AnswerSchema(schema, name, told)
     check_grammar(answer.grammar)
@@ -75,4 +75,4 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     try:
         Draft202012Validator.check_schema(dict(schema))
     except SchemaError as error:
-        raise GrammarError(f"The JSON schema is wrong at {error.json_path}: {error.message}") from error
+        raise GrammarError(f"The JSON schema is invalid at {error.json_path}: {error.message}") from error

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     if sys.stdin.isatty():
         raise UsageError(
-            "`gptoss-tui acp` talks to an editor, not to a person", hint="docs/acp.md shows how to set it up"
+            "`gptoss-tui acp` has to be started by an editor", hint="docs/acp.md shows how to set it up"
         )
     return run_protocol(_serve(settings))
 

@@ -62,7 +62,7 @@ def _list(args: argparse.Namespace, book: RuleBook) -> int:
             where = to_terminal_line(rule.place) or f"allowed {rule.created.replace('T', ' ')[:16]}"
             print(f"{rule.id}  {to_terminal_line(describe_rule(rule))}  ({where})")
     if not book.rules and not args.json:
-        print("There are no rules here: everything that does something asks, as the mode says.")
+        print("There are no rules here; the approval mode decides.")
     return 0
 
 

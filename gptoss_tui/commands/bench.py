@@ -189,7 +189,7 @@ async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: i
         if isinstance(event, Finished):
             usage = event.usage
     if usage.cached_tokens:
-        raise EngineError(f"The run is no measurement: {usage.cached_tokens} tokens of its prompt were cached")
+        raise EngineError(f"The measurement is not valid: {usage.cached_tokens} tokens of its prompt were cached")
     return first, usage
 
 

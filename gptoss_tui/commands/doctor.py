@@ -102,7 +102,7 @@ def _metal() -> Iterator[Check]:
         hint = "pip install --force-reinstall 'gptoss-tui[metal]'"
         yield Check("metal", "note", f"no MLX, {problem}: models run on the CPU", hint)
     elif not is_usable():
-        yield Check("metal", "note", f"MLX {version} reaches no GPU: models run on the CPU", "a virtual Mac has none")
+        yield Check("metal", "note", f"MLX {version} finds no GPU: models run on the CPU", "virtual Macs have none")
     else:
         yield Check("metal", "ok", f"MLX {version}")
         yield from _fused_kernels()
@@ -136,7 +136,7 @@ def _kernels() -> Iterator[Check]:
     try:
         chosen, found = chosen_set(), instruction_sets()
     except GptOssError as error:
-        hint = "torch takes their place, and is slower; with a C++ compiler (g++ or clang++), install gptoss-tui again"
+        hint = "torch takes their place, and is slower; with a C++ compiler (g++ or clang++), reinstall gptoss-tui"
         yield Check("kernels", "note", error.message, hint)
         return
     yield Check("kernels", "ok", f"{chosen}, of {', '.join(found)}")
@@ -151,7 +151,7 @@ def _terminal() -> Iterator[Check]:
     if not encoding.startswith("utf"):
         yield Check("terminal", "note", detail, "set a UTF-8 locale (LANG=C.UTF-8) to see every character")
     elif sys.stdout.isatty() and (size.columns < 80 or size.lines < 24):
-        yield Check("terminal", "note", detail, "the app is made for 80x24 and more")
+        yield Check("terminal", "note", detail, "the app is designed for 80x24 or larger")
     else:
         yield Check("terminal", "ok", detail)
 
@@ -183,7 +183,7 @@ def _waiting(nbytes: int | None) -> Check:
     from gptoss_tui.engine.memory import gigabytes
 
     if nbytes is None:
-        detail = "conversations wait in as much memory as a context takes, of half of what is left"
+        detail = "waiting conversations get as much memory as one context, at most half of what is left"
     elif nbytes:
         detail = f"conversations wait in up to {gigabytes(nbytes)}"
     else:
@@ -269,7 +269,7 @@ def _docker() -> Iterator[Check]:
         finally:
             client.close()
     except Exception as error:  # requests, urllib3 and the SDK each have their own, and none is worth telling apart
-        yield Check("docker", "note", f"not reachable: {error}", "needed only where `sandbox` says so")
+        yield Check("docker", "note", f"not reachable: {error}", "only needed if the `sandbox` line says so")
         return
     yield Check("docker", "ok", f"engine {version}")
 
@@ -286,7 +286,7 @@ def _commands() -> Iterator[Check]:
         sandbox = find_shell_sandbox(open_workspace(load_settings().workspace).root)
         asyncio.run(self_test(sandbox))
     except GptOssError as error:
-        yield Check("commands", "note", f"unsandboxed, each is asked about: {error.message}", error.hint)
+        yield Check("commands", "note", f"no sandbox, so each one asks: {error.message}", error.hint)
         return
     yield Check("commands", "ok", sandbox.describe(Access()))
 

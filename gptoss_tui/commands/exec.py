@@ -145,9 +145,9 @@ def _job(args: argparse.Namespace) -> _Job:
     settings = settings_from(args)
     session = session_from(args, settings)
     if args.fork and session is None:
-        raise UsageError("--fork needs a conversation to go on from", hint="add --continue or --resume ID")
+        raise UsageError("--fork needs a conversation to copy", hint="add --continue or --resume ID")
     if args.ephemeral and session is not None:
-        raise UsageError("--ephemeral saves nothing, and a conversation that goes on is saved", hint="leave one out")
+        raise UsageError("--ephemeral cannot be combined with --resume or --continue", hint="leave one out")
     schema = _schema(args.output_schema, settings)
     return _Job(settings, prompt, args.approve, args.deny, session, args.fork, not args.ephemeral, schema)
 

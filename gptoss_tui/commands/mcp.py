@@ -189,7 +189,7 @@ def run_server(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     groups = _groups(args.tools)
     if not args.http and sys.stdin.isatty():
-        raise UsageError("`gptoss-tui mcp serve` talks to a program, which starts it", hint="or serve it with --http")
+        raise UsageError("`gptoss-tui mcp serve` has to be started by another program", hint="or use --http")
     return run_protocol(_serve(settings, groups, args.approve, args.port if args.http else None))
 
 

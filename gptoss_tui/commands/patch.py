@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         _print_diff(planned)
         return 0
     if reasons and not args.protected:
-        raise PatchError("Protected files need an approval of their own; nothing was changed.", hint="say --protected")
+        raise PatchError("Protected files need an approval of their own; nothing was changed.", hint="add --protected")
     store.begin(f"{_name(text)}-{time.time_ns():x}")
     store.apply(planned)
     for kind, label in planned.summary:
@@ -136,7 +136,7 @@ def _turn_of(store: UndoStore, text: str, *, undone: bool) -> str:
         state = "taken back" if undone else "in force"
         raise UndoError(
             f"This patch is not {state} in {store.root}; nothing was changed.",
-            hint="only patches that `gptoss-tui patch` applied here are known, letter by letter",
+            hint="it must be exactly a patch that `gptoss-tui patch` applied here",
         )
     return found[-1]
 

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     keys = read_keys(args.api_key_file)
     if not is_loopback(args.host) and not keys:
         raise UsageError(
-            f"{args.host} can be reached from other machines, and there is no API key",
+            f"{args.host} can be reached from other machines, so the server needs an API key",
             hint=f"set {KEY_VARIABLE}, name a file with `--api-key-file`, or leave out `--host`",
         )
     _check_range("--port", args.port, 0, 65535)
@@ -170,7 +170,7 @@ def read_keys(path: Path | None) -> tuple[str, ...]:
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: {error}") from error
         if not any(keys):
-            raise UsageError(f"{path} has no key", hint="write one key a line")
+            raise UsageError(f"{path} has no key", hint="write one key per line")
     return tuple(key for key in keys if key)
 
 

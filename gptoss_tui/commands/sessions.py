@@ -146,7 +146,7 @@ def _export(args: argparse.Namespace) -> int:
         with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
             file.write(document)
     except FileExistsError:
-        raise SessionError(f"{path} is there already and was not changed", hint="give another name") from None
+        raise SessionError(f"{path} already exists and was not changed", hint="choose another name") from None
     except OSError as error:
         raise SessionError(f"{path} could not be written: {error.strerror}") from error
     print(f"Written to {to_terminal_line(str(path))}", file=sys.stderr)
@@ -159,7 +159,7 @@ def _delete(args: argparse.Namespace) -> int:
     from gptoss_tui.errors import UsageError
 
     if LAST in args.sessions:
-        raise UsageError("What is deleted is gone, so it has to be named", hint="`gptoss-tui sessions list`")
+        raise UsageError("Deleting is permanent, so give the id of the session", hint="`gptoss-tui sessions list`")
     paths = dict.fromkeys(find_session(sessions_directory(), session) for session in args.sessions)
     for path in paths:
         delete_session(path)

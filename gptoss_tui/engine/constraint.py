@@ -168,7 +168,7 @@ def _within(state: TokenState, matcher: Matcher) -> TokenState:
     if mask.count(0) < len(mask):
         return replace(state, following=following, mask=mask)
     if not following and not matcher.waits:
-        raise GrammarError("The grammar came to a place where nothing may follow", hint="change the grammar")
+        raise GrammarError("The grammar reached a point where nothing can follow", hint="change the grammar")
     return TokenState(following)
 
 

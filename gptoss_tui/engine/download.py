@@ -124,14 +124,14 @@ def _list_files(repository: str, layout: Layout) -> tuple[str, list[_RemoteFile]
     info = HfApi(endpoint=_endpoint(), library_name="gptoss-tui").model_info(repository, files_metadata=True)
     files = [_remote_file(entry) for entry in info.siblings or () if _FILES[layout].fullmatch(entry.rfilename)]
     if not any(file.path.endswith(".safetensors") for file in files):
-        raise DownloadError(f"{repository} has no files of the {layout} layout; nothing was fetched")
+        raise DownloadError(f"{repository} has no files of the {layout} layout; nothing was downloaded")
     return str(info.sha), sorted(files, key=lambda file: (file.size, file.path))
 
 
 def _remote_file(entry: Any) -> _RemoteFile:
     content_id = entry.lfs["sha256"] if entry.lfs else entry.blob_id
     if entry.size is None or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", content_id or ""):
-        raise DownloadError(f"the hub does not say the size and checksum of {entry.rfilename}; nothing was fetched")
+        raise DownloadError(f"the hub does not say the size and checksum of {entry.rfilename}; nothing was downloaded")
     return _RemoteFile(entry.rfilename, entry.size, content_id)
 
 
@@ -149,7 +149,7 @@ def _check_space(files: list[_RemoteFile], directory: Path) -> None:
     free = disk_free(directory)
     if missing > free:
         raise DownloadError(
-            f"{directory} has {gigabytes(free)} free, {gigabytes(missing)} are missing; nothing was fetched",
+            f"{directory} has {gigabytes(free)} free, {gigabytes(missing)} are missing; nothing was downloaded",
             hint="free some space, or set GPTOSS_MODELS_DIR to another disk",
         )
 
@@ -169,7 +169,7 @@ def _fetch(repository: str, revision: str, file: _RemoteFile, directory: Path, r
         if _content_id(partial, file) != file.content_id:
             partial.unlink()
             raise DownloadError(
-                f"{file.path} of {repository} arrived damaged and was thrown away", hint="start the download again"
+                f"{file.path} of {repository} arrived damaged and was deleted", hint="start the download again"
             )
         partial.replace(target)
     for stale in target.parent.glob(f"{target.name}.*.partial"):
@@ -224,7 +224,7 @@ def _locked(file: IO[bytes], target: Path) -> Iterator[None]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise DownloadError(f"{target} is being fetched by another process; nothing was changed") from None
+        raise DownloadError(f"{target} is being downloaded by another process; nothing was changed") from None
     try:
         yield
     finally:
@@ -251,7 +251,7 @@ def _hub_errors(repository: str, directory: Path) -> Iterator[None]:
     except DownloadError:
         raise
     except errors.GatedRepoError as error:
-        raise DownloadError(f"{repository} needs its terms accepted; {kept}", hint="accept them on its page") from error
+        raise DownloadError(f"{repository} requires you to accept its terms; {kept}", hint="accept them on its page") from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
         raise DownloadError(
@@ -260,11 +260,11 @@ def _hub_errors(repository: str, directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DownloadError(f"the disk of {directory} is full; {kept}", hint=f"free some space; {again}") from error
-        raise DownloadError(f"{repository} could not be fetched: {error}; {kept}", hint=again) from error
+        raise DownloadError(f"{repository} could not be downloaded: {error}; {kept}", hint=again) from error
     # The errors of the transport: huggingface_hub has changed the package that they come from more than once.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise DownloadError(f"{repository} could not be fetched ({reason}); {kept}", hint=again) from error
+        raise DownloadError(f"{repository} could not be downloaded ({reason}); {kept}", hint=again) from error
 
 
 def _refusal(status: object) -> str:

@@ -106,7 +106,7 @@ def _groups(controller: str, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> It
         else:
             continue
         group = root / path.lstrip("/")
-        # In a container the path may be the host's, which is not there; the root then is the container's own group.
+        # In a container the path may be the host's, which was not found; the root then is the container's own group.
         for folder in (group, *group.parents):
             yield folder, unified
             if folder == root:

@@ -128,7 +128,7 @@ def help_lines() -> Iterator[str]:
 def turn_number(argument: str) -> int | None:
     """The turn that is named, if one is. Raises UsageError for what is no number."""
     if argument and not argument.isdecimal():
-        raise UsageError(f"{argument} is no number of a turn", hint="/turns lists them")
+        raise UsageError(f"{argument} is not a turn number", hint="/turns lists them")
     return int(argument) if argument else None
 
 

@@ -74,7 +74,7 @@ def parse_keys(text: str) -> str:
     """`Ctrl+J, Alt+,` as the toolkit spells it: `ctrl+j,alt+comma`. Raises ValueError for what is no key."""
     parts = [part for part in _SEPARATOR.split(text.strip()) if part]
     if not parts:
-        raise ValueError("no key is named")
+        raise ValueError("no key is given")
     return ",".join(_parse_key(part) for part in parts)
 
 
@@ -82,13 +82,13 @@ def _parse_key(text: str) -> str:
     *modifiers, last = text.split("+") if not text.endswith("+") else [*text[:-2].split("+"), "+"]
     modifiers = sorted(_SPELLINGS.get(name.lower(), name.lower()) for name in modifiers if name)
     if any(name not in _MODIFIERS for name in modifiers):
-        raise ValueError(f"`{text}` is no key")
+        raise ValueError(f"`{text}` is not a key")
     if len(last) == 1:
         key = _character_to_key(last.lower() if modifiers else last)
     else:
         key = _SPELLINGS.get(last.lower(), last.lower())
         if key not in _NAMES and not _is_character_name(key):
-            raise ValueError(f"`{text}` is no key")
+            raise ValueError(f"`{text}` is not a key")
     return "+".join([*modifiers, key])
 
 
@@ -101,7 +101,7 @@ def _is_character_name(key: str) -> bool:
 def _checked(name: str, text: str, known: Mapping[str, Binding]) -> str:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
-        raise ValueError(f"`{name}` is no action" + (f"; did you mean `{close[0]}`?" if close else ""))
+        raise ValueError(f"`{name}` is not an action" + (f"; did you mean `{close[0]}`?" if close else ""))
     if text.strip().lower() == "none":
         return NO_KEY
     try:
@@ -110,7 +110,7 @@ def _checked(name: str, text: str, known: Mapping[str, Binding]) -> str:
         raise ValueError(f"`{name}`: {error}") from None
     letters = [key for key in keys.split(",") if _types_text(key)]
     if letters and not name.startswith(_MODAL) and name not in _TYPED:
-        raise ValueError(f"`{name}`: `{letters[0]}` alone is text; take a key with Ctrl or Alt")
+        raise ValueError(f"`{name}`: `{letters[0]}` alone types text; use a key with Ctrl or Alt")
     return keys
 
 

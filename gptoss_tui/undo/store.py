@@ -193,8 +193,8 @@ class UndoStore:
         stuck = roll_back(tree, record)
         if again := [item for item in stuck if not item.final]:
             raise UndoError(
-                f"A change that was interrupted cannot be taken back yet: {'; '.join(map(str, again))}",
-                hint="make the files writable, or give the backups their old names by hand",
+                f"An interrupted change cannot be undone yet: {'; '.join(map(str, again))}",
+                hint="make the files writable, or rename the backups by hand",
             )
         journal.withdrawn(record)
         return _notice(record, stuck)

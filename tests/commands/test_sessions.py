@@ -88,7 +88,7 @@ def test_a_fork_leaves_the_first_one_alone(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--continue", "hi"), "There is no saved session of this folder"),
+        (("--continue", "hi"), "There is no saved session for this folder"),
         (("--resume", "nope", "hi"), "There is no session 'nope'"),
         (("--fork", "hi"), "--fork needs a conversation"),
     ],

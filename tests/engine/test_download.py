@@ -141,7 +141,7 @@ def test_damaged_content_is_thrown_away(name: str, hub: Hub) -> None:
 
 def test_a_model_larger_than_the_disk_is_refused_before_anything_is_fetched(hub: Hub, tmp_path: Path) -> None:
     hub.announced_size[WEIGHTS] = 10**18
-    with pytest.raises(DownloadError, match=r"1000000000.0 GB are missing; nothing was fetched"):
+    with pytest.raises(DownloadError, match=r"1000000000.0 GB are missing; nothing was downloaded"):
         download_model("gpt-oss-20b")
     assert hub.sent == []
     assert not (tmp_path / "models").exists()

@@ -183,7 +183,7 @@ def test_help_names_every_command() -> None:
 
 
 async def test_a_number_that_is_none_is_refused() -> None:
-    assert "Error: x is no number of a turn" in await said(ScriptedAgent(), "/undo x")
+    assert "Error: x is not a turn number" in await said(ScriptedAgent(), "/undo x")
 
 
 @dataclass

@@ -135,11 +135,11 @@ async def test_damaged_and_too_large_models_are_refused_and_the_next_try_works(h
     hub.damaged.add(WEIGHTS)
     app, _ = make_app(hardware=lambda: "A processor")
     async with app.run_test(size=SIZE) as pilot:
-        await fetch(pilot, "arrived damaged and was thrown away")
+        await fetch(pilot, "arrived damaged and was deleted")
         assert list((models / MODEL / "original").iterdir()) == [models / MODEL / "original" / "config.json"]
         hub.damaged.clear()
         hub.announced_size[WEIGHTS] = 10**18
-        await fetch(pilot, "are missing; nothing was fetched")
+        await fetch(pilot, "are missing; nothing was downloaded")
         hub.announced_size.clear()
         assert f"↓ {MODEL}" in conversation(app)
         await fetch(pilot, f"{MODEL} is loaded")

@@ -44,8 +44,8 @@ def test_every_key_of_the_app_can_be_written_as_it_is_shown() -> None:
 @pytest.mark.parametrize(
     ("wanted", "problem"),
     [
-        ({"chat.hlp": "ctrl+y"}, "`chat.hlp` is no action; did you mean `chat.help`?"),
-        ({"chat.help": "Foo+x"}, "`chat.help`: `Foo+x` is no key"),
+        ({"chat.hlp": "ctrl+y"}, "`chat.hlp` is not an action; did you mean `chat.help`?"),
+        ({"chat.help": "Foo+x"}, "`chat.help`: `Foo+x` is not a key"),
         ({"chat.help": "x"}, "`x` alone is text"),
         ({"chat.help": "F2"}, "F2 already does `chat.reasoning`"),
         ({"chat.help": "ctrl+m"}, "Ctrl+M already does `composer.submit`"),
@@ -81,5 +81,5 @@ async def test_another_key_works_instead_of_the_old_one_and_is_named() -> None:
 async def test_problems_are_told_in_the_conversation() -> None:
     app, _ = make_app(keys={"chat.nothing": "F9"})
     async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: "`chat.nothing` is no action" in conversation(app))
+        await until(pilot, lambda: "`chat.nothing` is not an action" in conversation(app))
         assert composer(app).is_empty

@@ -97,7 +97,7 @@ async def test_a_shell_line_waits_for_what_decides_about_it(workspace: Path) -> 
     app._workspace = str(workspace)
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press(*"!touch one", "enter")
-        await until(pilot, lambda: "Commands wait for the model" in conversation(app))
+        await until(pilot, lambda: "Commands cannot run before the model is loaded" in conversation(app))
         assert composer(app).text == "!touch one"
         assert "one" not in os.listdir(workspace)
 

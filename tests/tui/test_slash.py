@@ -219,7 +219,7 @@ def test_the_record_drops_turns_and_brings_them_back() -> None:
     assert record.last_answer() == "answer t2"
     record.apply(ev.TurnStarted(turn_id="t4", text="other"))
     record.bring_back()
-    assert record.last_answer() == "answer t2", "a new message ends what can be brought back"
+    assert record.last_answer() == "answer t2", "redo works until you send a new message brought back"
 
 
 # The context as a picture

@@ -124,7 +124,7 @@ class RuleBook:
             raise UsageError(f"There is no rule {rule_id!r}")
         if rule.place and not (rule.scope == "user" and remove_user_rule(self._user, rule_id)):
             where, _, number = rule.place.rpartition(": ")
-            raise UsageError(f"The rule stands in {where} ({number})", hint="delete it there")
+            raise UsageError(f"The rule is in {where} ({number})", hint="delete it there")
         if rule.place:
             self._seen = ()
         elif rule.scope == "session":

@@ -127,7 +127,7 @@ class RuleStore:
     def _damaged(self, why: str) -> PolicyError:
         return PolicyError(
             f"{self.path} cannot be understood ({why}); what was allowed for {self._workspace} does not count",
-            hint="mend the file, or delete it and answer anew",
+            hint="fix the file, or delete it and answer again",
         )
 
     def _refused(self, error: OSError) -> PolicyError:

@@ -130,7 +130,7 @@ def _read_header(path: Path, header: bytes) -> tuple[ModelConfig, int]:
     _, model, *values = _HEADER.unpack(header)
     *numbers, layout, tokenizer, special, text, regex, tokens = values
     if (model, layout, tokenizer) != (_MODEL, _LAYOUT, _TOKENIZER):
-        raise CheckpointError(f"{path} is a model.bin of a kind that is not known", hint=_DOWNLOAD)
+        raise CheckpointError(f"{path} is a model.bin of an unknown kind", hint=_DOWNLOAD)
     config = _config(path, numbers, special + text)
     end = _HEADER.size + 16 * special + regex + tokens
     return config, end + -end % _PART
@@ -140,7 +140,7 @@ def _config(path: Path, numbers: list[Any], vocabulary: int) -> ModelConfig:
     context, layers, experts, active, hidden, inter, limit, dim, heads, kv, window, *floats = numbers
     theta, interpolation, offset, scale, concentration, epsilon = floats
     if not (interpolation > 0 and scale > 0 and theta > 1 and dim > 0):
-        raise CheckpointError(f"{path} has rotary positions that are none", hint=_DOWNLOAD)
+        raise CheckpointError(f"{path} has invalid rotary positions", hint=_DOWNLOAD)
     initial, factor = round(context * interpolation), _plain(1 / interpolation)
 
     def rotations(dimension: float) -> float:

@@ -158,7 +158,7 @@ def _validate(directory: Path, entries: Mapping[str, tuple[Path, HeaderEntry]], 
         if entry.nbytes != spec.nbytes:
             raise CheckpointError(f"tensor {name} in {path} has {entry.nbytes} bytes, {spec.nbytes} expected")
     for name in _extra(entries, expected):
-        raise CheckpointError(f"tensor {name} in {entries[name][0]} belongs to no gpt-oss model of this shape")
+        raise CheckpointError(f"tensor {name} in {entries[name][0]} does not belong to a gpt-oss model of this shape")
 
 
 def _extra(entries: Iterable[str], expected: Mapping[str, object]) -> Iterator[str]:

@@ -35,7 +35,7 @@ def mlx_problem() -> str | None:
 
 
 def is_usable() -> bool:
-    """Whether `auto` may choose this engine: the chip, MLX, and a GPU that MLX can reach (a virtual Mac has none)."""
+    """Whether `auto` may choose this engine: the chip, MLX, and a GPU that MLX can reach (virtual Macs have none)."""
     return is_apple_silicon() and mlx_problem() is None and _reaches_gpu()
 
 
@@ -85,8 +85,8 @@ def prepare() -> str:
         return "cpu (MLX)"
     if not _reaches_gpu():
         raise EngineError(
-            "MLX reaches no GPU of this Mac, as in a virtual machine",
-            hint=f"here `--backend {_other_backend()}` is the right one; `--backend auto` finds it",
+            "MLX finds no GPU on this Mac, as in a virtual machine",
+            hint=f"here `--backend {_other_backend()}` is the right engine; `--backend auto` picks it",
         )
     limit = _working_set()
     # Weights that macOS may page out are read again at the speed of the disk.
@@ -105,7 +105,7 @@ def _not_here() -> EngineError:
         )
     return EngineError(
         f"The Metal engine runs on Macs with Apple silicon; this is {platform.system()} on {platform.machine()}",
-        hint=f"here `--backend {_other_backend()}` is the right one; `--backend auto` finds it",
+        hint=f"here `--backend {_other_backend()}` is the right engine; `--backend auto` picks it",
     )
 
 

@@ -145,7 +145,7 @@ def load_library() -> ctypes.CDLL:
     except (OSError, AttributeError) as error:
         raise EngineError(f"The CPU kernels do not load: {error}", hint=hint) from error
     if library.gt_abi() != ABI:
-        raise EngineError("The CPU kernels are of another version of gptoss-tui", hint="install gptoss-tui again")
+        raise EngineError("The CPU kernels belong to another version of gptoss-tui", hint="reinstall gptoss-tui")
     return library
 
 

@@ -233,8 +233,8 @@ class _Packing:
         """Raises CheckpointError when there are other files now than at the beginning: parts of both were read."""
         if cache_file.identity(self._checkpoint) != self._identity:
             raise CheckpointError(
-                f"{self._checkpoint.directory} changed while it was read; nothing of it was kept",
-                hint="load it again when nothing writes there any more",
+                f"{self._checkpoint.directory} changed while it was read; nothing was kept",
+                hint="load it again when nothing writes to it",
             )
 
     def _experts(self, write: Write, name: str, *, paired: bool) -> None:
@@ -321,7 +321,7 @@ class _Packing:
     def _damaged(self, name: str) -> CheckpointError:
         return CheckpointError(
             f"{name} in {self._checkpoint.directory} holds values that are not numbers; nothing was loaded",
-            hint="the checkpoint is damaged: fetch it or make it again",
+            hint="the checkpoint is damaged: download or create it again",
         )
 
 

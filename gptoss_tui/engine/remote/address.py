@@ -87,11 +87,11 @@ def parse_address(text: str) -> Address:
     # Before anything is taken apart: what cannot be is said with the text in it.
     if "@" in re.split("[/?#]", text.partition("//")[2])[0]:
         raise UsageError(
-            "The address of a server must not have a name and a password in it", hint=f"put a key into {KEY_VARIABLE}"
+            "The address of a server must not contain a user name or password", hint=f"put a key into {KEY_VARIABLE}"
         )
     where = text.partition("#")[0]
     wrong = UsageError(
-        f"{where.partition('?')[0]!r} is no address of a server",
+        f"{where.partition('?')[0]!r} is not the address of a server",
         hint=f"write http://HOST:PORT/v1 or .../v1#MODEL, and put a key into {KEY_VARIABLE}",
     )
     try:

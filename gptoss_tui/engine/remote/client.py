@@ -79,7 +79,7 @@ class RemoteEngine:
             served = connected.served
             if grammars and not (served.schemas and all(grammar.kind == "json_schema" for grammar in grammars)):
                 raise EngineError(
-                    f"{served.server} cannot hold a model to this form", hint="use a model on this machine"
+                    f"{served.server} cannot enforce this form of answer", hint="use a local model"
                 )
             prompt = checked(token_ids, served.context)
             generation = Generation(connected.link, served, prompt, params)
@@ -102,8 +102,8 @@ class RemoteEngine:
             ids = checked(token_ids, served.context)
             if served.scores is None:
                 raise EngineError(
-                    f"{served.server} does not tell the probabilities of a prompt",
-                    hint="vLLM and `gptoss-tui serve` do; otherwise score with a model on this machine",
+                    f"{served.server} does not return the probabilities of a prompt",
+                    hint="vLLM and `gptoss-tui serve` do; otherwise score with a local model",
                 )
             path, body = served.scores.score_body(ids, top)
             reply = await connected.link.post(path, body, FIRST_SECONDS, MAX_SCORES)

@@ -67,8 +67,8 @@ class TokenCompletions:
         own, tops = _logprobs(_choice(reply), len(token_ids) + 1)
         if not any(tops):
             raise EngineError(
-                "The server does not tell the probabilities of a prompt",
-                hint="vLLM and `gptoss-tui serve` do; otherwise score with a model on this machine",
+                "The server does not return the probabilities of a prompt",
+                hint="vLLM and `gptoss-tui serve` do; otherwise score with a local model",
             )
         scored = [
             ScoredPosition(following, None if math.isnan(logprob) else logprob, alternatives[:top])

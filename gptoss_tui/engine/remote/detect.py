@@ -102,10 +102,10 @@ def _choose(listed: Any, link: Link) -> Mapping[str, Any]:
     if asked:
         raise ModelNotFoundError(f"{link.address.host} has no model {asked!r}", hint=f"it has: {names}")
     if not entries:
-        raise ModelNotFoundError(f"{link.address.host} has no model", hint="load or fetch one there")
+        raise ModelNotFoundError(f"{link.address.host} has no model", hint="load or download one there")
     raise ModelNotFoundError(
         f"{link.address.host} has several models",
-        hint=f"name one behind a #, as in {link.address.root}/v1#NAME: {names}",
+        hint=f"name one after a #, as in {link.address.root}/v1#NAME: {names}",
     )
 
 
@@ -241,11 +241,11 @@ def _check(sampled: list[int], form: TextForm, served: Served) -> None:
 def _not_harmony(served: Served) -> EngineError:
     return EngineError(
         f"{served.model} on {served.server} does not answer in the harmony format",
-        hint="run a gpt-oss model there; some servers leave its control tokens out (see docs/remote.md)",
+        hint="run a gpt-oss model there; some servers leave out the control tokens (see docs/remote.md)",
     )
 
 
 def _only_chat(served: Served) -> EngineError:
     return EngineError(
-        f"{served.server} has no route to continue a prompt as it is", hint="docs/remote.md says which servers have"
+        f"{served.server} cannot continue a raw prompt", hint="docs/remote.md lists servers that can"
     )

@@ -125,7 +125,7 @@ def read_event(exchange: Exchange, event: Mapping[str, Any]) -> Reading:
 
 def unreadable() -> EngineError:
     """The error for a reply of another shape than the server's kind has."""
-    return EngineError("The server's reply cannot be read: it has another shape than it should")
+    return EngineError("The server's reply cannot be read: its format is unexpected")
 
 
 def plain_tokens(token_ids: Iterable[int]) -> tuple[Token, ...]:

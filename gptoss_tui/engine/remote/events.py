@@ -66,5 +66,5 @@ def _parsed(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise EngineError("The server's reply cannot be read: it is not JSON") from error
     if not isinstance(value, dict):
-        raise EngineError("The server's reply cannot be read: it is no JSON object")
+        raise EngineError("The server's reply cannot be read: it is not a JSON object")
     return value

@@ -116,8 +116,8 @@ class _Arrivals:
                     self._queue.put_nowait(replace(reading, ended=None))
             if ended is None:
                 raise EngineDiedError(
-                    f"{host} ended its answer in the middle",
-                    hint="what was said is kept; ask again, or look at the server",
+                    f"{host} cut off its answer",
+                    hint="what was said is kept; ask again, or check the server",
                 )
             self._queue.put_nowait(Reading(self._exchange.finish(ended == "stop"), ended))
         except Exception as error:

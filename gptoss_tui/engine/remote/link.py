@@ -130,8 +130,8 @@ class Link:
             if not limit.expired():
                 raise  # that of making the connection
             raise EngineDiedError(
-                f"{self.address.host} said nothing of use for {seconds:.0f} seconds",
-                hint=f"{_KEPT}; look at the server",
+                f"{self.address.host} sent nothing useful for {seconds:.0f} seconds",
+                hint=f"{_KEPT}; check the server",
             ) from error
 
     def raise_error_in(self, event: dict[str, Any]) -> None:
@@ -171,9 +171,9 @@ class Link:
         try:
             value = json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise EngineError(f"{host} does not answer {path} with JSON", hint="is it a server of models?") from error
+            raise EngineError(f"{host} does not answer {path} with JSON", hint="is it a model server?") from error
         if not isinstance(value, dict):
-            raise EngineError(f"{host} does not answer {path} with a JSON object", hint="is it a server of models?")
+            raise EngineError(f"{host} does not answer {path} with a JSON object", hint="is it a model server?")
         return value
 
     @asynccontextmanager
@@ -202,7 +202,7 @@ class Link:
         if isinstance(error, aiohttp.ClientSSLError):
             return tls_error(host, error)
         if isinstance(error, aiohttp.InvalidURL):
-            return EngineError(f"{self.address.root} is no address of a server", hint="check how it is written")
+            return EngineError(f"{self.address.root} is not the address of a server", hint="check the spelling")
         hint = "start the server, or check the address"
         if isinstance(error, aiohttp.ClientProxyConnectionError):
             return Unreachable(f"The proxy {error.host}:{error.port} to {host} cannot be reached: {_reason(error)}")
@@ -211,7 +211,7 @@ class Link:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return Unreachable(f"{host} cannot be reached: it does not answer", hint=hint)
         return EngineDiedError(
-            f"{host} ended the connection in the middle", hint=f"{_KEPT}; ask again when the server is back"
+            f"{host} closed the connection in the middle", hint=f"{_KEPT}; ask again when the server is back"
         )
 
     def _refusal(self, path: str, reply: aiohttp.ClientResponse, body: bytes) -> EngineError:
@@ -219,13 +219,13 @@ class Link:
         if status == 401:
             wanted = "another API key" if self._key else "an API key"
             return Refused(
-                f"{host} wants {wanted}: {words}", hint=f"start again with it in {KEY_VARIABLE}", status=status
+                f"{host} wants {wanted}: {words}", hint=f"put it into {KEY_VARIABLE} and start again", status=status
             )
         if status in (400, 413, 422) and _is_about_context(words):
             return _context_error(words)
         if 300 <= status < 400:
             where = self._shown(reply.headers.get("Location", "elsewhere"))
-            return Refused(f"{host} sends requests to {where}", hint="give the address of the server", status=status)
+            return Refused(f"{host} sends requests to {where}", hint="use the address of the server itself", status=status)
         hint = {
             403: f"is the key in {KEY_VARIABLE} for this server and this model?",
             404: "it has no such route, or no such model",
@@ -295,5 +295,5 @@ def _is_about_context(words: str) -> bool:
 def _context_error(words: str) -> ContextOverflowError:
     """The server has less room than we thought."""
     return ContextOverflowError(
-        f"The server has no room for the prompt: {words}", hint="say how much it has with --context, or /compact"
+        f"The prompt does not fit the server's context: {words}", hint="set its size with --context, or use /compact"
     )

@@ -55,7 +55,7 @@ class OllamaParsed(_Ollama):
     def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
         opened = self._form.open_header(prompt)
         if opened is None:
-            raise EngineError("Ollama cannot go on in the middle of a message", hint="the answer so far is kept")
+            raise EngineError("Ollama cannot continue a message", hint="the answer so far is kept")
         begun, answering = opened
         body = self._body(begun, params, room) | {"template": "{{ .Prompt }}"}
         return _PartsExchange(body, self._form.parts(answering=answering))
@@ -85,7 +85,7 @@ def options(params: SamplingParams, room: int, context: int) -> dict[str, Any]:
     Raises EngineError for what Ollama cannot do and would leave out without a word.
     """
     if params.logit_bias:
-        raise EngineError("Ollama cannot make single tokens more or less likely", hint="leave out logit_bias")
+        raise EngineError("Ollama does not support logit_bias", hint="leave it out")
     chosen: dict[str, Any] = {
         "num_ctx": context,
         "num_predict": room,

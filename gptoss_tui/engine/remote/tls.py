@@ -39,7 +39,7 @@ def tls_error(host: str, error: aiohttp.ClientSSLError) -> Untrusted:
         return Untrusted(f"{host} cannot be trusted: {why}; nothing was sent", hint=hint)
     reason = getattr(error.os_error, "reason", None) or type(error.os_error).__name__
     if reason in _NO_TLS:
-        return Untrusted(f"{host} does not speak HTTPS; nothing was sent", hint="is it http:// there?")
+        return Untrusted(f"{host} does not speak HTTPS; nothing was sent", hint="try http://")
     return Untrusted(
         f"No secure connection to {host} can be made ({reason}); nothing was sent",
         hint="look at the server's TLS settings",

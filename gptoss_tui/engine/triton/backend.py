@@ -45,7 +45,7 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     """
     device = _device(spec.device)
     if spec.dtype != "bfloat16" and spec.dense == "int8":
-        raise EngineError("Dense layers in 8 bits need the products of bfloat16", hint="`--dtype bfloat16`, or neither")
+        raise EngineError("`--dense int8` needs `--dtype bfloat16`", hint="set both, or neither")
     checkpoint, context = open_model(spec, report)
     on_read = count_reads(report, checkpoint.weight_bytes, 0.9)
     with torch.inference_mode():

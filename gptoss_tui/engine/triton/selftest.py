@@ -153,7 +153,7 @@ def _compare(what: str, ours: Tensor, wanted: Tensor) -> None:
 
 def _wrong(what: str) -> EngineError:
     return EngineError(
-        f"This GPU computes something else than the reference ({what})",
+        f"This GPU does not compute what the reference does ({what})",
         hint="`--backend torch` runs on the CPU; update the driver and Triton, and report the card",
     )
 

@@ -58,12 +58,12 @@ def _best(settings: Settings, environ: Mapping[str, str]) -> str:
 def _service(wanted: str, settings: Settings, environ: Mapping[str, str]) -> Service:
     if wanted == "searxng":
         if not settings.searxng_url:
-            raise UsageError("There is no address of a SearXNG", hint="set searxng_url")
+            raise UsageError("The address of your SearXNG is missing", hint="set searxng_url")
         return SearXNG(_address(settings.searxng_url, "searxng_url"))
     key = load_keys(environ).get(wanted)
     if not key:
         raise UsageError(
-            f"There is no key for the search service {wanted}",
+            f"The search service {wanted} needs a key",
             hint=f"set {VARIABLES[wanted][0]}, or write it to {keys_path(environ)}",
         )
     return _KEYED[wanted](key)
@@ -78,6 +78,6 @@ def _address(text: str, setting: str) -> str:
         known = False
     if not known:
         raise UsageError(
-            f"{setting} is no http or https address", hint=f'for example {setting} = "http://localhost:8888"'
+            f"{setting} is not an http or https address", hint=f'for example {setting} = "http://localhost:8888"'
         )
     return text

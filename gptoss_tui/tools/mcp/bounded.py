@@ -52,7 +52,7 @@ class _Bounded(httpx2.AsyncByteStream):
 async def bound(response: httpx2.Response) -> None:
     """A hook of the HTTP client, called before the body is read. Raises TooMuchError for one that is packed."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise TooMuchError("it sent a packed answer, which nobody asked for")
+        raise TooMuchError("it sent a compressed answer that was not requested")
     if isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _Bounded(response.stream)
 
@@ -72,7 +72,7 @@ def stay_outside(url: str) -> Callable[[httpx2.Request], Awaitable[None]]:
         if not encrypted and host not in LOOPBACK:
             raise LedAwayError(f"it leads to {host}, not encrypted")
         if await _is_inside(host) and not await _is_inside(home.hostname or ""):
-            raise LedAwayError(f"it leads to {host}, which is inside of this network")
+            raise LedAwayError(f"it leads to {host}, which is inside this network")
 
     return looked
 

@@ -56,7 +56,7 @@ def load_servers(environ: Mapping[str, str] = os.environ) -> tuple[ServerConfig,
         raise UsageError(f"{path} is not JSON") from None
     servers = document.get("mcpServers") if isinstance(document, dict) else None
     if not isinstance(servers, dict):
-        raise UsageError(f"{path}: there is no object mcpServers", hint='{"mcpServers": {"name": {"command": "..."}}}')
+        raise UsageError(f"{path}: there is no `mcpServers` object", hint='{"mcpServers": {"name": {"command": "..."}}}')
     return tuple(
         _server(name, entry, f"{path}: {name}", environ)
         for name, entry in servers.items()
@@ -71,15 +71,15 @@ def _server(name: str, entry: Any, where: str, environ: Mapping[str, str]) -> Se
         raise UsageError(f"{where}: unknown key {unknown[0]}", hint=f"known keys: {', '.join(sorted(_KNOWN))}")
     kind = entry.get("type", entry.get("transport"))
     if kind not in (None, "stdio", *_HTTP):
-        raise UsageError(f"{where}: the transport {kind!r} is not supported", hint="stdio and streamable HTTP are")
+        raise UsageError(f"{where}: the transport {kind!r} is not supported", hint="use stdio or streamable HTTP")
     command, url = _text(entry, "command", where, environ), _text(entry, "url", where, environ)
     if bool(command) == bool(url) or (kind == "stdio" and url) or (kind in _HTTP and command):
         raise UsageError(f"{where} needs either a command or a url")
     if url and not url.startswith(("http://", "https://")):
-        raise UsageError(f"{where}: url is no http or https address")
+        raise UsageError(f"{where}: url is not an http or https address")
     args = entry.get("args", [])
     if not isinstance(args, list) or not all(isinstance(arg, str) for arg in args):
-        raise UsageError(f"{where}: args is not a list of texts")
+        raise UsageError(f"{where}: args is not a list of strings")
     seconds = entry.get("timeout", 120.0)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
         raise UsageError(f"{where}: timeout is not a number of seconds")
@@ -98,14 +98,14 @@ def _server(name: str, entry: Any, where: str, environ: Mapping[str, str]) -> Se
 def _text(entry: Mapping[str, Any], key: str, where: str, environ: Mapping[str, str]) -> str:
     value = entry.get(key, "")
     if not isinstance(value, str):
-        raise UsageError(f"{where}: {key} is not a text")
+        raise UsageError(f"{where}: {key} is not a string")
     return _expanded(value, where, environ)
 
 
 def _texts(entry: Mapping[str, Any], key: str, where: str, environ: Mapping[str, str]) -> dict[str, str]:
     table = entry.get(key, {})
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-        raise UsageError(f"{where}: {key} is not an object of texts")
+        raise UsageError(f"{where}: {key} is not an object of strings")
     return {name: _expanded(value, where, environ) for name, value in table.items()}
 
 

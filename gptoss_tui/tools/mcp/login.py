@@ -110,7 +110,7 @@ async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seco
         except Exception as error:  # the SDK, its HTTP client and its streams each have their own errors
             raise ToolError(f"{config.name}: the login failed: {_first(error)}") from error
     if not tokens.exist:
-        raise ToolError(f"{config.name} asks for no login: it has {count} tools without one.")
+        raise ToolError(f"{config.name} needs no login: it has {count} tools without one.")
     tokens.learn(provider)
     tokens.saves = True
     tokens.save()
@@ -121,9 +121,9 @@ def check_page(name: str, address: str) -> None:
     """A password is typed into it: from another machine it comes encrypted. Raises ToolError."""
     page = urlsplit(address)
     if page.scheme not in ("http", "https"):
-        raise ToolError(f"{name} names no web page to log in at.")
+        raise ToolError(f"{name} gave no login page.")
     if page.scheme == "http" and page.hostname not in _LOOPBACK:
-        raise ToolError(f"{name} names a page to log in at that is not encrypted.")
+        raise ToolError(f"{name} gave a login page that is not encrypted.")
 
 
 def _first(error: BaseException) -> str:

@@ -192,7 +192,7 @@ def candidates(workspace: Path | None = None, packages: Path | None = None) -> I
     `packages` were installed by our own Python and are for it alone.
     """
     if sys.platform != "linux":
-        raise SandboxError("bubblewrap is for Linux")
+        raise SandboxError("bubblewrap needs Linux")
     if platform.machine() not in machines():
         raise SandboxError(f"there is no system call filter for {platform.machine()}")
     program = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
@@ -202,7 +202,7 @@ def candidates(workspace: Path | None = None, packages: Path | None = None) -> I
     found = [(python, prefix) for python, prefix in pythons if _reachable(python) and _reachable(prefix)]
     if not found:
         raise SandboxError(
-            "bubblewrap has no Python that every user may read",
+            "bubblewrap found no Python that every user can read",
             hint="install the system's Python: apt install python3",
         )
     for python, prefix in found:

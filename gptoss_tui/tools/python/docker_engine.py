@@ -235,7 +235,7 @@ def _find(image: str, workspace: Path | None) -> Docker:
     except ImageNotFound:
         client.close()
         raise SandboxError(
-            f"the image {image} is not here", hint=f"`gptoss-tui sandbox build` makes it, or docker pull {image}"
+            f"the image {image} does not exist", hint=f"run `gptoss-tui sandbox build`, or docker pull {image}"
         ) from None
     except Exception as error:
         client.close()

@@ -141,7 +141,7 @@ def _movable_python() -> tuple[Path, Path]:
         linked = _libraries([python, *library.glob("lib-dynload/*.so")])
         if library.is_dir() and all(path.startswith(("/lib", "/usr/")) for path in linked):
             return python, library
-    raise SandboxError("no Python of this machine can be put into an image", hint="apt install python3")
+    raise SandboxError("this machine has no Python that can be put into an image", hint="apt install python3")
 
 
 def _tree(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
@@ -194,7 +194,7 @@ def remove_image(client: DockerClient, tag: str) -> None:
         except Exception as error:
             if getattr(error, "status_code", None) != HTTPStatus.CONFLICT or time.monotonic() > deadline:
                 raise SandboxError(
-                    f"the image {tag} was not removed: {error}", hint="end the programs that use it, and do it again"
+                    f"the image {tag} was not removed: {error}", hint="end the programs that use it, then try again"
                 ) from error
         time.sleep(0.1)
 

@@ -16,7 +16,7 @@ USUAL = ("nano", "vim", "vi", "emacs")
 
 
 class EditorError(GptOssError):
-    """The editor could not be used; the draft is as it was."""
+    """The editor could not be used; the draft is unchanged."""
 
 
 def editor_command(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -27,14 +27,14 @@ def editor_command(environ: Mapping[str, str] = os.environ) -> list[str]:
             try:
                 command = shlex.split(named)
             except ValueError as error:
-                raise EditorError(f"${variable} cannot be read: {error}", hint="mend its quotes") from error
+                raise EditorError(f"${variable} cannot be read: {error}", hint="check its quotes") from error
             if shutil.which(command[0], path=environ.get("PATH")) is None:
-                raise EditorError(f"${variable} names {command[0]}, which is not there", hint="name another editor")
+                raise EditorError(f"${variable} names {command[0]}, which was not found", hint="set another editor")
             return command
     for name in USUAL:
         if found := shutil.which(name, path=environ.get("PATH")):
             return [found]
-    raise EditorError("No editor was found", hint="set EDITOR to the command that opens one")
+    raise EditorError("No editor was found", hint="set EDITOR to the command of your editor")
 
 
 def edit_text(text: str, command: list[str]) -> str:
@@ -45,8 +45,8 @@ def edit_text(text: str, command: list[str]) -> str:
         try:
             code = subprocess.run([*command, str(path)], check=False).returncode
             if code:
-                raise EditorError(f"{command[0]} ended with exit code {code}; the draft is as it was")
+                raise EditorError(f"{command[0]} ended with exit code {code}; the draft is unchanged")
             edited = path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            raise EditorError(f"{command[0]} could not be run: {error.strerror}; the draft is as it was") from error
+            raise EditorError(f"{command[0]} could not be run: {error.strerror}; the draft is unchanged") from error
     return edited.removesuffix("\n") if not text.endswith("\n") else edited

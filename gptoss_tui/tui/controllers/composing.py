@@ -269,4 +269,4 @@ class ComposingController:
 
         with suppress(SuspendNotSupported), self._around.app.suspend():
             return work()
-        raise EditorError("This terminal cannot be lent to an editor; the draft is as it was")
+        raise EditorError("No editor can run in this terminal; the draft is unchanged")

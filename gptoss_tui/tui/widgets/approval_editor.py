@@ -14,6 +14,6 @@ def edit_outside(app: App[object], text: str) -> tuple[str, str]:
         with app.suspend():
             return edit_text(text, command), ""
     except SuspendNotSupported:
-        return text, "This terminal cannot be lent to an editor."
+        return text, "No editor can run in this terminal."
     except EditorError as error:
         return text, f"{error.message}. {error.hint or ''}".strip()

@@ -90,7 +90,7 @@ def test_another_platform_is_told_its_engine(
     with pytest.raises(EngineError, match="Apple silicon") as caught:
         device.prepare()
     assert caught.value.hint in {
-        f"here `--backend {name}` is the right one; `--backend auto` finds it" for name in ("native", "torch")
+        f"here `--backend {name}` is the right engine; `--backend auto` picks it" for name in ("native", "torch")
     }
 
 

@@ -195,7 +195,7 @@ async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.Monkey
 async def test_a_form_that_nothing_would_enforce_is_refused(server: FakeServer, kind: GrammarKind) -> None:
     automaton = TokenAutomaton((TokenState({}, text=True, grammar=0),), grammars=(Grammar(kind, "{}"),))
     async with connected(server) as engine:
-        with pytest.raises(EngineError, match="cannot hold a model to this form"):
+        with pytest.raises(EngineError, match="cannot enforce this form of answer"):
             await generated(engine, constraint=automaton)
     assert server.tries == 0
 

@@ -51,8 +51,8 @@ def _from_file(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
     except tomllib.TOMLDecodeError:
-        raise UsageError(f"{path} is not TOML", hint='one line a service, such as: exa = "the key"') from None
+        raise UsageError(f"{path} is not TOML", hint='one line per service, such as: exa = "the key"') from None
     for name, value in table.items():
         if name not in VARIABLES or not isinstance(value, str):
-            raise UsageError(f"{path}: {name} is no service with a key", hint=f"known: {', '.join(VARIABLES)}")
+            raise UsageError(f"{path}: {name} is not a service with a key", hint=f"known: {', '.join(VARIABLES)}")
     return {name: value.strip() for name, value in table.items() if value.strip()}

@@ -195,9 +195,7 @@ class Settings:
         if is_address(self.model):
             parse_address(self.model)
             if self.backend not in ("auto", BACKEND):
-                raise UsageError(
-                    f"The backend {self.backend} only runs local models, but {self.model} is a server"
-                )
+                raise UsageError(f"The backend {self.backend} only runs local models, but {self.model} is a server")
             return EngineSpec(Path(), BACKEND, context=self.context, name=remote_name(self.model), url=self.model)
         if self.backend == BACKEND:
             raise UsageError("The backend remote needs a server", hint="--model http://HOST:PORT/v1 or .../v1#NAME")

@@ -50,7 +50,10 @@ class UserShell:
         """Run a line in the shell, behind one that runs already. Raises UsageError while there are no approvals."""
         agent = self._agent()
         if agent is None:
-            raise UsageError("Commands cannot run before the model is loaded", hint="the mode and the rules decide whether they may run")
+            raise UsageError(
+                "Commands cannot run before the model is loaded",
+                hint="the mode and the rules decide whether they may run",
+            )
         while self._running is not None:
             await asyncio.wait({self._running})
         self._running = asyncio.create_task(self._permit_and_run(agent, line))

@@ -37,9 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve the editor at stdin and stdout until it is gone."""
     settings = settings_from(args)
     if sys.stdin.isatty():
-        raise UsageError(
-            "`gptoss-tui acp` has to be started by an editor", hint="docs/acp.md shows how to set it up"
-        )
+        raise UsageError("`gptoss-tui acp` has to be started by an editor", hint="docs/acp.md shows how to set it up")
     return run_protocol(_serve(settings))
 
 

@@ -86,7 +86,9 @@ def _build(args: argparse.Namespace) -> int:
         raise UsageError("--offline makes an image of this machine's Python and takes nothing else")
     if args.backend == _BUBBLEWRAP:
         if not packages:
-            raise UsageError("for bubblewrap there is nothing to build but packages", hint="name some, or add --science")
+            raise UsageError(
+                "for bubblewrap there is nothing to build but packages", hint="name some, or add --science"
+            )
         image.install_packages(packages_folder(), packages, _say)
         _say(f"installed in {packages_folder()}")
         return 0

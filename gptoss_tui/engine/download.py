@@ -251,7 +251,9 @@ def _hub_errors(repository: str, directory: Path) -> Iterator[None]:
     except DownloadError:
         raise
     except errors.GatedRepoError as error:
-        raise DownloadError(f"{repository} requires you to accept its terms; {kept}", hint="accept them on its page") from error
+        raise DownloadError(
+            f"{repository} requires you to accept its terms; {kept}", hint="accept them on its page"
+        ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
         raise DownloadError(

@@ -37,7 +37,9 @@ def engine_error(error: Exception) -> EngineError:
             f"The GPU ran out of memory ({text})",
             hint="use a smaller context (`-c`) or a smaller model, or close other programs and try again",
         )
-    return EngineError(f"The GPU failed ({text})", hint="try again; if it keeps failing, `--backend native` runs on the CPU")
+    return EngineError(
+        f"The GPU failed ({text})", hint="try again; if it keeps failing, `--backend native` runs on the CPU"
+    )
 
 
 def is_lack_of_memory(text: str) -> bool:

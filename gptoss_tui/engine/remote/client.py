@@ -78,9 +78,7 @@ class RemoteEngine:
         async with self._turn() as connected:
             served = connected.served
             if grammars and not (served.schemas and all(grammar.kind == "json_schema" for grammar in grammars)):
-                raise EngineError(
-                    f"{served.server} cannot enforce this form of answer", hint="use a local model"
-                )
+                raise EngineError(f"{served.server} cannot enforce this form of answer", hint="use a local model")
             prompt = checked(token_ids, served.context)
             generation = Generation(connected.link, served, prompt, params)
             self._running.append(generation)

@@ -246,6 +246,4 @@ def _not_harmony(served: Served) -> EngineError:
 
 
 def _only_chat(served: Served) -> EngineError:
-    return EngineError(
-        f"{served.server} cannot continue a raw prompt", hint="docs/remote.md lists servers that can"
-    )
+    return EngineError(f"{served.server} cannot continue a raw prompt", hint="docs/remote.md lists servers that can")

@@ -225,7 +225,9 @@ class Link:
             return _context_error(words)
         if 300 <= status < 400:
             where = self._shown(reply.headers.get("Location", "elsewhere"))
-            return Refused(f"{host} sends requests to {where}", hint="use the address of the server itself", status=status)
+            return Refused(
+                f"{host} sends requests to {where}", hint="use the address of the server itself", status=status
+            )
         hint = {
             403: f"is the key in {KEY_VARIABLE} for this server and this model?",
             404: "it has no such route, or no such model",

@@ -56,7 +56,9 @@ def load_servers(environ: Mapping[str, str] = os.environ) -> tuple[ServerConfig,
         raise UsageError(f"{path} is not JSON") from None
     servers = document.get("mcpServers") if isinstance(document, dict) else None
     if not isinstance(servers, dict):
-        raise UsageError(f"{path}: there is no `mcpServers` object", hint='{"mcpServers": {"name": {"command": "..."}}}')
+        raise UsageError(
+            f"{path}: there is no `mcpServers` object", hint='{"mcpServers": {"name": {"command": "..."}}}'
+        )
     return tuple(
         _server(name, entry, f"{path}: {name}", environ)
         for name, entry in servers.items()

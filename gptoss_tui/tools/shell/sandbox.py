@@ -157,7 +157,9 @@ def find_shell_sandbox(root: Path) -> ShellSandbox:
     if platform.machine() not in machines():
         raise SandboxError(f"there is no system call filter for {platform.machine()}")
     if str(root) in _SYSTEM_FOLDERS:
-        raise SandboxError(f"the workspace is {root}, which belongs to the system", hint="start in a folder of your own")
+        raise SandboxError(
+            f"the workspace is {root}, which belongs to the system", hint="start in a folder of your own"
+        )
     program = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
     if program is None:
         raise SandboxError("bubblewrap is not installed", hint="install it: apt install bubblewrap")

@@ -135,27 +135,12 @@ GPT_OSS_20B = ModelConfig(
 GPT_OSS_120B = replace(GPT_OSS_20B, num_hidden_layers=36, num_experts=128)
 
 
-def read_config(path: Path) -> ModelConfig:
-    """The config in the file `path`, of whichever layout it is.
+def read_config(path: Path) -> tuple[ModelConfig, Layout]:
+    """The config in the file `path`, and the layout in whose words it is.
 
     Raises CheckpointError, naming the file and the field, for a file that cannot be read, a field that is missing,
     unknown or of the wrong type, and a value that the engine does not compute.
     """
-    return _read(path)[0]
-
-
-def config_layout(path: Path) -> Layout:
-    """The layout of the config file `path`. Raises CheckpointError as `read_config` does."""
-    return _read(path)[1]
-
-
-def write_config(config: ModelConfig, path: Path, layout: Layout) -> None:
-    """Write `config` to the file `path` in the words of `layout`; `read_config` gives it back."""
-    values = _to_huggingface(config) if layout == "huggingface" else asdict(config)
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def _read(path: Path) -> tuple[ModelConfig, Layout]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -170,6 +155,12 @@ def _read(path: Path) -> tuple[ModelConfig, Layout]:
         return ModelConfig(**found), layout
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def write_config(config: ModelConfig, path: Path, layout: Layout) -> None:
+    """Write `config` to the file `path` in the words of `layout`; `read_config` gives it back."""
+    values = _to_huggingface(config) if layout == "huggingface" else asdict(config)
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def _from_original(values: Mapping[str, Any]) -> dict[str, Any]:

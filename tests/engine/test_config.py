@@ -18,7 +18,6 @@ from gptoss_tui.engine.config import (
     GPT_OSS_20B,
     GPT_OSS_120B,
     ModelConfig,
-    config_layout,
     read_config,
     write_config,
 )
@@ -96,10 +95,8 @@ def changed(base: dict[str, Any], dotted: str, value: object) -> dict[str, Any]:
 
 
 def test_published_files_of_both_layouts_say_the_same(tmp_path: Path) -> None:
-    assert read_config(saved(tmp_path, PUBLISHED_HF)) == GPT_OSS_20B
-    assert config_layout(saved(tmp_path, PUBLISHED_HF)) == "huggingface"
-    assert read_config(saved(tmp_path, PUBLISHED_ORIGINAL)) == GPT_OSS_20B
-    assert config_layout(saved(tmp_path, PUBLISHED_ORIGINAL)) == "original"
+    assert read_config(saved(tmp_path, PUBLISHED_HF)) == (GPT_OSS_20B, "huggingface")
+    assert read_config(saved(tmp_path, PUBLISHED_ORIGINAL)) == (GPT_OSS_20B, "original")
 
 
 def test_widths_of_the_published_shapes() -> None:
@@ -131,8 +128,7 @@ configs = st.builds(
 def test_what_is_written_is_read_back(layout: Any, config: ModelConfig, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.mktemp("config") / "config.json"
     write_config(config, path, layout)
-    assert read_config(path) == config
-    assert config_layout(path) == layout
+    assert read_config(path) == (config, layout)
 
 
 def test_transformers_reads_what_is_written(tmp_path: Path) -> None:
@@ -150,7 +146,7 @@ def test_what_transformers_5_saves_is_read(tmp_path: Path) -> None:
     write_config(TINY, tmp_path / "config.json", "huggingface")
     GptOssConfig.from_pretrained(tmp_path).save_pretrained(tmp_path)
     assert "rope_parameters" in json.loads((tmp_path / "config.json").read_text())
-    assert read_config(tmp_path / "config.json") == TINY
+    assert read_config(tmp_path / "config.json")[0] == TINY
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(ModelConfig)])

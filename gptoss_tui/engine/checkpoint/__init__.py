@@ -2,25 +2,25 @@
 
 from pathlib import Path
 
-from gptoss_tui.engine.checkpoint import reader
 from gptoss_tui.engine.checkpoint.model_bin import ModelBin, find_model_bin
 from gptoss_tui.engine.checkpoint.random_weights import random_checkpoint, random_model
-from gptoss_tui.engine.checkpoint.reader import Checkpoint
+from gptoss_tui.engine.checkpoint.reader import Checkpoint, has_safetensors, open_safetensors
 from gptoss_tui.engine.checkpoint.tensors import TensorSpec, tensor_table
 from gptoss_tui.engine.checkpoint.writer import write_checkpoint
 from gptoss_tui.engine.types import RANDOM_PREFIX
 
 
 def open_checkpoint(directory: Path) -> Checkpoint:
-    """As `reader.open_checkpoint`; a path `random:NAME` is a model of random weights. Raises CheckpointError.
+    """Open what `directory` holds, in whichever form. Only headers are read. Raises CheckpointError.
 
-    A directory without safetensors files may hold `model.bin`, itself or in its folder `metal/`.
+    That is safetensors files of either layout (`open_safetensors`), else `model.bin`, there or in the folder `metal/`.
+    A path `random:NAME` is a model of random weights.
     """
     if str(directory).startswith(RANDOM_PREFIX):
         return random_model(str(directory))
-    if not reader.has_safetensors(directory) and (found := find_model_bin(directory)):
+    if not has_safetensors(directory) and (found := find_model_bin(directory)):
         return ModelBin(found)
-    return reader.open_checkpoint(directory)
+    return open_safetensors(directory)
 
 
 __all__ = ["Checkpoint", "TensorSpec", "open_checkpoint", "random_checkpoint", "tensor_table", "write_checkpoint"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gptoss_tui.engine.checkpoint.header import HeaderEntry, read_header
 from gptoss_tui.engine.checkpoint.tensors import StoredTensor, stored_tensors
-from gptoss_tui.engine.config import Layout, ModelConfig, config_layout, read_config
+from gptoss_tui.engine.config import Layout, ModelConfig, read_config
 from gptoss_tui.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class Checkpoint:
         return tensor
 
 
-def open_checkpoint(directory: Path) -> Checkpoint:
-    """Open the checkpoint in `directory`, or in its folder `original/` when it holds no weights itself.
+def open_safetensors(directory: Path) -> Checkpoint:
+    """Open the safetensors files in `directory`, or in its folder `original/` when it holds no weights itself.
 
     A downloaded repository may hold both layouts; the Hugging Face one at its root then comes first, as the directory
     that was named, unless shards of it are missing. Only headers are read.
@@ -97,7 +97,7 @@ def open_checkpoint(directory: Path) -> Checkpoint:
     dtype than the config says, or truncated.
     """
     found = find_checkpoint(directory)
-    config, layout = read_config(found / CONFIG_FILE), config_layout(found / CONFIG_FILE)
+    config, layout = read_config(found / CONFIG_FILE)
     entries: dict[str, tuple[Path, HeaderEntry]] = {}
     for path in _weight_files(found):
         if not path.is_file():

@@ -136,16 +136,28 @@ class Flow:
         changed += range(len(before), len(rows))
         return changed, moves or len(rows) != height
 
-    def measure(self, first: int) -> None:
-        """Find the rows at which blocks begin, from block `first` on."""
+    def measure(self, first: int) -> int | None:
+        """Find the rows at which blocks begin, from block `first` on, and below the one above it.
+
+        Gives the first row from which on blocks moved; None when none did.
+        """
         tops = self._tops
-        first = min(first, len(tops) - 1)
+        first = max(0, min(first, len(tops) - 1) - 1)
+        before = tops[first + 1 :]
         del tops[first + 1 :]
         top = tops[first]
         for index in range(first, len(self.entries)):
-            entry = self.entries[index]
-            top += entry.height + entry.block.gap
+            top += self.entries[index].height + self._gap(index)
             tops.append(top)
+        moved = (min(old, new) for old, new in zip(before, tops[first + 1 :], strict=False) if old != new)
+        return next(moved, None)
+
+    def _gap(self, index: int) -> int:
+        """Empty rows below a block."""
+        block = self.entries[index].block
+        if index + 1 < len(self.entries) and block.is_row and self.entries[index + 1].block.is_step:
+            return 0
+        return block.gap
 
     def rows_of(self, index: int) -> Sequence[Strip]:
         """The rows of a block, drawn if need be; a block that is stale is drawn by `draw`."""

@@ -15,7 +15,7 @@ from tests.e2e.terminal import ENTER, QUIT, Terminal
 pytestmark = pytest.mark.slow
 
 CREATE = "create hello.py that prints hello"
-ANSWERED = re.compile(r"✓ ok[^─]*hello\.py[^─]*\n +───", re.DOTALL)
+ANSWERED = re.compile(r"✓ [^─]*hello\.py[^─]*\n +───", re.DOTALL)
 """The tool's result, an answer that names the file, and the line that ends a turn."""
 EMPTY = "Ask something"
 """What the empty composer shows."""

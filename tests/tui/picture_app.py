@@ -33,15 +33,24 @@ def script(figure: str) -> list[ev.Event]:
     ]
 
 
+async def painted(app: GptOssApp) -> None:
+    """Until what changed so far was sent to the terminal, however busy the machine is."""
+    for _ in range(2):  # a scroll asks for its paint in the refresh that follows it
+        done = asyncio.Event()
+        app.screen.call_after_refresh(done.set)
+        await done.wait()
+
+
 async def drive(app: GptOssApp, pause: float) -> None:
     """Look at it, scroll, look again. The exit code is 10 and the number of figures that are drawn."""
     while not any(isinstance(block, SummaryBlock) for block in transcript(app).blocks):  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     await asyncio.gather(*(worker.wait() for worker in app.workers if worker.group == "pictures"))
+    await painted(app)
     await asyncio.sleep(pause)
     for rows in (-4, 9, -3):
         transcript(app).scroll_relative(y=rows, animate=False)
-        await asyncio.sleep(0.1)
+        await painted(app)
     await asyncio.sleep(pause)
     app.exit(return_code=10 + sum(isinstance(block, PictureBlock) for block in transcript(app).blocks))
 

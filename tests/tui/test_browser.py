@@ -113,13 +113,13 @@ async def test_a_page_is_a_short_line_until_it_is_opened() -> None:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press(*"read", "enter")
         await until(pilot, lambda: "30 tokens" in conversation(app))
-        assert "12 lines for the model (Ctrl+O opens)" in conversation(app)
+        assert "✓ 12 lines" in conversation(app)
         assert "local://docs/keys.md" not in conversation(app)
         await pilot.press("ctrl+o")
         await until(pilot, lambda: "L8: key number 8" in conversation(app))
-        assert "for the model" not in conversation(app)
+        assert "12 lines" not in conversation(app)
         await pilot.press("ctrl+o")
-        await until(pilot, lambda: "12 lines for the model" in conversation(app))
+        await until(pilot, lambda: "✓ 12 lines" in conversation(app))
 
 
 async def test_pages_are_open_when_they_are_asked_for_and_can_be_closed() -> None:
@@ -130,10 +130,10 @@ async def test_pages_are_open_when_they_are_asked_for_and_can_be_closed() -> Non
         assert "L8: key number 8" in conversation(app)
         (card,) = (block for block in transcript(app).blocks if getattr(block, "is_page", False))
         transcript(app).post_message(transcript(app).BlockClicked(transcript(app), card, 0))
-        await until(pilot, lambda: "12 lines for the model" in conversation(app))
+        await until(pilot, lambda: "✓ 12 lines" in conversation(app))
         card.toggle()
         await pilot.press("ctrl+o")
-        await until(pilot, lambda: "12 lines for the model" in conversation(app))
+        await until(pilot, lambda: "✓ 12 lines" in conversation(app))
         await pilot.press("ctrl+o")
         await until(pilot, lambda: "L8: key number 8" in conversation(app))
 
@@ -144,4 +144,4 @@ async def test_an_error_of_the_browser_is_shown(show_pages: bool) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press(*"read", "enter")
         await until(pilot, lambda: "There is no link 0." in conversation(app))
-        assert "for the model" not in conversation(app)
+        assert "12 lines" not in conversation(app)

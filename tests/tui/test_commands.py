@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from textual.pilot import Pilot
@@ -13,16 +16,19 @@ from textual.pilot import Pilot
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.factory import build_agent
 from gptoss_tui.agent.policy.grants import Grant
+from gptoss_tui.agent.sessions import title_of
 from gptoss_tui.engine.types import GenerationEvent, SamplingParams
 from gptoss_tui.errors import ModelNotFoundError
 from gptoss_tui.harmony.tokenizer import RETURN, load_tokenizer
 from gptoss_tui.settings import Settings
 from gptoss_tui.tui.app import GptOssApp
+from gptoss_tui.tui.blocks.user import UserBlock
+from gptoss_tui.tui.composing.requests import init_request, typed_title
 from gptoss_tui.tui.screens.picker import PickerScreen
 from tests.agent.helpers import ANSWER, CALL_PATCH
 from tests.agent.scripted_engine import ScriptedEngine, ids_of
 from tests.tui.conftest import until
-from tests.tui.screen import composer, conversation, screen, status
+from tests.tui.screen import composer, conversation, screen, status, transcript
 
 SMALL, WIDE = (80, 24), (140, 40)
 
@@ -38,8 +44,11 @@ class Engine(ScriptedEngine):
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncIterator[GenerationEvent]:
         if params.max_tokens == 1:
             self.scripts.insert(0, [RETURN])
-        async for event in super().generate(token_ids, params):
-            yield event
+        async with aclosing(
+            cast("AsyncGenerator[GenerationEvent, None]", super().generate(token_ids, params))
+        ) as events:
+            async for event in events:
+                yield event
 
 
 class Backend:
@@ -212,6 +221,16 @@ async def test_the_model_is_asked_to_write_agents_md(folder: Path) -> None:
         prompt = load_tokenizer().decode(list(backend.engine.requests[-1].prompt))
         assert "Write AGENTS.md" in prompt
         assert "name the owners" in prompt
+        await until(pilot, lambda: "ready" in status(app))
+        assert "▌ /init name the owners\n" in re.sub(" +\n", "\n", conversation(app))
+        assert "Write AGENTS.md" not in screen(app), "the panes name it as the conversation does"
+        (block,) = (block for block in transcript(app).blocks if isinstance(block, UserBlock))
+        transcript(app).post_message(transcript(app).BlockClicked(transcript(app), block, 0))
+        await until(pilot, lambda: "Write AGENTS.md" in conversation(app))
+        await command(pilot, "/rewind")
+        await picker(pilot, app, "/init name the owners")
+        await pilot.press("enter")
+        await until(pilot, lambda: composer(app).text == "/init name the owners")
 
 
 async def test_the_model_reviews_what_is_not_committed_or_what_is_named(folder: Path) -> None:
@@ -226,6 +245,10 @@ async def test_the_model_reviews_what_is_not_committed_or_what_is_named(folder: 
         first, second = (turn.text for turn in backend.agents[0].turns())
         assert "git diff HEAD" in first
         assert "Look at them first: the last commit." in second
+        prompts = [row[2:].rstrip() for row in conversation(app).split("\n") if row.startswith("▌ /")]
+        assert prompts == ["/review", "/review the last commit"]
+        titles = [typed_title(title_of(text)) for text in (first, second, "Review changes", init_request("x"))]
+        assert titles == ["/review", "/review", "Review changes", "/init"]
 
 
 async def test_a_review_without_a_shell_says_what_it_needs(folder: Path) -> None:

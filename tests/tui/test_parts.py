@@ -14,6 +14,7 @@ from rich.segment import Segment
 
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.settings import Settings
+from gptoss_tui.tools.formats import format_listing, format_matches, format_read
 from gptoss_tui.tui.blocks.base import count, seconds
 from gptoss_tui.tui.blocks.draft import Draft
 from gptoss_tui.tui.blocks.output import Ends, draw_ends, fold
@@ -109,9 +110,9 @@ def test_numbers_for_people() -> None:
 def test_a_thought_estimates_its_tokens_until_it_is_done() -> None:
     thought = Thought()
     thought.append("a" * 42, 0.5)
-    assert thought.title() == "Thinking  ≈ 10 tokens · 0.5 s"
+    assert thought.cost() == "≈ 10 tokens · 0.5 s"
     thought.finish("a" * 42, 13, 0.7)
-    assert thought.title() == "Thought  13 tokens · 0.7 s"
+    assert thought.cost() == "13 tokens · 0.7 s"
 
 
 def test_endless_output_is_counted_and_not_kept() -> None:
@@ -125,7 +126,7 @@ def test_endless_output_is_counted_and_not_kept() -> None:
 
 
 def test_a_closed_card_of_huge_output_draws_a_few_rows() -> None:
-    block = ToolBlock("read_file")
+    block = ToolBlock("fetch")
     block.finish("ok", "y" * 100_000 + "\nz" * 50_000, 0.1)
     rows = block.render(80, PALETTE)
     assert len(rows) < 10
@@ -134,6 +135,66 @@ def test_a_closed_card_of_huge_output_draws_a_few_rows() -> None:
 
 def shown(block: ToolBlock, width: int = 40) -> list[str]:
     return [row.text.strip(" ▎") for row in block.render(width, PALETTE)[1:]]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (format_read("a.py", ["x"] * 300, start=1, total=300), "300 lines"),
+        (format_read("a.py", ["x"], start=1, total=1), "1 line"),
+        (format_read("a: b.py", ["x"] * 40, start=41, total=300), "lines 41-80 of 300"),
+        (format_read("a.py", [], start=1, total=0), "empty file"),
+        (format_listing(["a", "b"], total=2), "2 lines"),
+        (format_listing(["a", "b"], total=90), "90 lines"),
+        (format_listing([], total=0), "no files"),
+        (format_matches([("a", 1, "[x]")], total=1), "1 line"),
+        (format_matches([], total=0), "no matches"),
+    ],
+)
+def test_what_was_read_is_told_by_its_size(output: str, said: str) -> None:
+    block = ToolBlock("read_file")
+    block.finish("ok", output, 0.0)
+    (head,) = (row.text.rstrip() for row in block.render(60, PALETTE))
+    assert head.endswith(f"✓ {said}")
+
+
+def test_what_could_not_be_read_says_why() -> None:
+    block = ToolBlock("read_file")
+    block.finish("error", "a.py: there is no such file", 0.0)
+    assert shown(block) == ["a.py: there is no such file"]
+    assert block.render(40, PALETTE)[0].text.endswith("✗ error ")
+
+
+def test_an_open_card_says_its_arguments_without_json_and_once() -> None:
+    block = ToolBlock("python")
+    block.summary, block.arguments = "python print(1)", json.dumps({"code": "print(1)\nprint('a\\n')"})
+    block.finish("ok", "1", 0.1)
+    block.toggle()
+    assert shown(block) == ["print(1)", "print('a\\n')", "1"]
+    block.arguments = json.dumps({"code": "print(1)"})
+    assert shown(block) == ["1"], "the head says it"
+    block.arguments = json.dumps({"code": "1\x1b[2J"})
+    assert "\x1b" not in "".join(shown(block))
+
+
+def test_the_card_of_one_changed_file_names_it_once() -> None:
+    block = ToolBlock("edit_file")
+    block.summary = "edit_file hello.py"
+    block.show_preview(DIFF, is_diff=True)
+    block.finish("ok", "Done!", 0.1)
+    assert "hello.py" in DIFF
+    assert not [row for row in shown(block, 60) if "hello.py" in row]
+    block.summary = "edit_file two files"
+    block.forget()
+    assert [row for row in shown(block, 60) if "hello.py" in row]
+
+
+def test_a_failed_command_says_its_exit_code_and_what_took_no_time_says_none() -> None:
+    block = ToolBlock("shell")
+    block.finish("error", "x", 1.4, 2)
+    assert block.render(40, PALETTE)[0].text.endswith("✗ exit 2 · 1.4 s ")
+    block.finish("ok", "x", 0.04)
+    assert block.render(40, PALETTE)[0].text.endswith("✓ ok ")
 
 
 def test_a_closed_card_of_a_command_shows_how_it_began_and_ended() -> None:

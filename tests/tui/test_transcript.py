@@ -30,6 +30,16 @@ class Paragraph(Block):
         return lines.rows(lines.wrap(lines.text(f"{self.name} " * self.words, palette.text), width), width)
 
 
+class Step(Paragraph):
+    """A step on the way, that is closed as long as it is one word."""
+
+    is_step = True
+
+    @property
+    def is_row(self) -> bool:
+        return self.words == 1
+
+
 class Host(App[None]):
     def compose(self) -> ComposeResult:
         yield Transcript(id="t")
@@ -44,6 +54,26 @@ class Host(App[None]):
 
 def shown(view: Transcript) -> list[str]:
     return [view.render_line(y).text.rstrip() for y in range(view.size.height)]
+
+
+async def test_closed_steps_stand_close_and_what_is_open_apart() -> None:
+    app = Host()
+    async with app.run_test(size=(20, 12)) as pilot:
+        steps = [Step(f"s{n}") for n in range(3)]
+        for block in (Paragraph("before"), *steps, Paragraph("after")):
+            app.view.add(block)
+            app.view.flush()
+        await pilot.pause()
+        assert shown(app.view)[:7] == ["before", "", "s0", "s1", "s2", "", "after"]
+        steps[1].words = 2  # as high as before, and yet apart from what is below it
+        app.view.touch(steps[1])
+        app.view.flush()
+        await pilot.pause()
+        assert shown(app.view)[:8] == ["before", "", "s0", "s1 s1", "", "s2", "", "after"]
+        painted = [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
+        assert painted[:8] == shown(app.view)[:8], "what moved is painted"
+        app.view.remove_block(steps[1])
+        assert shown(app.view)[:6] == ["before", "", "s0", "s2", "", "after"]
 
 
 async def test_a_change_draws_one_block_and_no_other() -> None:

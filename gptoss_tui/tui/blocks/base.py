@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARGIN = 2
+STEP_MARGIN = 3
+"""What stands before a thought or a call: a space, its mark, a space."""
 MAX_WIDTH = 116
 """Text wider than this is hard to read; on very wide screens the rest of the row stays empty."""
 
@@ -25,6 +27,13 @@ class Block:
     live: bool = False
     gap: int = 1
     """Empty rows below the block."""
+    is_step: bool = False
+    """Whether it is something that the model did on its way to an answer: a thought, a call."""
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is a step that is closed to a single row, which stands close to the steps below it."""
+        return False
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
         """The rows of the block, at most `width` cells each; rows that did not change may be the same objects."""

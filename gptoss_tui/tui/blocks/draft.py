@@ -73,8 +73,11 @@ class Draft:
 
     def last_lines(self, count: int) -> list[str]:
         """The last lines of what it says, safe for a terminal."""
-        pairs = self._said()[-_SEEN:].encode("utf-16", "surrogatepass")  # an escape a half: together they are one
-        return to_terminal_text(pairs.decode("utf-16", "replace")).split("\n")[-count:]
+        return _safe(self._said()[-_SEEN:]).split("\n")[-count:]
+
+    def whole(self) -> str:
+        """All that it says, safe for a terminal."""
+        return _safe(self._said())
 
     def progress(self) -> str:
         """Of a patch: the file that it is at, and the lines so far; else empty."""
@@ -89,6 +92,18 @@ class Draft:
         name, colon, value = self.text.partition(": ")
         alone = colon and name in ("patch", "input", "command", "code")
         return value if alone else self.text
+
+
+def said(arguments: str) -> str:
+    """What the arguments of a call say, without the JSON."""
+    draft = Draft()
+    draft.feed(arguments)
+    return draft.whole()
+
+
+def _safe(text: str) -> str:
+    pairs = text.encode("utf-16", "surrogatepass")  # an escape a half: together they are one
+    return to_terminal_text(pairs.decode("utf-16", "replace"))
 
 
 def _character(digits: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,11 @@ from textual.strip import Strip
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import plural
+
+_PART = re.compile(r"\[.*: lines (\d+)-(\d+) of (\d+)\]")
+_MORE = re.compile(r"\[(\d+) more not shown\]")
+_NOTHING = re.compile(r"\[(?:.*: )?(no [a-z]+|empty file)\]")
+"""What `tools/formats.py` writes around what was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +34,16 @@ OWN_LOG = Ends(6, 18)
 """Of what the person ran to see it."""
 
 
-def ends_for(tool: str, *, running: bool) -> Ends:
+FAILURE = Ends(6, 6)
+"""Of what says why a call failed."""
+
+
+def ends_for(tool: str, state: str) -> Ends:
     """Which ends matter of the output of `tool`; of a running one, where it is now."""
-    if running:
+    if state == "running":
         return Ends(0, LOG.head + LOG.tail)
+    if state == "error" and tool != "!":
+        return FAILURE
     return {"shell": LOG, "python": LOG, "!": OWN_LOG}.get(tool, FIRST)
 
 
@@ -53,6 +65,18 @@ def draw_ends(text: str, ends: Ends, width: int, style: Style, note: Style) -> l
         tail = fold([line[-width * ends.tail :] for line in after], width, style)[-ends.tail :]
     hidden = plural(max(1, len(source) - limit), "more line")
     return [*head, lines.strip(lines.text(f"… {hidden} (Ctrl+O opens)", note), width), *tail]
+
+
+def extent(text: str) -> str:
+    """How much of a file, a list or a page was read: `300 lines`, `lines 1-40 of 300`, `no matches`."""
+    rows = text.strip("\n").split("\n")
+    if part := _PART.fullmatch(rows[0]):
+        begin, end, total = map(int, part.groups())
+        return plural(total, "line") if (begin, end) == (1, total) else f"lines {begin}-{end} of {total}"
+    if len(rows) == 1 and (nothing := _NOTHING.fullmatch(rows[0])):
+        return nothing[1]
+    more = _MORE.fullmatch(rows[-1])
+    return plural(len(rows) - 1 + int(more[1]) if more else len(rows), "line")
 
 
 def fold(source: Sequence[str], width: int, style: Style) -> list[Strip]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
 from textual.strip import Strip
 
 from gptoss_tui.tui import lines
-from gptoss_tui.tui.blocks.base import MARGIN, SPINNER, Block, count, plural, readable, seconds
+from gptoss_tui.tui.blocks.base import SPINNER, STEP_MARGIN, Block, count, plural, readable, seconds
 from gptoss_tui.tui.plain import PlainView
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 LIVE_ROWS = 6
 CHARS_PER_TOKEN = 4.2
+_ITALIC = Style(italic=True)
 
 
 class Thought:
@@ -48,11 +51,13 @@ class Thought:
         self._pieces = [text]
         self.tokens, self.seconds, self.live = tokens, elapsed, False
 
-    def title(self) -> str:
-        """`Thinking ≈ 40 tokens · 0.8 s`, then `Thought 43 tokens · 0.9 s`."""
-        if self.live:
-            return f"Thinking  ≈ {plural_tokens(self.tokens)} · {seconds(self.seconds)}"
-        return f"Thought  {plural_tokens(self.tokens)} · {seconds(self.seconds)}"
+    def cost(self) -> str:
+        """`≈ 40 tokens · 0.8 s`, then `43 tokens · 0.9 s`."""
+        return f"{'≈ ' if self.live else ''}{plural_tokens(self.tokens)} · {seconds(self.seconds)}"
+
+    def begin(self, limit: int) -> str:
+        """How it begins, on one line of at most so many characters."""
+        return " ".join(self.text[: 2 * limit].split())[:limit]
 
 
 def plural_tokens(tokens: int) -> str:
@@ -61,7 +66,12 @@ def plural_tokens(tokens: int) -> str:
 
 
 class ReasoningBlock(Block):
-    """A thought in the transcript: its last rows while it streams, then one row that opens on a click."""
+    """A thought in the transcript: its last rows while it streams, then one row that opens on a click.
+
+    With `inline` no pane beside it shows the thought, and the row says how it begins.
+    """
+
+    is_step = True
 
     def __init__(self, thought: Thought, *, inline: bool) -> None:
         self.thought = thought
@@ -74,11 +84,18 @@ class ReasoningBlock(Block):
         """A thought is live until its last token."""
         return self.thought.live
 
+    @property
+    def is_row(self) -> bool:
+        return not self.is_open and not (self.live and self.inline)
+
     def render(self, width: int, palette: Palette) -> list[Strip]:
         live = self.thought.live
         mark = SPINNER[self.thought.frame % len(SPINNER)] if live else "▾" if self.is_open else "▸"
-        title = lines.text(f"{mark} {self.thought.title()}", palette.reasoning)
-        out = lines.shift([lines.strip(title, width - MARGIN)], MARGIN, width)
+        title = Text.assemble(("Thinking" if live else "Thought", palette.reasoning), end="")
+        if self.inline and self.is_row:
+            title.append(f"  {self.thought.begin(width)}", palette.muted + _ITALIC)
+        head = lines.spread(title, lines.text(self.thought.cost(), palette.faint), width - STEP_MARGIN - 1)
+        out: list[Strip] = [lines.strip(head, width, prefix=[Segment(f" {mark} ", palette.reasoning)])]
         if self.is_open or (live and self.inline):
             body = self._body(width, palette)
             out += body if self.is_open else body[-LIVE_ROWS:]
@@ -87,8 +104,8 @@ class ReasoningBlock(Block):
     def _body(self, width: int, palette: Palette) -> list[Strip]:
         """The text behind a thin bar."""
         if self._view is None:
-            self._view = PlainView([Segment(" " * MARGIN), Segment("│ ", palette.faint)])
-        return self._view.render(self.thought.text.strip("\n"), readable(width) + MARGIN, palette.reasoning)
+            self._view = PlainView([Segment(" │ ", palette.faint)])
+        return self._view.render(self.thought.text.strip("\n"), readable(width) + STEP_MARGIN, palette.reasoning)
 
     def source(self) -> str:
         return self.thought.text

@@ -12,8 +12,8 @@ from textual.strip import Strip
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import SPINNER, Block, plural, seconds
-from gptoss_tui.tui.blocks.draft import Draft
-from gptoss_tui.tui.blocks.output import draw_ends, ends_for, fold
+from gptoss_tui.tui.blocks.draft import Draft, said
+from gptoss_tui.tui.blocks.output import draw_ends, ends_for, extent, fold
 from gptoss_tui.tui.late import late
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ KEEP_CHARS = 200_000
 """How much output of a running tool is kept for the screen; the rest is counted, and only its end is kept."""
 KEEP_END = 4000
 
+WORTH_SAYING = 0.05
+"""Seconds, below which a call took none."""
+
+_READERS = ("read_file", "list_files", "search_files")
+
 _LABELS: dict[ToolState, str] = {
     "writing": "writing the call",
     "waiting": "waits for your answer",
@@ -45,8 +50,11 @@ _MARKS: dict[ToolState, str] = {"waiting": "?", "ok": "✓", "error": "✗", "de
 class ToolBlock(Block):
     """One call from its first token to its result. Closed cards show the ends of the output; a click opens them.
 
-    With `is_page` the result is a page of a browser, of which a closed card shows only how long it is.
+    Of what the model only reads, the files of the workspace and with `is_page` pages of a browser, a closed card says
+    how much it is.
     """
+
+    is_step = True
 
     def __init__(self, tool: str) -> None:
         self.tool = tool
@@ -135,6 +143,15 @@ class ToolBlock(Block):
             if part
         )
 
+    @property
+    def is_row(self) -> bool:
+        return self._is_quiet and self.state in ("ok", "running", "writing")
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether its output is the model's to read, and nobody asked to see it."""
+        return not self.is_open and (self.is_page or self.tool in _READERS)
+
     def render(self, width: int, palette: Palette) -> list[Strip]:
         colour = self.colour(palette)
         body = [*self._body(width - 4, palette), *self._result(width - 4, palette)]
@@ -155,19 +172,30 @@ class ToolBlock(Block):
                 return palette.heading
 
     def _head(self, width: int, palette: Palette) -> Text:
-        state = f"{self.mark} {self.label}"
-        if self.state in ("ok", "error"):
-            state += f" · {seconds(self.seconds)}"
         left = Text.assemble((self.tool or "tool", palette.strong), ("  ", palette.text), end="")
         left.append(self.title(), palette.muted)
-        return lines.spread(left, lines.text(state, self.colour(palette)), width)
+        return lines.spread(left, lines.text(f"{self.mark} {self._outcome()}", self.colour(palette)), width)
+
+    def _outcome(self) -> str:
+        """`waits for your answer`, `300 lines`, `exit 1 · 1.4 s`; what took no time worth saying is just `ok`."""
+        if self.state not in ("ok", "error"):
+            return self.label
+        parts = [f"exit {self.exit_code}" if self.exit_code else "error"] if self.state == "error" else []
+        if self.state == "ok" and self._is_quiet and self.output:
+            parts.append(extent(self.output))
+        if self.seconds >= WORTH_SAYING:
+            parts.append(seconds(self.seconds))
+        return " · ".join(parts) or self.label
 
     def title(self) -> str:
         """What the call does, without the name of the tool."""
-        title = self.summary.removeprefix(self.tool).strip()
+        title = self._path()
         if self.state == "writing" and not title:
             return self._draft.progress()
         return "{}  +{} -{}".format(title, *self._changes).strip() if self._is_diff else title
+
+    def _path(self) -> str:
+        return self.summary.removeprefix(self.tool).strip()
 
     def _body(self, width: int, palette: Palette) -> list[Strip]:
         """What the call says: the diff when there is one, else the arguments while they are of interest."""
@@ -176,14 +204,20 @@ class ToolBlock(Block):
         if self._is_diff:
             rows = self._diff_rows(width, palette)
             return self._limit(rows, DIFF_ROWS, len(rows), width, palette)
-        if self.state == "writing" and not self.is_open:
+        if self.state == "writing" and not self.is_open and not self._is_quiet:
             return fold(self._draft.last_lines(ARGUMENT_ROWS), width, palette.muted)[-ARGUMENT_ROWS:]
-        return fold(self.arguments.split("\n"), width, palette.muted) if self.is_open else []
+        if not self.is_open:
+            return []
+        told = said(self.arguments)
+        return [] if self.title() in (told, told.partition(": ")[2]) else fold(told.split("\n"), width, palette.muted)
 
     def _diff_rows(self, width: int, palette: Palette) -> list[Strip]:
         """A diff does not change while a spinner turns above it."""
         if self._drawn is None or self._drawn[0] != width or self._drawn[1] is not palette:
-            self._drawn = (width, palette, diff.render_diff(self.preview, width, palette))
+            strips = diff.render_diff(self.preview, width, palette)
+            if strips and strips[0].text.strip() == self._path():
+                del strips[0]  # the head says it
+            self._drawn = (width, palette, strips)
         return self._drawn[2]
 
     def _result(self, width: int, palette: Palette) -> list[Strip]:
@@ -193,10 +227,9 @@ class ToolBlock(Block):
         text = self.output.strip("\n")
         if self.is_open:
             return fold([*text.split("\n"), *([f"[{self._cut} more characters]"] if self._cut else [])], width, style)
-        if self.is_page and self.state == "ok":
-            note = f"{plural(text.count(chr(10)) + 1, 'line')} for the model (Ctrl+O opens)"
-            return [lines.strip(lines.text(note, palette.faint), width)]
-        ends = ends_for(self.tool, running=self.state == "running")
+        if self.is_row:
+            return []
+        ends = ends_for(self.tool, self.state)
         return draw_ends((text + self._end).strip("\n"), ends, width, style, palette.faint)
 
     def _limit(self, rows: list[Strip], limit: int, total: int, width: int, palette: Palette) -> list[Strip]:

@@ -10,6 +10,7 @@ from textual.strip import Strip
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block, plural, readable
 from gptoss_tui.tui.composing.message import split_message
+from gptoss_tui.tui.composing.requests import typed
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
@@ -23,7 +24,10 @@ class UserBlock(Block):
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.typed, self.attached = split_message(text)
+        self.typed = typed(text)
+        sent, self.attached = split_message(text)
+        if self.typed != sent:
+            self.attached = ["what it asks of the model, click to open", *self.attached]
         self.is_open = False
 
     def render(self, width: int, palette: Palette) -> list[Strip]:

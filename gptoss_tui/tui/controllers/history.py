@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
 from gptoss_tui.errors import UsageError
-from gptoss_tui.tui.composing.message import split_message
+from gptoss_tui.tui.composing.requests import typed
 
 if TYPE_CHECKING:
     from gptoss_tui.agent import events as ev
@@ -85,7 +85,7 @@ class HistoryController:
         self._record.keep_before(turn_id)
         self._view.drop_turns(turn_id)
         if text:
-            self._view.set_draft(split_message(text)[0])
+            self._view.set_draft(typed(text))
         self._refresh()
 
     async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:

@@ -14,7 +14,8 @@ from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.composing.draft import Draft, DraftStore
 from gptoss_tui.tui.composing.mentions import find_mentions
-from gptoss_tui.tui.composing.message import Note, split_message
+from gptoss_tui.tui.composing.message import Note
+from gptoss_tui.tui.composing.requests import typed as typed_of
 from gptoss_tui.tui.slash.registry import parse_call
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class InputController:
 
     def take_back(self, message: str) -> str:
         """What was typed for a message that was not sent; its notes wait for the next one again."""
-        typed, notes = self._sent.pop(message, (split_message(message)[0], ()))
+        typed, notes = self._sent.pop(message, (typed_of(message), ()))
         self._notes[:0] = notes
         self._show_notes()
         return typed

@@ -15,6 +15,7 @@ from gptoss_tui.tui.blocks.raw import RawBlock
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock, Thought, plural_tokens
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.user import UserBlock
+from gptoss_tui.tui.composing.requests import typed
 from gptoss_tui.tui.late import late
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ class TranscriptController:
         if self._welcome is not None:
             self._transcript.remove_block(self._welcome)
             self._welcome = None
-        self._question = line(event.text[:QUESTION_CHARS])
+        self._question = line(typed(event.text)[:QUESTION_CHARS])
         self._dock.reasoning.begin(self._question)
         self._turns[event.turn_id] = block = UserBlock(safe(event.text))
         self._add(block)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.base import plural
+from gptoss_tui.tui.composing.requests import typed, typed_title
 from gptoss_tui.tui.screens.picker import Item, Picker, loaded
 from gptoss_tui.tui.slash.registry import Argument, Command, Value
 
@@ -60,7 +61,7 @@ def _session_item(session: SessionSummary, workspace: str) -> Item:
     searched = f"{session.title} {session.workspace} {session.model} {session.id}"
     return Item(
         session.id,
-        session.title or "(empty)",
+        typed_title(session.title) or "(empty)",
         when if session.workspace == workspace else elsewhere,
         plural(session.turns, "turn"),
         lambda: _preview(session),
@@ -72,7 +73,6 @@ def _preview(session: SessionSummary) -> str:
     """The last messages of a saved session."""
     from gptoss_tui.agent.session import load_session
     from gptoss_tui.errors import SessionError
-    from gptoss_tui.tui.composing.message import split_message
 
     try:
         events = load_session(session.path).events
@@ -81,7 +81,7 @@ def _preview(session: SessionSummary) -> str:
     said = []
     for event in events:
         if event.get("type") == "turn_started":
-            said.append(f"❯ {split_message(str(event.get('text', '')))[0]}")
+            said.append(f"❯ {typed(str(event.get('text', '')))}")
         elif event.get("type") == "answer_done" and not event.get("preamble"):
             said.append(str(event.get("text", "")))
     created = session.created.replace("T", " ")[:16]
@@ -109,12 +109,10 @@ def ago(when: str, now: datetime | None = None) -> str:
 
 def turn_item(turn: TurnSummary) -> Item:
     """A turn as a row of a list."""
-    from gptoss_tui.tui.composing.message import split_message
-
     files = plural(len(turn.files), "file") if turn.files else ""
-    typed = split_message(turn.text)[0]
-    preview = "\n".join([typed, "", *(f"changed {path}" for path in turn.files)])
-    return Item(str(turn.number), typed, files, ago(turn.started), preview)
+    text = typed(turn.text)
+    preview = "\n".join([text, "", *(f"changed {path}" for path in turn.files)])
+    return Item(str(turn.number), text, files, ago(turn.started), preview)
 
 
 async def choose_turn(port: SlashPort, agent: AgentPort, argument: str, title: str, what: str) -> int | None:
@@ -153,7 +151,7 @@ def _fork_values(port: SlashPort) -> Iterable[Value]:
 def turn_values(port: SlashPort) -> Iterable[Value]:
     """The turns of the conversation, the newest first."""
     turns = port.agent.turns() if port.agent is not None else ()
-    return [Value(str(turn.number), turn.text.split("\n")[0][:80]) for turn in reversed(turns)]
+    return [Value(str(turn.number), typed(turn.text).split("\n")[0][:80]) for turn in reversed(turns)]
 
 
 async def _compact(port: SlashPort, argument: str) -> None:
@@ -174,7 +172,10 @@ def _session_values(port: SlashPort) -> Iterable[Value]:
     if port.agent is None:
         return []
     found = port.agent.sessions(Path(port.workspace))
-    return [Value("last", "the newest one"), *(Value(one.id, f"{one.title} · {ago(one.updated)}") for one in found)]
+    return [
+        Value("last", "the newest one"),
+        *(Value(one.id, f"{typed_title(one.title)} · {ago(one.updated)}") for one in found),
+    ]
 
 
 COMMANDS = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gptoss_tui.agent.commands import UndoOutcome
 from gptoss_tui.tui.blocks.base import plural
+from gptoss_tui.tui.composing.requests import init_request, review_request
 from gptoss_tui.tui.screens.picker import Item, Picker, loaded
 from gptoss_tui.tui.slash.conversation import agent_or_say, choose_turn, turn_values
 from gptoss_tui.tui.slash.registry import Argument, Command
@@ -22,21 +23,6 @@ _CHOICES: dict[Choice, tuple[str, str]] = {
     "restore": ("put it back", "what was changed since is lost"),
     "merge": ("write both, with conflict marks", "for you to mend"),
 }
-
-INIT = """\
-Write AGENTS.md in the workspace: what somebody new, or an assistant, must know to work here. Look first: the README, \
-the files that say how to build and test, and a few of the sources. If there is an AGENTS.md, read it and mend it. Say \
-in short sentences how to set up, build, run and test, how the code is laid out, and which rules of style and work you \
-saw followed. Write only what you found in files, no guesses, at most 60 lines."""
-"""What `/init` sends."""
-
-REVIEW = """\
-Review changes of this workspace as a careful colleague would. Look at them first: {what}. Read as much of the files \
-around them as you need to judge. Then list what is wrong, the worst first: mistakes, cases that are not handled, \
-security, tests that are missing. Each with the file and line, why it is wrong, and what to do instead. Leave matters \
-of taste out, and say so when there is nothing to find. Do not change any file."""
-"""What `/review` sends."""
-UNCOMMITTED = "`git status --short`, `git diff HEAD`, and new files that git does not know"
 
 Ask = Callable[[dict[str, Choice]], Awaitable[UndoOutcome]]
 
@@ -145,7 +131,7 @@ def _names(paths: Sequence[str]) -> str:
 
 
 async def _init(port: SlashPort, argument: str) -> None:
-    port.send(f"{INIT}\n\n{argument}".rstrip())
+    port.send(init_request(argument))
 
 
 async def _review(port: SlashPort, argument: str) -> None:
@@ -155,7 +141,7 @@ async def _review(port: SlashPort, argument: str) -> None:
     if all(tool.name != "shell" for tool in agent.tools()):
         port.say("info", "A review needs the shell tool to ask git what changed.", "--shell gives it to the model.")
         return
-    port.send(REVIEW.format(what=argument or UNCOMMITTED))
+    port.send(review_request(argument))
 
 
 async def _diff(port: SlashPort, argument: str) -> None:

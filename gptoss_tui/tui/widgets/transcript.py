@@ -376,7 +376,8 @@ class Transcript(ScrollView, can_focus=False):
                 moved = top + min(old_height, flow.entries[index].height)
             first_index = min(first_index, index)
         before = self.scroll_offset.y
-        self._settle(first_index, anchor)
+        shifted = self._settle(first_index, anchor)
+        moved = min((row for row in (moved, shifted) if row is not None), default=None)
         if self.scroll_offset.y == before:  # else everything is painted anyway
             self._repaint(rows, moved)
         if unread != self._unread():
@@ -398,14 +399,18 @@ class Transcript(ScrollView, can_focus=False):
         if stale and self._flow.ready:
             self._redraw(stale)
 
-    def _settle(self, first: int, anchor: tuple[Block, int] | None) -> None:
-        """Blocks from `first` on have new heights: measure, and keep the tail or the anchor in place."""
-        self._flow.measure(first)
+    def _settle(self, first: int, anchor: tuple[Block, int] | None) -> int | None:
+        """Blocks from `first` on have new heights: measure, and keep the tail or the anchor in place.
+
+        Gives the row from which on blocks moved.
+        """
+        moved = self._flow.measure(first)
         self._resize_content()
         if self.following:
             self._scroll_without_notice(self.max_scroll_y)
         elif anchor is not None:
             self._hold(*anchor)
+        return moved
 
     def _resize_content(self) -> None:
         size = Size(self._flow.width, self._flow.height)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from gptoss_tui.commands.flags import add_chat_flags, add_session_flags, session_from, settings_from
 from gptoss_tui.commands.stdin import piped_text, read_stdin
 from gptoss_tui.errors import GptOssError, UsageError
-from gptoss_tui.sanitize import fenced
+from gptoss_tui.sanitize import fenced, to_terminal_line
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.agent import Agent
@@ -141,8 +141,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _job(args: argparse.Namespace) -> _Job:
     """What the flags ask for. Raises UsageError, SessionError or GrammarError."""
-    prompt = _prompt(args.prompt)
     settings = settings_from(args)
+    prompt = _prompt(args.prompt, settings.workspace)
     session = session_from(args, settings)
     if args.fork and session is None:
         raise UsageError("--fork needs a conversation to copy", hint="add --continue or --resume ID")
@@ -152,8 +152,9 @@ def _job(args: argparse.Namespace) -> _Job:
     return _Job(settings, prompt, args.approve, args.deny, session, args.fork, not args.ephemeral, schema)
 
 
-def _prompt(given: str | None) -> str:
+def _prompt(given: str | None, workspace: Path) -> str:
     if given is not None and given != "-":
+        given = _expanded(given, workspace)
         piped = piped_text()
         prompt = f"{given}\n\n{_STDIN}\n{fenced(piped)}" if given.strip() and piped.strip() else given
     else:
@@ -161,6 +162,26 @@ def _prompt(given: str | None) -> str:
     if not prompt.strip():
         raise UsageError("There is no prompt", hint="give PROMPT, or text on stdin")
     return prompt
+
+
+def _expanded(given: str, workspace: Path) -> str:
+    """The message of a saved prompt, for its call. Raises UsageError for a command that there is not."""
+    if not given.startswith("/"):
+        return given
+    from gptoss_tui.agent.saved_prompts import find_prompt, was_shown
+    from gptoss_tui.agent.slash import parse_call
+
+    call = parse_call(given)
+    if call is None:
+        return given
+    prompt = find_prompt(call.name, workspace)
+    if prompt is None:
+        hint = "only saved prompts go here; a space before the / sends it as a message"
+        raise UsageError(f"There is no prompt /{to_terminal_line(call.name)}", hint=hint)
+    if not was_shown(prompt, workspace):
+        rows = "\n".join(f"  {row}" for row in prompt.text.split("\n"))
+        print(f"note: /{prompt.name} is the project's ({prompt.place}):\n{rows}", file=sys.stderr, flush=True)
+    return prompt.fill(call.argument)
 
 
 def _schema(file: str | None, settings: Settings) -> AnswerSchema | None:

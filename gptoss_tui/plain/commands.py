@@ -110,6 +110,14 @@ async def _tools(agent: AgentPort, say: Say, argument: str) -> None:
         say(f"{tool.name}: {tool.about.splitlines()[0] if tool.about else ''}")
 
 
+async def _skills(agent: AgentPort, say: Say, argument: str) -> None:
+    skills = agent.skills()
+    for skill in skills:
+        say(f"{skill.name}, {'yours' if skill.own else 'of the project'}: {skill.about} ({skill.file})")
+    if not skills:
+        say("There are no skills that the model is told about.")
+
+
 async def _help(agent: AgentPort, say: Say, argument: str) -> None:
     for line in help_lines():
         say(line)
@@ -142,12 +150,14 @@ COMMANDS: dict[str, Command] = {
     "sessions": Command("[all]", "saved conversations", _sessions),
     "resume": Command("[id]", "go on with a saved conversation", _resume, waits=True),
     "tools": Command("", "the tools of the model", _tools),
+    "skills": Command("", "the skills that the model may use", _skills),
     "rules": Command("", "what is allowed for longer than once", _rules),
     "revoke": Command("id", "take such a rule back", _revoke),
 }
 
 FRONT_COMMANDS = {
     "!command": "run a command of your own; what it prints goes with the next message",
+    "/name [arguments]": "send a saved prompt, yours or the project's",
     "/undo [turn]": "take the last turn back, with its files",
     "/redo": "bring back what was undone",
     "/queue text": "send this when the running turn is done",

@@ -16,8 +16,9 @@ from gptoss_tui.agent.attached import Note, join_message, note_block
 from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.agent.user_shell import UserShell
 from gptoss_tui.errors import GptOssError, UsageError
-from gptoss_tui.plain.commands import run_command, turn_number
+from gptoss_tui.plain.commands import COMMANDS, run_command, turn_number
 from gptoss_tui.plain.console import Console
+from gptoss_tui.plain.prompts import saved_message
 from gptoss_tui.plain.questions import Choice, decision, question, read_answer
 from gptoss_tui.plain.speaker import Speaker
 from gptoss_tui.plain.undoing import settle
@@ -43,7 +44,8 @@ class PlainFront:
         self._running = False
         self._over = False
         self._notes: list[Note] = []
-        self._shell = UserShell(workspace or Path.cwd(), lambda: agent, self._hear, self._notes.append)
+        self._workspace = workspace or Path.cwd()
+        self._shell = UserShell(self._workspace, lambda: agent, self._hear, self._notes.append)
 
     async def run(self, prompt: str | None = None) -> int:
         """Talk until the input ends or the person quits."""
@@ -167,15 +169,25 @@ class PlainFront:
                 await self._command(line.strip()[1:].strip())
             elif word in ("/undo", "/redo"):
                 await self._undo(word, rest.strip())
+            elif word.startswith("/") and word[1:] not in COMMANDS and (saved := self._saved(line)) is not None:
+                self._send(saved)
             elif word.startswith("/"):
                 await run_command(self._agent, self._console.say, line.strip(), running=self._running)
-            elif self._running:
-                self._agent.steer(line)
-                self._console.say("The model gets this before its next step.")
             else:
-                self._queue.append(line)
+                self._send(line)
         except GptOssError as error:
             self._complain(error)
+
+    def _saved(self, line: str) -> str | None:
+        """The message of a saved prompt, empty when its text was only shown; None for other commands."""
+        return saved_message(line.strip(), self._workspace, self._console.say)
+
+    def _send(self, text: str) -> None:
+        if self._running and text:
+            self._agent.steer(text)
+            self._console.say("The model gets this before its next step.")
+        elif text:
+            self._queue.append(text)
 
     async def _command(self, line: str) -> None:
         """Run a command of the person's own; what it printed goes with the next message."""

@@ -112,3 +112,40 @@ def test_a_turn_ends_with_its_last_tool_call(run_exec: Exec) -> None:
     code, _, err = run_exec((look, look), "--max-tool-calls", "1", "look around")
     assert (code, err.count("* list_files")) == (1, 2)
     assert "The turn has made 1 tool calls, which is the limit" in err
+
+
+def test_a_saved_prompt_of_the_person_is_expanded(
+    run_exec: Exec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTOSS_TUI_CONFIG", str(tmp_path / "settings" / "config.toml"))
+    (tmp_path / "settings" / "prompts").mkdir(parents=True)
+    (tmp_path / "settings" / "config.toml").touch()
+    (tmp_path / "settings" / "prompts" / "look.md").write_text("Look at $1.")
+    code, out, err = run_exec((ANSWER,), "--json", "/look src")
+    assert (code, json.loads(out.splitlines()[0])["text"], err) == (0, "Look at src.", "")
+
+
+def test_a_saved_prompt_of_the_project_is_shown(run_exec: Exec, tmp_path: Path) -> None:
+    file = tmp_path / "work" / ".agents" / "commands" / "look.md"
+    file.parent.mkdir(parents=True)
+    file.write_text("Look at $1.\x1b[2J")
+    code, out, err = run_exec((ANSWER,), "--json", "/look src")
+    assert (code, json.loads(out.splitlines()[0])["text"]) == (0, "Look at src.␛[2J")
+    assert err == "note: /look is the project's (.agents/commands/look.md):\n  Look at $1.␛[2J\n"
+
+
+def test_a_command_that_there_is_not_is_bad_usage_and_a_path_is_a_message(run_exec: Exec) -> None:
+    code, out, err = run_exec((), "/loook src")
+    assert (code, out) == (2, "")
+    assert "There is no prompt /loook" in err
+    for text in (" /loook src", "/etc/hosts is what?"):
+        assert json.loads(run_exec((ANSWER,), "--json", text)[1].splitlines()[0])["text"] == text
+
+
+def test_the_skills_that_the_model_knows_are_named(run_exec: Exec, tmp_path: Path) -> None:
+    for name, more in (("review", ""), ("deploy", "disable-model-invocation: true\n")):
+        file = tmp_path / "work" / ".agents" / "skills" / name / "SKILL.md"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"---\nname: {name}\ndescription: Does it.\n{more}---\n")
+    assert run_exec((ANSWER,), "--json", "why?")[2] == "note: knows the skills review (--no-skills: none)\n"
+    assert run_exec((ANSWER,), "--json", "--no-skills", "why?")[2] == ""

@@ -334,3 +334,18 @@ async def test_who_is_told_to_end_does_so_in_good_order(number: signal.Signals) 
 
     assert (await _until_told(work()), settled) == (128 + number, [True])
     asyncio.get_running_loop().remove_signal_handler(number)
+
+
+async def test_a_saved_prompt_of_the_project_is_read_out_before_its_first_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTOSS_TUI_APPROVALS", str(tmp_path / "approvals"))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ".agents" / "commands" / "look.md"
+    file.parent.mkdir(parents=True)
+    file.write_text("Look at $1.\nThen say what.")
+    agent = ScriptedAgent([answer_script("Done.")])
+    out = await said(agent, "/look src", "/look src")
+    assert "/look is the project's: .agents/commands/look.md. It says:\n  Look at $1.\n  Then say what.\n" in out
+    assert agent.prompts[0] == "Look at src.\nThen say what."
+    assert "There is no command /lok" in await said(agent, "/lok")

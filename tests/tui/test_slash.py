@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.commands import ContextReport
+from gptoss_tui.agent.saved_prompts import Prompt
+from gptoss_tui.agent.slash import NAME, parse_call
 from gptoss_tui.sanitize import fenced
 from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui.clipboard import system_program
@@ -20,9 +22,9 @@ from gptoss_tui.tui.screens.context import context_rows, shares
 from gptoss_tui.tui.slash.conversation import ago
 from gptoss_tui.tui.slash.export import FORMATS, export
 from gptoss_tui.tui.slash.page import commands_page
-from gptoss_tui.tui.slash.prompts import Prompt, fill, parse_prompt, prompt_commands, read_prompts
+from gptoss_tui.tui.slash.prompts import prompt_commands
 from gptoss_tui.tui.slash.record import Record, code_blocks
-from gptoss_tui.tui.slash.registry import NAME, Registry, builtin_commands, parse_call
+from gptoss_tui.tui.slash.registry import Registry, builtin_commands
 from gptoss_tui.tui.theme import DARK, Palette
 
 ROOT = Path(__file__).parents[2]
@@ -95,49 +97,13 @@ def test_any_text_is_a_call_or_a_message(text: str) -> None:
 # Prompts of one's own
 
 
-def test_a_prompt_says_what_it_is_for() -> None:
-    prompt = parse_prompt("review", '---\ndescription: "review a file"\nargument-hint: file\n---\n\nReview $1.\n')
-    assert prompt == Prompt("review", "review a file", "file", "Review $1.")
-    assert parse_prompt("x", "# Look at it\nmore").description == "Look at it"
-    assert parse_prompt("x", "---\nno end").text == "---\nno end"
-
-
-@pytest.mark.parametrize(
-    ("text", "argument", "filled"),
-    [
-        ("Do $ARGUMENTS now", "a b", "Do a b now"),
-        ("$1 then $2, $3.", 'one "two words"', "one then two words, ."),
-        ("costs $$5 and $1", "x", "costs $5 and x"),
-        ("no place", "this", "no place\n\nthis"),
-        ("no place", "", "no place"),
-        ("$1", "it's", "it's"),
-        ("$ARGUMENTS", "$1 $ARGUMENTS", "$1 $ARGUMENTS"),
-        ("$ARGUMENTSX $12", "a", "$ARGUMENTSX a2"),
-    ],
-)
-def test_arguments_take_their_places_once(text: str, argument: str, filled: str) -> None:
-    assert fill(text, argument) == filled
-
-
-@given(st.text(max_size=30), st.text(alphabet="ab$ARGUMENTS1 \"'\\", max_size=30))
-def test_any_prompt_can_be_filled(text: str, argument: str) -> None:
-    filled = fill(text, argument)
-    assert "$" in text or text in filled
-
-
-def test_prompts_are_read_from_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "Review.md").write_text("Review $1")
-    (tmp_path / "bad name.md").write_text("x")
-    (tmp_path / "empty.md").write_text("\n")
-    (tmp_path / "folder.md").mkdir()
-    (tmp_path / "bytes.md").write_bytes(b"caf\xe9 \x1b[31m")
-    (tmp_path / "note.txt").write_text("x")
-    prompts = read_prompts(tmp_path)
-    assert {prompt.name for prompt in prompts} == {"review", "bytes"}
-    assert all("\x1b" not in prompt.description for prompt in prompts)
-    assert read_prompts(tmp_path / "gone") == []
-    (command,) = prompt_commands([Prompt("review", "d", "", "Review $1")])
-    assert command.usage == "/review [arguments]"
+def test_a_prompt_is_a_command_that_says_what_it_takes_and_where_it_is_from() -> None:
+    own, theirs = prompt_commands(
+        [Prompt("review", "d", "", "Review $1"), Prompt("fix", "mend it", "", "Fix it", ".claude/commands/fix.md")]
+    )
+    assert (own.usage, own.help, own.group) == ("/review [arguments]", "d", "Your prompts")
+    assert (theirs.usage, theirs.help) == ("/fix", "mend it (.claude/commands/fix.md)")
+    assert theirs.group == "The project's prompts"
 
 
 # The conversation as a document

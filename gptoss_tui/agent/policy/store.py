@@ -26,14 +26,20 @@ from gptoss_tui.tools.expansion import to_data
 
 FORMAT_VERSION: Final = 1
 DIRECTORY_VARIABLE: Final = "GPTOSS_TUI_APPROVALS"
+_MAX_SHOWN: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept about a workspace. `trusted` is the digest of the workspace's own file when it was trusted."""
+    """What is kept about a workspace.
+
+    `trusted` is the digest of the workspace's own file when it was trusted, `shown` are those of texts of the project
+    that the person has seen, the newest last.
+    """
 
     rules: tuple[Rule, ...] = ()
     trusted: str = ""
+    shown: tuple[str, ...] = ()
 
 
 def approvals_directory() -> Path:
@@ -59,10 +65,10 @@ class RuleStore:
             raise self._damaged(str(error)) from error
         if not isinstance(data, dict) or data.get("v") != FORMAT_VERSION or data.get("workspace") != self._workspace:
             raise self._damaged("it is of another version or workspace")
-        trusted, entries = data.get("trusted"), data.get("rules")
-        if not isinstance(trusted, str) or not isinstance(entries, list):
+        trusted, entries, shown = data.get("trusted"), data.get("rules"), data.get("shown", [])
+        if not isinstance(trusted, str) or not isinstance(entries, list) or not isinstance(shown, list):
             raise self._damaged("it has another shape")
-        return Kept(tuple(self._rule(entry) for entry in entries), trusted)
+        return Kept(tuple(self._rule(entry) for entry in entries), trusted, tuple(map(str, shown)))
 
     def add(self, *rules: Rule) -> None:
         """Keep rules for good. Raises PolicyError, with nothing kept, also for one that could not be read again."""
@@ -81,6 +87,12 @@ class RuleStore:
         """Trust the workspace's own file as it is; none of it with an empty digest. Raises PolicyError."""
         with self._changing() as kept:
             self._write(replace(kept, trusted=digest))
+
+    def note_shown(self, digest: str) -> None:
+        """The person has seen the text with this digest. Raises PolicyError."""
+        with self._changing() as kept:
+            others = tuple(known for known in kept.shown if known != digest)
+            self._write(replace(kept, shown=(*others, digest)[-_MAX_SHOWN:]))
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Kept]:
@@ -102,6 +114,7 @@ class RuleStore:
             "workspace": self._workspace,
             "trusted": kept.trusted,
             "rules": [_entry(rule) for rule in kept.rules],
+            "shown": list(kept.shown),
         }
         try:
             descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.stem}-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
-from gptoss_tui.tui.slash.prompts import prompt_commands, read_prompts
+from gptoss_tui.tui.slash.prompts import SAVED, prompt_commands
 from gptoss_tui.tui.slash.registry import Registry, builtin_commands
 from gptoss_tui.tui.theme import AUTO, THEMES, Palette
 
@@ -69,6 +70,9 @@ class CommandController:
     async def run(self, name: str, argument: str) -> None:
         """Run the command `name`. What goes wrong is told; a command that there is not goes back into the draft."""
         command = self.registry.find(name)
+        if command is None or command.group in SAVED:
+            self.reload()
+            command = self.registry.find(name)
         if command is None:
             self._unknown(name, argument)
             return
@@ -109,16 +113,18 @@ class CommandController:
 
     @property
     def registry(self) -> Registry:
-        """All commands; the person's own prompts are read again when the composer is about to offer them."""
+        """All commands. Saved prompts are read again when the composer begins to offer them, and before one runs."""
         if self._registry is None:
             self.reload()
         assert self._registry is not None
         return self._registry
 
     def reload(self) -> None:
-        """Read the prompts of the person again."""
-        own = prompt_commands(read_prompts(self._prompts)) if self._prompts is not None else []
-        self._registry = Registry([*builtin_commands(), *own])
+        """Read the prompts of the person and of the project again."""
+        from gptoss_tui.agent.saved_prompts import saved_prompts
+
+        prompts = saved_prompts(self._prompts, Path(os.path.realpath(self._workspace)))
+        self._registry = Registry([*builtin_commands(), *prompt_commands(prompts)])
 
     @property
     def running(self) -> bool:

@@ -135,6 +135,8 @@ class CompletionController:
 
     def _offer_commands(self, text: str) -> None:
         self._stop_search()
+        if text == "/":
+            self._port.reload()
         found = suggest(text, self._port.registry, self._port)
         if found:
             self._open = _Open("command", suggestions=found)

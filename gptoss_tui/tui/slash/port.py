@@ -43,6 +43,10 @@ class SlashPort(Protocol):
         """All commands."""
         ...
 
+    def reload(self) -> None:
+        """Read the saved prompts again, which are commands too."""
+        ...
+
     @property
     def running(self) -> bool:
         """Whether a turn runs."""

@@ -1,111 +1,56 @@
-"""Prompts of the person's own: Markdown files of a folder, each a command of its name.
-
-A file may begin with front matter (`description`, `argument-hint`) between two lines of `---`. In its text
-`$ARGUMENTS` is all that was typed behind the name, `$1` to `$9` single words of it (quotes keep words together), and
-`$$` a dollar sign. What was typed is put in once and never read as a place for more.
-"""
+"""Saved prompts as commands: the person's own are sent at once, the project's are shown before their first use."""
 
 from __future__ import annotations
 
-import re
-import shlex
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.slash.registry import NAME, Argument, Command
+from gptoss_tui.tui.slash.registry import Argument, Command, Group
 
 if TYPE_CHECKING:
+    from gptoss_tui.agent.saved_prompts import Prompt
     from gptoss_tui.tui.slash.port import SlashPort
 
-MAX_PROMPTS = 200
-MAX_BYTES = 200_000
 
-_FRONT = re.compile(r"\A---[ \t]*\n(?P<front>.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_PLACE = re.compile(r"\$(ARGUMENTS\b|[1-9]|\$)")
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A prompt file: the name of its command, what it says about itself, and its text."""
-
-    name: str
-    description: str
-    hint: str
-    text: str
+OWN: Final[Group] = "Your prompts"
+PROJECTS: Final[Group] = "The project's prompts"
+SAVED: Final = (OWN, PROJECTS)
+"""The groups of commands that are files, which may have changed since they were read."""
 
 
-def read_prompts(folder: Path) -> list[Prompt]:
-    """The prompts of a folder, by name; files that cannot be read or have no name for a command are left out."""
-    try:
-        paths = sorted(path for path in folder.glob("*.md") if path.is_file())
-    except OSError:
-        return []
-    return [prompt for path in paths[:MAX_PROMPTS] if (prompt := _read(path)) is not None]
-
-
-def parse_prompt(name: str, content: str) -> Prompt:
-    """A prompt from the content of its file."""
-    content = content.replace("\r\n", "\n")
-    front: dict[str, str] = {}
-    if match := _FRONT.match(content):
-        content = content[match.end() :]
-        for line in match["front"].split("\n"):
-            key, colon, value = line.partition(":")
-            if colon:
-                front[key.strip().lower()] = value.strip().strip("\"'")
-    text = content.strip("\n")
-    first = next((line.strip("# ").strip() for line in text.split("\n") if line.strip()), "")
-    description = front.get("description") or first[:80] or "a prompt of yours"
-    return Prompt(name, to_terminal_line(description), to_terminal_line(front.get("argument-hint", "")), text)
-
-
-def fill(text: str, argument: str) -> str:
-    """The text with what was typed in its places; without places it goes below the text."""
-    words = split_words(argument)
-
-    def place(match: re.Match[str]) -> str:
-        if match[1] == "$":
-            return "$"
-        if match[1] == "ARGUMENTS":
-            return argument
-        number = int(match[1]) - 1
-        return words[number] if number < len(words) else ""
-
-    filled = _PLACE.sub(place, text)
-    has_place = any(match[1] != "$" for match in _PLACE.finditer(text))
-    return filled if has_place or not argument else f"{filled}\n\n{argument}"
-
-
-def split_words(text: str) -> list[str]:
-    """The words of an argument; quotes keep words together, an open quote is a character."""
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()
-
-
-def prompt_commands(prompts: list[Prompt]) -> list[Command]:
+def prompt_commands(prompts: Iterable[Prompt]) -> list[Command]:
     """Each prompt as a command that sends it."""
     return [_command(prompt) for prompt in prompts]
 
 
 def _command(prompt: Prompt) -> Command:
     async def run(port: SlashPort, argument: str) -> None:
-        port.send(fill(prompt.text, argument))
+        how = await _ask(port, prompt)
+        if how == "send":
+            port.send(prompt.fill(argument))
+        elif how == "draft":
+            port.set_draft(prompt.fill(argument))
 
-    takes = prompt.hint or ("[arguments]" if _PLACE.search(prompt.text) else "")
-    return Command(prompt.name, prompt.description, run, "Your prompts", Argument(takes) if takes else None)
+    about = f"{prompt.description} ({prompt.place})" if prompt.place else prompt.description
+    argument = Argument(prompt.takes) if prompt.takes else None
+    return Command(prompt.name, about, run, PROJECTS if prompt.place else OWN, argument)
 
 
-def _read(path: Path) -> Prompt | None:
-    if not NAME.fullmatch(path.stem.lower()):
-        return None
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return None
-    prompt = parse_prompt(path.stem.lower(), content)
-    return prompt if prompt.text.strip() else None
+async def _ask(port: SlashPort, prompt: Prompt) -> str:
+    """What to do with it: `send`, `draft`, or nothing. The person is asked about a text that is new to them."""
+    from gptoss_tui.agent.saved_prompts import note_shown, was_shown
+    from gptoss_tui.tui.screens.picker import Item, Picker, loaded
+
+    workspace = Path(port.workspace)
+    if was_shown(prompt, workspace):
+        return "send"
+    items = [
+        Item("send", "Send it", "and do not ask again while it stays as it is", preview=prompt.text),
+        Item("draft", "Change it first", "it comes into the composer", preview=prompt.text),
+    ]
+    title = f"/{prompt.name} is the project's: {prompt.place}"
+    picked = await port.pick(Picker(title, loaded(items), what="choose", preview=True))
+    if picked is not None and picked.value == "send":
+        note_shown(prompt, workspace)
+    return picked.value if picked is not None else ""

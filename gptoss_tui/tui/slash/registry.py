@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gptoss_tui.agent.slash import parse_call as parse_call
 from gptoss_tui.tui.blocks.base import sentence
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.slash.port import SlashPort
 
-Group = Literal["Model", "Conversation", "Files", "Tools", "App", "Your prompts"]
-
-NAME = re.compile(r"[a-z][a-z0-9_-]*")
-_CALL = re.compile(r"/(?P<name>[^\s/]+)(?:\s+(?P<rest>.*))?\Z", re.DOTALL)
+Group = Literal["Model", "Conversation", "Files", "Tools", "App", "Your prompts", "The project's prompts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +63,6 @@ class Command:
         return f"/{self.name} {self.argument.form}" if self.argument else f"/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What was typed: a name, and the text behind it."""
-
-    name: str
-    argument: str
-
-
 class Registry:
     """The commands by name. The first one of a name wins, so nothing that comes later replaces a built-in one."""
 
@@ -95,17 +84,9 @@ class Registry:
         return self._by_name.get(name.lower())
 
 
-def parse_call(text: str) -> Call | None:
-    """The call that a message is; None for other messages: paths such as `/etc/hosts`, and text behind a space."""
-    match = _CALL.match(text.rstrip())
-    if match is None or not NAME.fullmatch(match["name"].lower()):
-        return None
-    return Call(match["name"].lower(), (match["rest"] or "").strip())
-
-
 def builtin_commands() -> tuple[Command, ...]:
     """All commands of the program, in the order of help."""
-    from gptoss_tui.tui.slash import conversation, files, model, output, status, tools, view
+    from gptoss_tui.tui.slash import conversation, files, model, output, skills, status, tools, view
 
     return (
         *model.COMMANDS,
@@ -114,5 +95,6 @@ def builtin_commands() -> tuple[Command, ...]:
         *files.COMMANDS,
         *output.COMMANDS,
         *tools.COMMANDS,
+        *skills.COMMANDS,
         *view.COMMANDS,
     )

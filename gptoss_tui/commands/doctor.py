@@ -99,7 +99,7 @@ def _metal() -> Iterator[Check]:
         yield Check("chip", "ok", chip.describe())
     version = mlx_version()
     if problem := mlx_problem():
-        hint = "pip install --force-reinstall 'gptoss-tui[metal]'"
+        hint = "pip install --force-reinstall mlx"
         yield Check("metal", "note", f"no MLX, {problem}: models run on the CPU", hint)
     elif not is_usable():
         yield Check("metal", "note", f"MLX {version} finds no GPU: models run on the CPU", "virtual Macs have none")

@@ -76,7 +76,7 @@ def prepare() -> str:
         instead = f"until then, `--backend {_other_backend()}` is the right one here"
         raise EngineError(
             f"The Metal engine needs MLX: {problem}",
-            hint=f"pip install --force-reinstall 'gptoss-tui[metal]'; {instead}",
+            hint=f"pip install --force-reinstall mlx; {instead}",
         )
     import mlx.core as mx
 

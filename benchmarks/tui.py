@@ -232,16 +232,6 @@ async def _events(messages: int) -> dict[str, float]:
             await pilot.pause(0.05)
         composer(program).cursor_blink = False
 
-        async def cost(act: Callable[[int], object], times: int, gap: float) -> float:
-            began = time.process_time()
-            await asyncio.sleep(times * gap)
-            idle = time.process_time() - began
-            began = time.process_time()
-            for number in range(times):
-                act(number)
-                await asyncio.sleep(gap)
-            return 1000 * (time.process_time() - began - idle) / times
-
         def append(number: int) -> None:
             talk.apply(ev.AnswerDelta(item_id="live", text="word "))
             talk.flush()
@@ -249,12 +239,24 @@ async def _events(messages: int) -> dict[str, float]:
         def scroll(number: int) -> None:
             transcript(program).scroll_relative(y=-3 if number < 20 else 3, animate=False)
 
-        found = {"key": await cost(lambda n: program.post_message(events.Key("a", "a")), 40, 0.05)}
-        found["frame of an answer"] = await cost(append, 40, 0.05)
+        found = {"key": await _cost(lambda n: program.post_message(events.Key("a", "a")), 40, 0.05)}
+        found["frame of an answer"] = await _cost(append, 40, 0.05)
         focus: tuple[events.Event, events.Event] = (events.AppBlur(), events.AppFocus())
-        found["focus"] = await cost(lambda n: program.post_message(focus[n % 2]), 20, 0.1)
-        found["scroll"] = await cost(scroll, 40, 0.05)
+        found["focus"] = await _cost(lambda n: program.post_message(focus[n % 2]), 20, 0.1)
+        found["scroll"] = await _cost(scroll, 40, 0.05)
         return found
+
+
+async def _cost(act: Callable[[int], object], times: int, gap: float) -> float:
+    """CPU milliseconds of one `act`, done `times` times `gap` seconds apart, beyond what doing nothing takes."""
+    began = time.process_time()
+    await asyncio.sleep(times * gap)
+    idle = time.process_time() - began
+    began = time.process_time()
+    for number in range(times):
+        act(number)
+        await asyncio.sleep(gap)
+    return 1000 * (time.process_time() - began - idle) / times
 
 
 def report(name: str, value: str, note: str = "") -> None:

@@ -110,44 +110,57 @@ def load_weights(
     Tensors that need no conversion stay mapped from the file. Their pages are touched here, so that loading takes the
     time of the disk and the first token does not.
     """
-
-    def load(name: str, to: torch.dtype | None) -> Tensor:
-        stored = read(name)
-        tensor = stored.to(device=device, dtype=to)
-        if tensor is stored:
-            stored.flatten().view(torch.uint8)[::_PAGE].sum()
-        on_read(stored.nbytes)
-        return tensor
-
-    def experts(name: str) -> PackedExperts:
-        blocks, scales = (load(f"{name}_weight.{part}", None) for part in ("blocks", "scales"))
-        return PackedExperts(blocks, scales, load(f"{name}_bias", dtype))
-
-    def layer(index: int) -> LayerWeights:
-        attn, mlp = f"block.{index}.attn", f"block.{index}.mlp"
-        return LayerWeights(
-            attn_norm=load(f"{attn}.norm.scale", torch.float32),
-            qkv_weight=load(f"{attn}.qkv.weight", dtype),
-            qkv_bias=load(f"{attn}.qkv.bias", dtype),
-            sinks=load(f"{attn}.sinks", dtype),
-            out_weight=load(f"{attn}.out.weight", dtype),
-            out_bias=load(f"{attn}.out.bias", dtype),
-            mlp_norm=load(f"{mlp}.norm.scale", torch.float32),
-            gate_weight=load(f"{mlp}.gate.weight", dtype),
-            gate_bias=load(f"{mlp}.gate.bias", dtype),
-            mlp1=experts(f"{mlp}.mlp1"),
-            mlp2=experts(f"{mlp}.mlp2"),
-        )
-
-    unembedding = load("unembedding.weight", dtype)
+    reader = _Reader(read, dtype, device, on_read)
+    unembedding = reader.dense("unembedding.weight")
     unembedding, row = distinct_rows(unembedding) or (unembedding, None)
     return ModelWeights(
-        embedding=load("embedding.weight", None),
-        layers=tuple(layer(index) for index in range(config.num_hidden_layers)),
-        norm=load("norm.scale", torch.float32),
+        embedding=reader.tensor("embedding.weight", None),
+        layers=tuple(reader.layer(index) for index in range(config.num_hidden_layers)),
+        norm=reader.tensor("norm.scale", torch.float32),
         unembedding=unembedding,
         unembedding_row=row,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Tensors of a checkpoint, as the model takes them."""
+
+    read: ReadTensor
+    dtype: torch.dtype
+    device: torch.device
+    on_read: Callable[[int], None]
+
+    def layer(self, index: int) -> LayerWeights:
+        attn, mlp = f"block.{index}.attn", f"block.{index}.mlp"
+        return LayerWeights(
+            attn_norm=self.tensor(f"{attn}.norm.scale", torch.float32),
+            qkv_weight=self.dense(f"{attn}.qkv.weight"),
+            qkv_bias=self.dense(f"{attn}.qkv.bias"),
+            sinks=self.dense(f"{attn}.sinks"),
+            out_weight=self.dense(f"{attn}.out.weight"),
+            out_bias=self.dense(f"{attn}.out.bias"),
+            mlp_norm=self.tensor(f"{mlp}.norm.scale", torch.float32),
+            gate_weight=self.dense(f"{mlp}.gate.weight"),
+            gate_bias=self.dense(f"{mlp}.gate.bias"),
+            mlp1=self.experts(f"{mlp}.mlp1"),
+            mlp2=self.experts(f"{mlp}.mlp2"),
+        )
+
+    def experts(self, name: str) -> PackedExperts:
+        blocks, scales = (self.tensor(f"{name}_weight.{part}", None) for part in ("blocks", "scales"))
+        return PackedExperts(blocks, scales, self.dense(f"{name}_bias"))
+
+    def dense(self, name: str) -> Tensor:
+        return self.tensor(name, self.dtype)
+
+    def tensor(self, name: str, dtype: torch.dtype | None) -> Tensor:
+        stored = self.read(name)
+        tensor = stored.to(device=self.device, dtype=dtype)
+        if tensor is stored:
+            stored.flatten().view(torch.uint8)[::_PAGE].sum()
+        self.on_read(stored.nbytes)
+        return tensor
 
 
 def distinct_rows(matrix: Tensor) -> tuple[Tensor, Tensor] | None:

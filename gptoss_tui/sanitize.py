@@ -37,6 +37,7 @@ _RANGES = (
     *_INVISIBLE,
 )
 _CLASS = "".join(f"\\U{low:08x}-\\U{high:08x}" for low, high in _RANGES)
+_LINE_LIKE = re.compile("[\r\u2028\u2029]")
 _UNSAFE = re.compile(f"(?P<line_end>\r(?=\n|\\Z))|[{_CLASS}]")
 
 
@@ -70,6 +71,15 @@ def to_terminal_text(text: str) -> str:
 def to_terminal_line(text: str) -> str:
     """As `to_terminal_text`, on one line: newlines become `⏎`, tabs a space."""
     return to_terminal_text(text).replace("\n", "⏎").replace("\t", " ")
+
+
+def to_terminal_source(text: str) -> str:
+    """As `to_terminal_text`, for what a person approves: nothing but a newline looks like the end of a line.
+
+    To a shell U+2028 is a letter like any other: what stands behind it must not look like a line, or a comment, of its
+    own.
+    """
+    return to_terminal_text(_LINE_LIKE.sub(lambda match: "␍" if match[0] == "\r" else "⏎", text))
 
 
 def fenced(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
+from gptoss_tui.sanitize import to_terminal_line, to_terminal_source, to_terminal_text
 
 ATTACKS = {
     "clipboard (OSC 52)": "\x1b]52;c;cm0gLXJmIC8=\x07",
@@ -180,3 +180,11 @@ def test_chunks_show_what_the_whole_shows(text: str, data: st.DataObject) -> Non
     pieces = to_terminal_text(text[:cut]) + to_terminal_text(text[cut:])
     whole = to_terminal_text(text)
     assert pieces == whole or (text[cut - 1] == "\r" and pieces.replace("␍", "") == whole.replace("␍", ""))
+
+
+@given(st.text(st.sampled_from("a #\n\r\x0b\x0c\x1e\x85\u2028\u2029\u202e"), max_size=30))
+def test_what_is_approved_has_the_lines_that_a_shell_reads(text: str) -> None:
+    shown = to_terminal_source(text)
+    assert shown.count("\n") == text.count("\n")
+    assert to_terminal_text(shown) == shown
+    assert len(shown.splitlines()) == len(text.removesuffix("\n").split("\n")) * bool(text)

@@ -29,7 +29,7 @@ from gptoss_tui.agent.events import (
 )
 from gptoss_tui.agent.references import References, before_first_mark, gives_page, references, replace_marks
 from gptoss_tui.errors import GptOssError
-from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
+from gptoss_tui.sanitize import to_terminal_line, to_terminal_source, to_terminal_text
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -183,7 +183,7 @@ class TextOutput:
                 self._say(f"? {event.title}")
                 for warning in event.warnings:
                     self._say(f"  warning: {warning}")
-                print(to_terminal_text(event.preview), file=self._err)
+                print(to_terminal_source(event.preview), file=self._err)
                 self._say("This needs an approval and did not happen; --approve says what may.")
                 self._unanswered = self._stops
             case CompactionStarted():

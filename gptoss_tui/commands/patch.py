@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from gptoss_tui.errors import PatchError, UndoError, UsageError
-from gptoss_tui.sanitize import to_terminal_text
+from gptoss_tui.sanitize import to_terminal_source, to_terminal_text
 
 if TYPE_CHECKING:
     from gptoss_tui.patch import Plan
@@ -151,7 +151,7 @@ def _print_diff(planned: Plan) -> None:
 
     diff = patch.unified_diff(planned) + "\n"
     if sys.stdout.isatty():
-        sys.stdout.write(to_terminal_text(diff))
+        sys.stdout.write(to_terminal_source(diff))
     else:
         sys.stdout.buffer.write(diff.encode("utf-8", "surrogateescape"))
 

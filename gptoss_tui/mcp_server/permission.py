@@ -15,7 +15,7 @@ from gptoss_tui.agent.policy.decide import must_ask
 from gptoss_tui.agent.policy.grants import Grant, grants_for
 from gptoss_tui.errors import PolicyError, ToolError
 from gptoss_tui.mcp_server.host import Asker, Host
-from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
+from gptoss_tui.sanitize import to_terminal_line, to_terminal_source
 from gptoss_tui.tools.base import Effect
 
 ONCE: Final = "allow once"
@@ -87,4 +87,4 @@ def _request_question(request: ApprovalRequest) -> str:
 def _question(title: str, preview: str, warnings: Sequence[str], details: Sequence[tuple[str, str]]) -> str:
     """All that would be done, letter by letter, and what a person should know beside it."""
     lines = [f"{title}?", *(f"Warning: {text}" for text in warnings), *(f"{name}: {text}" for name, text in details)]
-    return to_terminal_text("\n".join((*lines, "", preview)))
+    return "\n".join((*map(to_terminal_line, lines), "", to_terminal_source(preview)))

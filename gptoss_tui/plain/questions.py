@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import ApprovalRequest, DecisionKind
+from gptoss_tui.sanitize import to_terminal_line, to_terminal_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +41,24 @@ def choices(request: ApprovalRequest) -> tuple[Choice, ...]:
 
 
 def question(request: ApprovalRequest) -> Iterator[str]:
-    """The question as lines: what would happen in full, what speaks against it, the numbered answers."""
-    yield f"Approval needed: {request.title}"
+    """The question as lines: what would happen in full, what speaks against it, the numbered answers.
+
+    What the model wrote of it, such as a command or the name of a folder, can add no line that looks like an answer.
+    """
+    yield to_terminal_line(f"Approval needed: {request.title}")
     for label, text in request.details:
-        yield f"  {label}: {text}"
+        yield to_terminal_line(f"  {label}: {text}")
     for warning in (*request.warnings, *request.reasons):
-        yield f"  Warning: {warning}"
+        yield to_terminal_line(f"  Warning: {warning}")
     if request.sources:
-        yield f"  Warning: the model has read text of {', '.join(request.sources)}, which may be who asks"
+        sources = to_terminal_line(", ".join(request.sources))
+        yield f"  Warning: the model has read text of {sources}, which may be who asks"
     yield "What would be done:"
-    for line in request.preview.splitlines():
+    for line in to_terminal_source(request.preview).removesuffix("\n").split("\n"):
         yield f"  {line}"
     yield "End of what would be done. Answer with a number:"
     for number, choice in enumerate(choices(request), start=1):
-        yield f"  {number}. {choice.words}"
+        yield to_terminal_line(f"  {number}. {choice.words}")
 
 
 def read_answer(request: ApprovalRequest, line: str) -> Choice | None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from gptoss_tui.agent.commands import UndoOutcome
+from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.undo.types import Choice, Conflict
 
 Say = Callable[[str], None]
@@ -33,7 +34,7 @@ async def settle(act: Act, say: Say, ask: Ask, done: str) -> None:
         for conflict in outcome.conflicts:
             choice = await _choose(conflict, say, ask)
             if choice is None:
-                say(f"Stopped. {conflict.path} is as it was.")
+                say(to_terminal_line(f"Stopped. {conflict.path} is as it was."))
                 return
             choices[conflict.path] = choice
 
@@ -45,12 +46,12 @@ def _tell(outcome: UndoOutcome, say: Say, done: str) -> None:
         if report.done:
             for word, paths in (("restored", report.restored), ("merged", report.merged), ("kept", report.kept)):
                 for path in paths:
-                    say(f"  {path}: {word}")
+                    say(to_terminal_line(f"  {path}: {word}"))
 
 
 async def _choose(conflict: Conflict, say: Say, ask: Ask) -> Choice | None:
     """What a person wants for one file; None when nothing is to be done."""
-    say(f"{conflict.reason}. Answer with a number:")
+    say(to_terminal_line(f"{conflict.reason}. Answer with a number:"))
     offered = list(conflict.choices)
     for number, choice in enumerate(offered, start=1):
         say(f"  {number}. {_WORDS[choice]}")
@@ -67,7 +68,7 @@ async def _choose(conflict: Conflict, say: Say, ask: Ask) -> Choice | None:
             return offered[number - 1]
         if number == see:
             for row in _both(conflict):
-                say(row)
+                say(to_terminal_line(row))
         else:
             say("That is none of the answers. Nothing was changed.")
 
@@ -83,4 +84,5 @@ def _both(conflict: Conflict) -> Iterator[str]:
 
 
 def _rows(content: bytes | None) -> list[str]:
-    return (content or b"").decode("utf-8", "replace").splitlines()
+    text = (content or b"").decode("utf-8", "replace").removesuffix("\n")
+    return [line.removesuffix("\r") for line in text.split("\n")] if content else []

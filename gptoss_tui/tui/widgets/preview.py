@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.text import Text
 from textual.strip import Strip
 
-from gptoss_tui.sanitize import to_terminal_text
+from gptoss_tui.sanitize import to_terminal_source
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.diff import Layout, draw_diff
 from gptoss_tui.tui.highlight import highlight
@@ -64,7 +64,7 @@ class PreviewView(StripView):
 
 def _source(request: ApprovalRequest, palette: Palette) -> list[Text]:
     """The lines of a preview in the colours of its language, and never other characters than its own."""
-    safe = to_terminal_text(request.preview.replace("\r", "␍"))
+    safe = to_terminal_source(request.preview)
     plain = [lines.text(line, palette.text) for line in safe.split("\n")]
     language = _LANGUAGES.get(request.preview_type, "")
     if not language or len(safe) > _MAX_COLOURED:

@@ -186,7 +186,7 @@ COMMANDS = (
         "Conversation",
         aliases=("clear",),
         while_running=False,
-        more="The conversation so far stays saved; /resume goes on with it.",
+        more="The current conversation stays saved; /resume brings it back.",
     ),
     Command(
         "resume",
@@ -196,8 +196,8 @@ COMMANDS = (
         Argument("[id]", _session_values),
         aliases=("sessions",),
         while_running=False,
-        more="Lists the saved conversations, those of this workspace first, with their last messages. An id may be cut "
-        "short; `last` is the newest of this workspace.",
+        more="Lists the saved conversations, those of this workspace first, with their last messages. You can shorten an "
+        "id; `last` is the newest of this workspace.",
     ),
     Command(
         "fork",
@@ -206,8 +206,8 @@ COMMANDS = (
         "Conversation",
         Argument("[turn]", _fork_values),
         while_running=False,
-        more="The copy has everything before the message that is chosen, which comes into the composer; `all` copies "
-        "the whole conversation. The one that it comes from stays as it is.",
+        more="The copy has everything before the chosen message, which goes into the composer; `all` copies the "
+        "whole conversation. The original stays as it is.",
     ),
     Command(
         "compact",
@@ -216,7 +216,7 @@ COMMANDS = (
         "Conversation",
         Argument("[what matters]"),
         while_running=False,
-        more="The model writes a summary and goes on from it. Say what matters, and it is kept. The session file keeps "
+        more="The model writes a summary and continues from it. Say what matters to keep it. The session file keeps "
         "everything.",
     ),
     Command("context", "what fills the context, as a picture", _context, "Conversation"),

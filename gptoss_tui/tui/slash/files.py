@@ -161,8 +161,8 @@ COMMANDS = (
         _diff,
         "Files",
         aliases=("changes",),
-        more="Every patch and edit that was written, in its order, side by side where there is room. What commands did "
-        "to files stands in their results.",
+        more="All applied patches and edits in order, side by side if there is room. What commands changed is in their "
+        "results.",
     ),
     Command(
         "init",
@@ -171,7 +171,7 @@ COMMANDS = (
         "Files",
         Argument("[what matters]"),
         while_running=False,
-        more="It looks around first, and mends the file that is there. The next conversation is told what it says.",
+        more="It looks around first, and updates an existing file. The next conversation is told what it says.",
     ),
     Command(
         "review",
@@ -180,8 +180,8 @@ COMMANDS = (
         "Files",
         Argument("[what]"),
         while_running=False,
-        more="Or something else, as in `/review the last commit` or `/review main...HEAD`. The model is asked to "
-        "change nothing, and what it runs to look is asked about as always.",
+        more="Or something else, as in `/review the last commit` or `/review main...HEAD`. The model is told "
+        "to change nothing, and the commands it runs ask as always.",
     ),
     Command(
         "undo",
@@ -190,8 +190,8 @@ COMMANDS = (
         "Files",
         Argument("[turn]", turn_values),
         while_running=False,
-        more="Takes back the last turn, or everything from the turn that is named: the conversation, and the files "
-        "that it changed, deleted or moved. A file that was changed since is merged or asked about, never overwritten. "
+        more="Takes back the last turn, or everything from the given turn on: the conversation, and the files that it "
+        "changed, deleted or moved. A file that changed since is merged or asked about, never overwritten. "
         "The message comes back into the composer.",
     ),
     Command(
@@ -201,8 +201,8 @@ COMMANDS = (
         "Files",
         Argument("[turn]", turn_values),
         while_running=False,
-        more="Also Esc Esc. The conversation goes on from there, and the message comes back into the composer. Where "
-        "files were changed since, it asks whether they go back too.",
+        more="Also Esc Esc. The conversation goes on from there, and the message returns to the composer. If files "
+        "were changed since, it asks whether to restore them too.",
     ),
     Command(
         "redo",
@@ -210,6 +210,6 @@ COMMANDS = (
         _redo,
         "Files",
         while_running=False,
-        more="What /undo or /rewind dropped last, until the next message is sent.",
+        more="Brings back what /undo or /rewind dropped last, until you send the next message.",
     ),
 )

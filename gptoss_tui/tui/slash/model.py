@@ -145,8 +145,8 @@ COMMANDS = (
         "Model",
         Argument("[name]", _model_values),
         while_running=False,
-        more="Lists the models of this machine and those to download, with the memory that each needs and that is "
-        "free. The conversation goes on with the new model; when it cannot be loaded, the one from before comes back.",
+        more="Lists the models on this machine and those to download, with the memory that each needs and that is "
+        "free. The conversation goes on with the new model; if it cannot be loaded, the previous one comes back.",
     ),
     Command(
         "effort",
@@ -154,6 +154,6 @@ COMMANDS = (
         _effort,
         "Model",
         Argument("[level]", _effort_values),
-        more="low, medium or high. The list says how many tokens are read again after a change.",
+        more="low, medium or high. The list shows how many tokens are read again after a change.",
     ),
 )

@@ -115,8 +115,8 @@ COMMANDS = (
         _export,
         "Conversation",
         Argument("[format] [file]", _export_values),
-        more="As markdown, json or html; the name of the file says it too. Without a file a new one is made in the "
-        "workspace. No file is overwritten.",
+        more="As markdown, json or html; the file name can say it too. Without a name, a new file is created in the "
+        "workspace. Existing files are not overwritten.",
     ),
     Command(
         "copy",
@@ -125,6 +125,6 @@ COMMANDS = (
         "Conversation",
         Argument("[what]", _copy_values),
         more="`last` is the newest answer, `code` its last code block, `code 2` its second one, `all` the conversation "
-        "as Markdown. Goes to the system's clipboard where there is one, and to the terminal's (OSC 52).",
+        "as Markdown. Copies to the system's clipboard if there is one, and to the terminal's (OSC 52).",
     ),
 )

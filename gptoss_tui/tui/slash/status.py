@@ -46,6 +46,6 @@ COMMANDS = (
         "model, context, approvals and session at a glance",
         _status,
         "Conversation",
-        more="/context says more about the context, /approvals about standing answers, /tools about tools.",
+        more="For more, see /context, /approvals and /tools.",
     ),
 )

@@ -133,7 +133,7 @@ COMMANDS = (
         _mode_command,
         "Tools",
         Argument("[mode]", _mode_values),
-        more="read-only, ask, auto-edit or full-auto; Shift+Tab goes through them.",
+        more="read-only, ask, auto-edit or full-auto. Shift+Tab switches between them.",
     ),
     Command("tools", "the tools that the model has", _tools, "Tools"),
     Command(
@@ -142,7 +142,7 @@ COMMANDS = (
         _approvals,
         "Tools",
         aliases=("permissions", "rules"),
-        more="Lists what was allowed or denied for longer than once: for this conversation, this workspace or "
+        more="Lists what is allowed or denied for more than one call: for this conversation, this workspace or "
         "everywhere. Delete revokes the selected one.",
     ),
     Command(
@@ -151,7 +151,7 @@ COMMANDS = (
         _trust,
         "Tools",
         Argument("[off]", _trust_values),
-        more="The file `.gptoss-tui.toml` of a workspace may always forbid things. Allowing things, as it is now, "
-        "takes this command; a later change of the file ends that.",
+        more="The `.gptoss-tui.toml` of a workspace can always deny things. This command lets it allow things too, as "
+        "it is now; changing the file ends that.",
     ),
 )

@@ -34,7 +34,7 @@ async def run_command(agent: AgentPort, say: Say, line: str, *, running: bool) -
     if command is None:
         raise UsageError(f"There is no command /{name}", hint="/help lists them")
     if running and command.waits:
-        raise UsageError(f"/{name} waits until the model is done", hint="/stop stops it")
+        raise UsageError(f"/{name} is not available while the model works", hint="/stop stops it")
     await command.run(agent, say, argument.strip())
 
 

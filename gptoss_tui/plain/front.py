@@ -192,7 +192,7 @@ class PlainFront:
     async def _command(self, line: str) -> None:
         """Run a command of the person's own; what it printed goes with the next message."""
         if self._running:
-            raise UsageError("Commands wait until the model is done", hint="/stop stops it")
+            raise UsageError("Commands are not available while the model works", hint="/stop stops it")
         await self._turn(self._shell.run(line))
 
     def _with_notes(self, text: str) -> str:
@@ -201,7 +201,7 @@ class PlainFront:
 
     async def _undo(self, word: str, argument: str) -> None:
         if self._running:
-            raise UsageError(f"{word} waits until the model is done", hint="/stop stops it")
+            raise UsageError(f"{word} is not available while the model works", hint="/stop stops it")
         if word == "/redo":
             await settle(self._agent.redo, self._console.say, self._ask, "back again")
             return

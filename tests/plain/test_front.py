@@ -152,7 +152,7 @@ async def test_a_person_steers_queues_and_stops() -> None:
     await until(out, "before its next step")
     person.type("/queue then this")
     person.type("/new")
-    await until(out, "waits until the model is done")
+    await until(out, "is not available while the model works")
     agent.release()
     await until(out, "Answer: working", times=2)
     assert agent.prompts == ["go", "use tabs"], "what came too late to steer runs first"

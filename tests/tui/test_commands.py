@@ -492,7 +492,7 @@ async def test_what_may_not_run_now_says_so(folder: Path) -> None:
         await pilot.press(*"hi", "enter")
         await until(pilot, lambda: "ready" not in status(app))
         await command(pilot, "/new")
-        await until(pilot, lambda: "waits until the model is done" in conversation(app))
+        await until(pilot, lambda: "is not available while the model works" in conversation(app))
         assert composer(app).text == "/new"
         await pilot.press("ctrl+u", "escape")
         await ready(pilot, app)

@@ -77,7 +77,7 @@ class CommandController:
             self._unknown(name, argument)
             return
         if self.running and not command.while_running:
-            self.say("info", f"/{command.name} waits until the model is done; Esc stops it.")
+            self.say("info", f"/{command.name} is not available while the model works; Esc stops it.")
             self.set_draft(f"/{name} {argument}".rstrip())
             return
         try:

@@ -196,8 +196,8 @@ COMMANDS = (
         Argument("[id]", _session_values),
         aliases=("sessions",),
         while_running=False,
-        more="Lists the saved conversations, those of this workspace first, with their last messages. You can shorten an "
-        "id; `last` is the newest of this workspace.",
+        more="Lists the saved conversations, those of this workspace first, with their last messages. You can "
+        "shorten an id; `last` is the newest of this workspace.",
     ),
     Command(
         "fork",

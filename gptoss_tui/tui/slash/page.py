@@ -29,7 +29,7 @@ def commands_page() -> str:
 def _about(command: Command) -> str:
     about = f"{command.about}. {command.more}".strip()
     aliases = ", ".join(f"`/{name}`" for name in command.aliases)
-    waits = "" if command.while_running else " Waits until the model is done."
+    waits = "" if command.while_running else " Not available while the model works."
     return f"{about}{waits}" + (f" Also {aliases}." if aliases else "")
 
 

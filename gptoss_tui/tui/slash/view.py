@@ -63,7 +63,7 @@ def _about(command: Command) -> str:
     if command.aliases:
         parts.append("Also: " + ", ".join(f"/{alias}" for alias in command.aliases))
     if not command.while_running:
-        parts.append("Waits until the model is done.")
+        parts.append("Not available while the model works.")
     return "\n\n".join(parts)
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from gptoss_tui.undo import UndoStore
 from tests.patch.test_scenarios import snapshot
+from tests.undo.steps import begin, killed_at
+from tests.undo.victim import act, make_workspace
 
 PATCH = "*** Begin Patch\n*** Update File: a.txt\n@@\n-two\n+TWO\n*** Add File: n.txt\n+n\n*** End Patch\n"
 
@@ -106,10 +108,14 @@ def test_the_diff_for_a_program_is_raw_and_git_reads_it(root: Path) -> None:
     assert b" \xff\x1b[31m\n" in diff
 
 
-def test_an_interrupted_edit_is_ended_at_the_next_start(root: Path, tmp_path: Path) -> None:
-    from tests.undo.steps import killed_at
-    from tests.undo.victim import act, make_workspace
+@pytest.fixture(scope="module")
+def process_that_forks() -> None:
+    """Stays for others."""
+    begin()
 
+
+@pytest.mark.usefixtures("process_that_forks")
+def test_an_interrupted_edit_is_ended_at_the_next_start(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     make_workspace(other)

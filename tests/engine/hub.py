@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from huggingface_hub import close_session
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -81,6 +83,7 @@ def serve(hub: Hub) -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        close_session()  # connections that the client keeps for later
         server.shutdown()
         thread.join()
         server.server_close()

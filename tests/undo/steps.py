@@ -75,7 +75,7 @@ def killed_at(number: int, work: Callable[..., object], *args: object, one_name:
 
     `work` is a function of a module. With `one_name`, files can have one name only.
     """
-    stdin, stdout = _server()
+    stdin, stdout = begin()
     pickle.dump((number, work, args, one_name), stdin)
     stdin.flush()
     status = pickle.load(stdout)
@@ -87,8 +87,8 @@ def killed_at(number: int, work: Callable[..., object], *args: object, one_name:
 
 
 @functools.cache
-def _server() -> tuple[Any, Any]:
-    """What the process reads and writes. It ends with this one."""
+def begin() -> tuple[Any, Any]:
+    """Start the process that forks, unless it runs: what it reads and writes. It ends with this one."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.undo.steps"],
         stdin=subprocess.PIPE,

@@ -17,12 +17,18 @@ from gptoss_tui.errors import GptOssError, UndoError
 from gptoss_tui.undo import UndoStore
 from tests.patch.test_scenarios import snapshot
 from tests.undo import crash
-from tests.undo.steps import killed_at, watch, without_second_names
+from tests.undo.steps import begin, killed_at, watch, without_second_names
 from tests.undo.victim import REFUSED, act, recover
 
 pytestmark = pytest.mark.slow
 
 RAM = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process_that_forks() -> None:
+    """Serves all tests."""
+    begin()
 
 
 @pytest.fixture

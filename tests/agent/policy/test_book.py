@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -318,18 +319,17 @@ def test_a_workspace_file_that_is_none_is_a_problem_and_never_hangs(root: Path, 
     assert rules.modes == ("read-only", "ask")
 
 
-def _grant(root: Path, number: int) -> None:
+def grant_five(root: Path, number: str) -> None:
     for step in range(5):
         book(root).grant(Grant((("command", (f"c{number}", str(step))),), ""), "workspace", "sandbox")
 
 
 def test_two_programs_that_keep_rules_at_once_lose_none(root: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_grant, args=(root, number)) for number in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    words = [sys.executable, "-c", "import sys; from pathlib import Path; from tests.agent.policy.test_book import *\n"]
+    words[-1] += "grant_five(Path(sys.argv[1]), sys.argv[2])"
+    top = Path(__file__).parents[3]
+    programs = [subprocess.Popen([*words, str(root), str(number)], cwd=top) for number in range(3)]
+    assert [program.wait() for program in programs] == [0, 0, 0]
     assert len(book(root).rules) == 15
 
 

@@ -44,8 +44,8 @@ _NOT_NEGATIVE = (
     "parked_gb",
     "max_tool_calls",
 )
-_TABLES = {"keys"}
-"""Settings that only the file has: a table each."""
+FILE_ONLY = ("keys", "notify")
+"""Settings that only the file has: what no variable and no flag can spell."""
 
 COMPACT_AT = 85
 """Percent of the context: what is left is enough for the request to sum up and the summary."""
@@ -67,6 +67,7 @@ class Settings:
     `edit_file` and `plan` None offer them to every model but nano, which was trained without; `agents_md` None lets
     every model but nano read AGENTS.md, and `skills` None lets it know of skills.
     `grounded_patches` None means with nano alone.
+    `notify` is a program, with its arguments, that is told when a turn ends or waits for an answer.
     `keys` has keys of the person's own by the ids of `docs/keys.md`.
     """
 
@@ -117,6 +118,7 @@ class Settings:
     workspace: Path = Path()
     theme: str = "auto"
     notifications: Notifications = "auto"
+    notify: tuple[str, ...] = ()
     pictures: Pictures = "auto"
     mouse: bool = True
     plain: bool = False
@@ -279,7 +281,7 @@ def _known_keys(name: str) -> str:
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     values = {}
-    for name in (name for name in _TYPES if name not in _TABLES):
+    for name in (name for name in _TYPES if name not in FILE_ONLY):
         variable = PREFIX + name.upper()
         if text := environ.get(variable):
             values[name] = _checked(name, _parsed(name, text, variable), variable)
@@ -309,8 +311,10 @@ def _parsed(name: str, text: str, where: str) -> Any:
 
 def _checked(name: str, value: Any, where: str) -> Any:
     """`value` as the setting's type. Raises UsageError that begins with `where`."""
-    if name in _TABLES:
+    if name == "keys":
         return _flat_table(value, where)
+    if name == "notify":
+        return _command(value, where)
     wanted = _base_type(name)
     if get_origin(wanted) is Literal:
         if value not in get_args(wanted):
@@ -324,6 +328,15 @@ def _checked(name: str, value: Any, where: str) -> Any:
         raise UsageError(f"{where} must be {_TYPE_WORDS[wanted]}, got {value!r}")
     _check_range(name, value, where)
     return value
+
+
+def _command(value: Any, where: str) -> tuple[str, ...]:
+    """A program and its arguments; none with an empty list."""
+    if not isinstance(value, list) or not all(isinstance(word, str) and "\0" not in word for word in value):
+        raise UsageError(f"{where} must be a list of strings, got {value!r}", hint='["notify-send", "gptoss-tui"]')
+    if value and not value[0]:
+        raise UsageError(f"{where} must begin with the name of a program")
+    return tuple(value)
 
 
 def _flat_table(value: Any, where: str) -> dict[str, str]:
@@ -361,4 +374,4 @@ def _check_range(name: str, value: Any, where: str) -> None:
             raise UsageError(f"{where}: {error.message}") from None
 
 
-_TYPE_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+_TYPE_WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from gptoss_tui.cli import build_parser
-from gptoss_tui.settings import PREFIX, Settings
+from gptoss_tui.settings import FILE_ONLY, PREFIX, Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 SHARED = ("screen", "chat", "model", "sampling")
@@ -42,6 +42,7 @@ MEANINGS = {
     "python_sandbox": "sandbox for Python: `docker`, `bubblewrap`, or the first of them that works",
     "keys": 'your own keys, a table of [action ids](keys.md) and keys: `[keys]`, then `chat.help = "Ctrl+Y, F1"`; '
     '`"none"` removes a key',
+    "notify": "a program of yours with its arguments, [started](events.md#notify) when a turn ends or needs you",
     "pictures": "how to draw [figures](tools.md#figures); `auto` asks the terminal",
     "python_image": "Docker image for Python, from `sandbox build`; it is never pulled while you wait",
     "python_stateful": "keep Python's variables between calls",
@@ -219,7 +220,7 @@ def _setting(field: dataclasses.Field[Any]) -> str:
     meaning = _help(action) if action else MEANINGS[field.name]
     meaning = re.sub(r" \(default: [^)]*\)$", "", meaning) if field.default is not None else meaning
     table = field.default is dataclasses.MISSING
-    variable = "-" if table else f"`{PREFIX}{field.name.upper()}`"
+    variable = "-" if field.name in FILE_ONLY else f"`{PREFIX}{field.name.upper()}`"
     cells = (f"`{field.name}`", variable, flag, _type(field.name), _default(None if table else field.default))
     return f"| {' | '.join(cells)} | {_cell(meaning)} |"
 
@@ -234,6 +235,8 @@ def _type(name: str) -> str:
         return ", ".join(f"`{choice}`" for choice in get_args(_inner(hint)))
     if get_origin(hint) is Mapping:
         return "table"
+    if get_origin(hint) is tuple:
+        return "list of texts"
     names = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
     return names[_inner(hint)]
 
@@ -246,7 +249,7 @@ def _inner(hint: Any) -> Any:
 
 
 def _default(value: object) -> str:
-    if value is None:
+    if value in (None, ()):
         return "none"
     if isinstance(value, bool):
         return "`true`" if value else "`false`"

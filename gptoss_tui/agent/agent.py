@@ -33,6 +33,7 @@ from gptoss_tui.agent.events import (
     StepFinished,
     TurnStarted,
 )
+from gptoss_tui.agent.notify import Notifier
 from gptoss_tui.agent.opening import Opening
 from gptoss_tui.agent.own import permit
 from gptoss_tui.agent.policy.book import WorkspaceFile
@@ -77,6 +78,7 @@ class Agent:
         sampling: SamplingParams | None = None,
         developer_message: str | Callable[[], str | None] | None = None,
         skills: Callable[[], tuple[Skill, ...]] = tuple,
+        notifier: Notifier | None = None,
         current_date: str | None = None,
         approvals: Approvals | None = None,
         session_store: SessionStore | None = None,
@@ -95,6 +97,7 @@ class Agent:
         self._workspace = workspace
         self._sampling = sampling or SamplingParams()
         self._find_skills = skills
+        self._notifier = notifier
         self._limits = limits or Limits()
         self._compact_at = compact_at
         self._raw = raw
@@ -394,6 +397,8 @@ class Agent:
             self._held.follow(event, self._recorded.history.prompt_ids())
         self._recorded.record(event)
         self._runner.tell(event)
+        if self._notifier is not None:
+            self._notifier.hear(event, self.session_id or "")
 
     def _complain(self, error: SessionError) -> None:
         """What cannot be saved stops nothing."""

@@ -13,6 +13,7 @@ from gptoss_tui.agent.agents_md import Guide, find_guides, told
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.constraints import Constraints
+from gptoss_tui.agent.notify import Notifier
 from gptoss_tui.agent.policy.book import RuleBook
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.session import SessionStore
@@ -71,6 +72,7 @@ def build_agent(
         sampling=replace(sampling, max_tokens=None),
         developer_message=lambda: developer_message(settings, workspace.root),
         skills=lambda: skills(settings, workspace.root),
+        notifier=Notifier(settings.notify, workspace.root) if settings.notify else None,
         current_date=date.today().isoformat(),
         approvals=build_approvals(workspace, mode or settings.mode, allow_all=allow_all),
         session_store=(session_store or SessionStore()) if saves else None,

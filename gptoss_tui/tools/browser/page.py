@@ -18,6 +18,7 @@ from gptoss_tui.tools.browser.links import label_of, mark, plain
 WIDTH = 80
 VIEW_TOKENS = 1024
 MAX_MATCHES = 50
+MAX_PATTERN_WORDS = 50
 _MATCH_LINES = 4
 _MAX_SHOWN_URL = 1024
 

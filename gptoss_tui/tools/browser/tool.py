@@ -15,7 +15,15 @@ from gptoss_tui.tools.base import Citation, Effect, Tool, ToolResult
 from gptoss_tui.tools.browser.backend import Backend
 from gptoss_tui.tools.browser.citations import resolve_citations
 from gptoss_tui.tools.browser.links import host
-from gptoss_tui.tools.browser.page import Page, document_page, matches_page, results_page, shown_page, view
+from gptoss_tui.tools.browser.page import (
+    MAX_PATTERN_WORDS,
+    Page,
+    document_page,
+    matches_page,
+    results_page,
+    shown_page,
+    view,
+)
 from gptoss_tui.tools.browser.pages import PageStack
 from gptoss_tui.tools.browser.permission import Ledger
 from gptoss_tui.tools.net.urls import parse_web_url
@@ -160,6 +168,8 @@ class Browser:
         pattern = values["pattern"]
         if not pattern.strip():
             raise ToolError("browser.find: the pattern is empty.")
+        if len(pattern.split()) > MAX_PATTERN_WORDS:  # a page may be made so that each of them costs a look at it all
+            raise ToolError(f"browser.find: the pattern has more than {MAX_PATTERN_WORDS} words. Send fewer of them.")
         page = self._stack.page(values["cursor"])
         if not page.whole:
             raise ToolError("The page is not kept any more. Open it again, then find.")

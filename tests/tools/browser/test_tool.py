@@ -151,6 +151,7 @@ async def test_source(call: Call) -> None:
 
 ERRORS = [
     ("find", {"pattern": "x"}, "No pages to access!"),
+    ("find", {"pattern": "a " * 51}, "more than 50 words"),
     ("open", {}, "No pages to access!"),
     ("open", {"cursor": 3}, "No pages to access!"),
     ("open", {"id": "https://example.com/a"}, "no network here"),

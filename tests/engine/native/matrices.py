@@ -53,6 +53,22 @@ def random_matrix(kind: int, experts: int, rows: int, columns: int, generator: t
     return Packed(kind, data, torch.randn(experts, rows, generator=generator), values)
 
 
+def largest_matrix(kind: int, signs: Tensor) -> Packed:
+    """The largest weights of `kind` that there are, 6 each, with these signs [rows, columns]: MXFP4 or int8."""
+    lib = library.load_library()
+    rows, columns = signs.shape
+    data = aligned_bytes(lib.gt_packed_bytes(kind, rows, columns))
+    if kind == library.MXFP4:
+        codes = torch.where(signs < 0, 15, 7).to(torch.uint8).view(rows, columns // 2, 2)
+        blocks = (codes[..., 0] | codes[..., 1] << 4).contiguous()
+        scales = torch.full((rows, columns // 32), 127, dtype=torch.uint8)
+        lib.gt_pack_mxfp4(blocks.data_ptr(), scales.data_ptr(), rows, columns, 0, data.ctypes.data)
+    else:
+        source = (signs * 6).bfloat16().contiguous()
+        lib.gt_pack_int8(source.data_ptr(), rows, columns, data.ctypes.data)
+    return Packed(kind, data, torch.zeros(1, rows), (signs * 6)[None])
+
+
 def rows_for(count: int, columns: int, fill: float = float("nan"), beyond: int = 16) -> Tensor:
     """Float rows [count, columns] of a wider, aligned buffer; what is there before they are written is `fill`."""
     buffer = torch.from_numpy(aligned_bytes(4 * max(count, 1) * (columns + beyond)).view(np.float32))

@@ -11,7 +11,7 @@ from torch import Tensor
 from gptoss_tui.engine.native import library
 from gptoss_tui.engine.native.trial import WRITTEN, Kernels, all_kernels, attention, peak, product
 from gptoss_tui.engine.torch.model import attend, swiglu
-from tests.engine.native.matrices import Packed, random_matrix, rows_for
+from tests.engine.native.matrices import Packed, largest_matrix, random_matrix, rows_for
 
 pytestmark = pytest.mark.skipif(not library.available(), reason="the CPU kernels are not built")
 
@@ -86,6 +86,21 @@ def test_nothing_beyond_the_rows_is_written_or_counts(kernels: Kernels) -> None:
     assert_close(y[:13, :48], x[:13, :64] @ w.values[0].T + w.bias[0], 1e-2)
     assert bool((y[:, 48:] == 7).all())
     assert bool((y[13:] == 7).all())
+
+
+@EVERY
+@pytest.mark.parametrize("kind", [library.MXFP4, library.INT8], ids=["mxfp4", "int8"])
+def test_largest_values(kernels: Kernels, kind: int) -> None:
+    """Weights and activations of one size, in signs that add up as far as sums can go, and that alternate."""
+    signs = torch.ones(4, 96)
+    signs[1] = -1
+    signs[2, 1::2] = -1
+    signs[3, 48:] = -1
+    w = largest_matrix(kind, signs.repeat(68, 1))
+    x, y = rows_for(8, 96, fill=0.0, beyond=32), rows_for(8, 272)
+    x.copy_(torch.cat((signs, -signs)) * 3)
+    assert product(kernels, w.matrix, x, y, None, None) >= 0
+    assert_close(y, x @ w.values[0].T, 1e-2)
 
 
 @EVERY

@@ -21,6 +21,9 @@ constexpr int kStrip = 2 * kGroup;
 struct Strip {
   const void* values[2];
   const float* scales[2];
+  // Where the first tile unpacks the groups: what it unpacks, and where to.
+  const uint8_t* packed[2] = {nullptr, nullptr};
+  void* panel = nullptr;
 };
 
 // Weights that are read after this strip: they are fetched into the cache bit by bit while it is multiplied.
@@ -74,6 +77,7 @@ extern const Gemm* const kFloatScalar;   // float32, any kind of weight
 extern const Gemm* const kFloatAvx2;
 extern const Gemm* const kFloatAvx512;
 extern const Gemm* const kBytesAvx2;     // activations as int8 in groups of 32: kMxfp4
+extern const Gemm* const kWordsAvx2;     // activations as int16 in groups of 32: kInt8
 extern const Gemm* const kBytesAvx512;   // the same with VNNI: kMxfp4 and kInt8
 extern const Gemm* const kBytesDotprod;  // the same with NEON
 extern const Gemm* const kBytesI8mm;     // and with its products of small matrices

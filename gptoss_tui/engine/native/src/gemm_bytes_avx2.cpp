@@ -1,94 +1,109 @@
 // Products of MXFP4 in bytes with AVX2: activations as int8 in groups of 32 columns that share a float scale. 32 products are
 // summed exactly; their sum times both scales is added up in float32.
 //
-// Twice a value + 12 is a byte of at most 24: four pairs of products with int8 fit 16 bits, so that sums are widened only
-// twice in a block. Products of two int8 are widened each time, and no faster than in float32.
+// Twice a value + 12 is a byte of at most 24. Its products with int8 are added up in lanes of 16 bits, each of 16 columns of a
+// block, from minus 12 times the sum of the activations on: then no sum on the way is beyond 12 * 127 * 16 = 24384, and
+// lanes are widened once in a block. Products of two int8 do not fit: those are gemm_words_avx2.cpp's.
 //
-// A panel is, for each group, bytes [blocks][8][16][4], and floats [blocks][16] that turn them into weights. A tile of
-// activations is [blocks] of: bytes [8][count][4], scale [count], minus 12 times the sum of the bytes [count].
+// A tile of activations is [blocks] of: bytes [8][count][4], scale [count], minus 12 times the sums of the bytes in 16 bits,
+// [count][2].
 #include <immintrin.h>
 
 #include <array>
 #include <cstring>
 #include <utility>
 
-#include "epilogue.h"
+#include "avx2.h"
+#include "bytes_x86.h"
 
 namespace native {
 namespace {
 
-constexpr int kRows = 6;    // tokens of a tile
-constexpr int kWords = 10;  // of 4 bytes, that a block of a token's activations takes
-constexpr int kLanes = 8;   // rows of weights in a register
-constexpr int kParts = kStrip / kLanes;
-constexpr int kOffset = 12;
-constexpr float kLeastScale = 0x1p-60f;  // what is smaller counts as if it were that
-
-__m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
-void store(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }
-
-// Sums of 16 columns of 8 rows at `w`, times those of a token at `x`, whose words are `stride` apart.
-__m256i half_block(const uint8_t* w, const int32_t* x, int stride) {
-  __m256i sum = _mm256_maddubs_epi16(load(w), _mm256_set1_epi32(x[0]));
-  for (int j = 1; j < 4; j++) {
-    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(load(w + j * 64), _mm256_set1_epi32(x[j * stride])));
+// A block of a group into its panel.
+void unpack_block(const uint8_t* nibbles, const uint8_t* exponents, uint8_t* values, int32_t* to) {
+  const __m256i table = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(kTwiceE2m1)));
+  const __m256i low = _mm256_set1_epi8(15);
+  for (int j = 0; j < 4; j++) {
+    for (int h = 0; h < 64; h += 32) {
+      const __m256i both = load(nibbles + j * 64 + h);
+      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+      store(values + j * 128 + h, _mm256_shuffle_epi8(table, _mm256_and_si256(both, low)));
+      store(values + j * 128 + 64 + h, _mm256_shuffle_epi8(table, high));
+    }
   }
-  return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+  for (int h = 0; h < kGroup; h += kLanes) {  // 2 ** (byte - 127) of the value, half of it for twice the value
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(exponents + h));
+    __m256i exponent = _mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), _mm256_set1_epi32(128));
+    exponent = _mm256_max_epi32(exponent, _mm256_set1_epi32(-kMostExponent));
+    exponent = _mm256_min_epi32(exponent, _mm256_set1_epi32(kMostExponent));
+    store(to + h, _mm256_slli_epi32(exponent, 23));
+  }
 }
 
-template <int Rows>
-void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* c, Ahead& ahead, int lines) {
-  __m256 total[Rows][kParts];
-  for (auto& row : total) {
-    for (auto& part : row) part = _mm256_setzero_ps();
+// One group's results of a tile; the first tile (`Fresh`) unpacks the group on its way.
+template <int Rows, bool Fresh>
+void multiply_group(const uint8_t* packed, uint8_t* values, int32_t* exponents, const int32_t* a, int64_t blocks, float* c,
+                    Ahead& ahead, int lines) {
+  for (int r = 0; r < Rows; r++) {
+    for (int part = 0; part < kParts; part++) _mm256_storeu_ps(c + r * kStrip + part * kLanes, _mm256_setzero_ps());
   }
   for (int64_t b = 0; b < blocks; b++, a += kWords * Rows) {
     fetch(ahead, lines);
-    for (int part = 0; part < kParts; part++) {
-      const uint8_t* w = static_cast<const uint8_t*>(strip.values[part / 2]) + b * 512 + part % 2 * kLanes * 4;
-      const __m256 scales = _mm256_loadu_ps(strip.scales[part / 2] + b * kGroup + part % 2 * kLanes);
+    uint8_t* w = values + b * 512;
+    int32_t* by = exponents + b * kGroup;
+    if (Fresh) unpack_block(packed + b * 256, packed + blocks * 256 + b * kGroup, w, by);
+    __m256i sum[Rows][kParts];
+    for (int r = 0; r < Rows; r++) {
+      for (int part = 0; part < kParts; part++) sum[r][part] = _mm256_set1_epi32(a[9 * Rows + r]);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+      const __m256i w0 = load(w + j * 64), w1 = load(w + j * 64 + 32);
+#pragma GCC unroll 6
       for (int r = 0; r < Rows; r++) {
-        const __m256i halves = _mm256_add_epi32(half_block(w, a + r, Rows), half_block(w + 256, a + 4 * Rows + r, Rows));
-        const __m256i sum = _mm256_add_epi32(halves, _mm256_set1_epi32(a[9 * Rows + r]));
-        const __m256 by = _mm256_mul_ps(scales, _mm256_castsi256_ps(_mm256_set1_epi32(a[8 * Rows + r])));
-        total[r][part] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), by, total[r][part]);
+        const __m256i x = _mm256_set1_epi32(a[j * Rows + r]);
+        sum[r][0] = _mm256_add_epi16(sum[r][0], _mm256_maddubs_epi16(w0, x));
+        sum[r][1] = _mm256_add_epi16(sum[r][1], _mm256_maddubs_epi16(w1, x));
+        keep_order(sum[r][0], sum[r][1]);
+      }
+    }
+    for (int r = 0; r < Rows; r++) {
+      const __m256i bits = _mm256_set1_epi32(a[8 * Rows + r]);
+      for (int part = 0; part < kParts; part++) {
+        const __m256 wide = _mm256_cvtepi32_ps(_mm256_madd_epi16(sum[r][part], _mm256_set1_epi16(1)));
+        const __m256 scale = _mm256_castsi256_ps(_mm256_add_epi32(bits, load(by + part * kLanes)));
+        float* out = c + r * kStrip + part * kLanes;
+        _mm256_storeu_ps(out, _mm256_fmadd_ps(wide, scale, _mm256_loadu_ps(out)));
       }
     }
   }
-  for (int r = 0; r < Rows; r++) {
-    for (int part = 0; part < kParts; part++) _mm256_storeu_ps(c + r * kStrip + part * kLanes, total[r][part]);
-  }
 }
 
-using TileFunction = void (*)(const Strip&, const int32_t*, int64_t, float*, Ahead&, int);
-template <int... Rows>
-constexpr std::array<TileFunction, kRows> tile_functions(std::integer_sequence<int, Rows...>) {
-  return {multiply_tile<Rows + 1>...};
+using GroupFunction = void (*)(const uint8_t*, uint8_t*, int32_t*, const int32_t*, int64_t, float*, Ahead&, int);
+template <bool Fresh, int... Rows>
+constexpr std::array<GroupFunction, kRows> group_functions(std::integer_sequence<int, Rows...>) {
+  return {multiply_group<Rows + 1, Fresh>...};
 }
-constexpr auto kTiles = tile_functions(std::make_integer_sequence<int, kRows>());
+constexpr auto kFresh = group_functions<true>(std::make_integer_sequence<int, kRows>());
+constexpr auto kUnpacked = group_functions<false>(std::make_integer_sequence<int, kRows>());
 
-size_t row_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns / kBlock) * kWords * 4; }
-
-void multiply(Kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
+void multiply(Kind, const Strip& strip, int64_t columns, const void* activations, int32_t count, const Output& output,
               Ahead ahead) {
   const int64_t blocks = columns / kBlock;
-  const int lines = lines_of(ahead, tile_count(count, kRows) * blocks);
+  const Panel panel = panel_at(strip.panel, blocks);
+  const int lines = lines_of(ahead, 2 * tile_count(count, kRows) * blocks);
   multiply_rows<kRows>(count, output, [&](int32_t first, int32_t rows, float* c) {
-    const int32_t* a = static_cast<const int32_t*>(packed) + first * blocks * kWords;
-    kTiles[static_cast<size_t>(rows - 1)](strip, a, blocks, c, ahead, lines);
+    const int32_t* a = static_cast<const int32_t*>(activations) + first * blocks * kWords;
+    const auto function = (first == 0 ? kFresh : kUnpacked)[static_cast<size_t>(rows - 1)];
+    for (int g = 0; g < 2; g++) {
+      function(strip.packed[g], panel.values[g], panel.exponents[g], a, blocks, c + g * kGroup, ahead, lines);
+    }
   });
 }
 
 // 32 values as int8, and the scale that they share. False where one of them is no number.
 bool round_block(const float* x, int8_t* bytes, float* scale) {
-  constexpr int32_t kInfinity = 0x7f800000;
-  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  __m256i most = _mm256_setzero_si256();  // magnitudes are ordered as their bits are, those of what is no number at the end
-  for (int i = 0; i < kBlock; i += 8) most = _mm256_max_epi32(most, _mm256_and_si256(load(x + i), magnitude));
-  __m128i half = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
-  half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
-  half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
-  const int32_t bits = _mm_cvtsi128_si32(half);
+  const int32_t bits = most_bits(x);
   float largest;
   std::memcpy(&largest, &bits, sizeof largest);
   *scale = at_least(largest / 127.0f, kLeastScale);
@@ -111,47 +126,22 @@ uint64_t pack(Kind, const float* const* rows, int32_t count, int64_t columns, vo
       if (!round_block(rows[r] + b * kBlock, bytes, &scale)) lost |= uint64_t{1} << r;
       for (int j = 0; j < 8; j++) std::memcpy(out + j * count, bytes + 4 * j, 4);
       std::memcpy(out + 8 * count, &scale, sizeof scale);
-      int32_t sum = 0;
-      for (int i = 0; i < kBlock; i++) sum += bytes[i];
-      out[9 * count] = -kOffset * sum;
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), load(bytes));
+      __m128i sums = _mm_add_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+      sums = _mm_add_epi16(sums, _mm_shuffle_epi32(sums, 0x4e));
+      sums = _mm_add_epi16(sums, _mm_shuffle_epi32(sums, 0xb1));
+      out[9 * count] = _mm_cvtsi128_si32(_mm_mullo_epi16(sums, _mm_set1_epi16(-kOffset)));
     }
   }
   return lost;
 }
 
-void unpack_group(const uint8_t* group, int64_t blocks, uint8_t* values, float* scales) {
-  const __m256i table =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-  const __m256i low = _mm256_set1_epi8(15);
-  for (int64_t i = 0; i < blocks * 4; i++) {
-    for (int h = 0; h < 64; h += 32) {
-      const __m256i both = load(group + i * 64 + h);
-      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-      store(values + i * 128 + h, _mm256_shuffle_epi8(table, _mm256_and_si256(both, low)));
-      store(values + i * 128 + 64 + h, _mm256_shuffle_epi8(table, high));
-    }
-  }
-  const uint8_t* exponents = group + blocks * 256;
-  for (int64_t i = 0; i < blocks * kGroup; i++) {
-    const uint32_t bits = static_cast<uint32_t>(exponents[i] < 2 ? 1 : exponents[i] - 1) << 23;  // of twice the value
-    std::memcpy(scales + i, &bits, sizeof bits);
-  }
-}
+size_t panel_bytes(Kind, int64_t columns) { return panel_size(columns / kBlock); }
 
-size_t panel_bytes(Kind, int64_t columns) {
-  return 2 * static_cast<size_t>(columns / kBlock) * (512 + kGroup * sizeof(float));
-}
-
-Strip unpack(Kind, const uint8_t* const* groups, int64_t columns, void* panel) {
-  const int64_t blocks = columns / kBlock;
-  Strip strip;
-  float* scales = static_cast<float*>(panel);
-  auto* values = static_cast<uint8_t*>(panel) + 2 * blocks * kGroup * static_cast<int64_t>(sizeof(float));
-  for (int g = 0; g < 2; g++, scales += blocks * kGroup, values += blocks * 512) {
-    unpack_group(groups[g], blocks, values, scales);
-    strip.values[g] = values;
-    strip.scales[g] = scales;
-  }
+Strip unpack(Kind, const uint8_t* const* groups, int64_t, void* panel) {
+  Strip strip{};
+  for (int g = 0; g < 2; g++) strip.packed[g] = groups[g];
+  strip.panel = panel;
   return strip;
 }
 

@@ -1,30 +1,43 @@
 // Products in bytes with AVX-512 VNNI: weights as unsigned bytes, activations as int8 in groups of 32 columns that share
 // a float scale. 32 products are summed exactly; their sum times both scales is added up in float32.
 //
-// A panel of MXFP4 is, for each group, its bytes [blocks][8][16][4], twice the value + 12; the scales of both kinds are
-// floats [blocks][16], those of MXFP4 as the bits that are to be added to a float to multiply it. A tile of activations
-// is [blocks] of: bytes [8][count][4], scale [count], minus offset times the sum of the bytes [count].
+// A tile of activations is [blocks] of: bytes [8][count][4], scale [count], minus offset times the sum of the bytes [count].
 #include <immintrin.h>
 
 #include <array>
 #include <cstring>
 #include <utility>
 
-#include "epilogue.h"
+#include "bytes_x86.h"
 
 namespace native {
 namespace {
 
-constexpr int kRows = 6;
-constexpr int kWords = 10;  // of 4 bytes, that a block of a row's activations takes
-// Scales of activations and, as exponents, of weights stay this far from what a float holds. What is smaller than
-// 2 ** -60 counts as if it were that.
-constexpr int kMostExponent = 60;
-constexpr float kLeastScale = 0x1p-60f;
+int32_t offset_of(Kind kind) { return kind == Kind::kMxfp4 ? kOffset : 128; }
 
-int32_t offset_of(Kind kind) { return kind == Kind::kMxfp4 ? 12 : 128; }
+// A block of a group of MXFP4 into its panel.
+void unpack_block(const uint8_t* nibbles, const uint8_t* exponents, uint8_t* values, int32_t* to) {
+  const __m512i table = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(kTwiceE2m1)));
+  const __m512i low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; j++) {
+    const __m512i both = _mm512_loadu_si512(nibbles + j * 64);
+    const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    _mm512_storeu_si512(values + j * 128, _mm512_shuffle_epi8(table, _mm512_and_si512(both, low)));
+    _mm512_storeu_si512(values + j * 128 + 64, _mm512_shuffle_epi8(table, high));
+  }
+  // 2 ** (byte - 127) of the value, half of it for twice the value.
+  __m512i exponent = _mm512_sub_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(exponents))),
+                                      _mm512_set1_epi32(128));
+  exponent = _mm512_max_epi32(exponent, _mm512_set1_epi32(-kMostExponent));
+  exponent = _mm512_min_epi32(exponent, _mm512_set1_epi32(kMostExponent));
+  _mm512_storeu_si512(to, _mm512_slli_epi32(exponent, 23));
+}
 
-template <int Rows, bool Shift>
+// How a tile comes to its weights: those of MXFP4 are unpacked by the first tile (`kFresh`), 8-bit ones are taken as they are.
+enum class Source { kFresh, kUnpacked, kInt8 };
+
+template <int Rows, Source source>
 void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* c, Ahead& ahead, int lines) {
   const uint8_t* w[2] = {static_cast<const uint8_t*>(strip.values[0]), static_cast<const uint8_t*>(strip.values[1])};
   const float* s[2] = {strip.scales[0], strip.scales[1]};
@@ -32,6 +45,13 @@ void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* 
   for (int r = 0; r < Rows; r++) total[r][0] = total[r][1] = _mm512_setzero_ps();
   for (int64_t b = 0; b < blocks; b++, a += kWords * Rows) {
     fetch(ahead, lines);
+    if (source == Source::kFresh) {
+      const Panel panel = panel_at(strip.panel, blocks);
+      for (int v = 0; v < 2; v++) {
+        unpack_block(strip.packed[v] + b * 256, strip.packed[v] + blocks * 256 + b * kGroup, panel.values[v] + b * 512,
+                     panel.exponents[v] + b * kGroup);
+      }
+    }
     __m512i sum[Rows][2];
     for (int r = 0; r < Rows; r++) sum[r][0] = sum[r][1] = _mm512_set1_epi32(a[9 * Rows + r]);
 #pragma GCC unroll 8
@@ -48,8 +68,9 @@ void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* 
       const __m512 ws = _mm512_loadu_ps(s[v] + b * kGroup);
       for (int r = 0; r < Rows; r++) {
         const __m512i bits = _mm512_set1_epi32(a[8 * Rows + r]);
-        const __m512 scale = Shift ? _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_castps_si512(ws)))
-                                   : _mm512_mul_ps(_mm512_castsi512_ps(bits), ws);
+        const __m512 scale = source == Source::kInt8
+                                 ? _mm512_mul_ps(_mm512_castsi512_ps(bits), ws)
+                                 : _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_castps_si512(ws)));
         total[r][v] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][v]), scale, total[r][v]);
       }
     }
@@ -61,22 +82,22 @@ void multiply_tile(const Strip& strip, const int32_t* a, int64_t blocks, float* 
 }
 
 using TileFunction = void (*)(const Strip&, const int32_t*, int64_t, float*, Ahead&, int);
-template <bool Shift, int... Rows>
+template <Source source, int... Rows>
 constexpr std::array<TileFunction, kRows> tile_functions(std::integer_sequence<int, Rows...>) {
-  return {multiply_tile<Rows + 1, Shift>...};
+  return {multiply_tile<Rows + 1, source>...};
 }
-constexpr auto kShiftTiles = tile_functions<true>(std::make_integer_sequence<int, kRows>());
-constexpr auto kScaleTiles = tile_functions<false>(std::make_integer_sequence<int, kRows>());
-
-size_t row_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns / kBlock) * kWords * 4; }
+template <Source source>
+constexpr auto kTiles = tile_functions<source>(std::make_integer_sequence<int, kRows>());
 
 void multiply(Kind kind, const Strip& strip, int64_t columns, const void* packed, int32_t count, const Output& output,
               Ahead ahead) {
-  const auto& functions = kind == Kind::kMxfp4 ? kShiftTiles : kScaleTiles;
+  const auto& fresh = kind == Kind::kMxfp4 ? kTiles<Source::kFresh> : kTiles<Source::kInt8>;
+  const auto& later = kind == Kind::kMxfp4 ? kTiles<Source::kUnpacked> : kTiles<Source::kInt8>;
   const int64_t blocks = columns / kBlock;
   const int lines = lines_of(ahead, tile_count(count, kRows) * blocks);
   multiply_rows<kRows>(count, output, [&](int32_t first, int32_t rows, float* c) {
-    functions[rows - 1](strip, static_cast<const int32_t*>(packed) + first * blocks * kWords, blocks, c, ahead, lines);
+    const auto* a = static_cast<const int32_t*>(packed) + first * blocks * kWords;
+    (first == 0 ? fresh : later)[static_cast<size_t>(rows - 1)](strip, a, blocks, c, ahead, lines);
   });
 }
 
@@ -109,28 +130,6 @@ uint64_t pack(Kind kind, const float* const* rows, int32_t count, int64_t column
   return lost;
 }
 
-void unpack_mxfp4(const uint8_t* group, int64_t blocks, uint8_t* values, float* scales) {
-  // Twice the value + 12 of each E2M1 number.
-  const __m512i table = _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-  const __m512i low = _mm512_set1_epi8(15);
-  const uint8_t* exponents = group + blocks * 256;
-  for (int64_t b = 0; b < blocks; b++) {
-    for (int j = 0; j < 4; j++) {
-      const __m512i both = _mm512_loadu_si512(group + b * 256 + j * 64);
-      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-      _mm512_storeu_si512(values + b * 512 + j * 128, _mm512_shuffle_epi8(table, _mm512_and_si512(both, low)));
-      _mm512_storeu_si512(values + b * 512 + j * 128 + 64, _mm512_shuffle_epi8(table, high));
-    }
-    // 2 ** (byte - 127) of the value, half of it for twice the value.
-    __m512i exponent = _mm512_sub_epi32(
-        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(exponents + b * kGroup))),
-        _mm512_set1_epi32(128));
-    exponent = _mm512_max_epi32(exponent, _mm512_set1_epi32(-kMostExponent));
-    exponent = _mm512_min_epi32(exponent, _mm512_set1_epi32(kMostExponent));
-    _mm512_storeu_si512(scales + b * kGroup, _mm512_slli_epi32(exponent, 23));
-  }
-}
-
 void unpack_scales(const uint8_t* group, int64_t blocks, float* scales) {
   const uint8_t* halves = group + blocks * 512;
   for (int64_t b = 0; b < blocks; b++) {
@@ -140,24 +139,20 @@ void unpack_scales(const uint8_t* group, int64_t blocks, float* scales) {
 }
 
 size_t panel_bytes(Kind kind, int64_t columns) {
-  const size_t blocks = static_cast<size_t>(columns / kBlock);
-  return 2 * blocks * (kGroup * sizeof(float) + (kind == Kind::kMxfp4 ? 512 : 0));
+  const int64_t blocks = columns / kBlock;
+  return kind == Kind::kMxfp4 ? panel_size(blocks) : 2 * static_cast<size_t>(blocks) * kGroup * sizeof(float);
 }
 
-Strip unpack(Kind kind, const uint8_t* const* groups, int64_t columns, void* panel) {
+Strip unpack(Kind kind, const uint8_t* const* groups, int64_t columns, void* memory) {
   const int64_t blocks = columns / kBlock;
-  Strip strip;
-  float* scales = static_cast<float*>(panel);
-  uint8_t* values = static_cast<uint8_t*>(panel) + 2 * blocks * kGroup * sizeof(float);
-  for (int g = 0; g < 2; g++, scales += blocks * kGroup, values += blocks * 512) {
-    strip.scales[g] = scales;
-    if (kind == Kind::kMxfp4) {
-      unpack_mxfp4(groups[g], blocks, values, scales);
-      strip.values[g] = values;
-    } else {
-      unpack_scales(groups[g], blocks, scales);
-      strip.values[g] = groups[g];
-    }
+  Strip strip{};
+  const Panel panel = panel_at(memory, blocks);
+  strip.panel = memory;
+  for (int g = 0; g < 2; g++) {
+    strip.packed[g] = groups[g];
+    strip.scales[g] = reinterpret_cast<const float*>(panel.exponents[g]);
+    strip.values[g] = kind == Kind::kMxfp4 ? panel.values[g] : groups[g];
+    if (kind == Kind::kInt8) unpack_scales(groups[g], blocks, reinterpret_cast<float*>(panel.exponents[g]));
   }
   return strip;
 }

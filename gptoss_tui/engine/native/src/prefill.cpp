@@ -12,6 +12,7 @@ namespace native {
 #ifndef NATIVE_AVX2
 const Gemm* const kFloatAvx2 = nullptr;
 const Gemm* const kBytesAvx2 = nullptr;
+const Gemm* const kWordsAvx2 = nullptr;
 const Attention* const kAttentionAvx2 = nullptr;
 #endif
 #ifndef NATIVE_AVX512
@@ -223,6 +224,7 @@ const Gemm* choose(Isa isa, Precision precision, Kind kind, bool written) {
       break;
     case Isa::kAvx2:
       if (fast && kind == Kind::kMxfp4) wanted[count++] = kBytesAvx2;
+      if (fast && kind == Kind::kInt8) wanted[count++] = kWordsAvx2;
       wanted[count++] = kFloatAvx2;
       break;
     case Isa::kNeonI8mm:
@@ -303,7 +305,7 @@ const PrefillKernels* written_kernels(Precision precision) {
 const PrefillKernels* prefill_kernels(Isa isa, Precision precision) {
   static constexpr PrefillKernels kScalar = table<Isa::kScalar, kExact>("float");
   static constexpr PrefillKernels kAvx2[2] = {table<Isa::kAvx2, kExact>("float, AVX2"),
-                                              table<Isa::kAvx2, kFast>("int8 and float, AVX2")};
+                                              table<Isa::kAvx2, kFast>("int8 and int16, AVX2")};
   static constexpr PrefillKernels kAvx512[2] = {table<Isa::kAvx512, kExact>("float, AVX-512"),
                                                 table<Isa::kAvx512, kFast>("int8, AVX-512 VNNI")};
   static constexpr PrefillKernels kAmx[2] = {table<Isa::kAmx, kExact>("two bf16, AMX"),

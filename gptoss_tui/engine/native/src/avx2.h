@@ -1,0 +1,34 @@
+// What the products of whole numbers with AVX2 share.
+#pragma once
+
+#include <immintrin.h>
+
+#include "native.h"
+
+namespace native {
+namespace {
+
+constexpr int kLanes = 8;  // rows of weights in a register
+constexpr int kParts = kGroup / kLanes;
+constexpr int32_t kInfinity = 0x7f800000;
+
+inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+inline void store(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }
+
+// Keeps additions in their order: in others, which compilers take since they are as good for whole numbers, there are not
+// enough registers.
+inline void keep_order(__m256i& a, __m256i& b) { asm("" : "+x"(a), "+x"(b)); }
+
+// The largest magnitude of 32 floats, as its bits: these are ordered as magnitudes are, what is no number at the end.
+inline int32_t most_bits(const float* x) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256i most = _mm256_setzero_si256();
+  for (int i = 0; i < kBlock; i += kLanes) most = _mm256_max_epi32(most, _mm256_and_si256(load(x + i), magnitude));
+  __m128i half = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+  half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+  half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1));
+  return _mm_cvtsi128_si32(half);
+}
+
+}  // namespace
+}  // namespace native

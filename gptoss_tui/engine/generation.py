@@ -20,18 +20,17 @@ from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.grammar.matcher import new_walk
 from gptoss_tui.engine.kv_cache import KVCache
+from gptoss_tui.engine.meter import Meter
 from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.types import (
     EngineInfo,
     EngineSpec,
     Finished,
-    FinishReason,
     LoadProgress,
     PrefillProgress,
     SamplingParams,
     ScoredPosition,
     Token,
-    Usage,
 )
 from gptoss_tui.errors import ContextOverflowError, EngineError
 
@@ -104,32 +103,6 @@ def chunks(prompt: list[int], start: int, size: int, cut: int) -> Iterator[list[
             end = cut
         yield prompt[start:end]
         start = end
-
-
-@dataclass(slots=True)
-class Meter:
-    """What one generation cost so far. Times are of `time.perf_counter`."""
-
-    prompt: int
-    cached: int
-    started: float
-    prefilled: int = 0
-    prefilled_at: float | None = None
-    generated: int = 0
-
-    def finish(self, reason: FinishReason) -> Finished:
-        """The event that ends the generation now."""
-        now = time.perf_counter()
-        prefilled_at = now if self.prefilled_at is None else self.prefilled_at
-        usage = Usage(
-            prompt_tokens=self.prompt,
-            cached_tokens=self.cached,
-            prefilled_tokens=self.prefilled,
-            generated_tokens=self.generated,
-            prefill_seconds=prefilled_at - self.started,
-            decode_seconds=now - prefilled_at,
-        )
-        return Finished(reason, usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +243,7 @@ class SequenceBackend(ABC, Generic[C, S]):
         started = time.perf_counter()
         cache = self._cache
         kept = min(params.keep_prefix, len(prompt))
-        meter = Meter(len(prompt), self._reuse(prompt, kept), started)
+        meter = Meter(len(prompt), started, cached=self._reuse(prompt, kept))
         after: S | None = None
         for chunk in chunks(prompt, meter.cached, self._chunk, kept):
             with self._computing():

@@ -7,21 +7,20 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gptoss_tui.engine.constraint import Walk
+from gptoss_tui.engine.meter import Meter
 from gptoss_tui.engine.remote.detect import Served
 from gptoss_tui.engine.remote.dialect import Ended, Exchange, Reading, read_event
 from gptoss_tui.engine.remote.link import Link
 from gptoss_tui.engine.types import (
-    Finished,
     FinishReason,
     GenerationEvent,
     PrefillProgress,
     SamplingParams,
     Token,
     TokenBatch,
-    Usage,
 )
 from gptoss_tui.errors import ContextOverflowError, EngineDiedError, EngineError
 from gptoss_tui.vocabulary import VOCAB_SIZE
@@ -41,31 +40,6 @@ def checked(token_ids: Sequence[int], context: int) -> list[int]:
             hint="start a new conversation, or serve the model with a larger context",
         )
     return prompt
-
-
-@dataclass(slots=True)
-class _Cost:
-    """What the generation cost so far. Times are of `time.perf_counter`."""
-
-    prompt: int
-    started: float
-    cached: int = 0
-    first_at: float | None = None
-    generated: int = 0
-
-    def finish(self, reason: FinishReason) -> Finished:
-        """The event that ends the generation now."""
-        now = time.perf_counter()
-        first_at = now if self.first_at is None else self.first_at
-        usage = Usage(
-            prompt_tokens=self.prompt,
-            cached_tokens=self.cached,
-            prefilled_tokens=self.prompt - self.cached,
-            generated_tokens=self.generated,
-            prefill_seconds=first_at - self.started,
-            decode_seconds=now - first_at,
-        )
-        return Finished(reason, usage)
 
 
 class _Arrivals:
@@ -137,7 +111,7 @@ class Generation:
         self._space = served.context - len(prompt)
         self._room = min(params.max_tokens or self._space, self._space)
         self._walk = Walk(params.constraint) if params.constraint is not None else None
-        self._cost = _Cost(len(prompt), time.perf_counter())
+        self._meter = Meter(len(prompt), time.perf_counter(), prefilled=len(prompt))
         self._said: list[int] = []
         self._ended: FinishReason | None = None
         self._arrivals: _Arrivals | None = None
@@ -154,7 +128,7 @@ class Generation:
         """The events, up to `Finished`. Raises EngineError, EngineDiedError."""
         yield PrefillProgress(len(self._prompt), 0, 0)
         while self._ended is None:
-            left = self._room - self._cost.generated
+            left = self._room - self._meter.generated
             exchange = self._served.dialect.open([*self._prompt, *self._said], self._params, left, self._schema)
             self._requests += 1
             self._arrivals = _Arrivals(self._link, exchange)
@@ -165,7 +139,7 @@ class Generation:
                 await self._arrivals.close()
         if self._ended == "length" and self._room == self._space:
             self._ended = "context"
-        yield self._cost.finish(self._ended)
+        yield self._meter.finish(self._ended)
 
     async def _ask(self, arrivals: _Arrivals) -> AsyncGenerator[GenerationEvent, None]:
         """One request: up to the end, or to where a schema begins to count."""
@@ -204,10 +178,10 @@ class Generation:
         for token in (token for reading in readings for token in reading.tokens):
             tokens.append(self._follow(token))
             self._said.append(tokens[-1].id)
-            self._cost.generated += 1
+            self._meter.generated += 1
             if tokens[-1].id in self._params.stop_token_ids:
                 self._ended = "stop"
-            elif self._cost.generated == self._room:
+            elif self._meter.generated == self._room:
                 self._ended = "length"
             if self._ended is not None or self._schema != schema:
                 return tuple(tokens)
@@ -232,12 +206,13 @@ class Generation:
 
     def _before_tokens(self, readings: list[Reading]) -> list[PrefillProgress]:
         """How far the prompt is, as these tell it; all of it is read when the first token comes."""
-        cost = self._cost
-        events = [one.progress for one in readings if one.progress is not None and cost.first_at is None]
+        meter = self._meter
+        events = [one.progress for one in readings if one.progress is not None and meter.prefilled_at is None]
         for reading in readings:
             if reading.cached is not None and self._requests == 1:
-                cost.cached = min(reading.cached, cost.prompt)
-        if cost.first_at is None and any(reading.tokens for reading in readings):
-            cost.first_at = time.perf_counter()
-            events.append(PrefillProgress(cost.prompt, cost.prompt, cost.cached))
+                meter.cached = min(reading.cached, meter.prompt)
+                meter.prefilled = meter.prompt - meter.cached
+        if meter.prefilled_at is None and any(reading.tokens for reading in readings):
+            meter.prefilled_at = time.perf_counter()
+            events.append(PrefillProgress(meter.prompt, meter.prompt, meter.cached))
         return events

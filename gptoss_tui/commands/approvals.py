@@ -71,7 +71,7 @@ def _revoke(args: argparse.Namespace, book: RuleBook) -> int:
     from gptoss_tui.sanitize import to_terminal_line
 
     rule = book.revoke(args.rule)
-    print(f"Taken back: {to_terminal_line(describe_rule(rule))}")
+    print(f"Revoked: {to_terminal_line(describe_rule(rule))}")
     return 0
 
 

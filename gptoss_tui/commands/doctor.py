@@ -210,7 +210,7 @@ def examine_server() -> Iterator[Check]:
         yield Check("server", "problem", error.message, error.hint)
         return
     key = "with an API key" if facts.key else "without an API key"
-    detail = f"{facts.model} on {facts.server}, {facts.context} tokens of context, spoken to in {facts.talks}, {key}"
+    detail = f"{facts.model} on {facts.server}, {facts.context} tokens of context, prompts sent as {facts.talks}, {key}"
     yield Check("server", "ok", detail)
 
 

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"servers": described}, indent=2))
     elif not described:
-        print(f"no MCP servers are set up; {servers_path()} would name them")
+        print(f"no MCP servers are configured; name them in {servers_path()}")
     for server in described if not args.json else ():
         for line in _lines(server):
             print(to_terminal_line(line))

@@ -112,7 +112,7 @@ def _list(args: argparse.Namespace) -> int:
     for line in _table(rows):
         print(line)
     if prepared:
-        print(f"{gigabytes(prepared)} are kept as the CPU engine takes them: gptoss-tui models prepared")
+        print(f"{gigabytes(prepared)} of weights are prepared for the CPU engine: gptoss-tui models prepared")
     return 0
 
 
@@ -161,7 +161,7 @@ def _download(args: argparse.Namespace) -> int:
                     args.name, args.layout or DEFAULT_LAYOUT, lambda progress: show(_download_line(progress))
                 )
         except KeyboardInterrupt:
-            print("interrupted; what arrived is kept and the same command goes on from there", file=sys.stderr)
+            print("interrupted; run the same command again to resume", file=sys.stderr)
             raise
     print(to_terminal_line(str(directory)))
     return 0

@@ -110,7 +110,7 @@ def _show_server(address: str, context: int | None, *, as_json: bool) -> int:
         print(to_terminal_line(f"server     {facts.server} at {facts.address}"))
         print(to_terminal_line(f"model      {facts.model}"))
         print(f"context    {facts.context} tokens")
-        print(f"spoken to  in {facts.talks}, {'with' if facts.key else 'without'} an API key")
+        print(f"prompts    sent as {facts.talks}, {'with' if facts.key else 'without'} an API key")
     return 0
 
 
@@ -153,7 +153,7 @@ def _room_lines(model: PublishedModel, room: Room) -> Iterator[str]:
     yield f"download   {gigabytes(missing)} from {model.repository}, licence {model.licence}"
     yield to_terminal_line(f"disk       {gigabytes(room.free)} free in {room.folder}: {verdict}")
     if room.prepared:
-        yield f"           on a CPU {gigabytes(room.prepared)} more for the weights as its engine takes them"
+        yield f"           on a CPU, {gigabytes(room.prepared)} more for the prepared weights"
 
 
 def _planned(config: ModelConfig, weight_bytes: int, args: argparse.Namespace) -> MemoryPlan:
@@ -205,7 +205,7 @@ def _memory_lines(memory: MemoryPlan, dtype: str) -> Iterator[str]:
         f"scratch {gigabytes(memory.scratch)}"
     )
     if memory.parked:
-        yield f"           and up to {gigabytes(memory.parked)} for conversations that wait"
+        yield f"           and up to {gigabytes(memory.parked)} for waiting conversations"
     if memory.available is not None:
         verdict = "fits" if memory.fits else "does not fit"
         yield f"           {gigabytes(memory.available)} available: {verdict}; longest context {memory.largest_context}"

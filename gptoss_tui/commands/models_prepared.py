@@ -39,7 +39,7 @@ def show_prepared(args: argparse.Namespace) -> int:
         removed = [kept for kept in found if args.remove_all or args.remove in (kept.name, kept.folder.name)]
         if args.remove and not removed:
             names = ", ".join(sorted({kept.name for kept in found})) or "none"
-            raise UsageError(f"no weights of {args.remove!r} are kept", hint=f"there are: {names}")
+            raise UsageError(f"there are no prepared weights of {args.remove!r}", hint=f"there are: {names}")
     freed = _remove(removed)
     if args.json:
         print(json.dumps({"prepared": [_as_json(kept) for kept in kept_weights()], "freed": freed}, indent=2))
@@ -76,7 +76,7 @@ def _print_freed(removed: list[Kept], freed: int) -> None:
     from gptoss_tui.engine.memory import gigabytes
 
     names = ", ".join(kept.name for kept in removed)
-    print(to_terminal_line(f"removed what was kept of {names}: {gigabytes(freed)} are free again"))
+    print(to_terminal_line(f"removed the prepared weights of {names}: {gigabytes(freed)} freed"))
 
 
 def _print_table(found: list[Kept]) -> None:
@@ -84,9 +84,9 @@ def _print_table(found: list[Kept]) -> None:
 
     width = max((len(to_terminal_line(kept.name)) for kept in found), default=0)
     for kept in found:
-        origin = f"made of {kept.source}" if kept.source else f"in {kept.folder}"
+        origin = f"prepared from {kept.source}" if kept.source else f"in {kept.folder}"
         gone = ", which is gone" if kept.is_orphan and kept.source else ""
         row = f"{to_terminal_line(kept.name):<{width}}  {gigabytes(kept.nbytes):>9}  "
         print(row + to_terminal_line(origin + gone))
     if not found:
-        print("nothing is kept; the CPU engine prepares a model when it first loads it")
+        print("nothing is prepared; the CPU engine prepares a model when it first loads it")

@@ -97,7 +97,7 @@ def _list(args: argparse.Namespace) -> int:
 def _overview(args: argparse.Namespace) -> int:
     """The list, and what can be done with what is in it."""
     if _print_list(args):
-        said = "`gptoss-tui --resume ID` goes on with one; `gptoss-tui sessions -h` says what else there is."
+        said = "Resume one with `gptoss-tui --resume ID`. `gptoss-tui sessions -h` shows what else you can do."
         print(said, file=sys.stderr)
     return 0
 

@@ -34,14 +34,14 @@ def run(args: argparse.Namespace) -> int:
     path = to_terminal_line(str(file.path))
     if args.revoke:
         book.trust(False)
-        print(f"{path} is not trusted: it can only forbid.")
+        print(f"{path} is not trusted: it can only deny.")
         return 0
     if not file.exists:
         raise UsageError(f"There is no {path}, so there is nothing to trust")
     for rule in file.written.rules:
         print(f"  {to_terminal_line(describe_rule(rule))}")
     if file.written.mode is not None:
-        print(f"  begin in the mode {file.written.mode}")
+        print(f"  start in the mode {file.written.mode}")
     book.trust()
-    print(f"{path} is trusted as it is now. When it changes, it has to be trusted anew.")
+    print(f"{path} is trusted as it is now. If it changes, trust it again.")
     return 0

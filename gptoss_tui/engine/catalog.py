@@ -103,7 +103,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     directory = Path(name).expanduser()
     if directory.is_dir():
         return directory
-    raise ModelNotFoundError(f"there is no model {name!r} and no such directory", hint=_suggestion(name))
+    raise ModelNotFoundError(f"there is no model or directory {name!r}", hint=_suggestion(name))
 
 
 def installed_models() -> list[InstalledModel]:

@@ -102,7 +102,7 @@ async def _rules(agent: AgentPort, say: Say, argument: str) -> None:
 
 
 async def _revoke(agent: AgentPort, say: Say, argument: str) -> None:
-    say(f"Taken back: {to_terminal_line(describe_rule(agent.revoke(argument)))}")
+    say(f"Revoked: {to_terminal_line(describe_rule(agent.revoke(argument)))}")
 
 
 async def _tools(agent: AgentPort, say: Say, argument: str) -> None:

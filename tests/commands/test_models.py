@@ -232,7 +232,7 @@ def test_an_interrupted_download_says_that_it_can_go_on(models: Path, tmp_path: 
             process.kill()
             stalled.set()
     assert process.returncode == 130
-    assert complaint == "interrupted; what arrived is kept and the same command goes on from there\n"
+    assert complaint == "interrupted; run the same command again to resume\n"
     (partial,) = models.rglob("*.partial")
     assert partial.stat().st_size <= 1000
 

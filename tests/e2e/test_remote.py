@@ -114,7 +114,7 @@ def test_doctor_and_models_name_the_server_of_the_settings(
     monkeypatch.setattr("gptoss_tui.engine.remote.client.take_key", lambda: KEY)
     (check,) = doctor.examine_server()
     assert check.status == "ok"
-    assert check.detail.startswith("nano on gptoss-tui, 4096 tokens of context, spoken to in token ids")
+    assert check.detail.startswith("nano on gptoss-tui, 4096 tokens of context, prompts sent as token ids")
     assert main(["models", "list"]) == 0
     assert url in capsys.readouterr().out
     monkeypatch.setenv("GPTOSS_TUI_MODEL", "http://me:hunter2@host/v1")

@@ -109,7 +109,7 @@ def test_a_directory_is_taken_as_it_is(home: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_what_is_not_there_gets_a_hint(name: str, hint: str) -> None:
-    with pytest.raises(ModelNotFoundError, match="no such directory") as caught:
+    with pytest.raises(ModelNotFoundError, match="no model or directory") as caught:
         resolve_model(name)
     assert hint in str(caught.value.hint)
 

@@ -23,7 +23,7 @@ By = Literal["user", "policy", "session", "rule"]
 _CHANGING: Final = ("edit", "command", "mcp")
 
 PLAN_ONLY: Final = "The session is read-only: nothing may be changed. Say what you would do instead."
-UNPARSED: Final = "the command could not be taken apart, so no rule can speak for it"
+UNPARSED: Final = "the command could not be parsed, so no rule can allow it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 MODE_MEANINGS: Final[dict[Mode, str]] = {
     "read-only": "plan: nothing is changed",
-    "ask": "everything that does something asks",
-    "auto-edit": "edits of the workspace pass, the rest asks",
-    "full-auto": "what a sandbox holds passes, the rest asks",
+    "ask": "asks before it changes or runs anything",
+    "auto-edit": "edits in the workspace are allowed, everything else asks",
+    "full-auto": "what runs in a sandbox is allowed too, everything else asks",
 }
 
 

@@ -64,7 +64,7 @@ class RuleStore:
         except (OSError, ValueError, RecursionError) as error:
             raise self._damaged(str(error)) from error
         if not isinstance(data, dict) or data.get("v") != FORMAT_VERSION or data.get("workspace") != self._workspace:
-            raise self._damaged("it is of another version or workspace")
+            raise self._damaged("it belongs to another version or workspace")
         trusted, entries, shown = data.get("trusted"), data.get("rules"), data.get("shown", [])
         if not isinstance(trusted, str) or not isinstance(entries, list) or not isinstance(shown, list):
             raise self._damaged("it has another shape")
@@ -139,7 +139,7 @@ class RuleStore:
 
     def _damaged(self, why: str) -> PolicyError:
         return PolicyError(
-            f"{self.path} cannot be understood ({why}); what was allowed for {self._workspace} does not count",
+            f"{self.path} cannot be read ({why}); the approvals kept for {self._workspace} do not count",
             hint="fix the file, or delete it and answer again",
         )
 

@@ -74,7 +74,7 @@ class HistoryController:
         text = self._present().fork(turn)
         if turn is not None:
             self._dropped(f"t{turn}", text)
-        self._view.say("info", "This is a copy from here on; the conversation that it comes from is kept.")
+        self._view.say("info", "This is a copy from here on; the original conversation is kept.")
 
     def rewind(self, turn: int) -> None:
         """Drop a turn and what came after it; files stay as they are. Raises GptOssError."""

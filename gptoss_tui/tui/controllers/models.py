@@ -70,14 +70,14 @@ class ModelController:
     async def switch(self, name: str) -> None:
         """Use the model `name`. Raises GptOssError, with nothing changed, when it can be neither found nor fetched."""
         if self.info is not None and name == self.name:
-            self._view.say("info", f"{name} is in use already.")
+            self._view.say("info", f"{name} is already in use.")
             return
         if self._fetcher.name:
             self._view.say("info", f"{self._fetcher.name} is being downloaded; Esc stops that.")
             return
         if await asyncio.to_thread(_must_be_fetched, name):
             if not await self._fetcher.fetch(name):
-                hint = f"What arrived is kept: /model {name} goes on from there."
+                hint = f"What arrived is kept: /model {name} resumes the download."
                 self._view.say("info", f"The download of {name} is stopped.", hint)
                 return
             await self._idle()  # a turn may have begun meanwhile

@@ -76,7 +76,7 @@ class SideController:
         """Show a cited page where it is cited."""
         text = agent.page_text(citations[0]) if agent is not None else ()
         if not text:
-            self._say("info", "The text of this page is not kept any more.")
+            self._say("info", "The text of this page is no longer stored.")
             return
         from gptoss_tui.tui.screens.page import PageScreen
 

@@ -130,7 +130,7 @@ class ChatView:
     def model_lost(self) -> None:
         """The model went away; the next message loads it again."""
         self._status.set_activity("failed")
-        self.say("info", "The model is not loaded any more. Send a message to load it again.")
+        self.say("info", "The model is no longer loaded. Send a message to load it again.")
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
         """Tell the person something, in the conversation."""

@@ -21,7 +21,9 @@ from gptoss_tui.errors import GptOssError
 
 _log = logging.getLogger(__name__)
 
-_NO_ROOM = LimitMet("The context is full", "summarise it (/compact), start a new conversation, or use a larger --context")
+_NO_ROOM = LimitMet(
+    "The context is full", "summarise it (/compact), start a new conversation, or use a larger --context"
+)
 _NO_TOKENS = LimitMet("The turn has used up its tokens before the answer was complete", "say `continue`")
 _LOOP = LimitMet("The model repeats itself, so it was stopped", "say `continue`, or ask for something else")
 _NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, or change the reasoning effort")

@@ -18,7 +18,8 @@ FREE_BYTES = 64
 """So much of an address may be the model's own words..."""
 
 FREE_BYTES_TOTAL = 256
-"""...and so much of all addresses of a host together, before a person is asked about one."""
+"""...and so much of all addresses of a domain together, before a person is asked about one: a rule may hold for all of
+its hosts and ports, and whoever has the domain hears each of them."""
 
 _MAX_KNOWN = 50_000
 _MAX_PER_PAGE = 5_000
@@ -29,6 +30,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._known: list[str] = []
+        self._read: set[str] = set()
         self._spent: dict[str, int] = {}
 
     def learn(self, urls: Iterable[str]) -> None:
@@ -40,13 +42,13 @@ class Ledger:
     def effect(self, url: WebUrl) -> Effect:
         """What a person, or a rule, has to allow before `url` is asked for."""
         written = self._written(url)
-        spent = self._spent.get(url.origin)
+        spent = self._spent.get(_domain(url), 0)
         must_ask: tuple[str, ...] = ()
         if written > FREE_BYTES:
             must_ask = (f"{written} characters of the address are the model's own: they may carry what it has read",)
-        elif written and (spent or 0) + written > FREE_BYTES_TOTAL:
+        elif written and spent + written > FREE_BYTES_TOTAL:
             must_ask = (
-                "addresses of this host have had many of the model's own words: they may carry what it has read",
+                "addresses of this domain have had many of the model's own words: they may carry what it has read",
             )
         return Effect(
             kind="url",
@@ -57,23 +59,25 @@ class Ledger:
             reach="network",
             hosts=(url.host,),
             must_ask=must_ask,
-            details=(("host", "read before" if spent is not None else "not read before in this conversation"),),
+            details=(("host", "read before" if url.origin in self._read else "not read before in this conversation"),),
         )
 
     def allowed(self, url: WebUrl) -> None:
         """`url` was allowed and is about to be asked for: what the model wrote of it is counted."""
         asked = bool(self.effect(url).must_ask)
-        self._spent[url.origin] = 0 if asked else self._spent.get(url.origin, 0) + self._written(url)
+        self._spent[_domain(url)] = 0 if asked else self._spent.get(_domain(url), 0) + self._written(url)
+        self._read.add(url.origin)
         self.learn((url.text,))
 
     def arrived(self, url: WebUrl) -> None:
         """A redirect led to `url`."""
-        self._spent.setdefault(url.origin, 0)
+        self._read.add(url.origin)
         self.learn((url.text,))
 
     def clear(self) -> None:
         """A new conversation begins."""
         self._known.clear()
+        self._read.clear()
         self._spent.clear()
 
     def _knows(self, url: str) -> bool:
@@ -85,18 +89,23 @@ class Ledger:
         at = bisect.bisect_left(self._known, url.text)
         common = max((_common(url.text, other) for other in self._known[max(0, at - 1) : at + 1]), default=0)
         begin = len(url.origin) + 1
-        if url.origin in self._spent:
+        if url.origin in self._read:
             return len(url.text) - max(common, begin)
         if common >= begin:
             return len(url.text) - common
         # Names in front of a domain are free to choose, and can carry as much as a path.
-        domain = ".".join(url.host.split(".")[-2:])
-        return len(url.host) - len(domain) + len(url.text) - begin
+        return len(url.host) - len(_domain(url)) + len(url.text) - begin
 
 
 def same_site(one: WebUrl, other: WebUrl) -> bool:
     """Whether two addresses are one host's, in either scheme and with or without `www.`: no new host to allow."""
     return one.host.removeprefix("www.") == other.host.removeprefix("www.")
+
+
+def _domain(url: WebUrl) -> str:
+    """The end of the host that is not free to choose, as far as its dots tell; of an address all of it."""
+    address = ":" in url.host or url.host.rpartition(".")[2].isdecimal()
+    return url.host if address else ".".join(url.host.split(".")[-2:])
 
 
 def _common(one: str, other: str) -> int:

@@ -86,6 +86,19 @@ def test_small_pieces_add_up() -> None:
     assert not asks(ledger, "https://evil.org/short"), "a person has seen one: counting begins anew"
 
 
+@pytest.mark.parametrize("place", ["https://n{0}.evil.org/", "http://evil.org:{0}/", "https://a.n{0}.evil.org/"])
+def test_small_pieces_add_up_over_the_hosts_and_ports_of_a_domain(place: str) -> None:
+    ledger = Ledger()
+    gone = 0
+    for number in range(8000, 8100):
+        piece = place.format(number) + "x" * 40
+        if asks(ledger, piece):
+            break
+        ledger.allowed(url(piece))
+        gone += 40
+    assert 0 < gone <= FREE_BYTES_TOTAL
+
+
 def test_the_limit_is_exact() -> None:
     ledger = Ledger()
     ledger.allowed(url("https://evil.org/"))

@@ -13,7 +13,7 @@ from gptoss_tui.engine.native.kv_cache import KVCache
 from gptoss_tui.engine.native.library import chosen_set, load_library
 from gptoss_tui.engine.native.memory import PREFILL_CHUNK
 from gptoss_tui.engine.native.model import Model
-from gptoss_tui.engine.native.sampling import score_row, set_seed
+from gptoss_tui.engine.native.sampling import bias_of, score_row, set_seed
 from gptoss_tui.engine.native.weights import load_weights
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, ScoredPosition, Token
 
@@ -71,6 +71,7 @@ class NativeBackend(SequenceBackend[KVCache, int]):
         self, after: int, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
         model, generator = self.model, random.Random()
+        bias = bias_of(params, self.config.vocab_size)
         token: Token | None = None
         for count in range(limit):
             if cancelled():
@@ -79,7 +80,8 @@ class NativeBackend(SequenceBackend[KVCache, int]):
                 model.run(self._cache, [token.id])
                 after = 1
             set_seed(generator, params, count)
-            token = model.sampler.sample(model.handle, after - 1, params, generator, walk.state if walk else None)
+            state = walk.state if walk else None
+            token = model.sampler.sample(model.handle, after - 1, params, generator, state, bias)
             yield token
 
     def _scored(self, tokens: int, following: Sequence[int], top: int) -> Iterator[ScoredPosition]:

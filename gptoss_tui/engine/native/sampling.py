@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import random
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,26 @@ def set_seed(generator: random.Random, params: SamplingParams, count: int) -> No
     """Have it draw token `count` of a generation. The same seed draws the same tokens; without one it just goes on."""
     if params.seed is not None:
         generator.seed(token_seed(params.seed, params.drawn + count))
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """The `logit_bias` of a request as arrays: what is added to the logits of which ids."""
+
+    ids: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+
+NO_BIAS = Bias(np.empty(0, dtype=np.int64), np.empty(0))
+
+
+def bias_of(params: SamplingParams, vocab: int) -> Bias:
+    """Made once for all tokens of a request. Raises EngineError for a token that the vocabulary does not have."""
+    for token in params.logit_bias:
+        if not 0 <= token < vocab:
+            raise EngineError(f"logit_bias names token {token}; the vocabulary has {vocab}")
+    ids = np.fromiter(params.logit_bias, dtype=np.int64, count=len(params.logit_bias))
+    return Bias(ids, np.fromiter(params.logit_bias.values(), dtype=np.float64, count=len(ids)))
 
 
 class Sampler:
@@ -60,8 +81,9 @@ class Sampler:
         params: SamplingParams,
         generator: random.Random,
         state: TokenState | None,
+        bias: Bias,
     ) -> Token:
-        """Choose what follows token `index` of the last run of `model`.
+        """Choose what follows token `index` of the last run of `model`; `bias` is that of `params`.
 
         `logprob` and `top` come from the log-softmax of the logits as they are, before any filter. `state` restricts
         the choice to what may come next. Raises EngineError when the logits are not numbers.
@@ -76,7 +98,7 @@ class Sampler:
         total = float(load_library().gt_log_total(model))
         if not math.isfinite(total):
             raise not_a_number()
-        token = choose_in(state, whole, params, generator, self._unusable)
+        token = choose_in(state, whole, params, generator, self._unusable, bias)
         return Token(
             token, float(whole[token]) - total, top_alternatives(whole - np.float32(total), params.top_logprobs)
         )
@@ -142,11 +164,11 @@ def choose_in(
     params: SamplingParams,
     generator: random.Random,
     unusable: npt.NDArray[np.int64],
+    bias: Bias,
 ) -> int:
     """The id that the parameters and the generator's next number give, among what the state allows."""
-    _check_bias(logits, params)
     if state is not None and not state.text:
-        return _choose_among(sorted(state.following), logits, params, generator)
+        return _choose_among(np.array(sorted(state.following), dtype=np.int64), logits, params, generator, bias)
     allowed = np.ones(len(logits), dtype=bool)
     if state is not None and state.mask is not None:
         bits = np.unpackbits(np.frombuffer(state.mask, dtype=np.uint8), bitorder="little")[: len(logits)]
@@ -158,21 +180,20 @@ def choose_in(
             False
         )
     allowed[unusable] = False
-    return _choose_among(np.flatnonzero(allowed), logits, params, generator)
+    return _choose_among(np.flatnonzero(allowed), logits, params, generator, bias)
 
 
 def _choose_among(
-    ids: list[int] | npt.NDArray[np.int64], logits: Logits, params: SamplingParams, generator: random.Random
+    ids: npt.NDArray[np.int64], logits: Logits, params: SamplingParams, generator: random.Random, bias: Bias
 ) -> int:
     if len(ids) == 0:
         raise EngineError("The model's vocabulary has no token that the grammar allows")
     if len(ids) == 1:
         return int(ids[0])
     scores = logits[ids].astype(np.float64)
-    for token, bias in params.logit_bias.items():
-        place = int(np.searchsorted(ids, token))  # they are sorted
-        if place < len(ids) and ids[place] == token:
-            scores[place] += bias
+    places = np.searchsorted(ids, bias.ids)  # ids are sorted
+    found = ids[np.minimum(places, len(ids) - 1)] == bias.ids
+    scores[places[found]] += bias.values[found]
     return int(ids[choose(scores, params, generator)])
 
 
@@ -199,9 +220,3 @@ def choose(scores: npt.NDArray[np.float64], params: SamplingParams, generator: r
     point = min(generator.random() * mass[-1], math.nextafter(mass[-1], 0.0))
     drawn = int(np.searchsorted(mass, point, side="right"))
     return drawn if places is None else int(places[drawn])
-
-
-def _check_bias(logits: Logits, params: SamplingParams) -> None:
-    for token in params.logit_bias:
-        if not 0 <= token < len(logits):
-            raise EngineError(f"logit_bias names token {token}; the vocabulary has {len(logits)}")

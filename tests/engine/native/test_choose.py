@@ -12,6 +12,7 @@ import pytest
 
 from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import GROUP, ISA_VARIABLE, OUTSIDE, Draw, available, load_library
+from gptoss_tui.engine.native.sampling import NO_BIAS
 from gptoss_tui.engine.types import EngineSpec, SamplingParams, Token
 from tests.engine.native.conftest import SETS
 
@@ -43,7 +44,7 @@ def backend(
 
 def chosen(backend: NativeBackend, index: int, params: SamplingParams, seed: int = 0) -> Token:
     """What follows token `index`."""
-    return backend.model.sampler.sample(backend.model.handle, index, params, random.Random(seed), None)
+    return backend.model.sampler.sample(backend.model.handle, index, params, random.Random(seed), None, NO_BIAS)
 
 
 def test_the_likeliest_is_that_of_the_whole_unembedding(backend: NativeBackend) -> None:

@@ -23,7 +23,7 @@ from gptoss_tui.engine.native.backend import NativeBackend
 from gptoss_tui.engine.native.kv_cache import KVCache
 from gptoss_tui.engine.native.library import ISA_VARIABLE, Draw, available, load_library
 from gptoss_tui.engine.native.model import Model
-from gptoss_tui.engine.native.sampling import set_seed
+from gptoss_tui.engine.native.sampling import NO_BIAS, set_seed
 from gptoss_tui.engine.types import SamplingParams
 from tests.engine.native.conftest import SETS
 from tests.engine.native.test_choose import TOKENS, load
@@ -68,7 +68,7 @@ def drawn(
     words = np.empty(count, dtype=np.int64)
     for number in range(count):
         set_seed(generator, params, number)
-        words[number] = sampler.sample(backend.model.handle, PLACE, params, generator, state).id
+        words[number] = sampler.sample(backend.model.handle, PLACE, params, generator, state, NO_BIAS).id
     return words
 
 

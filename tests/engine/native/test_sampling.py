@@ -16,7 +16,7 @@ from gptoss_tui.engine import sampling as torch_sampling
 from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import available
-from gptoss_tui.engine.native.sampling import Sampler, choose, choose_in
+from gptoss_tui.engine.native.sampling import NO_BIAS, Sampler, bias_of, choose, choose_in
 from gptoss_tui.engine.types import EngineSpec, SamplingParams
 from gptoss_tui.errors import EngineError
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS, VOCAB_SIZE
@@ -52,7 +52,7 @@ def test_drawing_in_the_library_follows_the_distribution(backend: NativeBackend)
     params = SamplingParams(temperature=0.7)
     seen: Counter[int] = Counter()
     for n in range(draws):
-        token = backend.model.sampler.sample(backend.model.handle, 2, params, _Fixed((n + 0.5) / draws), None)
+        token = backend.model.sampler.sample(backend.model.handle, 2, params, _Fixed((n + 0.5) / draws), None, NO_BIAS)
         seen[token.id] += 1
     assert max(abs(seen[id] - draws * share) for id, share in enumerate(shares)) < 2.1
 
@@ -63,7 +63,7 @@ def test_the_logprob_is_of_the_raw_distribution(backend: NativeBackend) -> None:
     for extra in ({}, {"top_k": 50}):
         params = SamplingParams(temperature=3.0, **extra)  # type: ignore[arg-type]
         for seed in range(5):
-            token = backend.model.sampler.sample(backend.model.handle, 2, params, random.Random(seed), None)
+            token = backend.model.sampler.sample(backend.model.handle, 2, params, random.Random(seed), None, NO_BIAS)
             assert token.logprob == pytest.approx(float(expected[token.id]), abs=1e-4)
 
 
@@ -94,8 +94,8 @@ def test_filters_leave_the_tokens_that_torch_leaves(params: SamplingParams) -> N
     """And the same shares among them: drawn at evenly spread numbers."""
     logits = np.random.default_rng(3).normal(size=60).astype(np.float32) * 2
     nothing = np.empty(0, dtype=np.int64)
-    draws = 400
-    ours = Counter(choose_in(None, logits, params, _Fixed((n + 0.5) / draws), nothing) for n in range(draws))
+    draws, bias = 400, bias_of(params, len(logits))
+    ours = Counter(choose_in(None, logits, params, _Fixed((n + 0.5) / draws), nothing, bias) for n in range(draws))
     generator = torch_sampling.new_generator(1, torch.device("cpu"))
     theirs = {torch_sampling.choose(torch.tensor(logits), params, generator) for _ in range(1500)}
     assert {id for id, seen in ours.items() if seen > 8} <= theirs
@@ -110,12 +110,24 @@ def test_masks_and_states_restrict() -> None:
     greedy = SamplingParams(temperature=0.0)
     mask = bytes([0b00010000, 0b00000001])
     state = TokenState({11: 0}, text=True, mask=mask)
-    drawn = {choose_in(state, logits, SamplingParams(), random.Random(n), nothing) for n in range(60)}
+    drawn = {choose_in(state, logits, SamplingParams(), random.Random(n), nothing, NO_BIAS) for n in range(60)}
     assert drawn == {4, 8, 11}
-    assert choose_in(TokenState({6: 0}), logits, greedy, random.Random(1), nothing) == 6
-    assert choose_in(TokenState({}, text=True), logits, greedy, random.Random(1), nothing) == 3
+    assert choose_in(TokenState({6: 0}), logits, greedy, random.Random(1), nothing, NO_BIAS) == 6
+    assert choose_in(TokenState({}, text=True), logits, greedy, random.Random(1), nothing, NO_BIAS) == 3
     with pytest.raises(EngineError, match="grammar"):
-        choose_in(TokenState({}, text=True, mask=bytes(3)), logits, greedy, random.Random(1), nothing)
+        choose_in(TokenState({}, text=True, mask=bytes(3)), logits, greedy, random.Random(1), nothing, NO_BIAS)
+
+
+def test_a_bias_counts_where_its_token_may_come() -> None:
+    """Before the first id that is allowed, behind the last one, between them, and on one."""
+    logits = np.zeros(20, dtype=np.float32)
+    params = SamplingParams(temperature=0.0, logit_bias={0: 9.0, 8: 1.0, 7: 2.0, 19: 9.0})
+    state, nothing = TokenState(dict.fromkeys((4, 8, 11), 0)), np.empty(0, dtype=np.int64)
+    bias = bias_of(params, len(logits))
+    assert choose_in(state, logits, params, random.Random(1), nothing, bias) == 8
+    assert choose_in(None, logits, params, random.Random(1), nothing, bias) == 0
+    with pytest.raises(EngineError, match="token 20; the vocabulary has 20"):
+        bias_of(SamplingParams(logit_bias={3: 1.0, 20: 1.0}), 20)
 
 
 def test_the_last_number_below_one_draws_something_likely() -> None:

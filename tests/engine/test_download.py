@@ -203,7 +203,7 @@ def test_a_hub_that_cannot_be_reached_is_said(hub: Hub, monkeypatch: pytest.Monk
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        with pytest.raises(DownloadError, match="could not be fetched"):
+        with pytest.raises(DownloadError, match="could not be downloaded"):
             download_model("gpt-oss-20b")
 
 

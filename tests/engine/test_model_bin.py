@@ -64,8 +64,8 @@ def test_raw_is_read_without_torch(layout: Layout, written: Path, tmp_path: Path
     ("offset", "data", "complaint"),
     [
         (0, b"GGUF", "not a model.bin"),
-        (16, b"\0", "not known"),
-        (100, b"\0", "not known"),
+        (16, b"\0", "unknown kind"),
+        (100, b"\0", "unknown kind"),
         (80, b"\0\0\0\0", "rotary"),
         (92, b"\0\0\0\0", "yarn_multiplier"),
         (36, b"\0\0\0\0", "num_hidden_layers"),

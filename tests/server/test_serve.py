@@ -104,7 +104,7 @@ def test_it_ends_when_it_is_told_to_and_completes_what_it_began(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--host", "0.0.0.0"], "no API key"),
+        (["--host", "0.0.0.0"], "needs an API key"),
         (["--port", "99999"], "--port must be between"),
         (["--max-waiting", "-1"], "--max-waiting must be between"),
         (["--api-key-file", "/nothing"], "/nothing"),

@@ -70,7 +70,7 @@ def test_addresses(text: str, root: str, model: str) -> None:
     ],
 )
 def test_what_is_no_address_is_said(text: str) -> None:
-    with pytest.raises(UsageError, match="is no address") as caught:
+    with pytest.raises(UsageError, match="is not the address") as caught:
         parse_address(text)
     assert "hunter2" not in str(caught.value)
 
@@ -104,7 +104,7 @@ def test_an_address_stands_where_a_model_does() -> None:
         "remote",
         100,
     )
-    with pytest.raises(UsageError, match="runs models of this machine"):
+    with pytest.raises(UsageError, match="only runs local models"):
         Settings(model="http://h:1/v1", backend="triton").engine_spec()
     with pytest.raises(UsageError, match="needs a server"):
         Settings(backend="remote").engine_spec()

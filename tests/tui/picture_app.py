@@ -48,7 +48,7 @@ async def drive(app: GptOssApp, pause: float) -> None:
     await asyncio.gather(*(worker.wait() for worker in app.workers if worker.group == "pictures"))
     await painted(app)
     await asyncio.sleep(pause)
-    for rows in (-4, 9, -3):
+    for rows in (-100, 9, -3, -100):
         transcript(app).scroll_relative(y=rows, animate=False)
         await painted(app)
     await asyncio.sleep(pause)

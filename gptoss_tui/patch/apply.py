@@ -139,7 +139,7 @@ class _Transaction:
             if step.new is None:
                 continue
             with self.tree.parent(step.path) as (folder, name):
-                _write(folder, self.record.staged(number), step.new, seen)
+                _write(folder, self.record.staged(number), step.new, seen, name if seen is not None else None)
                 if seen is not None and step.old is not None:
                     _keep(folder, name, self.record.backup(number), step.old, seen)
         self._sync()
@@ -192,8 +192,8 @@ def _missing_folders(tree: Tree, writes: Sequence[Write]) -> list[str]:
     return list(missing)
 
 
-def _write(folder: int, name: str, content: FileState, owner: os.stat_result | None) -> None:
-    """A new file, with the owner and the mode of the old one, synced."""
+def _write(folder: int, name: str, content: FileState, owner: os.stat_result | None, like: str | None = None) -> None:
+    """A new file, synced, with the owner and the mode of the old one, and the attributes of the file `like`."""
     fd = os.open(name, _STAGE, _NEW_MODE, dir_fd=folder)
     try:
         left = memoryview(content.data)
@@ -202,6 +202,8 @@ def _write(folder: int, name: str, content: FileState, owner: os.stat_result | N
         if owner is not None and (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
             with contextlib.suppress(PermissionError):
                 os.fchown(fd, owner.st_uid, owner.st_gid)
+        if like is not None:
+            disk.copy_attributes(folder, like, fd)
         mode = content.mode if content.mode is not None or owner is None else stat.S_IMODE(owner.st_mode)
         if mode is not None:
             os.fchmod(fd, mode)
@@ -217,7 +219,7 @@ def _keep(folder: int, name: str, backup: str, old: FileState, seen: os.stat_res
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _write(folder, backup, old, seen)
+        _write(folder, backup, old, seen, name)
 
 
 def _publish(folder: int, staged: str, name: str, step: Write) -> None:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CAPABILITIES = "security.capability"  # rights of a program beyond its user: new content does not get them
+    "security.capability"  # what a program may do beyond its user: goes with new content, as the kernel does
+)
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
@@ -69,6 +72,24 @@ def same_file(one: os.stat_result | None, other: os.stat_result | None) -> bool:
 def unchanged(seen: os.stat_result, now: os.stat_result) -> bool:
     """Whether `now` is the file that was seen, not written since."""
     return same_file(seen, now) and (seen.st_size, seen.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
+
+
+def copy_attributes(folder: int, name: str, to: int) -> None:
+    """The extended attributes of the file `name`: lists of who may read it, labels, notes. As far as they can be set.
+
+    Without its list, the group bits of a mode would let the group do what only somebody on the list may.
+    """
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError):
+        fd = os.open(name, _READ, dir_fd=folder)
+        try:
+            for attribute in os.listxattr(fd):
+                if attribute != _CAPABILITIES:
+                    with contextlib.suppress(OSError):
+                        os.setxattr(to, attribute, os.getxattr(fd, attribute))
+        finally:
+            os.close(fd)
 
 
 def fingerprint(folder: int, name: str) -> str | None:

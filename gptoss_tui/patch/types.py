@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,9 @@ from gptoss_tui.errors import PatchError
 
 LineKind = Literal[" ", "-", "+"]
 ChangeKind = Literal["A", "M", "D", "R"]
+
+
+_RUNS_AS_OWNER = stat.S_ISUID | stat.S_ISGID
 
 
 class OutdatedPlanError(PatchError):
@@ -129,9 +133,13 @@ class FileChange:
 
     @property
     def writes(self) -> tuple[Write, ...]:
-        """The change by names: one, or two for a move."""
+        """The change by names: one, or two for a move.
+
+        What is written does not run with the rights of the file's owner, as when any program writes to such a file.
+        """
         old = None if self.old is None else FileState(self.old, self.mode)
-        new = None if self.new is None else FileState(self.new, self.mode)
+        mode = None if self.mode is None else self.mode & ~_RUNS_AS_OWNER
+        new = None if self.new is None else FileState(self.new, mode)
         if self.new_path is not None:
             return (Write(self.new_path, None, new), Write(self.path, old, None))
         return (Write(self.path, old, new),)

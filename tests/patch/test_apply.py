@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -425,3 +426,40 @@ def test_the_root_may_be_reached_through_a_link(root: Path, tmp_path: Path) -> N
 def test_a_missing_root_is_a_patch_error(tmp_path: Path) -> None:
     with pytest.raises(PatchError, match="cannot be opened"):
         planned(tmp_path / "nowhere")
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """A list of who may do what, as the kernel keeps it: `(tag, rights, id)`."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NOBODY = 0xFFFFFFFF
+LIST = acl((0x01, 6, NOBODY), (0x02, 6, 12345), (0x04, 0, NOBODY), (0x10, 6, NOBODY), (0x20, 0, NOBODY))
+"""The owner and user 12345 may read and write; the group may not, though the mode of such a file is 0660."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Python has no call for it elsewhere")
+def test_attributes_and_lists_of_who_may_read_stay(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("a\n")
+    try:
+        os.setxattr(tmp_path / "f", "user.note", b"hello")
+        os.setxattr(tmp_path / "f", "system.posix_acl_access", LIST)
+    except OSError as error:
+        pytest.skip(f"this file system has none: {error}")
+    assert stat.S_IMODE((tmp_path / "f").stat().st_mode) == 0o660
+    patch.apply(patch.plan(patch.parse("*** Begin Patch\n*** Update File: f\n-a\n+b\n*** End Patch"), tmp_path))
+    assert (tmp_path / "f").read_text() == "b\n"
+    assert os.getxattr(tmp_path / "f", "user.note") == b"hello"
+    assert os.getxattr(tmp_path / "f", "system.posix_acl_access") == LIST
+
+
+@pytest.mark.parametrize("body", ["*** Update File: f\n-a\n+b", "*** Update File: f\n*** Move to: g"])
+def test_what_is_written_does_not_run_as_the_owner_of_the_file(tmp_path: Path, body: str) -> None:
+    (tmp_path / "f").write_text("a\n")
+    (tmp_path / "f").chmod(0o6755)
+    planned = patch.plan(patch.parse(f"*** Begin Patch\n{body}\n*** End Patch"), tmp_path)
+    patch.apply(planned)
+    (there,) = tmp_path.iterdir()
+    assert stat.S_IMODE(there.stat().st_mode) == 0o755
+    patch.undo(planned)
+    assert ((tmp_path / "f").read_text(), stat.S_IMODE((tmp_path / "f").stat().st_mode)) == ("a\n", 0o6755)

@@ -1,5 +1,8 @@
 """Float32 logits of the torch engine against two implementations that share no code with it.
 
+One is the PyTorch model that OpenAI published (`gpt_oss.torch.model`), the other is `GptOssForCausalLM` of
+transformers. The other engines are compared with the torch engine, by tests of their own.
+
 Both run on the CPU in float32: a bfloat16 run of either differs from itself by more than a wrong sign would show.
 """
 

@@ -48,9 +48,10 @@ def converse(host: EngineHost, dialogue: Dialogue, opening: Opening) -> Conversa
     return conversation
 
 
-def too_long(tokens: int, context: int) -> ApiError:
-    """The error for a prompt that does not fit."""
+def too_long(tokens: int, context: int, room: int = 1) -> ApiError:
+    """The error for a prompt that does not fit, with `room` tokens for the answer behind it."""
+    kept = f", of which {room} are for the answer" if tokens < context else ""
     return invalid(
-        f"The prompt has {tokens} tokens, and the context of the model is {context} tokens long.",
+        f"The prompt has {tokens} tokens, and the context of the model is {context} tokens long{kept}.",
         code="context_length_exceeded",
     )

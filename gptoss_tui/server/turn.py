@@ -125,7 +125,7 @@ class Turn:
         self._reason: EndReason = "stop"
         self.stats = Stats(prompt_tokens=len(self._conversation.prompt_ids()))
         if self.stats.prompt_tokens + options.min_room > self._context:
-            raise too_long(self.stats.prompt_tokens, self._context)
+            raise too_long(self.stats.prompt_tokens, self._context, options.min_room)
 
     async def run(self) -> AsyncGenerator[TurnEvent, None]:
         """The events of the turn. Closing the iterator stops the engine. Raises GptOssError."""

@@ -228,6 +228,9 @@ async def test_what_does_not_fit_is_cut_when_that_is_wanted() -> None:
         assert (status, answer["truncation"]) == (200, "auto")
         status, answer = await server.post("/v1/responses", {"input": "word " * 900, "truncation": "auto"})
         assert (status, answer["error"]["code"]) == (400, "context_length_exceeded")
+        status, answer = await server.post("/v1/responses", {"input": "word " * 450, "truncation": "auto"})
+        assert status == 400
+        assert "600 tokens long, of which 150 are for the answer" in answer["error"]["message"]
         endless = [{"role": "user", "content": "x" * 9000}, *body["input"]]
         status, answer = await server.post("/v1/responses", {**body, "input": endless, "truncation": "auto"})
         assert status == 200, "what has too many characters to be read is left out unread"

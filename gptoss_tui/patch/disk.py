@@ -13,8 +13,6 @@ from pathlib import Path
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CAPABILITIES = "security.capability"  # rights of a program beyond its user: new content does not get them
-    "security.capability"  # what a program may do beyond its user: goes with new content, as the kernel does
-)
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 

@@ -77,7 +77,7 @@ async def test_turns_are_taken_back_one_by_one_and_made_again(tmp_path: Path) ->
         assert (files(tmp_path), len(agent.turns())) == states[-2]
         assert agent.conversation.tokens == tokens
         await agent.undo()
-    with pytest.raises(UsageError, match="no turn to take back"):
+    with pytest.raises(UsageError, match="no turn to undo"):
         await agent.undo()
 
 
@@ -140,7 +140,7 @@ async def test_a_new_message_ends_what_can_be_made_again(tmp_path: Path) -> None
     agent = await three_edits(tmp_path, ANSWER)
     await agent.undo()
     await run_turn(agent, "other")
-    with pytest.raises(UsageError, match="nothing to make again"):
+    with pytest.raises(UsageError, match="nothing to redo"):
         await agent.redo()
 
 
@@ -165,7 +165,7 @@ async def test_undo_and_redo_after_the_program_ended(tmp_path: Path) -> None:
 async def test_the_edits_of_a_fork_are_those_of_its_turns(tmp_path: Path) -> None:
     agent = await three_edits(tmp_path)
     agent.fork(3)
-    with pytest.raises(UsageError, match="nothing to make again"):
+    with pytest.raises(UsageError, match="nothing to redo"):
         await agent.redo()
     outcome = await agent.undo()
     assert {conflict.path for conflict in outcome.conflicts} == {"a.txt"}, "the move stands in the way"

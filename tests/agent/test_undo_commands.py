@@ -91,13 +91,13 @@ async def test_what_a_command_did_before_it_was_interrupted_goes_back_too(tmp_pa
 async def test_what_cannot_be_taken_back_is_said(tmp_path: Path) -> None:
     agent = make(tmp_path, shell("head -c 3000000 /dev/zero > big.bin"), ANSWER)
     notice = only(await run_turn(agent, "go"), Notice)
-    assert "not kept for /undo: big.bin" in notice.text
+    assert "/undo cannot restore these changes: big.bin" in notice.text
 
 
 async def test_a_workspace_that_is_too_large_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_SECONDS", 0.0)
     agent = make(tmp_path, shell("true"), ANSWER, shell("true"), ANSWER)
-    assert "knows a part" in only(await run_turn(agent, "go"), Notice).text
+    assert "knows only some" in only(await run_turn(agent, "go"), Notice).text
     assert not [event for event in await run_turn(agent, "again") if isinstance(event, Notice)]
 
 

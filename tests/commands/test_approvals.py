@@ -33,7 +33,7 @@ def test_a_workspace_is_trusted_and_not_any_more(root: Path, capsys: pytest.Capt
     assert main(["trust"]) == 0
     said = capsys.readouterr().out
     assert "allow commands that begin with make" in said
-    assert "begin in the mode auto-edit" in said
+    assert "start in the mode auto-edit" in said
     assert [rule.pattern for rule in RuleBook(root).rules] == [("make",)]
     assert main(["trust", "--revoke", str(root)]) == 0
     assert RuleBook(root).rules == ()

@@ -43,7 +43,7 @@ def test_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Ca
 def test_without_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     set_up(monkeypatch, tmp_path)
     assert cli.main(["mcp"]) == 0
-    assert "no MCP servers are set up" in capsys.readouterr().out
+    assert "no MCP servers are configured" in capsys.readouterr().out
     (check,) = _mcp()
     assert (check.status, check.detail.endswith(": none")) == ("ok", True)
 

@@ -90,7 +90,7 @@ def test_info_has_room_for_conversations_that_wait(
     assert main(["models", "info", "mine", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["memory"]["parked"] == bytes_
     assert main(["models", "info", "mine"]) == 0
-    assert ("and up to 2.0 MB for conversations that wait" in capsys.readouterr().out) == bool(bytes_)
+    assert ("and up to 2.0 MB for waiting conversations" in capsys.readouterr().out) == bool(bytes_)
 
 
 def test_info_as_json(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,4 +89,4 @@ def test_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     """It says so."""
     monkeypatch.setattr("gptoss_tui.engine.native.kept.cache_folder", lambda: tmp_path / "none")
     assert main(["models", "prepared"]) == 0
-    assert "nothing is kept" in capsys.readouterr().out
+    assert "nothing is prepared" in capsys.readouterr().out

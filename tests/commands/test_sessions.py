@@ -179,7 +179,7 @@ def test_export_writes_a_document_that_only_its_owner_can_read(run: Run, tmp_pat
     assert run("sessions", "export", "last", "--format", format_name)[1] == text
     code, _, err = run("sessions", "export", "last", "-o", str(target))
     assert code == 1
-    assert "is there already" in err
+    assert "already exists" in err
     assert target.read_text() == text
 
 
@@ -199,7 +199,7 @@ def test_delete_names_what_it_deletes(run: Run, tmp_path: Path) -> None:
     first, second = sorted((tmp_path / "sessions").iterdir())
     code, _, err = run("sessions", "delete", "last")
     assert code == 2
-    assert "has to be named" in err
+    assert "give the id" in err
     code, out, _ = run("sessions", "delete", first.stem, first.stem)
     assert (code, out) == (0, f"Deleted {first.stem}\n")
     assert list((tmp_path / "sessions").iterdir()) == [second]

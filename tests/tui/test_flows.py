@@ -130,7 +130,7 @@ async def test_a_conversation_waits_for_its_own_model() -> None:
         await until(pilot, lambda: "ready" in status(app))
         engine.failure = EngineDiedError("gpu.example cannot be reached", hint="start the server")
         await pilot.press(*"one", "enter")
-        await until(pilot, lambda: "is not loaded any more" in conversation(app))
+        await until(pilot, lambda: "is no longer loaded" in conversation(app))
         await pilot.press(*"two", "enter")
         await until(pilot, lambda: "Send a message to try again" in conversation(app))
         assert "is loaded instead" not in conversation(app)

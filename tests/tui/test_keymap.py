@@ -32,7 +32,7 @@ def test_keys_as_people_write_them(text: str, keys: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "foo", "Ctrl+Foo", "Foo+x", "ctrl+"])
 def test_what_is_no_key(text: str) -> None:
-    with pytest.raises(ValueError, match=r"no key"):
+    with pytest.raises(ValueError, match=r"no key|not a key"):
         parse_keys(text)
 
 
@@ -46,7 +46,7 @@ def test_every_key_of_the_app_can_be_written_as_it_is_shown() -> None:
     [
         ({"chat.hlp": "ctrl+y"}, "`chat.hlp` is not an action; did you mean `chat.help`?"),
         ({"chat.help": "Foo+x"}, "`chat.help`: `Foo+x` is not a key"),
-        ({"chat.help": "x"}, "`x` alone is text"),
+        ({"chat.help": "x"}, "`x` alone types text"),
         ({"chat.help": "F2"}, "F2 already does `chat.reasoning`"),
         ({"chat.help": "ctrl+m"}, "Ctrl+M already does `composer.submit`"),
         ({"chat.help": "f9", "chat.tail": "f9"}, "F9 already does"),

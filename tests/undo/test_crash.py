@@ -196,7 +196,7 @@ def test_edits_are_refused_while_an_interrupted_one_cannot_be_taken_back(disk: P
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(os, "rename", refuse)
-        with pytest.raises(UndoError, match=r"cannot be taken back yet: a\.txt"):
+        with pytest.raises(UndoError, match=r"cannot be undone yet: a\.txt"):
             UndoStore(root, state).recover()
         with pytest.raises(GptOssError, match="nothing was changed"):
             act("apply", root, state)

@@ -52,10 +52,10 @@ def test_choice(environ: dict[str, str], settings: dict[str, object], keys: dict
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"browser_backend": "brave"}, "no key for the search service brave"),
-        ({"browser_backend": "searxng"}, "no address of a SearXNG"),
-        ({"browser_backend": "searxng", "searxng_url": "localhost:8888"}, "searxng_url is no http"),
-        ({"browser_backend": "duckduckgo", "browser_proxy": "socks5://x"}, "browser_proxy is no http"),
+        ({"browser_backend": "brave"}, "search service brave needs a key"),
+        ({"browser_backend": "searxng"}, "address of your SearXNG is missing"),
+        ({"browser_backend": "searxng", "searxng_url": "localhost:8888"}, "searxng_url is not an http"),
+        ({"browser_backend": "duckduckgo", "browser_proxy": "socks5://x"}, "browser_proxy is not an http"),
         ({"browser_folder": Path("/nowhere/at/all")}, "not a folder"),
     ],
 )
@@ -77,8 +77,8 @@ def test_keys_of_the_file(environ: dict[str, str]) -> None:
     [
         (f'exa = "{KEY}"', 0o644, "can be read by others"),
         (f'exa = "{KEY}"', 0o640, "can be read by others"),
-        (f'google = "{KEY}"', 0o600, "google is no service"),
-        (f'exa = ["{KEY}"]', 0o600, "exa is no service"),
+        (f'google = "{KEY}"', 0o600, "google is not a service"),
+        (f'exa = ["{KEY}"]', 0o600, "exa is not a service"),
         (f"exa = {KEY}", 0o600, "is not TOML"),
     ],
 )

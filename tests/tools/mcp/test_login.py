@@ -170,7 +170,7 @@ async def test_what_a_server_says_of_a_failed_login_is_not_written_over_the_scre
     "page", ["http://login.example/", "http://127.0.0.1.example/", "http://localhost@login.example/", "file:///x"]
 )
 def test_a_page_to_log_in_at_is_encrypted_or_on_this_machine(page: str) -> None:
-    with pytest.raises(ToolError, match="vault names"):
+    with pytest.raises(ToolError, match="vault gave"):
         check_page("vault", page)
     for fine in ("https://login.example/", "http://127.0.0.1:80/", "http://[::1]/", "http://localhost:9/"):
         check_page("vault", fine)

@@ -22,13 +22,12 @@ from acp.schema import (
     SessionInfoUpdate,
     SessionModeState,
     StopReason,
-    ToolCallProgress,
-    ToolCallStart,
     UnstructuredCommandInput,
     Usage,
 )
 
 from gptoss_tui.acp.content import Block, message_of, room_for
+from gptoss_tui.acp.loading import show_load
 from gptoss_tui.acp.options import EFFORT, MODE, MODEL, config_options, mode_state
 from gptoss_tui.acp.permission import decision, options, question
 from gptoss_tui.acp.undoing import ask_editor, go_back
@@ -40,7 +39,6 @@ from gptoss_tui.agent.commands import Decision, ResumedSession
 from gptoss_tui.agent.policy.modes import MODES
 from gptoss_tui.agent.sessions import title_of
 from gptoss_tui.engine.shared import EngineSeat
-from gptoss_tui.engine.types import LoadProgress
 from gptoss_tui.errors import GptOssError, UndoError, UsageError
 from gptoss_tui.harmony.messages import EFFORTS
 from gptoss_tui.plain.commands import COMMANDS, run_command
@@ -223,38 +221,16 @@ class AcpSession:
         if await self._seat.info() is not None:
             return
         self._loads += 1
-        call_id = f"load.{self._loads}"
-        title = f"Loading {to_terminal_line(self._settings.model)}"
-        await self._send(
-            ToolCallStart(
-                session_update="tool_call", tool_call_id=call_id, title=title, kind="other", status="in_progress"
-            )
-        )
-        done = False
-        progress: asyncio.Queue[LoadProgress] = asyncio.Queue()
-        shown = asyncio.create_task(self._show_load(call_id, title, progress))
-        self._waiting = asyncio.create_task(self._seat.ready(progress.put_nowait))
+        load = show_load(self._seat, self._settings.model, f"load.{self._loads}", self._send)
+        self._waiting = asyncio.create_task(load)
         try:
             if self._cancelled:
                 self._waiting.cancel()
             await self._waiting
-            done = True
         finally:
             self._waiting.cancel()
-            shown.cancel()
-            await asyncio.gather(self._waiting, shown, return_exceptions=True)
+            await asyncio.gather(self._waiting, return_exceptions=True)
             self._waiting = None
-            with contextlib.suppress(ConnectionError):
-                await self._send(_load_step(call_id, title, "completed" if done else "failed"))
-
-    async def _show_load(self, call_id: str, title: str, steps: asyncio.Queue[LoadProgress]) -> None:
-        """Show every tenth of the way."""
-        shown = 0
-        while True:
-            tenth = int((await steps.get()).fraction * 10)
-            if tenth > shown:
-                shown = tenth
-                await self._send(_load_step(call_id, f"{title} ({10 * tenth}%)"))
 
     async def _follow(self, events: AsyncIterator[ev.Event]) -> PromptResponse:
         """Show what happens until the turn is over. Closing, as when the client is gone, interrupts it."""
@@ -369,11 +345,6 @@ def as_request_error(error: GptOssError) -> RequestError:
 
 def _input(form: str) -> AvailableCommandInput | None:
     return AvailableCommandInput(root=UnstructuredCommandInput(hint=form.strip("[]"))) if form else None
-
-
-def _load_step(call_id: str, title: str, status: str | None = None) -> ToolCallProgress:
-    fields = {"session_update": "tool_call_update", "tool_call_id": call_id, "title": title}
-    return ToolCallProgress.model_validate(fields | ({"status": status} if status else {}), by_name=True)
 
 
 def _stop_reason(event: ev.TurnFinished, calls_ended: bool) -> StopReason:

@@ -193,7 +193,7 @@ async def test_a_store_that_fails_says_so_and_drops_nothing(tmp_path: Path) -> N
     folder = database.parent
     folder.rename(tmp_path / "gone")
     folder.write_text("a file is in the way")
-    with pytest.raises(UndoError, match="not kept any more"):
+    with pytest.raises(UndoError, match="no longer stored"):
         await agent.undo()
     assert len(agent.turns()) == 3
     folder.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from gptoss_tui.errors import GptOssError, UsageError
@@ -92,12 +93,12 @@ def _build(args: argparse.Namespace) -> int:
         image.install_packages(packages_folder(), packages, _say)
         _say(f"installed in {packages_folder()}")
         return 0
-    client = image.connect()
     tag = settings.python_image
-    if args.offline:
-        built = image.import_own_python(client, tag)
-    else:
-        built = image.build_image(client, tag, args.base or image.BASE_IMAGE, packages, _say)
+    with closing(image.connect()) as client:
+        if args.offline:
+            built = image.import_own_python(client, tag)
+        else:
+            built = image.build_image(client, tag, args.base or image.BASE_IMAGE, packages, _say)
     _say(f"built {tag} ({built})")
     return _tell_tests({_DOCKER: _tested(_DOCKER, settings)})
 
@@ -140,12 +141,12 @@ def _clean(args: argparse.Namespace) -> int:
     if args.all and folder.is_dir():
         shutil.rmtree(folder)
         _say(f"removed {folder}")
-    client = connect()
-    _say(f"removed {remove_leftovers(client)} containers")
-    tag = _settings().python_image
-    if args.all and client.images.list(name=tag):
-        remove_image(client, tag)
-        _say(f"removed the image {tag}")
+    with closing(connect()) as client:
+        _say(f"removed {remove_leftovers(client)} containers")
+        tag = _settings().python_image
+        if args.all and client.images.list(name=tag):
+            remove_image(client, tag)
+            _say(f"removed the image {tag}")
     return 0
 
 
@@ -191,7 +192,8 @@ def _image(settings: Settings) -> dict[str, Any] | None:
     from gptoss_tui.tools.python import image
 
     try:
-        return image.describe_image(image.connect(), settings.python_image)
+        with closing(image.connect()) as client:
+            return image.describe_image(client, settings.python_image)
     except GptOssError:
         return None
 

@@ -13,17 +13,20 @@ reach = "sandbox"               # or "network", "host": how far it may get
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast, get_args
 
 from gptoss_tui.agent.policy.modes import MODES, Mode
-from gptoss_tui.agent.policy.rules import REACHES, RULE_KINDS, Pattern, Rule, RuleKind, RuleVerdict, Scope, rule_id
+from gptoss_tui.agent.policy.rules import ANY, REACHES, RULE_KINDS, Pattern, Rule, RuleKind, RuleVerdict, Scope, rule_id
 from gptoss_tui.errors import PolicyError
 from gptoss_tui.tools.base import Reach
 from gptoss_tui.tools.expansion import from_data
 
+_HOST: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 WORKSPACE_FILE: Final = ".gptoss-tui.toml"
 _TABLE: Final = "approvals"
 _RULE_KEYS: Final = ("kind", "pattern", "verdict", "reach")
@@ -95,7 +98,7 @@ def _pattern(kind: RuleKind, value: object, place: str) -> Pattern:
         raise PolicyError(f"{place}: a {kind} rule needs {_WORDS[kind]} words in its pattern")
     if kind == "edit":
         _check_glob(words[0], place)
-    return tuple(word.lower().rstrip(".") for word in words) if kind == "host" else tuple(words)
+    return (_host(words[0], place),) if kind == "host" else tuple(words)
 
 
 def _command(kind: RuleKind, value: object, place: str) -> Pattern:
@@ -108,7 +111,7 @@ def _command(kind: RuleKind, value: object, place: str) -> Pattern:
         raise PolicyError(f"{place}: {error}") from error
     if not words:
         raise PolicyError(f"{place}: a {kind} rule needs one or more words in its pattern")
-    if not words[0] or not isinstance(words[0], str):
+    if not isinstance(words[0], str) or words[0].split() != [words[0]]:
         raise _no_words(place, value)
     return words
 
@@ -117,10 +120,40 @@ def _no_words(place: str, value: object) -> PolicyError:
     return PolicyError(f"{place}: pattern must be a list of words, got {value!r}")
 
 
+def _host(pattern: str, place: str) -> str:
+    """A host as effects name it. Raises PolicyError for what names none: such a rule would hold for nothing."""
+    name = pattern.lower().rstrip(".")
+    if not name.isascii():
+        import idna
+
+        try:
+            name = name[: 2 * name.startswith("*.")] + idna.encode(name.removeprefix("*."), uts46=True).decode("ascii")
+        except idna.IDNAError:
+            name = ""
+    if pattern != ANY and not _HOST.fullmatch(name) and not _is_address(name):
+        raise PolicyError(
+            f"{place}: {pattern!r} is no host", hint="write docs.python.org, *.python.org for all below it, or *"
+        )
+    return name
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+
+
 def _check_glob(pattern: str, place: str) -> None:
     from gptoss_tui.tools.workspace import glob_error
 
-    error = "it excludes files" if pattern.startswith("!") else glob_error(pattern)
+    error = glob_error(pattern)
+    if pattern.startswith("!"):
+        error = "it excludes files"
+    elif pattern.startswith("#") or pattern != pattern.strip():
+        error = "it is a comment, or has blanks at an end"
+    elif {".", ".."} & set(pattern.split("/")):
+        error = "paths begin at the workspace and have no dots of their own"
     if error:
         raise PolicyError(f"{place}: the pattern {pattern!r} cannot be used: {error}")
 

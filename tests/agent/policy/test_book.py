@@ -12,11 +12,13 @@ import pytest
 
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.policy.book import RuleBook, describe_rule
+from gptoss_tui.agent.policy.decide import Policy, decide
 from gptoss_tui.agent.policy.files import read_user_rules, read_workspace_rules
 from gptoss_tui.agent.policy.grants import Grant
 from gptoss_tui.agent.policy.modes import MODES
 from gptoss_tui.agent.policy.rules import Pattern, RuleKind
 from gptoss_tui.errors import PolicyError, UsageError
+from gptoss_tui.tools.base import Effect
 
 NPM_TEST = Grant((("command-prefix", ("npm", "test")),), "npm test")
 
@@ -256,6 +258,23 @@ def test_a_kept_rule_of_a_wrong_shape_spoils_the_file(root: Path) -> None:
         assert rules.problems
 
 
+@pytest.mark.parametrize(
+    ("written", "host"),
+    [
+        ("BÜCHER.de.", "xn--bcher-kva.de"),
+        ("*.bücher.de", "a.xn--bcher-kva.de"),
+        ("*.Evil.org", "a.evil.org"),
+        ("2606:4700::1111", "2606:4700::1111"),
+        ("1.1.1.1", "1.1.1.1"),
+        ("*", "evil.org"),
+    ],
+)
+def test_a_host_that_a_person_wrote_is_the_host_that_is_asked_for(written: str, host: str) -> None:
+    found = read_user_rules(f"[[rules]]\nkind = 'host'\npattern = '{written}'\nverdict = 'deny'", "x").rules
+    effect = Effect("url", "Open", host, "url", "d", hosts=(host,), reach="network")
+    assert decide(effect, Policy("full-auto", found)).outcome == "deny"
+
+
 BROKEN_RULES = [
     ("rules = 1", "must be a list"),
     ("x = 1", "unknown key `x`"),
@@ -265,6 +284,15 @@ BROKEN_RULES = [
     ("[[rules]]\nkind = 'command-prefix'\npattern = []", "one or more words"),
     ("[[rules]]\nkind = 'command-prefix'\npattern = 'git status'", "a list of words"),
     ("[[rules]]\nkind = 'command-prefix'\npattern = ['']", "a list of words"),
+    ("[[rules]]\nkind = 'command-prefix'\npattern = ['git push']", "a list of words"),
+    ("[[rules]]\nkind = 'host'\npattern = 'https://evil.org'", "no host"),
+    ("[[rules]]\nkind = 'host'\npattern = 'evil.org:8080'", "no host"),
+    ("[[rules]]\nkind = 'host'\npattern = 'evil.org/path'", "no host"),
+    ("[[rules]]\nkind = 'host'\npattern = '*evil.org'", "no host"),
+    ("[[rules]]\nkind = 'host'\npattern = '*.'", "no host"),
+    ("[[rules]]\nkind = 'edit'\npattern = './vendor/'", "no dots"),
+    ("[[rules]]\nkind = 'edit'\npattern = '../x'", "no dots"),
+    ("[[rules]]\nkind = 'edit'\npattern = '#x'", "a comment"),
     ("[[rules]]\nkind = 'mcp'\npattern = ['a']", "2 words"),
     ("[[rules]]\nkind = 'edit'\npattern = '!x'", "cannot be used"),
     ("[[rules]]\nkind = 'edit'\npattern = '*********x'", "cannot be used"),

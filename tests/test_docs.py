@@ -24,12 +24,31 @@ def test_pages_made_from_the_program_are_current() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def _without_code(page: Path) -> str:
+    return re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_files(page: Path) -> None:
-    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = _without_code(page)
     targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
     missing = [t for t in targets if t and "://" not in t and not (page.parent / t).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_to_headings_lead_to_them(page: Path) -> None:
+    text = _without_code(page)
+    links = re.findall(r"\]\(([\w./-]*)#([^)\s]+)\)", text)
+    missing = [f"{target}#{anchor}" for target, anchor in links if anchor not in _anchors(page.parent / target, page)]
+    assert missing == []
+
+
+def _anchors(target: Path, page: Path) -> set[str]:
+    """The anchors of the headings of a page, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", (target if target.is_file() else page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

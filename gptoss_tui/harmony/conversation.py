@@ -92,10 +92,6 @@ class Conversation:
         """What the engine continues: the history and `<|start|>assistant`."""
         return [*self._tokens, *assistant_start(self._tokenizer)]
 
-    def to_messages(self) -> list[Message]:
-        """The messages behind the preamble, without dropped chain of thought."""
-        return [entry.message for entry in self._entries]
-
     def set_preamble(self, preamble: Preamble) -> None:
         """Replace the system and developer messages. The whole prompt has to be prefilled again if they differ."""
         if preamble != self._preamble:

@@ -30,7 +30,7 @@ from gptoss_tui.tools.base import Citation, Effect, Tool, ToolResult
 from gptoss_tui.tools.registry import ToolRegistry
 from tests.agent.transcripts import TOOLS, one_token_wrong, transcripts
 from tests.harmony.test_parser import MALFORMED
-from tests.harmony.wire import wire
+from tests.harmony.wire import messages_of, wire
 
 pytestmark = pytest.mark.slow
 
@@ -167,9 +167,9 @@ def check_conversation(bench: Bench) -> None:
     behind = conversation.tokens[conversation.preamble_length :]
     parser = StreamParser(bench.tokenizer, sampled=False)
     read = [e for e in (*parser.feed(behind), *parser.finish()) if isinstance(e, MessageFinished)]
-    assert [e.message for e in read] == conversation.to_messages()
+    assert [e.message for e in read] == messages_of(conversation)
     assert not [e.recovered for e in read if e.recovered]
-    calls = [m for m in conversation.to_messages() if m.role == "assistant" and m.recipient]
+    calls = [m for m in messages_of(conversation) if m.role == "assistant" and m.recipient]
     assert len(calls) == len([e for e in bench.events if isinstance(e, ToolFinished)])
 
 

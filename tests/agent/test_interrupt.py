@@ -34,6 +34,7 @@ from gptoss_tui.tools.base import Effect, ToolResult
 from gptoss_tui.tools.registry import ToolRegistry
 from tests.agent.helpers import ANSWER, CALL_PATCH, call, make_agent, make_engine, only, run_turn
 from tests.agent.scripted_engine import ScriptedEngine
+from tests.harmony.wire import messages_of
 
 READ = call("read_file", '{"path":"hello.py"}', before="<|channel|>analysis<|message|>Look.<|end|>")
 SCRIPT = (CALL_PATCH, READ, ANSWER)
@@ -62,7 +63,7 @@ def assert_valid(agent: Agent, engine: ScriptedEngine) -> None:
     parser = StreamParser(load_tokenizer(), sampled=False)
     read = [e for e in (*parser.feed(conversation.tokens), *parser.finish()) if isinstance(e, MessageFinished)]
     behind_preamble = [e.message for e in read if e.message.role not in ("system", "developer")]
-    assert behind_preamble == conversation.to_messages()
+    assert behind_preamble == messages_of(conversation)
     assert not [e.recovered for e in read if e.recovered]
 
 

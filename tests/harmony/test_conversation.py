@@ -20,7 +20,7 @@ from gptoss_tui.harmony.tokenizer import CALL, END, RETURN, START, Tokenizer
 from gptoss_tui.tools.declarations import WORKSPACE_FUNCTIONS
 from tests.harmony import library
 from tests.harmony.test_parser import SOUP
-from tests.harmony.wire import parse_messages, wire
+from tests.harmony.wire import messages_of, parse_messages, wire
 
 THINK = "<|channel|>analysis<|message|>I should look.<|end|><|start|>assistant"
 READ = "<|channel|>commentary to=functions.read_file <|constrain|>json<|message|>{}<|call|>"
@@ -92,7 +92,7 @@ def test_thought_is_dropped_when_the_next_user_message_comes(conversation: Conve
     conversation.append_sampled(wire(THINK + READ))
     conversation.add_tool_reply("functions.read_file", "text", "commentary")
     conversation.append_sampled(wire(THINK + FINAL))
-    assert len(conversation.to_messages()) == 9
+    assert len(messages_of(conversation)) == 9
     conversation.add_user("two")
     assert spelled(conversation, tokenizer) == (
         "<|start|>user<|message|>one<|end|>"
@@ -153,7 +153,7 @@ def test_the_history_is_one_the_library_reads(conversation: Conversation) -> Non
     _script(conversation)
     conversation.add_user("more")
     messages = library.encoding().parse_messages_from_completion_tokens(conversation.tokens)
-    ours = conversation.to_messages()
+    ours = messages_of(conversation)
     assert [m.content[0].text for m in messages[2:]] == [m.content for m in ours]
     assert [m.channel for m in messages[2:]] == [m.channel for m in ours]
 
@@ -185,11 +185,11 @@ def test_an_unanswered_call_is_answered_when_the_user_goes_on(conversation: Conv
     conversation.add_user("x")
     conversation.append_sampled(wire(call))
     conversation.add_user("y")
-    roles = [m.role for m in conversation.to_messages()]
+    roles = [m.role for m in messages_of(conversation)]
     assert roles == ["user", "assistant", "tool", "user"]
-    reply = conversation.to_messages()[2]
+    reply = messages_of(conversation)[2]
     assert reply.content == INTERRUPTED
-    assert reply.name == conversation.to_messages()[1].recipient
+    assert reply.name == messages_of(conversation)[1].recipient
     assert reply.channel == "commentary"
     assert library.encoding().parse_messages_from_completion_tokens(conversation.tokens)
 
@@ -208,7 +208,7 @@ def test_a_message_in_the_users_name_is_not_kept(conversation: Conversation) -> 
     conversation.add_user("x")
     messages = conversation.append_sampled(wire(FINAL.replace("return", "end") + "<|start|>user<|message|>yes<|end|>"))
     assert [m.content for m in messages] == ["Done."]
-    assert [m.role for m in conversation.to_messages()] == ["user", "assistant"]
+    assert [m.role for m in messages_of(conversation)] == ["user", "assistant"]
 
 
 def test_a_malformed_message_is_stored_as_it_was_understood(conversation: Conversation, tokenizer: Tokenizer) -> None:
@@ -285,10 +285,10 @@ def test_whatever_is_sampled_the_conversation_stays_valid(tokenizer: Tokenizer, 
         assert conversation.tokens[: len(before)] == before
     conversation.add_user("last")
     read = parse_messages(conversation.tokens, sampled=False)[1:]
-    assert [e.message for e in read] == conversation.to_messages()
+    assert [e.message for e in read] == messages_of(conversation)
     assert not any(e.recovered for e in read)
     assert library.encoding().parse_messages_from_completion_tokens(conversation.tokens)
-    messages = conversation.to_messages()
+    messages = messages_of(conversation)
     for message, following in pairwise(messages):
         if message.role == "assistant" and message.recipient is not None:
             assert (following.role, following.name) == ("tool", message.recipient)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from gptoss_tui.harmony.conversation import Conversation
+from gptoss_tui.harmony.messages import Message
 from gptoss_tui.harmony.parser import ContentDelta, MessageFinished, MessageStarted, ParserEvent, StreamParser
 from gptoss_tui.harmony.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
@@ -62,3 +64,8 @@ def check_order(events: Sequence[ParserEvent]) -> None:
             assert event.message.content == text
             index, open_ = index + 1, False
     assert not open_
+
+
+def messages_of(conversation: Conversation) -> list[Message]:
+    """The messages behind the preamble, without dropped chain of thought."""
+    return [entry.message for entry in conversation.entries]

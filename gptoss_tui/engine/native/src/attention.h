@@ -36,7 +36,7 @@ struct alignas(64) TileMemory {
   typename Arithmetic::Number values[kMostHeadDim * kKeys];  // for each 16 dimensions, [kKeys][16]
   float score[Arithmetic::kRows][kKeys];
   float mixed[kMostTileRows][kMostHeadDim];
-  float largest[kMostTileRows], mass[kMostTileRows];
+  float largest[kMostTileRows + kGroup], mass[kMostTileRows];
 };
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -79,8 +79,21 @@ inline float sum_of(Lanes x) {
 #endif
 }
 
-// exp of x <= 0; below -87 it is that of -87, which is next to nothing. As exp_within.
+// exp of x <= 0, within 5e-7 of its size; what is below 1e-38 may be anything up to that.
+#if defined(__AVX512F__)
 inline Lanes exp_below_zero(Lanes x) {
+  const __m512 log2 = _mm512_mul_ps(_mm512_max_ps(_mm512_set1_ps(-200.0f), (__m512)x), _mm512_set1_ps(1.44269504f));
+  const __m512 n = _mm512_roundscale_ps(log2, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const Lanes r = (Lanes)_mm512_sub_ps(log2, n);
+  Lanes p = r * 1.327647129e-3f + 9.675540961e-3f;
+  p = p * r + 5.550713092e-2f;
+  p = p * r + 2.402212024e-1f;
+  p = p * r + 6.931469440e-1f;
+  p = p * r + 1.0f;
+  return (Lanes)_mm512_scalef_ps((__m512)p, n);
+}
+#else
+inline Lanes exp_below_zero(Lanes x) {  // as exp_within
   x = larger(Lanes{} - 87.0f, x);
   const Lanes shifted = x * 1.44269504f + 12582912.0f;
   const Lanes n = shifted - 12582912.0f;
@@ -93,21 +106,29 @@ inline Lanes exp_below_zero(Lanes x) {
   p = p * (r * r) + r + 1.0f;
   return p * (Lanes)(((WholeLanes)shifted << 23) + (127 << 23));
 }
+#endif
 
-// Turns a row's scores into shares of the mass relative to the largest score so far; gives the factor by which what was
-// mixed before shrinks. A score of kNotSeen has no share.
-inline float take_in(float* score, float& largest, float& mass) {
-  auto* x = reinterpret_cast<Lanes*>(score);
-  const float most = at_least(largest_of(larger(larger(x[0], x[1]), larger(x[2], x[3]))), largest);
-  Lanes total{};
-  for (int i = 0; i < kKeys / kGroup; i++) {
-    x[i] = x[i] < kLeastScore ? Lanes{} : exp_below_zero(x[i] - most);
-    total += x[i];
+// Turns rows of scores into shares of the mass relative to the largest score of each so far, and says in `shrink` by how much
+// what was mixed before shrinks. A score of kNotSeen has no share. There are at most
+// kGroup rows, and so many floats at `largest` and `shrink` in any case.
+inline void take_in(float (*score)[kKeys], int32_t rows, float* largest, float* mass, float* shrink) {
+  alignas(64) float most[kGroup] = {};
+  for (int32_t r = 0; r < rows; r++) {
+    const auto* x = reinterpret_cast<const Lanes*>(score[r]);
+    most[r] = at_least(largest_of(larger(larger(x[0], x[1]), larger(x[2], x[3]))), largest[r]);
   }
-  const float shrink = exp_within(at_least(largest - most, -87.0f));
-  mass = mass * shrink + sum_of(total);
-  largest = most;
-  return shrink;
+  const Lanes before = *reinterpret_cast<const Lanes*>(largest);
+  *reinterpret_cast<Lanes*>(shrink) = exp_below_zero(before - *reinterpret_cast<const Lanes*>(most));
+  for (int32_t r = 0; r < rows; r++) {
+    auto* x = reinterpret_cast<Lanes*>(score[r]);
+    Lanes total{};
+    for (int i = 0; i < kKeys / kGroup; i++) {
+      x[i] = x[i] < kLeastScore ? Lanes{} : exp_below_zero(x[i] - most[r]);
+      total += x[i];
+    }
+    mass[r] = mass[r] * shrink[r] + sum_of(total);
+    largest[r] = most[r];
+  }
 }
 
 // Tokens first .. first + tokens - 1 of the chunk, at key/value head `head`.
@@ -125,6 +146,7 @@ void attend_tile(const ChunkAttention& c, int32_t head, int32_t first, int32_t t
     m.largest[r] = c.sinks[h];
     m.mass[r] = 1.0f;
   }
+  std::memset(m.largest + rows, 0, kGroup * sizeof(float));
   // The keys that the token of a row sees: from_of(token) .. c.past + token.
   const auto from_of = [&](int32_t token) {
     return c.window == 0 ? int64_t{0} : greatest(0, c.past + token - c.window + 1);
@@ -144,15 +166,16 @@ void attend_tile(const ChunkAttention& c, int32_t head, int32_t first, int32_t t
       for (int g = 0; g < kKeys; g += kStrip) {
         Arithmetic::multiply(height, m.query[top], kMostHeadDim, m.keys + g * dim, dim, &m.score[0][g], kKeys, nullptr);
       }
-      float shrink[Arithmetic::kRows];
       for (int32_t r = 0; r < height; r++) {
         const int32_t token = first + (top + r) / shared;
         const int64_t from = from_of(token) - block, to = c.past + token + 1 - block;
         for (int64_t k = 0; k < least(from, kKeys); k++) m.score[r][k] = kNotSeen;
         for (int64_t k = greatest(to, 0); k < kKeys; k++) m.score[r][k] = kNotSeen;
-        shrink[r] = take_in(m.score[r], m.largest[top + r], m.mass[top + r]);
-        Arithmetic::round(m.score[r], kKeys, m.share[r]);
       }
+      static_assert(Arithmetic::kRows <= kGroup);
+      alignas(64) float shrink[kGroup];
+      take_in(m.score, height, m.largest + top, m.mass + top, shrink);
+      for (int32_t r = 0; r < height; r++) Arithmetic::round(m.score[r], kKeys, m.share[r]);
       for (int32_t d = 0; d < dim; d += kStrip) {
         Arithmetic::multiply(height, m.share[0], kKeys, m.values + d * kKeys, kKeys, &m.mixed[top][d], kMostHeadDim,
                              shrink);

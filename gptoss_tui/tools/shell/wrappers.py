@@ -41,7 +41,10 @@ def _options(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_SUDO_VALUES = "-u -g -h -p -C -r -t -T -U -D -R --user --group --host --prompt --role --type --chdir --chroot"
+_SUDO_VALUES = (
+    "-u -g -h -p -C -r -t -T -U -D -R --user --group --host --prompt --role --type --chdir --chroot --close-from "
+    "--command-timeout --other-user"
+)
 _WRAPPERS: Final[Mapping[str, _Wrapper]] = {
     "timeout": _Wrapper(_options("-k -s --kill-after --signal"), operands=1),
     "nice": _Wrapper(_options("-n --adjustment")),
@@ -53,17 +56,52 @@ _WRAPPERS: Final[Mapping[str, _Wrapper]] = {
     "command": _Wrapper(unclear=_options("-v -V")),
     "builtin": _Wrapper(),
     "exec": _Wrapper(_options("-a"), unclear=_options("-a")),
-    "env": _Wrapper(_options("-u -C --unset --chdir"), stays=True, unclear=_options("-S --split-string")),
+    "env": _Wrapper(_options("-a -u -C --argv0 --unset --chdir"), stays=True, unclear=_options("-S --split-string")),
     "xargs": _Wrapper(
-        _options("-a -d -E -L -n -P -s --arg-file --delimiter --max-lines --max-args --max-procs --max-chars"),
+        _options(
+            "-a -d -E -L -n -P -s --arg-file --delimiter --max-lines --max-args --max-procs --max-chars "
+            "--process-slot-var"
+        ),
         stays=True,
         unclear=_options("-I -i --replace"),
     ),
     "sudo": _Wrapper(_options(_SUDO_VALUES), stays=True, unclear=_options("-e -s -i --edit --shell --login")),
     "doas": _Wrapper(_options("-u -C"), stays=True, unclear=_options("-s")),
     "chroot": _Wrapper(_options("--userspec --groups"), operands=1, stays=True),
-    "watch": _Wrapper(_options("-n --interval"), stays=True),
+    "watch": _Wrapper(_options("-n -q -s --interval --equexit --shotsdir"), stays=True),
+    "busybox": _Wrapper(stays=True),
+    "toybox": _Wrapper(stays=True),
+    "flock": _Wrapper(
+        _options("-w -E --timeout --wait --conflict-exit-code"),
+        operands=1,
+        stays=True,
+        unclear=_options("-c --command"),
+    ),
+    "taskset": _Wrapper(operands=1, stays=True, unclear=_options("-a -p --all-tasks --pid")),
+    "chrt": _Wrapper(
+        _options("-D -P -T --sched-deadline --sched-period --sched-runtime"),
+        operands=1,
+        stays=True,
+        unclear=_options("-a -p --all-tasks --pid"),
+    ),
+    "choom": _Wrapper(_options("-n --adjust"), stays=True, unclear=_options("-p --pid")),
+    "prlimit": _Wrapper(stays=True, unclear=_options("-p --pid")),
+    "linux32": _Wrapper(stays=True),
+    "linux64": _Wrapper(stays=True),
+    "strace": _Wrapper(_options("-a -b -e -E -I -O -P -s -S -u -U -X"), stays=True, unclear=_options("-o -p --output")),
+    "ltrace": _Wrapper(_options("-a -A -D -e -F -l -n -s -u -w -x"), stays=True, unclear=_options("-o -p --output")),
+    "unshare": _Wrapper(_options("-G -R -S -w --root --setgid --setuid --wd"), stays=True),
+    "fakeroot": _Wrapper(_options("-b -i -l -s --fd-base --lib --faked"), stays=True),
+    "unbuffer": _Wrapper(stays=True),
+    "caffeinate": _Wrapper(_options("-t -w"), stays=True),
 }
+_CONCEALING = frozenset(
+    (
+        *("csh", "fish", "nsenter", "parallel", "pkexec", "runuser", "script", "setarch", "setpriv", "su"),
+        *("systemd-run", "tcsh", "trap"),
+    )
+)
+"""What they run stands in a text, or where their options and the system decide."""
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 
 
@@ -103,6 +141,8 @@ def _unwrap(words: Words, depth: int) -> list[Words] | None:
         return _evaluated(words, depth)
     if name == "find":
         return _found(words, depth)
+    if name in _CONCEALING or (name == "git" and any("=!" in plain(word) for word in words)):  # an alias for a shell
+        return [words, HIDDEN]
     wrapper = _WRAPPERS.get(name)
     if wrapper is None:
         return [words]
@@ -140,7 +180,7 @@ def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
             if _unsure(option, wrapper):
                 return None
             at += 2 if option in wrapper.values and not joined else 1
-        elif wrapper.stays and _ASSIGNMENT.match(word):
+        elif wrapper.stays and (word == "-" or _ASSIGNMENT.match(word)):
             at += 1
         elif operands:
             operands -= 1

@@ -94,7 +94,7 @@ async def test_an_answer_counts_only_for_the_request_that_was_shown() -> None:
         approvals.answer("a", Decision("once", "d2"))
     with pytest.raises(UsageError, match="'b'"):
         approvals.answer("b", Decision("once", "d1"))
-    with pytest.raises(UsageError, match="once only"):
+    with pytest.raises(UsageError, match="only be allowed once"):
         approvals.answer("a", Decision("always", "d1", grant=7))
     assert not task.done()
     approvals.answer("a", Decision("once", "d1"))

@@ -12,13 +12,8 @@ from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Limits
 from gptoss_tui.agent.checkpoints import Checkpoints, Choices
 from gptoss_tui.agent.commands import (
-    ContextReport,
     Decision,
     ResumedSession,
-    SessionSummary,
-    SkillSummary,
-    ToolSummary,
-    TurnSummary,
     UndoOutcome,
 )
 from gptoss_tui.agent.compaction import Compactor
@@ -45,19 +40,19 @@ from gptoss_tui.agent.running import Runner
 from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.agent.skills import Skill
 from gptoss_tui.agent.turn import Turn, TurnContext
+from gptoss_tui.agent.view import AgentView
 from gptoss_tui.agent.warm import read_ahead
 from gptoss_tui.engine.types import Engine, EngineInfo, SamplingParams
 from gptoss_tui.errors import SessionError, UsageError
-from gptoss_tui.harmony.conversation import Conversation
 from gptoss_tui.harmony.messages import EFFORTS, Effort
 from gptoss_tui.harmony.render import render_preamble
 from gptoss_tui.harmony.tokenizer import Tokenizer
-from gptoss_tui.tools.base import Citation, Effect
+from gptoss_tui.tools.base import Effect
 from gptoss_tui.tools.registry import ToolRegistry
 from gptoss_tui.undo import UndoStore
 
 
-class Agent:
+class Agent(AgentView):
     """Implements `commands.AgentPort`. Used from one event loop.
 
     `effort` may be set at any time and counts from the model's next step on. `current_date` (YYYY-MM-DD) stays as it
@@ -91,51 +86,23 @@ class Agent:
     ) -> None:
         self.engine = engine
         self.effort: Effort = effort
-        self.approvals = approvals or Approvals()
         self._tokenizer = tokenizer
-        self._registry = registry
         self._workspace = workspace
         self._sampling = sampling or SamplingParams()
-        self._find_skills = skills
         self._notifier = notifier
         self._limits = limits or Limits()
         self._compact_at = compact_at
         self._raw = raw
         self._constraints = constraints or Constraints()
-        self._opening = Opening(registry, self._constraints, developer_message, current_date)
-        self._recorded = RecordedConversation(
-            tokenizer,
-            self._opening,
-            effort,
-            workspace,
-            Recorder(session_store, workspace, self._complain),
-            session_store,
-            Checkpoints(undo_store),
-        )
-        self._held = HeldContext(engine, tokenizer, context_limit)
+        opening = Opening(registry, self._constraints, developer_message, current_date)
+        recorder = Recorder(session_store, workspace, self._complain)
+        checkpoints = Checkpoints(undo_store)
+        recorded = RecordedConversation(tokenizer, opening, effort, workspace, recorder, session_store, checkpoints)
+        held = HeldContext(engine, tokenizer, context_limit)
+        super().__init__(approvals or Approvals(), registry, opening, recorded, held, skills)
         self._runner = Runner(self._rested)
         self._turn: Turn | None = None
         self._closed = False
-
-    @property
-    def conversation(self) -> Conversation:
-        """The history that the next turn continues. For reading."""
-        return self._recorded.history.conversation
-
-    @property
-    def context_used(self) -> int:
-        """Tokens of the conversation, preamble included."""
-        return len(self._recorded.history.prompt_ids())
-
-    @property
-    def session_path(self) -> Path | None:
-        """The file of this session, once there is one."""
-        return self._recorded.path
-
-    @property
-    def session_id(self) -> str | None:
-        """The id of this session, once it is saved."""
-        return self._recorded.session_id
 
     # -- turns ------------------------------------------------------------------------------------------------------
 
@@ -221,25 +188,6 @@ class Agent:
             event = ModeChanged(turn_id=self._turn.turn_id if self._turn else "", mode=mode, before=before)
             self._emit(event) if self._runner.busy else self._recorded.record(event)
 
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """The modes that this workspace lets happen, the strictest first."""
-        return self.approvals.book.modes
-
-    def tools(self) -> tuple[ToolSummary, ...]:
-        """The tools that the model is told about."""
-        functions = (ToolSummary(one.name, one.description) for one in self._registry.declarations)
-        groups = (ToolSummary(one.name, one.description or "") for one in self._registry.namespaces)
-        return (*functions, *groups)
-
-    def skills(self) -> tuple[SkillSummary, ...]:
-        """The skills that there are now."""
-        return tuple(SkillSummary(one.name, one.about, one.file, one.own, one.request) for one in self._find_skills())
-
-    def rules(self) -> tuple[Rule, ...]:
-        """The standing answers that hold here."""
-        return self.approvals.book.rules
-
     def revoke(self, rule_id: str) -> Rule:
         """Take a rule back. See `AgentPort.revoke`."""
         return self.approvals.book.revoke(rule_id)
@@ -247,10 +195,6 @@ class Agent:
     def trust(self, trusted: bool = True) -> WorkspaceFile:
         """Let the workspace's own file allow things, as it is now; or stop. Raises PolicyError."""
         return self.approvals.book.trust(trusted)
-
-    def effort_cost(self, effort: Effort) -> int:
-        """Tokens that the engine would have to read again under another effort. See `AgentPort.effort_cost`."""
-        return self._held.cost(self._recorded.history, self._opening.preamble(effort))
 
     async def warm(self) -> None:
         """Let the engine read the beginning of the conversation ahead. See `AgentPort.warm`."""
@@ -261,14 +205,6 @@ class Agent:
             await read_ahead(self.engine, beginnings, lambda: self._runner.busy)
 
     # -- the conversation as a whole --------------------------------------------------------------------------------
-
-    def turns(self) -> tuple[TurnSummary, ...]:
-        """The turns of the conversation, oldest first."""
-        return self._recorded.turns()
-
-    def context(self) -> ContextReport:
-        """Where the tokens of the conversation went."""
-        return self._held.report(self._recorded.history)
 
     def rewind(self, turn: int) -> str:
         """Drop that turn and everything after it, and give its message back. See `AgentPort.rewind`."""
@@ -294,12 +230,6 @@ class Agent:
         self._recorded.renew(self.effort)
         self._forget()
 
-    # -- sessions ---------------------------------------------------------------------------------------------------
-
-    def sessions(self, workspace: Path | None = None) -> tuple[SessionSummary, ...]:
-        """Saved sessions, the newest first. See `AgentPort.sessions`."""
-        return self._recorded.sessions(workspace)
-
     def resume(self, session_id: str) -> ResumedSession:
         """Go on with a saved session: its conversation, its date, its file. Nothing stays allowed.
 
@@ -314,13 +244,6 @@ class Agent:
         """Go on in a new session with all turns before `turn`, or all of them. See `AgentPort.fork`."""
         self._runner.require_idle()
         return self._recorded.fork(turn)
-
-    def page_text(self, citation: Citation) -> tuple[str, ...]:
-        return self._registry.page_text(citation)
-
-    @property
-    def sources(self) -> dict[str, str]:
-        return self._registry.sources
 
     def close(self) -> None:
         """Interrupt the turn and end what tools keep running; the session file is closed behind its last event.

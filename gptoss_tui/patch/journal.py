@@ -13,6 +13,7 @@ Each must be on the disk when it returns.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from gptoss_tui.errors import GptOssError
 from gptoss_tui.patch.types import FileState, Write
 
 _TOKEN_BYTES = 6
+_BACKUP = re.compile(r"\.patch-[0-9a-f]+-\d+\.old")
 
 
 class UnsettledError(GptOssError):
@@ -52,6 +54,11 @@ class Record:
     def backup(self, number: int) -> str:
         """The second name of the old file of step `number`."""
         return f".patch-{self.token}-{number}.old"
+
+
+def is_backup(name: str) -> bool:
+    """Whether a file of that name is the old one of a transaction."""
+    return _BACKUP.fullmatch(name) is not None
 
 
 class Journal(Protocol):

@@ -10,7 +10,9 @@ import stat
 from pathlib import Path
 
 from gptoss_tui.errors import PatchError
+from gptoss_tui.patch import disk
 from gptoss_tui.patch.confine import PathError, Tree, describe
+from gptoss_tui.patch.journal import is_backup
 from gptoss_tui.patch.match import Matched, match_hunks
 from gptoss_tui.patch.parse import UNWRITABLE
 from gptoss_tui.patch.protected import (
@@ -242,8 +244,22 @@ class _Planner:
             raise PatchError(f"{path}: there is no such file.{self._similar(path)}")
         data, status = self.tree.read(path)
         if status.st_nlink > 1:
+            if self._is_being_written(path, status):
+                raise PatchError(
+                    f"{path}: another edit of it is being written, or was interrupted. Send the patch again; what was "
+                    "interrupted is put right with the next message of the user."
+                )
             raise PatchError(f"{path}: it has {status.st_nlink} hard links, so changing it could change another file.")
         return data, stat.S_IMODE(status.st_mode), _lines(data)
+
+    def _is_being_written(self, path: str, status: os.stat_result) -> bool:
+        """Whether its second name is that of a transaction, in which an old file waits for the end of it."""
+        try:
+            with self.tree.folder(path.rpartition("/")[0]) as fd:
+                backups = [name for name in os.listdir(fd) if is_backup(name)]
+                return any(disk.same_file(disk.status(fd, name), status) for name in backups)
+        except OSError:
+            return False
 
     def _similar(self, path: str) -> str:
         """Names of the same folder that the model may have meant."""

@@ -19,6 +19,7 @@ from gptoss_tui import patch
 from gptoss_tui.errors import PatchError
 from gptoss_tui.patch import kernel
 from gptoss_tui.patch.apply import REFUSED
+from gptoss_tui.patch.journal import new_record
 from tests.patch.test_scenarios import snapshot
 from tests.sandboxes import missing
 
@@ -463,3 +464,15 @@ def test_what_is_written_does_not_run_as_the_owner_of_the_file(tmp_path: Path, b
     assert stat.S_IMODE(there.stat().st_mode) == 0o755
     patch.undo(planned)
     assert ((tmp_path / "f").read_text(), stat.S_IMODE((tmp_path / "f").stat().st_mode)) == ("a\n", 0o6755)
+
+
+def test_a_file_that_another_process_writes_is_not_called_a_hard_link(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("a\n")
+    record = new_record([], ())
+    os.link(tmp_path / "f", tmp_path / record.backup(0))
+    asked = patch.parse("*** Begin Patch\n*** Update File: f\n-a\n+b\n*** End Patch")
+    with pytest.raises(PatchError, match="another edit of it is being written"):
+        patch.plan(asked, tmp_path)
+    (tmp_path / record.backup(0)).rename(tmp_path / "g")
+    with pytest.raises(PatchError, match="2 hard links"):
+        patch.plan(asked, tmp_path)

@@ -47,7 +47,7 @@ async def test_a_protected_file_asks_in_full_auto_and_cannot_be_allowed_for_long
     answers: list[str] = []
 
     def answer(request: ApprovalRequest) -> Decision:
-        with pytest.raises(UsageError, match="once only"):
+        with pytest.raises(UsageError, match="only be allowed once"):
             agent.decide(request.item_id, Decision("session", request.digest))
         answers.append(request.reasons[0])
         return Decision("deny", request.digest)

@@ -79,7 +79,7 @@ def test_missing_and_unwritable_places_are_session_errors(tmp_path: Path) -> Non
     with pytest.raises(SessionError, match="cannot be read"):
         load_session(tmp_path / "gone.jsonl")
     (tmp_path / "file").write_text("")
-    with pytest.raises(SessionError, match="No session file can be made"):
+    with pytest.raises(SessionError, match="No session file can be created"):
         SessionStore(tmp_path / "file").create(app="1", model="m", workspace=tmp_path, date=None)
 
 

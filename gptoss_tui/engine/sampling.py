@@ -24,7 +24,7 @@ from gptoss_tui.errors import EngineError
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 # Of float32 logits: what differs at all differs by more than this.
-_LOWEST_TEMPERATURE = 1e-20
+LOWEST_TEMPERATURE = 1e-20
 
 # Largest values that top-p looks at first; it goes on eightfold until they hold enough mass.
 _FIRST_NUCLEUS = 256
@@ -148,7 +148,7 @@ def choose(logits: Tensor, params: SamplingParams, generator: torch.Generator) -
     if params.temperature == 0.0:
         return int(scores.argmax())
     # Relative to the largest and never by zero, so that no temperature overflows.
-    scores = (scores - scores.max()) / max(params.temperature, _LOWEST_TEMPERATURE)
+    scores = (scores - scores.max()) / max(params.temperature, LOWEST_TEMPERATURE)
     if 0 < params.top_k < scores.shape[0]:
         scores, ids = scores.topk(params.top_k)
     else:

@@ -47,13 +47,17 @@ class CapturedChunks:
 
         The cache is empty and has room for `most` tokens, and the position is 0.
         """
+        chunks: dict[int, _Chunk] = {}
         try:
-            chunks = {size: self._captured(size) for size in SIZES if size <= most}
+            for size in sorted(SIZES, reverse=True):  # the largest one's memory does for the others
+                if size <= most:
+                    chunk = self._captured(size, most)
+                    if chunk is None:
+                        return False
+                    chunks[size] = chunk
         except RuntimeError:  # of torch: no memory, or a library that cannot be captured
             return False
-        if any(chunk is None for chunk in chunks.values()):
-            return False
-        self._chunks = {size: chunk for size, chunk in chunks.items() if chunk is not None}
+        self._chunks = dict(sorted(chunks.items()))
         return True
 
     def room(self, tokens: int) -> int:
@@ -76,16 +80,25 @@ class CapturedChunks:
             chunk.graph.replay()
         return chunk.states[:tokens].clone()
 
-    def _captured(self, size: int) -> _Chunk | None:
-        """The graph of a size; None when it computes something else than the same kernels launched one by one."""
-        weights = self._prefill.weights
+    def _captured(self, size: int, most: int) -> _Chunk | None:
+        """The graph of a size; None when it computes something else than the same kernels launched one by one.
+
+        It is tried with other tokens than those that it was captured with, and where there is room at another position.
+        """
+        weights, position = self._prefill.weights, self._prefill.decoder.state.position
         ids = torch.arange(size, device=weights.device) * STRIDE % self._prefill.config.vocab_size
-        expected = self._prefill.run(ids)
+        states = self._prefill.run(ids)  # compiles the kernels
         if not self._on_gpu:
-            return _Chunk(ids, expected, None)
+            return _Chunk(ids, states, None)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # When a capture fails, torch leaves its stream current: hence the one around it.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=self._pool):
             states = self._prefill.run(ids)
+        ids.copy_(ids.flip(0))
+        position.fill_(min(1, most - size))
         graph.replay()
-        same = float((states - expected).norm()) <= TOLERANCE * float(expected.norm())
+        got = states.clone()
+        expected = self._prefill.run(ids)
+        position.zero_()
+        same = float((got - expected).norm()) <= TOLERANCE * float(expected.norm())
         return _Chunk(ids, states, graph) if same else None

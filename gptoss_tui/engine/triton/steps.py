@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenAutomaton, Walk
-from gptoss_tui.engine.sampling import add_bias, unused_ids
+from gptoss_tui.engine.sampling import LOWEST_TEMPERATURE, add_bias, unused_ids
 from gptoss_tui.engine.seeds import STRIDE
 from gptoss_tui.engine.triton.decode import MAX_EDGES, MAX_SPLITS, MAX_STATES, MAX_TOKENS, RING, Decoder
 from gptoss_tui.engine.types import SamplingParams, Token
@@ -76,9 +76,10 @@ class Steps:
         """Capture the steps of all lengths now, so that no token waits for it. The cache has room for a step at 0."""
         self.decoder.state.position.zero_()
         longest = splits_for(self.decoder.cache.context, self.decoder.blocks.keys)
-        for tokens in (1, 2, 4, MAX_TOKENS) if self.drafts else (1,):
+        several = (2, 4, MAX_TOKENS) if self.drafts else ()
+        for tokens, choose in ((1, True), (1, False), *((tokens, True) for tokens in several)):
             for splits in (1 << n for n in range(longest.bit_length())):
-                self._graphs[splits, tokens, True] = self._capture(splits, tokens, choose=True)
+                self._graphs[splits, tokens, choose] = self._capture(splits, tokens, choose=choose)
 
     def drawn(
         self, residual: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool]
@@ -171,7 +172,7 @@ class Steps:
         state.step.zero_()
         seed = torch.seed() if params.seed is None else params.seed
         state.seed.fill_(_wrapped((seed & 0x7FFF_FFFF_FFFF_FFFF) + params.drawn * STRIDE))
-        state.temperature.fill_(params.temperature)
+        state.temperature.fill_(params.temperature and max(params.temperature, LOWEST_TEMPERATURE))
         state.bias.zero_()
         state.bias[unused_ids(state.bias.shape[0], state.bias.device)] = -math.inf
         self._upload(params.constraint)

@@ -138,6 +138,21 @@ def test_a_device_that_computes_wrong_is_refused(backend: TritonBackend, monkeyp
 
 
 @torch.inference_mode()
+def test_a_device_is_not_refused_for_being_certain(backend: TritonBackend) -> None:
+    """The logprob of a token that leaves the others nothing is 0, in one way of rounding or another."""
+    logits = backend._decoder.state.all_logits
+    for ahead in (10.0, 12.0, 17.0, 40.0):
+        logits.copy_(torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)))
+        logits[:, 7] = logits.amax(1) + ahead
+        selftest._check_choice(backend._decoder, 1)
+        selftest._check_choice(backend._decoder, 2)
+    logits[0, 9] = torch.nan
+    with pytest.raises(EngineError):
+        selftest._check_choice(backend._decoder, 1)
+    backend._decoder.state.count.fill_(1)
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize(("step", "field", "match"), [("choose", "tokens", "likeliest"), ("draft", "drafts", "drafts")])
 def test_a_device_that_chooses_wrong_is_refused(
     backend: TritonBackend, monkeypatch: pytest.MonkeyPatch, step: str, field: str, match: str

@@ -74,7 +74,7 @@ async def said(agent: ScriptedAgent, *lines: str, prompt: str | None = None) -> 
 
 
 async def until(out: io.StringIO, what: str, times: int = 1) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if out.getvalue().count(what) >= times:
             return
         await asyncio.sleep(0.01)
@@ -309,9 +309,9 @@ async def test_ctrl_c_ends_a_command_of_the_persons_own(tmp_path: Path) -> None:
     front = PlainFront(ScriptedAgent(), person, tmp_path)
     running = asyncio.create_task(front.run())
     person.type("!echo begun > seen; sleep 100")
-    for _ in range(1000):
-        if files_in(tmp_path):
-            break
+    await until(out, "Approval needed")
+    person.type("1")
+    while not files_in(tmp_path):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     front.interrupt()
     await until(out, "stopped by the user")

@@ -134,8 +134,8 @@ class CallRunner:
     def _refused(self, call: SampledCall) -> LimitMet | None:
         if not self._budget.take_call():
             return LimitMet(
-                f"The turn has made {self._limits.tool_calls} tool calls, which is the limit",
-                "say `continue` to let it go on",
+                f"The turn has reached its limit of tool calls ({self._limits.tool_calls})",
+                "say `continue` to let it go on, or raise max_tool_calls in the settings",
             )
         if self._repeats.refuses(call.tool, call.arguments):
             return LimitMet(

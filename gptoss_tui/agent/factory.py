@@ -103,6 +103,13 @@ def skills(settings: Settings, workspace: Path) -> tuple[Skill, ...]:
     return find_skills(workspace, own_skill_folders(config_path().parent)) if settings.tells_skills else ()
 
 
+def followed(settings: Settings, workspace: Path) -> tuple[str, ...]:
+    """Whose words the model is told beside the person's own, for people: `AGENTS.md`, `2 skills (/skills)`."""
+    count = sum(not skill.asked_only for skill in skills(settings, workspace))
+    known = (f"{count} {'skill' if count == 1 else 'skills'} (/skills)",) if count else ()
+    return (*(guide.label for guide in guides(settings, workspace)), *known)
+
+
 def default_sampling(settings: Settings) -> SamplingParams:
     """How to choose tokens where nobody says otherwise: the settings over what is best for the model.
 

@@ -32,7 +32,7 @@ async def test_too_many_calls_end_the_turn(tmp_path: Path) -> None:
     events = await run_turn(agent)
     end = only(events, TurnFinished)
     assert end.reason == "limit"
-    assert "3 tool calls" in end.error
+    assert "limit of tool calls (3)" in end.error
     assert [e.status for e in events if isinstance(e, ToolFinished)] == ["ok", "ok", "ok", "cancelled"]
     assert_valid(agent, engine)
     assert only(await run_turn(agent, "continue"), TurnFinished).reason == "done"

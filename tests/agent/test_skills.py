@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.agent.events import ToolFinished
-from gptoss_tui.agent.factory import build_agent
+from gptoss_tui.agent.factory import build_agent, followed
 from gptoss_tui.agent.session import SessionStore
 from gptoss_tui.agent.skills import MAX_CHARACTERS, Skill, find_skills, told_skills
 from gptoss_tui.harmony.tokenizer import load_tokenizer
@@ -124,6 +124,16 @@ def test_one_for_people_only_is_not_told(workspace: Path) -> None:
     assert skill.asked_only
     assert told_skills((skill,)) is None
     assert skill.request == "Use the skill deploy (.agents/skills/deploy/SKILL.md): "
+
+
+def test_people_are_told_what_the_model_is_told(home: Path, workspace: Path) -> None:
+    settings = Settings(model="gpt-oss-20b", workspace=workspace)
+    assert followed(settings, workspace) == ()
+    add(workspace / ".agents" / "skills", "review")
+    add(home / ".agents" / "skills", "deploy", more="disable-model-invocation: true\n")
+    write(workspace / "AGENTS.md", "Use tabs.")
+    assert followed(settings, workspace) == ("api/AGENTS.md", "1 skill (/skills)")
+    assert followed(Settings(workspace=workspace), workspace) == ()
 
 
 async def test_the_model_reads_a_skill_of_the_person_and_nothing_beside_it(

@@ -111,7 +111,7 @@ def test_a_turn_ends_with_its_last_tool_call(run_exec: Exec) -> None:
     look = call("list_files", "{}", THINK)
     code, _, err = run_exec((look, look), "--max-tool-calls", "1", "look around")
     assert (code, err.count("* list_files")) == (1, 2)
-    assert "The turn has made 1 tool calls, which is the limit" in err
+    assert "The turn has reached its limit of tool calls (1)" in err
 
 
 def test_a_saved_prompt_of_the_person_is_expanded(

@@ -22,19 +22,16 @@ from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
 from gptoss_tui.server.outbox import DONE, EVENTS, Outbox, json_answer, sse, stream
 from gptoss_tui.server.prompt import too_long
-from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops, with_logprobs
+from gptoss_tui.server.sampling import MAX_CHOICES, MAX_TOKENS, Defaults, read_sampling, read_stops, with_logprobs
 from gptoss_tui.server.service import SERVICE, Record, record_of
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
 MAX_PROMPTS = 16
-MAX_CHOICES = 16
 DEFAULT_TOKENS = 16
 """As OpenAI's: a text without an end would fill the context."""
 
 MAX_SCORED = 8192
 """Tokens of a prompt whose logprobs are wanted: each has up to 20 alternatives, which are kept until all are there."""
-
-_MAX_TOKENS = 10 * VOCAB_SIZE
 
 
 def read_completion_request(
@@ -47,7 +44,7 @@ def read_completion_request(
         raise not_supported("'best_of' other than 'n'", fields.param("best_of"))
     if fields.text("suffix"):
         raise not_supported("'suffix'", fields.param("suffix"))
-    limit = fields.integer("max_tokens", 0, _MAX_TOKENS)
+    limit = fields.integer("max_tokens", 0, MAX_TOKENS)
     options = fields.child("stream_options")
     return CompletionRequest(
         prompts,

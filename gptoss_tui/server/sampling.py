@@ -10,6 +10,10 @@ from gptoss_tui.server.errors import not_supported
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
+MAX_TOKENS = 10 * VOCAB_SIZE
+"""That an answer may have: more than any context has, as asking for more than there is room for is no mistake."""
+
+MAX_CHOICES = 16
 MAX_STOPS = 16
 MAX_BIASES = 10_000
 MAX_SEED = 2**63

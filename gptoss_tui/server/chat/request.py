@@ -22,14 +22,9 @@ from gptoss_tui.server.dialogue import (
 )
 from gptoss_tui.server.errors import invalid
 from gptoss_tui.server.fields import Fields
-from gptoss_tui.server.sampling import Defaults, read_sampling, read_stops, with_logprobs
+from gptoss_tui.server.sampling import MAX_CHOICES, MAX_TOKENS, Defaults, read_sampling, read_stops, with_logprobs
 from gptoss_tui.server.schema import arguments_grammar, input_grammar, read_format
 from gptoss_tui.server.turn import Options
-from gptoss_tui.vocabulary import VOCAB_SIZE
-
-MAX_CHOICES = 16
-MAX_TOKENS = 10 * VOCAB_SIZE
-"""More tokens than any context has; asking for more than there is room for is no mistake."""
 
 
 @dataclass(frozen=True, slots=True)

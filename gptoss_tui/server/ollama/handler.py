@@ -28,12 +28,9 @@ from gptoss_tui.server.ollama.answer import (
 from gptoss_tui.server.ollama.request import chat_request, prompt_request, raw_request
 from gptoss_tui.server.outbox import LINES, json_answer, stream
 from gptoss_tui.server.prompt import take_in, too_long
-from gptoss_tui.server.sampling import read_sampling, read_stops
+from gptoss_tui.server.sampling import MAX_TOKENS, read_sampling, read_stops
 from gptoss_tui.server.service import SERVICE, Service, record_of
 from gptoss_tui.server.turn import Turn
-from gptoss_tui.vocabulary import VOCAB_SIZE
-
-_MAX_TOKENS = 10 * VOCAB_SIZE
 
 Ask = Callable[[Service, Fields, Ticket], Awaitable[Said]]
 
@@ -90,7 +87,7 @@ async def _ask_raw(service: Service, fields: Fields, ticket: Ticket) -> Said:
     context = host.ready.context
     if len(prompt) >= context:
         raise too_long(len(prompt), context)
-    limit = asked.integer("max_tokens", 1, _MAX_TOKENS) or service.defaults.sampling.max_tokens
+    limit = asked.integer("max_tokens", 1, MAX_TOKENS) or service.defaults.sampling.max_tokens
     sampling = replace(read_sampling(asked, service.defaults.sampling), max_tokens=limit, stop_token_ids=STOP_TOKENS)
     continued = CompletionRequest((prompt,), sampling, read_stops(asked))
     one = Continuation(0, prompt, sampling, host.tokenizer, continued)

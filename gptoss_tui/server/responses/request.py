@@ -12,13 +12,9 @@ from gptoss_tui.server.errors import invalid, not_supported
 from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.responses.items import read_items
 from gptoss_tui.server.responses.tools import OfferedTools, OwnTool, read_tool_choice, read_tools
-from gptoss_tui.server.sampling import Defaults, read_sampling, with_logprobs
+from gptoss_tui.server.sampling import MAX_TOKENS, Defaults, read_sampling, with_logprobs
 from gptoss_tui.server.schema import read_format
 from gptoss_tui.server.turn import MAX_TOOL_CALLS, Options
-from gptoss_tui.vocabulary import VOCAB_SIZE
-
-MAX_TOKENS = 10 * VOCAB_SIZE
-"""More tokens than any context has; asking for more than there is room for is no mistake."""
 
 _LOGPROBS = "message.output_text.logprobs"
 _INCLUDES = (

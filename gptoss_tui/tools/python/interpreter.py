@@ -256,4 +256,6 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
     for name, kind in (("ok", bool), ("dropped", int), ("strays", int)):
         if type(message.get(name)) is not kind:
             raise ProtocolError(f"a last frame without {name}")
+    if min(message["dropped"], message["strays"]) < 0:
+        raise ProtocolError("a last frame that counts below nothing")
     return message

@@ -85,6 +85,8 @@ async def test_a_good_one() -> None:
         encode({**DONE, "ok": 1}),
         encode({**DONE, "dropped": "many"}),
         encode({**DONE, "strays": None}),
+        encode({**DONE, "strays": -1}),
+        encode({**DONE, "dropped": -5}),
         encode(DONE)[:-1],
         READY,
         encode({"id": 1, "figure": "!!", "last": True}),

@@ -18,13 +18,14 @@ from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.attached import split_message
 from gptoss_tui.agent.commands import UndoOutcome
-from gptoss_tui.plain.commands import COMMANDS, FRONT_COMMANDS, help_lines
+from gptoss_tui.agent.skills import find_skills
+from gptoss_tui.plain.commands import COMMANDS, FRONT_COMMANDS, help_lines, run_command
 from gptoss_tui.plain.console import Console
 from gptoss_tui.plain.front import PlainFront, _until_told
 from gptoss_tui.plain.questions import choices, question, read_answer
 from gptoss_tui.plain.speaker import OUTPUT_LINES, Speaker
 from gptoss_tui.undo import Choice, UndoStore
-from tests.agent.helpers import files_in
+from tests.agent.helpers import files_in, make_agent, make_engine
 from tests.tui.scripted_agent import ScriptedAgent, Step, answer_script, edit_script, reasoning_script
 
 REQUEST = replace(
@@ -349,3 +350,17 @@ async def test_a_saved_prompt_of_the_project_is_read_out_before_its_first_use(
     assert "/look is the project's: .agents/commands/look.md. It says:\n  Look at $1.\n  Then say what.\n" in out
     assert agent.prompts[0] == "Look at src.\nThen say what."
     assert "There is no command /lok" in await said(agent, "/lok")
+
+
+async def test_skills_are_listed_with_whose_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "work" / ".agents" / "skills" / "review" / "SKILL.md"
+    file.parent.mkdir(parents=True)
+    file.write_text("---\nname: review\ndescription: Looks twice.\n---\n")
+    lines: list[str] = []
+    for skills in (lambda: find_skills(tmp_path / "work"), tuple):
+        agent = make_agent(make_engine(), tmp_path, skills=skills)
+        await run_command(agent, lines.append, "/skills", running=False)
+    assert lines == [
+        "review, of the project: Looks twice. (.agents/skills/review/SKILL.md)",
+        "There are no skills that the model is told about.",
+    ]

@@ -54,11 +54,6 @@ def measured_chip() -> AppleChip | None:
     return replace(chip, wired_limit=_working_set(), estimated=False)
 
 
-def is_metal(backend: str) -> bool:
-    """Whether the backend of that name, `auto` too, is this one here."""
-    return backend == "metal" or (backend == "auto" and is_usable())
-
-
 def mlx_version() -> str | None:
     """The version of MLX; None where it is not installed."""
     try:

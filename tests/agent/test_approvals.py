@@ -65,6 +65,15 @@ async def test_the_second_offer_for_a_command_is_its_prefix() -> None:
     assert (await person.resolve("c", command("npm", "publish"), "deny")).by == "user"
 
 
+@pytest.mark.parametrize("effect", [command("cat", ".git/config"), command(), edit(path="sub/.bashrc")])
+async def test_nothing_longer_than_once_is_offered_where_only_a_person_may_answer(effect: Effect) -> None:
+    person = Person(Approvals("full-auto"))
+    await person.resolve("a", effect, "once")
+    (question,) = person.questions
+    assert question.reasons
+    assert question.grants == ()
+
+
 async def test_always_is_kept_for_the_workspace_only(tmp_path: Path) -> None:
     def approvals(workspace: str) -> Approvals:
         return Approvals(book=RuleBook(tmp_path / workspace, store=tmp_path / "state", user=tmp_path / "none"))

@@ -207,6 +207,22 @@ def test_a_deny_rule_outranks_everything(program: str, allow_all: bool) -> None:
     assert (verdict.outcome, verdict.by, verdict.rules) == ("deny", "rule", (denied.id,))
 
 
+@pytest.mark.parametrize(
+    ("denied", "effect"),
+    [
+        (rule("host", "*.example.org", verdict="deny"), url("example.com", "a.example.org")),
+        (rule("edit", "*.lock", verdict="deny"), edit("a.txt", "b/c.lock")),
+        (rule("mcp", "box", "*", verdict="deny"), make("mcp", "host", mcp=("box", "add"))),
+        (rule("python", verdict="deny"), make("python", "sandbox")),
+    ],
+)
+def test_a_deny_rule_denies_every_kind_of_effect(denied: Rule, effect: Effect) -> None:
+    allowed = (rule("host", "*"), rule("edit", "**"), rule("mcp", "box", "add", reach="host"), rule("python"))
+    for mode in MODES:
+        verdict = decide(effect, Policy(mode, (*allowed, denied), allow_all=True))
+        assert (verdict.outcome, verdict.rules) == ("deny", (denied.id,))
+
+
 def test_an_ask_rule_outranks_allow_rules_and_modes() -> None:
     asking = rule("host", "*.example.org", verdict="ask")
     verdict = decide(url("a.example.org"), Policy("full-auto", (rule("host", "*"), asking)))

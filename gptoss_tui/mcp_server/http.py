@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import os
@@ -126,7 +127,18 @@ async def serve_http(
     )
     try:
         listening(f"http://{_HOST}:{bound.getsockname()[1]}{PATH}")
-        await uvicorn.Server(config).serve(sockets=[bound])
+        await _serve(uvicorn.Server(config), bound)
     finally:
         bound.close()
         await sessions.close()
+
+
+async def _serve(server: uvicorn.Server, bound: socket.socket) -> None:
+    """Serve on `bound`. A cancelled server comes to its own end, for uvicorn would print a traceback otherwise."""
+    serving = asyncio.ensure_future(server.serve(sockets=[bound]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise

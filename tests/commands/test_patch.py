@@ -11,7 +11,7 @@ import pytest
 
 from gptoss_tui.undo import UndoStore
 from tests.patch.test_scenarios import snapshot
-from tests.undo.steps import begin, killed_at
+from tests.undo.steps import killed_at, process_that_forks
 from tests.undo.victim import act, make_workspace
 
 PATCH = "*** Begin Patch\n*** Update File: a.txt\n@@\n-two\n+TWO\n*** Add File: n.txt\n+n\n*** End Patch\n"
@@ -108,22 +108,16 @@ def test_the_diff_for_a_program_is_raw_and_git_reads_it(root: Path) -> None:
     assert b" \xff\x1b[31m\n" in diff
 
 
-@pytest.fixture(scope="module")
-def process_that_forks() -> None:
-    """Stays for others."""
-    begin()
-
-
-@pytest.mark.usefixtures("process_that_forks")
 def test_an_interrupted_edit_is_ended_at_the_next_start(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     make_workspace(other)
     before = snapshot(other)
     number = 1
-    while snapshot(other) == before:
-        assert killed_at(number, act, "apply", other, tmp_path / "state")
-        number += 1
+    with process_that_forks():
+        while snapshot(other) == before:
+            assert killed_at(number, act, "apply", other, tmp_path / "state")
+            number += 1
     done = run(other, "--check", text="*** Begin Patch\n*** Delete File: gone.txt\n*** End Patch\n")
     assert done.returncode == 0
     assert "interrupted and has been taken back" in done.stderr

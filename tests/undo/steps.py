@@ -8,7 +8,7 @@ runs tests takes several times as long as the edit.
 
 from __future__ import annotations
 
-import atexit
+import contextlib
 import errno
 import functools
 import gc
@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,14 @@ def without_second_names(monkeypatch: pytest.MonkeyPatch) -> None:
 def killed_at(number: int, work: Callable[..., object], *args: object, one_name: bool = False) -> bool:
     """Run `work(*args)` in a process that is killed at its `number`-th step. False when it ended before.
 
+    Within `process_that_forks`.
+
     `work` is a function of a module. With `one_name`, files can have one name only.
     """
-    stdin, stdout = begin()
-    pickle.dump((number, work, args, one_name), stdin)
-    stdin.flush()
-    status = pickle.load(stdout)
+    process = _server()
+    pickle.dump((number, work, args, one_name), process.stdin)
+    process.stdin.flush()
+    status = pickle.load(process.stdout)
     if os.WIFSIGNALED(status):
         assert os.WTERMSIG(status) == signal.SIGKILL
         return True
@@ -87,17 +89,23 @@ def killed_at(number: int, work: Callable[..., object], *args: object, one_name:
 
 
 @functools.cache
-def begin() -> tuple[Any, Any]:
-    """Start the process that forks, unless it runs: what it reads and writes. It ends with this one."""
-    process = subprocess.Popen(
+def _server() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-m", "tests.undo.steps"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
     )
-    atexit.register(process.wait)
-    atexit.register(process.stdin.close)  # type: ignore[union-attr]
-    return process.stdin, process.stdout
+
+
+@contextlib.contextmanager
+def process_that_forks() -> Iterator[None]:
+    """Have the process within the block."""
+    try:
+        with _server():
+            yield
+    finally:
+        _server.cache_clear()
 
 
 def _run_and_die(number: int, work: Callable[..., object], args: tuple[object, ...], one_name: bool) -> int:

@@ -17,7 +17,7 @@ from gptoss_tui.errors import GptOssError, UndoError
 from gptoss_tui.undo import UndoStore
 from tests.patch.test_scenarios import snapshot
 from tests.undo import crash
-from tests.undo.steps import begin, killed_at, watch, without_second_names
+from tests.undo.steps import killed_at, process_that_forks, watch, without_second_names
 from tests.undo.victim import REFUSED, act, recover
 
 pytestmark = pytest.mark.slow
@@ -26,9 +26,10 @@ RAM = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def process_that_forks() -> None:
-    """Serves all tests."""
-    begin()
+def forks() -> Iterator[None]:
+    """One process for all tests."""
+    with process_that_forks():
+        yield
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ class Docker:
             container, stream = await _unless_frozen(starting)
         except BaseException:
             # The engine may go on with what it was asked for: take it away again when it comes.
-            starting.add_done_callback(lambda task: None if task.exception() else DockerProcess(*task.result()).kill())
+            starting.add_done_callback(_end)
             raise
         return DockerProcess(container, stream)
 
@@ -201,6 +201,12 @@ def _reader(workspace: Path | None) -> str:
 async def find_docker(image: str, workspace: Path | None = None) -> Docker:
     """The engine, if it answers within 3 seconds and has the image. Raises SandboxError that says what is missing."""
     return await asyncio.to_thread(_find, image, workspace)
+
+
+def _end(starting: asyncio.Future[tuple[Container, Any]]) -> None:
+    """Take a container away that nobody waits for any more, if it was started."""
+    if not starting.cancelled() and starting.exception() is None:
+        DockerProcess(*starting.result()).kill()
 
 
 async def _unless_frozen(starting: asyncio.Future[tuple[Container, Any]]) -> tuple[Container, Any]:

@@ -64,8 +64,9 @@ async def test_search_open_answer(tmp_path: Path, folder: Path) -> None:
 
 
 async def test_an_answer_without_marks_has_no_citations(tmp_path: Path, folder: Path) -> None:
-    events = await run_turn(build(tmp_path, folder, answer("Hello.")), "hi")
-    assert "answer_cited" not in map(event_type, events)
+    agent = build(tmp_path, folder, answer("Hello."))
+    assert "answer_cited" not in map(event_type, await run_turn(agent, "hi"))
+    agent.close()
 
 
 @pytest.mark.parametrize("recipient", ["python", "functions.python"])

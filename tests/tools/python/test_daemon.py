@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.tools.python.choose import find_tested_docker
-from gptoss_tui.tools.python.docker_engine import Docker, find_docker, remove_leftovers
+from gptoss_tui.tools.python.docker_engine import Docker, _end, find_docker, remove_leftovers
 from gptoss_tui.tools.python.interpreter import Interpreter, Outcome
 from gptoss_tui.tools.python.sandbox import Limits, SandboxError
 from tests.sandboxes import missing
@@ -111,6 +111,16 @@ async def test_an_engine_that_freezes_is_an_error_in_time(engine: Engine) -> Non
         with pytest.raises(SandboxError, match="the engine does not answer"):
             await sandbox.start(Limits())
     engine.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_start_that_the_end_of_the_program_cancelled_leaves_nothing_to_take_away() -> None:
+    starting = asyncio.get_running_loop().create_future()
+    starting.add_done_callback(_end)
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, fault: faults.append(fault))
+    starting.cancel()
+    await asyncio.sleep(0)
+    assert faults == []
 
 
 async def test_a_socket_that_is_gone_and_an_image_that_is_gone(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,16 @@ from tests.tools.python.conftest import IMAGE, find
 
 
 @pytest.fixture
-async def tool() -> PythonTool:
+async def tool() -> AsyncIterator[PythonTool]:
     sandbox = await find("bubblewrap")
 
     async def choose() -> Sandbox:
         return sandbox
 
-    return PythonTool(PythonSession(choose, Limits()))
+    session = PythonSession(choose, Limits())
+    yield PythonTool(session)
+    session.reset()
+    await asyncio.sleep(0)
 
 
 async def test_code_that_a_person_changed_is_what_runs(tool: PythonTool) -> None:

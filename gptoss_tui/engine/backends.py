@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import cast
 
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
+from gptoss_tui.engine.choice import cpu_backend, fastest_without_metal
 from gptoss_tui.engine.machine import available_memory
 from gptoss_tui.engine.memory import MemoryPlan, check, gigabytes, plan
 from gptoss_tui.engine.metal.device import measured_chip
@@ -31,9 +31,6 @@ BACKENDS = {
 PYTHON_BACKENDS_VARIABLE = "GPTOSS_TUI_PYTHON_BACKENDS"
 """Set to 1, it lets `python:package.module` name a backend outside the package (experiments and tests)."""
 
-OLDEST_GPU = (8, 0)
-"""Compute capability of Ampere, the first with bfloat16 in its matrix units."""
-
 AUTO = "auto"
 """The name for the fastest backend that this machine has."""
 
@@ -53,30 +50,7 @@ def fastest_backend() -> str:
     """The backend that `auto` means here: the GPU's where its kernels run, else the CPU's where they were built."""
     from gptoss_tui.engine.metal.device import is_usable
 
-    if is_usable():
-        return "metal"
-    if has_nvidia_driver():
-        import torch
-
-        if torch.cuda.is_available() and torch.cuda.get_device_capability() >= OLDEST_GPU:
-            return "triton"
-    return cpu_backend()
-
-
-def cpu_backend() -> str:
-    """The fastest backend for the CPU: the one with kernels, where they were built."""
-    from gptoss_tui.engine.native.library import available
-
-    return "native" if available() else "torch"
-
-
-def has_nvidia_driver() -> bool:
-    """Whether NVIDIA's driver is there: asking torch for GPUs where none can be takes a second to import it."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
+    return "metal" if is_usable() else fastest_without_metal()
 
 
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:

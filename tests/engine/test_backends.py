@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptoss_tui.engine import backends, memory
+from gptoss_tui.engine import choice, memory
 from gptoss_tui.engine.backends import SMALLEST_CONTEXT, backend_module, backend_names, fastest_backend, load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.memory import gigabytes
@@ -63,7 +63,7 @@ def test_eight_bits_are_for_engines_that_have_them(tmp_path: Path) -> None:
 def test_auto_takes_the_gpu_where_there_is_one_that_will_do(
     found: bool, capability: tuple[int, int], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: True)
     monkeypatch.setattr(library, "available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
@@ -71,7 +71,7 @@ def test_auto_takes_the_gpu_where_there_is_one_that_will_do(
 
 
 def test_auto_is_torch_where_the_kernels_were_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: False)
     monkeypatch.setattr(library, "available", lambda: False)
     assert fastest_backend() == "torch"
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
+from gptoss_tui.engine.choice import fastest_without_metal
 from gptoss_tui.engine.metal.apple import AppleChip, is_translated, read_chip
 from gptoss_tui.engine.metal.memory import CACHE_LIMIT
 from gptoss_tui.errors import EngineError
@@ -68,7 +69,7 @@ def prepare() -> str:
     if not (on_cpu or is_apple_silicon()):
         raise _not_here()
     if problem := mlx_problem():
-        instead = f"until then, `--backend {_other_backend()}` is the right one here"
+        instead = f"until then, `--backend {fastest_without_metal()}` is the right one here"
         raise EngineError(
             f"The Metal engine needs MLX: {problem}",
             hint=f"pip install --force-reinstall mlx; {instead}",
@@ -81,7 +82,7 @@ def prepare() -> str:
     if not _reaches_gpu():
         raise EngineError(
             "MLX finds no GPU on this Mac, as in a virtual machine",
-            hint=f"here `--backend {_other_backend()}` is the right engine; `--backend auto` picks it",
+            hint=f"here `--backend {fastest_without_metal()}` is the right engine; `--backend auto` picks it",
         )
     limit = _working_set()
     # Weights that macOS may page out are read again at the speed of the disk.
@@ -96,11 +97,11 @@ def _not_here() -> EngineError:
     if is_translated():
         return EngineError(
             "The Metal engine needs a Python for Apple silicon; this one is built for Intel and runs under Rosetta",
-            hint=f"install gptoss-tui with an arm64 Python; with this one, `--backend {_other_backend()}` works",
+            hint=f"install gptoss-tui with an arm64 Python; with this one, `--backend {fastest_without_metal()}` works",
         )
     return EngineError(
         f"The Metal engine runs on Macs with Apple silicon; this is {platform.system()} on {platform.machine()}",
-        hint=f"here `--backend {_other_backend()}` is the right engine; `--backend auto` picks it",
+        hint=f"here `--backend {fastest_without_metal()}` is the right engine; `--backend auto` picks it",
     )
 
 
@@ -116,9 +117,3 @@ def _working_set() -> int:
     import mlx.core as mx
 
     return int(mx.device_info(mx.gpu)["max_recommended_working_set_size"])
-
-
-def _other_backend() -> str:
-    from gptoss_tui.engine.backends import fastest_backend
-
-    return fastest_backend()

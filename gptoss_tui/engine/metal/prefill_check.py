@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import mlx.core as mx
 
+from gptoss_tui.engine.choice import cpu_backend
 from gptoss_tui.engine.metal.decode import Decoder
 from gptoss_tui.engine.metal.device import mlx_version
 from gptoss_tui.engine.metal.kv_cache import KVCache
@@ -103,8 +104,6 @@ def _cache(model: Transformer, context: int, chunk: int) -> KVCache:
 
 
 def _refusal(error: float) -> WrongResultsError:
-    from gptoss_tui.engine.backends import cpu_backend
-
     return WrongResultsError(
         f"MLX {mlx_version()} reads prompts wrongly on this GPU: tokens in a chunk are not what they are one by one"
         f" (relative error {error:.3g})",

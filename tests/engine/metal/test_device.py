@@ -10,7 +10,7 @@ import pytest
 
 from gptoss_tui.commands import doctor
 from gptoss_tui.commands.machine import describe_machine
-from gptoss_tui.engine import backends, memory, probe
+from gptoss_tui.engine import backends, choice, memory, probe
 from gptoss_tui.engine.backends import fastest_backend, load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.config import GPT_OSS_20B
@@ -85,7 +85,7 @@ def test_another_platform_is_told_its_engine(
     """By name."""
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: False)
     assert not device.is_usable()
     with pytest.raises(EngineError, match="Apple silicon") as caught:
         device.prepare()
@@ -98,7 +98,7 @@ def test_an_intel_python_under_rosetta_is_told_so(monkeypatch: pytest.MonkeyPatc
     """It cannot use the GPU, though the Mac could; an Intel Mac is not told of another Python."""
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: False)
     for answer, words in (("1\n", "Rosetta"), ("0\n", "Apple silicon"), ("", "Apple silicon")):
         monkeypatch.setattr(apple, "_output", lambda command, answer=answer: answer)
         assert fastest_backend() != "metal"
@@ -118,7 +118,7 @@ def test_a_broken_mlx_is_told_and_auto_goes_on(error: Exception, monkeypatch: py
     monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
     monkeypatch.setattr(device, "find_spec", lambda name: True)
     monkeypatch.setattr(device, "import_module", broken)
-    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: False)
     assert fastest_backend() != "metal"
     with pytest.raises(EngineError, match=f"MLX: it cannot be imported .{error}") as caught:
         device.prepare()
@@ -130,7 +130,7 @@ def test_a_mac_without_mlx_is_told_how_to_install_it(monkeypatch: pytest.MonkeyP
     """And auto goes on without it."""
     monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
     monkeypatch.setattr(device, "find_spec", lambda name: None)
-    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: False)
     assert fastest_backend() != "metal"
     with pytest.raises(EngineError, match="MLX") as caught:
         device.prepare()
@@ -149,7 +149,7 @@ def test_a_mac_without_a_gpu_for_mlx_is_told_its_engine(monkeypatch: pytest.Monk
     monkeypatch.setattr(mx.metal, "is_available", lambda: True)
     monkeypatch.setattr(mx, "device_count", lambda kind: 0)
     monkeypatch.setattr(device, "is_apple_silicon", lambda: True)
-    monkeypatch.setattr(backends, "has_nvidia_driver", lambda: False)
+    monkeypatch.setattr(choice, "has_nvidia_driver", lambda: False)
     assert fastest_backend() != "metal"
     with pytest.raises(EngineError, match="no GPU") as caught:
         device.prepare()

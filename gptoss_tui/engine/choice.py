@@ -1,0 +1,34 @@
+"""Which backend is the fastest of this machine, Metal aside: the NVIDIA GPU's where its kernels run, else the CPU's."""
+
+from __future__ import annotations
+
+import ctypes
+
+OLDEST_GPU = (8, 0)
+"""Compute capability of Ampere, the first with bfloat16 in its matrix units."""
+
+
+def fastest_without_metal() -> str:
+    """The name of the backend. May import torch."""
+    if has_nvidia_driver():
+        import torch
+
+        if torch.cuda.is_available() and torch.cuda.get_device_capability() >= OLDEST_GPU:
+            return "triton"
+    return cpu_backend()
+
+
+def cpu_backend() -> str:
+    """The fastest backend for the CPU: the one with kernels, where they were built."""
+    from gptoss_tui.engine.native.library import available
+
+    return "native" if available() else "torch"
+
+
+def has_nvidia_driver() -> bool:
+    """Whether NVIDIA's driver is there: asking torch for GPUs where none can be takes a second to import it."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True

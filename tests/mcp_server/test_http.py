@@ -54,9 +54,12 @@ async def test_a_session_that_is_ended_is_forgotten(work: Path) -> None:
         await until(lambda: not sessions._kept)
 
 
-async def test_it_ends_without_a_word_when_it_is_told_to(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    async with listening(make_sessions(make_engine(), work)) as address, connected(address) as one:
-        assert (await one.list_tools()).tools
+def test_it_ends_without_a_word_when_it_is_told_to(work: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async def served() -> None:
+        async with listening(make_sessions(make_engine(), work)) as address, connected(address) as one:
+            assert (await one.list_tools()).tools
+
+    asyncio.run(served())
     assert capfd.readouterr().err == ""
 
 

@@ -238,11 +238,15 @@ class GptOssApp(App[int]):
         return ModelLoader(self._backend, on_progress)
 
     def _palette(self) -> Palette:
-        return Palette.from_variables(self.get_css_variables(), dark=self.current_theme.dark)
+        variables, dark = self.get_css_variables(), self.current_theme.dark
+        return Palette.from_variables(variables, dark=dark, few_colours=self._few_colours)
+
+    @property
+    def _few_colours(self) -> bool:
+        return self.console.color_system == "standard"
 
     def _theme_named(self, name: str) -> str:
-        few = self.console.color_system == "standard"
-        return theme_named(name, self.available_themes, dark=self._dark, few_colours=few)
+        return theme_named(name, self.available_themes, dark=self._dark, few_colours=self._few_colours)
 
     def _theme_changed(self, theme: Theme) -> None:
         self._chat.use_palette(self._palette())
@@ -272,10 +276,10 @@ class LocalBackend:
         return await sandbox_in_use(self._settings)
 
     def guides(self) -> tuple[str, ...]:
-        """The AGENTS.md files that the model is told about, by their names."""
-        from gptoss_tui.agent.factory import guides
+        """Whose words the model is told beside the person's own: AGENTS.md files by their names, and skills."""
+        from gptoss_tui.agent.factory import followed
 
-        return tuple(guide.label for guide in guides(self._settings, self._settings.workspace.resolve()))
+        return followed(self._settings, self._settings.workspace.resolve())
 
     def connect(self) -> Engine:
         """The engine: a worker, or a server's. Raises ModelNotFoundError, UsageError.

@@ -70,7 +70,7 @@ CONTRAST = Theme(
     secondary="#cfbfff",
     accent="#ffc24d",
     warning="#ffc24d",
-    error="#ff9d8c",
+    error="#ff7a66",
     success="#a6f06a",
     foreground="#ffffff",
     background="#000000",
@@ -137,6 +137,8 @@ def theme_named(name: str, available: Collection[str], *, dark: bool | None, few
     return LIGHT.name if dark is False else DARK.name
 
 
+_UNDERLINED = Style(bold=True, underline=True)
+
 HIGH_CONTRAST = 18
 """Text against background: from here on everything keeps a high contrast."""
 
@@ -169,10 +171,13 @@ class Palette:
     panel: Style
     code_block: Style
     syntax: str
+    added_line: Style | None = None
+    removed_line: Style | None = None
+    """The text of changed lines where backgrounds have too few colours to tell them; else it has its language's."""
 
     @classmethod
-    def from_variables(cls, variables: Mapping[str, str], *, dark: bool) -> Palette:
-        """The palette of a theme, from `App.theme_variables`."""
+    def from_variables(cls, variables: Mapping[str, str], *, dark: bool, few_colours: bool = False) -> Palette:
+        """The palette of a theme, from `App.theme_variables`; with `few_colours`, for a terminal that has 16."""
 
         def colour(name: str) -> Color:
             return Color.parse(variables[name].split()[0])
@@ -210,8 +215,10 @@ class Palette:
             removed=paper(error, 0.14),
             added_text=ink(success, bold=True),
             removed_text=ink(error, bold=True),
-            added_word=paper(success, 0.34) + Style(bold=True),
-            removed_word=paper(error, 0.34) + Style(bold=True),
+            added_word=_UNDERLINED if few_colours else paper(success, 0.34) + Style(bold=True),
+            removed_word=_UNDERLINED if few_colours else paper(error, 0.34) + Style(bold=True),
+            added_line=ink(success) if few_colours else None,
+            removed_line=ink(error) if few_colours else None,
             surface=paper(surface),
             panel=paper(panel),
             code_block=paper(surface),

@@ -196,6 +196,18 @@ async def test_the_status_in_a_few_lines(folder: Path) -> None:
         said = conversation(app)
         assert f"{backend.agents[-1].session_id}, 1 turn" in said
         assert "apply_patch" in said
+        assert "0.0 kB" not in said, "an engine that does not say how large its weights are"
+
+
+async def test_the_model_in_use_is_listed_wherever_it_is(folder: Path) -> None:
+    app, backend = make(folder)
+    backend.model = "http://127.0.0.1:9/v1#some-model"
+    async with app.run_test(size=WIDE) as pilot:
+        await ready(pilot, app)
+        await command(pilot, "/model")
+        await picker(pilot, app, "nano")
+        (row,) = (row for row in screen(app).split("\n") if "some-model" in row and "❯" in row)
+        assert "in use" in row, row
 
 
 async def test_the_mode_is_chosen_by_name_or_from_a_list(folder: Path) -> None:
@@ -417,7 +429,7 @@ async def test_a_model_that_cannot_be_had_leaves_the_one_from_before(folder: Pat
     async with app.run_test(size=WIDE) as pilot:
         await ready(pilot, app)
         await command(pilot, "/model no-such-model")
-        await until(pilot, lambda: "there is no model 'no-such-model'" in conversation(app))
+        await until(pilot, lambda: "there is no model or directory 'no-such-model'" in conversation(app))
         assert backend.used == []
         await command(pilot, "/model broken")
         await until(pilot, lambda: "nano is loaded again" in conversation(app), tries=1000)
@@ -431,16 +443,15 @@ async def test_rules_are_listed_and_revoked(folder: Path) -> None:
     async with app.run_test(size=WIDE) as pilot:
         await ready(pilot, app)
         await command(pilot, "/approvals")
-        await picker(pilot, app, "An approval for longer than once makes one")
-        await pilot.press("escape")
-        await until(pilot, lambda: len(app.screen_stack) == 1)
+        await until(pilot, lambda: "No standing answers" in conversation(app))
+        assert len(app.screen_stack) == 1, "there is nothing to choose from"
         book = backend.agents[-1].approvals.book
         (rule,) = book.grant(Grant((("edit", ("**",)),), "all edits"), "session", "network")
         await command(pilot, "/approvals")
         await picker(pilot, app, "this conversation")
         await pilot.press("delete")
         await until(pilot, lambda: rule not in book.rules)
-        await picker(pilot, app, "An approval for longer than once makes one")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
 
 
 async def test_the_tools_of_the_model_are_listed(folder: Path) -> None:

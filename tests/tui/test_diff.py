@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.color import ColorSystem
 
 from gptoss_tui.tui.diff import count_changes, draw_diff, parse_unified, render_diff
 from gptoss_tui.tui.diff.render import MIN_SPLIT_WIDTH
 from gptoss_tui.tui.diff.words import changed_words, pair_lines
-from gptoss_tui.tui.theme import DARK, Palette
+from gptoss_tui.tui.theme import CONTRAST, DARK, Palette
 from tests.tui.scripted_agent import DIFF
 
 PALETTE = Palette.from_variables(DARK.to_color_system().generate(), dark=True)
@@ -29,6 +30,22 @@ def test_rows_have_their_line_numbers() -> None:
         ("context", 3, 3),
     ]
     assert count_changes(parse_unified(DIFF)) == (1, 1)
+
+
+def test_with_sixteen_colours_changed_lines_are_red_and_green() -> None:
+    variables = CONTRAST.to_color_system().generate()
+    palette = Palette.from_variables(variables, dark=True, few_colours=True)
+    system = ColorSystem.STANDARD
+    for strip in render_diff("--- a/x.py\n+++ b/x.py\n@@ -1 +1 @@\n-import this\n+import that\n", 40, palette)[1:]:
+        inks = {
+            segment.style.color.downgrade(system).number
+            for segment in strip
+            if segment.style and segment.style.color and segment.text.strip(" 0123456789")
+        }
+        (ink,) = inks
+        assert ink in ((1, 9) if "- " in strip.text else (2, 10))
+        changed = [s.text for s in strip if s.style and s.style.underline]
+        assert changed == ["this" if "- " in strip.text else "that"]
 
 
 def test_paths_are_shown_in_full_below_the_root() -> None:

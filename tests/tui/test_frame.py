@@ -356,12 +356,16 @@ async def test_a_mode_that_is_refused_is_told() -> None:
 def test_sixteen_colours_get_a_high_contrast_unless_a_theme_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLORTERM", raising=False)
     monkeypatch.setenv("TERM", "xterm-16color")
-    assert make_app()[0].theme == CONTRAST.name
+    few = make_app()[0]
+    assert few.theme == CONTRAST.name
+    assert few._palette().removed_line is not None
     monkeypatch.setenv("COLORFGBG", "0;15")
     assert make_app()[0].theme == CONTRAST_LIGHT.name
     assert make_app(theme="light")[0].theme == LIGHT.name
     monkeypatch.setenv("TERM", "xterm-256color")
-    assert make_app()[0].theme == LIGHT.name
+    many = make_app()[0]
+    assert many.theme == LIGHT.name
+    assert many._palette().removed_line is None
 
 
 async def test_a_turn_that_is_shown_at_once_says_how_long_it_took() -> None:

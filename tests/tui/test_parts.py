@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.color import Color, ColorSystem
 from rich.segment import Segment
 
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.settings import Settings
 from gptoss_tui.tools.formats import format_listing, format_matches, format_read
+from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import count, seconds
 from gptoss_tui.tui.blocks.draft import Draft
+from gptoss_tui.tui.blocks.notice import NoticeBlock
 from gptoss_tui.tui.blocks.output import Ends, draw_ends, fold
 from gptoss_tui.tui.blocks.reasoning import Thought
 from gptoss_tui.tui.blocks.tool import KEEP_CHARS, ToolBlock
@@ -26,8 +29,9 @@ from gptoss_tui.tui.keyboard import register_alt_keys
 from gptoss_tui.tui.keys import key_groups, key_name, keys_page
 from gptoss_tui.tui.plain import PlainView
 from gptoss_tui.tui.sandboxes import sandbox_in_use
-from gptoss_tui.tui.theme import DARK, LIGHT, Palette
+from gptoss_tui.tui.theme import CONTRAST, CONTRAST_LIGHT, DARK, LIGHT, Palette
 from gptoss_tui.tui.widgets.grace import GRACE_SECONDS, KeyGrace
+from gptoss_tui.tui.widgets.status import engine_place
 from tests.tui.scripted_agent import DIFF, Clock
 
 ROOT = Path(__file__).parents[2]
@@ -265,6 +269,37 @@ def test_whatever_is_written_as_a_call_can_be_shown(arguments: str) -> None:
     block = ToolBlock("t")
     block.write(arguments)
     assert len(block.render(30, PALETTE)) <= 7
+
+
+def test_a_message_of_two_columns_wraps_in_its_second_one() -> None:
+    block = NoticeBlock(
+        "info", "Tools    read_file, list_files, search_files\nno  columns", "read  this hint in all its length"
+    )
+    rows = block.render(34, PALETTE)
+    assert [row.text.rstrip() for row in rows] == [
+        "  · Tools    read_file,",
+        "             list_files,",
+        "             search_files",
+        "    no  columns",
+        "    Read  this hint in all its",
+        "    length",
+    ]
+    assert [row.text[row.lead :].rstrip() for row in rows[:2] if isinstance(row, lines.Row)] == [
+        "Tools    read_file,",
+        "list_files,",
+    ], "what is copied has no room before it"
+
+
+def test_the_error_colours_of_all_themes_are_red_with_sixteen_colours_too() -> None:
+    for theme in (CONTRAST, CONTRAST_LIGHT):
+        colour = Color.parse(theme.error or "")
+        assert colour.downgrade(ColorSystem.STANDARD).number in (1, 9)
+
+
+def test_a_server_is_named_without_the_word_for_its_engine() -> None:
+    assert engine_place("native", "cpu") == "native cpu"
+    assert engine_place("remote", "vLLM at 127.0.0.1:8000") == "vLLM at 127.0.0.1:8000"
+    assert engine_place("remote", "") == "remote"
 
 
 def test_both_themes_give_a_palette() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
 from textual.strip import Strip
 
 from gptoss_tui.tui import lines
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 NoticeKind = Literal["error", "warning", "info"]
+
+COLUMN_GAP = "  "
+"""What stands at least between a name and what is said about it, in a message of two columns."""
 
 _MARKS: dict[NoticeKind, str] = {"error": "✗", "warning": "!", "info": "·"}
 
@@ -29,15 +34,30 @@ class NoticeBlock(Block):
     def render(self, width: int, palette: Palette) -> list[Strip]:
         style = {"error": palette.error, "warning": palette.warning, "info": palette.muted}[self.kind]
         inner = readable(width) - 2
-        rows = lines.paragraphs(self.message, inner, style)
+        rows = [row for line in self.message.split("\n") for row in _hanging(line, inner, style)]
         if self.hint:
-            rows += lines.paragraphs(self.hint, inner, palette.muted)
+            rows += [("", row) for row in lines.paragraphs(self.hint, inner, palette.muted)]
+        marks = [Segment(f"{_MARKS[self.kind]} ", style), *[Segment("  ")] * (len(rows) - 1)]
         space = Segment(" " * MARGIN)
-        first = lines.strip(rows[0], width, prefix=[space, Segment(f"{_MARKS[self.kind]} ", style)])
-        return [first, *lines.rows(rows[1:], width, prefix=[space, Segment("  ")])]
+        return [
+            lines.strip(row, width, prefix=[space, mark, Segment(indent)])
+            for mark, (indent, row) in zip(marks, rows, strict=True)
+        ]
 
     def source(self) -> str:
         return f"{self.message}\n{self.hint}".rstrip()
+
+
+def _hanging(line: str, width: int, style: Style) -> list[tuple[str, Text]]:
+    """A line wrapped, each row with what it is moved by: what stands in a second column goes on below itself."""
+    name, gap, what = line.partition(COLUMN_GAP)
+    column = len(line) - len(what.lstrip())
+    if not name or not gap or column > width // 2:
+        return [("", row) for row in lines.wrap(lines.text(line, style), width)]
+    first, *rest = lines.wrap(lines.text(line[column:], style), width - column)
+    joined = lines.text(line[:column], style).append_text(first)
+    joined.end = first.end
+    return [("", joined), *((" " * column, row) for row in rest)]
 
 
 class SummaryBlock(Block):

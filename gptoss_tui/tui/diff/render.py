@@ -218,7 +218,8 @@ class _Inks:
         for kinds in (("context", "removed"), ("context", "added")):
             side = [row for row in rows if row.kind in kinds]
             for row, text in zip(side, _coloured([row.text for row in side], language, palette), strict=True):
-                self._found[id(row)] = text
+                one_colour = {"added": palette.added_line, "removed": palette.removed_line}.get(row.kind)
+                self._found[id(row)] = text if one_colour is None else lines.text(row.text, one_colour)
 
     def of(self, row: DiffRow) -> Text:
         """The line of `row`; never other characters than its own."""

@@ -55,6 +55,9 @@ def model_items(current: str) -> list[Item]:
             fit, about = _needs(published.name, published.weight_bytes)
             tail, what = _missing(published.weight_bytes, begun.get(published.name, 0))
             items.append(Item(published.name, published.name, fit, tail, f"{what}\n\n{about}"))
+    if all(item.value != current for item in items):
+        place, _, name = current.partition("#")  # that of a server, or of a folder elsewhere
+        items.insert(0, Item(current, name or place, place if name else "", "in use", current))
     return items
 
 

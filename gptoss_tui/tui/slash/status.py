@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from gptoss_tui.agent.policy.modes import MODE_MEANINGS
 from gptoss_tui.engine.memory import gigabytes
 from gptoss_tui.tui.blocks.base import plural
+from gptoss_tui.tui.blocks.notice import COLUMN_GAP
 from gptoss_tui.tui.slash.registry import Command
+from gptoss_tui.tui.widgets.status import engine_place
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort
@@ -22,16 +24,16 @@ async def _status(port: SlashPort, argument: str) -> None:
         return
     rows = status_rows(port, agent, info)
     width = max(len(name) for name, _ in rows)
-    port.say("info", "\n".join(f"{name:<{width}}  {what}" for name, what in rows))
+    port.say("info", "\n".join(f"{name:<{width}}{COLUMN_GAP}{what}" for name, what in rows))
 
 
 def status_rows(port: SlashPort, agent: AgentPort, info: EngineInfo) -> list[tuple[str, str]]:
     """What each row is about, and what it says."""
     report = agent.context()
-    where = " ".join(part for part in (info.backend, info.device) if part)
+    weights = f", {gigabytes(info.weight_bytes)} of weights" if info.weight_bytes else ""  # a server does not say
     return [
-        ("Model", f"{info.model} on {where}, {gigabytes(info.weight_bytes)} of weights"),
-        ("Context", f"{report.used:,} of {info.context:,} tokens, {report.cached:,} of them need not be read again"),
+        ("Model", f"{info.model} on {engine_place(info.backend, info.device)}{weights}"),
+        ("Context", f"{report.used:,} of {info.context:,} tokens, {report.cached:,} cached"),
         ("Effort", port.effort),
         ("Approvals", f"{agent.mode} ({MODE_MEANINGS[agent.mode]}), {plural(len(agent.rules()), 'standing answer')}"),
         ("Tools", ", ".join(tool.name for tool in agent.tools()) or "none"),

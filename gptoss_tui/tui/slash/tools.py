@@ -41,13 +41,16 @@ async def _approvals(port: SlashPort, argument: str) -> None:
     if agent is None:
         return
     selected = ""
-    while True:
+    if not agent.rules():
+        hint = "Answer an approval with `a` or `w`, and it is listed here."
+        port.say("info", f"No standing answers. Mode {_mode(agent)}.", hint)
+        return
+    while agent.rules():
         picked = await port.pick(
             Picker(
                 f"Standing answers · {_mode(agent)}",
                 loaded(rule_items(agent.rules())),
                 what="close",
-                empty="None. An approval for longer than once makes one.",
                 selected=selected,
                 preview=True,
                 actions=(Action("delete", "Delete", "revoke", "revoke"),),

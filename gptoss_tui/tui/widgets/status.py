@@ -54,6 +54,11 @@ class Status:
     first_token_seconds: float = 0.0
 
 
+def engine_place(backend: str, device: str) -> str:
+    """Where a model runs: `native cpu`, or of another's server `vLLM at 127.0.0.1:8000`."""
+    return device if backend == "remote" and device else " ".join(name for name in (backend, device) if name)
+
+
 _Part = list[tuple[int, Text]]
 """A piece of the line: its forms, the longest first, each with how much it is needed. Where room is short, the form
 that is needed least gives way to the next one of its part, and the last one to nothing."""
@@ -118,7 +123,7 @@ class StatusLine(Widget):
         status, muted = self.status, self.palette.muted
         if not status.model:
             return []
-        where = " ".join(name for name in (status.backend, status.device) if name)
+        where = engine_place(status.backend, status.device)
         full = f"{status.model} on {where}" if where else status.model
         return [[(5, lines.text(full, muted)), (7, lines.text(status.model, muted))]]
 

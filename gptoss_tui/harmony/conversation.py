@@ -96,7 +96,9 @@ class Conversation:
         """Replace the system and developer messages. The whole prompt has to be prefilled again if they differ."""
         if preamble != self._preamble:
             self._preamble = preamble
-            self._rebuild()
+            rendered = render_preamble(self._tokenizer, preamble)
+            self._tokens[: self._preamble_length] = rendered
+            self._preamble_length = len(rendered)
 
     def add_user(self, text: str) -> None:
         """Begin a turn: close the last one, drop its chain of thought, append the user's message."""
@@ -207,8 +209,8 @@ class Conversation:
         self._tokens.extend(entry.tokens)
 
     def _rebuild(self) -> None:
-        self._tokens = render_preamble(self._tokenizer, self._preamble)
-        self._preamble_length = len(self._tokens)
+        """The tokens of the entries anew; those of the preamble stay, since to render it takes as long as a turn."""
+        del self._tokens[self._preamble_length :]
         for entry in self._entries:
             self._tokens.extend(entry.tokens)
 

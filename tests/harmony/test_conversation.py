@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from gptoss_tui.agent.prompt import build_preamble
 from gptoss_tui.errors import SessionError
+from gptoss_tui.harmony import conversation as conversation_module
 from gptoss_tui.harmony.builtin import browser_namespace, python_namespace
 from gptoss_tui.harmony.conversation import INTERRUPTED, Conversation
-from gptoss_tui.harmony.messages import Effort, Message, Preamble
+from gptoss_tui.harmony.messages import Effort, Message, Preamble, SystemContent
 from gptoss_tui.harmony.render import assistant_start, render_message, render_preamble
 from gptoss_tui.harmony.tokenizer import CALL, END, RETURN, START, Tokenizer
 from gptoss_tui.tools.declarations import WORKSPACE_FUNCTIONS
@@ -292,3 +293,26 @@ def test_whatever_is_sampled_the_conversation_stays_valid(tokenizer: Tokenizer, 
     for message, following in pairwise(messages):
         if message.role == "assistant" and message.recipient is not None:
             assert (following.role, following.name) == ("tool", message.recipient)
+
+
+def test_a_turn_that_begins_renders_nothing_that_stands_already(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[Preamble] = []
+
+    def counted(given: Tokenizer, preamble: Preamble) -> list[int]:
+        rendered.append(preamble)
+        return render_preamble(given, preamble)
+
+    monkeypatch.setattr(conversation_module, "render_preamble", counted)
+    preambles = [Preamble(), Preamble(SystemContent(effort="high"))]
+    conversation = Conversation(tokenizer, preambles[0])
+    for number in range(20):
+        conversation.set_preamble(preambles[number // 10])
+        conversation.add_user(f"message {number}")
+        conversation.add(Message("assistant", "thought", channel="analysis"))
+        conversation.add(Message("assistant", "answer", channel="final"))
+    assert rendered == preambles
+    again = Conversation.from_dict(tokenizer, conversation.to_dict())
+    assert again.tokens == conversation.tokens
+    assert conversation.tokens[: conversation.preamble_length] == render_preamble(tokenizer, preambles[1])

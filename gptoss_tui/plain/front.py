@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager, suppress
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.types import Engine
     from gptoss_tui.settings import Settings
 
+GRACE_SECONDS = 0.3
+"""A line that a person ends sooner than this after a question was printed was not written in answer to it."""
+
 _PROGRESS_STEP = 0.25
 DONE, INTERRUPTED = 0, 130
 
@@ -40,6 +44,7 @@ class PlainFront:
         self._speaker = Speaker(console.say)
         self._queue: deque[str] = deque()
         self._request: ev.ApprovalRequest | None = None
+        self._asked = 0.0
         self._why: Choice | None = None
         self._running = False
         self._over = False
@@ -112,6 +117,7 @@ class PlainFront:
                 for line in question(event):
                     self._console.say(line)
                 self._console.prompt("Your answer: ")
+                self._asked = time.monotonic()
             case ev.ApprovalResolved():
                 self._request = self._why = None
             case ev.TurnFinished():
@@ -133,6 +139,10 @@ class PlainFront:
             await self._take(line)
 
     def _answer(self, request: ev.ApprovalRequest, line: str) -> None:
+        if self._console.interactive and time.monotonic() - self._asked < GRACE_SECONDS:
+            self._console.say("You wrote that before you could read the question. Nothing was decided.")
+            self._console.prompt("Your answer: ")
+            return
         choice = self._why or read_answer(request, line)
         if choice is None:
             self._console.say("That is none of the answers. Nothing was decided.")

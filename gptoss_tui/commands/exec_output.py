@@ -184,7 +184,7 @@ class TextOutput:
                 for warning in event.warnings:
                     self._say(f"  warning: {warning}")
                 print(to_terminal_source(event.preview), file=self._err)
-                self._say("This needs an approval and did not happen; --approve says what may.")
+                self._say("This needs an approval and was not done; --approve can allow it.")
                 self._unanswered = self._stops
             case CompactionStarted():
                 self._say("* the conversation is summed up, since the context is nearly full")

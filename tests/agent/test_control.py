@@ -109,14 +109,14 @@ async def test_steering_that_comes_too_late_is_given_back(tmp_path: Path) -> Non
 
 async def test_only_a_running_turn_can_be_steered(tmp_path: Path) -> None:
     agent = make_agent(make_engine(ANSWER), tmp_path)
-    with pytest.raises(UsageError, match="Nothing runs"):
+    with pytest.raises(UsageError, match="No turn is running"):
         agent.steer("now")
     async for event in agent.submit("go"):
         if isinstance(event, PromptProgress):
             with pytest.raises(UsageError, match="empty"):
                 agent.steer(" ")
         if isinstance(event, TurnFinished):
-            with pytest.raises(UsageError, match="Nothing runs"):
+            with pytest.raises(UsageError, match="No turn is running"):
                 agent.steer("late")
 
 

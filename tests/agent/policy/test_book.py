@@ -162,7 +162,7 @@ def test_a_rule_of_the_users_own_file_is_taken_out_and_nothing_else(root: Path) 
     "text",
     [
         'rules = [{kind = "python"}]',
-        '[[rules]]\nkind = "python"\n[[rules]]\nkind = "host"\npattern = """\n[[rules]]\n"""',
+        '[[rules]]\nkind = "python"\n[[rules]]\nkind = "command"\npattern = ["a", """\n[[rules]]\n"""]',
         '"rules" = [{kind = "python"}]\n# [[rules]]',
     ],
 )
@@ -241,7 +241,7 @@ def test_a_damaged_store_allows_nothing_and_is_not_overwritten(root: Path, text:
     file.write_text(text)
     assert said(rules) == ["user: deny pages of docs.python.org"]
     assert rules.modes == ("read-only", "ask")
-    assert "cannot be understood" in rules.problems[0].message
+    assert "cannot be read" in rules.problems[0].message
     with pytest.raises(PolicyError):
         rules.grant(NPM_TEST, "workspace", "sandbox")
     assert file.read_text() == text

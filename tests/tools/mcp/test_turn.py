@@ -46,6 +46,7 @@ async def test_a_call_is_asked_about_and_made(tmp_path: Path) -> None:
     agent, server = build(tmp_path, add(2), answer("3"), add(3), answer("4"))
     try:
         before = len(agent.conversation.preamble.system.tools)
+        await server.connection.settle(100.0)
         events = await run_turn(agent, "add", lambda request: Decision("session", request.digest))
         request = only(events, ApprovalRequest)
         assert (request.kind, request.title) == ("mcp", "Call add of box")
@@ -64,6 +65,7 @@ async def test_a_call_is_asked_about_and_made(tmp_path: Path) -> None:
 async def test_a_call_that_is_denied_is_not_made(tmp_path: Path) -> None:
     agent, server = build(tmp_path, add(2), answer("no"))
     try:
+        await server.connection.settle(100.0)
         events = await run_turn(agent, "add", lambda request: Decision("deny", request.digest))
         assert only(events, ToolFinished).status == "denied"
     finally:

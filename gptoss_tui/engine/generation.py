@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
 from gptoss_tui.engine.backend import ReportProgress
@@ -216,20 +215,29 @@ class SequenceBackend(ABC, Generic[C, S]):
         for chunk in chunks(ids, cached, self._chunk, start):
             with self._computing():
                 after = self._run(chunk, cancelled)
-                if after is None:
-                    return
-                end = cache.length
-                if end <= start:
-                    continue  # only read again: an earlier scoring told of these
-                scored = self._scored(after, ids[end - len(chunk) + 1 : end + 1], top)
-                positions = list(takewhile(lambda _: not cancelled(), scored))
-                if len(positions) < len(chunk):
-                    self._go_back(end - len(chunk) + len(positions))
-            yield from positions
-            if len(positions) < len(chunk):
+            if after is None:
                 return
+            position, end = cache.length - len(chunk), cache.length
+            if end <= start:
+                continue  # only read again: an earlier scoring told of these
+            for scored in self._each(self._scored(after, ids[position + 1 : end + 1], top)):
+                if cancelled():
+                    with self._computing():
+                        self._go_back(position)
+                    return
+                position += 1
+                yield scored
         with self._computing():
             cache.rewind(0)
+
+    def _each(self, scored: Iterator[ScoredPosition]) -> Iterator[ScoredPosition]:
+        """Each in time of its own: working one out takes long enough for somebody to want the engine meanwhile."""
+        while True:
+            with self._computing():
+                position = next(scored, None)
+            if position is None:
+                return
+            yield position
 
     def _go_back(self, position: int) -> None:
         """End before `position` of the run committed last, so that who comes back reads nothing again."""

@@ -83,7 +83,7 @@ def test_without_approval_nothing_is_written_and_the_diff_is_shown(run_exec: Exe
     code, out, err = run_exec((CALL_PATCH, ANSWER), "create hello.py")
     assert (code, out) == (3, "")
     assert "+print('hello')" in err
-    assert err.splitlines()[-1].startswith("This needs an approval and did not happen")
+    assert err.splitlines()[-1].startswith("This needs an approval and was not done")
     assert not (tmp_path / "work" / "hello.py").exists()
     (session,) = (tmp_path / "sessions").iterdir()
     assert load_session(session).events[-1]["reason"] == "interrupted"

@@ -89,7 +89,7 @@ def test_what_is_denied_lets_the_model_go_on(run_exec: Exec, tmp_path: Path) -> 
     code, out, err = run_exec((CALL_PATCH, ANSWER), "--deny", "create hello.py")
     assert (code, out) == (0, "I created hello.py.\n")
     assert not (tmp_path / "work" / "hello.py").exists()
-    assert "This needs an approval and did not happen" in err
+    assert "This needs an approval and was not done" in err
     assert "  denied: The user did not allow this call. Nobody is here to be asked. Go on without it." in err
 
 

@@ -37,16 +37,18 @@ from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.attached import split_message
 from gptoss_tui.agent.commands import Decision, ResumedSession
 from gptoss_tui.agent.policy.modes import MODES
+from gptoss_tui.agent.saved_prompts import own_prompts_folder, saved_prompts
 from gptoss_tui.agent.sessions import title_of
 from gptoss_tui.engine.shared import EngineSeat
 from gptoss_tui.errors import GptOssError, UndoError, UsageError
 from gptoss_tui.harmony.messages import EFFORTS
 from gptoss_tui.plain.commands import COMMANDS, run_command
+from gptoss_tui.plain.prompts import saved_message
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 from gptoss_tui.settings import Settings
 from gptoss_tui.undo import Choice, Conflict
 
-_SHARED: Final = ("context", "turns", "tools", "rules", "revoke", "effort", "mode")
+_SHARED: Final = ("context", "turns", "tools", "skills", "rules", "revoke", "effort", "mode")
 """Those commands of the other fronts that make sense where the client keeps the list of sessions."""
 
 _OWN: Final = {
@@ -157,9 +159,11 @@ class AcpSession:
     async def announce(self) -> None:
         """Tell the client which slash commands there are."""
         shared = {name: (COMMANDS[name].form, COMMANDS[name].help) for name in _SHARED}
+        prompts = await asyncio.to_thread(saved_prompts, own_prompts_folder(), self._root)
+        saved = {prompt.name: (prompt.takes, prompt.about) for prompt in prompts}
         known = [
             AvailableCommand(name=name, description=about, input=_input(form))
-            for name, (form, about) in (_OWN | shared).items()
+            for name, (form, about) in (saved | _OWN | shared).items()
         ]
         with contextlib.suppress(ConnectionError):
             await self._send(
@@ -182,6 +186,11 @@ class AcpSession:
             name, _, argument = text.strip().removeprefix("/").partition(" ")
             if text.strip().startswith("/") and name in (*_OWN, *_SHARED):
                 return await self._run_command(name, argument.strip())
+            lines: list[str] = []
+            saved = await asyncio.to_thread(saved_message, text.strip(), self._root, lines.append)
+            if saved == "":  # the project's, and new to the person: its text was only shown
+                return await self._say(lines)
+            text = saved or text
             await self._load()
             return await self._follow(self._agent.submit(text))
         except asyncio.CancelledError:
@@ -211,6 +220,10 @@ class AcpSession:
             await self._send(
                 ConfigOptionUpdate(session_update="config_option_update", config_options=[*self.config_options])
             )
+        return await self._say(lines)
+
+    async def _say(self, lines: Sequence[str]) -> PromptResponse:
+        """What a command has to say, which is no turn."""
         self._commands += 1
         item_id = f"command.{self._commands}"
         await self._show(ev.AnswerDone(item_id=item_id, text="\n\n".join(lines), tokens=0, seconds=0.0))

@@ -49,6 +49,11 @@ class Prompt:
     place: str = ""
 
     @property
+    def about(self) -> str:
+        """The description, with the place of a project's."""
+        return f"{self.description} ({self.place})" if self.place else self.description
+
+    @property
     def takes(self) -> str:
         """What goes behind the name, for help; empty when nothing does."""
         return self.hint or ("[arguments]" if _PLACE.search(self.text) else "")

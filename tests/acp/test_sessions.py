@@ -168,6 +168,26 @@ async def test_another_model_goes_on_with_the_conversation(work: Path, tmp_path:
             await one.call.set_config_option(session_id=session, config_id="model", value="/etc")
 
 
+async def test_saved_prompts_are_commands_and_a_project_s_is_shown_first(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTOSS_TUI_APPROVALS", str(tmp_path / "approvals"))
+    (work / ".claude" / "commands").mkdir(parents=True)
+    (work / ".claude" / "commands" / "look.md").write_text("Look at $1.")
+    engine = make_engine(ANSWER)
+    async with editor(engine, work) as one:
+        session = await one.session(work)
+        await one.client.until(lambda: one.client.of(AvailableCommandsUpdate))
+        (commands,) = one.client.of(AvailableCommandsUpdate)
+        found = {command.name: command.description for command in commands.available_commands}
+        assert found["look"] == "Look at $1. (.claude/commands/look.md)"
+        assert await one.say(session, "/look src") == "end_turn"
+        assert "/look is the project's: .claude/commands/look.md" in one.client.said()
+        assert engine.requests == []
+        assert await one.say(session, "/look src") == "end_turn"
+        assert "Look at src." in load_tokenizer().decode(engine.requests[0].prompt)
+
+
 async def test_slash_commands(work: Path) -> None:
     engine = make_engine(CALL_PATCH, ANSWER)
     async with editor(engine, work) as one:

@@ -32,9 +32,8 @@ def _command(prompt: Prompt) -> Command:
         elif how == "draft":
             port.set_draft(prompt.fill(argument))
 
-    about = f"{prompt.description} ({prompt.place})" if prompt.place else prompt.description
     argument = Argument(prompt.takes) if prompt.takes else None
-    return Command(prompt.name, about, run, PROJECTS if prompt.place else OWN, argument)
+    return Command(prompt.name, prompt.about, run, PROJECTS if prompt.place else OWN, argument)
 
 
 async def _ask(port: SlashPort, prompt: Prompt) -> str:

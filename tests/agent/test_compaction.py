@@ -141,7 +141,7 @@ async def test_a_compaction_that_is_cut_short_changes_nothing(tmp_path: Path, ho
 async def test_what_cannot_be_compacted(tmp_path: Path) -> None:
     engine = make_engine(ANSWER, ANSWER)
     agent = make_agent(engine, tmp_path)
-    with pytest.raises(UsageError, match="nothing to sum up"):
+    with pytest.raises(UsageError, match="nothing to summarise"):
         await anext(agent.compact())
     async for event in agent.submit("one"):
         if isinstance(event, PromptProgress):

@@ -44,8 +44,8 @@ async def test_nothing_is_constrained_when_all_is_off(tmp_path: Path) -> None:
     ("text", "what"),
     [
         ("[", "not JSON"),
-        ("[]", "no object"),
-        ('{"type": "objec"}', "wrong at \\$.type"),
+        ("[]", "not an object"),
+        ('{"type": "objec"}', "invalid at \\$.type"),
         ('{"type": "object", "not": {}}', "not"),
     ],
 )

@@ -8,11 +8,13 @@ import logging
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gptoss_tui.commands.serve import KEY_VARIABLE, read_keys
 from gptoss_tui.errors import UsageError
+from gptoss_tui.server.errors import ApiError
 from gptoss_tui.server.gate import Gate
-from gptoss_tui.server.guard import Rules, is_loopback, rules_for
+from gptoss_tui.server.guard import Rules, check, is_loopback, rules_for
 from tests.server.raw import send, status_of
 from tests.server.running import running, until
 from tests.server.scripted import ScriptedEngine, final
@@ -49,6 +51,13 @@ ORIGINS = [
         "chrome-extension://abc",
     ),
 ]
+
+
+@pytest.mark.parametrize("hosts", [("localhost", "evil.example"), ("localhost", "localhost"), ()])
+def test_a_request_names_one_host_whatever_the_parser_lets_through(hosts: tuple[str, ...]) -> None:
+    headers = CIMultiDictProxy(CIMultiDict([("Host", host) for host in hosts]))
+    with pytest.raises(ApiError, match="one valid Host"):
+        check(Rules(), "/v1/models", headers, "127.0.0.1")
 
 
 async def test_requests_name_a_host_of_ours() -> None:

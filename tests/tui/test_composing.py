@@ -346,7 +346,7 @@ def test_the_editor_gets_the_draft_and_its_text_comes_back(tmp_path: Path) -> No
 def test_an_editor_that_fails_leaves_the_draft(tmp_path: Path) -> None:
     with pytest.raises(EditorError, match="exit code 3"):
         edit_text("old", [script(tmp_path, "exit 3")])
-    with pytest.raises(EditorError, match="not there"):
+    with pytest.raises(EditorError, match="not found"):
         editor_command({"EDITOR": "no-such-editor", "PATH": os.environ["PATH"]})
     with pytest.raises(EditorError, match="cannot be read"):
         editor_command({"EDITOR": "'vi", "PATH": os.environ["PATH"]})

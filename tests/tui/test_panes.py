@@ -167,7 +167,7 @@ async def test_a_page_that_is_forgotten_is_said_to_be() -> None:
         await pilot.press("f2", "f5")
         await turn(pilot)
         await pilot.press("f6", "enter")
-        await until(pilot, lambda: "not kept any more" in conversation(app))
+        await until(pilot, lambda: "no longer stored" in conversation(app))
 
 
 async def test_search_walks_through_matches_opens_what_hides_them_and_is_gone_after_escape() -> None:

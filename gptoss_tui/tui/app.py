@@ -1,4 +1,4 @@
-"""The app: themes, keys, the chat screen, and the parts it is given. Importing this imports no model code."""
+"""The app: themes, keys, the chat screen and the objects they share. Importing this module imports no model code."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class GptOssApp(App[int]):
     CSS_PATH = "styles/chat.tcss"
     PAUSE_GC_ON_SCROLL = True
     ENABLE_COMMAND_PALETTE = False
-    """There is one of our own, over the slash commands."""
+    """The app has its own palette, built on the slash commands."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend; `fg` in the shell comes back", id="app.suspend", priority=True),
@@ -83,7 +83,7 @@ class GptOssApp(App[int]):
     ) -> None:
         register_alt_keys()
         if not os.environ.get("NO_COLOR"):
-            os.environ.pop("NO_COLOR", None)  # an empty one asks for nothing, but Textual takes it for a yes
+            os.environ.pop("NO_COLOR", None)  # empty means unset by convention, but Textual takes it for a yes
         super().__init__()
         self._backend = backend
         self._prompt = prompt
@@ -101,7 +101,7 @@ class GptOssApp(App[int]):
         self._settling: Timer | None = None
         self._seen_size: Size | None = None
         self.saved_as = ""
-        """When the app has ended, the id of its conversation; empty when nothing was said."""
+        """After the app has ended: the id of the saved conversation; empty when nothing was said."""
         self.state_file = StateFile(state_path)
         self.keymap: Keymap = read_keymap(keys or {})
         self.attention = AttentionController(self.write_to_terminal, clock, notifications, workspace)
@@ -114,12 +114,12 @@ class GptOssApp(App[int]):
         self.theme = self._theme_named(self._chosen_theme)
 
     def get_driver_class(self) -> type[Driver]:
-        """The terminal's driver, hardened; the toolkit's own choice elsewhere."""
+        """Return the hardened driver on Unix terminals and Textual's own choice elsewhere."""
         wanted = super().get_driver_class()
         return TerminalDriver if wanted is LinuxDriver else wanted
 
     def get_default_screen(self) -> Screen[object]:
-        """The chat, with its palette from the theme in use."""
+        """Return the chat screen, with a palette taken from the current theme."""
         self._chat = ChatScreen(
             loader=self._make_loader,
             history=PromptHistory(self._history_path),
@@ -139,7 +139,7 @@ class GptOssApp(App[int]):
         return self._chat  # type: ignore[return-value]
 
     def on_mount(self) -> None:
-        """Follow themes, focus and signals."""
+        """Subscribe to theme changes, resumes and signals."""
         self.set_keymap(dict(self.keymap.keys))
         self.theme_changed_signal.subscribe(self, self._theme_changed)
         self.app_resume_signal.subscribe(self, self._resumed)
@@ -150,7 +150,7 @@ class GptOssApp(App[int]):
                 loop.add_signal_handler(number, self._leave, 128 + number)
 
     async def on_unmount(self) -> None:
-        """End the engine with the app."""
+        """Close the engine together with the app."""
         self.saved_as = self._chat.saved_as
         await self._chat.close()
 
@@ -164,7 +164,7 @@ class GptOssApp(App[int]):
         self.attention.focus(False)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Terminals move what is on them while their size changes: when it stays, everything is painted once more."""
+        """Repaint once the size has settled: terminals move their contents while they are being resized."""
         seen, self._seen_size = self._seen_size, event.size
         if seen in (None, event.size):
             return
@@ -173,7 +173,7 @@ class GptOssApp(App[int]):
         self._settling = None if self.is_headless else self.set_timer(SETTLE_SECONDS, self._settle)
 
     def on_terminal_colours(self, message: TerminalColours) -> None:
-        """The terminal said whether it is dark: follow it unless a theme was chosen."""
+        """Remember whether the terminal is dark, and follow it unless the user chose a theme."""
         self._dark = message.dark
         if self.state_file.remembered.dark != message.dark:
             self.state_file.remembered.dark = message.dark
@@ -182,18 +182,18 @@ class GptOssApp(App[int]):
             self.theme = self._theme_named(AUTO)
 
     def on_terminal_gone(self, message: TerminalGone) -> None:
-        """Nobody sees this any more: save and leave."""
+        """Save and leave, because nobody can see the app any more."""
         self._leave(128 + signal.SIGHUP)
 
     def on_terminal_graphics(self, message: TerminalGraphics) -> None:
-        """The terminal said what it can draw."""
+        """Remember which graphics the terminal supports."""
         self._graphics = message.graphics
         if self._canvas is not None:
             self._canvas.heard(message.graphics)
 
     @property
     def canvas(self) -> Canvas | None:
-        """What draws figures; None where there is no terminal."""
+        """The canvas that draws figures; None when there is no terminal."""
         driver = self._driver
         if self._canvas is None and isinstance(driver, TerminalDriver) and driver.input_tty:
             from gptoss_tui.tui.pictures.canvas import Canvas
@@ -203,26 +203,26 @@ class GptOssApp(App[int]):
         return self._canvas
 
     def use_theme(self, name: str) -> None:
-        """Draw in the colours of another theme and remember it; `auto` follows the terminal from now on."""
+        """Switch to another theme and remember it; `auto` follows the terminal from now on."""
         self._chosen_theme = name
         self.theme = self._theme_named(name)
         self.state_file.remembered.theme = "" if name == AUTO else name
         self.state_file.save()
 
     def write_to_terminal(self, text: str) -> None:
-        """Send a control sequence, where there is a terminal."""
+        """Write a control sequence to the terminal, if there is one."""
         driver = self._driver
         if text and isinstance(driver, TerminalDriver) and driver.input_tty:
             driver.write(text)
             driver.flush()
 
     def redraw(self) -> None:
-        """Paint everything again: something else wrote on the terminal."""
+        """Repaint the whole screen, for when something else has written to the terminal."""
         whole = self.screen._compositor.render_update(full=True, screen_stack=self._background_screens)
         self._display(self.screen, whole)
 
     async def _settle(self) -> None:
-        """The window has its new size, and its cells perhaps another one."""
+        """Repaint after a resize; the size of the cells may have changed as well."""
         self.redraw()
         if self._canvas is not None and await self._canvas.resized():
             self.redraw()
@@ -255,36 +255,36 @@ class GptOssApp(App[int]):
 
 
 class LocalBackend:
-    """The embedded engine and the agent, made from the settings."""
+    """Creates the engine and the agent from the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     @property
     def model(self) -> str:
-        """The name of the model that `connect` finds."""
+        """The name of the model that `connect` opens."""
         return self._settings.model
 
     def use_model(self, name: str) -> None:
-        """Let `connect` and `build_agent` give another model."""
+        """Make `connect` and `build_agent` use another model."""
         self._settings = replace(self._settings, model=name)
 
     async def sandbox(self) -> str:
-        """What holds the tools that run something: `bubblewrap`, `no sandbox`; empty when there are none of them."""
+        """What confines the tools that run code, such as `bubblewrap` or `no sandbox`; empty without such tools."""
         from gptoss_tui.tui.sandboxes import sandbox_in_use
 
         return await sandbox_in_use(self._settings)
 
     def guides(self) -> tuple[str, ...]:
-        """Whose words the model is told beside the person's own: AGENTS.md files by their names, and skills."""
+        """Sources of instructions for the model besides the user: the names of AGENTS.md files, and skills."""
         from gptoss_tui.agent.factory import followed
 
         return followed(self._settings, self._settings.workspace.resolve())
 
     def connect(self) -> Engine:
-        """The engine: a worker, or a server's. Raises ModelNotFoundError, UsageError.
+        """Open the engine: a worker process, or a server's. Raises ModelNotFoundError, UsageError.
 
-        The first frame is out, so the garbage collector works again, without what the start has left for good.
+        The first frame is out by now, so garbage collection starts again; objects left by the start-up are exempt.
         """
         garbage.begin()
         from gptoss_tui.agent.engines import open_engine
@@ -292,7 +292,7 @@ class LocalBackend:
         return open_engine(self._settings.engine_spec())
 
     def build_agent(self, engine: Engine) -> AgentPort:
-        """The agent on `engine`, with the tokenizer."""
+        """Build the agent on `engine`, with the tokenizer."""
         from gptoss_tui.agent.factory import build_agent
         from gptoss_tui.harmony.tokenizer import load_tokenizer
 
@@ -305,10 +305,10 @@ def run_app(
     resume: str | None = None,
     hardware: Callable[[], str] | None = None,
 ) -> int:
-    """Open the app and return its exit code. `prompt` is the first message.
+    """Run the app and return its exit code. `prompt` is sent as the first message.
 
-    `resume` is the id of a conversation to go on with; empty lets the person choose one.
-    `hardware` says this machine's processor and memory, for the first run.
+    `resume` is the id of a conversation to continue; if it is empty, the user chooses one.
+    `hardware` returns a description of this machine's processor and memory, for the first run.
     """
     state = user_state_path("gptoss-tui")
     app = GptOssApp(

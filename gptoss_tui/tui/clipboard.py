@@ -1,6 +1,6 @@
-"""The clipboard, by every way that there is: the system's own program, tmux, and the terminal (OSC 52).
+"""Copying to the clipboard in every available way: the system's own program, tmux, and the terminal (OSC 52).
 
-Only a program that ended well is proof that something was copied; a terminal says nothing.
+Only a program that exits successfully proves that something was copied; a terminal does not answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SSH = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT")
 
 
 def system_program(environ: Mapping[str, str], platform: str = sys.platform) -> Sequence[str] | None:
-    """The command that puts its stdin on this machine's clipboard; None over SSH, where that is not the person's."""
+    """The command that copies its stdin to this machine's clipboard; None over SSH, where that is the wrong machine."""
     if any(environ.get(name) for name in _SSH):
         return None
     candidates: list[Sequence[str]] = []
@@ -33,7 +33,7 @@ def system_program(environ: Mapping[str, str], platform: str = sys.platform) -> 
 
 
 async def copy_by_program(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Copy with a program of this machine. Gives where the text is now, in words; empty when no way worked."""
+    """Copy `text` with a program on this machine. Returns a phrase for where it is now; empty when nothing worked."""
     command = system_program(environ)
     if command is not None and await _fed(command, text):
         return "the clipboard"
@@ -43,7 +43,7 @@ async def copy_by_program(text: str, environ: Mapping[str, str] = os.environ) ->
 
 
 async def _fed(command: Sequence[str], text: str) -> bool:
-    """Whether `command` took `text`. Programs that stay to serve the clipboard count when they hold on."""
+    """Whether `command` took `text` and exited with 0 within SECONDS."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -1,4 +1,4 @@
-"""What the first run says about this machine: its parts, and the models that it can run. For a thread: it reads."""
+"""What the first run shows about this machine: its hardware, and which models it can run. Blocks: call in a thread."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = 3
 
 
 def machine_line(hardware: str) -> str:
-    """The machine in one line: `hardware` says processor and memory; what is free of memory and disk comes with it."""
+    """One line about the machine: `hardware` (processor and memory), GPUs, free memory and free disk space."""
     free = available_memory()
     parts = [hardware, *gpus()]
     if free is not None:
@@ -25,7 +25,7 @@ def machine_line(hardware: str) -> str:
 
 
 def gpus() -> list[str]:
-    """NVIDIA GPUs by name and memory, as their driver lists them."""
+    """The NVIDIA GPUs with name and memory, as reported by nvidia-smi."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
@@ -38,7 +38,7 @@ def gpus() -> list[str]:
 
 
 def model_rows(current: str) -> list[ModelRow]:
-    """nano, which is always there, and the published models with what they need here. `current` is in use."""
+    """nano, which is always available, and the published models with what they need. `current` is the one in use."""
     here = {model.name for model in installed_models() if model.directory and not model.problem}
     about = "small, shows how everything works"
     nano = ModelRow(NANO, f"built in, runs now: {about}" if current == NANO else f"built in: {about}", here=True)
@@ -46,7 +46,7 @@ def model_rows(current: str) -> list[ModelRow]:
 
 
 def _row(name: str, *, here: bool, runs: bool) -> ModelRow:
-    """A published model, and whether this machine has what it needs."""
+    """The row for a published model: whether it is installed, and whether this machine can hold it."""
     model = PUBLISHED[name]
     memory = plan(model.config, model.weight_bytes, None)
     needed = f"{gigabytes(plan(model.config, model.weight_bytes, 1).total)} of memory"

@@ -1,7 +1,7 @@
-"""Blocks one below the other as rows: what is drawn, how high it is, and what may be forgotten. No widget in it.
+"""The vertical layout of blocks: their drawn rows, their heights, and which rows may be dropped. No widget in here.
 
-Only blocks near the view keep their rows, so memory does not grow with the conversation: a block far from it keeps
-its height, and is drawn again when it comes into view.
+Only blocks near the view keep their rows, so memory does not grow with the conversation. A block far from the view
+keeps just its height and is drawn again when it comes into view.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 KEPT_ROWS = 1000
-"""Rows that stay drawn, the nearest to the view first."""
+"""How many rows may stay drawn; those nearest to the view are kept."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A block with the rows it was drawn to. `height` outlives `rows`; it is a guess while `stale`."""
+    """A block and its drawn rows. `height` outlives `rows`; while `stale` is set, it is only an estimate."""
 
     block: Block
     height: int = 1
@@ -33,7 +33,7 @@ class Entry:
 
 
 class Flow:
-    """The blocks and the rows at which they begin, at one width and in one palette."""
+    """The blocks and the row at which each begins, for one width and one palette."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -52,7 +52,7 @@ class Flow:
 
     @property
     def height(self) -> int:
-        """Rows of everything."""
+        """The total number of rows."""
         return self._tops[-1]
 
     @property
@@ -61,7 +61,7 @@ class Flow:
         return self._drawn_rows
 
     def index(self, block: Block) -> int | None:
-        """Where the block stands."""
+        """The position of a block among the entries; None if it is not here."""
         return self._index.get(block)
 
     def top(self, index: int) -> int:
@@ -69,7 +69,7 @@ class Flow:
         return self._tops[index] if index < len(self._tops) else self._tops[-1]
 
     def at(self, row: int) -> tuple[int, int] | None:
-        """The block on a row, as its index, and the row within it; what was inserted has no rows before `measure`."""
+        """The index of the block on `row` and the row within it. A newly inserted block has no rows until `measure`."""
         index = bisect_right(self._tops, row) - 1
         return (index, row - self._tops[index]) if 0 <= row < self.height else None
 
@@ -81,7 +81,7 @@ class Flow:
         return range(first, min(len(self.entries), bisect_right(self._tops, max(first_row, last_row))))
 
     def insert(self, block: Block, after: Block | None = None) -> None:
-        """Put a block at the end, or behind another one."""
+        """Insert a block after another one, or at the end."""
         at = self._index[after] + 1 if after is not None else len(self.entries)
         self.entries.insert(at, Entry(block))
         for index in range(at, len(self.entries)):
@@ -91,7 +91,7 @@ class Flow:
             self.measure(at)
 
     def touch(self, block: Block) -> None:
-        """The block looks different now."""
+        """Mark a block as changed."""
         index = self._index.get(block)
         if index is not None:
             entry = self.entries[index]
@@ -99,7 +99,7 @@ class Flow:
             self.dirty.add(block)
 
     def remove(self, blocks: Iterable[Block]) -> None:
-        """Take blocks out."""
+        """Remove blocks."""
         gone = set(blocks)
         for entry in self.entries:
             if entry.block in gone:
@@ -110,7 +110,7 @@ class Flow:
         self.measure(0)
 
     def restyle(self, width: int, palette: Palette | None) -> None:
-        """Other colours or another width: everything has to be drawn again. Heights are guessed from the old ones."""
+        """Set a new width or palette. Everything must be redrawn; heights are estimated from the old ones."""
         scale = self.width / width if width and self.width else 1.0
         self.width, self.palette = width, palette
         for entry in self.entries:
@@ -122,7 +122,7 @@ class Flow:
         self.measure(0)
 
     def draw(self, index: int) -> tuple[list[int], bool]:
-        """Draw one block: its rows that changed, and whether what is below moves. Heights count after `measure`."""
+        """Draw one block. Returns its changed rows and whether blocks below move; `measure` applies the new height."""
         assert self.palette is not None
         entry = self.entries[index]
         before, moves = entry.rows or [], entry.rows is None
@@ -137,9 +137,9 @@ class Flow:
         return changed, moves or len(rows) != height
 
     def measure(self, first: int) -> int | None:
-        """Find the rows at which blocks begin, from block `first` on, and below the one above it.
+        """Recompute where blocks begin, from the one above block `first` on.
 
-        Gives the first row from which on blocks moved; None when none did.
+        Returns the first row at which a block moved; None when none did.
         """
         tops = self._tops
         first = max(0, min(first, len(tops) - 1) - 1)
@@ -153,24 +153,24 @@ class Flow:
         return next(moved, None)
 
     def _gap(self, index: int) -> int:
-        """Empty rows below a block."""
+        """The number of empty rows below a block."""
         block = self.entries[index].block
         if index + 1 < len(self.entries) and block.is_row and self.entries[index + 1].block.is_step:
             return 0
         return block.gap
 
     def rows_of(self, index: int) -> Sequence[Strip]:
-        """The rows of a block, drawn if need be; a block that is stale is drawn by `draw`."""
+        """The rows of a block, drawn first if it has none; stale rows are returned as they are, `draw` renews them."""
         entry = self.entries[index]
         if entry.rows is None and self.ready:
             waits = entry.block in self.dirty
             self.draw(index)
-            if waits:  # for a flush, which finds its new height
+            if waits:  # keep it dirty for the next flush, which applies its new height
                 self.dirty.add(entry.block)
         return entry.rows or ()
 
     def row(self, y: int) -> Strip | None:
-        """What stands on a row; None between blocks."""
+        """The strip on row `y`; None between blocks."""
         found = self.at(y)
         if found is None:
             return None
@@ -178,7 +178,7 @@ class Flow:
         return rows[found[1]] if found[1] < len(rows) else None
 
     def forget(self, near: int) -> None:
-        """Drop rows until no more than KEPT_ROWS are left, those of blocks far from row `near` first."""
+        """Drop drawn rows, farthest from row `near` first, down to half of KEPT_ROWS once there are more than that."""
         if self._drawn_rows <= KEPT_ROWS:
             return
         here = bisect_right(self._tops, near) - 1

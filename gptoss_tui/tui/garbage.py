@@ -1,8 +1,8 @@
-"""Garbage collection that nobody feels: what survived a full collection is left out of the next ones.
+"""Garbage collection without noticeable pauses: objects that survive a full collection are exempt from later ones.
 
-A full collection looks at every object and stops the app as long as that takes, hundreds of milliseconds in a long
-session. Most objects that survive one are there to stay, so they are frozen; now and then all are looked at again,
-since rings of them may have become garbage.
+A full collection visits every object and stops the app meanwhile, for hundreds of milliseconds in a long session. Most
+objects that survive one are permanent, so they are frozen (`gc.freeze`). Every now and then all of them are unfrozen
+and visited again, because reference cycles among them may have become garbage.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import gc
 from collections.abc import Mapping
 
 EVERYTHING_AFTER = 64
-"""Full collections of young objects between two of all objects."""
+"""Every this many full collections, frozen objects are included again."""
 
 _collections = 0
 
 
 def begin() -> None:
-    """Leave out what the start has made, and collect from now on. Idempotent."""
+    """Freeze the objects created at start-up and enable collection. Idempotent."""
     gc.freeze()
     gc.enable()
     if _collected not in gc.callbacks:

@@ -1,4 +1,4 @@
-"""Colours for code, by Pygments. Imported on the first fence, not at start."""
+"""Syntax highlighting by Pygments, which is imported for the first code block and not at start-up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_HIGHLIGHT_CHARS = 200_000
 
 
 def highlight(code: str, language: str, palette: Palette) -> list[Text]:
-    """One `Text` for each line of `code`; plain when the language is unknown or the code is very long."""
+    """Return one `Text` per line of `code`; plain when the language is unknown or the code is very long."""
     if language and len(code) <= MAX_HIGHLIGHT_CHARS:
         lexer = _lexer(language)
         if lexer is not None:

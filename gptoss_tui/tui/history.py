@@ -1,4 +1,4 @@
-"""The prompts sent before, on disk across sessions: one JSON string a line, readable by the user only."""
+"""The history of prompts, kept on disk across sessions: one JSON string per line, readable by the user only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 
 KEPT = 1000
 SAVED_CHARS = 20_000
-"""A longer prompt, as with a large paste in it, is kept for this run only: the file is read before the first frame."""
+"""Longer prompts, such as those with a large paste, are kept for this run only: the file is read before the first
+frame.
+"""
 
 
 class PromptHistory:
-    """Walks back and forth over earlier prompts. A file that cannot be read or written is done without."""
+    """Steps back and forth through earlier prompts. Errors in reading or writing the file are ignored."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -27,7 +29,7 @@ class PromptHistory:
         return list(self._prompts)
 
     def add(self, prompt: str, saved: str | None = None) -> None:
-        """Remember a prompt and stand after it. `saved` is what the file gets, where chips are spelled out."""
+        """Add a prompt and move past it. `saved` is what is written to the file, with chips spelled out."""
         if not self._prompts or self._prompts[-1] != prompt:
             self._prompts.append(prompt)
             self._write(prompt if saved is None else saved)
@@ -35,11 +37,11 @@ class PromptHistory:
         self._draft = ""
 
     def newest_first(self) -> list[str]:
-        """Every prompt once, the newest first, for searching."""
+        """Every distinct prompt, newest first, for searching."""
         return list(dict.fromkeys(reversed(self._prompts)))
 
     def earlier(self, current: str) -> str | None:
-        """The prompt before the one shown; `current` is kept when it is the draft."""
+        """The prompt before the one shown; None at the oldest. `current` is remembered if it is the draft."""
         if self._position == 0:
             return None
         if self._position == len(self._prompts):
@@ -48,7 +50,7 @@ class PromptHistory:
         return self._prompts[self._position]
 
     def later(self, current: str) -> str | None:
-        """The prompt after the one shown, at the end the draft."""
+        """The prompt after the one shown, and finally the draft; None when the draft is shown already."""
         if self._position >= len(self._prompts):
             return None
         self._position += 1
@@ -65,7 +67,7 @@ class PromptHistory:
 
 
 def _read(path: Path) -> list[str]:
-    """The last prompts of the file; lines that are damaged are left out."""
+    """The last KEPT prompts in the file; damaged lines are skipped."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

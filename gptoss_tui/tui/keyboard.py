@@ -1,4 +1,4 @@
-"""Keys that terminals send and Textual does not know by itself."""
+"""Keys that terminals send but Textual does not recognise on its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 
 
 class _AltKey(StrEnum):
-    """Terminals without the Kitty protocol send Alt with a character as ESC and the character."""
+    """Alt with a character, which terminals without the Kitty protocol send as ESC followed by the character."""
 
     COMMA = "alt+comma"
     FULL_STOP = "alt+full_stop"
@@ -17,7 +17,7 @@ class _AltKey(StrEnum):
 
 
 def register_alt_keys() -> None:
-    """Let Alt+, Alt+. Alt+Enter and Alt+D arrive as keys of their own in every terminal. Idempotent."""
+    """Make Alt+, Alt+. Alt+Enter and Alt+D arrive as single keys in every terminal. Idempotent."""
     known: dict[str, object] = ANSI_SEQUENCES_KEYS  # type: ignore[assignment]
     known.update({"\x1b,": (_AltKey.COMMA,), "\x1b.": (_AltKey.FULL_STOP,)})
     known.update({"\x1b\r": (_AltKey.ENTER,), "\x1bd": (_AltKey.D,)})

@@ -1,4 +1,4 @@
-"""Keys of the person's own, from `[keys]` of the settings: read, checked against what is bound, and named for hints."""
+"""Custom keys from `[keys]` in the settings: parsed, checked against the existing bindings, and named for hints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.keys import key_name, key_places
 
 NO_KEY = "no_key"
-"""A key that nobody can press: what an action has that was unbound."""
+"""A key that nobody can press; it is assigned to actions that the user unbound."""
 
 _MODIFIERS = ("alt", "ctrl", "hyper", "meta", "shift", "super")
 _SPELLINGS = {
@@ -25,23 +25,23 @@ _SPELLINGS = {
 _NAMES = {key.value for key in Keys if "+" not in key.value and len(key.value) > 1}
 _SEPARATOR = re.compile(r"(?<!\+),\s*|\s+")
 _SAME_KEY = {alias: key for key, aliases in KEY_ALIASES.items() for alias in aliases}
-"""Keys that terminals without the Kitty protocol cannot tell apart."""
+"""Keys that terminals without the Kitty protocol cannot tell apart, mapped to one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keymap:
-    """`keys` maps ids of bindings to their keys where these are not the built-in ones; `problems` are for people."""
+    """`keys` maps binding ids to keys that differ from the built-in ones; `problems` are messages for the user."""
 
     keys: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     def own(self, bindings: Iterable[BindingType]) -> dict[str, str]:
-        """The actions of `bindings` by the single key that runs each now."""
+        """Map each single key to the action of `bindings` that it runs now."""
         found = [binding for binding in bindings if isinstance(binding, Binding)]
         return {key: binding.action for binding in found for key in self._keys_of(binding).split(",")}
 
     def label(self, binding: Binding) -> str:
-        """The first key of a binding as people write it; empty when it has none."""
+        """The first key of a binding, spelled for people; empty when it has none."""
         key = self._keys_of(binding).split(",")[0]
         return "" if key == NO_KEY else key_name(key)
 
@@ -50,10 +50,10 @@ class Keymap:
 
 
 def read_keymap(wanted: Mapping[str, str]) -> Keymap:
-    """The keymap that `wanted` (binding id to keys as people write them, or `none`) asks for.
+    """Build the keymap from `wanted`: binding ids mapped to keys as people write them, or to `none`.
 
-    What cannot be is left as it was and said in `problems`: ids and keys that there are not, letters, and keys that do
-    something else in the same place.
+    Invalid entries keep their built-in key and are reported in `problems`: unknown ids or keys, letters that would type
+    text, and keys that already do something else in the same place.
     """
     if not wanted:
         return Keymap()
@@ -71,7 +71,7 @@ def read_keymap(wanted: Mapping[str, str]) -> Keymap:
 
 
 def parse_keys(text: str) -> str:
-    """`Ctrl+J, Alt+,` as the toolkit spells it: `ctrl+j,alt+comma`. Raises ValueError for what is no key."""
+    """Convert `Ctrl+J, Alt+,` to Textual's spelling, `ctrl+j,alt+comma`. Raises ValueError for an invalid key."""
     parts = [part for part in _SEPARATOR.split(text.strip()) if part]
     if not parts:
         raise ValueError("no key is given")
@@ -115,9 +115,9 @@ def _checked(name: str, text: str, known: Mapping[str, Binding]) -> str:
 
 
 _MODAL = ("approval.", "help.")
-"""Where letters are no text."""
+"""Places where letters do not type text."""
 _TYPED = ("composer.help",)
-"""Bound to a character that counts only in an empty draft."""
+"""Actions bound to a character that acts as a key only in an empty draft."""
 
 
 def _types_text(key: str) -> bool:
@@ -125,7 +125,7 @@ def _types_text(key: str) -> bool:
 
 
 def _together(places: Sequence[tuple[str, list[Binding]]]) -> set[frozenset[str]]:
-    """Pairs of ids that are live at the same time."""
+    """Pairs of binding ids that can be active at the same time."""
     always = [b.id or "" for title, bindings in places if title == "Anywhere" for b in bindings]
     pairs: set[frozenset[str]] = set()
     for _, bindings in places:
@@ -139,11 +139,11 @@ def _together(places: Sequence[tuple[str, list[Binding]]]) -> set[frozenset[str]
 
 
 _OF_THE_CHAT = ("chat.", "app.", "composer.", "approval.")
-"""Places of the chat; the others are screens over it."""
+"""Prefixes of bindings in the chat; the other places are screens on top of it."""
 
 
 def _drop_conflicts(keys: dict[str, str], known: Mapping[str, Binding], pairs: set[frozenset[str]]) -> Iterator[str]:
-    """Take out of `keys` what would share a key with something that is live at the same time, and say so."""
+    """Remove from `keys` what would clash with another active binding, and yield a message for each."""
     for name in list(keys):
         for key in keys[name].split(","):
             other = _holder(name, key, keys, known, pairs)
@@ -156,7 +156,7 @@ def _drop_conflicts(keys: dict[str, str], known: Mapping[str, Binding], pairs: s
 def _holder(
     name: str, key: str, keys: Mapping[str, str], known: Mapping[str, Binding], pairs: set[frozenset[str]]
 ) -> str:
-    """The id beside `name` that has `key`; empty when none has, or both had it from the start."""
+    """The id of another binding that has `key`; empty if there is none, or if `name` has that key by default."""
     if key == NO_KEY or _canonical(key) in _canonical_keys(known[name].key):
         return ""
     for other, binding in known.items():

@@ -1,4 +1,4 @@
-"""The keys of the app, read from its bindings: for the help screen and for `docs/keys.md`."""
+"""The app's keys, read from its bindings, for the help screen and for `docs/keys.md`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A binding for people: `Shift+Enter, Ctrl+J`, what it does, and its id."""
+    """A binding as shown to people: its keys (`Shift+Enter, Ctrl+J`), what it does, and its id."""
 
     keys: str
     description: str
@@ -35,7 +35,7 @@ class KeyGroup:
 
 
 def key_places() -> Sequence[tuple[str, Sequence[BindingType]]]:
-    """The bindings of the app, with a title, by the place where they work."""
+    """The app's bindings, grouped under the title of the place where they work."""
     from gptoss_tui.tui.app import GptOssApp
     from gptoss_tui.tui.screens.chat import ChatScreen
     from gptoss_tui.tui.screens.help import HelpScreen
@@ -51,7 +51,7 @@ def key_places() -> Sequence[tuple[str, Sequence[BindingType]]]:
 
 
 def key_groups(changed: Mapping[str, str] | None = None) -> list[KeyGroup]:
-    """Every key of the app, grouped by where it works; `changed` has other keys for some ids."""
+    """Every key of the app, grouped by where it works; `changed` overrides the keys of some ids."""
     changed = changed or {}
     return [
         KeyGroup(title, tuple(_row(b, changed) for b in bindings if isinstance(b, Binding)))
@@ -60,7 +60,7 @@ def key_groups(changed: Mapping[str, str] | None = None) -> list[KeyGroup]:
 
 
 def key_name(key: str) -> str:
-    """`alt+comma` as people write it: `Alt+,`."""
+    """Spell a key for people: `alt+comma` becomes `Alt+,`."""
     *modifiers, last = key.split("+")
     if len(last) == 1:
         name = last.upper() if modifiers else last
@@ -72,7 +72,7 @@ def key_name(key: str) -> str:
 
 
 def keys_page() -> str:
-    """`docs/keys.md`."""
+    """The text of `docs/keys.md`."""
     parts = ["# Keys\n\nMade from the bindings of the app by `python -m gptoss_tui.tui.keys`.\n"]
     for group in key_groups():
         rows = [f"| {_code(row.keys)} | {row.description} | `{row.id}` |" for row in group.rows]

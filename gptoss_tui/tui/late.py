@@ -1,4 +1,4 @@
-"""Modules that the first frame does not need: they are imported when something in them is used."""
+"""Lazy imports, for modules that the first frame does not need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class LateModule:
-    """Stands for a module until its first use. Any thread may be the first: importing has a lock of its own."""
+    """Stands in for a module, which is imported on first use. Thread-safe, because Python's import takes a lock."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -19,5 +19,5 @@ class LateModule:
 
 
 def late(name: str) -> LateModule:
-    """The module `name`, imported when it is used; type checkers are shown the module itself beside it."""
+    """A stand-in for module `name`. For type checkers, import the module itself under `TYPE_CHECKING`."""
     return LateModule(name)

@@ -1,8 +1,8 @@
-"""From text to the strips that line-drawn widgets show: wrapping, padding, gutters. Pure, no widget in it.
+"""From text to strips for line-drawn widgets: wrapping, padding, gutters. Pure functions, no widget in here.
 
-A `Text` that goes on in the next row says so in its `end`, which is what stands between the two: the spaces at which
-a line was wrapped, or `FOLDED` where a word was cut. A `Row` keeps that, so that a copy has the lines of the text
-instead of those of the screen.
+When a wrapped `Text` continues in the next row, its `end` holds what belongs between the two: the spaces at which the
+line was wrapped, or `FOLDED` where a word was cut. `Row` keeps this information, so that copied text has the original
+lines and not those of the screen.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from textual.strip import Strip
 
 TAB_SIZE = 4
 FOLDED = "\u2060"
-"""The `end` of a row that was cut inside a word. Text that is safe for a terminal has no such character."""
+"""The `end` of a row that was cut inside a word. Text made safe for the terminal never contains this character."""
 
 _console = Console(width=80, color_system="truecolor", force_terminal=True, legacy_windows=False)
 
 
 class _NoCache:
-    """Remembers nothing. A strip has seven caches, which take most of its memory and of a garbage collection."""
+    """A cache that stores nothing. A strip has seven caches, which cost most of its memory and of a collection."""
 
     def get(self, key: object, default: object = None) -> object:
         return default
@@ -39,8 +39,8 @@ _CACHES = [slot for slot in Strip.__slots__ if slot.endswith("_cache") and slot 
 
 
 class Row(Strip):
-    """A strip that knows its text: the first `lead` characters are decoration; `joint` is what stands between it and
-    the next row when that one goes on with the same line, else None. It is made to be kept, not to be painted.
+    """A strip that knows its text. The first `lead` characters are decoration. `joint` is what belongs between this row
+    and the next one if the line continues there, else None. Rows are made to be kept, not to be painted.
     """
 
     __slots__ = ("joint", "lead")
@@ -58,12 +58,12 @@ class Row(Strip):
 
 
 def text(content: str, style: Style) -> Text:
-    """Plain text in one style; never parsed as markup."""
+    """Plain text in one style; markup is never parsed."""
     return Text(content, style=style, tab_size=TAB_SIZE, end="")
 
 
 def wrap(content: Text, width: int) -> list[Text]:
-    """The lines of `content` at `width` cells; words too long for a line are folded."""
+    """Wrap `content` into lines of at most `width` cells; words longer than a line are cut."""
     wrapped: list[Text] = []
     for line in content.split("\n", allow_blank=True) if "\n" in content.plain else [content]:
         rows = list(line.wrap(_console, max(1, width), overflow="fold", tab_size=TAB_SIZE))
@@ -73,7 +73,7 @@ def wrap(content: Text, width: int) -> list[Text]:
 
 
 def _join(rows: Sequence[Text], line: Text) -> None:
-    """Let each of the rows that `line` was wrapped to say what stands between it and the next."""
+    """Set the `end` of each row that `line` was wrapped into to what stands between it and the next row."""
     plain, at = line.plain, 0
     if "\t" in plain:
         plain = plain.expandtabs(TAB_SIZE)
@@ -86,12 +86,12 @@ def _join(rows: Sequence[Text], line: Text) -> None:
 
 
 def paragraphs(content: str, width: int, style: Style) -> list[Text]:
-    """`content` wrapped line by line: newlines stay where they are."""
+    """`content` wrapped line by line; its newlines are kept."""
     return [row for line in content.split("\n") for row in wrap(text(line, style), width)]
 
 
 def fold(line: Text, width: int) -> list[Text]:
-    """One source line cut hard at `width` cells, spaces kept: for code, diffs and output."""
+    """Cut one source line hard at `width` cells, keeping its spaces: for code, diffs and output."""
     if "\t" in line.plain:
         line = line.copy()
         line.expand_tabs(TAB_SIZE)
@@ -112,7 +112,7 @@ def fold(line: Text, width: int) -> list[Text]:
 
 
 def strip(line: Text, width: int, *, prefix: Sequence[Segment] = (), base: Style | None = None) -> Row:
-    """One row: `prefix`, then `line`, padded or cropped to `width` cells on the background `base`."""
+    """Return one row: `prefix`, then `line`, padded or cropped to `width` cells on the background `base`."""
     segments = [*prefix, *_segments(line)]
     if base is not None:
         segments = list(Segment.apply_style(segments, base))
@@ -121,7 +121,7 @@ def strip(line: Text, width: int, *, prefix: Sequence[Segment] = (), base: Style
 
 
 def beside(prefix: Sequence[Segment], row: Strip, width: int, *, copied: bool = False) -> Row:
-    """`row` behind `prefix`, `width` cells in all. The prefix is decoration unless it is `copied` with the text."""
+    """Put `prefix` before `row`, `width` cells in all. The prefix counts as decoration unless it is `copied` too."""
     lead, joint = (row.lead, row.joint) if isinstance(row, Row) else (0, None)
     lead = 0 if copied else lead + sum(len(segment.text) for segment in prefix)
     return _row([*prefix, *row], width, lead, joint)
@@ -133,7 +133,7 @@ def _row(segments: Sequence[Segment], width: int, lead: int, joint: str | None, 
 
 
 def _segments(line: Text) -> Iterable[Segment]:
-    """Rich leaves the style of a text out when no part of it has a style of its own."""
+    """The segments of a line. Rich drops the style of a text in which no span has a style, so it is added here."""
     if not line.spans:
         return [Segment(line.plain, _console.get_style(line.style))] if line.plain else []
     return (segment for segment in line.render(_console) if segment.text)
@@ -152,7 +152,7 @@ def rows(
 
 
 def spread(left: Text, right: Text, width: int) -> Text:
-    """`left` at the start and `right` at the end of a row; `left` gives way when both do not fit."""
+    """`left` at the start and `right` at the end of one row; `left` is truncated when both do not fit."""
     room = width - right.cell_len - 1
     if room < 1:
         line = left.copy()
@@ -166,13 +166,13 @@ def spread(left: Text, right: Text, width: int) -> Text:
 
 
 def shift(strips: Iterable[Strip], margin: int, width: int) -> list[Strip]:
-    """The rows moved `margin` cells to the right, `width` cells in all."""
+    """Indent rows by `margin` cells, `width` cells in all."""
     space = Segment(" " * margin)
     return [beside([space], row, width) for row in strips]
 
 
 def styled(strip: Strip, span: tuple[int, int], style: Style) -> Strip:
-    """`strip` with the characters of `span` in another style; an end of -1 is the end of the row."""
+    """`strip` with `style` applied to the characters of `span`; an end of -1 means the end of the row."""
     text = strip.text
     start, end = cell_len(text[: span[0]]), cell_len(text if span[1] == -1 else text[: span[1]])
     if start >= end:

@@ -1,7 +1,7 @@
-"""Markdown as strips, drawn top to bottom from markdown-it's tokens.
+"""Markdown as strips, drawn from top to bottom from markdown-it's tokens.
 
-`MarkdownView` keeps the rows of every finished top-level block while a message streams, so a repaint costs the last
-block only.
+While a message streams, `MarkdownView` keeps the rows of all finished top-level blocks, so only the last block is
+redrawn.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def _parser() -> MarkdownIt:
 
 
 def render_markdown(source: str, width: int, palette: Palette, labels: Mapping[str, str] = _NO_LABELS) -> list[Strip]:
-    """The rows of a whole document, `width` cells wide. `labels` are shown for marks in its prose."""
+    """The rows of a whole document, `width` cells wide. `labels` replace the marks found in its prose."""
     return _Painter(palette, labels).paint(_parser().parse(source), width)
 
 
 def split_markdown(source: str, size: int) -> list[str]:
-    """`source` in pieces of about `size` characters that can be drawn one by one, cut where a top-level block begins.
+    """Split `source` where top-level blocks begin, into pieces of about `size` characters that can be drawn separately.
 
-    Links by reference are found within a piece only.
+    Reference links are resolved only within a piece.
     """
     if len(source) <= size:
         return [source]
@@ -61,7 +61,7 @@ def split_markdown(source: str, size: int) -> list[str]:
 
 
 class MarkdownView:
-    """A growing document at one width. `source` must be safe for the terminal already."""
+    """A growing document at one width. `source` must already be safe for the terminal."""
 
     def __init__(self, margin: int = 0) -> None:
         self._margin = margin
@@ -74,7 +74,7 @@ class MarkdownView:
 
     @property
     def complete_to(self) -> int:
-        """How many characters of the live source are in blocks that nothing can change any more."""
+        """How many characters of the live source belong to blocks that can no longer change."""
         return self._stable_end
 
     def render(
@@ -82,8 +82,8 @@ class MarkdownView:
     ) -> list[Strip]:
         """The rows of `source`. `live` promises that the next call's source begins with this one.
 
-        Rows of finished blocks are the same objects in the next call. `labels` take the place of marks in a source that
-        is not live.
+        The rows of finished blocks are the same objects in the next call. `labels` replace marks, but only in a source
+        that is not live.
         """
         if not live:
             known = self._width == width and self._palette is palette and self._stable_end == len(source) and not labels
@@ -97,7 +97,7 @@ class MarkdownView:
         return self._render_live(source, width, palette)
 
     def forget(self) -> None:
-        """Drop the rows of finished blocks."""
+        """Drop the cached rows."""
         self._source, self._width, self._palette = "", 0, None
         self._stable_end, self._stable = 0, []
         self._fence = _OpenFence()
@@ -106,7 +106,7 @@ class MarkdownView:
         tail = source[self._stable_end :]
         tokens = _parser().parse(tail)
         complete = tail.count("\n")
-        # A block that begins on a line which still grows may turn out to be none: `#` becomes `#hashtag`.
+        # A block that begins on an unfinished line may turn out not to be one: `#` may become `#hashtag`.
         starts = [i for i, token in enumerate(tokens) if _begins_block(token) and (token.map or [0])[0] < complete]
         if len(starts) > 1:
             last = starts[-1]
@@ -125,7 +125,7 @@ class MarkdownView:
 
 
 class _OpenFence:
-    """A code fence that still grows: lines that are complete are coloured once."""
+    """A code fence that is still growing; each complete line is highlighted only once."""
 
     def __init__(self) -> None:
         self._done = 0
@@ -143,7 +143,7 @@ class _OpenFence:
 
 
 class _Painter:
-    """Draws block tokens; one method a kind of block."""
+    """Draws block tokens, with one method for each kind of block."""
 
     def __init__(self, palette: Palette, labels: Mapping[str, str] = _NO_LABELS) -> None:
         self._palette = palette
@@ -249,7 +249,7 @@ class _Painter:
         for child in token.children or []:
             match child.type:
                 case "text" | "html_inline" | "text_special":
-                    # Entities (`&#x202e;`) and percent codes are decoded only here, behind the border.
+                    # Entities (`&#x202e;`) and percent codes are decoded only here, so the result is made safe again.
                     for piece, is_label in pieces(to_terminal_line(child.content), self._labels):
                         result.append(piece, stack[-1] + self._palette.link if is_label else stack[-1])
                 case "code_inline":
@@ -279,7 +279,7 @@ class _Painter:
         return result
 
     def _show_target(self, result: Text, label: str, href: str) -> None:
-        """A link's target stands beside a label that does not say it: text must not hide where it leads."""
+        """Show a link's target after a label that differs from it: text must not hide where it leads."""
         if href and href != label and href != f"mailto:{label}":
             result.append(f" ({href})", self._palette.muted)
 
@@ -304,7 +304,7 @@ def _table_rows(group: Sequence[Token]) -> Iterator[Sequence[Token]]:
 
 
 def _column_widths(cells: Sequence[Sequence[Text]], width: int) -> list[int]:
-    """Natural widths when they fit; otherwise the widest columns give way first."""
+    """The natural widths if they fit; otherwise the widest columns shrink first."""
     columns = max((len(row) for row in cells), default=0)
     widths = [max((row[c].cell_len for row in cells if c < len(row)), default=1) or 1 for c in range(columns)]
     room = max(columns * 3, width - 3 * (columns - 1))
@@ -327,7 +327,7 @@ def _code_head(language: str, width: int, palette: Palette) -> list[Strip]:
 
 
 def _code_rows(code: str, language: str, width: int, palette: Palette) -> list[Strip]:
-    """Code keeps its spaces; a line that is too long goes on in the next row."""
+    """Rows of code: spaces are kept, and a line that is too long continues in the next row."""
     out: list[Strip] = []
     for line in highlight(code, language, palette):
         out += lines.rows(lines.fold(line, width - 2), width, prefix=[Segment(" ")], base=palette.code_block)
@@ -339,5 +339,5 @@ def _begins_block(token: Token) -> bool:
 
 
 def _line_offsets(source: str) -> list[int]:
-    """Where each line starts, as a character offset."""
+    """The character offset at which each line starts."""
     return [0, *(match.end() for match in re.finditer("\n", source))]

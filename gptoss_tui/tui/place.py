@@ -1,4 +1,4 @@
-"""Where the app works, in a few words: the folder, and the branch of its repository."""
+"""Where the app works, in a few words: the folder and its git branch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path, PurePath
 from gptoss_tui.sanitize import to_terminal_line
 
 MAX_BYTES = 1024
-"""Of files that git keeps: what names a branch is shorter."""
+"""How much is read of git's files; those that name a branch are shorter."""
 MAX_NAME = 40
 _REF = "ref: refs/heads/"
 
 
 def place_of(workspace: str) -> str:
-    """`project · main`; the folder alone where there is no repository. Reads two small files at most."""
+    """Returns `project · main`, or only the folder outside a repository. Reads at most two small files."""
     if not workspace:
         return ""
     name = PurePath(workspace).name or workspace
@@ -23,7 +23,7 @@ def place_of(workspace: str) -> str:
 
 
 def branch_of(folder: Path) -> str:
-    """The branch that is checked out, or the beginning of the commit; empty outside of repositories."""
+    """The branch that is checked out, or an abbreviated commit id; empty outside a repository."""
     for parent in (folder, *folder.parents):
         git = parent / ".git"
         if git.is_dir():
@@ -39,7 +39,7 @@ def _head(git: Path) -> str:
 
 
 def _read(path: Path) -> str:
-    """The first line of a small file; empty when it cannot be had. Nothing that a folder holds is waited for."""
+    """The first line of a small file; empty if it cannot be read. Never blocks, whatever is at `path`."""
     try:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Plain text that grows: the rows of its complete lines are drawn once a width."""
+"""Growing plain text; the rows of complete lines are drawn only once per width."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gptoss_tui.tui import lines
 
 
 class PlainView:
-    """A growing text at one width, wrapped, behind a prefix."""
+    """A growing text at one width, wrapped, with a prefix before each row."""
 
     def __init__(self, prefix: Sequence[Segment] = ()) -> None:
         self._prefix = prefix
@@ -21,7 +21,7 @@ class PlainView:
         self._rows: list[Strip] = []
 
     def render(self, text: str, width: int, style: Style) -> list[Strip]:
-        """The rows of `text`, which begins with the text of the last call; old rows are the same objects."""
+        """The rows of `text`, which must begin with the previous call's text. Rows of complete lines are reused."""
         if self._key != (width, style) or self._done > len(text):
             self._key, self._done, self._rows = (width, style), 0, []
         complete = text.rfind("\n") + 1

@@ -1,4 +1,4 @@
-"""Which sandbox holds what models run here and where they look things up, in a few words for the status line."""
+"""For the status line, in a few words: which sandbox confines the code that models run, and where they search."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from gptoss_tui.settings import Settings
 
 NONE = "no sandbox"
-"""What is shown when tools that need one are switched on and nothing holds them: then they do not run."""
+"""Shown when tools that need a sandbox are switched on but none works; the tools do not run then."""
 
 
 async def sandbox_in_use(settings: Settings) -> str:
-    """The sandbox of the shell and of Python, and the source of the browser, as far as the model has these tools."""
+    """The sandboxes of the shell and of Python and the source of the browser, for those tools that are switched on."""
     names = []
     if settings.offers_shell:
         names.append(await asyncio.to_thread(_of_the_shell, settings))

@@ -1,4 +1,4 @@
-"""Finding text in what was said: in the text of blocks for counting, in their rows for marking. No widget in it."""
+"""Text search in the transcript: in the text of blocks to count matches, in their rows to mark them. No widget here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KNOWN = 64
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters `start` to `end` of row `row` of a block."""
+    """The characters from `start` to `end` in row `row` of a block."""
 
     row: int
     start: int
@@ -29,11 +29,11 @@ class Span:
 
 
 Hit = tuple[Span, ...]
-"""A match: more than one span where it goes on in the next row."""
+"""A match; it has several spans when it continues in the next row."""
 
 
 class Search:
-    """Looks for words as typed; spaces stand for any white space. A capital letter makes it mind the case."""
+    """Searches for words as typed; a space matches any white space. A capital letter makes it case-sensitive."""
 
     def __init__(self, wanted: str) -> None:
         self.wanted = wanted
@@ -43,11 +43,11 @@ class Search:
         self._known: dict[int, tuple[Sequence[Strip], list[Hit]]] = {}
 
     def count(self, text: str) -> int:
-        """How often it stands in a text."""
+        """The number of matches in a text."""
         return sum(1 for _ in self._pattern.finditer(text)) if self._pattern else 0
 
     def hits(self, rows: Sequence[Strip]) -> list[Hit]:
-        """Where it stands in the rows of a block, which are not changed in place."""
+        """The matches in the rows of a block. Results are cached, so `rows` must not be changed in place."""
         known = self._known.get(id(rows))
         if known is not None and known[0] is rows:
             return known[1]
@@ -75,7 +75,7 @@ class Search:
 
 
 def _lines_of(rows: Sequence[Strip]) -> tuple[str, list[int], list[int]]:
-    """The text of rows with wrapped lines joined, where each row begins in it, and how much decoration each has."""
+    """The text of `rows` with wrapped lines joined, the offset at which each row begins, and the width of its lead."""
     pieces: list[str] = []
     starts: list[int] = []
     leads: list[int] = []
@@ -91,12 +91,12 @@ def _lines_of(rows: Sequence[Strip]) -> tuple[str, list[int], list[int]]:
 
 
 def _length(row: Strip, lead: int) -> int:
-    """Characters of a row without its decoration and what pads it."""
+    """The number of characters in a row without decoration and padding."""
     return len(row.text[lead:].rstrip())
 
 
 def match_style(palette: Palette, *, now: bool) -> Style:
-    """A match is underlined, so that it is seen without colours; the one that was gone to stands out."""
+    """The style of a match: underlined, to be visible without colours; the current match (`now`) stands out."""
     if now:
         return Style(color=palette.base.bgcolor, bgcolor=palette.accent.color, bold=True, underline=True)
     return palette.panel + Style(color=palette.accent.color, underline=True)

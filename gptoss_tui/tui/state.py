@@ -1,4 +1,4 @@
-"""What the app remembers of how a person likes it, between runs: panes, theme, the terminal's background."""
+"""The user's preferences that the app remembers between runs: open panes, theme, the terminal's background."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 
 @dataclass(slots=True)
 class Remembered:
-    """`panes` are open or closed by name; `theme` is what was chosen, empty for the settings' choice.
+    """`panes` maps names to whether they are open; `theme` is the chosen one, empty to use the settings' theme.
 
-    `dark` is what the terminal said last about its background; `welcomed` whether the first run is over.
+    `dark` is the terminal's last report about its background; `welcomed` tells whether the first run is over.
     """
 
     panes: dict[str, bool] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Remembered:
 
 
 class StateFile:
-    """One small JSON file. What cannot be read counts as nothing, what cannot be written is not remembered.
+    """One small JSON file. Read errors count as an empty file; write errors are ignored.
 
     Without a path nothing is kept.
     """
@@ -36,7 +36,7 @@ class StateFile:
         self.remembered = _read(path)
 
     def save(self) -> None:
-        """Write what is remembered, all or nothing."""
+        """Write the file atomically."""
         if self._path is None:
             return
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The themes of the app, and the palette that line-drawn text takes from whichever theme is on."""
+"""The app's themes, and the palette that line-drawn text derives from the current theme."""
 
 from __future__ import annotations
 
@@ -120,14 +120,14 @@ CONTRAST_LIGHT = Theme(
 
 THEMES = (DARK, LIGHT, CONTRAST, CONTRAST_LIGHT)
 AUTO = "auto"
-"""The name of the choice to follow the terminal."""
+"""The name that stands for following the terminal."""
 _SHORT = {theme.name.removeprefix("gptoss-"): theme.name for theme in THEMES}
 
 
 def theme_named(name: str, available: Collection[str], *, dark: bool | None, few_colours: bool = False) -> str:
-    """The theme that `name` means: `auto` is as the terminal is, our own have short names, an unknown one is `auto`.
+    """Resolve `name` to a theme: `auto` follows the terminal, ours have short names, an unknown one counts as `auto`.
 
-    With `few_colours`, of which the nearest one stands for ours, `auto` has a high contrast.
+    With `few_colours`, where ours would only be approximated, `auto` chooses a high-contrast theme.
     """
     name = _SHORT.get(name, name)
     if name != AUTO and name in available:
@@ -140,12 +140,12 @@ def theme_named(name: str, available: Collection[str], *, dark: bool | None, few
 _UNDERLINED = Style(bold=True, underline=True)
 
 HIGH_CONTRAST = 18
-"""Text against background: from here on everything keeps a high contrast."""
+"""The contrast of text and background above which everything in the palette gets a high contrast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """Rich styles for everything that is drawn line by line, and the Pygments style for code."""
+    """Rich styles for everything that is drawn line by line, and the name of the Pygments style for code."""
 
     base: Style
     text: Style
@@ -173,11 +173,13 @@ class Palette:
     syntax: str
     added_line: Style | None = None
     removed_line: Style | None = None
-    """The text of changed lines where backgrounds have too few colours to tell them; else it has its language's."""
+    """The styles of changed lines on terminals with too few colours to tell backgrounds apart; None for syntax
+    highlighting.
+    """
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str], *, dark: bool, few_colours: bool = False) -> Palette:
-        """The palette of a theme, from `App.theme_variables`; with `few_colours`, for a terminal that has 16."""
+        """Derive the palette from a theme's CSS variables. `few_colours` is for terminals that have 16."""
 
         def colour(name: str) -> Color:
             return Color.parse(variables[name].split()[0])
@@ -227,12 +229,12 @@ class Palette:
 
 
 def _share(ink: Color, paper: Color, ratio: float) -> float:
-    """The least share of `ink` over `paper` that has a contrast of `ratio`."""
+    """The smallest share of `ink` blended into `paper` that reaches a contrast of `ratio`."""
     return next((n / 50 for n in range(1, 50) if _contrast(paper.blend(ink, n / 50), paper) >= ratio), 1.0)
 
 
 def _contrast(one: Color, other: Color) -> float:
-    """Contrast as WCAG 2 defines it: 1 to 21."""
+    """The contrast ratio as WCAG 2 defines it, from 1 to 21."""
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 

@@ -1,1 +1,1 @@
-"""What stands in the transcript: one kind of block a file. A block is data that can draw itself as strips."""
+"""The blocks of the transcript, one kind per file. A block is data that can draw itself as strips."""

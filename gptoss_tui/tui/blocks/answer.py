@@ -1,4 +1,4 @@
-"""What the model says to the person: one answer, in blocks that are short enough to be drawn in no time."""
+"""The model's answer to the user, as blocks short enough to be drawn instantly."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 PART_CHARS = 3000
-"""From this length on what is complete of a streaming part becomes a block of its own: about two screens."""
+"""When the finished blocks of a streaming part reach this length (about two screens), they are split off."""
 
 
 class AnswerBlock(Block):
-    """A part of an answer: Markdown that streams and is then frozen. `preamble` marks what is said before tool calls.
+    """A part of an answer: Markdown that streams and is then frozen. `preamble` marks text before tool calls.
 
-    Marks such as `【1†L4】` are never shown in part, and are numbered once `cite` says what they point at.
+    Citation marks such as `【1†L4】` are never shown half-written; `cite` replaces them with numbers.
     """
 
     def __init__(self, text: str = "", *, preamble: bool = False, live: bool = True) -> None:
@@ -45,16 +45,16 @@ class AnswerBlock(Block):
         self._pieces.append(text)
 
     def freeze(self, text: str) -> None:
-        """The text of the block is complete."""
+        """Set the complete text and end streaming."""
         self._pieces = [text]
         self.live = False
 
     def cite(self, references: References, *, is_last: bool) -> None:
-        """Number the marks of the text and, below the last part, list what they point at."""
+        """Number the marks in the text and, if this is the last part, list the sources below it."""
         self._references, self._is_last = references, is_last
 
     def split(self) -> AnswerBlock | None:
-        """When the part is long: freeze what is complete of it, and give a live block for the rest."""
+        """If the part is long: freeze its finished blocks, and return a live block with the rest."""
         end = self._view.complete_to
         if end < PART_CHARS:
             return None
@@ -82,7 +82,7 @@ class AnswerBlock(Block):
         return self._references.entries if self._is_last else ()
 
     def _list(self, width: int, palette: Palette) -> list[Strip]:
-        """The references, one after the other; what does not fit goes on below the description."""
+        """The list of references; each description wraps below its own beginning."""
         rows: list[Strip] = [lines.blank(width)] if self._entries else []
         for label, description in self._entries:
             gap = len(label) + 1
@@ -95,7 +95,7 @@ class AnswerBlock(Block):
 
 
 class Answer:
-    """The blocks of one answer, first to last. Only the last one is live."""
+    """The blocks of one answer, in order. Only the last one is live."""
 
     def __init__(self, *, preamble: bool = False) -> None:
         self.preamble = preamble
@@ -103,11 +103,11 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return "".join(block.text for block in self.blocks)
 
     def append(self, text: str) -> AnswerBlock | None:
-        """Add streamed text; the block that began with it, if one did."""
+        """Add streamed text. Returns the new block if it started one."""
         last = self.blocks[-1]
         last.append(text)
         rest = last.split()
@@ -116,8 +116,8 @@ class Answer:
         return rest
 
     def finish(self, text: str) -> list[AnswerBlock]:
-        """Freeze the answer with its whole text; the blocks to show from now on, the first one the same as before."""
-        if text != self.text:  # it came without its deltas, or was mended
+        """Freeze the answer with its whole text. Returns the blocks to show from now on; the first stays the same."""
+        if text != self.text:  # it came without its deltas, or was repaired
             parts = split_markdown(text, PART_CHARS)
             first, *_ = self.blocks
             first.freeze(parts[0])
@@ -127,6 +127,6 @@ class Answer:
         return self.blocks
 
     def cite(self, references: References) -> None:
-        """Number the marks and list what they point at."""
+        """Number the marks and list the sources."""
         for block in self.blocks:
             block.cite(references, is_last=block is self.blocks[-1])

@@ -1,4 +1,4 @@
-"""The block: a piece of the conversation that draws itself at a width."""
+"""The base class of blocks, pieces of the conversation that draw themselves at a width, and helpers for their text."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ if TYPE_CHECKING:
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARGIN = 2
 STEP_MARGIN = 3
-"""What stands before a thought or a call: a space, its mark, a space."""
+"""The width of the mark before a thought or a call: a space, the mark, a space."""
 MAX_WIDTH = 116
-"""Text wider than this is hard to read; on very wide screens the rest of the row stays empty."""
+"""Wider text is hard to read, so on very wide screens the rest of the row stays empty."""
 
 
 class Block:
-    """A piece of the conversation. All its text is safe for the terminal before it gets here.
+    """A piece of the conversation. All its text is already safe for the terminal.
 
-    `render` gives rows of at most `width` cells. `live` blocks are drawn again as they grow; a block that is not live
-    is frozen: it is drawn once a width and kept.
+    `render` returns rows of at most `width` cells. `live` blocks are redrawn as they grow; a block that is not live is
+    frozen: it is drawn once per width, and its rows are kept.
     """
 
     live: bool = False
     gap: int = 1
-    """Empty rows below the block."""
+    """The number of empty rows below the block."""
     is_step: bool = False
-    """Whether it is something that the model did on its way to an answer: a thought, a call."""
+    """Whether this is a step on the way to an answer: a thought or a call."""
 
     @property
     def is_row(self) -> bool:
-        """Whether it is a step that is closed to a single row, which stands close to the steps below it."""
+        """Whether this is a step collapsed to a single row, which gets no gap before the next step."""
         return False
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
-        """The rows of the block, at most `width` cells each; rows that did not change may be the same objects."""
+        """The rows of the block, at most `width` cells each; unchanged rows may be the same objects as before."""
         raise NotImplementedError
 
     def source(self) -> str:
-        """The text that a copy of the block gives."""
+        """The text that copying the block yields."""
         return ""
 
     def toggle(self) -> bool:
-        """Open or close the block's details. True when that changed how it looks."""
+        """Open or close the block's details. Returns True if that changed how it looks."""
         return False
 
     def reveal(self) -> bool:
-        """Open what is closed, because something in it was looked for. True when that changed how it looks."""
+        """Open the block because a search found something in it. Returns True if that changed how it looks."""
         return False
 
     def forget(self) -> None:
-        """Drop what only speeds drawing up: the block is far from the view."""
+        """Drop caches that only speed up drawing, because the block is far from the view."""
 
     def tick(self) -> bool:
-        """Advance a spinner or a clock. True when the block must be drawn again."""
+        """Advance a spinner or a clock. Returns True if the block must be redrawn."""
         return False
 
 
 def readable(width: int) -> int:
-    """The cells that text may take of a row of `width`."""
+    """How many cells text may use in a row of `width` cells."""
     return max(8, min(width - 2 * MARGIN, MAX_WIDTH))
 
 
@@ -74,18 +74,18 @@ def seconds(value: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` with a capital at its begin, unless it begins with a name or a command: `vLLM`, `/help`, `--port`."""
+    """Capitalize `text`, unless it begins with a name or a command: `vLLM`, `/help`, `--port`."""
     first = text.split(maxsplit=1)[0] if text.strip() else ""
     return text[:1].upper() + text[1:] if first.rstrip(",;:.").isalpha() and first.islower() else text
 
 
 def count(value: int) -> str:
-    """A number of tokens: `312`, `4.1k`, `128k`."""
+    """A compact number of tokens: `312`, `4.1k`, `128k`."""
     if value < 1000:
         return str(value)
     return f"{value / 1000:.1f}k" if value < 99_950 else f"{value / 1000:.0f}k"
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 line`, `3 lines`."""
+    """A number with its noun: `1 line`, `3 lines`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""A call while the model writes it: what its JSON says, without the JSON, and how far a patch is."""
+"""A tool call while the model writes it: the content of its JSON arguments, and the progress of a patch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _FILE_MARKS = ("*** Add File: ", "*** Update File: ", "*** Delete File: ")
 _SEEN = 4000
-"""Characters at the end of a draft of which any can be on screen."""
+"""How many characters at the end of a draft can be on screen."""
 
 
 class Draft:
-    """Reads arguments as they come, each character once. What is no JSON object stays as it is.
+    """Reads arguments as they stream in, each character once. Anything but a JSON object is kept as it is.
 
-    Values of strings are unescaped; `{"path": "a.py"}` reads `path: a.py`, and the one argument of a patch or a command
-    is its value alone.
+    Strings are unescaped: `{"path": "a.py"}` becomes `path: a.py`. If the only argument is a patch or a command, its
+    value is shown alone.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Draft:
         self._depth = 0
 
     def feed(self, text: str) -> None:
-        """Read on."""
+        """Read the next piece of the arguments."""
         if self._mode == "start":
             text = text.lstrip()
             if not text:
@@ -40,7 +40,7 @@ class Draft:
         self.text += "".join(pieces)
 
     def _string(self, text: str, at: int, pieces: list[str]) -> int:
-        """What stands before the next quote or escape."""
+        """Read up to the next quote or escape. Returns where to continue."""
         ends = [place for mark in '"\\' if (place := text.find(mark, at)) >= 0]
         end = min(ends, default=len(text))
         pieces.append(text[at:end])
@@ -72,15 +72,15 @@ class Draft:
         return at + 1
 
     def last_lines(self, count: int) -> list[str]:
-        """The last lines of what it says, safe for a terminal."""
+        """The last `count` lines, safe for a terminal."""
         return _safe(self._said()[-_SEEN:]).split("\n")[-count:]
 
     def whole(self) -> str:
-        """All that it says, safe for a terminal."""
+        """The whole text, safe for a terminal."""
         return _safe(self._said())
 
     def progress(self) -> str:
-        """Of a patch: the file that it is at, and the lines so far; else empty."""
+        """For a patch: the current file and the numbers of lines so far; otherwise empty."""
         found = max((self.text.rfind(mark), mark) for mark in _FILE_MARKS)
         if found[0] < 0:
             return ""
@@ -88,21 +88,21 @@ class Draft:
         return f"{to_terminal_line(name)}  +{self.text.count(chr(10) + '+')} -{self.text.count(chr(10) + '-')}"
 
     def _said(self) -> str:
-        """Without the name of an only argument that is a text of its own."""
+        """The text, without the name of an argument that needs none because its text speaks for itself."""
         name, colon, value = self.text.partition(": ")
         alone = colon and name in ("patch", "input", "command", "code")
         return value if alone else self.text
 
 
 def said(arguments: str) -> str:
-    """What the arguments of a call say, without the JSON."""
+    """The content of a call's arguments, without the JSON."""
     draft = Draft()
     draft.feed(arguments)
     return draft.whole()
 
 
 def _safe(text: str) -> str:
-    pairs = text.encode("utf-16", "surrogatepass")  # an escape a half: together they are one
+    pairs = text.encode("utf-16", "surrogatepass")  # joins surrogate halves that came as two escapes
     return to_terminal_text(pairs.decode("utf-16", "replace"))
 
 

@@ -1,4 +1,4 @@
-"""The welcome of the first run: this machine, the models that fit it, and how to get one."""
+"""The welcome on the first run: this machine, the models that fit it, and how to get one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _HOW = "Click ↓ or type /model NAME to download one; you can go on meanwhile."
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model and what it needs here, in a few words. `command` gets it; `fits` False: it cannot run here.
+    """A model and its requirements in a few words. `command` gets it; `fits` is False if it cannot run here.
 
-    `here`: it is on this machine, so that the command loads it without a download.
+    `here` means that it is on this machine, so that the command loads it without a download.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ModelRow:
 
 
 class FirstRunBlock(WelcomeBlock):
-    """Shown instead of the usual welcome until the first message was ever sent. Its facts come a moment later."""
+    """Replaces the usual welcome until the first message is sent. Its facts are filled in a moment later."""
 
     def __init__(self, workspace: str) -> None:
         super().__init__(workspace, ())
@@ -60,7 +60,7 @@ class FirstRunBlock(WelcomeBlock):
         return [*above, *lines.shift(lines.rows(rows, width - margin), margin, width)]
 
     def example_at(self, row: int) -> str | None:
-        """Also the command of a model's row."""
+        """Like the base class, and the command of a model on its row."""
         at = row - self._first_row
         if self._first_row and 0 <= at < len(self.models):
             return self.models[at].command or None

@@ -1,4 +1,4 @@
-"""What the app itself says: errors with their hints, warnings, notes, and the line that sums up a turn."""
+"""Messages from the app itself: errors with hints, warnings, notes, and the line that sums up a turn."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 NoticeKind = Literal["error", "warning", "info"]
 
 COLUMN_GAP = "  "
-"""What stands at least between a name and what is said about it, in a message of two columns."""
+"""The minimum gap between a name and its description in a message with two columns."""
 
 _MARKS: dict[NoticeKind, str] = {"error": "✗", "warning": "!", "info": "·"}
 
 
 class NoticeBlock(Block):
-    """A message of the app. `hint` says what to do next."""
+    """A message from the app. `hint` says what to do next."""
 
     def __init__(self, kind: NoticeKind, message: str, hint: str = "") -> None:
         self.kind = kind
@@ -49,7 +49,7 @@ class NoticeBlock(Block):
 
 
 def _hanging(line: str, width: int, style: Style) -> list[tuple[str, Text]]:
-    """A line wrapped, each row with what it is moved by: what stands in a second column goes on below itself."""
+    """Wrap a line, giving each row with its indentation: text in a second column continues below that column."""
     name, gap, what = line.partition(COLUMN_GAP)
     column = len(line) - len(what.lstrip())
     if not name or not gap or column > width // 2:
@@ -61,7 +61,7 @@ def _hanging(line: str, width: int, style: Style) -> list[tuple[str, Text]]:
 
 
 class SummaryBlock(Block):
-    """One quiet row at the end of a turn."""
+    """One unobtrusive row at the end of a turn."""
 
     def __init__(self, text: str) -> None:
         self.text = text

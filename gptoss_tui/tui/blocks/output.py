@@ -1,4 +1,4 @@
-"""What a closed card shows of an output: the first rows, the last ones, and how much is between them."""
+"""What a collapsed card shows of an output: its first and last rows, and how many lines are hidden between them."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from gptoss_tui.tui.blocks.base import plural
 _PART = re.compile(r"\[.*: lines (\d+)-(\d+) of (\d+)\]")
 _MORE = re.compile(r"\[(\d+) more not shown\]")
 _NOTHING = re.compile(r"\[(?:.*: )?(no [a-z]+|empty file)\]")
-"""What `tools/formats.py` writes around what was read."""
+"""The lines that `tools/formats.py` adds around what was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """So many rows of the beginning and of the end."""
+    """How many rows are shown of the beginning and of the end."""
 
     head: int
     tail: int
 
 
 FIRST = Ends(4, 0)
-"""Of files and lists: what was asked for begins at the top."""
+"""For files and lists: the interesting part is at the top."""
 LOG = Ends(2, 6)
-"""Of programs: what came of it stands at the bottom."""
+"""For programs: the result is at the bottom."""
 OWN_LOG = Ends(6, 18)
-"""Of what the person ran to see it."""
+"""For commands that the user ran to see their output."""
 
 
 FAILURE = Ends(6, 6)
-"""Of what says why a call failed."""
+"""For messages that say why a call failed."""
 
 
 def ends_for(tool: str, state: str) -> Ends:
-    """Which ends matter of the output of `tool`; of a running one, where it is now."""
+    """Which ends of the output of `tool` to show; of a running tool, only the current end."""
     if state == "running":
         return Ends(0, LOG.head + LOG.tail)
     if state == "error" and tool != "!":
@@ -48,9 +48,9 @@ def ends_for(tool: str, state: str) -> Ends:
 
 
 def draw_ends(text: str, ends: Ends, width: int, style: Style, note: Style) -> list[Strip]:
-    """The ends of `text` in rows of `width` cells, all of it where no more than one row would be left out.
+    """The ends of `text` as rows of `width` cells; all of it if at most one row would be hidden.
 
-    However long lines are, only what can be seen of them is looked at.
+    However long the lines are, only their visible parts are processed.
     """
     limit = ends.head + ends.tail
     source = text.split("\n")
@@ -68,7 +68,7 @@ def draw_ends(text: str, ends: Ends, width: int, style: Style, note: Style) -> l
 
 
 def extent(text: str) -> str:
-    """How much of a file, a list or a page was read: `300 lines`, `lines 1-40 of 300`, `no matches`."""
+    """How much of a file, list or page was read: `300 lines`, `lines 1-40 of 300`, `no matches`."""
     rows = text.strip("\n").split("\n")
     if part := _PART.fullmatch(rows[0]):
         begin, end, total = map(int, part.groups())
@@ -80,5 +80,5 @@ def extent(text: str) -> str:
 
 
 def fold(source: Sequence[str], width: int, style: Style) -> list[Strip]:
-    """Lines cut hard at `width` cells."""
+    """Cut lines hard at `width` cells."""
     return lines.rows([row for line in source for row in lines.fold(lines.text(line, style), width)], width)

@@ -1,4 +1,4 @@
-"""A plan as a checklist: the newest one with all its steps, those before it as a line each."""
+"""A plan as a checklist: the newest one with all its steps, earlier ones as one line each."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _STRUCK = Style(strike=True)
 
 
 class PlanBlock(ToolBlock):
-    """A call that shows a plan. It is a card like all calls while it is written, and when it failed."""
+    """A call that shows a plan. It looks like any other call while it is being written, and if it failed."""
 
     TOOL = "update_plan"
-    """Said here as well: that of `tools/` would be imported with the first call of any tool, while it is drawn."""
+    """Repeated here, because importing it from `tools/` would delay drawing the first call of any tool."""
 
     def __init__(self, tool: str) -> None:
         super().__init__(tool)
@@ -35,7 +35,7 @@ class PlanBlock(ToolBlock):
         self.is_newest = False
 
     def toggle(self) -> bool:
-        """The newest plan is open whatever was asked for, which counts as soon as another one follows."""
+        """Toggle the block. The newest plan is always open; the choice takes effect once another plan follows."""
         return super().toggle() and not self.is_newest
 
     def reveal(self) -> bool:
@@ -73,7 +73,7 @@ class PlanBlock(ToolBlock):
 
 
 def _draw(step: Step, width: int, palette: Palette) -> list[Strip]:
-    """A step behind its mark, wrapped beside it."""
+    """A step after its mark, with wrapped rows aligned."""
     mark, text = {
         "completed": (palette.ok, palette.muted + _STRUCK),
         "in_progress": (palette.heading, palette.strong),

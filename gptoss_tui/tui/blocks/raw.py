@@ -1,4 +1,4 @@
-"""The sampled tokens of one step as the model wrote them, special tokens spelled out (`--raw`)."""
+"""The sampled tokens of one step exactly as the model wrote them, including special tokens (`--raw`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RawBlock(Block):
-    """Grows while the step runs."""
+    """The raw text of one step; it grows while the step runs."""
 
     def __init__(self) -> None:
         self._pieces = [""]

@@ -1,4 +1,4 @@
-"""The chain of thought: one thought, shown as a foldable block in the transcript and in full in the side pane."""
+"""The chain of thought: each thought is a collapsible block in the transcript, and shown in full in the side pane."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Thought:
 
     @property
     def text(self) -> str:
-        """What was thought so far."""
+        """The reasoning so far."""
         if len(self._pieces) > 1:
             self._pieces = ["".join(self._pieces)]
         return self._pieces[0]
@@ -47,28 +47,28 @@ class Thought:
         self.tokens = max(1, round(self._length / CHARS_PER_TOKEN))
 
     def finish(self, text: str, tokens: int, elapsed: float) -> None:
-        """The whole thought with its true counts."""
+        """Set the whole thought and its exact counts."""
         self._pieces = [text]
         self.tokens, self.seconds, self.live = tokens, elapsed, False
 
     def cost(self) -> str:
-        """`≈ 40 tokens · 0.8 s`, then `43 tokens · 0.9 s`."""
+        """The size and duration: `≈ 40 tokens · 0.8 s` while live, then `43 tokens · 0.9 s`."""
         return f"{'≈ ' if self.live else ''}{plural_tokens(self.tokens)} · {seconds(self.seconds)}"
 
     def begin(self, limit: int) -> str:
-        """How it begins, on one line of at most so many characters."""
+        """The beginning of the thought on one line of at most `limit` characters."""
         return " ".join(self.text[: 2 * limit].split())[:limit]
 
 
 def plural_tokens(tokens: int) -> str:
-    """`1 token`, `4.1k tokens`."""
+    """A number of tokens with its noun: `1 token`, `4.1k tokens`."""
     return plural(tokens, "token") if tokens < 1000 else f"{count(tokens)} tokens"
 
 
 class ReasoningBlock(Block):
     """A thought in the transcript: its last rows while it streams, then one row that opens on a click.
 
-    With `inline` no pane beside it shows the thought, and the row says how it begins.
+    `inline` means that no side pane shows the thought, so the row includes its beginning.
     """
 
     is_step = True
@@ -102,7 +102,7 @@ class ReasoningBlock(Block):
         return out
 
     def _body(self, width: int, palette: Palette) -> list[Strip]:
-        """The text behind a thin bar."""
+        """The text after a thin bar."""
         if self._view is None:
             self._view = PlainView([Segment(" │ ", palette.faint)])
         return self._view.render(self.thought.text.strip("\n"), readable(width) + STEP_MARGIN, palette.reasoning)

@@ -1,4 +1,4 @@
-"""A tool call as a card: which tool, what it will do, where it stands, what came of it."""
+"""A tool call as a card: which tool, what it will do, its state and its result."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ ToolState = Literal["writing", "waiting", "running", "ok", "error", "denied", "c
 DIFF_ROWS = 12
 ARGUMENT_ROWS = 6
 KEEP_CHARS = 200_000
-"""How much output of a running tool is kept for the screen; the rest is counted, and only its end is kept."""
+"""How much output of a running tool is kept for the screen. The rest is only counted, except for its end."""
 KEEP_END = 4000
 
 WORTH_SAYING = 0.05
-"""Seconds, below which a call took none."""
+"""Calls shorter than this, in seconds, show no duration."""
 
 _READERS = ("read_file", "list_files", "search_files")
 
@@ -48,10 +48,10 @@ _MARKS: dict[ToolState, str] = {"waiting": "?", "ok": "✓", "error": "✗", "de
 
 
 class ToolBlock(Block):
-    """One call from its first token to its result. Closed cards show the ends of the output; a click opens them.
+    """One call from its first token to its result. Collapsed cards show the ends of the output; a click opens them.
 
-    Of what the model only reads, the files of the workspace and with `is_page` pages of a browser, a closed card says
-    how much it is.
+    For output that is meant for the model, files of the workspace and (with `is_page`) pages of a browser, a collapsed
+    card only says how much there is.
     """
 
     is_step = True
@@ -83,7 +83,7 @@ class ToolBlock(Block):
 
     @property
     def mark(self) -> str:
-        """One character for the state; it turns while something goes on."""
+        """One character for the state; it spins while the call is written or runs."""
         return _MARKS.get(self.state) or SPINNER[self._frame % len(SPINNER)]
 
     @property
@@ -92,7 +92,7 @@ class ToolBlock(Block):
         return _LABELS[self.state]
 
     def show_preview(self, preview: str, *, is_diff: bool) -> None:
-        """What the call will do, as it is asked about or run."""
+        """Set the preview of what the call will do, when it is asked about or run."""
         if preview != self.preview:
             self.preview, self._is_diff, self._drawn = preview, is_diff, None
             self._changes = diff.count_changes(diff.parse_unified(preview)) if is_diff else (0, 0)
@@ -111,7 +111,7 @@ class ToolBlock(Block):
             self._end = (self._end + text[room:])[-KEEP_END:]
 
     def finish(self, state: ToolState, output: str, elapsed: float, exit_code: int | None = None) -> None:
-        """The result; `exit_code` is that of a command."""
+        """Set the result; `exit_code` is that of a command."""
         self.exit_code = exit_code
         self.state, self.seconds, self._cut, self._end = state, elapsed, 0, ""
         self.output = output
@@ -149,7 +149,7 @@ class ToolBlock(Block):
 
     @property
     def _is_quiet(self) -> bool:
-        """Whether its output is the model's to read, and nobody asked to see it."""
+        """Whether the output is meant for the model and the user has not opened it."""
         return not self.is_open and (self.is_page or self.tool in _READERS)
 
     def render(self, width: int, palette: Palette) -> list[Strip]:
@@ -177,7 +177,7 @@ class ToolBlock(Block):
         return lines.spread(left, lines.text(f"{self.mark} {self._outcome()}", self.colour(palette)), width)
 
     def _outcome(self) -> str:
-        """`waits for your answer`, `300 lines`, `exit 1 · 1.4 s`; what took no time worth saying is just `ok`."""
+        """`waits for your answer`, `300 lines`, `exit 1 · 1.4 s`; just `ok` if the duration is negligible."""
         if self.state not in ("ok", "error"):
             return self.label
         parts = [f"exit {self.exit_code}" if self.exit_code else "error"] if self.state == "error" else []
@@ -198,9 +198,9 @@ class ToolBlock(Block):
         return self.summary.removeprefix(self.tool).strip()
 
     def _body(self, width: int, palette: Palette) -> list[Strip]:
-        """What the call says: the diff when there is one, else the arguments while they are of interest."""
+        """The diff if there is one, else the arguments while they are of interest."""
         if self.state == "waiting" and not self.is_open:
-            return []  # the question shows it, in full
+            return []  # the approval panel shows it in full
         if self._is_diff:
             rows = self._diff_rows(width, palette)
             return self._limit(rows, DIFF_ROWS, len(rows), width, palette)
@@ -212,11 +212,11 @@ class ToolBlock(Block):
         return [] if self.title() in (told, told.partition(": ")[2]) else fold(told.split("\n"), width, palette.muted)
 
     def _diff_rows(self, width: int, palette: Palette) -> list[Strip]:
-        """A diff does not change while a spinner turns above it."""
+        """The rows of the diff, cached, because it does not change while the spinner above it turns."""
         if self._drawn is None or self._drawn[0] != width or self._drawn[1] is not palette:
             strips = diff.render_diff(self.preview, width, palette)
             if strips and strips[0].text.strip() == self._path():
-                del strips[0]  # the head says it
+                del strips[0]  # the head names the file already
             self._drawn = (width, palette, strips)
         return self._drawn[2]
 

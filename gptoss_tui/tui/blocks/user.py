@@ -1,4 +1,4 @@
-"""What the person wrote."""
+"""A message of the user."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 HEAD_ROWS = 24
-"""Rows of a long prompt that are shown while it is closed."""
+"""How many rows of a long prompt are shown while it is collapsed."""
 
 
 class UserBlock(Block):
-    """A prompt, as typed, on a band of its own. What went with it has a row each; a long one can be opened."""
+    """A prompt, as typed, on a band of its own. Each attachment has a row; a long prompt can be opened."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -1,4 +1,4 @@
-"""The empty state: what this is, what to try, which keys matter."""
+"""The empty state: what this app is, what to try, and which keys matter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PITCH = "gpt-oss on your own machine. It asks before it changes anything."
 
 
 class WelcomeBlock(Block):
-    """Shown until the first message of a conversation."""
+    """Shown until the first message of a conversation is sent."""
 
     def __init__(self, workspace: str, keys: Sequence[tuple[str, str]]) -> None:
         self.workspace = workspace
@@ -51,7 +51,7 @@ class WelcomeBlock(Block):
         return lines.shift(lines.rows(rows, width - margin), margin, width)
 
     def example_at(self, row: int) -> str | None:
-        """The example on row `row` of the block as drawn last (rows before the list do not wrap)."""
+        """The example on row `row` of the block as last drawn (the rows above the list do not wrap)."""
         first = 5
         return EXAMPLES[row - first] if 0 <= row - first < len(EXAMPLES) else None
 

@@ -1,1 +1,1 @@
-"""What goes into a prompt before it is sent: pasted chips, file mentions, drafts, the external editor."""
+"""Composing a prompt before it is sent: chips for pasted text, file mentions, drafts, the external editor."""

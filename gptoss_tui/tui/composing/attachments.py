@@ -1,8 +1,8 @@
-"""What goes with a message: the files that it names, and what the person's own commands printed.
+"""What is attached to a message: the files that it mentions, and the output of the user's own commands.
 
-A text file that is small against the context is attached in full, in the words in which `read_file` would give it, so
-that no step is spent on reading it. A larger file, a folder and what is no text stay names: the model reads what it
-needs of them with its tools. A mention that names nothing is text.
+A text file that is small compared with the context is attached in full, in the format of `read_file`, so that the model
+needs no step to read it. Larger files, folders and files that are not text are only named: the model reads what it
+needs of them with its tools. A mention that names nothing is plain text.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from gptoss_tui.tui.composing.message import Note, join_message, note_block
 
 MAX_CHARS = 48_000
 CONTEXT_SHARE = 4
-"""At most this part of the context goes to what is attached to one message."""
+"""Attachments of one message may use at most 1/CONTEXT_SHARE of the context."""
 CHARS_PER_TOKEN = 3
 
 
 def room_for(context: int) -> int:
-    """Characters that may be attached to one message in a context of `context` tokens; 0 tokens: unknown."""
+    """How many characters may be attached to one message, given a context of `context` tokens (0 if unknown)."""
     return min(MAX_CHARS, context * CHARS_PER_TOKEN // CONTEXT_SHARE) if context else MAX_CHARS
 
 
 def mentioned_paths(text: str) -> list[str]:
-    """The paths that a prompt names, each once."""
+    """The paths that a prompt mentions, without duplicates."""
     return list(dict.fromkeys(mention.path for mention in find_mentions(text)))
 
 
 def compose(text: str, root: Path, notes: Sequence[Note], room: int) -> str:
-    """The message as it is sent, with what goes with it. Reads files: for a thread."""
+    """The message to send, with its attachments. Reads files, so call it in a thread."""
     blocks = [note_block(note, room // 2) for note in notes]
     left = room - sum(map(len, blocks))
     try:
@@ -45,12 +45,12 @@ def compose(text: str, root: Path, notes: Sequence[Note], room: int) -> str:
                     blocks.append(block)
                     left -= len(block)
     except PathError:
-        pass  # the workspace is gone: the names stay names
+        pass  # the workspace is gone, so the mentions stay plain text
     return join_message(text, blocks)
 
 
 def _file_block(tree: Tree, raw: str, room: int) -> str:
-    """The block of one mention; empty when it names nothing in the workspace."""
+    """The block for one mention; empty when it names nothing in the workspace."""
     try:
         path = tree.resolve(raw)
         status = None if path == "." else tree.stat(path)

@@ -1,6 +1,7 @@
-"""Chips: short labels that stand for long pasted text in a draft, and are spelled out when it is sent.
+"""Chips: short labels that stand for long pasted text in a draft and are expanded when it is sent.
 
-A chip is its label in the text, so moving, copying and undoing it are those of text; `Chips` knows what it stands for.
+A chip is just its label in the text, so it can be moved, copied and undone like any text; `Chips` maps labels to the
+pasted text.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ _LABEL = re.compile(r"\[paste (\d+): [\d,]+ (?:lines?|characters)\]")
 
 @dataclass(slots=True)
 class Chips:
-    """What was pasted into the composer, by label. Labels are never used twice, so an undone edit finds its chip."""
+    """The pasted texts by label. Labels are never reused, so undoing an edit brings its chip back."""
 
     pasted: dict[str, str] = field(default_factory=dict)
     _count: int = 0
 
     def fold(self, text: str) -> str:
-        """`text` itself when it is short, else the label of a chip that stands for it."""
+        """Return `text` itself if it is short, else the label of a chip that stands for it."""
         lines = text.count("\n") + (not text.endswith("\n"))
         if lines <= CHIP_LINES and len(text) <= CHIP_CHARS:
             return text
@@ -37,26 +38,26 @@ class Chips:
         return label
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where chips stand in `text`, in order."""
+        """The spans of the chips in `text`, in order."""
         return [match.span() for match in _LABEL.finditer(text) if match[0] in self.pasted]
 
     def expand(self, text: str) -> str:
-        """`text` with its chips spelled out, once: what a paste says is never read as a chip."""
+        """`text` with its chips expanded once: labels inside pasted text are not expanded."""
         return _LABEL.sub(lambda match: self.pasted.get(match[0], match[0]), text)
 
     def refold(self, text: str, labels: Mapping[str, str]) -> str:
-        """`text` with what the chips `labels` stand for put back behind their labels, where it is unchanged."""
+        """Replace pasted text that is still unchanged in `text` by its label from `labels`: the inverse of `expand`."""
         for label, pasted in sorted(labels.items(), key=lambda one: -len(one[1])):
             if label not in text:
                 text = text.replace(pasted, label, 1)
         return text
 
     def used(self, text: str) -> dict[str, str]:
-        """The chips that `text` holds."""
+        """The chips in `text`, with the text that they stand for."""
         return {text[start:end]: self.pasted[text[start:end]] for start, end in self.spans(text)}
 
     def restore(self, pasted: Mapping[str, str]) -> None:
-        """Know the chips of a draft that was saved."""
+        """Add the chips of a saved draft."""
         for label, text in pasted.items():
             match = _LABEL.fullmatch(label)
             if match is not None:
@@ -65,5 +66,5 @@ class Chips:
 
 
 def span_around(spans: list[tuple[int, int]], place: int) -> tuple[int, int] | None:
-    """The span that has `place` inside, not at its ends."""
+    """The span that contains `place` strictly inside, not at its ends."""
     return next(((start, end) for start, end in spans if start < place < end), None)

@@ -1,7 +1,7 @@
-"""The draft on disk: what is typed and not sent survives the end of the app, however it ends.
+"""The draft on disk: typed but unsent text survives the end of the app, even a crash.
 
-Each running app of a workspace has a slot of its own, held by a lock that ends with the process. A new app takes the
-first free slot and finds there the draft of the app that had it before.
+Each running app takes a slot of its workspace, held by a lock that the system releases with the process. A new app
+takes the first free slot and finds the draft of the slot's previous owner there.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ MAX_BYTES = 8_000_000
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is typed: `text` with the labels of its chips, and what they stand for."""
+    """What is typed: `text` with the labels of its chips, and the texts that these stand for."""
 
     text: str = ""
     chips: dict[str, str] = field(default_factory=dict)
 
 
 class DraftStore:
-    """The slot of one app. Nothing here raises: a draft that cannot be kept is done without."""
+    """The slot of one app. Nothing here raises: a draft that cannot be saved is not kept."""
 
     def __init__(self, folder: Path, workspace: str) -> None:
         import hashlib  # brings in OpenSSL
@@ -41,7 +41,7 @@ class DraftStore:
             self._claim(folder, key)
 
     def load(self) -> Draft:
-        """The draft that was left in this slot; an empty one when there is none or it cannot be read."""
+        """The draft left in this slot; an empty one if there is none or it cannot be read."""
         if self._path is None:
             return Draft()
         try:
@@ -56,7 +56,7 @@ class DraftStore:
         return self._saved
 
     def save(self, draft: Draft) -> None:
-        """Write the draft: the file holds the old or the new one at any time. An empty draft leaves no file."""
+        """Write the draft atomically: the file always holds the old or the new one. An empty draft leaves no file."""
         if self._path is None or draft == self._saved:
             return
         data = json.dumps({"text": draft.text, "chips": draft.chips}).encode()
@@ -68,7 +68,7 @@ class DraftStore:
             self._saved = draft
 
     def close(self) -> None:
-        """Give the slot back; the draft stays in it. Idempotent."""
+        """Release the slot; the draft stays in it. Idempotent."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = self._path = None
@@ -86,7 +86,7 @@ class DraftStore:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Put `data` in the place of a file in one step; it is on the disk before it has the name."""
+    """Replace a file with `data` atomically; the data is synced to disk before the rename."""
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

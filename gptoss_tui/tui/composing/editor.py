@@ -1,4 +1,4 @@
-"""Writing the draft in an editor of one's own: `$VISUAL`, `$EDITOR`, or the first usual one that is there."""
+"""Editing the draft in the user's own editor: `$VISUAL`, `$EDITOR`, or the first of the usual ones that is found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class EditorError(GptOssError):
 
 
 def editor_command(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The program and its arguments. Raises EditorError when there is none."""
+    """The editor and its arguments. Raises EditorError when there is none."""
     for variable in ("VISUAL", "EDITOR"):
         named = environ.get(variable, "").strip()
         if named:
@@ -38,8 +38,8 @@ def editor_command(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def edit_text(text: str, command: list[str]) -> str:
-    """`text` as the editor leaves it. Blocks until it is closed. Raises EditorError when it fails."""
-    with tempfile.TemporaryDirectory(prefix="gptoss-tui-") as folder:  # of mode 0700
+    """Return `text` as edited. Blocks until the editor is closed. Raises EditorError when it fails."""
+    with tempfile.TemporaryDirectory(prefix="gptoss-tui-") as folder:  # created with mode 0700
         path = Path(folder, "prompt.md")
         path.write_text(text, encoding="utf-8")
         try:

@@ -1,7 +1,7 @@
-"""The files of the workspace for `@` mentions, found as git sees them, off the event loop and with bounds.
+"""The workspace's files for `@` mentions: listed by git where possible, off the event loop and within bounds.
 
-In a git repository git itself lists them: it is the fastest, and it knows every ignore rule. Elsewhere the tools' own
-walk does. The repository is not trusted: the configuration that could start a program is overridden.
+In a git repository git itself lists them: it is fastest, and it knows every ignore rule. Elsewhere the tools' own
+directory walk is used. The repository is not trusted: configuration that could start a program is overridden.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_FILES = 200_000
 MAX_BYTES = 32_000_000
 FRESH_SECONDS = 5.0
 FRESH_SHARE = 20.0
-"""A listing is kept for so many times as long as it took, where that is longer: a large folder is not always listed."""
+"""A slow listing is kept for this many times as long as it took, so that a large folder is not listed all the time."""
 SCAN_SECONDS = 10.0
 
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "core.hooksPath=/dev/null")
@@ -31,16 +31,16 @@ _LIST = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--dedu
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Paths relative to the workspace, folders with a `/` at their end. `cut`: there are more than were listed."""
+    """Paths relative to the workspace; folders end with `/`. `cut` means that there are more than were listed."""
 
     index: FuzzyIndex
     cut: bool = False
 
 
 class FileFinder:
-    """Searches the files of one workspace; the listing is kept and made anew when it is older than FRESH_SECONDS.
+    """Searches the files of one workspace. The listing is kept, and renewed once it is older than FRESH_SECONDS.
 
-    Used from threads; a search that comes later makes an earlier one end without a result.
+    To be used from threads; a newer search makes an older one end without a result.
     """
 
     def __init__(self, root: Path, clock: Callable[[], float]) -> None:
@@ -53,7 +53,7 @@ class FileFinder:
         self._latest = 0
 
     def search(self, query: str, limit: int) -> list[Match]:
-        """The best matches, best first. For a thread: the first search waits for the listing."""
+        """The best matches, best first. Call it in a thread, because the first search waits for the listing."""
         self._latest = number = self._latest + 1
         return self._current().index.search(query, limit, lambda: self._latest != number)
 
@@ -68,7 +68,7 @@ class FileFinder:
 
 
 def list_files(root: Path) -> Files:
-    """The files below `root` that git does not ignore, and their folders. Never raises: a listing may be empty."""
+    """The files below `root` that git does not ignore, and their folders. Never raises; the listing may be empty."""
     found = _listed_by_git(root)
     paths, cut = found if found and found[0] else _walked(root)
     paths = [path for path in paths if path and "\n" not in path]

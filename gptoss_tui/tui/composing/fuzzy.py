@@ -1,7 +1,7 @@
-"""Fuzzy matching of short queries: letters in order, best where words begin.
+"""Fuzzy matching of short queries: the letters must appear in order, and score best where words begin.
 
-`rank` looks at a small list in full. `FuzzyIndex` holds many paths and looks at a bounded number of them: the regular
-expressions that choose candidates run without the interpreter's lock, so a search in a thread leaves the screen alone.
+`rank` examines every text of a small list. `FuzzyIndex` holds many paths and scores a bounded number of them: the
+regular expression that finds candidates releases the GIL, so a search in a thread does not block the screen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 MAX_SCORED = 2000
-"""Candidates that are scored one by one; better kinds of matches are taken first."""
+"""How many candidates are scored one by one; better kinds of matches are taken first."""
 
 _CONSECUTIVE, _BOUNDARY, _BASENAME = 8, 10, 12
 _GAP = 1
@@ -21,7 +21,7 @@ _SEPARATORS = frozenset("/\\_-. :")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A text that matches, the places of the query's characters in it, and how well: more is better."""
+    """A matching text, the positions of the query's characters in it, and its score: higher is better."""
 
     text: str
     positions: tuple[int, ...]
@@ -29,15 +29,15 @@ class Match:
 
 
 def match(query: str, text: str) -> Match | None:
-    """How `query` matches `text`, without regard to case and spaces; None when a character is missing.
+    """Match `query` against `text`, ignoring case and spaces; None when a character is missing.
 
-    Two alignments are tried, from the start and from the last path component; the better one counts.
+    Two alignments are tried, from the start and from the last path component; the better one wins.
     """
     wanted = "".join(query.split()).lower()
     if not wanted:
         return Match(text, (), 0)
     lowered = text.lower()
-    if len(lowered) != len(text):  # lower() changed the length (as of İ): compare character by character
+    if len(lowered) != len(text):  # lower() changed the length (as with İ): lower each character on its own
         lowered = "".join(char.lower()[:1] for char in text)
     name = text.rstrip("/").rfind("/") + 1
     found = [_align(wanted, lowered, start) for start in {0, name}]
@@ -46,14 +46,14 @@ def match(query: str, text: str) -> Match | None:
 
 
 def rank(query: str, texts: Iterable[str], limit: int) -> list[Match]:
-    """The best `limit` matches, best first; equally good ones in the order given, shorter first."""
+    """The best `limit` matches, best first; of equal scores the shorter text first, then the order given."""
     found = [one for text in texts if (one := match(query, text)) is not None]
     found.sort(key=lambda one: (-one.score, len(one.text)) if query.strip() else (0, 0))
     return found[:limit]
 
 
 class FuzzyIndex:
-    """Many texts without newlines, searched with bounded work."""
+    """Many texts without newlines, searchable with a bounded amount of work."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = tuple(texts)
@@ -64,7 +64,7 @@ class FuzzyIndex:
             self._starts.append(self._starts[-1] + len(text) + 1)
 
     def search(self, query: str, limit: int, stopped: Callable[[], bool] = lambda: False) -> list[Match]:
-        """The best `limit` matches of at most MAX_SCORED candidates; nothing when `stopped` says so meanwhile."""
+        """The best `limit` matches among at most MAX_SCORED candidates; empty if `stopped` returns True meanwhile."""
         wanted = "".join(query.split()).lower()
         if not wanted:
             return [Match(text, (), 0) for text in self.texts[:limit]]
@@ -78,7 +78,7 @@ class FuzzyIndex:
         return rank(query, (self.texts[number] for number in chosen), limit)
 
     def _places(self, wanted: str) -> Iterator[int]:
-        """Places where a line of the blob matches, better kinds first: begins a name, is in it, letters in order."""
+        """Offsets of matches in the blob, better kinds first: at the start of a name, inside it, letters in order."""
         for literal in (f"\n{wanted}", f"/{wanted}", wanted):
             at = -1
             while (at := self._blob.find(literal, at + 1)) >= 0:
@@ -92,7 +92,7 @@ class FuzzyIndex:
 
 
 def _align(wanted: str, lowered: str, start: int) -> tuple[int, ...] | None:
-    """Places of the characters from `start` on, moved to where words begin when that costs nothing."""
+    """Positions of the characters from `start` on, moved right where that joins them to the next one."""
     places: list[int] = []
     at = start
     for char in wanted:
@@ -101,7 +101,7 @@ def _align(wanted: str, lowered: str, start: int) -> tuple[int, ...] | None:
             return None
         places.append(at)
         at += 1
-    # From the end back, each character goes as far right as the next one allows if that joins them.
+    # From the end backwards, each character moves next to its successor if it also occurs there.
     for index in range(len(places) - 2, -1, -1):
         before = places[index + 1] - 1
         if places[index] != before and lowered[before] == wanted[index]:

@@ -1,7 +1,7 @@
 r"""File mentions in a prompt: `@src/app.py`, or `@"a name with spaces"` with escapes for what cannot be typed.
 
-A mention counts where a word begins. Inside quotes `\\` and `\"` stand for themselves, and what a terminal would act on
-or hide is written `\u{1b}`; so every path has a spelling that can be shown and read back.
+A mention must start where a word could begin. Inside quotes, `\\` and `\"` stand for `\` and `"`, and characters that a
+terminal would interpret or hide are written like `\u{1b}`; so every path has a spelling that can be shown and read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TRAILING = ".,;:!?)]}'`"
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A path that a prompt names, and where: `start` is the `@`, `end` is behind the last character."""
+    """A mentioned path and its position: `start` is at the `@`, `end` is after the last character."""
 
     path: str
     start: int
@@ -29,21 +29,21 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class OpenMention:
-    """A mention that is being typed: what stands behind the `@`, which is at `start`."""
+    """A mention that is being typed: the text after the `@`, which is at `start`."""
 
     query: str
     start: int
 
 
 def spell(path: str) -> str:
-    """The mention of `path`, with the `@`: terminal-safe, on one line, and read back by `find_mentions`."""
+    """Spell the mention of `path`, with the `@`: terminal-safe, on one line, and readable by `find_mentions`."""
     if _PLAIN.fullmatch(path) and path[-1] not in _TRAILING and to_terminal_line(path) == path:
         return f"@{path}"
     return '@"' + "".join(_spelled(char) for char in path) + '"'
 
 
 def find_mentions(text: str) -> list[Mention]:
-    """The mentions of a prompt in their order. Punctuation behind an unquoted one is not part of it."""
+    """The mentions in a prompt, in order. Punctuation after an unquoted mention is not part of it."""
     found = []
     for match in _MENTION.finditer(text):
         if match["quoted"] is not None:
@@ -56,7 +56,7 @@ def find_mentions(text: str) -> list[Mention]:
 
 
 def open_mention(before_cursor: str) -> OpenMention | None:
-    """The mention whose end is the cursor, given the line up to it."""
+    """The mention that ends at the cursor, given the line up to the cursor; None when there is none."""
     match = _OPEN.search(before_cursor)
     if match is None:
         return None
@@ -65,7 +65,7 @@ def open_mention(before_cursor: str) -> OpenMention | None:
 
 
 def shown_path(path: str) -> str:
-    """A path for people, on one line, with what a terminal would act on or hide written out."""
+    """A path for display on one line, with characters that a terminal would interpret or hide escaped."""
     return "".join(_shown(char) for char in path)
 
 

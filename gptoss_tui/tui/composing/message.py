@@ -1,4 +1,4 @@
-"""A message and what goes with it, as every front sends and reads it: see `agent/attached.py`."""
+"""Messages with attachments, in the format shared by all front ends: see `agent/attached.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `/init` and `/review` ask the model, and how it is told to the person again: as the command that was typed."""
+"""The prompts that `/init` and `/review` send, and how they are shown again: as the commands that were typed."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ of taste out, and say so when there is nothing to find. Do not change any file."
 _UNCOMMITTED = "`git status --short`, `git diff HEAD`, and new files that git does not know"
 _BEFORE, _, _AFTER = _REVIEW.partition("{what}")
 _TITLE_CHARS = 40
-"""A title that is cut is at least so long."""
+"""A title that was cut is at least this long."""
 
 
 def init_request(matters: str) -> str:
-    """What `/init matters` sends."""
+    """The prompt that `/init matters` sends."""
     return f"{_INIT}\n\n{matters}".rstrip()
 
 
 def review_request(what: str) -> str:
-    """What `/review what` sends."""
+    """The prompt that `/review what` sends."""
     return f"{_BEFORE}{what or _UNCOMMITTED}{_AFTER}"
 
 
 def typed(message: str) -> str:
-    """What the person typed of a message: without what went with it, and the command for what a command sent."""
+    """What the user typed of a message: without attachments, and the command for a prompt that a command sent."""
     text = split_message(message)[0]
     if text.startswith(_INIT):
         return f"/init {text.removeprefix(_INIT).strip()}".rstrip()
@@ -43,7 +43,7 @@ def typed(message: str) -> str:
 
 
 def typed_title(title: str) -> str:
-    """A title that was cut from such a message: the command."""
+    """The command for a cut title of such a prompt; other titles are returned unchanged."""
     begin = title.rstrip("…")
     if len(begin) < _TITLE_CHARS:
         return title

@@ -1,1 +1,4 @@
-"""One controller a concern: transcript, turns, approvals, loading, status, frames. Widgets do not know each other."""
+"""The chat's controllers, one for each concern: transcript, turns, approvals, loading, status, and so on.
+
+They connect the widgets, which do not know each other.
+"""

@@ -1,4 +1,4 @@
-"""Requests for approval, first come first shown, and the answers to them."""
+"""Approval requests, shown in the order in which they arrive, and the answers to them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ else:
 
 
 class ApprovalController:
-    """Shows one request at a time. An answer goes to the request that was on screen, bound by its digest.
+    """Shows one request at a time. An answer is bound by its digest to the request that was on screen.
 
-    The panel is made when a model is there: before, nothing can be asked.
+    The panel is created once there is a model, because nothing can be asked before.
     """
 
     def __init__(self, make_panel: Callable[[], ApprovalPanel], on_idle: Callable[[], None]) -> None:
@@ -42,23 +42,23 @@ class ApprovalController:
         return bool(self._waiting)
 
     async def prepare(self, screen: Screen[Any], before: Widget | None = None) -> None:
-        """Put the panel, which is not seen yet, on the screen."""
+        """Mount the panel, still hidden, on the screen."""
         if self._panel is None:
             self._panel = self._make_panel()
             await screen.mount(self._panel, before=before)
 
     def use_palette(self, palette: Palette) -> None:
-        """Draw in other colours."""
+        """Apply another palette."""
         if self._panel is not None and self._panel.is_mounted:
             self._panel.use_palette(palette)
 
     def seen_again(self) -> None:
-        """A question that something covered is on screen from now on, not since it was asked."""
+        """Restart the grace period of a question that was covered: it counts as shown from now on."""
         if self._panel is not None and self._waiting:
             self._panel.grace.shown()
 
     def apply(self, event: ev.Event) -> None:
-        """Follow a turn."""
+        """Handle an event of a turn."""
         match event:
             case ev.ApprovalRequest():
                 self._waiting.append(event)
@@ -73,7 +73,7 @@ class ApprovalController:
                     self._show_next()
 
     def answer(self, agent: commands.AgentPort, answered: ApprovalPanel.Answered) -> str:
-        """Pass an answer on. Gives the reason when the agent refuses it."""
+        """Pass an answer to the agent. Returns the reason if the agent refuses it, else an empty string."""
         request = answered.request
         try:
             agent.decide(

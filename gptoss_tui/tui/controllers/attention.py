@@ -1,4 +1,4 @@
-"""Tells a person who looks elsewhere: the window's title says the state, a call says that somebody is waited for."""
+"""Reaches a user who is looking elsewhere: by the window's title, which shows the state, and by notifications."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ else:
     ev = late("gptoss_tui.agent.events")
 
 PAUSE_SECONDS = 1.0
-"""Between two calls, so that many questions in a row ring once."""
+"""The minimum time between two notifications, so that several questions in a row ring once."""
 _NAME = "gptoss-tui"
 
 
 class AttentionController:
-    """Writes to the terminal through `write`. Calls only while the window has no focus, and not twice in a moment."""
+    """Writes to the terminal through `write`. Notifies only while the window has no focus, not twice in a moment."""
 
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float], way: Way, workspace: str) -> None:
         self._write = write
@@ -35,18 +35,18 @@ class AttentionController:
         self._began = 0.0
 
     def begin(self, *, again: bool = False) -> None:
-        """The app is on screen; `again` after something else had the terminal."""
+        """Set the title once the app is on screen; `again` after another program had the terminal."""
         if again:
             self._write(window_title(self._title))
         else:
             self._say("")
 
     def focus(self, focused: bool) -> None:
-        """The window got or lost the focus."""
+        """Record whether the window has the focus."""
         self._focused = focused
 
     def apply(self, event: ev.Event) -> None:
-        """Follow a turn."""
+        """Handle an event of a turn."""
         match event:
             case ev.TurnStarted():
                 self._began = self._clock()

@@ -1,4 +1,4 @@
-"""The app as slash commands see it: `SlashPort`, and running the commands that were typed."""
+"""The app as slash commands see it (`SlashPort`), and running the commands that the user types."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FLASH_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What commands act on. `send` sends a message as if it had been typed, `renew` begins a conversation."""
+    """What commands act on. `send` sends a message as if typed; `renew` begins a new conversation."""
 
     composer: Composer
     chat: ConversationController
@@ -68,7 +68,7 @@ class CommandController:
         self._registry: Registry | None = None
 
     async def run(self, name: str, argument: str) -> None:
-        """Run the command `name`. What goes wrong is told; a command that there is not goes back into the draft."""
+        """Run the command `name`. Errors are shown; an unknown command is put back into the draft."""
         command = self.registry.find(name)
         if command is None or command.group in SAVED:
             self.reload()
@@ -88,7 +88,7 @@ class CommandController:
     def _unknown(self, name: str, argument: str) -> None:
         known = [one.name for one in self.registry]
         close = difflib.get_close_matches(name, known)
-        close.sort(key=lambda one: sorted(one) != sorted(name))  # two letters changed places: the likeliest slip
+        close.sort(key=lambda one: sorted(one) != sorted(name))  # swapped letters are the likeliest typo
         hint = f"Did you mean /{close[0]}? " if close else ""
         self.say("warning", f"There is no command /{name}.", f"{hint}A space before the / sends it as a message.")
         if self._parts.composer.is_empty:
@@ -113,14 +113,14 @@ class CommandController:
 
     @property
     def registry(self) -> Registry:
-        """All commands. Saved prompts are read again when the composer begins to offer them, and before one runs."""
+        """All commands. Saved prompts are reread when the composer starts to offer them, and before one runs."""
         if self._registry is None:
             self.reload()
         assert self._registry is not None
         return self._registry
 
     def reload(self) -> None:
-        """Read the prompts of the person and of the project again."""
+        """Reread the saved prompts of the user and of the project."""
         from gptoss_tui.agent.saved_prompts import saved_prompts
 
         prompts = saved_prompts(self._prompts, Path(os.path.realpath(self._workspace)))
@@ -128,12 +128,12 @@ class CommandController:
 
     @property
     def running(self) -> bool:
-        """Whether a turn runs."""
+        """Whether a turn is running."""
         return self._parts.chat.running
 
     @property
     def effort(self) -> Effort:
-        """The reasoning effort of the next message."""
+        """The reasoning effort for the next message."""
         return self._parts.effort.effort
 
     @property
@@ -144,12 +144,12 @@ class CommandController:
 
     @property
     def theme(self) -> str:
-        """The theme in use."""
+        """The name of the current theme."""
         return self._app.theme
 
     @property
     def palette(self) -> Palette:
-        """The colours in use."""
+        """The current palette."""
         return self._parts.palette()
 
     @property
@@ -158,30 +158,30 @@ class CommandController:
         return self._workspace
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something in the conversation."""
+        """Show a message in the conversation."""
         self._parts.say(kind, message, hint)
 
     def flash(self, message: str) -> None:
-        """Tell the person something for a moment."""
+        """Show a message for a moment."""
         self._screen.notify(to_terminal_line(message), timeout=FLASH_SECONDS, markup=False)
 
     def record(self) -> Record:
-        """The conversation as it is shown."""
+        """The conversation as shown."""
         return self._parts.record
 
     def use_effort(self, effort: Effort) -> None:
-        """Think at `effort` from now on."""
+        """Set the reasoning effort from now on."""
         self._parts.effort.use(effort)
 
     def use_mode(self, mode: Mode) -> None:
-        """Ask as much as `mode` says from now on, or say why not."""
+        """Switch the approval mode, or show why that is refused."""
         if refusal := self._parts.modes.use(mode):
             self.say("warning", refusal)
         else:
             self.flash(f"Approval mode: {mode}")
 
     def use_theme(self, name: str) -> None:
-        """Draw in the colours of another theme."""
+        """Switch to another theme."""
         self._app.use_theme(name)
 
     def set_draft(self, text: str) -> None:
@@ -190,11 +190,11 @@ class CommandController:
         self._parts.composer.focus()
 
     def send(self, text: str) -> None:
-        """Send a message, as if it had been typed."""
+        """Send a message as if it had been typed."""
         self._parts.send(text)
 
     async def copy(self, text: str) -> None:
-        """Put text on the clipboard, and say how sure that is."""
+        """Copy text to the clipboard, and say how certain that is."""
         from gptoss_tui.tui.clipboard import copy_by_program
 
         self._app.copy_to_clipboard(to_terminal_text(text))
@@ -204,13 +204,13 @@ class CommandController:
         self.flash(f"Copied {size} to {where}" if where else sent)
 
     async def pick(self, picker: Picker) -> Picked | None:
-        """Let the person choose; None when they do not."""
+        """Let the user choose; None when they cancel."""
         from gptoss_tui.tui.screens.picker import PickerScreen
 
         return await self._app.push_screen_wait(PickerScreen(picker, self.palette))
 
     async def open(self, screen: ModalScreen[None]) -> None:
-        """Show something over the conversation, until it is closed."""
+        """Show a screen over the conversation until it is closed."""
         await self._app.push_screen_wait(screen)
 
     async def new_conversation(self) -> None:
@@ -218,31 +218,31 @@ class CommandController:
         self._parts.renew()
 
     async def resume(self, session_id: str) -> None:
-        """Go on with a saved conversation, and show it."""
+        """Continue a saved conversation, and show it."""
         self._parts.history.resume(session_id)
 
     async def fork(self, turn: int | None) -> None:
-        """Go on in a copy of the conversation up to a turn, whose message comes into the composer."""
+        """Continue in a copy of the conversation up to a turn, whose message is put into the composer."""
         self._parts.history.fork(turn)
 
     async def rewind(self, turn: int) -> None:
-        """Drop a turn and what came after it, and show it; files stay as they are."""
+        """Drop a turn and everything after it, and show the result; files stay as they are."""
         self._parts.history.rewind(turn)
 
     async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:
-        """Take turns back, files included, and show it."""
+        """Undo turns, including their file changes, and show the result."""
         return await self._parts.history.undo(turn, choices)
 
     async def redo(self, choices: Mapping[str, Choice]) -> UndoOutcome:
-        """Make what was taken back again, and show it."""
+        """Redo what was undone, and show the result."""
         return await self._parts.history.redo(choices)
 
     async def compact(self, instructions: str) -> None:
-        """Let the model sum the conversation up."""
+        """Let the model summarize the conversation."""
         self._parts.history.compact(instructions)
 
     async def switch_model(self, name: str) -> None:
-        """Load another model in the place of this one; one that is not here is downloaded first."""
+        """Replace the model by another one, which is downloaded first if necessary."""
         await self._parts.models.switch(name)
 
     def show_keys(self) -> None:

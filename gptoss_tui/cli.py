@@ -1,6 +1,6 @@
-"""The command line: parses, hands over, and turns errors into words and exit codes.
+"""The command line: parses arguments, runs the command, and turns errors into messages and exit codes.
 
-Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted, 141 the reader of the output went away.
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted, 141 the reader of the output closed it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMMANDS = (
     *("exec", "sessions", "patch", "trust", "approvals", "sandbox", "mcp", "acp"),
     *("serve", "models", "generate", "score", "doctor", "bench", "completion"),
 )
-"""Each is a module of `gptoss_tui.commands` with `add_parser(subparsers)`, whose `run(args)` gives the exit code."""
+"""Modules of `gptoss_tui.commands`: each has `add_parser(subparsers)`, and its `run(args)` returns the exit code."""
 
 _USAGE = """gptoss-tui [options] [PROMPT]
        gptoss-tui COMMAND [options]"""
@@ -39,7 +39,7 @@ _EPILOG = "Run `gptoss-tui COMMAND --help` for more about a command."
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    take_key()  # before anything is started that would inherit it
+    take_key()  # before starting any process that would inherit it
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -51,13 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit; give it a place to go.
+        # The interpreter flushes stdout once more at exit: redirect it so that this does not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The whole command line: chat flags and every command."""
+    """Build the parser of the whole command line: chat flags and every command."""
     parser = _new_parser(usage=_USAGE)
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog="gptoss-tui")
     for name in COMMANDS:
@@ -117,7 +117,7 @@ def _open_app(arguments: list[str]) -> int:
 
         return run_plain(settings, args.prompt, "last" if resume == "" else resume)
 
-    gc.disable()  # while modules come in there is nothing to collect; the app switches it on after its first frame
+    gc.disable()  # there is nothing to collect during imports; the app enables it again after its first frame
     from gptoss_tui.commands.machine import hardware_line
     from gptoss_tui.tui.app import run_app
 
@@ -125,7 +125,7 @@ def _open_app(arguments: list[str]) -> int:
 
 
 def _has_screen() -> bool:
-    """Whether there is a terminal that can be drawn on."""
+    """Whether stdin and stdout are a terminal that can draw a full-screen app."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 

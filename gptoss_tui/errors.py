@@ -1,22 +1,22 @@
-"""Every error that a person can meet.
+"""All errors that are shown to users.
 
 GptOssError
 ├── UsageError             the command line or the settings are wrong
-│   └── GrammarError       a schema or grammar that cannot be enforced
-├── CheckpointError        a model's files are missing, damaged or of another shape
-├── ModelNotFoundError     no model of that name or at that path
-├── DownloadError          fetching a model failed; what arrived is kept
-├── MemoryPlanError        the model cannot fit in the memory of this machine
-├── EngineError            the engine refused or failed
-│   ├── WrongResultsError      the device computes something else than it should
+│   └── GrammarError       a schema or grammar cannot be enforced
+├── CheckpointError        a model's files are missing, damaged or do not match its config
+├── ModelNotFoundError     no model has that name or is at that path
+├── DownloadError          downloading a model failed; the partial download is kept
+├── MemoryPlanError        the model does not fit in this machine's memory
+├── EngineError            the engine refused a request or failed
+│   ├── WrongResultsError      the device computes wrong results
 │   ├── EngineDiedError    the worker process is gone; the conversation is kept
 │   └── ContextOverflowError   the prompt is longer than the context
 ├── VocabularyError        the vocabulary file is missing or damaged
 ├── HarmonyError           a conversation cannot be rendered
 ├── PatchError             a patch was refused; nothing was changed
-├── UndoError              edits cannot be taken back or made again; nothing was changed
-├── ToolError              a tool call failed; the text goes to the model
-├── PolicyError            rules about approvals cannot be read or kept; nothing is allowed by them
+├── UndoError              edits cannot be undone or redone; nothing was changed
+├── ToolError              a tool call failed; the message goes to the model
+├── PolicyError            approval rules cannot be read or saved; they allow nothing
 └── SessionError           a session file cannot be read or written
 """
 
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 
 class GptOssError(Exception):
-    """Base of all errors that are shown to people.
+    """Base class of all errors that are shown to users.
 
     The message says what happened and what was kept; `hint` says what to do next.
     """
@@ -43,31 +43,31 @@ class UsageError(GptOssError):
 
 
 class GrammarError(UsageError):
-    """A JSON schema, regular expression or grammar is wrong, or says what cannot be enforced."""
+    """A JSON schema, regular expression or grammar is invalid or cannot be enforced."""
 
 
 class CheckpointError(GptOssError):
-    """A model's files are missing, damaged or of another shape than its config says."""
+    """A model's files are missing or damaged, or their shapes do not match its config."""
 
 
 class ModelNotFoundError(GptOssError):
-    """There is no model of that name or at that path."""
+    """There is no model with that name or at that path."""
 
 
 class DownloadError(GptOssError):
-    """Fetching a model failed; what arrived is kept and is used by the next try."""
+    """Downloading a model failed. The partial download is kept, and the next attempt resumes it."""
 
 
 class MemoryPlanError(GptOssError):
-    """The model cannot fit in the memory of this machine; nothing was loaded."""
+    """The model does not fit in this machine's memory; nothing was loaded."""
 
 
 class EngineError(GptOssError):
-    """The engine refused a request or failed at it."""
+    """The engine refused a request or failed while serving it."""
 
 
 class WrongResultsError(EngineError):
-    """The device computes something else than it should, as a check before the first request found."""
+    """A check before the first request found that the device computes wrong results."""
 
 
 class EngineDiedError(EngineError):
@@ -91,7 +91,7 @@ class PatchError(GptOssError):
 
 
 class UndoError(GptOssError):
-    """Edits cannot be taken back or made again; nothing was changed on disk."""
+    """Edits cannot be undone or redone; nothing was changed on disk."""
 
 
 class ToolError(GptOssError):
@@ -99,7 +99,7 @@ class ToolError(GptOssError):
 
 
 class PolicyError(GptOssError):
-    """Rules about approvals cannot be read or kept. Until it is mended no rule allows anything."""
+    """Approval rules cannot be read or saved. Until this is fixed, no rule allows anything."""
 
 
 class SessionError(GptOssError):

@@ -1,14 +1,14 @@
-"""Text from models, tools, files and pages, made safe for a terminal, and told apart from what people say.
+"""Makes text from models, tools, files and web pages safe for a terminal, and marks it as data in prompts.
 
-Stateless per character, so a sequence split over streaming chunks cannot slip through: ESC itself is replaced, not
-the sequence that it starts.
+Each character is replaced on its own, without state, so an escape sequence that is split over streaming chunks cannot
+slip through: ESC itself is replaced, not the sequence that it starts.
 """
 
 from __future__ import annotations
 
 import re
 
-# Characters that no terminal draws: they hide text, reorder it or carry data that only a machine reads.
+# Characters that terminals do not draw: they hide or reorder text, or carry data that only a machine reads.
 _INVISIBLE: tuple[tuple[int, int], ...] = (
     (0x00AD, 0x00AD),  # soft hyphen
     (0x034F, 0x034F),  # combining grapheme joiner
@@ -42,7 +42,7 @@ _UNSAFE = re.compile(f"(?P<line_end>\r(?=\n|\\Z))|[{_CLASS}]")
 
 
 def _safe(match: re.Match[str]) -> str:
-    """What stands for one unsafe character."""
+    """The replacement for one unsafe character."""
     code = ord(match[0])
     if match["line_end"]:
         return ""
@@ -58,32 +58,32 @@ def _safe(match: re.Match[str]) -> str:
 
 
 def to_terminal_text(text: str) -> str:
-    """`text` with nothing left that a terminal would act on or hide.
+    """Replace everything in `text` that a terminal would act on or hide.
 
-    Newline and tab stay. Other C0 controls and DEL become their visible pictures, C1 controls and lone surrogates
-    U+FFFD, line separators a newline, and bidirectional, tag and invisible characters their code point (`<U+202E>`),
-    since they make text read other than it is. Joiners (U+200C, U+200D) and the text and emoji styles (U+FE0E, U+FE0F)
-    stay: scripts and emoji need them. A CR before a newline or at the end goes, any other one shows as `␍`.
+    Newline and tab are kept. Other C0 controls and DEL become their control pictures, C1 controls and lone surrogates
+    become U+FFFD, and line separators become a newline. Bidirectional, tag and invisible characters, which make text
+    look different from what it is, become their code point (`<U+202E>`). Joiners (U+200C, U+200D) and the text and
+    emoji style selectors (U+FE0E, U+FE0F) are kept because scripts and emoji need them. A CR before a newline or at
+    the end is removed; any other CR becomes `␍`.
     """
     return _UNSAFE.sub(_safe, text)
 
 
 def to_terminal_line(text: str) -> str:
-    """As `to_terminal_text`, on one line: newlines become `⏎`, tabs a space."""
+    """Like `to_terminal_text`, but on one line: newlines become `⏎` and tabs a space."""
     return to_terminal_text(text).replace("\n", "⏎").replace("\t", " ")
 
 
 def to_terminal_source(text: str) -> str:
-    """As `to_terminal_text`, for what a person approves: nothing but a newline looks like the end of a line.
+    """Like `to_terminal_text`, for source that the user approves: only a real newline looks like the end of a line.
 
-    To a shell U+2028 is a letter like any other: what stands behind it must not look like a line, or a comment, of its
-    own.
+    To a shell, U+2028 is an ordinary character, so the text after it must not look like a separate line.
     """
     return to_terminal_text(_LINE_LIKE.sub(lambda match: "␍" if match[0] == "\r" else "⏎", text))
 
 
 def fenced(text: str) -> str:
-    """`text` in a Markdown fence that nothing in it can close: data, whatever it says."""
+    """Wrap `text` in a Markdown fence that its content cannot close, so that it reads as data whatever it says."""
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}text\n{text.rstrip()}\n{fence}"

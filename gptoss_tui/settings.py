@@ -1,7 +1,8 @@
-"""What the person wants, from a TOML file, the environment and flags; the later one wins.
+"""User settings, read from a TOML file, the environment and command-line flags; later sources override earlier ones.
 
-The file is `config.toml` in the user's configuration folder, or the one that GPTOSS_TUI_CONFIG names. Each setting has
-one name: `reasoning_effort` in the file, GPTOSS_TUI_REASONING_EFFORT in the environment, `--reasoning-effort` as flag.
+The file is `config.toml` in the user's configuration folder, or the one that GPTOSS_TUI_CONFIG names. A setting has the
+same name everywhere: `reasoning_effort` in the file, GPTOSS_TUI_REASONING_EFFORT in the environment,
+`--reasoning-effort` as a flag.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ PREFIX = "GPTOSS_TUI_"
 
 SandboxChoice = Literal["auto", "docker", "bubblewrap"]
 Mode = Literal["read-only", "ask", "auto-edit", "full-auto"]
-"""How much may happen without asking, the strictest first."""
+"""How much the model may do without asking the user, strictest first."""
 BrowserBackend = Literal["auto", "local", "exa", "youcom", "brave", "tavily", "searxng", "duckduckgo"]
 Runaways = Literal["stop", "ask", "off"]
-"""What happens to a model that repeats itself: it is made to go on without, the person is asked, nothing."""
+"""What happens when the model repeats itself: it is stopped and made to continue, the user is asked, or nothing."""
 Notifications = Literal["auto", "osc9", "osc777", "bell", "off"]
 Pictures = Literal["auto", "kitty", "iterm2", "sixel", "off"]
-"""How the terminal draws figures; `auto` asks it."""
+"""The terminal protocol for drawing figures; `auto` queries the terminal."""
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NOT_ZERO = ("context", "max_tokens", "threads")
@@ -45,30 +46,30 @@ _NOT_NEGATIVE = (
     "max_tool_calls",
 )
 FILE_ONLY = ("keys", "notify")
-"""Settings that only the file has: what no variable and no flag can spell."""
+"""Settings that can only be set in the file, because a variable or flag cannot express their values."""
 
 COMPACT_AT = 85
-"""Percent of the context: what is left is enough for the request to sum up and the summary."""
+"""Percent of the context. The rest is enough for the request to summarise and for the summary itself."""
 
 NANO_CONTEXT = 8192
-"""Tokens of context of the built-in model unless another number is asked for: it was never trained beyond that."""
+"""Default context of the built-in model, in tokens: it was not trained on longer contexts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. None means that the model's or the machine's own default applies.
+    """All settings. None means that the default of the model or of the machine applies.
 
-    `temperature` None is the model's default (1.0 for gpt-oss). `parked_gb` is memory for conversations that wait,
-    None as much as the context takes and memory allows. `context`, `max_tokens` and `threads` count from 1.
-    `reasoning_tokens_*` bound the thinking before a call or an answer, one for each effort; 0 does not.
-    `compact_at` is in percent of the context, see `compacts_at`.
-    `browser_folder` None means the app's own documentation; `browser_proxy` is for all that the browser asks for;
-    `python_image` is for Docker and must be there already, `python_workspace` lets Python read the workspace. `shell`,
-    `edit_file` and `plan` None offer them to every model but nano, which was trained without; `agents_md` None lets
-    every model but nano read AGENTS.md, and `skills` None lets it know of skills.
-    `grounded_patches` None means with nano alone.
-    `notify` is a program, with its arguments, that is told when a turn ends or waits for an answer.
-    `keys` has keys of the person's own by the ids of `docs/keys.md`.
+    `temperature` None is the model's default (1.0 for gpt-oss). `parked_gb` is the memory for waiting conversations in
+    GB; None means as much as one context takes and memory allows. `context`, `max_tokens` and `threads` are at least 1.
+    `reasoning_tokens_*` limit the thinking before a call or an answer, one for each effort; 0 means no limit.
+    `compact_at` is a percentage of the context, see `compacts_at`.
+    `browser_folder` None means the app's own documentation; `browser_proxy` is used for every request of the browser.
+    `python_image` is a Docker image that must already exist; `python_workspace` lets Python read the workspace.
+    `shell`, `edit_file` and `plan` None offer these tools to every model except nano, which was trained without them.
+    `agents_md` None lets every model except nano read AGENTS.md; `skills` None tells every model except nano about
+    skills. `grounded_patches` None means on for nano only.
+    `notify` is a program with its arguments that is started when a turn ends or waits for an answer.
+    `keys` maps action ids (see `docs/keys.md`) to the user's own keys.
     """
 
     model: str = "nano"
@@ -126,19 +127,19 @@ class Settings:
 
     @property
     def is_nano(self) -> bool:
-        """Whether the model is the built-in one, here or on a server that is said to have it."""
+        """Whether the model is the built-in one, run locally or named in a server's address."""
         return "nano" in (self.model, remote_name(self.model))
 
     @property
     def parked_bytes(self) -> int | None:
-        """Memory for conversations that wait; None as much as the context takes and memory allows."""
+        """Memory for waiting conversations in bytes; None means as much as one context takes and memory allows."""
         return None if self.parked_gb is None else int(self.parked_gb * 1e9)
 
     @property
     def compacts_at(self) -> int:
-        """The share of the context, in percent, from which on a conversation is compacted; 0 never.
+        """The percentage of the context at which a conversation is compacted; 0 means never.
 
-        nano cannot sum up: what it says of a conversation has nothing to do with it.
+        The default for nano is never: it cannot summarise, and its summaries would be unrelated to the conversation.
         """
         if self.compact_at is not None:
             return self.compact_at
@@ -146,7 +147,7 @@ class Settings:
 
     @property
     def reasoning_tokens(self) -> dict[Effort, int]:
-        """How long the model may think at a stretch, by effort; 0 as long as it wants."""
+        """How many tokens the model may think before a call or an answer, by effort; 0 means no limit."""
         return {
             "low": self.reasoning_tokens_low,
             "medium": self.reasoning_tokens_medium,
@@ -155,12 +156,12 @@ class Settings:
 
     @property
     def reads_agents_md(self) -> bool:
-        """Whether the model is told what AGENTS.md says; nano is too small to follow it."""
+        """Whether the model gets the contents of AGENTS.md; nano is too small to follow them."""
         return not self.is_nano if self.agents_md is None else self.agents_md
 
     @property
     def tells_skills(self) -> bool:
-        """Whether the model is told which skills there are; nano is too small to use them."""
+        """Whether the model is told which skills are available; nano is too small to use them."""
         return not self.is_nano if self.skills is None else self.skills
 
     @property
@@ -170,26 +171,29 @@ class Settings:
 
     @property
     def grounds_patches(self) -> bool:
-        """Whether patches are held to the files that they name while the model writes them.
+        """Whether patches are constrained to match the files that they name while the model writes them.
 
-        It was measured with nano alone: a model that knows better than to repeat a line wrongly may mean another file.
+        This was only measured with nano. When a larger model writes a line that does not match, it may mean another
+        file.
         """
         return self.is_nano if self.grounded_patches is None else self.grounded_patches
 
     @property
     def offers_edit_file(self) -> bool:
-        """Whether the model is told about `edit_file` beside `apply_patch`."""
+        """Whether the model is told about `edit_file` in addition to `apply_patch`."""
         return not self.is_nano and self.apply_patch if self.edit_file is None else self.edit_file
 
     @property
     def offers_plan(self) -> bool:
-        """Whether the model is told that it can show its plan."""
+        """Whether the model is told about the tool that shows its plan."""
         return not self.is_nano if self.plan is None else self.plan
 
     def engine_spec(self) -> EngineSpec:
-        """What to load. Raises ModelNotFoundError when `model` is neither installed nor a checkpoint's directory.
+        """The model to load and how.
 
-        UsageError where `model` is a server's address that cannot be, or is to run on a backend of this machine.
+        Raises ModelNotFoundError when `model` is neither installed nor a checkpoint directory. Raises UsageError when
+        `model` is an invalid server address, or when the backend does not fit (a local backend for a server, or the
+        remote backend without one).
         """
         from gptoss_tui.engine.remote.address import BACKEND, is_address, parse_address
         from gptoss_tui.engine.types import EngineSpec
@@ -217,7 +221,7 @@ class Settings:
         )
 
     def sampling(self, default_temperature: float = 1.0) -> SamplingParams:
-        """How to choose tokens; `default_temperature` is the model's own."""
+        """The sampling parameters; `default_temperature` is the model's default."""
         from gptoss_tui.engine.types import SamplingParams
 
         return SamplingParams(
@@ -232,15 +236,15 @@ _TYPES = get_type_hints(Settings)
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the settings file is, or would be."""
+    """The path of the settings file, whether or not it exists."""
     named = environ.get(CONFIG_VARIABLE)
     return Path(named).expanduser() if named else user_config_path("gptoss-tui") / "config.toml"
 
 
 def load_settings(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this run. `flags` maps names to values; other names and None values in it are ignored.
+    """Load the settings of this run. `flags` maps setting names to values; unknown names and None are ignored.
 
-    Raises UsageError that names the file, variable or flag and the key when a value is unknown or wrong.
+    Raises UsageError, naming the file, variable or flag and the key, when a key is unknown or a value is invalid.
     """
     values = {**_from_file(config_path(environ), required=CONFIG_VARIABLE in environ), **_from_environment(environ)}
     for name, value in (flags or {}).items():
@@ -259,7 +263,7 @@ def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
-    import tomllib  # most people have no such file, and a screen that waits for it
+    import tomllib  # imported late: most users have no such file, and the first screen should not wait for it
 
     try:
         table = tomllib.loads(text)
@@ -272,7 +276,7 @@ def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
 
 
 def _known_keys(name: str) -> str:
-    """Which key may have been meant, else all of them."""
+    """A hint with the key that was probably meant, or with all keys."""
     import difflib
 
     near = difflib.get_close_matches(name, _TYPES, n=1)
@@ -295,7 +299,7 @@ def _base_type(name: str) -> Any:
 
 
 def _parsed(name: str, text: str, where: str) -> Any:
-    """The value that `text` spells in the environment."""
+    """Parse `text`, the value of an environment variable. Raises UsageError."""
     wanted = _base_type(name)
     if wanted is bool:
         if text.lower() not in _TRUE + _FALSE:
@@ -310,7 +314,7 @@ def _parsed(name: str, text: str, where: str) -> Any:
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
-    """`value` as the setting's type. Raises UsageError that begins with `where`."""
+    """Convert `value` to the setting's type. Raises UsageError whose message begins with `where`."""
     if name == "keys":
         return _flat_table(value, where)
     if name == "notify":
@@ -331,7 +335,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
 
 
 def _command(value: Any, where: str) -> tuple[str, ...]:
-    """A program and its arguments; none with an empty list."""
+    """A program and its arguments; an empty list means no program. Raises UsageError."""
     if not isinstance(value, list) or not all(isinstance(word, str) and "\0" not in word for word in value):
         raise UsageError(f"{where} must be a list of strings, got {value!r}", hint='["notify-send", "gptoss-tui"]')
     if value and not value[0]:
@@ -340,7 +344,10 @@ def _command(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _flat_table(value: Any, where: str) -> dict[str, str]:
-    """A table of texts; `a.b = "x"` and `"a.b" = "x"` are the same, and a list of texts is one text."""
+    """Flatten a table of strings: `a.b = "x"` becomes `"a.b" = "x"`, and lists are joined with commas.
+
+    Raises UsageError.
+    """
     if not isinstance(value, Mapping):
         raise UsageError(f"{where} must be a table, got {value!r}")
     flat: dict[str, str] = {}

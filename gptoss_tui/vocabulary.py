@@ -1,4 +1,4 @@
-"""The o200k_harmony vocabulary: the bytes of every text token, which ship in the package, and the ids above them."""
+"""The o200k_harmony vocabulary: the bytes of each text token, shipped in the package, and the ids of special tokens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ VOCABULARY_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cf
 VOCABULARY_FILE = "o200k_base.tiktoken"
 
 NUM_TEXT_TOKENS = 199_998
-"""Ids below this are text; those from here on are special."""
+"""Ids below this number are text tokens; this id and those above it are special tokens."""
 
 VOCAB_SIZE = 201_088
 
 USED_SPECIAL_TOKENS = (200_002, 200_003, 200_005, 200_006, 200_007, 200_008, 200_012)
-"""Those of conversations: return, constrain, channel, start, end, message, call. Others have weights but no meaning."""
+"""The special tokens of conversations: return, constrain, channel, start, end, message, call.
+
+The other special ids have weights but no meaning.
+"""
 
 
 def read_vocabulary() -> bytes:
-    """The uncompressed vocabulary file, checked against its published sha256. Raises VocabularyError."""
+    """Read and decompress the vocabulary file. Raises VocabularyError when its published sha256 does not match."""
     packed = resources.files("gptoss_tui").joinpath("data", f"{VOCABULARY_FILE}.gz").read_bytes()
     data = gzip.decompress(packed)
     if hashlib.sha256(data).hexdigest() != VOCABULARY_SHA256:
@@ -34,5 +37,5 @@ def read_vocabulary() -> bytes:
 
 
 def token_pieces(vocabulary: bytes) -> list[bytes]:
-    """The bytes of each text token, by id."""
+    """The bytes of each text token, indexed by id."""
     return [base64.b64decode(line[: line.index(b" ")]) for line in vocabulary.splitlines()]

@@ -1,1 +1,1 @@
-"""What the model can call. Each tool states its declaration, its permission and its run, and can be used alone."""
+"""The tools that the model can call. Each tool has its own declaration, effect and run, and can be used on its own."""

@@ -1,6 +1,6 @@
-"""Names and arguments that models learned elsewhere: `container.exec` is our `shell`, `repo_browser.*` our file tools.
+"""Tool names and arguments that models learned elsewhere: `container.exec` is our `shell`, `repo_browser.*` file tools.
 
-Only what means the same is mapped. Everything else gets the error that lists the tools there are.
+Only names with the same meaning are mapped. All others get the usual error, which lists the available tools.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _QUERIES: Final = ("pattern", "query", "regex", "q", "search_query", "search_ter
 
 @dataclass(frozen=True, slots=True)
 class AliasedTool:
-    """A tool under a name that it does not have: its arguments are put into our form."""
+    """A tool called by a foreign name; its arguments are translated into our form."""
 
     tool: Tool
     translate: Translation | None
@@ -38,24 +38,24 @@ class AliasedTool:
 
 
 def alias_of(recipient: str, names: Container[str]) -> str | None:
-    """The name in `names` that is meant by one from elsewhere, or None."""
+    """The name in `names` that the foreign name `recipient` stands for, or None."""
     found = _ALIASES.get(_bare(recipient))
     return found[0] if found and found[0] in names else None
 
 
 def translation_of(recipient: str) -> Translation | None:
-    """How arguments that were meant for `recipient` become ours; None when they are as they are."""
+    """The function that translates arguments meant for `recipient` into ours; None if they need no translation."""
     return _ALIASES[_bare(recipient)][1]
 
 
 def _bare(recipient: str) -> str:
-    """A recipient in lower case, without `functions.` and without control text that ran into it."""
+    """A recipient in lower case, without `functions.` and without any control text stuck to its end."""
     match = _NAME.match(recipient.strip().removeprefix("functions."))
     return match[0].lower() if match else ""
 
 
 def _translated(arguments: str, translate: Translation) -> str:
-    """JSON objects are translated; a bare text is the first parameter of every tool anyhow."""
+    """Translate a JSON object. Bare text is left alone: every tool takes it as its first parameter."""
     try:
         given = json.loads(arguments, strict=False)
     except (ValueError, RecursionError):
@@ -67,7 +67,7 @@ def _translated(arguments: str, translate: Translation) -> str:
 
 
 def _first(given: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    """The value of the first of `names` that is given."""
+    """The value of the first of `names` that was given, or None."""
     return next((given[name] for name in names if given.get(name) is not None), None)
 
 

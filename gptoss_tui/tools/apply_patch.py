@@ -1,4 +1,4 @@
-"""`apply_patch`: files of the workspace by a patch, all of it or nothing."""
+"""`apply_patch`: applies a patch to files of the workspace, all of it or nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptoss_tui.tools.edits import EditCall, WritePlan, prepare_edit
 
 @dataclass(frozen=True, slots=True)
 class ApplyPatchTool:
-    """Creates, changes, moves and deletes files. `write` puts the plan onto the disk."""
+    """Creates, changes, moves and deletes files. `write` writes the plan to disk."""
 
     workspace: Workspace
     write: WritePlan = patch.apply
@@ -28,7 +28,7 @@ class ApplyPatchTool:
         return APPLY_PATCH
 
     async def prepare(self, arguments: str) -> EditCall:
-        """Parse and plan. Raises ToolError with what the model should send instead."""
+        """Parse and plan the patch. Raises ToolError that tells the model what to send instead."""
         root = self.workspace.root
         source = unwrap(arguments)[0]
 

@@ -1,4 +1,4 @@
-"""The arguments that a model wrote, read against its declaration: forgiving, and clear when it cannot be."""
+"""Parses the arguments that a model wrote against the tool's declaration: leniently, with clear errors otherwise."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gptoss_tui.harmony.messages import FunctionDeclaration
 
 
 def parse_arguments(text: str, declaration: FunctionDeclaration) -> dict[str, Any]:
-    """The arguments in `text`, checked and with defaults filled in.
+    """Return the arguments in `text`, checked and with defaults filled in.
 
-    Accepts an empty text for no arguments, a bare string for the first parameter, a JSON object in a code fence, and
-    numbers as strings. Raises ToolError that shows the right form for anything else.
+    Besides a JSON object, accepts an empty text for no arguments, a bare value for the first parameter, a code fence
+    around either, and numbers as strings. Raises ToolError that shows the right form for anything else.
     """
     schema = declaration.parameters or {}
     properties: Mapping[str, Mapping[str, Any]] = schema.get("properties", {})
@@ -79,14 +79,14 @@ def _coerced(value: object, kind: object, name: str, declaration: FunctionDeclar
 
 
 def wrong_arguments(declaration: FunctionDeclaration, what: str) -> ToolError:
-    """The error that says what is wrong and shows the right form."""
+    """Return an error that says what is wrong and shows the right form."""
     schema = declaration.parameters or {}
     form = json.dumps(_example({**schema, "type": "object"}), ensure_ascii=False)
     return ToolError(f"{declaration.name}: {what}. The arguments are a JSON object like {form}.")
 
 
 def _example(rule: Mapping[str, Any]) -> object:
-    """A value that `rule` allows."""
+    """Return a value that the schema `rule` allows."""
     if "default" in rule:
         return rule["default"]
     match rule.get("type"):

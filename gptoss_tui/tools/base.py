@@ -1,7 +1,7 @@
-"""The shape of a tool: declaration, permission, run.
+"""The interfaces that every tool implements: its declaration, the effect to approve, and the run.
 
-Permission is a pure function of the request, decided before anything runs. What will happen is planned once
-(`prepare`), shown to the user, and exactly that plan is run.
+Permission is a pure function of the request and is decided before anything runs. `prepare` plans a call once; that
+plan is shown to the user, and exactly that plan is run.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ EffectKind = Literal["edit", "command", "python", "url", "mcp"]
 """What an effect does: change files, run a shell command, run Python, fetch an address, call another program's tool."""
 
 Reach = Literal["workspace", "sandbox", "network", "host"]
-"""How far an effect can get, least first: files of the workspace through the patch engine; a sandbox without network
+"""How far an effect can reach, from least to most: workspace files through the patch engine; a sandbox without network
 that passed its self-test; the network as well; everything that the user can do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a call would do to the world: shown for approval, and bound to it by `digest`.
+    """What a call would do to the world. It is shown for approval; `digest` ties the approval to this exact effect.
 
-    `preview` is everything that runs or is written, and `digest` a hash over exactly that. `details` are facts beside
-    it, each a label and a text (`in`, the folder; `sandbox`, which one). `warnings` deserve a second look.
+    `preview` is everything that will be run or written, and `digest` is a hash of exactly that. `details` are further
+    facts as pairs of label and text (`in`: the folder; `sandbox`: which one). `warnings` deserve a second look.
 
-    Rules and modes decide by the rest. `paths` are the files that are written or removed, relative to the workspace
-    and without links. `commands` are the simple commands of a shell command as parsed words, wrappers such as `sudo`
-    taken off; none when it could not be parsed, and then it always asks. `hosts` are the host names of addresses, in
-    lower case. `mcp` is a server and its tool. `must_ask` are reasons why no mode and no rule may answer for a person.
+    Rules and modes decide by the other fields. `paths` are the files that are written or removed, relative to the
+    workspace, with links resolved. `commands` are the simple commands of a shell command as parsed words, without
+    wrappers such as `sudo`; it is empty when the command could not be parsed, and then the user is always asked.
+    `hosts` are the host names of addresses, in lower case. `mcp` is a server and its tool. `must_ask` lists the reasons
+    why no mode or rule may answer in place of a person.
     """
 
     kind: EffectKind
@@ -54,12 +55,12 @@ class Effect:
 
 
 class OutdatedCallError(ToolError):
-    """What the call was planned from changed before it ran; nothing was done."""
+    """The state that the call was planned from changed before it ran; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A file that a call made for the person, such as a figure: where it is, its type, and its size in bytes."""
+    """A file that a call made for the user, such as a figure: its path, MIME type and size in bytes."""
 
     path: str
     mime: str
@@ -68,10 +69,10 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What the model reads. `ok` False marks an error; `data` is for fronts only.
+    """The text that the model reads. `ok` is False for an error; `data` is for the user interfaces only.
 
-    `source` names the host or the server that wrote the text, when a stranger may have: later approvals mention it.
-    `artefacts` are files for the person.
+    `source` names the host or server that the text came from if it may have been written by a third party; later
+    approvals mention it. `artefacts` are files for the user.
     """
 
     text: str
@@ -95,7 +96,7 @@ class PreparedCall(Protocol):
         ...
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """Do it. Cancelling the task stops the work and leaves no process behind. Raises ToolError."""
+        """Carry out the call. Cancelling the task stops the work and leaves no process behind. Raises ToolError."""
         ...
 
 
@@ -109,16 +110,16 @@ class RevisableCall(PreparedCall, Protocol):
         ...
 
     async def revise(self, text: str) -> PreparedCall:
-        """The call that `text` makes instead, planned anew. Raises ToolError when it makes none."""
+        """Return a newly planned call for the edited `text`. Raises ToolError when `text` is not a valid call."""
         ...
 
 
 @runtime_checkable
 class RepeatableCall(PreparedCall, Protocol):
-    """A call whose plan may be overtaken by what happens until it runs; `run` then raises OutdatedCallError."""
+    """A call whose plan may be out of date by the time it runs; `run` then raises OutdatedCallError."""
 
     async def again(self) -> PreparedCall:
-        """The same call, planned anew from how things are now. Raises ToolError when it does not fit any more."""
+        """Plan the same call again from the current state. Raises ToolError when it no longer applies."""
         ...
 
 
@@ -127,7 +128,7 @@ class SelectableCall(PreparedCall, Protocol):
     """A call on several files, of which a person may leave some out."""
 
     async def without(self, paths: tuple[str, ...]) -> PreparedCall:
-        """The call on the other files, planned anew. Raises ToolError when that makes no call."""
+        """Plan the call again without the files `paths`. Raises ToolError when no valid call remains."""
         ...
 
 
@@ -136,7 +137,8 @@ class Tool(Protocol):
 
     @property
     def name(self) -> str:
-        """Registered name: `apply_patch` without namespace for functions, `browser.search` for built-in tools."""
+        """The registered name: without namespace for functions (`apply_patch`), with it for built-in tools that have
+        several (`browser.search`)."""
         ...
 
     async def prepare(self, arguments: str) -> PreparedCall:
@@ -145,11 +147,11 @@ class Tool(Protocol):
 
 
 class FunctionTool(Tool, Protocol):
-    """A tool of our own: the developer message declares it as a function."""
+    """A tool of our own, declared as a function in the developer message."""
 
     @property
     def declaration(self) -> FunctionDeclaration:
-        """What the model is told."""
+        """The declaration that the model reads."""
         ...
 
 
@@ -157,8 +159,9 @@ class FunctionTool(Tool, Protocol):
 class Citation:
     """A mark such as `【3†L8-L9】` in an answer, at `span` (start, end), and what it points at.
 
-    `number` counts the cited pages of the answer from 1 and is 0 when the mark points at nothing that was shown. Lines
-    are those of the page, from 0; None when the mark names none. `cursor` is the page's, for `page_text`; -1 for none.
+    `number` numbers the cited pages of the answer from 1; it is 0 when the mark points at nothing that was shown.
+    Lines are counted from 0 within the page, and are None when the mark names none. `cursor` identifies the page for
+    `page_text`; -1 when there is none.
     """
 
     number: int
@@ -171,21 +174,21 @@ class Citation:
 
 
 class BuiltinTools(Protocol):
-    """Tools that the models were trained on: one namespace of the system message, with a state for the conversation."""
+    """Tools that the models were trained on: one namespace of the system message, with state for each conversation."""
 
     @property
     def namespace(self) -> ToolNamespace:
-        """What the model is told."""
+        """The description that the model reads."""
         ...
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """Named as the model calls them: `python`, or `browser.search`, `browser.open`, `browser.find`."""
+        """The tools, named as the model calls them: `python`, or `browser.search`, `browser.open`, `browser.find`."""
         ...
 
     @property
     def source(self) -> str:
-        """Where its results come from, for people: `DuckDuckGo`, `local documents`; empty when there is no choice."""
+        """Where the results come from, for users: `DuckDuckGo`, `local documents`; empty when there is no choice."""
         ...
 
     def cite(self, answer: str) -> tuple[Citation, ...]:
@@ -193,26 +196,26 @@ class BuiltinTools(Protocol):
         ...
 
     def page_text(self, citation: Citation) -> tuple[str, ...]:
-        """The lines of the page that a citation of this group points at; none when it is of another or forgotten."""
+        """The lines of the page that a citation points at; empty if the page is not this group's or was forgotten."""
         ...
 
     def reset(self) -> None:
-        """A new conversation begins: forget the state. Processes end."""
+        """Forget the state and end all processes, because a new conversation begins."""
         ...
 
 
 @runtime_checkable
 class RestorableTools(Protocol):
-    """Tools with a state that can be had back from what the model read."""
+    """Tools whose state can be restored from the replies that the model read."""
 
     def restore(self, replies: Iterable[tuple[str, str]]) -> None:
-        """A saved conversation goes on. `replies` are names of tools and what they answered, in order."""
+        """Restore the state of a saved conversation. `replies` are pairs of tool name and answer, in order."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PromptOffer:
-    """A prompt of the server whose namespace is `server`; `required` are those of its `arguments` that it needs."""
+    """A prompt offered by the server with namespace `server`. `required` names those `arguments` that must be given."""
 
     server: str
     name: str
@@ -222,19 +225,19 @@ class PromptOffer:
 
 
 class ConnectedTools(BuiltinTools, Protocol):
-    """Tools of another program: none until it is connected, and none again when it is gone."""
+    """Tools of another program. There are none until it is connected, and none after it is gone."""
 
     @property
     def prompts(self) -> tuple[PromptOffer, ...]:
-        """Texts that it offers a person to send."""
+        """The prompts that the program offers the user."""
         ...
 
     async def prompt(self, name: str, arguments: Mapping[str, str]) -> str:
-        """The text of one, which a person sees before it is sent. Raises ToolError."""
+        """Return the text of a prompt; the user sees it before it is sent. Raises ToolError."""
         ...
 
     async def ready(self, seconds: float) -> None:
-        """Wait until it is known which tools there are, but no longer than `seconds`. Never raises."""
+        """Wait until the program's tools are known, but no longer than `seconds`. Never raises."""
         ...
 
 

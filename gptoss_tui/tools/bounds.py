@@ -1,4 +1,4 @@
-"""What a process of our own may take that reads what strangers made; imported by the process itself, so it is small."""
+"""Resource limits for child processes that parse untrusted data. The child imports this module, so it is small."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _CPU_SECONDS = 15
 
 
 def limit_this() -> None:
-    """In a child, before anything of a stranger is read: bounds of memory and time, and no file is written."""
+    """Limit this process's memory and CPU time and stop it from writing files; call before reading untrusted data."""
     try:
         import resource
     except ImportError:  # Windows
@@ -20,5 +20,5 @@ def limit_this() -> None:
     ):
         try:
             resource.setrlimit(what, (most, most))
-        except (ValueError, OSError):  # a stricter limit is set already, or the system has none
+        except (ValueError, OSError):  # a stricter limit is already set, or the system does not support this one
             continue

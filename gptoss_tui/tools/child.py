@@ -1,4 +1,4 @@
-"""Processes of our own for what strangers made: they know nothing of the user, and can be ended at any time."""
+"""Our own child processes for untrusted data: they get nothing of the user's and can be ended at any time."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _END_SECONDS = 2.0
 
 
 async def start_child(module: str) -> asyncio.subprocess.Process:
-    """Run `module` of this package: no keys and no proxies in its environment. Raises ToolError when that fails."""
-    # -P and the folder: nothing is imported from where the user works.
+    """Start `module` of this package, with no keys or proxies in its environment. Raises ToolError on failure."""
+    # -P and cwd="/" make sure that nothing is imported from the user's working directory.
     command = (sys.executable, "-P", "-m", module)
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment["PYTHONPATH"] = str(Path(gptoss_tui.__file__).parents[1])
@@ -43,7 +43,7 @@ async def start_child(module: str) -> asyncio.subprocess.Process:
 async def end_child(process: asyncio.subprocess.Process) -> None:
     """End a process, if it has not ended yet, and wait for it."""
     if process.stdout is not None and process.stdout.at_eof():
-        # It is ending by itself. To kill what has ended makes asyncio complain about a process that it lost.
+        # It is ending on its own. If we killed an ended process, asyncio would complain about an unknown child.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), _END_SECONDS)
     if process.returncode is None:

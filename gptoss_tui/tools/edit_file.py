@@ -1,4 +1,4 @@
-"""`edit_file`: one file by replacing a text in it, for models that do that better than patches."""
+"""`edit_file`: replaces text in one file, for models that do this better than patches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gptoss_tui.tools.edits import EditCall, WritePlan, prepare_edit
 
 @dataclass(frozen=True, slots=True)
 class EditFileTool:
-    """Changes or creates one file, by the engine of `apply_patch`. `write` puts the plan onto the disk."""
+    """Changes or creates one file, using the engine of `apply_patch`. `write` writes the plan to disk."""
 
     workspace: Workspace
     write: WritePlan = patch.apply
@@ -29,7 +29,7 @@ class EditFileTool:
         return EDIT_FILE
 
     async def prepare(self, arguments: str) -> EditCall:
-        """Find the text and plan. Raises ToolError with what the model should send instead."""
+        """Find the text and plan the edit. Raises ToolError that tells the model what to send instead."""
         values = parse_arguments(arguments, EDIT_FILE)
         if values["count"] < 1:
             raise ToolError("edit_file: count is at least 1.")

@@ -1,4 +1,4 @@
-"""What the tools that edit files share: a planned edit, shown as a diff, and exactly that plan written."""
+"""Shared by the tools that edit files: an edit is planned, shown as a diff, and exactly that plan is written."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from gptoss_tui.tools.formats import format_applied
 from gptoss_tui.tools.patch_parts import without_files
 
 WritePlan = Callable[[patch.Plan], None]
-"""Puts a plan onto the disk, or raises PatchError. That of an undo store keeps what was there before."""
+"""Writes a plan to disk, or raises PatchError. The undo store's version keeps the previous contents."""
 
 _VERBS = {"A": "Create", "M": "Change", "D": "Delete", "R": "Move"}
 
 
 @dataclass(frozen=True, slots=True)
 class EditCall:
-    """A planned edit by `tool` and what to show of it.
+    """A planned edit by `tool`, with the effect to show.
 
-    `source` is the edit in the patch language, for changes before it is allowed; empty when a person can make none.
+    `source` is the edit in the patch language, so that the user can change it before allowing it; empty if it cannot
+    be changed.
     """
 
     tool: str
@@ -38,9 +39,9 @@ class EditCall:
         return f"{self.tool} {', '.join(label for _, label in self.plan.summary)}"
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """Write the plan. Cancelling waits for the write: all or nothing.
+        """Write the plan, all of it or nothing. A cancelled run still waits for the write to finish.
 
-        Raises ToolError, with nothing changed; OutdatedCallError when a file is not as the plan saw it.
+        Raises ToolError with nothing changed, and OutdatedCallError when a file is no longer as the plan saw it.
         """
         writing = asyncio.ensure_future(asyncio.to_thread(self.write, self.plan))
         try:
@@ -55,11 +56,11 @@ class EditCall:
         return ToolResult(format_applied(self.plan.summary), data={"paths": list(self.plan.paths)})
 
     async def again(self) -> EditCall:
-        """The edit of the files as they are now. Raises ToolError."""
+        """Plan the edit again for the current files. Raises ToolError."""
         return await prepare_edit(self.tool, self.make_plan, self.write, self.source)
 
     async def revise(self, text: str) -> EditCall:
-        """The patch that a person made of it, in place of it. Raises ToolError."""
+        """Plan the user's edited patch instead. Raises ToolError."""
         root = self.plan.root
 
         def plan() -> patch.Plan:
@@ -68,7 +69,7 @@ class EditCall:
         return await prepare_edit(self.tool, plan, self.write, text)
 
     async def without(self, paths: tuple[str, ...]) -> EditCall:
-        """The edit of the other files. Raises ToolError."""
+        """Plan the edit without the files `paths`. Raises ToolError."""
         call = await self.revise(await asyncio.to_thread(without_files, self.source, paths, self.plan.root))
         wanted = {change.path for change in self.plan.changes if not {change.path, change.new_path} & set(paths)}
         if {change.path for change in call.plan.changes} != wanted:
@@ -77,7 +78,7 @@ class EditCall:
 
 
 async def prepare_edit(tool: str, make_plan: Callable[[], patch.Plan], write: WritePlan, source: str = "") -> EditCall:
-    """Plan off the event loop. Raises ToolError with what the model should send instead."""
+    """Plan an edit off the event loop. Raises ToolError that tells the model what to send instead."""
     try:
         planned, effect = await asyncio.to_thread(_planned, make_plan)
     except PatchError as error:

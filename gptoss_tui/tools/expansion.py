@@ -1,7 +1,8 @@
-"""Words of a command, and those that a shell still makes others of: `rm *` removes every file, `rm '*'` one.
+"""The words of a shell command, including words that the shell still expands: `rm *` removes every file, `rm '*'` one.
 
-Which characters were quoted decides that, so a word that expands keeps it: it equals no literal word, and no word in
-which other characters are quoted. Pure, and light: rules are read before there is any command.
+Whether a word expands depends on which characters were quoted, so an expanding word keeps its quoting: it never equals
+a literal word, nor a word in which other characters are quoted. This module is pure, and light to import because rules
+are read before there is any command.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ _PIECE: Final = re.compile(
 )
 _ESCAPED_IN_STRING: Final = re.compile(r'\\([$`"\\])')
 _CAREFUL: Final = frozenset("[{~")
-"""In what these begin any quotes make a difference: `[a'-'z]`, `{1..'3'}`, `~'root'`."""
+"""In a construct that starts with one of these, any quotes make a difference: `[a'-'z]`, `{1..'3'}`, `~'root'`."""
 _PLAIN: Final = frozenset("/._-+@%=:,")
 _KEY: Final = "expands"
 
 _Characters = tuple[tuple[str, bool], ...]
-"""Each with whether it was quoted; empty quotes are an empty one, since `~''` is no home folder."""
+"""Characters, each with whether it was quoted. Empty quotes count as an empty character: `~''` is no home folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expands:
-    """A word with an unquoted pattern, tilde or brace. `source` is its one spelling."""
+    """A word with an unquoted pattern, tilde or brace. `source` is its canonical spelling."""
 
     source: str
 
     @property
     def anchored(self) -> bool:
-        """Whether all that it can become begins with its first character, and so is neither an option nor a sign."""
+        """Whether every expansion starts with the word's first character, so that none is an option or operator."""
         char, _ = _characters(self.source)[0]
         return char.isalnum() or char in ("/", ".", "_")
 
@@ -44,23 +45,23 @@ Words = tuple[Word, ...]
 
 
 def read_word(source: str) -> Word:
-    """The word that `source` spells in bash, which must substitute nothing. Raises ValueError when it is not one."""
+    """Parse the bash word `source`. Raises ValueError when it is not a single word or contains substitutions."""
     found = _characters(source)
     return Expands(_written(found)) if _expands(found) else "".join(char for char, _ in found)
 
 
 def plain(word: Word) -> str:
-    """A word with its quotes taken off, whatever becomes of it."""
+    """The text of a word with its quotes removed, whether or not it expands."""
     return word if isinstance(word, str) else "".join(char for char, _ in _characters(word.source))
 
 
 def to_data(words: Iterable[Word]) -> list[str | dict[str, str]]:
-    """Words for JSON and TOML: a text, or a table for one that expands."""
+    """Words for JSON and TOML: a string for a literal word, a table for one that expands."""
     return [word if isinstance(word, str) else {_KEY: word.source} for word in words]
 
 
 def from_data(value: object) -> Word:
-    """A word of `to_data`, or as a person writes it. Raises ValueError."""
+    """Read a word written by `to_data` or by a person. Raises ValueError."""
     if isinstance(value, str):
         return value
     if not isinstance(value, Mapping) or set(value) != {_KEY} or not isinstance(source := value[_KEY], str):
@@ -71,7 +72,7 @@ def from_data(value: object) -> Word:
 
 
 def _characters(source: str) -> _Characters:
-    """Raises ValueError for what is no single word, or one with substitutions."""
+    """Split a word into characters. Raises ValueError if it is not a single word or contains substitutions."""
     found: list[tuple[str, bool]] = []
     at = 0
     while at < len(source):
@@ -88,7 +89,7 @@ def _characters(source: str) -> _Characters:
 
 
 def _expands(found: _Characters) -> bool:
-    """Whether bash could make another word of it; at times it cannot, and it counts all the same."""
+    """Whether bash may expand the word. Errs on the side of True."""
     bare = "".join("\0" if quoted else char for char, quoted in found)
     if set("*?[") & set(bare) or bare[:1] == "~":
         return True
@@ -99,7 +100,7 @@ def _expands(found: _Characters) -> bool:
 
 
 def _written(found: _Characters) -> str:
-    """The one spelling of words that are the same: without quotes where those make no difference."""
+    """The canonical spelling of a word: equal words are spelled alike, without quotes that make no difference."""
     if not any(char in _CAREFUL and not quoted for char, quoted in found):
         found = tuple((char, quoted and not (char.isalnum() or char in _PLAIN)) for char, quoted in found if char)
     runs = ((quoted, "".join(char for char, _ in run)) for quoted, run in groupby(found, key=lambda pair: pair[1]))

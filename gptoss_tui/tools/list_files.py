@@ -1,4 +1,4 @@
-"""`list_files`: the files of a folder, all the way down, or one level of it when they are too many."""
+"""`list_files`: all files beneath a folder, or only one level of it when there are too many."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ListFilesTool:
-    """Lists files of the workspace, without `.git` and without those that .gitignore names."""
+    """Lists files of the workspace, except `.git` and files ignored by .gitignore."""
 
     workspace: Workspace
 
@@ -43,7 +43,7 @@ class ListFilesTool:
 
 @dataclass(frozen=True, slots=True)
 class ListFilesCall:
-    """The files beneath `path` whose path matches the glob `pattern`."""
+    """Lists the files beneath `path` that match the glob `pattern`, if there is one."""
 
     workspace: Workspace
     path: str
@@ -94,7 +94,7 @@ def _glob(pattern: str) -> GitIgnoreSpec:
 
 
 def _one_level(paths: list[str], folder: str) -> list[str]:
-    """The files of `folder` itself, and its folders with a `/`."""
+    """The files directly in `folder`, and its subfolders with a trailing `/`."""
     start = 0 if folder == "." else len(folder) + 1
     level: dict[str, None] = {}
     for path in paths:

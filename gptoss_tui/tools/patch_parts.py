@@ -1,4 +1,4 @@
-"""Taking files out of a patch that a model wrote, before it is planned again."""
+"""Removes files from a patch that a model wrote, before the patch is planned again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _END: Final = re.compile(r"\*\*\* End Patch\s*\Z")
 
 
 def without_files(patch: str, paths: Collection[str], root: Path) -> str:
-    """`patch` without its operations on `paths`, which are relative to `root` and lead through no link."""
+    """Return `patch` without its operations on `paths`, which are relative to `root` with links resolved."""
     kept: list[str] = []
     with Tree(root) as tree:
         for part in _parts(patch):
@@ -26,7 +26,7 @@ def without_files(patch: str, paths: Collection[str], root: Path) -> str:
 
 
 def _parts(patch: str) -> Iterator[list[str]]:
-    """What stands before the first file, each file, and the end."""
+    """Yield the lines before the first file, then those of each file, then the end."""
     part: list[str] = []
     for line in patch.split("\n"):
         if _HEAD.match(line) or _END.match(line):

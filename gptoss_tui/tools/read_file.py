@@ -22,7 +22,7 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class ReadFileTool:
-    """Reads a file of the workspace. Long answers are cut after a whole line; the first line of them says where."""
+    """Reads a file of the workspace. Long answers are cut after a whole line; their first line says where."""
 
     workspace: Workspace
 
@@ -81,7 +81,7 @@ class ReadFileCall:
 
 
 def _cut(lines: list[str]) -> list[str]:
-    """As many whole lines as fit; a first line that is too long by itself is cut and says so."""
+    """Keep as many whole lines as fit. If the first line alone is too long, it is cut and says so."""
     room = MAX_CHARS
     for count, line in enumerate(lines):
         room -= len(line) + 1

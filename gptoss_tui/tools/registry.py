@@ -26,13 +26,16 @@ from gptoss_tui.tools.read_file import ReadFileTool
 from gptoss_tui.tools.search_files import SearchFilesTool
 
 SERVERS_SECONDS = 5.0
-"""So long a turn waits for tools of other programs; those that come later are told to the model with the next turn."""
+"""How long a turn waits for the tools of other programs; the model learns of later ones in the next turn."""
 
 _NAMESPACE = "functions."
 
 
 class ToolRegistry:
-    """Tools in the order in which the model is told about them. Raises UsageError when two have one name."""
+    """The tools, in the order in which they are described to the model.
+
+    Raises UsageError when two tools have the same name.
+    """
 
     def __init__(
         self,
@@ -49,39 +52,39 @@ class ToolRegistry:
 
     @property
     def _tools(self) -> dict[str, Tool]:
-        """All tools that there are now: servers come and go."""
+        """All current tools by name; not cached, because servers come and go."""
         tools: tuple[Tool, ...] = (*self._functions, *(tool for group in self._builtin for tool in group.tools))
         return {tool.name: tool for tool in tools}
 
     async def ready(self, seconds: float = SERVERS_SECONDS) -> None:
-        """Wait until tools of other programs are known, all at once and no longer than `seconds`."""
+        """Wait for the tools of all other programs concurrently, but no longer than `seconds`."""
         await asyncio.gather(*(group.ready(seconds) for group in self._connected))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Functions without namespace, built-in tools as they are called."""
+        """Tool names: functions without namespace, built-in tools as the model calls them."""
         return tuple(self._tools)
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """What a call of each tool is addressed to: functions with their namespace, built-in tools by their names."""
+        """The recipient of a call to each tool: functions with their namespace, built-in tools by name."""
         functions = {tool.name for tool in self._functions}
         return tuple(f"{_NAMESPACE}{name}" if name in functions else name for name in self._tools)
 
     @property
     def declarations(self) -> tuple[FunctionDeclaration, ...]:
-        """What the developer message tells the model."""
+        """The function declarations for the developer message."""
         return tuple(tool.declaration for tool in self._functions)
 
     @property
     def namespaces(self) -> tuple[ToolNamespace, ...]:
-        """What the system message tells the model."""
+        """The built-in namespaces for the system message."""
         return tuple(group.namespace for group in self._builtin if group.tools)
 
     def find(self, recipient: str) -> Tool | None:
         """The tool that a recipient such as `functions.read_file`, `read_file` or `browser.open` names, or None.
 
-        Names that models learned elsewhere are understood, with the arguments that go with them.
+        Tool names that models learned elsewhere are also accepted, together with their arguments.
         """
         tools = self._tools
         tool = tools.get(recipient.strip().removeprefix(_NAMESPACE))
@@ -90,7 +93,7 @@ class ToolRegistry:
         return tool
 
     def alias_of(self, recipient: str) -> str | None:
-        """The name of the tool that a name from elsewhere, such as `container.exec`, means; None when it means none."""
+        """The name of our tool that a foreign tool name such as `container.exec` stands for, or None."""
         return alias_of(recipient, self._tools)
 
     def cite(self, answer: str) -> tuple[Citation, ...]:
@@ -103,12 +106,12 @@ class ToolRegistry:
         return {group.namespace.name: group.source for group in self._builtin if group.source}
 
     def page_text(self, citation: Citation) -> tuple[str, ...]:
-        """The lines of the page that a citation points at; none when it points at nothing or the page is forgotten."""
+        """The lines of the page that a citation points at; empty if it points at nothing or the page was forgotten."""
         return next((lines for group in self._builtin if (lines := group.page_text(citation))), ())
 
     @property
     def prompts(self) -> tuple[PromptOffer, ...]:
-        """What connected programs offer a person to send."""
+        """The prompts that connected programs offer the user."""
         return tuple(offer for group in self._connected for offer in group.prompts)
 
     async def prompt(self, offer: PromptOffer, arguments: Mapping[str, str]) -> str:
@@ -121,14 +124,14 @@ class ToolRegistry:
         return await group.prompt(offer.name, arguments)
 
     def restore(self, messages: Iterable[Message]) -> None:
-        """A saved conversation goes on: tools take their state from what the model read back."""
+        """Restore the tools' state from the messages of a saved conversation."""
         replies = [(message.name or "", message.content) for message in messages if message.role == "tool"]
         for group in self._builtin:
             if isinstance(group, RestorableTools):
                 group.restore(replies)
 
     def reset(self) -> None:
-        """A new conversation begins, or none follows: built-in tools forget their state and end their processes."""
+        """Make the built-in tools forget their state and end their processes, at the end of a conversation."""
         for group in self._builtin:
             group.reset()
 
@@ -136,9 +139,9 @@ class ToolRegistry:
 def workspace_tools(
     workspace: Workspace, *, edit: bool = True, write: WritePlan = patch.apply
 ) -> tuple[FunctionTool, ...]:
-    """The file tools of a workspace, in the order of `WORKSPACE_FUNCTIONS`; without `edit` only those that read.
+    """The file tools of a workspace, in the order of `WORKSPACE_FUNCTIONS`. Without `edit`, only those that read.
 
-    Edits go through `write`.
+    Edits are written by `write`.
     """
     reading = (ReadFileTool(workspace), ListFilesTool(workspace), SearchFilesTool(workspace))
     return (ApplyPatchTool(workspace, write), *reading) if edit else reading

@@ -1,7 +1,7 @@
-"""ripgrep, where it is installed: says quickly which files can have a match, so that only those need be read.
+"""Uses ripgrep, where installed, to find quickly which files can have a match, so that only those need be read.
 
-The answer of a search never depends on it: it is given the files that may be searched, and asked for plain words alone,
-which mean the same to it and to Python. Which lines match is decided as without it.
+Search results never depend on it. It only gets files that may be searched and plain words, which mean the same to it
+and to Python; which lines match is decided in Python either way.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _BATCH: Final = 1000
 """Files in one command line."""
 
 FEW: Final = 16
-"""So many files are read as fast as a program is started."""
+"""Reading up to this many files takes no longer than starting a program."""
 
 
 def narrowed(root: Path, files: Sequence[str], pattern: str, seconds: float) -> Sequence[str]:
-    """Those of `files`, relative to `root`, that may match the Python regular expression `pattern`.
+    """Return those of `files`, relative to `root`, that may match the Python regular expression `pattern`.
 
-    All of them when ripgrep is not here, cannot tell, or takes longer than `seconds`.
+    Returns all of them when ripgrep is not installed, cannot tell, or takes longer than `seconds`.
     """
     words, program = plain_words(pattern), _program()
     if words is None or program is None or len(files) <= FEW:
@@ -56,7 +56,7 @@ def narrowed(root: Path, files: Sequence[str], pattern: str, seconds: float) -> 
 
 
 def plain_words(pattern: str) -> tuple[str, ...] | None:
-    """The words that `pattern` looks for, any of them: `a|b` is two. None when it is more than that."""
+    """The words that `pattern` is an alternation of (`a|b` is two), or None if the pattern is anything else."""
     words = []
     for part in re.split(r"(?<!\\)\|", pattern):
         if not _PLAIN.fullmatch(part):
@@ -67,6 +67,6 @@ def plain_words(pattern: str) -> tuple[str, ...] | None:
 
 @cache
 def _program() -> str | None:
-    """Not one of the workspace: folders of PATH that are relative are left out."""
+    """The path of `rg`. Relative folders in PATH are skipped, so that it is never one from the workspace."""
     folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(folder)]
     return shutil.which("rg", path=os.pathsep.join(folders))

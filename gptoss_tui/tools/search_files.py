@@ -1,4 +1,4 @@
-"""`search_files`: the lines of the workspace that match a regular expression, within a time that is kept."""
+"""`search_files`: the lines of the workspace that match a regular expression, with a strict time limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REPEAT = re.compile(r"\{(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class SearchFilesTool:
-    """Searches the text files of the workspace that .gitignore does not name."""
+    """Searches the text files of the workspace, except those ignored by .gitignore."""
 
     workspace: Workspace
 
@@ -49,7 +49,7 @@ class SearchFilesTool:
         pattern = values["pattern"]
         if not pattern or len(pattern) > _MAX_PATTERN:
             raise ToolError(f"search_files: the pattern must have 1 to {_MAX_PATTERN} characters.")
-        # Repeated literals are written out when the pattern is compiled: `(a{1000}){1000}` takes a quarter of a GB.
+        # Compiling a pattern unrolls repeated literals: `(a{1000}){1000}` takes a quarter of a GB.
         if math.prod(int(count) or 1 for count in _REPEAT.findall(pattern)) > _MAX_REPEATS:
             raise ToolError(f"search_files: the repeat counts of the pattern multiply to more than {_MAX_REPEATS}.")
         try:
@@ -64,7 +64,7 @@ class SearchFilesTool:
 
 @dataclass(frozen=True, slots=True)
 class SearchFilesCall:
-    """The lines beneath `path` in which `pattern` is found."""
+    """Finds the lines in files beneath `path` that match `pattern`."""
 
     workspace: Workspace
     pattern: regex.Pattern[str]
@@ -101,7 +101,7 @@ class SearchFilesCall:
         return ToolResult(format_matches(matches, total=total), data={"count": total})
 
     def _matches(self, tree: Tree, budget: Budget) -> Iterator[tuple[str, int, str]]:
-        """Every match, file by file. Raises TimeoutError when the budget ends."""
+        """Yield every match as path, line number and line. Raises TimeoutError when the budget is used up."""
         files = narrowed(self.workspace.root, list(self._files(tree, budget)), self.pattern.pattern, budget.left)
         for path in files:
             try:

@@ -1,4 +1,4 @@
-"""What a model may have meant by a path that does not exist."""
+"""Suggestions for a path that does not exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SCANNED = 5000
 
 
 def similar_paths(tree: Tree, path: str, budget: Budget) -> str:
-    """` Did you mean ...?` with files of the same or a like name; empty when the path exists or nothing is like it."""
+    """Return `. Did you mean ...?` with files of the same or a similar name; empty if `path` exists or none fits."""
     if tree.stat(path) is not None:
         return ""
     try:

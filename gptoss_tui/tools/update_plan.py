@@ -1,4 +1,4 @@
-"""`update_plan`: the model shows its plan as a checklist. Nothing in the world changes, so nobody is asked."""
+"""`update_plan`: the model shows its plan as a checklist. Nothing else changes, so no approval is needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ StepStatus = Literal["pending", "in_progress", "completed"]
 
 MAX_STEPS: Final = 50
 MAX_CHARS: Final = 500
-"""So much of a step, and of the explanation, is shown; the rest is cut."""
+"""The longest step or explanation that is shown in full; the rest is cut off."""
 
 _STATUSES: Final = get_args(StepStatus)
 
@@ -43,7 +43,7 @@ class Checklist:
 
     @property
     def progress(self) -> str:
-        """`3/7`."""
+        """Completed and total steps, such as `3/7`."""
         return f"{self.done}/{len(self.steps)}"
 
     @property
@@ -52,14 +52,14 @@ class Checklist:
         return next((step.text for step in self.steps if step.status == "in_progress"), "")
 
     def since(self, before: Checklist | None) -> tuple[Step, ...]:
-        """The steps that are new or stand otherwise than in the plan `before`."""
+        """The steps that are new, or whose status differs from that in the plan `before`."""
         known = set(before.steps) if before is not None else set()
         return tuple(step for step in self.steps if step not in known)
 
 
 @dataclass(frozen=True, slots=True)
 class UpdatePlanTool:
-    """Takes a plan and says that it was shown; fronts draw what stands in the call."""
+    """Accepts a plan and replies that it was shown; the user interfaces draw the plan from the call itself."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class UpdatePlanTool:
         return UPDATE_PLAN
 
     async def prepare(self, arguments: str) -> UpdatePlanCall:
-        """Raises ToolError that says what is wrong with the plan."""
+        """Parse the plan. Raises ToolError that says what is wrong with it."""
         return UpdatePlanCall(read_checklist(arguments))
 
 
@@ -93,7 +93,7 @@ class UpdatePlanCall:
 
 
 def read_checklist(arguments: str) -> Checklist:
-    """The plan that a model wrote. Raises ToolError that says what is wrong with it."""
+    """Parse the plan that a model wrote. Raises ToolError that says what is wrong with it."""
     values = parse_arguments(arguments, UPDATE_PLAN)
     plan = values["plan"]
     if not isinstance(plan, list):
@@ -129,6 +129,6 @@ def _is_status(value: Any) -> TypeGuard[StepStatus]:
 
 
 def _line(text: str) -> str:
-    """A text on one line, cut where it is too long."""
+    """Put a text on one line and cut it if it is too long."""
     line = " ".join(text.split())
     return line if len(line) <= MAX_CHARS else f"{line[: MAX_CHARS - 1]}…"

@@ -1,8 +1,9 @@
-"""What commands and other programs change in the workspace, found by looking before and after, so that undo knows it.
+"""Finds what commands and other programs change in the workspace, by a look before and after, so that it can be undone.
 
-Before a command runs, the contents of the files that git would not ignore are kept, packed, in memory; a file that did
-not change since is not read again. Afterwards, what has another inode, size or time is compared. Left out are ignored
-files, `.git`, links, permission bits, files of several names, and what is larger or more than the limits say.
+Before a command runs, the contents of all files that git does not ignore are kept in memory, compressed; a file that
+has not changed since the last look is not read again. Afterwards, files with another inode, size or time are compared.
+Ignored files, `.git`, links, permission bits, files with several hard links, and whatever exceeds the limits are left
+out.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _SECONDS: Final = 5.0
 _CLOCK_SLACK: Final = 100_000_000
 """Nanoseconds by which the times of files may lag behind the clock."""
 _TIMES_AROUND: Final = 2
-"""A file that is being written while it is read is read so often, and then left out."""
+"""How often a file is read that changes while it is read; after that it is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The largest file that is kept, what all may take together, in bytes as they are on the disk, and how many."""
+    """Limits on what is kept: bytes of one file, bytes of all files (both uncompressed), and number of entries."""
 
     file: int = 2 << 20
     total: int = 64 << 20
@@ -41,8 +42,8 @@ class Bounds:
 class Changes:
     """What changed between two looks.
 
-    `writes` can be taken back, with the `folders` that were made for them. `missed` are files that changed without
-    their content being known. `cut`: there were more files than could be looked at.
+    `writes` can be undone, together with the `folders` that were made for them. `missed` are changed files whose
+    contents are not known. `cut` means that there were more files than could be looked at.
     """
 
     writes: tuple[Write, ...] = ()
@@ -52,7 +53,7 @@ class Changes:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files that can be taken back."""
+        """The files whose changes can be undone."""
         return tuple(write.path for write in self.writes)
 
 
@@ -61,7 +62,7 @@ Signature = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A file as it was: who it is, its mode, and its packed content unless it is too large."""
+    """A file as it was: its identity, its mode, and its compressed content unless it is too large."""
 
     signature: Signature
     mode: int
@@ -74,7 +75,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """All files at one time. `began` in nanoseconds of the clock that files are dated by."""
+    """All files at one time. `began` is in nanoseconds, by the clock that dates files."""
 
     files: Mapping[str, _Seen] = field(default_factory=dict)
     cut: bool = False
@@ -83,7 +84,7 @@ class _View:
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at the workspace at `root`. All of it blocks; looks from several threads come one after the other."""
+    """Looks at the workspace at `root`. All methods block; looks from several threads are serialized."""
 
     root: Path
     bounds: Bounds = field(default_factory=Bounds)
@@ -91,12 +92,12 @@ class Watch:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def look(self) -> None:
-        """Keep everything as it is now."""
+        """Remember the current state of all files."""
         with self._lock:
             self._view = self._now()
 
     def changes(self) -> Changes:
-        """What changed since the last look; this is one, too."""
+        """Return what changed since the last look. This counts as a look, too."""
         with self._lock:
             before, self._view = self._view, self._now()
             try:
@@ -106,7 +107,7 @@ class Watch:
                 return Changes(cut=True)
 
     def _now(self) -> _View:
-        """Every file as it is; nothing, as if cut, of a workspace that cannot be read."""
+        """The current state of every file. A workspace that cannot be read counts as cut."""
         began = time.time_ns() - _CLOCK_SLACK
         found: dict[str, _Seen] = {}
         room = self.bounds.total
@@ -162,9 +163,10 @@ def _compared(before: _View, after: _View, tree: Tree) -> Changes:
 
 
 def _was_done(old: _Seen | None, new: _Seen | None, path: str, began: int, tree: Tree, *, cut: bool) -> bool:
-    """Whether a file that came or went did so. It may only have come into view: by a change of what git ignores.
+    """Whether a file was really created or removed.
 
-    Taking back what only came into view would remove a file that was there all the time.
+    It may only have come into or gone out of view, because what git ignores changed. Undoing a "creation" of that kind
+    would remove a file that was there all the time.
     """
     if new is None:
         try:
@@ -177,7 +179,7 @@ def _was_done(old: _Seen | None, new: _Seen | None, path: str, began: int, tree:
 
 
 def _made(writes: list[Write], before: Mapping[str, _Seen]) -> Iterator[str]:
-    """Folders that new files are in and that had none before, outer ones first."""
+    """Yield the folders of new files that contained no files before, outer ones first."""
     known = {parent for path in before for parent in _parents(path)}
     new = {parent for write in writes if write.old is None for parent in _parents(write.path)}
     yield from sorted(new - known)

@@ -1,4 +1,4 @@
-"""Reading the workspace: opening it, walking it as git sees it, and doing both off the event loop."""
+"""Reading the workspace: open it, walk its files as git sees them, and do blocking work off the event loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def open_workspace(path: Path) -> Workspace:
-    """The workspace at `path`. Raises UsageError when there is no such folder."""
+    """Return the workspace at `path`. Raises UsageError when there is no such folder."""
     root = Path(os.path.realpath(path.expanduser()))
     if not root.is_dir():
         raise UsageError(f"{path} is not a folder.", hint="Name an existing folder with -C DIR.")
@@ -38,7 +38,7 @@ def open_workspace(path: Path) -> Workspace:
 
 
 class Budget:
-    """What a piece of blocking work may still use: it ends at a deadline, or when its caller gives up."""
+    """The time that a piece of blocking work has left: until a deadline, or until its caller gives up."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
@@ -46,16 +46,16 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds until the deadline; 0 when it is over or the caller gave up."""
+        """Seconds until the deadline; 0 when it has passed or the caller gave up."""
         return 0.0 if self._stopped.is_set() else max(0.0, self._deadline - time.monotonic())
 
     def stop(self) -> None:
-        """End the work at its next look."""
+        """Make the work end the next time it checks `left`."""
         self._stopped.set()
 
 
 async def in_thread(work: Callable[[Budget], T], *, seconds: float) -> T:
-    """Run blocking `work` off the event loop. PathError becomes ToolError; cancelling tells `work` to stop."""
+    """Run blocking `work` in a thread. A PathError becomes a ToolError; cancelling tells `work` to stop."""
     budget = Budget(seconds)
     try:
         return await asyncio.to_thread(work, budget)
@@ -67,7 +67,7 @@ async def in_thread(work: Callable[[Budget], T], *, seconds: float) -> T:
 
 
 def read_text(tree: Tree, path: str) -> TextFile:
-    """The lines of a resolved path. Raises PathError, also for binary files."""
+    """Read the text file at a resolved path. Raises PathError, also for binary files."""
     data, _ = tree.read(path)
     try:
         return decode(data)
@@ -76,15 +76,15 @@ def read_text(tree: Tree, path: str) -> TextFile:
 
 
 def shown(line: str) -> str:
-    """A line of a file as text that can be sent: bytes that are not UTF-8 become U+FFFD, one each."""
+    """A line of a file as valid Unicode: each byte that is not UTF-8 becomes U+FFFD."""
     return _SURROGATES.sub("\ufffd", line)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing in the workspace. `folder` marks folders that were not entered (links, too deep).
+    """A file, link or folder found by a walk. `folder` marks folders that were not entered (links, too deep).
 
-    `status` is that of a regular file, as it was listed.
+    `status` is the status of a regular file at the time it was listed.
     """
 
     path: str
@@ -95,9 +95,9 @@ class Entry:
 
 @dataclass(slots=True)
 class Walk:
-    """The files beneath a folder that git would not ignore, sorted by path; with `everything` those as well.
+    """Walks the files beneath a folder, sorted by path, without those that git ignores unless `everything` is set.
 
-    `cut` when the budget ended first.
+    `cut` becomes True when the budget or `max_entries` was used up before the end.
     """
 
     tree: Tree
@@ -108,7 +108,7 @@ class Walk:
     _count: int = field(default=0, init=False)
 
     def files(self, folder: str) -> Iterator[Entry]:
-        """Walk a resolved folder (`.` is the root), even one that git ignores. Raises PathError when it cannot."""
+        """Walk a resolved folder (`.` is the root), even one that git ignores. Raises PathError if it is unreadable."""
         folder = "" if folder == "." else folder
         specs: list[tuple[str, GitIgnoreSpec]] = []
         parts = folder.split("/") if folder else []
@@ -141,14 +141,14 @@ class Walk:
                 yield Entry(path, status=status)
 
     def _link(self, path: str) -> Iterator[Entry]:
-        """A link that stays inside and leads somewhere."""
+        """Yield a link if its target exists and is inside the workspace."""
         with contextlib.suppress(PathError):
             status = self.tree.stat(self.tree.resolve(path))
             if status is not None:
                 yield Entry(path, folder=stat.S_ISDIR(status.st_mode), link=True)
 
     def _scan(self, folder: str) -> list[tuple[str, os.stat_result]]:
-        """The names in a folder with their status, sorted; folders that may not be read are empty."""
+        """The sorted names in a folder with their status. An unreadable folder counts as empty, except as the first."""
         try:
             with self.tree.folder(folder) as fd, os.scandir(fd) as entries:
                 found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
@@ -169,7 +169,7 @@ class Walk:
 
 
 def glob_error(pattern: str) -> str | None:
-    """Why a gitignore pattern cannot be used; None when it can. Many stars make matching explode."""
+    """Why a gitignore pattern cannot be used, or None. Too many stars make matching take exponential time."""
     if pattern.count("*") > _MAX_STARS:
         return f"it has more than {_MAX_STARS} stars"
     try:
@@ -180,7 +180,7 @@ def glob_error(pattern: str) -> str | None:
 
 
 def _ignored(specs: list[tuple[str, GitIgnoreSpec]], path: str, is_folder: bool) -> bool:
-    """Whether git ignores `path`: the deepest .gitignore that says something about it decides."""
+    """Whether git ignores `path`. The deepest .gitignore with a matching pattern decides."""
     for base, spec in reversed(specs):
         relative = path[len(base) + 1 :] if base else path
         said = spec.check_file(f"{relative}/" if is_folder else relative).include
@@ -190,5 +190,5 @@ def _ignored(specs: list[tuple[str, GitIgnoreSpec]], path: str, is_folder: bool)
 
 
 def _sendable(name: str) -> bool:
-    """False for names that are not Unicode or hold control characters: no tool could be given them back."""
+    """Whether the model could send the name back: False if it is not Unicode or has control characters."""
     return name.isprintable() or all(ord(char) >= 0x20 and not 0xD800 <= ord(char) < 0xE000 for char in name)

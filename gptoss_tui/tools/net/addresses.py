@@ -1,7 +1,7 @@
-"""Which IP addresses belong to the public internet. Pure; everything that is not known to be public is refused.
+"""Decides which IP addresses belong to the public internet. Every address not known to be public is refused.
 
-`ipaddress.is_global` is not enough: it calls translated (NAT64), tunnelled (6to4), site-local and multicast addresses
-global, and cloud providers put services for their machines on public ones.
+`ipaddress.is_global` is not enough: it considers translated (NAT64), tunnelled (6to4), site-local and multicast
+addresses global, and cloud providers run services for their own machines on public addresses.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ _NOT_PUBLIC_6: tuple[tuple[IPv6Network, str], ...] = tuple(
     )
 )
 
-# The interface identifier of ISATAP: 00-00-5E-FE or 02-00-5E-FE, and then an IPv4 address.
+# An ISATAP interface identifier is 00-00-5E-FE or 02-00-5E-FE, followed by an IPv4 address.
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def why_not_public(address: str) -> str | None:
-    """Why the IP address `address` must not be connected to, None when it is public.
+    """Why the IP address `address` must not be connected to, or None if it is public.
 
-    A text that is no address in its usual spelling is refused as well, and so is one with a zone (`fe80::1%eth0`).
+    Anything but an address in its usual spelling is refused as well, and so is one with a zone (`fe80::1%eth0`).
     """
     try:
         parsed = ipaddress.ip_address(address)

@@ -1,4 +1,4 @@
-"""A call to a service that the user chose: JSON in, JSON out. Its key is in no error, log or `repr`."""
+"""Calls a service that the user chose, with JSON in and out. Its key never appears in errors, logs or `repr`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _MAX_SAID = 300
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """What to send to `service`, the name for people. `secret_headers` hold the key.
+    """A request to the service that users know as `service`. `secret_headers` hold the key.
 
-    `refused` says what 401 and 403 mean.
+    `refused` is the error text for status 401 and 403.
     """
 
     service: str
@@ -35,9 +35,9 @@ class ApiCall:
 
 
 async def call_api(call: ApiCall, *, proxy: str | None = None, sleep: Sleep = asyncio.sleep) -> Any:
-    """The JSON that the service answers; tried again when that may help. Raises FetchError.
+    """Return the service's JSON answer, retrying when that may help. Raises FetchError.
 
-    The address is the user's own choice and is not checked: a search engine may run on this machine.
+    The address is not checked, because the user chose it: a search engine may run on this machine.
     """
     await load_library()
     return await retrying(lambda: _once(call, proxy), sleep=sleep)
@@ -85,7 +85,7 @@ def _failed(call: ApiCall, status: int, said: bytes, wait: float | None) -> Fetc
 
 
 def _hidden(call: ApiCall, text: str) -> str:
-    """`text` cut to a length for people, without the secrets that a server may repeat."""
+    """Shorten `text` for display and remove any secrets that the server repeated."""
     for value in call.secret_headers.values():
         for secret in {value, value.rpartition(" ")[2]}:
             text = text.replace(secret, "…")

@@ -1,4 +1,4 @@
-"""The body of an answer, read and unpacked piece by piece up to a limit: what is sent to fill a memory does not."""
+"""Reads and decompresses a response body piece by piece up to a limit, as protection from decompression bombs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from gptoss_tui.tools.net.errors import TooLargeError, UnreadableError
 
 ACCEPTED = "gzip, deflate"
-"""What we ask for: the standard library can unpack these in small pieces."""
+"""The encodings that we accept: the standard library can decompress these in small pieces."""
 
 _MAX_LAYERS = 2
 _PIECE = 1 << 18
@@ -24,7 +24,7 @@ class _Unpacker(Protocol):
 
 
 def encodings(header: str) -> list[str]:
-    """The names in a `Content-Encoding`, in the order in which they are undone. Raises UnreadableError."""
+    """Parse a `Content-Encoding` header into names, in the order to undo them. Raises UnreadableError."""
     names = [name.strip().lower() for name in header.split(",")]
     names = [name.removeprefix("x-") for name in reversed(names) if name not in ("", "identity")]
     if len(names) > _MAX_LAYERS or any(name not in ("gzip", "deflate") for name in names):
@@ -33,9 +33,9 @@ def encodings(header: str) -> list[str]:
 
 
 async def read_body(chunks: AsyncIterator[bytes], packed: Sequence[str], limit: int) -> bytes:
-    """All of a body, unpacked. At most `limit` bytes are taken from the network, and at most as many come out.
+    """Return the decompressed body. `limit` is in bytes and holds for the packed and the decompressed body alike.
 
-    Raises TooLargeError, and UnreadableError when it cannot be unpacked. Lets other tasks run between pieces.
+    Raises TooLargeError, and UnreadableError when it cannot be decompressed. Lets other tasks run between pieces.
     """
     layers = [_Layer(name) for name in packed]
     body = bytearray()
@@ -49,14 +49,14 @@ async def read_body(chunks: AsyncIterator[bytes], packed: Sequence[str], limit: 
 
 
 class _Layer:
-    """One encoding that is undone."""
+    """The decompressor of one encoding."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._unpacker: _Unpacker | None = None
 
     def pieces(self, data: bytes) -> list[bytes]:
-        """The next piece of at most `_PIECE` bytes, and what is left of `data` for the next call."""
+        """Return the next piece of at most `_PIECE` bytes, and the rest of `data` for the next call."""
         if self._unpacker is None:
             self._unpacker = zlib.decompressobj(self._window(data))
         try:
@@ -68,7 +68,7 @@ class _Layer:
     def _window(self, data: bytes) -> int:
         if self._name == "gzip":
             return 16 + zlib.MAX_WBITS
-        # `deflate` means a zlib stream, but some servers leave its head away.
+        # `deflate` means a zlib stream, but some servers omit its header.
         return zlib.MAX_WBITS if data[:1] and data[0] & 0x0F == 8 else -zlib.MAX_WBITS
 
 

@@ -1,7 +1,7 @@
-"""Connections that reach public addresses only: names are looked up once, and what was checked is what is connected.
+"""Connections that reach only public addresses: a name is looked up once, and the checked address is the one connected.
 
-Two gates, because a library in between may take shortcuts: the resolver refuses a name when one of its addresses is
-not public, and no socket is made for an address that is not, however it got there.
+There are two gates, because the library in between may take shortcuts: the resolver refuses a name if any of its
+addresses is not public, and no socket is created for a non-public address, however it got there.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Refusal = Callable[[str, int], str | None]
 
 
 def not_public(address: str, port: int) -> str | None:
-    """The rule of this program: public addresses only."""
+    """The default `Refusal`: only public addresses are allowed."""
     return why_not_public(address)
 
 
 async def system_lookup(host: str, port: int) -> list[str]:
-    """What the system's resolver says. Raises OSError."""
+    """Look up a host with the system's resolver. Raises OSError."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -49,7 +49,7 @@ async def checked_lookup(host: str, port: int, lookup: Lookup, refusal: Refusal)
 
 
 def guarded_connector(lookup: Lookup, refusal: Refusal) -> TCPConnector:
-    """A connector of aiohttp with both gates, for one exchange: nothing is kept alive and no answer of DNS is kept."""
+    """An aiohttp connector with both gates, for a single exchange: no keep-alive and no DNS cache."""
     from aiohttp import TCPConnector
     from aiohttp.abc import AbstractResolver
 
@@ -72,7 +72,7 @@ def guarded_connector(lookup: Lookup, refusal: Refusal) -> TCPConnector:
 
 
 class _Refused(RefusedAddressError, OSError):
-    """aiohttp takes an OSError of a socket for what it is, and wraps it."""
+    """An OSError as well, because aiohttp expects one from a socket and wraps it."""
 
     def __init__(self, message: str) -> None:
         OSError.__init__(self, message)

@@ -1,4 +1,4 @@
-"""Why an address was not read. All are ToolErrors: the model learns what it can do instead."""
+"""The reasons why a URL could not be read. All are ToolErrors, so the model learns what it can do instead."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from gptoss_tui.errors import ToolError
 
 
 class FetchError(ToolError):
-    """An address could not be read."""
+    """A URL could not be read."""
 
 
 class RefusedUrlError(FetchError):
-    """The URL itself is refused: its scheme, its port, a user name in it, an odd spelling. Nothing was sent."""
+    """The URL itself is refused, for its scheme, port, user name or unusual spelling. Nothing was sent."""
 
 
 class RefusedAddressError(FetchError):
-    """The host is no public address of the internet. No connection was made."""
+    """The host is not at a public internet address. No connection was made."""
 
 
 class RedirectError(FetchError):
-    """The server leads elsewhere: too often, nowhere, or to a host that was not allowed yet (`url`)."""
+    """The server redirects too often, to nowhere, or to a host that is not allowed yet (`url`)."""
 
     def __init__(self, message: str, *, url: str = "") -> None:
         super().__init__(message)
@@ -26,11 +26,11 @@ class RedirectError(FetchError):
 
 
 class UnreachableError(FetchError):
-    """There is no such host, or it does not answer, or not in HTTP."""
+    """The host does not exist, does not answer, or does not speak HTTP."""
 
 
 class StatusError(FetchError):
-    """The server answered with an error. `retry_after` in seconds, when it says so."""
+    """The server answered with an error. `retry_after` is in seconds, or None if the server did not say."""
 
     def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class StatusError(FetchError):
 
 
 class TooLargeError(FetchError):
-    """The answer is longer than what is read."""
+    """The answer is longer than the limit."""
 
 
 class TooSlowError(FetchError):
@@ -47,11 +47,11 @@ class TooSlowError(FetchError):
 
 
 class UnreadableError(FetchError):
-    """The answer is in a form that is not read: an image, an encoding that was not asked for."""
+    """The answer is in a form that we do not read, such as an image or an encoding that we did not ask for."""
 
 
 def told(error: Exception) -> str:
-    """What an error of the connection says, without the address: it may be a proxy's, with its password in it."""
+    """Describe a connection error without its address, which may be that of a proxy and contain its password."""
     import aiohttp
 
     if isinstance(error, aiohttp.ClientResponseError):

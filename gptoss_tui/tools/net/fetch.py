@@ -1,4 +1,4 @@
-"""One page of the web, read under a policy: public hosts, a few hops, so many bytes and seconds, nothing remembered."""
+"""Reads one web page under a policy: public hosts only, limited redirects, bytes and seconds, and no cookies."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True, slots=True)
 class NetPolicy:
-    """What may be reached and how much of it is read. `max_bytes` holds for the body packed and unpacked.
+    """What may be reached, and how much of it is read.
 
-    `seconds` is for a page with all of its hops. `proxy` is used for everything when it is set; without it the
-    environment's proxies are ignored. `lookup` and `refusal` are part of the program's construction: no setting
-    reaches them.
+    `max_bytes` limits the body both before and after decompression. `seconds` is for a page with all its redirects.
+    `proxy`, if set, is used for everything; proxies from the environment are always ignored. `lookup` and `refusal`
+    are fixed by the program: no setting changes them.
     """
 
     max_bytes: int = 10 << 20
@@ -61,7 +61,7 @@ class NetPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer. `url` is where it came from after redirects; `charset` is what the server says, or empty."""
+    """An answer. `url` is its address after redirects; `charset` is what the server declared, or empty."""
 
     url: WebUrl
     content_type: str
@@ -70,10 +70,10 @@ class Fetched:
 
 
 async def fetch(url: WebUrl, policy: NetPolicy, may_follow: Callable[[WebUrl], bool] = lambda url: True) -> Fetched:
-    """Read `url`. Raises FetchError of the kind that tells what was wrong.
+    """Read `url`. Raises a subclass of FetchError that says what was wrong.
 
-    Each hop of a redirect is checked as the first address is. `may_follow` decides on hops to another origin; one that
-    it refuses ends in a RedirectError that names the address.
+    Each redirect is checked like the first address. `may_follow` decides on redirects to another origin; one that it
+    refuses raises a RedirectError that names the address.
     """
     await load_library()
     try:
@@ -84,7 +84,7 @@ async def fetch(url: WebUrl, policy: NetPolicy, may_follow: Callable[[WebUrl], b
 
 
 async def load_library() -> None:
-    """Import what speaks HTTP, which takes long enough to be seen on a screen that waits for it."""
+    """Import the HTTP library in a thread: it takes long enough to freeze the screen noticeably."""
     await asyncio.to_thread(importlib.import_module, "aiohttp")
 
 
@@ -104,7 +104,7 @@ async def _follow(url: WebUrl, policy: NetPolicy, may_follow: Callable[[WebUrl],
 
 
 async def _exchange(url: WebUrl, policy: NetPolicy) -> Fetched | str:
-    """One request: its answer, or where it leads."""
+    """Make one request. Returns its answer, or the address that it redirects to."""
     import aiohttp
     from yarl import URL
 
@@ -126,7 +126,7 @@ async def _exchange(url: WebUrl, policy: NetPolicy) -> Fetched | str:
 def _session(policy: NetPolicy) -> ClientSession:
     import aiohttp
 
-    # A proxy is the user's own choice and may stand in a private network; then it is all that is connected to.
+    # A proxy is the user's own choice and may be in a private network; with one, nothing else is connected to.
     guard = (lambda address, port: None) if policy.proxy else policy.refusal
     lookup = system_lookup if policy.proxy else policy.lookup
     return aiohttp.ClientSession(
@@ -141,13 +141,13 @@ def _session(policy: NetPolicy) -> ClientSession:
 
 
 async def _check_for_proxy(url: WebUrl, policy: NetPolicy) -> None:
-    """The proxy looks names up itself. A name that leads into our own network is refused before it is asked."""
+    """Refuse a name that leads into our own network before asking the proxy, which does its own lookups."""
     try:
         await checked_lookup(url.host, url.port, policy.lookup, policy.refusal)
     except FetchError:
         raise
     except OSError:
-        return  # where only the proxy can look names up
+        return  # only the proxy can look names up here
 
 
 async def _read(url: WebUrl, response: ClientResponse, policy: NetPolicy) -> Fetched | str:
@@ -165,12 +165,12 @@ async def _read(url: WebUrl, response: ClientResponse, policy: NetPolicy) -> Fet
 
 
 def retry_after(header: str) -> float | None:
-    """The seconds that a `Retry-After` asks for; a date is not read."""
+    """The seconds in a `Retry-After` header, or None; dates are not supported."""
     return float(header) if header.strip().isdecimal() and len(header) < 6 else None
 
 
 def _typed(url: WebUrl, error: Exception) -> FetchError:
-    """What went wrong as one of our errors; a refusal stays the refusal that it was."""
+    """Convert an exception to one of our errors. If a FetchError caused it, return that."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, FetchError):

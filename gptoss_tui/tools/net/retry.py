@@ -1,4 +1,4 @@
-"""Trying again what may work a moment later: too many requests, a server that is down, a connection that broke."""
+"""Retries requests that may succeed a moment later: too many requests, server down, connection lost."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 async def retrying(attempt: Callable[[], Awaitable[T]], *, tries: int = TRIES, sleep: Sleep = asyncio.sleep) -> T:
-    """The result of `attempt`, made up to `tries` times with pauses that double, or as long as the server says.
+    """Return the result of `attempt`, tried up to `tries` times with exponential backoff or the server's Retry-After.
 
-    Raises what the last attempt raised. A server that wants more than 8 seconds gets no second try.
+    Raises what the last attempt raised. If the server asks for a pause of more than 8 seconds, there is no retry.
     """
     for number in range(tries):
         try:
@@ -35,7 +35,7 @@ async def retrying(attempt: Callable[[], Awaitable[T]], *, tries: int = TRIES, s
 
 
 def _pause(error: StatusError | UnreachableError, number: int) -> float | None:
-    """Seconds to wait before the next try, None when there should be none."""
+    """Seconds to wait before the next try, or None if there should be none."""
     pause = _FIRST_PAUSE * 2**number * random.uniform(1.0, 1.5)
     if isinstance(error, StatusError):
         if error.status not in _PASSING:

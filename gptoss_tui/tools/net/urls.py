@@ -1,4 +1,4 @@
-"""URLs of the web as they are shown and sent: one spelling, and none that two programs could read in two ways."""
+"""Web URLs in the one spelling in which they are shown and sent. URLs that can be read in two ways are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptoss_tui.tools.net.errors import RefusedUrlError
 MAX_URL = 4096
 DEFAULT_PORTS = {"http": 80, "https": 443}
 WEB_PORTS: frozenset[int] = frozenset({80, 443, 8000, 8008, 8080, 8443, 8888})
-"""Ports on which servers of the web answer; others belong to mail, databases and the like."""
+"""Ports of web servers; others belong to mail, databases and the like."""
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ud800-\udfff\\]")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
@@ -25,12 +25,12 @@ _KEPT_IN_QUERY = _KEPT_IN_PATH + "?[]|"
 _INNER_SUFFIXES = frozenset(
     {"localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private", "onion", "arpa"}
 )
-"""Names that mean something only inside a network."""
+"""Domain suffixes that only have a meaning inside a network."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebUrl:
-    """A URL that may be asked for. `text` is its one spelling: ASCII, no user name, no fragment."""
+    """A URL that may be requested. `text` is its canonical spelling: ASCII, no user name, no fragment."""
 
     text: str
     scheme: str
@@ -39,14 +39,14 @@ class WebUrl:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, the default port left out."""
+        """Scheme, host and port, without the default port."""
         return _origin(self.scheme, self.host, self.port)
 
 
 def parse_web_url(text: str, *, base: str = "", ports: Set[int] | None = WEB_PORTS) -> WebUrl:
-    """The URL in `text`, relative to `base` when that is given. `ports` None means all. Raises RefusedUrlError.
+    """Parse the URL in `text`, relative to `base` if given. `ports` None allows all ports. Raises RefusedUrlError.
 
-    Looks at the text alone: what a name leads to is checked when a connection is made.
+    Only the text is checked here; the addresses of a name are checked when a connection is made.
     """
     given = text.strip()
     if len(given) > MAX_URL:
@@ -78,7 +78,7 @@ def _origin(scheme: str, host: str, port: int) -> str:
 
 
 def _host(netloc: str, url: str) -> str:
-    """The host in its one spelling. Raises RefusedUrlError."""
+    """The host in its canonical spelling. Raises RefusedUrlError."""
     if netloc.startswith("["):
         return _literal(netloc[1:].partition("]")[0], url)
     name = _ascii(netloc.partition(":")[0], url).lower()
@@ -87,7 +87,7 @@ def _host(netloc: str, url: str) -> str:
     if not name or len(name) > 253 or not all(map(_LABEL.match, labels)):
         raise _refused(url, "it names no host")
     if _NUMBER.match(labels[-1]):
-        # What ends in a number is an address, and 0x7f.1, 017700000001 or 2130706433 are the same one.
+        # A host that ends in a number is an address; 0x7f.1, 017700000001 and 2130706433 all mean 127.0.0.1.
         return _literal(name, url)
     if len(labels) == 1 or labels[-1] in _INNER_SUFFIXES:
         raise _refused(url, f"{name} is a name inside of a network")

@@ -1,1 +1,1 @@
-"""The `python` tool: a stateful interpreter in a sandbox, never outside one."""
+"""The `python` tool: a stateful interpreter that only ever runs in a sandbox."""

@@ -1,7 +1,7 @@
-"""The sandbox of Linux without a daemon: bubblewrap's namespaces, as an ordinary user, with our system call filter.
+"""The daemonless sandbox on Linux: bubblewrap's namespaces, as an ordinary user, with our system call filter.
 
-bubblewrap that root starts is no sandbox: its uid 0 stays the host's, which may write to /proc/sys. So root becomes
-`nobody` first.
+If root starts bubblewrap, it does not isolate: uid 0 inside remains the host's uid 0, which may write to /proc/sys. So
+root switches to `nobody` first.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _SIGNALS = {137: "it was killed; perhaps it used too much memory", 139: "it cras
 
 @dataclass(frozen=True, slots=True)
 class Bubblewrap:
-    """Runs the host's Python at `python`, whose installation is `prefix`, through `program`.
+    """Runs the host's Python at `python`, which is installed in `prefix`, with the bubblewrap at `program`.
 
-    `workspace` can be read inside, `packages` is a folder of Python packages.
+    `workspace` can be read inside; `packages` is a folder of Python packages.
     """
 
     program: str
@@ -59,7 +59,7 @@ class Bubblewrap:
         )
 
     def worker_limits(self, limits: Limits) -> dict[str, int]:
-        """All: namespaces bound nothing."""
+        """All limits, because namespaces limit no resources."""
         return {
             "memory": limits.memory,
             "processes": limits.processes,
@@ -70,7 +70,7 @@ class Bubblewrap:
 
     async def start(self, limits: Limits) -> BubblewrapProcess:
         """Raises SandboxError when bubblewrap cannot be started."""
-        # Not in a thread: the process dies with the thread that made it.
+        # Not in a thread: with --die-with-parent the process dies with the thread that created it.
         return self._start(limits)
 
     def _start(self, limits: Limits) -> BubblewrapProcess:
@@ -106,7 +106,7 @@ class Bubblewrap:
         return BubblewrapProcess(process, ours, errors)
 
     def _mapped(self) -> list[str]:
-        """Before the command when root shows a workspace: nobody is given it, see `shell.idmap`."""
+        """The command prefix that gives `nobody` access to the workspace if we are root; see `shell.idmap`."""
         if self.workspace is None or os.geteuid() != 0:
             return []
         return [sys.executable, "-I", "-S", "-B", idmap.__file__, str(self.workspace)]
@@ -116,7 +116,7 @@ class Bubblewrap:
         return [
             self.program,
             *("--unshare-all", "--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)),
-            # bubblewrap's own first process would be without the system call filter, and its memory within reach.
+            # bubblewrap's own init process would run without the system call filter, with its memory within reach.
             *("--as-pid-1", "--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
             *(
                 "--clearenv",
@@ -151,7 +151,7 @@ class Bubblewrap:
 
 
 class BubblewrapProcess:
-    """bubblewrap and what runs in it. When bubblewrap dies, the kernel ends everything inside."""
+    """bubblewrap and what runs in it. When bubblewrap dies, the kernel kills everything inside."""
 
     def __init__(self, process: subprocess.Popen[bytes], channel: socket.socket, errors: IO[bytes]) -> None:
         channel.setblocking(False)
@@ -170,7 +170,7 @@ class BubblewrapProcess:
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         if self._process.poll() is None:
-            # With its group: until it has set up the sandbox, the process inside would not die with bubblewrap.
+            # Kill the whole group: until the sandbox is set up, the process inside does not die with bubblewrap.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             threading.Thread(target=self._process.wait, name="reap bubblewrap", daemon=True).start()
@@ -187,9 +187,9 @@ class BubblewrapProcess:
 
 
 def candidates(workspace: Path | None = None, packages: Path | None = None) -> Iterator[Bubblewrap]:
-    """The bubblewraps that may work here, the best first. Raises SandboxError that says why there is none.
+    """Yield the bubblewrap sandboxes that may work here, best first. Raises SandboxError that says why there is none.
 
-    `packages` were installed by our own Python and are for it alone.
+    `packages` were installed by our own Python and are only used with it.
     """
     if sys.platform != "linux":
         raise SandboxError("bubblewrap needs Linux")
@@ -211,7 +211,7 @@ def candidates(workspace: Path | None = None, packages: Path | None = None) -> I
 
 
 def check_packages(folder: Path) -> None:
-    """Raises SandboxError when no bubblewrap would show packages that are installed in `folder`, which is there."""
+    """Raises SandboxError if bubblewrap could not mount packages installed in `folder`, which must exist."""
     for path in (_own_python(), Path(os.path.realpath(sys.base_prefix)), folder):
         if not _reachable(path):
             raise SandboxError(
@@ -221,7 +221,7 @@ def check_packages(folder: Path) -> None:
 
 
 def _pythons() -> Iterator[tuple[Path, Path]]:
-    """Python programs and the folders that they are installed in: our own, then the system's."""
+    """Yield Python programs with the folders they are installed in: our own, then the system's."""
     own = _own_python()
     yield own, Path(os.path.realpath(sys.base_prefix))
     system = Path(os.path.realpath("/usr/bin/python3"))
@@ -234,14 +234,14 @@ def _own_python() -> Path:
 
 
 def _reachable(path: Path) -> bool:
-    """Whether the user that bubblewrap runs as may go to `path`."""
+    """Whether the user that bubblewrap runs as can access `path`."""
     if os.geteuid() != 0:
         return os.access(path, os.X_OK)
     return all(place.stat().st_mode & 0o001 for place in (path, *path.parents))
 
 
 def _system_folders() -> Iterator[str]:
-    """/bin, /lib and so on as the host has them, and what the linker and matplotlib need of /etc."""
+    """Mounts of /bin, /lib and so on as the host has them, and of what the linker and matplotlib need from /etc."""
     for name in _TOP_FOLDERS:
         folder = Path("/", name)
         if folder.is_symlink():

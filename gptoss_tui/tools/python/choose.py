@@ -1,4 +1,4 @@
-"""Which sandbox runs Python: the one that the settings name, else Docker, else bubblewrap, else none at all."""
+"""Chooses the sandbox that runs Python: the one in the settings, else Docker, else bubblewrap, else none at all."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ HOW_TO_GET_ONE: Final = "start Docker and run `gptoss-tui sandbox build`, or on 
 
 
 async def choose_sandbox(name: SandboxChoice, image: str, workspace: Path | None = None) -> Sandbox:
-    """A sandbox that passed its self-test. Raises ToolError that says why there is none and how to get one.
+    """Return a sandbox that passed its self-test. Raises ToolError that says why there is none and how to get one.
 
-    `image` is Docker's; `workspace` can be read inside when it is given. Nothing is pulled and nothing ever runs
+    `image` is the Docker image; `workspace`, if given, can be read inside. No image is ever pulled, and nothing runs
     outside a sandbox.
     """
     finders: Mapping[str, Callable[[], Awaitable[Sandbox]]] = {
@@ -37,12 +37,12 @@ async def choose_sandbox(name: SandboxChoice, image: str, workspace: Path | None
 
 
 def packages_folder() -> Path:
-    """Where `gptoss-tui sandbox build` installs packages for bubblewrap: for one version of Python."""
+    """The folder, one per Python version, in which `gptoss-tui sandbox build` installs packages for bubblewrap."""
     return user_data_path("gptoss-tui") / f"python-packages-{sys.version_info.major}.{sys.version_info.minor}"
 
 
 async def find_tested_docker(image: str, workspace: Path | None = None) -> Sandbox:
-    """Docker with `image`, after its self-test. Raises SandboxError."""
+    """Return Docker with `image` after a self-test. Raises SandboxError."""
     from gptoss_tui.tools.python.docker_engine import find_docker
 
     sandbox = await find_docker(image, workspace)
@@ -51,7 +51,10 @@ async def find_tested_docker(image: str, workspace: Path | None = None) -> Sandb
 
 
 async def find_tested_bubblewrap(workspace: Path | None = None, packages: Path | None = None) -> Sandbox:
-    """The first that holds; a Python may need libraries that the sandbox does not have. Raises SandboxError."""
+    """Return the first bubblewrap that passes its self-test. Raises SandboxError.
+
+    Several are tried because a Python may need libraries that the sandbox does not have.
+    """
     from gptoss_tui.tools.python.bubblewrap import candidates
 
     last = SandboxError("bubblewrap has no Python")

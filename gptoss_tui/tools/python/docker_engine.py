@@ -1,7 +1,7 @@
-"""The sandbox of a Docker engine: a container without network, rights or a writable file system.
+"""The Docker sandbox: a container without network, privileges or a writable file system.
 
-The worker is the container's first process and talks over the attached socket. Code never goes through `exec` or
-`put_archive`, which a read-only container refuses and which have no deadline.
+The worker is the container's first process and communicates over the attached socket. Code is never sent with `exec`
+or `put_archive`, which have no deadline and which a read-only container refuses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PING_SECONDS = 3
 _CALL_SECONDS = 10
 _PATIENCE_SECONDS = 1.5
-"""An engine whose disk is busy takes seconds to make a container. After so many it is asked whether it is there."""
+"""An engine with a busy disk takes seconds to create a container. After this time we check that it still responds."""
 _USER = "65534:65534"
 _OWNER, _HOST, _BOOT = "gptoss-tui.pid", "gptoss-tui.host", "gptoss-tui.boot"
 _DIAGNOSIS_BYTES = 2000
@@ -35,7 +35,7 @@ _STDERR = 2
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """Runs the Python of `image`, which is on the engine already."""
+    """Runs the Python of `image`, which the engine already has."""
 
     client: DockerClient
     image: str
@@ -51,16 +51,16 @@ class Docker:
         return f"runs in a Docker container of {self.image}: no network, {files}; the kernel is shared"
 
     def worker_limits(self, limits: Limits) -> dict[str, int]:
-        """Only the output: the container bounds the rest."""
+        """Only the output limit: the container enforces the others."""
         return {"output": limits.output}
 
     async def start(self, limits: Limits) -> DockerProcess:
-        """Raises SandboxError when the engine does not do it."""
+        """Raises SandboxError when the engine does not start the container."""
         starting = asyncio.ensure_future(asyncio.to_thread(self._start, limits))
         try:
             container, stream = await _unless_frozen(starting)
         except BaseException:
-            # The engine may go on with what it was asked for: take it away again when it comes.
+            # The engine may still create the container; remove it if it does.
             starting.add_done_callback(_end)
             raise
         return DockerProcess(container, stream)
@@ -73,7 +73,7 @@ class Docker:
             if not isinstance(stream._sock, socket.socket) or isinstance(stream._sock, ssl.SSLSocket):
                 raise OSError("only engines on a local socket can be used")
             container.start()
-        except Exception as error:  # requests, urllib3 and the SDK each have their own
+        except Exception as error:  # requests, urllib3 and the SDK each have their own exceptions
             if container is not None:
                 with contextlib.suppress(Exception):
                     container.remove(force=True)
@@ -82,7 +82,7 @@ class Docker:
 
 
 class DockerProcess:
-    """The worker in its container. `stream` is the attached socket as the SDK gives it."""
+    """The worker in its container. `stream` is the attached socket as the SDK returns it."""
 
     def __init__(self, container: Container, stream: Any) -> None:
         self._container = container
@@ -96,7 +96,7 @@ class DockerProcess:
         self._why = ""
 
     async def read(self, size: int) -> bytes:
-        """Demultiplexes: 8 bytes of head (stream, 3 zeros, length), then the bytes."""
+        """Demultiplex Docker's stream: an 8-byte header (stream, 3 zeros, length), then the bytes."""
         while True:
             if not self._left:
                 head = await self._exactly(8)
@@ -113,7 +113,7 @@ class DockerProcess:
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
     def kill(self) -> None:
-        """Begins it: the engine needs about 0.1 s. The program does not exit before it is done."""
+        """Start removing the container, which takes about 0.1 s. The program does not exit before that is done."""
         if self._remover is None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -123,7 +123,7 @@ class DockerProcess:
     async def wait(self) -> str:
         self.kill()
         assert self._remover is not None
-        await asyncio.to_thread(self._remover.join, _PING_SECONDS)  # an engine that is frozen is not waited for
+        await asyncio.to_thread(self._remover.join, _PING_SECONDS)  # do not wait for a frozen engine
         self._stream.close()
         return self._stderr.decode("utf-8", "replace").strip() or self._why
 
@@ -147,7 +147,7 @@ class DockerProcess:
         return data
 
     async def _some(self, size: int) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read up to `size` bytes; empty at the end."""
         if self._remover is not None:
             return b""
         try:
@@ -192,25 +192,25 @@ def _options(limits: Limits, workspace: Path | None) -> dict[str, Any]:
 
 
 def _reader(workspace: Path | None) -> str:
-    """nobody; to read a workspace, its owner without any rights beside, unless that is root."""
+    """The container's user: nobody, or the workspace's owner so that it can be read, unless that is root."""
     if workspace is None or (status := workspace.stat()).st_uid == 0:
         return _USER
     return f"{status.st_uid}:{status.st_gid}"
 
 
 async def find_docker(image: str, workspace: Path | None = None) -> Docker:
-    """The engine, if it answers within 3 seconds and has the image. Raises SandboxError that says what is missing."""
+    """Return the engine if it answers within 3 seconds and has `image`. Raises SandboxError saying what is missing."""
     return await asyncio.to_thread(_find, image, workspace)
 
 
 def _end(starting: asyncio.Future[tuple[Container, Any]]) -> None:
-    """Take a container away that nobody waits for any more, if it was started."""
+    """Remove a container that nobody waits for any more, if it was started."""
     if not starting.cancelled() and starting.exception() is None:
         DockerProcess(*starting.result()).kill()
 
 
 async def _unless_frozen(starting: asyncio.Future[tuple[Container, Any]]) -> tuple[Container, Any]:
-    """What comes of it, as long as the engine answers at all. Raises SandboxError when it does not."""
+    """Wait for `starting` as long as the engine responds at all. Raises SandboxError when it does not."""
     await asyncio.wait({starting}, timeout=_PATIENCE_SECONDS)
     if not starting.done():
         asking = asyncio.create_task(asyncio.to_thread(_connect))
@@ -221,13 +221,13 @@ async def _unless_frozen(starting: asyncio.Future[tuple[Container, Any]]) -> tup
 
 
 def _connect() -> DockerClient:
-    """A client of an engine that answers within 3 seconds. Raises SandboxError."""
+    """Connect to the engine, which must answer within 3 seconds. Raises SandboxError."""
     import docker
 
     try:
         client = docker.from_env(timeout=_PING_SECONDS)
         client.ping()
-    except Exception as error:  # requests, urllib3 and the SDK each have their own
+    except Exception as error:  # requests, urllib3 and the SDK each have their own exceptions
         raise SandboxError(f"the engine does not answer: {error}", hint="start Docker") from error
     return client
 
@@ -252,10 +252,10 @@ def _find(image: str, workspace: Path | None) -> Docker:
 
 
 def remove_leftovers(client: DockerClient) -> int:
-    """Remove the containers of programs that are gone: those that were killed could not do it themselves.
+    """Remove the containers of programs that were killed and could not do so themselves. Returns how many there were.
 
-    Other machines, and containers with an app inside, may use the same engine; their process ids say nothing here.
-    Gives how many there were; an engine that does not answer has none.
+    Only this machine's containers are considered: other machines, and containers with the app inside, may use the same
+    engine, and their process ids mean nothing here. Returns 0 if the engine does not answer.
     """
     ours = [_OWNER, f"{_HOST}={socket.gethostname()}"]
     count = 0
@@ -279,7 +279,7 @@ def _alive(pid: int) -> bool:
 
 
 def _boot() -> str:
-    """Tells this boot of the machine from earlier ones; empty where it cannot be told."""
+    """An id of this boot of the machine; empty where the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

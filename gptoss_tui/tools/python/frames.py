@@ -1,4 +1,4 @@
-"""Frames between the host and the worker. What comes out of a sandbox is hostile: lengths and shapes are checked."""
+"""Frames between the host and the worker. Data from a sandbox is untrusted, so lengths and shapes are checked."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_FRAME = 1 << 20
-"""No frame of the worker is longer, in bytes."""
+"""The longest frame accepted from the worker, in bytes."""
 
 
 class ProtocolError(Exception):
-    """The other side does not speak the protocol; it is not to be talked to any more."""
+    """The other side violated the protocol and must not be talked to any more."""
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """A message as a frame: 4 bytes of length, big endian, and JSON."""
+    """Encode a message as a frame: a 4-byte big-endian length, then JSON."""
     return pack(json.dumps(message).encode())
 
 
 def pack(data: bytes) -> bytes:
-    """Bytes with their length in front."""
+    """Prefix bytes with their length."""
     return len(data).to_bytes(4, "big") + data
 
 
 class FrameReader:
-    """Bytes in, messages out. Holds at most one frame."""
+    """Turns bytes into messages. Holds at most one incomplete frame."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """The messages that are complete now. Raises ProtocolError."""
+        """Add bytes and return the messages that are now complete. Raises ProtocolError."""
         self._data += data
         messages = []
         while len(self._data) >= 4:

@@ -1,6 +1,6 @@
-"""The image of the Docker sandbox: built from the shipped recipe, or from this machine's own Python without a network.
+"""Builds the image of the Docker sandbox: from the shipped Dockerfile, or offline from this machine's own Python.
 
-Nothing here runs while a person waits for an answer: only `gptoss-tui sandbox` calls it.
+Only `gptoss-tui sandbox` uses this, so nothing here delays an answer.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _OPTIMISED: Final = re.compile(r"\.opt-\d\.pyc\Z")
 
 
 def checked_packages(packages: list[str]) -> tuple[str, ...]:
-    """Names of packages with versions. Raises UsageError for anything that pip might read as an option or a path."""
+    """Check package names with versions. Raises UsageError for anything that pip might read as an option or a path."""
     for name in packages:
         if not _PACKAGE.fullmatch(name):
             raise UsageError(f"{name!r} is not the name of a package", hint="for example numpy, or pandas==2.3.0")
@@ -51,13 +51,13 @@ def checked_packages(packages: list[str]) -> tuple[str, ...]:
 
 
 def connect() -> DockerClient:
-    """The engine, for long work. Raises SandboxError."""
+    """Connect to the engine with a long timeout. Raises SandboxError."""
     import docker
 
     try:
         client = docker.from_env(timeout=_CONNECT_SECONDS)
         client.ping()
-    except Exception as error:  # requests, urllib3 and the SDK each have their own
+    except Exception as error:  # requests, urllib3 and the SDK each have their own exceptions
         raise SandboxError(f"the Docker engine does not answer: {error}", hint="start Docker") from error
     client.api.timeout = _BUILD_SECONDS
     return client
@@ -66,7 +66,10 @@ def connect() -> DockerClient:
 def build_image(
     client: DockerClient, tag: str, base: str, packages: tuple[str, ...], say: Callable[[str], None]
 ) -> str:
-    """Build `tag` from the recipe, which may pull `base` and download packages. Gives its id. Raises SandboxError."""
+    """Build `tag` from the Dockerfile; this may pull `base` and download packages. Returns the image's id.
+
+    Raises SandboxError.
+    """
     recipe = Path(__file__).with_name("Dockerfile").read_bytes()
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
@@ -98,7 +101,10 @@ def build_image(
 
 
 def import_own_python(client: DockerClient, tag: str) -> str:
-    """Make `tag` of this machine's Python and a few of its programs; no network. Gives its id. Raises SandboxError."""
+    """Make `tag` from this machine's Python and a few programs, without a network. Returns the image's id.
+
+    Raises SandboxError.
+    """
     if sys.platform != "linux":
         raise SandboxError("an image can only be made of a Linux machine's Python", hint="leave out --offline")
     with tempfile.NamedTemporaryFile() as file:
@@ -119,7 +125,7 @@ def import_own_python(client: DockerClient, tag: str) -> str:
 
 
 def _own_files() -> Iterator[tuple[Path, str]]:
-    """What goes into the image, and where: Python, a few programs, and the libraries that these are linked with."""
+    """Yield the image's files and their paths in it: Python, a few programs, and the libraries they are linked with."""
     python, library = _movable_python()
     programs = [Path(found) for name in _PROGRAMS if (found := shutil.which(name, path="/usr/bin:/bin"))]
     yield python, "usr/local/bin/python3"
@@ -130,9 +136,9 @@ def _own_files() -> Iterator[tuple[Path, str]]:
 
 
 def _movable_python() -> tuple[Path, Path]:
-    """A Python and its library: ours, else the system's; all that it is linked with must lie in the system's folders.
+    """Return a Python and its standard library: ours, else the system's.
 
-    Raises SandboxError when there is none.
+    All libraries that it is linked with must be in the system's folders. Raises SandboxError when there is none.
     """
     for program in (getattr(sys, "_base_executable", sys.executable), "/usr/bin/python3"):
         python = Path(os.path.realpath(program))
@@ -148,12 +154,12 @@ def _tree(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(set(folders) - _LEFT_OUT)
         below = Path(name) / Path(place).relative_to(folder)
-        # Compiled modules make a start in a container, which can write none, twice as fast.
+        # Compiled modules make Python start twice as fast in the container, which cannot write them itself.
         yield from ((Path(place, file), str(below / file)) for file in sorted(files) if not _OPTIMISED.search(file))
 
 
 def _libraries(programs: list[Path]) -> Iterator[str]:
-    """Paths of shared libraries and the linker, as the linker looks for them."""
+    """Yield the paths of shared libraries and of the dynamic linker, as the linker looks for them."""
     for program in programs:
         if not program.is_file():
             continue
@@ -162,7 +168,7 @@ def _libraries(programs: list[Path]) -> Iterator[str]:
 
 
 def _add(tar: tarfile.TarFile, source: Path, name: str) -> None:
-    """A file with its content and its time, by which Python knows what is compiled; owned by root, never setuid."""
+    """Add a file, owned by root and never setuid. Its time is kept, since Python checks it against compiled modules."""
     real = Path(os.path.realpath(source))
     status = real.stat()
     entry = tarfile.TarInfo(name)
@@ -185,7 +191,7 @@ def _add_link(tar: tarfile.TarFile, name: str, target: str) -> None:
 
 
 def remove_image(client: DockerClient, tag: str) -> None:
-    """Remove `tag`, after containers of it that are just being removed. Raises SandboxError when it is still used."""
+    """Remove `tag`, waiting for its containers that are being removed. Raises SandboxError if it is still in use."""
     deadline = time.monotonic() + _REMOVAL_SECONDS
     while True:
         try:
@@ -200,7 +206,7 @@ def remove_image(client: DockerClient, tag: str) -> None:
 
 
 def describe_image(client: DockerClient, tag: str) -> dict[str, Any] | None:
-    """Id, size in bytes and packages of `tag`, None when the engine does not have it."""
+    """Return the id, size in bytes and packages of `tag`, or None if the engine does not have it."""
     from docker.errors import ImageNotFound
 
     try:
@@ -212,7 +218,7 @@ def describe_image(client: DockerClient, tag: str) -> dict[str, Any] | None:
 
 
 def install_packages(folder: Path, packages: tuple[str, ...], say: Callable[[str], None]) -> None:
-    """Install packages for bubblewrap's Python into `folder`, with pip. Raises SandboxError."""
+    """Install packages for bubblewrap's Python into `folder` with pip. Raises SandboxError."""
     folder.mkdir(parents=True, exist_ok=True)
     check_packages(folder)
     command = [sys.executable, "-m", "pip", "install", "--upgrade", "--target", str(folder), *packages]

@@ -1,4 +1,4 @@
-"""One Python in one sandbox: runs cells, streams what they print, and is ended when it does not obey."""
+"""One Python in one sandbox: runs cells, streams their output, and is killed when it does not obey."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from gptoss_tui.tools.python.sandbox import (
 _START_SECONDS = 15.0
 _GRACE_SECONDS = 2.0
 _INTERRUPT_SECONDS = 5.0
-"""How long a cell that a person interrupted may take to stop; only the next cell waits for it."""
+"""How long a cell may take to stop after the user interrupted it; only the next cell waits for that."""
 _READ_BYTES = 64 << 10
 _PIECES = 16
 _SENT_PER_OUTPUT = 64
-"""A cell whose frames take more than so many times the allowed output does not come from our worker."""
+"""Frames that take more than this many times the allowed output cannot come from our worker."""
 _FIGURE_BYTES = 4 << 20
-"""What the figures of a cell may take on the wire, beside the output; `worker._MAX_FIGURE_BYTES` is the same."""
+"""The most bytes (Base64) that a cell's figures may take, besides the output; same as `worker._MAX_FIGURE_BYTES`."""
 _FIGURES = 8
-"""A cell may send so many, each of which becomes a file; `worker._MAX_FIGURES` is the same."""
+"""The most figures that a cell may send, each of which becomes a file; same as `worker._MAX_FIGURES`."""
 _FRAME_SLACK = 512 << 10
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MEMORY_ERROR = "MemoryError"
@@ -45,9 +45,10 @@ Ending = Literal["ok", "error", "timeout", "memory", "died"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a cell ended. `alive` False: the interpreter is gone, and with it the state. `dropped` in bytes.
+    """How a cell ended. If `alive` is False, the interpreter is gone, and its state with it. `dropped` is in bytes.
 
-    `memory` is the limit of memory, met by an exception or by the end of the process. `figures` are PNG files.
+    The ending `memory` means that the memory limit was hit, by an exception or by the process's death. `figures` are
+    PNG files.
     """
 
     ending: Ending
@@ -59,7 +60,7 @@ class Outcome:
 
 
 class Interpreter:
-    """A started worker. Made by `start`; after `kill`, or an outcome that is not alive, it is of no use."""
+    """A running worker, created by `start`. It cannot be used after `kill` or an outcome that is not alive."""
 
     def __init__(self, process: SandboxProcess, limits: Limits) -> None:
         self._process = process
@@ -70,13 +71,13 @@ class Interpreter:
         self._cell = 0
         self._received = 0
         self._figures = _Figures()
-        # A read that is cancelled when its bytes are there already would lose them: only this task reads.
+        # Cancelling a read whose bytes have already arrived would lose them, so only this task reads.
         self._pieces: asyncio.Queue[bytes] = asyncio.Queue(_PIECES)
         self._pump = asyncio.create_task(self._pumped(), name="read the Python worker")
 
     @classmethod
     async def start(cls, sandbox: Sandbox, limits: Limits) -> Interpreter:
-        """A worker that waits for its first cell. Raises SandboxError."""
+        """Start a worker and wait until it is ready for its first cell. Raises SandboxError."""
         process = await sandbox.start(limits)
         interpreter = cls(process, limits)
         try:
@@ -94,7 +95,7 @@ class Interpreter:
         return interpreter
 
     async def run(self, code: str, on_output: Callable[[str], None]) -> Outcome:
-        """Run a cell. When it is cancelled the cell goes on: `interrupt` or `kill` must follow."""
+        """Run a cell. If this is cancelled, the cell keeps running: `interrupt` or `kill` must follow."""
         self._cell = cell = next(self._cells)
         output = _Output(on_output, self._limits.output)
         self._received, self._figures = 0, _Figures()
@@ -112,7 +113,7 @@ class Interpreter:
             self.kill()
             raise
         if ending == "timeout" and done["strays"]:
-            # What the cell started goes on and would have the machine for itself.
+            # Processes that the cell started are still running and would keep using the machine.
             await self.end()
             return Outcome("timeout", output.finish(), alive=False)
         text = output.finish()
@@ -121,7 +122,7 @@ class Interpreter:
         return Outcome(ending, text, alive=True, dropped=done["dropped"], figures=self._figures.done)
 
     async def interrupt(self) -> bool:
-        """Stop the cell that a cancelled `run` left behind. False when it would not stop, and the state is gone."""
+        """Stop the cell that a cancelled `run` left behind. Returns False if it did not stop and the state is lost."""
         output = _Output(lambda text: None, self._limits.output)
         try:
             deadline = time.monotonic() + _INTERRUPT_SECONDS
@@ -137,18 +138,18 @@ class Interpreter:
         return not done["strays"]
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the worker now."""
         self._process.kill()
-        with contextlib.suppress(RuntimeError):  # the event loop is closed, and the task gone with it
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, and the task with it
             self._pump.cancel()
 
     async def end(self) -> str:
-        """End it, wait for that, and give what is known about why it ended by itself."""
+        """Kill the worker and wait for its end. Returns why it had ended on its own, as far as known."""
         self.kill()
         return await self._process.wait()
 
     async def _pumped(self) -> None:
-        """Bytes of the worker as they come, at most so many ahead; an empty piece is their end."""
+        """Queue the worker's bytes as they arrive, at most `_PIECES` pieces ahead; an empty piece marks the end."""
         try:
             while data := await self._process.read(_READ_BYTES):
                 await self._pieces.put(data)
@@ -157,7 +158,7 @@ class Interpreter:
         await self._pieces.put(b"")
 
     async def _run(self, cell: int, code: str, output: _Output) -> tuple[Ending, dict[str, Any]]:
-        """Raises TimeoutError when the cell cannot be stopped."""
+        """Run a cell to its end or time limit. Raises TimeoutError when it cannot be stopped."""
         deadline = time.monotonic() + self._limits.seconds
         await _within(self._process.write(encode({"id": cell, "code": code})), deadline + _GRACE_SECONDS)
         try:
@@ -201,7 +202,7 @@ async def _within(work: Awaitable[T], deadline: float) -> T:
 
 
 class _Figures:
-    """The pictures of a cell, put together from their pieces. They come from a sandbox and are checked to be PNG."""
+    """Assembles the pictures of a cell from their pieces. As they come from a sandbox, they are checked to be PNG."""
 
     def __init__(self) -> None:
         self.done: tuple[bytes, ...] = ()
@@ -226,7 +227,7 @@ class _Figures:
 
 
 class _Output:
-    """Text of a cell from its bytes (sent as Latin-1), never more than `limit` of them."""
+    """Decodes the output of a cell from its bytes (sent as Latin-1), at most `limit` of them."""
 
     def __init__(self, on_output: Callable[[str], None], limit: int) -> None:
         self._on_output = on_output

@@ -1,4 +1,4 @@
-"""The self-test of a sandbox: a few things that must fail inside, tried before any code of a model runs there."""
+"""The self-test of a sandbox: things that must fail inside it, tried before any of the model's code runs there."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _SECONDS = 10.0
 
 
 async def self_test(sandbox: Sandbox) -> int:
-    """Try what must fail and give how many things were tried. Raises SandboxError when anything worked."""
+    """Run all probes and return their number. Raises SandboxError when any of them succeeded."""
     interpreter = await Interpreter.start(sandbox, Limits(seconds=_SECONDS))
     try:
         outcome = await interpreter.run(_CODE, lambda text: None)

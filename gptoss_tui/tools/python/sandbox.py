@@ -1,4 +1,4 @@
-"""The one interface of the sandboxes: start a Python in one, talk to it in bytes, end it."""
+"""The common interface of the sandboxes: start a Python in one, exchange bytes with it, end it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Protocol
 from gptoss_tui.errors import GptOssError
 
 HOME = "/mnt/data"
-"""The working folder inside: the models were told that it is there."""
+"""The working folder inside the sandbox: the models are told that it exists."""
 
 WORKSPACE = "/workspace"
-"""Where the workspace is inside, when the person wants it there; it can only be read."""
+"""Where the workspace is mounted inside the sandbox, read-only, if the user wants it there."""
 
 PACKAGES = "/opt/python-packages"
-"""Where bubblewrap shows the packages that `gptoss-tui sandbox build` installed."""
+"""Where bubblewrap mounts the packages that `gptoss-tui sandbox build` installed."""
 
 OUT_OF_MEMORY = "it used too much memory"
-"""What `SandboxProcess.wait` gives when that is certain."""
+"""What `SandboxProcess.wait` returns when this is certain."""
 
 BOOTSTRAP = """\
 import os
@@ -32,14 +32,15 @@ def read(size):
     return data
 exec(compile(read(int.from_bytes(read(4), "big")), "<worker>", "exec"), {"__name__": "__worker__"})
 """
-"""`python -c` of this runs the worker, whose text comes as the first frame on stdin."""
+"""Run with `python -c`: reads the worker's source from the first frame on stdin and executes it."""
 
 PYTHON_FLAGS = ("-I", "-B", "-u", "-c", BOOTSTRAP)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a sandbox may use: bytes of memory and of each tmpfs, processes, open files; seconds and bytes a cell."""
+    """What a sandbox may use: bytes of memory and of each tmpfs, processes, open files; output bytes and seconds per
+    cell."""
 
     memory: int = 512 << 20
     scratch: int = 64 << 20
@@ -54,47 +55,47 @@ class SandboxError(GptOssError):
 
 
 class SandboxProcess(Protocol):
-    """A Python that runs in a sandbox. Its first frame is the worker's text."""
+    """A Python process in a sandbox. The first frame sent to it is the worker's source."""
 
     async def read(self, size: int) -> bytes:
-        """Some bytes of its stdout, at most `size`; none at its end."""
+        """Read up to `size` bytes of its stdout; returns empty bytes at the end."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Put bytes on its stdin. Raises OSError when it is gone."""
+        """Write bytes to its stdin. Raises OSError when the process is gone."""
         ...
 
     def kill(self) -> None:
-        """End it and everything that it started, now. Idempotent; also while a read waits, which then ends."""
+        """Kill the process and everything it started. Idempotent; a pending `read` then ends."""
         ...
 
     async def wait(self) -> str:
-        """Wait for its end. Gives what is known about why, in words; may be empty."""
+        """Wait until the process has ended. Returns why it ended, in words, or an empty string if that is not known."""
         ...
 
 
 class Sandbox(Protocol):
-    """A way to run Python where it can do no harm."""
+    """A way to run Python where it cannot do harm."""
 
     @property
     def name(self) -> str:
-        """As in the settings: `docker`, `bubblewrap`."""
+        """The name in the settings: `docker` or `bubblewrap`."""
         ...
 
     @property
     def description(self) -> str:
-        """One line for people: what it is, and what it does not protect from."""
+        """One line for users: what it is, and what it does not protect from."""
         ...
 
     def worker_limits(self, limits: Limits) -> dict[str, int]:
-        """The limits that the worker has to set for itself, by its names for them."""
+        """The limits that the worker has to set for itself, by the worker's names for them."""
         ...
 
     async def start(self, limits: Limits) -> SandboxProcess:
-        """A new process in a new sandbox. Raises SandboxError when there can be none."""
+        """Start a process in a new sandbox. Raises SandboxError when that fails."""
         ...
 
 
 def worker_source() -> bytes:
-    """The text of the worker."""
+    """The source of the worker module."""
     return Path(__file__).with_name("worker.py").read_bytes()

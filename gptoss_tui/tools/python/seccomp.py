@@ -1,7 +1,7 @@
-"""The system calls that code in a sandbox may not make: one list, as BPF for bubblewrap and as JSON for Docker.
+"""The system calls that sandboxed code may not make: one list, as BPF for bubblewrap and as JSON for Docker.
 
 Everything that can reach another namespace, the kernel's configuration, other processes' memory, or a large and young
-part of the kernel is refused. The program is assembled here: a compiler for one filter needs no library.
+part of the kernel is refused. The BPF program is assembled here: a single filter does not need a library.
 """
 
 from __future__ import annotations
@@ -79,17 +79,19 @@ REFUSED: Final[dict[str, tuple[int | None, int | None]]] = {
     "ustat": (136, None),
     "vhangup": (153, 58),
 }
-"""Name: its number on x86-64 and on aarch64. clone3, and flags of clone and ioctl, come on top."""
+"""Names of calls with their numbers on x86-64 and aarch64. clone3, and some arguments of clone and ioctl, come on top.
+
+"""
 
 _CLONE3 = 435
 _FIRST_UNKNOWN = 463
-"""Calls that are younger than this list do not exist. (The x32 calls of x86-64 have larger numbers, too.)"""
+"""Calls newer than this list fail with ENOSYS. (The x32 calls of x86-64 have larger numbers, too.)"""
 
 _NAMESPACES = 0x7E020080
-"""Flags of clone that make namespaces: time, mount, cgroup, uts, ipc, user, pid, net."""
+"""Flags of clone that create namespaces: time, mount, cgroup, uts, ipc, user, pid, net."""
 
 _INJECTING_IOCTLS = (0x5412, 0x541C)
-"""TIOCSTI and TIOCLINUX put characters into a terminal."""
+"""TIOCSTI and TIOCLINUX inject characters into a terminal's input."""
 
 _MODES: Final[dict[str, tuple[int | None, int | None, int]]] = {
     "chmod": (90, None, 1),
@@ -102,13 +104,13 @@ _MODES: Final[dict[str, tuple[int | None, int | None, int]]] = {
     "open": (2, None, 2),
     "openat": (257, 56, 3),
 }
-"""Calls that give a file its mode: their numbers, and which argument it is."""
+"""Calls that set a file's mode: their numbers, and the index of the mode argument."""
 
 _OPENAT2 = 437
 _SETUID_OR_SETGID = 0o6000
 
 _MACHINES = {"x86_64": (0, 0xC000003E, 56, 16), "aarch64": (1, 0xC00000B7, 220, 29)}
-"""Machine: its column above, its audit number, the numbers of its clone and ioctl."""
+"""For each machine: its column above, its audit architecture, and its numbers of clone and ioctl."""
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
@@ -116,15 +118,15 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _SECOND_ARGUMENT = 0, 4, 16, 24
 
 
 def machines() -> tuple[str, ...]:
-    """What `platform.machine()` may say for `assemble` to work."""
+    """The values of `platform.machine()` that `assemble` supports."""
     return tuple(_MACHINES)
 
 
 def assemble(machine: str, families: tuple[int, ...] = (), *, setuid: bool = True) -> bytes:
-    """The filter as an array of `struct sock_filter`. Raises KeyError for a machine that is not in `machines()`.
+    """Assemble the filter as an array of `struct sock_filter`. Raises KeyError for a machine not in `machines()`.
 
-    `families` are the address families of which there may be sockets; none by default. Without `setuid` no file can be
-    made that runs with the rights of its owner: what stays behind in a workspace could be run by others.
+    `families` are the allowed address families of sockets; none by default. Without `setuid`, no setuid or setgid file
+    can be made: it would stay behind in the workspace, where others could run it.
     """
     column, architecture, clone, ioctl = _MACHINES[machine]
     socket = REFUSED["socket"][column]
@@ -134,7 +136,7 @@ def assemble(machine: str, families: tuple[int, ...] = (), *, setuid: bool = Tru
         _step(_RETURN, _KILL),
         _step(_LOAD, _NUMBER),
         *_answer(_AT_LEAST, _FIRST_UNKNOWN, errno.ENOSYS),
-        # glibc goes back to clone, whose flags can be looked at, when clone3 does not exist.
+        # Without clone3, glibc falls back to clone, whose flags the filter can inspect.
         *_answer(_EQUAL, _CLONE3, errno.ENOSYS),
     ]
     for numbers in REFUSED.values():
@@ -159,7 +161,7 @@ def assemble(machine: str, families: tuple[int, ...] = (), *, setuid: bool = Tru
 
 
 def _sockets(number: int, families: tuple[int, ...]) -> list[bytes]:
-    """Sockets of `families` and of no other; the accumulator holds the call's number before, and after for others."""
+    """Allow only sockets of `families`. Other calls pass with their number still in the accumulator."""
     return [
         _step(_EQUAL, number, 0, 2 * len(families) + 2),
         _step(_LOAD, _FIRST_ARGUMENT),
@@ -169,7 +171,10 @@ def _sockets(number: int, families: tuple[int, ...]) -> list[bytes]:
 
 
 def _modes(column: int) -> list[bytes]:
-    """Refuse the bits in every call that takes a mode; openat2 has it out of sight, and programs do without."""
+    """Refuse setuid and setgid bits in every call that takes a mode.
+
+    openat2 passes the mode in a struct, which a filter cannot read; it fails with ENOSYS, and programs do without it.
+    """
     steps = [*_answer(_EQUAL, _OPENAT2, errno.ENOSYS)]
     for *numbers, argument in _MODES.values():
         if (number := numbers[column]) is not None:
@@ -183,7 +188,7 @@ def _modes(column: int) -> list[bytes]:
 
 
 def docker_profile() -> str:
-    """The same filter as Docker's `seccomp=` option takes it."""
+    """The same filter in the form of Docker's `seccomp=` option."""
     rules: list[dict[str, Any]] = [
         {"names": list(REFUSED), "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM},
         {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
@@ -202,7 +207,7 @@ def _argument_rule(name: str, index: int, value: int, comparison: str) -> dict[s
 
 
 def _answer(test: int, value: int, error: int) -> tuple[bytes, bytes]:
-    """Fail with `error` when the test is true, else go on."""
+    """Steps that fail the call with `error` if the test is true, and continue otherwise."""
     return _step(test, value, 0, 1), _step(_RETURN, _ERROR | error)
 
 

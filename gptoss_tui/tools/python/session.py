@@ -1,4 +1,4 @@
-"""Python for one conversation: an interpreter that is started when it is needed and replaced when it is lost."""
+"""Python for one conversation: an interpreter that is started on first use and replaced when it is lost."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LOST = "variables, imports and files are gone"
 
 
 class PythonSession:
-    """Runs cells one at a time in the sandbox that `choose` gives. The choice is made once, at the first need.
+    """Runs cells one at a time in the sandbox that `choose` returns; it is called once, on first use.
 
-    Stateless, every cell gets an interpreter of its own. `figures` is the folder that pictures are written to; it is
-    made when there is one.
+    Unless `stateful`, every cell gets its own interpreter. `figures` is the folder that pictures are written to; it is
+    created when there is a picture.
     """
 
     def __init__(
@@ -49,22 +49,22 @@ class PythonSession:
         self._interrupted = False
 
     async def sandbox(self) -> Sandbox:
-        """Where code will run. Raises ToolError when there is no sandbox."""
+        """The sandbox in which code will run. Raises ToolError when there is none."""
         async with self._choosing:
             if self._sandbox is None:
                 self._sandbox = await self._choose()
             return self._sandbox
 
     def warm(self) -> None:
-        """Start the interpreter that the next cell needs, while a person still reads it. Errors wait for the cell."""
+        """Start the interpreter for the next cell while the user still reads the code. Errors surface in `run`."""
         if self._interpreter is None and self._starting is None and self._recovery is None:
             self._starting = asyncio.create_task(self._start())
             self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def run(self, code: str, on_output: Callable[[str], None]) -> ToolResult:
-        """Run a cell. Raises ToolError when no interpreter can be had.
+        """Run a cell. Raises ToolError when no interpreter can be started.
 
-        Cancelling interrupts the cell, as Ctrl+C would: the state is kept if that ends it soon, else it is lost.
+        Cancelling interrupts the cell, as Ctrl+C would. The state is kept if the cell then ends soon, else it is lost.
         """
         async with self._turnstile:
             await self._recovered()
@@ -84,7 +84,7 @@ class PythonSession:
         return ToolResult(text, ok=outcome.ending == "ok", data=data, artefacts=artefacts)
 
     def reset(self) -> None:
-        """Forget everything. What runs is ended."""
+        """Forget all state and end whatever is running."""
         if self._recovery is not None:
             self._recovery.cancel()
         if self._interpreter is not None:
@@ -108,7 +108,7 @@ class PythonSession:
             raise ToolError(error.message, hint=error.hint) from error
 
     def _keep(self, interpreter: Interpreter, *, alive: bool) -> None:
-        """What becomes of an interpreter after its cell."""
+        """Keep or discard an interpreter after its cell."""
         if alive and self._stateful:
             self._interpreter, self._lost = interpreter, False
         elif alive:
@@ -117,7 +117,7 @@ class PythonSession:
             self._lost = self._stateful
 
     async def _recover(self, interpreter: Interpreter) -> None:
-        """After a cancelled cell: interrupt it. Cancelling this, too, ends the interpreter."""
+        """Interrupt a cancelled cell. If this is cancelled as well, the interpreter is killed."""
         try:
             alive = await interpreter.interrupt()
         except asyncio.CancelledError:
@@ -133,7 +133,7 @@ class PythonSession:
                 await asyncio.shield(recovery)
 
     def _notes(self) -> list[str]:
-        """What the model must know before the output."""
+        """Notes that the model must read before the output."""
         notes = []
         if self._lost:
             notes.append(f"[Python was restarted before this call: {_LOST}.]")
@@ -143,7 +143,7 @@ class PythonSession:
         return notes
 
     def _write(self, figures: tuple[bytes, ...]) -> list[str]:
-        """Figures as files that only their owner can read; their paths."""
+        """Write figures to files that only their owner can read. Returns the paths."""
         files = []
         for data in figures:
             if self._figures is None:
@@ -158,7 +158,7 @@ class PythonSession:
 
 
 def _report(outcome: Outcome, limits: Limits, files: list[str]) -> str:
-    """What the model reads: the output, and what it cannot see from it."""
+    """The text that the model reads: the output, and notes on what the output does not show."""
     notes = [f"[The figure is shown to the user, as {path}]" for path in files]
     if outcome.dropped:
         notes.append(f"[{outcome.dropped} more bytes of output were dropped. Print less.]")

@@ -1,4 +1,4 @@
-"""The `python` tool as the agent sees it: every run shows its exact code and needs approval."""
+"""The `python` tool as the agent sees it. Every run shows its exact code and needs approval."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ is disabled."""
 
 
 class Python:
-    """The python namespace with its one tool. `sandbox`, `image` and `stateful` are as in the settings.
+    """The `python` namespace with its one tool. `sandbox`, `image` and `stateful` are as in the settings.
 
-    `workspace` can be read inside when it is given.
+    If `workspace` is given, code can read it inside the sandbox.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class Python:
         return (self._tool,)
 
     def cite(self, answer: str) -> tuple[Citation, ...]:
-        """None: code has no pages."""
+        """Always empty: code has no pages."""
         return ()
 
     @property
     def source(self) -> str:
-        """None: what is printed comes from the code."""
+        """Always empty: the results come from the code itself."""
         return ""
 
     def page_text(self, citation: Citation) -> tuple[str, ...]:
-        """None: code has no pages."""
+        """Always empty: code has no pages."""
         return ()
 
     def reset(self) -> None:
@@ -89,11 +89,11 @@ class PythonTool:
     name: str = field(default="python", init=False)
 
     async def prepare(self, arguments: str) -> PythonCall:
-        """Raises ToolError when there is no code, or no sandbox to run it in."""
+        """Plan a call. Raises ToolError when there is no code, or no sandbox to run it in."""
         return await self.plan(_code(arguments))
 
     async def plan(self, code: str) -> PythonCall:
-        """The call that runs exactly `code`. Raises ToolError."""
+        """Return a call that runs exactly `code`. Raises ToolError."""
         if not code.strip():
             raise ToolError("python: there is no code. The argument is the Python code itself.")
         if len(code) > MAX_CODE:
@@ -118,7 +118,7 @@ class PythonTool:
 
 @dataclass(frozen=True, slots=True)
 class PythonCall:
-    """Code that was read but has not run."""
+    """Code that was parsed but has not run."""
 
     session: PythonSession
     code: str
@@ -126,28 +126,28 @@ class PythonCall:
 
     @property
     def source(self) -> str:
-        """The code, for changes before it is allowed."""
+        """The code, so that the user can change it before allowing it."""
         return self.code
 
     async def revise(self, text: str) -> PythonCall:
-        """The code that a person made of it. Raises ToolError."""
+        """Plan the user's edited code instead. Raises ToolError."""
         return await PythonTool(self.session).plan(text)
 
     @property
     def summary(self) -> str:
-        """The first line that does something, and how many there are."""
+        """The first line that is not an import or a comment, and the number of lines."""
         lines = [line.strip() for line in self.code.splitlines() if line.strip()]
         shown = next((line for line in lines if not line.startswith(("import ", "from ", "#"))), lines[0])
         cut = shown if len(shown) <= _SUMMARY_CHARS else f"{shown[:_SUMMARY_CHARS]}…"
         return f"python {cut}" + (f" ({len(lines)} lines)" if len(lines) > 1 else "")
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """Run it. Cancelling ends the interpreter. Raises ToolError."""
+        """Run the code. Cancelling interrupts it, see `PythonSession.run`. Raises ToolError."""
         return await self.session.run(self.code, on_output)
 
 
 def _code(arguments: str) -> str:
-    """The code in what the model wrote: as it is, or out of a code fence or a JSON object of one `code`."""
+    """Extract the code: the text as it is, the contents of a code fence, or the `code` of a JSON object."""
     stripped = arguments.strip()
     if stripped.startswith("```") and stripped.endswith("```") and "\n" in stripped:
         return stripped[stripped.index("\n") + 1 : -3].rstrip()

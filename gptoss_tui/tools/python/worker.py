@@ -1,14 +1,14 @@
-"""What runs inside the sandbox: reads code from frames, runs it in one namespace, sends back what it printed.
+"""The program inside the sandbox: reads code from frames, runs it in one namespace, and sends back the output.
 
-The text of this module is sent into the sandbox as the first frame, so it needs nothing but Python 3.8's standard
-library there. A frame is a length (4 bytes, big endian) and a JSON object:
+The source of this module is sent into the sandbox as the first frame, so it may only use the standard library of
+Python 3.8. A frame is a length (4 bytes, big endian) and a JSON object:
 
     host to worker    {"id", "code"} | {"interrupt": id}
     worker to host    {"ready"} | {"id", "text"} | {"id", "figure", "last"} | {"id", "done", "ok", "dropped", "strays"}
 
-Closing the worker's stdin ends it. Figures that a cell leaves open in matplotlib are sent as PNG, in Base64 and in
-pieces, and closed. Where the kernel has Landlock, the worker gives up all rights to files that it does not need, so
-that a hole in the sandbox's mounts is not enough.
+Closing the worker's stdin ends it. Figures that a cell leaves open in matplotlib are closed and sent as PNG, encoded as
+Base64 and split into pieces. If the kernel has Landlock, the worker gives up all file access rights that it does not
+need, so that a hole in the sandbox's mounts is not enough to escape.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ _WRITABLE = ("/tmp", "/mnt/data", "/dev/shm", "/dev/null")
 
 
 class Channel:
-    """The frames, on descriptors that the user's code is not given."""
+    """Sends and receives frames, on descriptors that the cell's code does not get."""
 
     def __init__(self) -> None:
         self._in, self._out = os.dup(0), os.dup(1)
         self._lock = threading.Lock()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one frame. Ends the worker when nobody reads any more."""
+        """Write one frame. Ends the worker when the host no longer reads."""
         data = json.dumps(message).encode()
         view = memoryview(len(data).to_bytes(4, "big") + data)
         try:
@@ -84,7 +84,7 @@ class Channel:
 
 
 class Output:
-    """What Python and its children write to descriptors 1 and 2, as frames of the cell that runs."""
+    """Captures what Python and its children write to descriptors 1 and 2; sends it as frames of the running cell."""
 
     def __init__(self, channel: Channel, limit: int) -> None:
         self._channel = channel
@@ -98,7 +98,7 @@ class Output:
         self.stdout, self.stderr = _text_stream(1), _text_stream(2)
 
     def begin(self, cell: int | None) -> None:
-        """What comes now belongs to `cell`; None: to nobody."""
+        """Attribute all further output to `cell`; with None it is discarded."""
         self._sent = self.dropped = 0
         self._cell = cell
         os.dup2(self._write, 1)
@@ -106,13 +106,13 @@ class Output:
         sys.stdout, sys.stderr = self.stdout, self.stderr
 
     def write(self, text: str) -> None:
-        """Add to the output, whatever the cell did to its streams."""
+        """Write to the output, regardless of what the cell did to its streams."""
         data = text.encode("utf-8", "backslashreplace")
         while data:
             data = data[os.write(self._write, data) :]
 
     def drain(self) -> None:
-        """Wait until all that was written has been sent."""
+        """Wait until everything written so far has been sent."""
         for stream in (sys.stdout, sys.stderr, self.stdout, self.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
@@ -121,7 +121,7 @@ class Output:
         self._drained.wait(_DRAIN_SECONDS)
 
     def pump(self) -> None:
-        """Runs in a thread: pipe to frames. A marker in the pipe tells that a cell's output is complete."""
+        """Forward the pipe to frames; runs in a thread. A marker in the pipe means that a cell's output is complete."""
         held = b""
         while True:
             held += os.read(self._read, _CHUNK)
@@ -153,12 +153,12 @@ def _text_stream(fd: int) -> io.TextIOWrapper:
 
 
 def _partial(data: bytes, marker: bytes) -> int:
-    """How many bytes at the end of `data` may be the beginning of `marker`."""
+    """The number of bytes at the end of `data` that may be the beginning of `marker`."""
     return next((n for n in range(min(len(marker) - 1, len(data)), 0, -1) if data.endswith(marker[:n])), 0)
 
 
 class Worker:
-    """Runs cells one after the other in one namespace."""
+    """Runs cells one after another in the same namespace."""
 
     def __init__(self, channel: Channel, output: Output) -> None:
         self._channel = channel
@@ -171,7 +171,7 @@ class Worker:
         sys.modules["__main__"] = self._main
 
     def listen(self) -> None:
-        """Runs in a thread: takes requests, and interrupts the cell that runs."""
+        """Take requests, and interrupt the running cell when asked to; runs in a thread."""
         while True:
             message = self._channel.receive()
             if "code" in message:
@@ -180,7 +180,7 @@ class Worker:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def serve(self) -> None:
-        """Runs in the main thread, until the host closes the channel."""
+        """Run the requested cells until the host closes the channel; runs in the main thread."""
         while True:
             request = self._requests.get()
             cell = request["id"]
@@ -195,14 +195,14 @@ class Worker:
             except BaseException:
                 self._running = None
             if os.getpid() != self._pid:
-                os._exit(0)  # a fork of the cell's, which came out at its end
+                os._exit(0)  # a child that the cell forked and that reached the end of the cell, too
             self._output.drain()
             done = {"id": cell, "done": True, "ok": ok, "dropped": self._output.dropped, "strays": _strays()}
             self._output.begin(None)
             self._channel.send(done)
 
     def _send_figures(self, cell: int) -> None:
-        """The open figures of matplotlib, if the cell used it. What cannot be drawn is told as output."""
+        """Send and close matplotlib's open figures, if the cell used it. A drawing error is written to the output."""
         pyplot = sys.modules.get("matplotlib.pyplot")
         if pyplot is None:
             return
@@ -229,7 +229,7 @@ class Worker:
             raise KeyboardInterrupt
 
     def _run(self, code: str) -> bool:
-        """Run one cell and show the value of a last expression. False when it raised: its traceback was written."""
+        """Run one cell and print the value of a final expression. Returns False, after a traceback, if it raised."""
         self._count += 1
         name = f"<cell {self._count}>"
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
@@ -258,7 +258,7 @@ class Worker:
 
 
 def _describe(error: BaseException) -> str:
-    """The traceback without our own frames."""
+    """Format a traceback without our own frames."""
     at = error.__traceback__
     while at is not None and at.tb_frame.f_code.co_filename in (_HERE, ast.__file__):
         at = at.tb_next
@@ -272,11 +272,11 @@ def _describe(error: BaseException) -> str:
 
 
 def _strays() -> int:
-    """Processes of the sandbox beside its first one and this one; when they cannot be counted, there is one."""
+    """The number of processes in the sandbox besides its first one and this one; 1 when they cannot be counted."""
     own = {"1", str(os.getpid())}
     try:
         return sum(name.isdigit() and name not in own for name in os.listdir("/proc"))
-    except OSError:  # the cell holds every file that it may have open
+    except OSError:  # the cell has used up all its file descriptors
         return 1
 
 
@@ -289,9 +289,10 @@ def _limit(limits: dict[str, int]) -> None:
 
 
 def _landlock() -> None:
-    """Of files only reading, running, and writing in the working folders; no TCP; no signals and abstract sockets out.
+    """Restrict file access to reading, executing, and writing in the working folders, as far as the kernel supports it.
 
-    A second wall behind the mounts, where the kernel has it. It holds for this thread and those that it starts.
+    Also forbids TCP, and signals and abstract sockets that reach out of the sandbox. This is a second line of defence
+    behind the mounts. It applies to this thread and to those that it starts.
     """
     syscall = ctypes.CDLL(None, use_errno=True).syscall
     abi = syscall(_LANDLOCK_CREATE, None, 0, 1)
@@ -320,7 +321,7 @@ def _checked(result: int) -> None:
 
 
 def serve() -> None:
-    """Take over the process: the channel leaves descriptors 0 to 2, which become the user's."""
+    """Take over the process: the channel moves off descriptors 0 to 2, which then belong to the cell's code."""
     channel = Channel()
     limits = channel.receive()
     _landlock()

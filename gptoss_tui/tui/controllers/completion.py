@@ -1,4 +1,4 @@
-"""Completion in the composer: commands behind `/`, files behind `@`. Files are searched in a thread."""
+"""Completion in the composer: commands after `/`, files after `@`. Files are searched in a thread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_FILES = 40
 WAIT_SECONDS = 0.4
-"""How long Tab and Enter wait for a search that is under way."""
+"""How long Tab and Enter wait for a search in progress."""
 
 Kind = Literal["", "command", "file"]
 _SPECIAL = ("tab", "enter", "up", "down", "escape")
@@ -28,7 +28,7 @@ _SPECIAL = ("tab", "enter", "up", "down", "escape")
 
 @dataclass(slots=True)
 class _Open:
-    """What the list offers: suggestions, and for files the mention that they complete."""
+    """The current offers: suggestions for commands; for files, the matches and the mention that they complete."""
 
     kind: Kind = ""
     suggestions: list[Suggestion] | None = None
@@ -37,9 +37,9 @@ class _Open:
 
 
 class CompletionController:
-    """Owns the list over the composer. Keys come here first; what is not for the list goes on to the composer.
+    """Owns the list above the composer. Keys come here first; those that the list does not use go to the composer.
 
-    `turned` hears that the list was opened or closed.
+    `turned` is called when the list was opened or closed.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class CompletionController:
         return bool(self._open.kind)
 
     def recalled(self) -> None:
-        """The draft was put there, not typed: nothing is offered until it is changed."""
+        """Note that the draft was set and not typed: nothing is offered until it changes."""
         self._recalled = self._composer.text
         self._close()
 
     def follow(self) -> None:
-        """Offer what fits the draft and the cursor now."""
+        """Offer completions for the current draft and cursor."""
         composer = self._composer
         now = (composer.text, composer.cursor_location)
         if now == self._seen:
@@ -95,7 +95,7 @@ class CompletionController:
             self._offer_files(mention)
 
     async def take_key(self, key: str) -> bool:
-        """A key before the composer gets it; True when it was for the list."""
+        """Handle a key before the composer gets it. Returns True if the list used it."""
         if key not in _SPECIAL:
             return False
         self.follow()
@@ -116,16 +116,16 @@ class CompletionController:
         return True
 
     def take_row(self, index: int) -> None:
-        """A row was clicked."""
+        """Take the row that was clicked."""
         self._take(index, run=False)
         self._composer.focus()
 
     def close(self) -> None:
-        """Stop searching."""
+        """Close the list and stop searching."""
         self._close()
 
     def _is_command(self, text: str) -> bool:
-        """Whether a command is being written: one row, the cursor at its end, not closed by Escape."""
+        """Whether a command is being typed: one row, the cursor at its end, the list not closed by Escape."""
         if not text.startswith("/"):
             if self._dismissed == -1:
                 self._dismissed = None
@@ -182,7 +182,7 @@ class CompletionController:
             task.cancel()
 
     def _take(self, index: int, *, run: bool) -> bool:
-        """Put a row into the draft. False: the key, which asks to `run` what is whole already, goes on."""
+        """Put a row into the draft. Returns False if the key should go on, to `run` an entry that is complete."""
         opened = self._open
         if opened.suggestions:
             return self._take_command(opened.suggestions[index], run=run)
@@ -208,7 +208,7 @@ class CompletionController:
             self._close()
             return False
         if path.endswith("/"):
-            written = written.removesuffix('"')  # the name goes on
+            written = written.removesuffix('"')  # the path continues
         else:
             written += " "
         self._composer.replace_before_cursor(mention.start, written)
@@ -217,6 +217,6 @@ class CompletionController:
 
 
 def _file_row(match: Match) -> Choice:
-    """A path as a row; where it has to be written with escapes, no letters are marked."""
+    """A row for a path; if it is shown with escapes, no letters are highlighted."""
     shown = to_terminal_line(shown_path(match.text))
     return Choice(shown, positions=match.positions if shown == match.text else ())

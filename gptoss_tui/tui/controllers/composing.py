@@ -1,4 +1,4 @@
-"""Everything behind the composer, put together: completion, commands, shell lines, drafts, history."""
+"""Puts together everything behind the composer: completion, commands, shell lines, drafts, history."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PROMPT_PREVIEW = 4000
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Folders: the workspace, where drafts are kept (None: nowhere), and the person's prompts (None: none)."""
+    """Folders: the workspace, drafts (None: not saved), and the user's prompts (None: there are none)."""
 
     workspace: Path
     drafts: Path | None = None
@@ -75,14 +75,14 @@ class Around:
 
 
 def places_for(workspace: str, history: Path | None) -> Places:
-    """The usual places: drafts beside the history of prompts, prompts beside the settings. Without a history, none."""
+    """The default folders: drafts next to the prompt history, prompts next to the settings; without history, none."""
     if history is None:
         return Places(Path(workspace))
     return Places(Path(workspace), history.parent / "drafts", config_path().parent / "prompts")
 
 
 class ComposingController:
-    """Implements `ComposerListener`; the screen hands it what was submitted."""
+    """Implements `ComposerListener`; the screen passes submitted drafts to it."""
 
     def __init__(self, around: Around, places: Places) -> None:
         self._around = around
@@ -126,62 +126,62 @@ class ComposingController:
 
     @property
     def choosing(self) -> bool:
-        """Whether commands or files are offered."""
+        """Whether the completion list is open."""
         return self._completion.is_open
 
-    # What the screen says
+    # Called by the screen
 
     def submitted(self, text: str, *, later: bool) -> None:
-        """A draft was sent."""
+        """Handle a draft that was sent."""
         self._completion.close()
         self._input.submitted(text, later=later)
 
     def take_back(self, message: str) -> str:
-        """What was typed for a message that was not sent."""
+        """The typed text of a message that was not sent."""
         return self._input.take_back(message)
 
     def chosen(self, index: int) -> None:
-        """A completion was clicked."""
+        """Take the completion that was clicked."""
         self._completion.take_row(index)
 
     def interrupt(self) -> bool:
-        """End what the person started beside the model: a shell line, a download. False when there is nothing."""
+        """Stop what the user started besides the model, a shell line or a download. False if there is nothing."""
         return self.shell.interrupt() or self.models.stop_fetching()
 
     def apply(self, event: ev.Event) -> None:
-        """Follow the conversation."""
+        """Record an event of the conversation."""
         self.record.apply(event)
 
     def close(self) -> None:
-        """Save the draft."""
+        """Save the draft and stop completing."""
         self._input.close()
         self._completion.close()
 
     # ComposerListener
 
     async def take_key(self, key: str) -> bool:
-        """A key before the composer gets it; True when it was for the completion."""
+        """Handle a key before the composer gets it. Returns True if the completion used it."""
         return await self._completion.take_key(key)
 
     def changed(self) -> None:
-        """The text or the cursor is another one."""
+        """The text or the cursor changed."""
         self._completion.follow()
         self._input.changed()
 
     def recalled(self) -> None:
-        """The draft was put there, not typed."""
+        """The draft was set and not typed."""
         self._completion.recalled()
 
     def search_history(self) -> None:
-        """Let the person choose an earlier prompt."""
+        """Let the user choose an earlier prompt."""
         self._spawn(self._search_history(), "history")
 
     def edit_outside(self) -> None:
-        """Open the draft in the person's editor."""
+        """Open the draft in the user's editor."""
         self._input.edit_outside()
 
     def emptied(self) -> None:
-        """Backspace in the empty composer takes the newest note away."""
+        """Remove the newest note: Backspace was pressed in the empty composer."""
         self._input.drop_note()
 
     async def _search_history(self) -> None:
@@ -207,18 +207,18 @@ class ComposingController:
             composer.set_draft(prompts[int(picked.value)])
         composer.focus()
 
-    # What the parts need
+    # Called by the parts
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something, in the conversation."""
+        """Show a message in the conversation."""
         self._around.view.say(kind, message, hint)
 
     def show_progress(self, progress: LoadProgress) -> None:
-        """How far a download is; what loading shows has its own way here."""
+        """Show the progress of a download; loading is shown in another way."""
         self._around.view.show_fetching(progress)
 
     def show_conversation(self, events: tuple[ev.Event, ...]) -> None:
-        """Show these events in the place of the conversation."""
+        """Replace the conversation shown by these events."""
         self._around.talk.clear()
         for event in events:
             self._around.talk.apply(event)
@@ -226,15 +226,15 @@ class ComposingController:
         self._around.talk.flush()
 
     def show_context(self, report: ContextReport) -> None:
-        """How full the context is now."""
+        """Show how full the context is."""
         self._around.status.set_context(report)
 
     def drop_turns(self, turn_id: str) -> None:
-        """Take a turn and what came after it out of the view."""
+        """Remove a turn and everything after it from the view."""
         self._around.talk.drop_from(turn_id)
 
     def set_draft(self, text: str) -> None:
-        """Put a message back where it was typed."""
+        """Put a message back into the composer."""
         self._around.composer.set_draft(text)
 
     def _show(self, event: ev.Event) -> None:

@@ -1,4 +1,4 @@
-"""One conversation as a front drives it: the model comes up, prompts run one by one, every listener hears it."""
+"""One conversation, independent of its front end: loads the model, runs prompts one by one, notifies listeners."""
 
 from __future__ import annotations
 
@@ -22,51 +22,51 @@ else:
     ev = late("gptoss_tui.agent.events")
 
 NANO = "nano"
-"""The model that is always there."""
+"""The built-in model."""
 
 Listener = Callable[["ev.Event"], None]
 Spawn = Callable[[Coroutine[Any, Any, None], str], object]
-"""Runs a coroutine as the only one of its group, until the screen ends."""
+"""Starts a coroutine as the only one of its group; it is cancelled when the screen ends."""
 
 
 class ConversationView(Protocol):
     """What a conversation needs from the screen around it."""
 
     def loading_began(self) -> None:
-        """The model comes up from now on."""
+        """The model has started to load."""
         ...
 
     async def loading_ended(self, info: EngineInfo | None) -> None:
-        """The model is there, or (None) it is not."""
+        """The model is loaded, or (None) could not be."""
         ...
 
     def turns_began(self) -> None:
-        """Something runs from now on."""
+        """Something is running from now on."""
         ...
 
     def turns_ended(self) -> None:
-        """Nothing runs any more."""
+        """Nothing is running any more."""
         ...
 
     def model_lost(self) -> None:
-        """The model went away; the next message loads it again."""
+        """The model is gone; the next message loads it again."""
         ...
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something, in the conversation."""
+        """Show a message in the conversation."""
         ...
 
     def show_waiting(self, waiting: Waiting) -> None:
-        """Show what was typed and not read yet."""
+        """Show messages that were typed but not read yet."""
         ...
 
     def return_to_draft(self, prompts: Sequence[str]) -> None:
-        """These prompts will not run; they go back to where they were typed."""
+        """Put prompts that will not run back into the composer."""
         ...
 
 
 class ConversationController:
-    """Loads the model behind the first frame and runs what was typed, in order. Every event goes to all listeners."""
+    """Loads the model after the first frame and runs what was typed, in order. All events go to all listeners."""
 
     def __init__(
         self, loader: ModelLoader, view: ConversationView, spawn: Spawn, listeners: Sequence[Listener]
@@ -82,25 +82,25 @@ class ConversationController:
 
     @property
     def agent(self) -> AgentPort | None:
-        """The agent, once there is one."""
+        """The agent; None until there is one."""
         return self._loader.agent
 
     @property
     def running(self) -> bool:
-        """Whether a turn runs."""
+        """Whether a turn is running."""
         return self.turns.running
 
     def start(self, prompt: str | None, first: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Bring the model up; `prompt` is the first message, and `first` runs before it, once there is an agent."""
+        """Load the model. `prompt` is the first message; `first` runs before it, as soon as there is an agent."""
         self._first = first
         if prompt:
             self.turns.enqueue(prompt)
         self._load()
 
     def submit(self, text: str, *, later: bool = False) -> None:
-        """Run `text` as the next turn; while one runs, steer that, or (`later`) wait behind it.
+        """Run `text` as the next turn. During a turn it steers that turn, or waits for its end if `later`.
 
-        Without a model it loads one first.
+        If no model is loaded, one is loaded first.
         """
         if self.turns.running and not later and self.agent is not None:
             self.turns.steer(self.agent, text)
@@ -112,34 +112,34 @@ class ConversationController:
             self._run_queue()
 
     def run_other(self, events: AsyncGenerator[ev.Event, None]) -> None:
-        """Run something of the agent that is no turn, such as a compaction; what is typed meanwhile waits behind it."""
+        """Run something of the agent that is not a turn, such as a compaction; messages typed meanwhile wait."""
         self._spawn(self._run_other(events), "turns")
 
     async def load(self) -> EngineInfo | None:
-        """Bring up what the loader was told to, now. None when that fails, which is told."""
+        """Load the loader's model now. Returns None if that fails; the failure is shown."""
         return await self._bring_up()
 
     async def idle(self) -> None:
-        """Return when nothing runs, and nothing that was typed waits to run."""
+        """Wait until nothing is running and no typed message is waiting to run."""
         await self._resting.wait()
 
     def interrupt(self) -> bool:
-        """Stop the running turn; False when none runs."""
+        """Stop the running turn. Returns False if none is running."""
         if not self.turns.running or self.agent is None:
             return False
         self.agent.interrupt()
         return True
 
     async def close(self) -> None:
-        """End the agent and the engine."""
+        """Close the agent and the engine."""
         await self._loader.close()
 
     def _load(self) -> None:
         self._spawn(self._load_now(), "engine")
 
     async def _load_now(self) -> None:
-        """Bring the model up that was asked for, or the built-in one: nobody is left without any. What was begun with
-        another model is not given to that one, which would know nothing of it.
+        """Load the requested model, or the built-in one if that fails, so that there is always a model. A conversation
+        begun with another model is not handed to the built-in one, which would know nothing of it.
         """
         wanted = self._loader.model
         begun = self.agent is not None and bool(self.agent.turns())
@@ -172,7 +172,7 @@ class ConversationController:
             self._spawn(self._run_turns(), "turns")
 
     async def _warm(self) -> None:
-        """Read the beginning of the conversation while the person types. What is wrong shows with the first message."""
+        """Prefill the beginning of the conversation while the user types. Errors will show with the first message."""
         if self.agent is not None:
             with suppress(EngineError):
                 await self.agent.warm()

@@ -1,4 +1,4 @@
-"""What hears the composer before the parts behind it have come in."""
+"""Listens to the composer until the parts behind it are imported."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ if TYPE_CHECKING:
 
 
 class EarlyListener:
-    """Implements `ComposerListener`. Typing waits for nothing; a key that wants something brings the parts in now."""
+    """Implements `ComposerListener`. Typing works right away; the first key that needs the parts loads them."""
 
     def __init__(self, parts: Callable[[], ComposerListener]) -> None:
         self._parts = parts
 
     async def take_key(self, key: str) -> bool:
-        """Letters wait for nothing; behind keys that complete or send stand the parts."""
+        """Pass on keys that complete or send, which need the parts; all others are not handled here."""
         return await self._parts().take_key(key) if key in ("tab", "enter") else False
 
     def changed(self) -> None:
-        """The draft is looked at when the parts are there."""
+        """Do nothing: the draft is examined once the parts are there."""
 
     def recalled(self) -> None:
-        """Nothing is offered yet."""
+        """Do nothing: there are no completions yet."""
 
     def search_history(self) -> None:
-        """Let the person choose an earlier prompt."""
+        """Let the user choose an earlier prompt."""
         self._parts().search_history()
 
     def edit_outside(self) -> None:
-        """Open the draft in the person's editor."""
+        """Open the draft in the user's editor."""
         self._parts().edit_outside()
 
     def emptied(self) -> None:
-        """There are no notes yet."""
+        """Do nothing: there are no notes yet."""

@@ -1,4 +1,4 @@
-"""The reasoning effort: lower, higher, next; it reaches the agent at once, and what it costs is known before."""
+"""The reasoning effort: lower, higher or next. It reaches the agent at once, and its cost is known in advance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class EffortController:
-    """Holds the effort also while there is no agent yet. `cost` tokens have to be read again because of a change."""
+    """Holds the effort, even before there is an agent. A change means that `cost` tokens must be prefilled again."""
 
     def __init__(self, effort: Effort, agent: Callable[[], AgentPort | None], show: Callable[[], None]) -> None:
         self.effort: Effort = effort
@@ -28,22 +28,22 @@ class EffortController:
         self._show()
 
     def use(self, effort: Effort) -> None:
-        """Think at `effort` from now on."""
+        """Set the effort from now on."""
         agent = self._agent()
         self.effort = effort
         self.cost = agent.effort_cost(effort) if agent is not None else 0
         self.apply()
 
     def paid(self) -> None:
-        """What a change cost was read by now."""
+        """Reset `cost`, because the tokens have been prefilled by now."""
         self.cost = 0
         self._show()
 
     def change(self, step: int) -> None:
-        """Lower or raise the effort, between its ends."""
+        """Lower or raise the effort, within its range."""
         level = min(len(EFFORTS) - 1, max(0, EFFORTS.index(self.effort) + step))
         self.use(EFFORTS[level])
 
     def cycle(self) -> None:
-        """The next effort; after the highest, the lowest."""
+        """Switch to the next effort; after the highest comes the lowest."""
         self.use(EFFORTS[(EFFORTS.index(self.effort) + 1) % len(EFFORTS)])

@@ -1,6 +1,6 @@
-"""A download beside the conversation: how far it is, how fast, and an end at once when the person wants one.
+"""A download next to the conversation: its progress, its speed, and an immediate stop on request.
 
-It runs in a thread that nobody waits for: neither stopping it nor leaving the app hangs on a server that is silent.
+It runs in a thread that nobody joins, so neither stopping it nor leaving the app hangs on a server that is silent.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 0.25
 WINDOW_SECONDS = 8.0
-"""The speed is that of the last seconds."""
+"""The speed is averaged over this many last seconds."""
 SILENT_SECONDS = 3.0
-"""Without a byte for so long, that is what is told in the place of a speed."""
+"""After this long without a byte, the silence is reported instead of a speed."""
 
 
 class Speedometer:
-    """From how much is there at which time to a speed and the time that is left."""
+    """Computes the speed and the remaining time from byte counts over time."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
         self._grew = 0.0
 
     def note(self, now: float, done: int) -> None:
-        """At `now` there are `done` bytes."""
+        """Record that `done` bytes have arrived at time `now`."""
         if not self._seen or done != self._seen[-1][1]:
             self._grew = now
         self._seen.append((now, done))
@@ -42,7 +42,7 @@ class Speedometer:
             self._seen.popleft()
 
     def tell(self, total: int) -> str:
-        """`45.0 MB/s, 5 min left`; empty before there is anything to tell."""
+        """Describe the speed: `45.0 MB/s, 5 min left`; empty before there is anything to say."""
         from gptoss_tui.engine.memory import gigabytes
 
         (began, first), (now, done) = self._seen[0], self._seen[-1]
@@ -62,7 +62,7 @@ def _time_left(seconds: float) -> str:
 
 
 class Fetcher:
-    """Downloads one model at a time; `show` is told how far it is, and `done` at the end."""
+    """Downloads one model at a time; `show` receives the progress, and a last one with `done` at the end."""
 
     def __init__(self, show: Callable[[LoadProgress], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._show = show
@@ -71,17 +71,17 @@ class Fetcher:
         self._ended: asyncio.Future[bool] | None = None
         self._latest: DownloadProgress | None = None
         self.name = ""
-        """What is being downloaded; empty when nothing is."""
+        """The model being downloaded; empty when there is none."""
 
     def stop(self) -> bool:
-        """End the download; what arrived is kept. False when there is none."""
+        """Stop the download; what has arrived is kept. Returns False if there is none."""
         if self._ended is None or self._ended.done():
             return False
         self._ended.set_result(False)
         return True
 
     async def fetch(self, name: str) -> bool:
-        """Download the model `name`; False when that was stopped. Raises DownloadError."""
+        """Download the model `name`. Returns False if it was stopped. Raises DownloadError."""
         self.name = name
         ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._ended = ended
@@ -115,7 +115,7 @@ class Fetcher:
             failure: Exception | None = None
             try:
                 download_model(name, on_progress=report)
-            except Exception as error:  # for who waits, whatever it is
+            except Exception as error:  # whatever it is, it is raised in `fetch`
                 failure = error
             with suppress(RuntimeError):  # the app has ended
                 ended.get_loop().call_soon_threadsafe(_settle, ended, failure)
@@ -124,7 +124,7 @@ class Fetcher:
         self._thread.start()
 
     async def _wait_for_the_one_before(self, ended: asyncio.Future[bool]) -> None:
-        """A download that was stopped has its file until its server says something, or for too long nothing."""
+        """Wait for a stopped download: it holds its file until its server sends something or times out."""
         while self._thread is not None and self._thread.is_alive() and not ended.done():
             self._show(LoadProgress(f"{self.name}: waiting for the connection from before · Esc stops", 0.0))
             await asyncio.wait({ended}, timeout=BEAT_SECONDS)

@@ -1,4 +1,4 @@
-"""The search bar: opened by a key, closed when it is left."""
+"""Opening and closing the search bar."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Finder:
-    """Puts the bar below the conversation and does what it says. The bar is not imported before it is asked for."""
+    """Shows the bar below the conversation and carries out its requests. The bar is imported on first use."""
 
     def __init__(
         self, screen: Screen[None], transcript: Transcript, palette: Callable[[], Palette], leave: Callable[[], object]
@@ -28,7 +28,7 @@ class Finder:
         self._bar: SearchBar | None = None
 
     async def open(self) -> None:
-        """Open the bar, or go to the next match when it is open."""
+        """Open the bar, or go to the next match if it is open."""
         if self._bar is not None:
             self.step(1)
             return
@@ -38,19 +38,19 @@ class Finder:
         await self._screen.mount(self._bar, after="#main")
 
     def look_for(self, wanted: str) -> None:
-        """Something else is typed."""
+        """Search for new text as it is typed."""
         found = self._search.look_for(wanted)
         if self._bar is not None:
             self._bar.show(found)
 
     def step(self, direction: int) -> None:
-        """To the next match, or to the one before."""
+        """Go to the next or the previous match."""
         found = self._search.step(direction)
         if self._bar is not None:
             self._bar.show(found)
 
     def close(self) -> None:
-        """The search is over; the conversation stays where it is."""
+        """End the search; the conversation keeps its scroll position."""
         bar, self._bar = self._bar, None
         self._search.close()
         self._leave()

@@ -1,6 +1,6 @@
 """When to repaint: one timer for everything that moves, stopped when nothing does.
 
-The rate adapts between 8 and 30 frames a second so that painting and what it waits for take a small share of a core.
+The rate adapts between 8 and 30 frames a second, so that painting and what it causes use a small share of a core.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ TICK_SECONDS = 0.12
 
 
 def pause_after(cost: float) -> float:
-    """Seconds from one repaint to the next when a repaint takes `cost` seconds."""
+    """The time from one repaint to the next, given that a repaint takes `cost` (both in seconds)."""
     return min(1 / MIN_RATE, max(1 / MAX_RATE, SHARE * cost))
 
 
 class FrameClock:
-    """Calls `draw` when something is dirty, and `tick` for spinners while something runs.
+    """Calls `draw` at an adaptive rate and `tick` for spinners, while something is running.
 
-    What a frame costs is only known at the next beat: the screen is painted after `draw`.
+    The cost of a frame is measured at the next beat, because the screen is painted after `draw` has returned.
     """
 
     def __init__(self, draw: Callable[[], None], tick: Callable[[], None]) -> None:
@@ -42,19 +42,19 @@ class FrameClock:
         self._timer = timer
 
     def start(self) -> None:
-        """Something moves from now on."""
+        """Start the beats: something moves from now on."""
         if self._timer is not None:
             self._timer.resume()
 
     def stop(self) -> None:
-        """Nothing moves any more: draw what is left and rest."""
+        """Stop the beats and draw what is left."""
         if self._timer is not None:
             self._timer.pause()
         self._spent = None
         self._draw()
 
     def frame(self) -> None:
-        """One beat of the timer."""
+        """Handle one beat of the timer."""
         now = perf_counter()
         if self._spent is not None:
             self._cost = 0.7 * self._cost + 0.3 * (thread_time() - self._spent)

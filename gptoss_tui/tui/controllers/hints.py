@@ -1,4 +1,4 @@
-"""Which keys the last row names: those that do something now, the most important ones first."""
+"""Which keys the bottom row names: those that do something now, the most important ones first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.widgets.hints import Hint
 
 Label = Callable[[str], str]
-"""The key of a binding's id, as people write it; empty when it has none."""
+"""Maps a binding's id to its key as people write it; empty when it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What decides about the hints."""
+    """The state that decides which hints are shown."""
 
     running: bool = False
     asking: bool = False
@@ -26,7 +26,7 @@ class Situation:
 
 
 def hints_for(situation: Situation, label: Label) -> tuple[Hint, ...]:
-    """The hints of a situation, with the keys that `label` gives; what has no key is left out."""
+    """The hints for a situation, with keys from `label`; actions without a key are left out."""
     found = []
     for name, what, action in _wanted(situation):
         keys = "/".join(key for key in map(label, name.split()) if key)
@@ -68,7 +68,7 @@ def _wanted(situation: Situation) -> Iterator[tuple[str, str, str]]:
 
 
 def _joined(keys: str) -> str:
-    """`Alt+,/Alt+.` as `Alt+,/.`."""
+    """Shorten `Alt+,/Alt+.` to `Alt+,/.`."""
     first, slash, second = keys.partition("/")
     modifier = first[: first.rfind("+") + 1]
     return first + slash + second.removeprefix(modifier) if slash and modifier else keys

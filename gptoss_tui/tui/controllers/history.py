@@ -1,4 +1,4 @@
-"""Moving between conversations: resume, fork, going back, and summing up; the view follows the agent."""
+"""Moving between conversations: resume, fork, rewind, undo and compact; the view follows the agent."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 
 class HistoryView(Protocol):
-    """What it needs from the screen around it."""
+    """What the controller needs from the screen around it."""
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something, in the conversation."""
+        """Show a message in the conversation."""
         ...
 
     def show_conversation(self, events: tuple[ev.Event, ...]) -> None:
-        """Show these events in the place of the conversation."""
+        """Replace the conversation shown by these events."""
         ...
 
     def show_context(self, report: ContextReport) -> None:
-        """How full the context is now."""
+        """Show how full the context is."""
         ...
 
     def drop_turns(self, turn_id: str) -> None:
-        """Take a turn and what came after it out of the view."""
+        """Remove a turn and everything after it from the view."""
         ...
 
     def set_draft(self, text: str) -> None:
-        """Put a message back where it was typed."""
+        """Put a message back into the composer."""
         ...
 
 
 class HistoryController:
-    """Acts on the agent and keeps the view and the record in step with it."""
+    """Acts on the agent, and keeps the view and the record in sync with it."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class HistoryController:
         self._run = run
 
     def resume(self, session_id: str) -> None:
-        """Go on with a saved conversation. Raises GptOssError."""
+        """Continue a saved conversation. Raises GptOssError."""
         self.show(self._present().resume(session_id))
 
     def show(self, resumed: ResumedSession) -> None:
-        """Show a conversation that the agent goes on with."""
+        """Show a conversation that the agent has resumed."""
         self._record.clear()
         for event in resumed.events:
             self._record.apply(event)
@@ -70,18 +70,18 @@ class HistoryController:
         self._refresh()
 
     def fork(self, turn: int | None) -> None:
-        """Go on in a copy, up to before `turn` whose message becomes the draft. Raises GptOssError."""
+        """Continue in a copy that ends before `turn`, whose message becomes the draft. Raises GptOssError."""
         text = self._present().fork(turn)
         if turn is not None:
             self._dropped(f"t{turn}", text)
         self._view.say("info", "This is a copy from here on; the original conversation is kept.")
 
     def rewind(self, turn: int) -> None:
-        """Drop a turn and what came after it; files stay as they are. Raises GptOssError."""
+        """Drop a turn and everything after it; files stay as they are. Raises GptOssError."""
         self._dropped(f"t{turn}", self._present().rewind(turn))
 
     def _dropped(self, turn_id: str, text: str) -> None:
-        """The agent dropped a turn and what came after; its message goes back into the draft."""
+        """Update the view after the agent dropped turns; the first one's message goes back into the draft."""
         self._record.keep_before(turn_id)
         self._view.drop_turns(turn_id)
         if text:
@@ -89,14 +89,14 @@ class HistoryController:
         self._refresh()
 
     async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:
-        """Take turns back, files included. Raises GptOssError."""
+        """Undo turns, including their file changes. Raises GptOssError."""
         outcome = await self._present().undo(turn, choices)
         if outcome.turns:
             self._dropped(f"t{min(outcome.turns)}", outcome.text)
         return outcome
 
     async def redo(self, choices: Mapping[str, Choice]) -> UndoOutcome:
-        """Make what was taken back last again. Raises GptOssError."""
+        """Redo what was undone last. Raises GptOssError."""
         outcome = await self._present().redo(choices)
         if outcome.turns:
             self._record.bring_back()
@@ -106,7 +106,7 @@ class HistoryController:
         return outcome
 
     def compact(self, instructions: str) -> None:
-        """Sum the conversation up. Raises GptOssError."""
+        """Summarize the conversation. Raises GptOssError."""
         self._run(cast("AsyncGenerator[ev.Event, None]", self._present().compact(instructions)))
 
     def _present(self) -> AgentPort:

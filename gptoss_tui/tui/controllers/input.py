@@ -1,4 +1,4 @@
-"""From the composer to the agent: commands, shell lines and messages, drafts that survive, the editor outside."""
+"""From the composer to the agent: commands, shell lines and messages, saved drafts, the external editor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.widgets.composer import Composer
 
 DRAFT_SECONDS = 0.3
-"""A draft is on disk so long after the last key."""
+"""The delay from the last key until the draft is saved."""
 
 KEPT_MESSAGES = 32
 
@@ -33,25 +33,25 @@ RunShell = Callable[[str], Coroutine[Any, Any, None]]
 
 
 class InputView(Protocol):
-    """What the input needs from the screen around it."""
+    """What the controller needs from the screen around it."""
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something, in the conversation."""
+        """Show a message in the conversation."""
         ...
 
 
 class Send(Protocol):
-    """Sends a message to the model, as it is."""
+    """Sends a message to the model unchanged."""
 
     def __call__(self, text: str, *, later: bool) -> None: ...
 
 
 Outside = Callable[[Callable[[], str]], str]
-"""Does something that needs the terminal for itself. Raises EditorError where that cannot be."""
+"""Runs a function that needs the terminal for itself. Raises EditorError where that is impossible."""
 
 
 class InputController:
-    """Sends what was typed where it belongs, in the order in which it was typed."""
+    """Sends what was typed to where it belongs, in the order in which it was typed."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class InputController:
     # Sending
 
     def submitted(self, text: str, *, later: bool) -> None:
-        """A draft was sent."""
+        """Handle a draft that was sent."""
         call = parse_call(text)
         if call is not None:
             self._spawn(self._run_command(call.name, call.argument), "command")
@@ -108,18 +108,18 @@ class InputController:
                 self._composer.set_draft(text)
 
     def offer(self, note: Note) -> None:
-        """The model is told this with the next message, unless the person takes it away."""
+        """Attach a note to the next message, unless the user removes it."""
         self._notes.append(note)
         self._show_notes()
 
     def drop_note(self) -> None:
-        """Backspace in the empty composer takes the newest note away."""
+        """Remove the newest note: Backspace was pressed in the empty composer."""
         if self._notes:
             self._notes.pop()
             self._show_notes()
 
     def take_back(self, message: str) -> str:
-        """What was typed for a message that was not sent; its notes wait for the next one again."""
+        """The typed text of a message that was not sent; its notes are attached to the next message again."""
         typed, notes = self._sent.pop(message, (typed_of(message), ()))
         self._notes[:0] = notes
         self._show_notes()
@@ -143,7 +143,7 @@ class InputController:
     # The draft on disk
 
     def changed(self) -> None:
-        """Something was typed: the draft is saved soon."""
+        """Save the draft soon, because something was typed."""
         self._composer.set_class(self._composer.text.startswith("!"), "-shell")
         if self._drafts is None:
             return
@@ -152,7 +152,7 @@ class InputController:
         self._timer = self._composer.set_timer(DRAFT_SECONDS, self._save_soon)
 
     def close(self) -> None:
-        """Save the draft and give its slot back."""
+        """Save the draft and release its slot."""
         if self._drafts is not None:
             self._drafts.save(self._draft())
             self._drafts.close()
@@ -174,10 +174,10 @@ class InputController:
             self._composer.chips.restore(draft.chips)
             self._composer.set_draft(draft.text + self._composer.text)
 
-    # The editor outside
+    # The external editor
 
     def edit_outside(self) -> None:
-        """Open the draft, chips spelled out, in the person's editor, and take what it gives."""
+        """Open the draft, with chips expanded, in the user's editor, and replace it by the result."""
         from gptoss_tui.tui.composing.editor import EditorError, edit_text, editor_command
 
         chips, before = self._composer.chips, self._composer.text

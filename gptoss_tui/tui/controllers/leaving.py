@@ -1,4 +1,4 @@
-"""Esc and Ctrl+C: what they end, and that they count once more when they are pressed twice."""
+"""Esc and Ctrl+C: what they stop, and what a second press does."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 QUIT_SECONDS = 2.0
 REWIND_SECONDS = 1.5
-"""How long a first key waits for a second one."""
+"""How long a first press counts."""
 
 
 class TwicePressed:
-    """A key that does its work when it is pressed a second time within `seconds`."""
+    """A key that takes effect when it is pressed a second time within `seconds`."""
 
     def __init__(self, clock: Callable[[], float], seconds: float) -> None:
         self._clock = clock
@@ -28,7 +28,7 @@ class TwicePressed:
         return self._clock() < self._until
 
     def press(self) -> bool:
-        """Press the key: True when this is the second press."""
+        """Register a press. Returns True if it is the second one."""
         if self.armed:
             self.disarm()
             return True
@@ -42,7 +42,7 @@ class TwicePressed:
 
 @dataclass(frozen=True, slots=True)
 class Endings:
-    """What can be ended: the turn, what the person runs beside it (both say whether there was one), the app."""
+    """What can be ended: the turn, what the user runs besides it (both return whether there was one), the app."""
 
     turn: Callable[[], bool]
     beside: Callable[[], bool]
@@ -51,7 +51,7 @@ class Endings:
 
 
 class LeavingController:
-    """`hint` shows again what the keys do; `after` calls something in so many seconds."""
+    """Handles both keys. `hint` updates the hints about keys; `after` calls a function after a number of seconds."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class LeavingController:
         self._after = after
 
     def escape(self) -> None:
-        """Stop the running turn; twice with nothing typed and nothing running: go back to an earlier message."""
+        """Stop the running turn. Pressed twice with nothing typed or running: go back to an earlier message."""
         if self._ends.turn() or self._ends.beside() or not self._composer.is_empty:
             self.rewind_key.disarm()
         elif self.rewind_key.press():
@@ -79,13 +79,13 @@ class LeavingController:
         self._hint()
 
     def typed(self) -> None:
-        """Something else was typed: the next Ctrl+C is a first one again."""
+        """Forget a first Ctrl+C once something is typed."""
         if self.quit_key.armed and not self._composer.is_empty:
             self.quit_key.disarm()
             self._hint()
 
     def control_c(self) -> None:
-        """Stop the turn or clear the draft; twice: end the app."""
+        """Stop the turn, or else clear the draft. Pressed twice: end the app."""
         if self.quit_key.press():
             self._ends.app()
             return

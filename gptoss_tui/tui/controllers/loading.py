@@ -1,4 +1,4 @@
-"""Bringing up the engine and the agent behind the first frame."""
+"""Loading the engine and the agent after the first frame."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ LoadState = Literal["idle", "loading", "ready", "failed"]
 
 
 class Backend(Protocol):
-    """How the app gets its parts. They are made in a thread, after the first frame."""
+    """Creates the app's parts; called in a thread, after the first frame."""
 
     @property
     def model(self) -> str:
-        """The name of the model that `connect` finds."""
+        """The name of the model that `connect` opens."""
         ...
 
     def use_model(self, name: str) -> None:
-        """Let `connect` and `build_agent` give another model."""
+        """Make `connect` and `build_agent` use another model."""
         ...
 
     async def sandbox(self) -> str:
-        """What holds the tools that run something; empty when there are none of them."""
+        """What confines the tools that run code; empty when there are no such tools."""
         ...
 
     def guides(self) -> tuple[str, ...]:
-        """The AGENTS.md files that the model is told about. For a thread."""
+        """The AGENTS.md files that the model is told about. Call it in a thread."""
         ...
 
     def connect(self) -> Engine:
-        """Find the model and make the engine's client; loads nothing. Raises GptOssError."""
+        """Find the model and create the engine's client; loads nothing. Raises GptOssError."""
         ...
 
     def build_agent(self, engine: Engine) -> AgentPort:
-        """Make the agent: tokenizer, tools, session. Raises GptOssError."""
+        """Create the agent: tokenizer, tools, session. Raises GptOssError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """Why there is no model, and what to do."""
+    """Why no model could be loaded, and what to do."""
 
     message: str
     hint: str
 
 
 class ModelLoader:
-    """Loads once at start, and again when the person sends a message after a failure."""
+    """Loads the model at start, and again when the user sends a message after a failure."""
 
     def __init__(self, backend: Backend, on_progress: Callable[[LoadProgress], None]) -> None:
         self._backend = backend
@@ -66,14 +66,14 @@ class ModelLoader:
         self.info: EngineInfo | None = None
 
     async def load(self) -> EngineInfo | LoadFailure:
-        """Bring everything up. The agent is made while the weights load, and kept for a second try."""
+        """Load everything. The agent is created while the weights load, and kept for another attempt."""
         self.state = "loading"
         try:
             info = await self._load()
         except GptOssError as error:
             self.state = "failed"
             return LoadFailure(error.message, error.hint or "")
-        except Exception as error:  # a person must read it in the app, not in a traceback over it
+        except Exception as error:  # to be read in the app, not in a traceback on top of it
             self.state = "failed"
             return LoadFailure(f"{type(error).__name__}: {error}", "This is a bug in gptoss-tui; please report it.")
         self.state, self.info = "ready", info
@@ -81,18 +81,18 @@ class ModelLoader:
 
     @property
     def model(self) -> str:
-        """The name of the model that is loaded, or would be."""
+        """The name of the model that is loaded or will be."""
         return self._backend.model
 
     async def use_model(self, name: str) -> None:
-        """End the agent and the engine; the next `load` brings up the model `name`."""
-        self.state = "loading"  # what is sent from now on waits for it
+        """Close the agent and the engine; the next `load` loads the model `name`."""
+        self.state = "loading"  # messages sent from now on wait for it
         await self.close()
         self._engine, self.agent, self.info, self.state = None, None, None, "idle"
         self._backend.use_model(name)
 
     async def sandbox(self) -> str:
-        """What holds the tools that run something; empty when there are none of them."""
+        """What confines the tools that run code; empty when there are no such tools."""
         return await self._backend.sandbox()
 
     async def guides(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class ModelLoader:
         return await asyncio.to_thread(self._backend.guides)
 
     async def check(self) -> bool:
-        """After a failed turn: whether the model is still loaded. When it is not, the next message loads it again."""
+        """Check after a failed turn whether the model is still loaded. If not, the next message loads it again."""
         if self._engine is None:
             return False
         info = None
@@ -111,7 +111,7 @@ class ModelLoader:
         return info is not None
 
     async def close(self) -> None:
-        """End the agent and the engine."""
+        """Close the agent and the engine."""
         if self.agent is not None:
             self.agent.close()
         if self._engine is not None:
@@ -128,7 +128,7 @@ class ModelLoader:
         building: asyncio.Task[AgentPort] | None = None
         try:
             async for progress in engine.load():
-                if building is None:  # the worker is up: the tokenizer takes its time beside the weights, not before
+                if building is None:  # the worker is up: load the tokenizer while the weights load, not before
                     building = asyncio.create_task(self._agent(engine))
                 self._on_progress(progress)
                 info = progress.info or info

@@ -1,6 +1,6 @@
-"""Another model in the place of the loaded one: fetched when it is not here, loaded, and the conversation goes on.
+"""Switching the model: download it if necessary, load it, and continue the conversation.
 
-A model that cannot be had or loaded leaves the person with the one from before.
+If the new model cannot be downloaded or loaded, the previous one stays in use.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class ModelView(Protocol):
-    """What it needs from the screen around it."""
+    """What the controller needs from the screen around it."""
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something, in the conversation."""
+        """Show a message in the conversation."""
         ...
 
     def show_progress(self, progress: LoadProgress) -> None:
-        """Show how far something is, above the composer; `done` ends it."""
+        """Show progress above the composer; `done` removes it."""
         ...
 
 
 class ModelController:
-    """Knows which model is loaded and changes it.
+    """Knows which model is loaded, and switches it.
 
-    `load` brings the loader's choice up and gives it, or None; `idle` returns when no turn runs.
+    `load` loads the loader's model and returns its info, or None; `idle` waits until no turn is running.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class ModelController:
         return self._loader.model
 
     def stop_fetching(self) -> bool:
-        """End the download; what arrived is kept. False when there is none."""
+        """Stop the download; what has arrived is kept. Returns False if there is none."""
         return self._fetcher.stop()
 
     async def switch(self, name: str) -> None:
-        """Use the model `name`. Raises GptOssError, with nothing changed, when it can be neither found nor fetched."""
+        """Use the model `name`. Raises GptOssError, with nothing changed, if it can be neither found nor downloaded."""
         if self.info is not None and name == self.name:
             self._view.say("info", f"{name} is already in use.")
             return
@@ -80,7 +80,7 @@ class ModelController:
                 hint = f"What arrived is kept: /model {name} resumes the download."
                 self._view.say("info", f"The download of {name} is stopped.", hint)
                 return
-            await self._idle()  # a turn may have begun meanwhile
+            await self._idle()  # a turn may have started meanwhile
         before = self._loader.model
         agent = self._loader.agent
         session = agent.session_id if agent is not None and agent.turns() else None
@@ -100,7 +100,7 @@ class ModelController:
 
 
 def _must_be_fetched(name: str) -> bool:
-    """Whether a model is published and not here. Raises ModelNotFoundError for what is neither."""
+    """Whether a model is published but not installed. Raises ModelNotFoundError if it is neither."""
     from gptoss_tui.engine.catalog import published_model, resolve_model
     from gptoss_tui.engine.remote.address import is_address, parse_address
 

@@ -1,4 +1,4 @@
-"""The approval mode: the next one by key, before and after there is an agent."""
+"""The approval mode, and switching it with a key, before and after there is an agent."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from gptoss_tui.settings import Mode
 
 CYCLE: tuple[Mode, ...] = ("ask", "auto-edit", "read-only", "full-auto")
-"""In the order in which one key goes through them: the widest comes last."""
+"""The order in which a key cycles through the modes: the most permissive one comes last."""
 
 
 class ModeController:
-    """Holds the mode that was chosen while there is no agent yet; afterwards the agent's is the truth."""
+    """Holds the chosen mode until there is an agent; from then on the agent's mode counts."""
 
     def __init__(self, mode: Mode, agent: Callable[[], AgentPort | None], show: Callable[[], None]) -> None:
         self._chosen: Mode | None = None
@@ -26,19 +26,19 @@ class ModeController:
 
     @property
     def mode(self) -> Mode:
-        """The mode in force."""
+        """The current mode."""
         agent = self._agent()
         return agent.mode if agent is not None else self._chosen or self._first
 
     def agent_came(self) -> str:
-        """Hand a choice that was made before over to the agent. Gives the reason when it refuses."""
+        """Pass a mode chosen earlier to the new agent. Returns the reason if it refuses, else an empty string."""
         refusal = self.use(self._chosen) if self._chosen is not None else ""
         self._chosen = None
         self._show()
         return refusal
 
     def use(self, mode: Mode) -> str:
-        """Work in `mode` from now on. Gives the reason when the workspace does not let that happen."""
+        """Switch the mode. Returns the reason if the workspace does not allow it, else an empty string."""
         agent = self._agent()
         if agent is None:
             self._chosen = mode
@@ -51,7 +51,7 @@ class ModeController:
         return ""
 
     def cycle(self) -> str:
-        """The next mode that may be chosen here."""
+        """Switch to the next mode that is allowed here. Returns what `use` returns."""
         agent = self._agent()
         allowed = agent.modes if agent is not None else CYCLE
         order = [mode for mode in CYCLE if mode in allowed]

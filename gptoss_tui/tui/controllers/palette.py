@@ -1,4 +1,4 @@
-"""The palette: every command and every key's action in one list, to find by its words and run."""
+"""The command palette: all commands and key actions in one searchable list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.keymap import Keymap
 
 _LEFT_OUT = ("chat.palette", "chat.interrupt", "chat.copy", "chat.quit")
-"""Keys whose action makes no sense from a list."""
+"""Bindings whose action makes no sense from a list."""
 
 
 async def open_palette(
@@ -21,7 +21,7 @@ async def open_palette(
     bindings: Sequence[Binding],
     run_action: Callable[[str], Awaitable[object]],
 ) -> None:
-    """Let the person choose something and do it; a command that needs an argument goes into the draft."""
+    """Let the user choose an action and run it; a command that needs an argument goes into the draft."""
     from gptoss_tui.tui.screens.picker import Item, Picker, loaded
 
     items = [

@@ -1,4 +1,4 @@
-"""Which panes are open beside the conversation, and remembering it."""
+"""Which panes are open beside the conversation; the choice is remembered."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.state import StateFile
 
 PANE_WIDTH = 120
-"""From this many columns on, panes have room beside the conversation."""
+"""The minimum width of the screen, in columns, for panes beside the conversation."""
 
 
 class PaneController:
-    """Panes by name, each with whether it is open when nobody chose. `arrange` shows what is open and has room."""
+    """The open panes by name, with defaults until the user chooses. `arrange` shows those that have room."""
 
     def __init__(self, state_file: StateFile, defaults: Mapping[str, bool], arrange: Callable[[], None]) -> None:
         self._state_file = state_file
@@ -21,11 +21,11 @@ class PaneController:
         self._arrange = arrange
 
     def is_open(self, name: str) -> bool:
-        """Whether a person wants to see the pane `name`."""
+        """Whether the user wants to see the pane `name`."""
         return self._state_file.remembered.panes.get(name, self._defaults.get(name, False))
 
     def shown(self, name: str, width: int) -> bool:
-        """Whether the pane `name` is on a screen of `width` columns."""
+        """Whether the pane `name` is shown on a screen of `width` columns."""
         return width >= PANE_WIDTH and self.is_open(name)
 
     def toggle(self, name: str) -> None:

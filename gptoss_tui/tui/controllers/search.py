@@ -1,4 +1,4 @@
-"""Walking through what a search finds in the conversation."""
+"""Stepping through the matches of a search in the conversation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Match `position` (from 1) of `total`; both 0 when there is none."""
+    """The current match, `position` (from 1) of `total`; both are 0 when there is none."""
 
     position: int = 0
     total: int = 0
 
 
 class SearchController:
-    """Counts in the text of blocks, which costs no drawing, and draws only the block that is gone to."""
+    """Counts matches in the text of blocks, which needs no drawing, and draws only the block that is shown."""
 
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
@@ -30,7 +30,7 @@ class SearchController:
         self._at: tuple[Block, int] | None = None
 
     def look_for(self, wanted: str) -> Found:
-        """Mark what is wanted and go to the first match below the top of the view, else to the last one above."""
+        """Mark matches and go to the first one below the top of the view, or else to the last one above it."""
         self._search = Search(wanted) if wanted.strip() else None
         self._counted.clear()
         self._at = None
@@ -43,7 +43,7 @@ class SearchController:
         return self._go(matches, len(matches) - 1 if below is None else below, 0 if below is not None else -1)
 
     def step(self, direction: int) -> Found:
-        """Go to the next match (1) or the one before (-1); behind the last one comes the first."""
+        """Go to the next match (1) or the previous one (-1), wrapping around at the ends."""
         matches = self._matches()
         if not matches:
             return Found()
@@ -56,7 +56,7 @@ class SearchController:
         return self._go(matches, (at + direction) % len(matches), 0 if direction > 0 else -1)
 
     def close(self) -> None:
-        """Nothing is looked for any more."""
+        """End the search and remove its marks."""
         self._search, self._at = None, None
         self._counted.clear()
         self._transcript.mark(None)
@@ -69,7 +69,7 @@ class SearchController:
         return Found(sum(n for _, n in matches[:at]) + number + 1, sum(n for _, n in matches))
 
     def _matches(self) -> list[tuple[Block, int]]:
-        """The blocks that have matches, and how many; only those that changed are counted again."""
+        """The blocks with matches and their counts; only blocks that changed are counted again."""
         if self._search is None:
             return []
         matches: list[tuple[Block, int]] = []

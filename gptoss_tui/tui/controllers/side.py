@@ -1,4 +1,4 @@
-"""The panes on the screen: which are seen at this width, where the keys go, and what their items open."""
+"""The panes on the screen: which are visible at this width, which has the focus, and what their items open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SideController:
-    """On a narrow screen a pane stands in for the conversation until it is left; that is not remembered."""
+    """Arranges the panes. On a narrow screen a pane replaces the conversation until left; this is not remembered."""
 
     def __init__(
         self, screen: Screen[None], dock: PaneDock, panes: PaneController, keymap: Keymap, say: Callable[..., None]
@@ -35,7 +35,7 @@ class SideController:
 
     @property
     def _width(self) -> int:
-        """The screen's own size comes with the first frame, which is to be right already."""
+        """The screen's width; its own size is only known after the first frame, so the app's is used until then."""
         return self._screen.size.width or self._screen.app.size.width
 
     @property
@@ -43,7 +43,7 @@ class SideController:
         return self._width >= PANE_WIDTH
 
     def arrange(self) -> bool:
-        """Show what is open and has room. True when reasoning belongs into the conversation instead."""
+        """Show the open panes that have room. Returns True if reasoning belongs into the conversation instead."""
         beside = [pane.NAME for pane in PANES if self._panes.shown(pane.NAME, self._width)]
         alone = "" if self._wide else self._dock.alone
         self._dock.show(beside, alone=alone, keys=self._keys)
@@ -62,18 +62,18 @@ class SideController:
         self._focus(self._dock.next_view(None))
 
     def focus_next(self) -> None:
-        """Give the keys to the next open pane; behind the last one, back to the composer."""
+        """Focus the next open pane; after the last one, the composer."""
         self._focus(self._dock.next_view(self._screen.focused))
 
     def leave(self) -> None:
-        """Back to the conversation and the composer."""
+        """Return to the conversation and the composer."""
         if self._dock.alone:
             self._dock.show(())
             self.arrange()
         self._focus(None)
 
     def open_page(self, citations: Sequence[Citation], agent: AgentPort | None, palette: Palette) -> None:
-        """Show a cited page where it is cited."""
+        """Show a cited page at the cited passage."""
         text = agent.page_text(citations[0]) if agent is not None else ()
         if not text:
             self._say("info", "The text of this page is no longer stored.")

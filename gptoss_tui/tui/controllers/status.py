@@ -1,4 +1,4 @@
-"""What the status line says, from the engine's and the agent's events."""
+"""Fills the status line from the events of the engine and the agent."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ else:
     ev = late("gptoss_tui.agent.events")
 
 SETTLE_SECONDS = 0.4
-"""A speed over less time than this says nothing."""
+"""A speed measured over less time than this is not shown."""
 
 
 class StatusController:
-    """Owns the `Status` of the line. While text streams the speed is an estimate; a step ends with the true one."""
+    """Owns the line's `Status`. While text streams, the speed is an estimate; the end of a step gives the exact one."""
 
     def __init__(self, line: StatusLine, clock: Callable[[], float]) -> None:
         self._line = line
@@ -34,17 +34,17 @@ class StatusController:
 
     @property
     def activity(self) -> Activity:
-        """What is going on."""
+        """The current activity."""
         return self._line.status.activity
 
     def set_activity(self, activity: Activity, detail: str = "") -> None:
-        """Say what is going on."""
+        """Set the current activity."""
         status = self._line.status
         status.activity, status.detail = activity, detail
         self._line.changed()
 
     def set_model(self, info: EngineInfo) -> None:
-        """A model is loaded."""
+        """Show the loaded model."""
         status = self._line.status
         status.model, status.device = to_terminal_line(info.model), to_terminal_line(info.device)
         status.backend = to_terminal_line(info.backend)
@@ -52,26 +52,26 @@ class StatusController:
         self._line.changed()
 
     def set_sandbox(self, name: str) -> None:
-        """What holds the tools that run something; empty when there are none."""
+        """Show what confines the tools that run code; empty when there are no such tools."""
         self._line.status.sandbox = to_terminal_line(name)
         self._line.changed()
 
     def set_context(self, report: ContextReport) -> None:
-        """How full the context is, and how much of it need not be read again."""
+        """Show how full the context is, and how much of it is cached."""
         status = self._line.status
         status.context_used, status.context_cached = report.used, report.cached
         status.context_limit = report.limit or status.context_limit
         self._line.changed()
 
     def new_conversation(self) -> None:
-        """The context is empty again."""
+        """Reset the context: it is empty again."""
         status = self._line.status
         status.context_used, status.context_cached = 0, None
         status.tokens_per_second = status.first_token_seconds = 0.0
         self._line.changed()
 
     def apply(self, event: ev.Event) -> None:
-        """Follow a turn."""
+        """Handle an event of a turn."""
         match event:
             case ev.TurnStarted():
                 self._asked_at = self._clock()
@@ -136,6 +136,6 @@ class StatusController:
 
 
 def _share_read(event: ev.PromptProgress) -> str:
-    """How far the prompt is read, without what was in the cache before."""
+    """How many of the tokens that were not cached have been read so far."""
     new = event.total - event.cached
     return f"{count(event.done - event.cached)}/{count(new)} tokens" if new > 0 else ""

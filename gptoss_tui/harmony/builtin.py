@@ -1,6 +1,6 @@
-"""The built-in tools' declarations, in the words that the models were trained with.
+"""The declarations of the built-in tools, in the words that the models were trained with.
 
-The texts are openai-harmony's own and are read from it at run time.
+The texts come from openai-harmony and are read from it at run time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def python_namespace() -> ToolNamespace:
 
 
 def browser_namespace(source: str) -> ToolNamespace:
-    """The `browser` tool (search, open, find). `source` names where pages come from: `web`, or a search service."""
+    """The `browser` tool (search, open, find). `source` says where pages come from: `web`, or a search service."""
     from openai_harmony import ToolNamespaceConfig
 
     namespace = _namespace(ToolNamespaceConfig.browser())

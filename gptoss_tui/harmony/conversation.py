@@ -1,11 +1,12 @@
 """A conversation as token ids: what the model has read and written, ready to be continued.
 
-Inside a turn, tokens are only appended: what was sampled stays as it was sampled, so the engine's KV cache stays valid
-and the model sees its own form. When the next user message comes, the chain of thought of the finished turn is dropped,
-once; so the prompt's prefix changes at most once a turn. Dropped with it is tool traffic on the analysis channel (calls
-of the built-in browser and python tools, and their output), as the models were trained; calls on commentary stay.
+Within a turn, tokens are only appended: sampled tokens are kept exactly as sampled, so the engine's KV cache stays
+valid and the model sees its own output. When the next user message arrives, the chain of thought of the finished turn
+is dropped, so the prompt's prefix changes at most once per turn. Tool traffic on the analysis channel (calls of the
+built-in browser and python tools, and their output) is dropped with it, as in the models' training; calls on the
+commentary channel stay.
 
-A malformed message is stored as it was understood, not as it was sampled: the history is a valid conversation always.
+A malformed message is stored as it was understood, not as it was sampled, so the history is always valid.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from gptoss_tui.vocabulary import VOCAB_SIZE
 STATE_VERSION = 1
 
 INTERRUPTED = "The user interrupted this call before it finished."
-"""The reply to a call that has none when the next user message comes."""
+"""The reply to a call that has none when the next user message arrives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message and exactly the tokens that stand for it in the prompt. `turn` counts user messages from 1."""
+    """One message and exactly the tokens that represent it in the prompt. `turn` counts user messages from 1."""
 
     message: Message
     tokens: tuple[int, ...]
@@ -44,9 +45,9 @@ class Entry:
 
 
 class Conversation:
-    """The history behind the preamble. Not thread-safe; one turn at a time.
+    """The history after the preamble. Not thread-safe; one turn at a time.
 
-    `tokens` are those of the preamble where they are known.
+    `tokens` are the rendered tokens of the preamble, if already known.
     """
 
     def __init__(self, tokenizer: Tokenizer, preamble: Preamble, tokens: Sequence[int] | None = None) -> None:
@@ -69,12 +70,12 @@ class Conversation:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The messages behind the preamble with their tokens."""
+        """The messages after the preamble, with their tokens."""
         return tuple(self._entries)
 
     @property
     def turn(self) -> int:
-        """How many user messages there were; 0 before the first."""
+        """The number of user messages so far."""
         return self._turn
 
     @property
@@ -89,11 +90,11 @@ class Conversation:
         return last if last is not None and _is_call(last) else None
 
     def prompt_ids(self) -> list[int]:
-        """What the engine continues: the history and `<|start|>assistant`."""
+        """The prompt for the engine: the history and `<|start|>assistant`."""
         return [*self._tokens, *assistant_start(self._tokenizer)]
 
     def set_preamble(self, preamble: Preamble) -> None:
-        """Replace the system and developer messages. The whole prompt has to be prefilled again if they differ."""
+        """Replace the system and developer messages. If they differ, the whole prompt has to be prefilled again."""
         if preamble != self._preamble:
             self._preamble = preamble
             rendered = render_preamble(self._tokenizer, preamble)
@@ -101,7 +102,7 @@ class Conversation:
             self._preamble_length = len(rendered)
 
     def add_user(self, text: str) -> None:
-        """Begin a turn: close the last one, drop its chain of thought, append the user's message."""
+        """Begin a turn: close the last one, drop its chain of thought, and append the user's message."""
         self.close_turn()
         kept = [entry for entry in self._entries if entry.message.channel != "analysis"]
         if len(kept) < len(self._entries):
@@ -111,30 +112,30 @@ class Conversation:
         self._append_rendered(Message("user", text))
 
     def add(self, message: Message, tokens: Sequence[int] | None = None) -> None:
-        """Append a message of a conversation that was held elsewhere; `tokens` are its own when they are known."""
+        """Append a message of a conversation that took place elsewhere; `tokens` are its tokens, if known."""
         if tokens is None:
             self._append_rendered(message)
         else:
             self._append(Entry(message, tuple(tokens), self._turn))
 
     def add_steering(self, text: str) -> None:
-        """Append a message of the user inside the turn: nothing is dropped, since the turn goes on."""
+        """Append a user message within the turn: nothing is dropped, because the turn goes on."""
         self.close_turn()
         self._append_rendered(Message("user", text))
 
     def begin_again(self, texts: Sequence[str]) -> None:
-        """Forget the messages behind the preamble; these of the user stand in their place. Turns count on."""
+        """Replace the messages after the preamble with user messages of these texts. The turn count continues."""
         self._entries = []
         self._rebuild()
         for text in texts:
             self._append_rendered(Message("user", text))
 
     def append_sampled(self, token_ids: Sequence[int]) -> list[Message]:
-        """Append one generation, given from behind the prompt's `<|start|>assistant`, and return its messages.
+        """Append one generation, which begins after the prompt's `<|start|>assistant`, and return its messages.
 
-        A final `<|return|>` becomes `<|end|>`. A generation that was cut inside a message is closed there; one that
-        was cut inside a header loses that header. Nothing is kept behind a tool call, which is the last thing a
-        generation can say, nor from where the model writes as the user or as a tool.
+        A final `<|return|>` becomes `<|end|>`. A generation that was cut off inside a message is closed there; one that
+        was cut off inside a header loses that header. Nothing is kept after a tool call, which ends a generation, nor
+        from the point where the model writes as the user or as a tool.
         """
         parser = StreamParser(self._tokenizer)
         messages: list[Message] = []
@@ -154,11 +155,11 @@ class Conversation:
         return messages
 
     def add_tool_reply(self, name: str, text: str, channel: str | None) -> None:
-        """Append what a tool answers. `name` is the call's recipient, `channel` the channel of the call."""
+        """Append a tool's reply. `name` is the recipient of the call, `channel` the channel of the call."""
         self._append_rendered(Message("tool", text, channel=channel, recipient="assistant", name=name))
 
     def close_turn(self) -> None:
-        """Make an interrupted turn whole: a call without an answer gets one that says so."""
+        """Complete an interrupted turn: a call without a reply gets one that says so."""
         call = self.pending_call
         if call is not None and call.recipient is not None:
             self.add_tool_reply(call.recipient, INTERRUPTED, call.channel)
@@ -176,7 +177,7 @@ class Conversation:
 
     @classmethod
     def from_dict(cls, tokenizer: Tokenizer, data: Mapping[str, Any]) -> Self:
-        """The conversation that `to_dict` described, token for token. Raises SessionError when it is not one."""
+        """Restore the conversation from `to_dict`, token for token. Raises SessionError for anything else."""
         if not isinstance(data, Mapping) or data.get("version") != STATE_VERSION:
             raise SessionError(
                 "The saved conversation has a format that this version does not know",
@@ -209,7 +210,7 @@ class Conversation:
         self._tokens.extend(entry.tokens)
 
     def _rebuild(self) -> None:
-        """The tokens of the entries anew; those of the preamble stay, since to render it takes as long as a turn."""
+        """Rebuild the entries' tokens; the preamble's are kept, because rendering it takes as long as a turn."""
         del self._tokens[self._preamble_length :]
         for entry in self._entries:
             self._tokens.extend(entry.tokens)

@@ -1,4 +1,4 @@
-"""How long the model is asked to think. A module of its own: settings and screens need no more of the format."""
+"""Reasoning effort. A separate module because settings and screens need nothing else of the format."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a message header says, however badly it is written.
+"""Reads message headers, however badly they are written.
 
     [role] [to=recipient] [<|channel|>channel [to=recipient]] [[<|constrain|>]content type] <|message|>
 
-A header is given as segments: the special token that opens each (None for the first) and the text behind it. Reading
-never fails; what had to be guessed or left out is said in `notes`.
+A header is given as segments: the special token that opens each segment (None for the first) and the text after it.
+Reading never fails; whatever had to be guessed or left out is reported in `notes`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gptoss_tui.harmony.tokenizer import CHANNEL, CONSTRAIN, SPECIAL_TOKENS
 
 CHANNELS = ("analysis", "commentary", "final")
 UNCLEAR_RECIPIENT = "unclear"
-"""Recipient of a call whose header names two, or nobody who could reply: no tool has that name, so nothing runs."""
+"""Recipient of a call whose header names two, or one that cannot reply. No tool has this name, so nothing runs."""
 
 Segment = tuple[int | None, str]
 
@@ -32,10 +32,10 @@ _HEADER_WORDS = re.compile(r"(?:\W|_)*(?:(?:analysis|commentary|final|json|code|
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header as understood.
+    """A header as it was understood.
 
-    `rest` is text behind it when `<|message|>` is missing, `notes` what was recovered. `doubt` is set when the author,
-    the recipient or where the content begins had to be guessed: a call under such a header must not run.
+    `rest` is the text after the header if `<|message|>` is missing. `notes` say what was recovered. `doubt` is set when
+    the author, the recipient or the start of the content had to be guessed: a call with such a header must not run.
     """
 
     role: Role
@@ -62,7 +62,7 @@ class _Found:
     doubt: str = ""
 
     def guess(self, note: str) -> None:
-        """A note about something that a call depends on."""
+        """Add a note about a guess that a call depends on."""
         self.notes.append(note)
         self.doubt = self.doubt or note
 
@@ -70,8 +70,8 @@ class _Found:
 def read_header(segments: Sequence[Segment], *, has_role: bool, complete: bool, sampled: bool = True) -> Header:
     """Read a header.
 
-    `has_role`: the first segment begins with the author. `complete`: `<|message|>` followed; if not, what does not
-    belong to a header becomes `rest`. `sampled`: a model wrote it, so an author other than the assistant is noted.
+    `has_role`: the first segment begins with the author. `complete`: `<|message|>` followed; otherwise, text that is
+    not part of a header becomes `rest`. `sampled`: a model wrote it, so authors other than the assistant are noted.
     """
     found = _Found()
     last = len(segments) - 1
@@ -91,7 +91,7 @@ def read_header(segments: Sequence[Segment], *, has_role: bool, complete: bool, 
 
 
 def is_cut_short(header: Header, *, has_role: bool) -> bool:
-    """Whether the `rest` of an incomplete header, at the end of a stream, is the beginning of a further header word."""
+    """Whether the `rest` of an incomplete header at the end of a stream could be the start of another header word."""
     words = ["to="]
     if has_role:
         words += _ROLES
@@ -121,7 +121,7 @@ def _read_role(text: str, found: _Found, *, complete: bool) -> str:
 
 
 def _read_behind_role(text: str, found: _Found) -> str:
-    """The text behind `assistant`: a space or nothing belongs there, not the word once more or the next one."""
+    """Handle the text after `assistant`: it should be empty or begin with a space, not repeat or continue the word."""
     repeated = _REPEATED_ROLE.match(text)
     behind = text[repeated.end() :] if repeated else text
     if behind != text or (behind and not behind[0].isspace()):
@@ -157,14 +157,14 @@ def _read_constrain(text: str, found: _Found) -> str:
 
 
 def _first_word(text: str) -> tuple[str, str]:
-    """The word that `text` begins with, up to a space or `<`, and what stands behind it."""
+    """Split off the first word of `text`, up to white space or `<`; returns it and what follows."""
     stripped = text.lstrip()
     word = re.split(r"[\s<]", stripped, maxsplit=1)[0]
     return word, stripped[len(word) :]
 
 
 def _read_words(text: str, found: _Found, *, keep_rest: bool) -> None:
-    """`to=` wherever it stands, a content type, and what else there is."""
+    """Read recipients (`to=`) in any place, a content type, and any other words."""
     while text.strip():
         if match := _TO.match(text):
             if found.words or found.constrained:
@@ -173,7 +173,7 @@ def _read_words(text: str, found: _Found, *, keep_rest: bool) -> None:
                 found.recipients.append(match[1])
             if match[2]:
                 cut = f"the recipient was cut before {match[2][:40]!r}"
-                # Control text that ran into a name is no part of it; anything else may be.
+                # Control text that ran into a name is not part of it; anything else may be.
                 found.notes.append(cut) if _HEADER_WORDS.fullmatch(match[2]) else found.guess(cut)
             text = text[match.end() :]
             continue
@@ -192,7 +192,7 @@ def _settle(found: _Found, *, complete: bool, sampled: bool) -> Header:
         found.notes.append("the channel stood without <|channel|>")
     has_header = bool(found.channels or found.recipients)
     if not complete and not has_header:
-        found.notes.clear()  # `_settle_channel` says it in one sentence
+        found.notes.clear()  # `_settle_channel` describes it in one sentence
     recipient = _settle_recipient(found)
     content_type = _settle_content_type(found)
     channel: str | None = None
@@ -231,7 +231,7 @@ def _settle_recipient(found: _Found) -> str | None:
         found.notes.append("the recipient was written twice")
     recipient = found.recipients[0]
     if found.role == "assistant" and _is_author(recipient):
-        # The reply's author would read as somebody else than a tool.
+        # The author of the reply would be read as something other than a tool.
         found.guess(f"recipient {recipient[:40]!r} is no tool's name, so the call has none")
         return UNCLEAR_RECIPIENT
     return None if recipient == "all" else recipient
@@ -249,7 +249,7 @@ def _settle_content_type(found: _Found) -> str | None:
 
 
 def _settle_channel(found: _Found, recipient: str | None, *, complete: bool) -> tuple[str | None, bool]:
-    """The channel, and whether the header really named one of the three."""
+    """The channel, and whether the header named one of the three."""
     named = [c for c in found.channels if c in CHANNELS]
     if named:
         if len(found.channels) > 1:

@@ -1,4 +1,4 @@
-"""The conversation as values: messages, tool declarations, and what the system and developer messages say."""
+"""Data types of a conversation: messages, tool declarations, contents of the system and developer messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 class Message:
     """One harmony message.
 
-    `name` is the author of a tool message (`functions.read_file`); `recipient` whom it is for; `content_type` as the
-    header says it, `<|constrain|>json` included.
+    `name` is the author of a tool message (`functions.read_file`), `recipient` the addressee. `content_type` is spelled
+    as in the header, including `<|constrain|>` as in `<|constrain|>json`.
     """
 
     role: Role
@@ -39,7 +39,7 @@ class FunctionDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class ToolNamespace:
-    """A group of functions: `functions`, `browser`; or, with no functions, a free-text tool such as `python`."""
+    """A group of functions (`functions`, `browser`), or without functions a free-text tool such as `python`."""
 
     name: str
     description: str | None = None
@@ -48,7 +48,7 @@ class ToolNamespace:
 
 @dataclass(frozen=True, slots=True)
 class SystemContent:
-    """What the system message says. `tools` are the built-in namespaces (browser, python)."""
+    """The contents of the system message. `tools` are the built-in namespaces (browser, python)."""
 
     effort: Effort = "medium"
     current_date: str | None = None
@@ -60,7 +60,7 @@ class SystemContent:
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
-    """A form of answers that the model is told about: `schema` is JSON Schema, as JSON on one line."""
+    """A form for answers, described to the model: `schema` is a JSON Schema as JSON on one line."""
 
     name: str
     schema: str
@@ -69,7 +69,7 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True)
 class DeveloperContent:
-    """What the developer message says: instructions, function tools, and the form of answers."""
+    """The contents of the developer message: instructions, function tools, and the form of answers."""
 
     instructions: str | None = None
     functions: ToolNamespace | None = None
@@ -85,7 +85,7 @@ class Preamble:
 
 
 def message_to_dict(message: Message) -> dict[str, Any]:
-    """The JSON form of a message: its fields, without those that say nothing."""
+    """The JSON form of a message: its fields, without those that are None."""
     return {key: value for key, value in asdict(message).items() if value is not None}
 
 

@@ -1,7 +1,7 @@
-"""Token ids to messages, as they stream. Never fails: what a model can sample, this can read.
+"""Parses token ids into messages as they stream. Never fails: it can read whatever a model can sample.
 
-Each token costs constant work: headers are bounded, content is appended, nothing is read twice. What was malformed is
-read as well as possible and said in `MessageFinished.recovered`.
+The work per token is constant: headers are bounded, content is appended, and nothing is read twice. Malformed messages
+are read as well as possible, with a report in `MessageFinished.recovered`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from gptoss_tui.harmony.tokenizer import (
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
 
 HEADER_LIMIT = 96
-"""A header of more tokens has lost its `<|message|>`: what follows is content."""
+"""Tokens. A header longer than this has lost its `<|message|>`: what follows is content."""
 
 PLAIN_WORDS = 4
-"""So many words without any header token are an answer without a header (refusals come like that)."""
+"""This many words without any header token are an answer without a header (refusals look like that)."""
 
 Stop = Literal["end", "call", "return", "eos"]
 
@@ -39,7 +39,7 @@ _STOPS: dict[int, Stop] = {END: "end", CALL: "call", RETURN: "return", ENDOFTEXT
 
 @dataclass(frozen=True, slots=True)
 class MessageStarted:
-    """A header was read; content follows. `index` counts the parser's messages from 0."""
+    """A header was read; content follows. `index` numbers the parser's messages from 0."""
 
     index: int
     role: Role
@@ -50,7 +50,7 @@ class MessageStarted:
 
 @dataclass(frozen=True, slots=True)
 class ContentDelta:
-    """More content of message `index`: whole code points, never empty."""
+    """More content of message `index`: whole code points, never an empty text."""
 
     index: int
     text: str
@@ -58,11 +58,11 @@ class ContentDelta:
 
 @dataclass(frozen=True, slots=True)
 class MessageFinished:
-    """A whole message.
+    """A complete message.
 
-    `num_tokens` are the fed ids that belong to it: skipped ones before it, its header, content and stop. `stop` is
-    `eos` when the stream ended (or said `<|endoftext|>`) before the message did. `recovered`: one sentence for each
-    thing that was malformed. `doubt` is the one because of which it is not certain who calls whom with what: empty for
+    `num_tokens` counts the fed ids that belong to it: skipped ones before it, its header, content and stop. `stop` is
+    `eos` when the stream ended (or contained `<|endoftext|>`) before the message did. `recovered` has one sentence for
+    each thing that was malformed. `doubt` is the one that makes it uncertain who calls whom with what; it is empty for
     a call that may run.
     """
 
@@ -78,10 +78,10 @@ ParserEvent = MessageStarted | ContentDelta | MessageFinished
 
 
 class StreamParser:
-    """Reads one generation, from behind the prompt's `<|start|>assistant`.
+    """Parses one generation, which begins after the prompt's `<|start|>assistant`.
 
-    With `sampled=False` it reads a rendered conversation instead, from its first `<|start|>`, where messages of other
-    authors are nothing to remark on.
+    With `sampled=False` it parses a rendered conversation instead, from its first `<|start|>`; there, messages of other
+    authors are normal and are not noted.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, sampled: bool = True) -> None:
@@ -94,11 +94,11 @@ class StreamParser:
         self._notes: list[str] = []
         self._doubt = ""
         self._state: Literal["header", "content", "between"] = "header" if sampled else "between"
-        # Header: (special token or None, pieces of text) pairs; `_has_role` once `<|start|>` was sampled.
+        # Header: (special token or None, pieces of text) pairs; `_has_role` is set once `<|start|>` was sampled.
         self._segments: list[tuple[int | None, list[str]]] = [(None, [])]
         self._header_tokens = 0
         self._has_role = False
-        # Content: pieces of the message and of the delta that `feed` has not delivered yet.
+        # Content: pieces of the message, and of the delta that `feed` has not delivered yet.
         self._header: Header | None = None
         self._content: list[str] = []
         self._delta: list[str] = []
@@ -107,11 +107,11 @@ class StreamParser:
 
     @property
     def unclaimed_tokens(self) -> int:
-        """Fed ids since the last finished message. After `finish`: a partial header, or junk behind the last stop."""
+        """Ids fed since the last finished message. After `finish`: a partial header, or junk after the last stop."""
         return self._count
 
     def feed(self, token_ids: Iterable[int]) -> list[ParserEvent]:
-        """The events of these tokens; content of one message comes as one delta a call."""
+        """Return the events of these tokens. The content of a message comes as one delta per call."""
         for token in token_ids:
             self._count += 1
             if self._state == "content":
@@ -125,7 +125,7 @@ class StreamParser:
         return self._take_events()
 
     def finish(self) -> list[ParserEvent]:
-        """The stream is over: the open message, if any, ends with stop `eos`."""
+        """End the stream: a message that is still open ends with stop `eos`."""
         if self._state == "content":
             self._release_held()
             self._finish_message("eos")
@@ -159,11 +159,11 @@ class StreamParser:
             self._flush_header_text()
             self._segments.append((token, []))
         if self._header_tokens > HEADER_LIMIT or self._is_plain_text():
-            # The decoder may hold a part of a code point: it goes on into the content.
+            # The decoder may hold part of a code point, which continues in the content.
             self._start_message(self._read_header(complete=False))
 
     def _is_plain_text(self) -> bool:
-        """Text that no header begins with: several words, no special token, no `to=`."""
+        """Whether this is text that no header begins with: several words, no special token, no `to=`."""
         if len(self._segments) > 1 or self._has_role:
             return False
         text = "".join(self._segments[0][1])
@@ -177,7 +177,7 @@ class StreamParser:
         return read_header(segments, has_role=self._has_role, complete=complete, sampled=self._sampled)
 
     def _restart_header(self) -> None:
-        """`<|start|>` inside a header: text so far is a message of its own, anything else is dropped."""
+        """`<|start|>` inside a header: earlier text becomes a message of its own, anything else is dropped."""
         self._flush_header_text()
         text = "".join(piece for _, pieces in self._segments for piece in pieces)
         between_messages = self._index > 0 and not self._has_role
@@ -195,7 +195,7 @@ class StreamParser:
         self._begin_header(has_role=True)
 
     def _end_in_header(self, stop: Stop) -> None:
-        """A stop before `<|message|>`: an answer without a header, a message without content, or nothing at all."""
+        """Handle a stop before `<|message|>`: an answer without a header, a message without content, or nothing."""
         self._flush_header_text()
         header = self._read_header(complete=False)
         cut_short = stop == "eos" and is_cut_short(header, has_role=self._has_role)
@@ -236,7 +236,7 @@ class StreamParser:
             self._add_special(token)
 
     def _on_held(self, token: int) -> None:
-        """Behind `<|channel|>` inside content: a whole header starts a new message, anything else is text."""
+        """After `<|channel|>` inside content: a complete header starts a new message, anything else is text."""
         if token == MESSAGE:
             header = self._header_of_held()
             if header.channel_known:
@@ -286,7 +286,7 @@ class StreamParser:
             self._notes.append(note)
 
     def _split_at_start(self) -> None:
-        """`<|start|>` is never text: the message has lost its end."""
+        """`<|start|>` is never text: the message before it has lost its end."""
         self._count -= 1
         self._doubt_it("the message had no end before <|start|>")
         self._finish_message("end")
@@ -294,7 +294,7 @@ class StreamParser:
         self._begin_header(has_role=True)
 
     def _doubt_it(self, note: str) -> None:
-        """Where the content begins or ends had to be guessed."""
+        """Note that the beginning or the end of the content had to be guessed."""
         self._notes.append(note)
         self._doubt = self._doubt or note
 
@@ -321,7 +321,7 @@ class StreamParser:
         self._index += 1
         self._count = 0
         self._content, self._notes, self._doubt, self._header = [], [], "", None
-        # Behind <|end|> a sampled stream may go on without <|start|>; behind the other stops nothing is meant.
+        # After <|end|> a sampled stream may continue without <|start|>; after the other stops nothing is expected.
         self._begin_header(has_role=False)
         if stop != "end" or not self._sampled:
             self._state = "between"
@@ -354,10 +354,10 @@ _TAILS = ("commentary", "analysis", "final", "json", "code")
 
 
 def normalize_recipient(recipient: str, known: Collection[str]) -> str | None:
-    """The name in `known` that a sampled recipient means, or None.
+    """Return the name in `known` that a sampled recipient means, or None.
 
     Accepts `functions.browser.search` and `functions.python` for built-in tools, a missing `functions.` prefix, and
-    names that control text ran into (`functions.x<|channel|>commentary`).
+    names followed by control text (`functions.x<|channel|>commentary`).
     """
     name = _ODD.split(recipient.strip(), maxsplit=1)[0]
     names = [name, *(name.removesuffix(tail) for tail in _TAILS if name.endswith(tail))]

@@ -1,7 +1,7 @@
-"""Answers that a server has taken apart already, as the tokens that the model must have written.
+"""Converts answers that a server has already parsed back to the tokens that the model must have written.
 
-Some servers keep the control tokens to themselves and tell thoughts, answers and calls as fields of JSON. All text is
-encoded as text here, so nothing in it can be a control token.
+Some servers hide the control tokens and report thoughts, answers and calls as JSON fields. All text is encoded as
+ordinary text here, so it cannot contain a control token.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _Channel = Literal["analysis", "final"]
 
 
 class PartsReader:
-    """One generation. With `answering` the prompt has the header of the answer: thoughts have no place then."""
+    """Reads one generation. With `answering` the prompt ends with the header of the answer, so thoughts are dropped."""
 
     def __init__(self, tokenizer: Tokenizer, *, answering: bool) -> None:
         self._tokenizer = tokenizer
@@ -26,15 +26,15 @@ class PartsReader:
         self._last: int | None = None
 
     def thought(self, text: str) -> list[int]:
-        """More of a thought."""
+        """Tokens for more of a thought."""
         return [] if self._answering else self._text("analysis", text)
 
     def said(self, text: str) -> list[int]:
-        """More of an answer."""
+        """Tokens for more of an answer."""
         return self._text("final", text)
 
     def called(self, name: str, arguments: str) -> list[int]:
-        """A call. `name` is without its `functions.`, as servers tell it."""
+        """Tokens for a call. `name` comes without its `functions.` prefix, as servers report it."""
         is_builtin = name == "python" or name.startswith("browser.")
         recipient = name if is_builtin else f"functions.{name.removeprefix('functions.')}"
         message = Message("assistant", arguments, "commentary", recipient, "<|constrain|>json")
@@ -44,7 +44,7 @@ class PartsReader:
         return self._keep([*([END] if self._open else []), *call])
 
     def finish(self, stopped: bool) -> list[int]:
-        """The token that ended the generation, where the model `stopped` by itself."""
+        """The token that ended the generation, if the model `stopped` by itself."""
         return [RETURN] if stopped and self._last not in STOP_TOKENS else []
 
     def _text(self, channel: _Channel, text: str) -> list[int]:
@@ -64,9 +64,9 @@ class PartsReader:
 
 
 def open_header(prompt: list[int], tokenizer: Tokenizer) -> tuple[list[int], bool] | None:
-    """A prompt that ends with `<|start|>assistant`, and whether a header of an answer was cut off for that.
+    """Make a prompt end with `<|start|>assistant`; also returns whether the header of an answer was cut off for that.
 
-    None for a prompt that ends inside a message: only the model itself can go on there.
+    Returns None for a prompt that ends inside a message, which only the model itself can continue.
     """
     begin = assistant_start(tokenizer)
     if prompt[-len(begin) :] == begin:

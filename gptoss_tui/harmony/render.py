@@ -1,7 +1,7 @@
-"""Messages to tokens, as openai-harmony renders them.
+"""Renders messages to tokens, exactly as openai-harmony does.
 
-Special ids are written here and nowhere else; every piece of text is encoded as ordinary text, so nothing that a user,
-a file or a page says can become a control token.
+Only this module writes special ids. Every piece of text is encoded as ordinary text, so nothing in a user's message, a
+file or a web page can become a control token.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _namespace(namespace: ToolNamespace) -> str:
 
 
 def render_message(tokenizer: Tokenizer, message: Message) -> list[int]:
-    """All tokens of one message, from `<|start|>` to `<|end|>` (`<|call|>` for a call of the assistant).
+    """All tokens of one message, from `<|start|>` to `<|end|>` (or `<|call|>` for a call by the assistant).
 
     Raises HarmonyError for a tool message without the tool's name.
     """
@@ -118,7 +118,7 @@ def _content_type(tokenizer: Tokenizer, content_type: str) -> list[int]:
 
 
 def preamble_messages(preamble: Preamble) -> tuple[Message, ...]:
-    """The system message and, when there is one, the developer message."""
+    """The system message and, if there is one, the developer message."""
     developer = preamble.developer
     has_functions = developer is not None and developer.functions is not None and bool(developer.functions.functions)
     system = Message("system", render_system(preamble.system, has_functions))
@@ -133,5 +133,5 @@ def render_preamble(tokenizer: Tokenizer, preamble: Preamble) -> list[int]:
 
 
 def assistant_start(tokenizer: Tokenizer) -> list[int]:
-    """`<|start|>assistant`: what a prompt ends with. The model writes the rest of the header itself."""
+    """`<|start|>assistant`, the end of every prompt. The model writes the rest of the header itself."""
     return [START, *tokenizer.encode("assistant")]

@@ -1,8 +1,8 @@
-"""Token ids as text for servers that take and give nothing else, with control tokens spelled out.
+"""Token ids as text, with control tokens spelled out, for servers that accept and return only text.
 
-In such a text nobody can tell `<|end|>` the token from `<|end|>` the seven characters. What is text in the prompt and
-looks like a token is therefore written `<¦end¦>`: a file or a page can end no message and begin none. What the model
-writes is read as the tokens that it spells.
+Such text cannot tell `<|end|>` the token from `<|end|>` the seven characters. Text in the prompt that looks like a
+token is therefore written `<¦end¦>`: a file or a web page cannot end a message or begin one. What the model writes is
+read as the tokens that it spells.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LONGEST = max(map(len, _IDS))
 
 
 class Spelling:
-    """Both directions, with the tokenizer of the conversation."""
+    """Converts in both directions, with the conversation's tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -46,11 +46,11 @@ class Spelling:
         return [*render_message(self._tokenizer, Message("user", "Hi")), *assistant_start(self._tokenizer)]
 
     def begins_message(self, token_ids: Sequence[int]) -> bool:
-        """Whether this is how a message begins behind `<|start|>assistant`."""
+        """Whether a message after `<|start|>assistant` begins like this."""
         return token_ids[:1] == [CHANNEL]
 
     def spell(self, token_ids: Sequence[int]) -> str:
-        """The text of a prompt. Text in it that looks like a token is made to look otherwise."""
+        """The text of a prompt. Ordinary text that looks like a token is altered."""
         pieces = []
         for is_text, run in groupby(token_ids, lambda token: token < NUM_TEXT_TOKENS):
             text = self._tokenizer.decode(list(run))
@@ -58,15 +58,15 @@ class Spelling:
         return "".join(pieces)
 
     def encode(self, text: str) -> list[int]:
-        """Text that has no tokens spelled out."""
+        """Encode text that has no tokens spelled out."""
         return self._tokenizer.encode(text)
 
     def reader(self) -> SpellingReader:
-        """For one generation."""
+        """A reader for one generation."""
         return SpellingReader(self._tokenizer)
 
     def parts(self, *, answering: bool) -> PartsReader:
-        """For a generation that the server takes apart."""
+        """A reader for a generation that the server has parsed."""
         return PartsReader(self._tokenizer, answering=answering)
 
     def open_header(self, prompt: list[int]) -> tuple[list[int], bool] | None:
@@ -75,7 +75,7 @@ class Spelling:
 
 
 class SpellingReader:
-    """Text of a model as it comes, to token ids. A name of a token may be cut anywhere."""
+    """Converts a model's text to token ids as it streams. The name of a token may be cut anywhere."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -85,14 +85,14 @@ class SpellingReader:
         self._last: int | None = None
 
     def feed(self, text: str) -> list[int]:
-        """The tokens that are certain by now."""
+        """Add text; returns the tokens that are certain by now."""
         text = self._rest + text
         cut = _end_of_certain(text)
         self._rest = text[cut:]
         return self._read(text[:cut])
 
     def finish(self, stopped: bool) -> list[int]:
-        """What is left. Where the model `stopped` by itself, servers keep the token that says so: it is added."""
+        """The remaining tokens. If the model `stopped` by itself, adds the stop token, which servers do not send."""
         token_ids = self._read(self._rest)
         self._rest = ""
         if stopped and self._last not in STOP_TOKENS:
@@ -120,7 +120,7 @@ class SpellingReader:
 
 
 def _end_of_certain(text: str) -> int:
-    """Where a name may begin that goes on with the next text."""
+    """The end of the text that is certain: after it may stand the beginning of a token's name."""
     at = text.rfind("<", max(0, len(text) - _LONGEST))
     if at < 0:
         return len(text)

@@ -1,4 +1,4 @@
-"""The o200k_harmony tokenizer, from the vocabulary that ships in the package. Nothing is downloaded."""
+"""The o200k_harmony tokenizer, with the vocabulary from this package. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ SPECIAL_TOKENS = {
 }
 
 STOP_TOKENS = (RETURN, CALL, ENDOFTEXT)
-"""What ends a generation. END is not among them: after an analysis message the turn goes on."""
+"""Tokens that end a generation. END is not among them: after an analysis message the turn continues."""
 
 
 LONGEST_RUN = 2048
-"""Merging takes time that grows with the square of a run of letters, of punctuation or of white space: half a million
-times the same letter would take minutes. No word is so long; a run beyond this is cut, and its parts are encoded."""
+"""Characters. The time for merging grows with the square of the length of a run of letters, punctuation or white space:
+half a million equal letters would take minutes. No word is that long, so longer runs are cut and encoded in parts."""
 
 _MAY_BE_LONG = re.compile(rf"\S{{{LONGEST_RUN + 1}}}|\s{{{LONGEST_RUN + 1}}}")
 
 
 class Tokenizer:
-    """Text to token ids and back. `encode` never yields a special id, whatever the text says."""
+    """Text to token ids and back. `encode` never returns a special id, whatever the text contains."""
 
     def __init__(self, encoding: HarmonyEncoding, pieces: Sequence[bytes]) -> None:
         self._encoding = encoding
@@ -77,7 +77,7 @@ class Tokenizer:
         return self._pieces[token_id] if 0 <= token_id < NUM_TEXT_TOKENS else b""
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of `token_ids`, special tokens spelled out, bytes that are no UTF-8 as U+FFFD."""
+        """The text of `token_ids`, with special tokens spelled out and invalid UTF-8 as U+FFFD."""
         return b"".join(self._spell(i) for i in token_ids).decode("utf-8", errors="replace")
 
     def _spell(self, token_id: int) -> bytes:
@@ -87,7 +87,7 @@ class Tokenizer:
 
 
 def _cuts(text: str) -> list[int]:
-    """Where runs that are too long are cut."""
+    """Where to cut runs that are too long."""
     return [
         cut for run in _long_runs().finditer(text) for cut in range(run.start() + LONGEST_RUN, run.end(), LONGEST_RUN)
     ]
@@ -95,7 +95,7 @@ def _cuts(text: str) -> list[int]:
 
 @lru_cache(maxsize=1)
 def _long_runs() -> regex.Pattern[str]:
-    """What the vocabulary's rule never cuts, where it is too long. Each run is looked at from its beginning only."""
+    """Runs that the vocabulary's rule never splits and that are too long. Matches only from the beginning of a run."""
     import regex
 
     kinds = (r"[\p{L}\p{M}]", r"[^\s\p{L}\p{N}]", r"\s")
@@ -104,11 +104,11 @@ def _long_runs() -> regex.Pattern[str]:
 
 @lru_cache(maxsize=1)
 def load_tokenizer() -> Tokenizer:
-    """The one tokenizer of the process (about 0.4 s the first time, then free).
+    """Return the process's only tokenizer (about 0.4 s the first time, then free).
 
     Raises VocabularyError when the vocabulary is damaged or there is no place to unpack it.
     """
-    from openai_harmony import HarmonyError, load_harmony_encoding  # 0.13 s that the first frame need not wait for
+    from openai_harmony import HarmonyError, load_harmony_encoding  # takes 0.13 s, which would delay the first frame
 
     data = read_vocabulary()
     pieces = token_pieces(data)
@@ -125,9 +125,9 @@ def load_tokenizer() -> Tokenizer:
 
 
 def _unpacked(data: bytes, stack: ExitStack) -> Path:
-    """A directory that holds the uncompressed file: openai-harmony reads its vocabulary from a path only.
+    """Return a directory with the uncompressed vocabulary: openai-harmony reads it only from a path.
 
-    It is kept in the user's cache; where that cannot be written, it lasts as long as `stack`.
+    It is kept in the user's cache; if that is not writable, it lasts as long as `stack`.
     """
     directory = user_cache_path("gptoss-tui") / "vocabulary"
     try:
@@ -146,7 +146,7 @@ def _write_vocabulary(directory: Path, data: bytes) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as aside:
         written = Path(aside) / VOCABULARY_FILE
         written.write_bytes(data)
-        written.replace(target)  # whole or not at all: another process may be reading
+        written.replace(target)  # atomic: another process may be reading
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""JSON Schema as the TypeScript-like text in which the models were taught to read function parameters.
+"""Renders JSON Schema as the TypeScript-like text that the models were trained to read function parameters in.
 
-Follows openai-harmony's rendering letter by letter wherever that is right. It differs where the library loses what the
-schema says: every line of a description is a comment, `anyOf`, `allOf`, `$ref`, `const` and enums of any type are
-rendered, and an array of a union is put in brackets.
+Follows openai-harmony's rendering exactly, except where the library loses information of the schema: here every line of
+a description is a comment; `anyOf`, `allOf`, `$ref`, `const` and enums of any type are rendered; and an array of a
+union is put in brackets.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 MAX_DEPTH = 24
-"""Deeper schemas (or ones that refer to themselves) end in `any`."""
+"""Schemas that are deeper than this (or refer to themselves) end in `any`."""
 
 _SCALARS = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Where a schema stands: the document that `$ref` points into, what is being resolved, and how deep we are."""
+    """The position of a schema: the document that `$ref` refers to, references being resolved, indentation, depth."""
 
     root: Mapping[str, Any]
     indent: str = ""
@@ -58,7 +58,7 @@ def _type(schema: Any, scope: _Scope) -> str:
 
 
 def _all_of(schemas: Sequence[Any], scope: _Scope) -> str:
-    """All of them at once; what says nothing about the type is left out, unions stand in brackets."""
+    """An intersection of schemas. Those that do not restrict the type are left out; unions are put in brackets."""
     parts = [(schema, _type(schema, scope.deeper())) for schema in schemas]
     told = [(schema, written) for schema, written in parts if written != "any"]
     if len(told) < 2:
@@ -88,7 +88,7 @@ def _object(schema: Mapping[str, Any], scope: _Scope) -> str:
 
 
 def _property(label: str, schema: Any, scope: _Scope) -> list[str]:
-    """The lines of one field: comments, then `label: type,` with its default behind."""
+    """The lines of one field: comments, then `label: type,` followed by its default."""
     if not isinstance(schema, Mapping):
         return [f"{scope.indent}{label}: any,"]
     indent = scope.indent
@@ -109,7 +109,7 @@ def _property(label: str, schema: Any, scope: _Scope) -> list[str]:
 
 
 def _variant(schema: Any, scope: _Scope) -> str:
-    """One alternative of a `oneOf`, its description and default behind it."""
+    """One alternative of a `oneOf`, followed by its description and default."""
     if not isinstance(schema, Mapping):
         return "any"
     notes = []
@@ -133,7 +133,7 @@ def _is_union(schema: Any, written: str) -> bool:
 
 
 def _reference(pointer: str, scope: _Scope) -> str:
-    """What a `#/...` pointer names; `any` for a foreign or circular one."""
+    """The schema that a `#/...` pointer refers to; `any` for an external or circular reference."""
     if pointer in scope.refs or not pointer.startswith("#"):
         return "any"
     target: Any = scope.root
@@ -162,12 +162,12 @@ def _examples(schema: Mapping[str, Any], indent: str) -> list[str]:
 
 
 def _comments(text: Any, indent: str) -> list[str]:
-    """Each line of `text` as a comment: a line without `//` would read as part of the type."""
+    """Each line of `text` as a comment: a line without `//` would be read as part of the type."""
     return [f"{indent}// {line}" for line in lines_of(text)] if isinstance(text, str) else []
 
 
 def lines_of(text: str) -> list[str]:
-    """Lines ended by LF or CRLF, at least one. A CR elsewhere stays, as does one at the end of the text.
+    """Split text at LF and CRLF into at least one line. A CR elsewhere or at the end of the text is kept.
 
     (`splitlines` would also split at form feeds and U+2028.)
     """

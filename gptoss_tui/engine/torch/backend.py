@@ -22,7 +22,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def load_backend(spec: EngineSpec, report: ReportProgress) -> TorchBackend:
-    """Load the checkpoint of `spec`. Raises CheckpointError, or EngineError for a context the model does not have."""
+    """Load the checkpoint of `spec`. Raises CheckpointError, or EngineError for an unsupported context."""
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     checkpoint, context = open_model(spec, report)
@@ -38,7 +38,7 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TorchBackend:
 class TorchBackend(SequenceBackend[KVCache, Tensor]):
     """A `Backend`. A run leaves the states [T, H] of its tokens.
 
-    `chunk` is the number of tokens that prefill runs at once. `model` may be shared between backends.
+    `chunk` is the number of prompt tokens that are run at once. `model` may be shared between backends.
     """
 
     def __init__(self, model: Transformer, context: int, name: str, chunk: int = PREFILL_CHUNK) -> None:
@@ -69,7 +69,7 @@ class TorchBackend(SequenceBackend[KVCache, Tensor]):
         token: Token | None = None
         for count in range(limit):
             if cancelled():
-                return  # the last token is not run: who goes on behind it needs its logits anyway
+                return  # the last token is not run: the next prompt runs it anyway, for its logits
             set_seed(generator, params, count)
             with torch.inference_mode():
                 state = after[-1:] if token is None else self._run([token.id], never)

@@ -1,4 +1,4 @@
-"""Experts that were used last, unpacked, within a fixed number of bytes."""
+"""A cache of recently used unpacked experts, limited in bytes."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from torch import Tensor
 from gptoss_tui.engine.torch.weights import PackedExperts
 
 CACHE_BYTES = 32 << 20
-"""None of gpt-oss-20b's experts is kept (33 and 17 MB each in bfloat16), most of nano's are (38 MB in all).
+"""Too small for gpt-oss-20b's experts (33 and 17 MB each in bfloat16), but holds most of nano's (38 MB in all).
 
-In a model whose experts are small, unpacking them for each token took 6 of 17 ms (nano, AMD EPYC).
+In a model with small experts, unpacking them for each token took 6 of 17 ms (nano, AMD EPYC).
 """
 
 _SMALLEST_SHARE = 8
-"""A weight that alone takes more than one in so many bytes of the cache is not kept: it would empty it for one use."""
+"""A weight larger than 1 / 8 of the cache is not kept: it would displace most of the others for a single use."""
 
 
 class ExpertCache:
-    """Least recently used weights go first. One for a model; not thread-safe, as the model is not."""
+    """An LRU cache of weights, one per model. Not thread-safe, like the model itself."""
 
     def __init__(self, capacity: int = CACHE_BYTES) -> None:
         self.capacity = capacity
         self.nbytes = 0
-        self._kept: dict[tuple[int, int], Tensor] = {}  # (projection, expert) to its weight, oldest first
+        self._kept: dict[tuple[int, int], Tensor] = {}  # (projection, expert) to its weight, least recently used first
 
     def weight(self, packed: PackedExperts, expert: int, dtype: torch.dtype) -> Tensor:
-        """The weight of one expert of `packed`, [out, in], unpacked now or lately."""
+        """The weight of one expert of `packed`, [out, in], from the cache or unpacked now."""
         key = (id(packed), expert)
         weight = self._kept.pop(key, None)
         if weight is None:

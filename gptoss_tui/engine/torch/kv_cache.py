@@ -10,9 +10,10 @@ from gptoss_tui.engine.linear_kv_cache import LinearKVCache, Strips
 
 
 class KVCache(LinearKVCache[Tensor]):
-    """Room for `context` tokens of which at most `max_chunk` come at once.
+    """Room for `context` tokens, of which at most `max_chunk` are added at once.
 
-    A chunk goes `reserve`, `append` in every layer, `commit`; what was not committed is overwritten by the next one.
+    For each chunk call `reserve`, then `append` in every layer, then `commit`. What was not committed is overwritten by
+    the next chunk.
     """
 
     def __init__(
@@ -23,9 +24,9 @@ class KVCache(LinearKVCache[Tensor]):
         super().__init__(config, context, max_chunk)
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write keys and values [T, K, D] of the next tokens; return all that these may see, each [K, S, D].
+        """Write keys and values [T, K, D] of the next tokens; return all that these tokens may see, each [K, S, D].
 
-        S is T plus the tokens before: all of them in a full layer, at most `window` - 1 in a sliding one.
+        S is T plus the earlier tokens: all of them in a full layer, at most `window` - 1 in a sliding one.
         """
         is_sliding, all_keys, all_values = self._layers[layer]
         start = self.length - self._start if is_sliding else self.length

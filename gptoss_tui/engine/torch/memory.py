@@ -1,4 +1,4 @@
-"""What the torch engine needs in memory beside the weights. No torch here: plans are made before it is loaded."""
+"""Memory needs of the torch engine beside the weights. Does not import torch: plans are made before it is loaded."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from gptoss_tui.engine.needs import DTYPE_BYTES, Needs, kv_bytes
 from gptoss_tui.engine.types import Dtype
 
 PREFILL_CHUNK = 512
-"""Tokens. Each chunk unpacks every expert it uses once, and a cancel waits for its end."""
+"""Tokens. Each chunk unpacks every expert it uses once, and cancelling waits for the end of a chunk."""
 
 SCORE_ROWS = 64
-"""Positions whose logits are in memory at once while scoring: 51 MB in float32."""
+"""Positions whose logits are held at once while scoring: 51 MB in float32."""
 
 SCORE_TILE = 1 << 26
 """Attention scores of one tile of queries: 256 MiB in float32, whatever the context."""
 
 _RUNTIME_BYTES = 620_000_000
-"""Resident size of a process with torch imported, its threads' buffers, and oneDNN's compiled products; measured."""
+"""Resident size of a process with torch imported, its threads' buffers and oneDNN's compiled products; measured."""
 
 
 def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
@@ -24,9 +24,9 @@ def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
 
 
 def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    """The largest temporaries: activations of a chunk, scores of a tile, a token's experts unpacked, logits.
+    """The largest temporaries: activations of a chunk, scores of a tile, one token's unpacked experts, logits.
 
-    Not all are alive at once; an engine's allocator keeps much of what was freed, so they are added up.
+    Not all of them are alive at once, but an allocator keeps much of what was freed, so they are added up.
     """
     size = DTYPE_BYTES[dtype]
     widths = 4 * config.hidden_size + 2 * config.qkv_width + 3 * config.intermediate_size * config.experts_per_token

@@ -1,8 +1,8 @@
-"""The gpt-oss transformer in plain torch: the readable reference, and the engine of any CPU.
+"""The gpt-oss transformer in plain torch: the readable reference implementation, which runs on any CPU.
 
-Read it top to bottom: norm, rotary positions, attention with sinks, experts, layer, model. Shapes: T tokens of this
-call, S keys in sight, H hidden, Q query heads, K key/value heads, D head_dim, G = Q / K, E experts, I intermediate.
-One sequence, no batch: a front has one conversation, and its history lives in the `KVCache`.
+Read it from top to bottom: norm, rotary positions, attention with sinks, experts, layer, model. Shapes: T tokens of
+this call, S visible keys, H hidden, Q query heads, K key/value heads, D head_dim, G = Q / K, E experts, I intermediate.
+One sequence, no batch: a front end has one conversation, and its history lives in the `KVCache`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.memory import SCORE_TILE
 from gptoss_tui.engine.torch.weights import LayerWeights, ModelWeights
 
-# Bytes. One token through a smaller layer is over before a second thread has woken up: nano, with 2.5 MB a layer, takes
-# 12 to 15 ms for its layers on one thread and 15 to 21 on two (AMD EPYC), and leaves the other core to the front.
+# Bytes. In a smaller layer, one token is done before a second thread has woken up: nano, with 2.5 MB per layer, takes
+# 12 to 15 ms for its layers on one thread and 15 to 21 on two (AMD EPYC), and leaves the other core to the front end.
 SMALL_LAYER = 8 << 20
 
 
 def rms_norm(x: Tensor, scale: Tensor) -> Tensor:
-    """x [T, H] over its root mean square, times `scale` float32 [H]; float32 inside, rounded once at the end."""
+    """x [T, H] divided by its root mean square, times `scale` float32 [H]; in float32, rounded once at the end."""
     wide = x.float()
     return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + RMS_NORM_EPS) * scale).to(x.dtype)
 
 
 def rope_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
-    """Radians per position float32 [D / 2], and the factor on cos and sin: YaRN "by parts", arXiv 2309.00071.
+    """Radians per position float32 [D / 2], and the factor for cos and sin: YaRN "by parts", arXiv 2309.00071.
 
-    Fast dimensions keep their frequency, slow ones are stretched by the scaling factor, a ramp lies between. The
-    bounds of the ramp are not rounded.
+    Fast dimensions keep their frequency, slow ones are stretched by the scaling factor, and a linear ramp connects
+    them. The bounds of the ramp are not rounded.
     """
     half = config.head_dim // 2
     base, factor = config.rope_theta, config.rope_scaling_factor
@@ -45,7 +45,7 @@ def rope_frequencies(config: ModelConfig) -> tuple[Tensor, float]:
         return 1.0 / period, 1.0
 
     def dimension(rotations: float) -> float:
-        """The dimension that turns this many times within the initial context."""
+        """The dimension that rotates `rotations` times within the initial context."""
         return half * math.log(config.initial_context_length / (rotations * 2 * math.pi)) / math.log(base)
 
     low, high = dimension(config.rope_ntk_beta), dimension(config.rope_ntk_alpha)
@@ -61,15 +61,15 @@ def rope_tables(config: ModelConfig, context: int, dtype: torch.dtype) -> tuple[
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn x [T, heads, D] to its positions: element i pairs with i + D / 2. cos, sin: [T, 1, D / 2]."""
+    """Rotate x [T, heads, D] to its positions: element i pairs with i + D / 2. cos, sin: [T, 1, D / 2]."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
 def hidden_keys(queries: int, past: int, window: int | None, device: torch.device) -> Tensor | None:
-    """Which of the `past` + `queries` newest keys each query may not see: bool [T, past + T]; None: it sees all.
+    """Mask of the `past` + `queries` newest keys that each query must not see: bool [T, past + T], None for no mask.
 
-    A query sees itself and what came before, and no more than `window` keys in all. `past` is below the window.
+    A query sees itself and earlier keys, at most `window` keys in total. `past` is smaller than the window.
     """
     if queries == 1:
         return None
@@ -78,10 +78,10 @@ def hidden_keys(queries: int, past: int, window: int | None, device: torch.devic
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hidden: Tensor | None) -> Tensor:
-    """Softmax attention with one sink logit a head: [T, Q * D].
+    """Softmax attention with one sink logit per head: [T, Q * D].
 
-    query [T, Q, D]; keys, values [K, S, D]; query head h uses key/value head h // G. sinks [Q]: a score that takes
-    its share of the softmax, is not scaled, and has no value. hidden: bool [T, n], for the newest n keys.
+    query [T, Q, D]; keys, values [K, S, D]; query head h uses key/value head h // G. sinks [Q]: an unscaled score that
+    takes part in the softmax but has no value. hidden: bool [T, n], for the newest n keys.
     Scores are in the dtype of the query, their softmax is in float32.
     """
     tokens = query.shape[0]
@@ -97,9 +97,9 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hidden: T
 
 
 def _attend_token(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor) -> Tensor:
-    """One query on a CPU, fused: softmax over the keys alone, then times the keys' share of the mass beside the sink.
+    """One query on a CPU, fused: softmax over the keys alone, scaled by the keys' share of the mass including the sink.
 
-    Products through oneDNN would be compiled anew for each number of keys, which takes longer than to run them.
+    oneDNN would compile a new matrix product for each number of keys, which takes longer than running it.
     """
     grouped = query.view(1, keys.shape[0], -1, query.shape[2])
     fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -124,13 +124,13 @@ def _attend_tile(query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, hid
 
 
 def swiglu(x: Tensor, limit: float) -> Tensor:
-    """[..., 2 I] to [..., I]. Even columns gate, odd ones are linear; both are clamped, the gate only from above."""
+    """[..., 2 I] to [..., I]. Even columns are the gate, odd ones are linear. Both are clamped, the gate only above."""
     gate, linear = x[..., 0::2].clamp(max=limit), x[..., 1::2].clamp(-limit, limit)
     return gate * torch.sigmoid(SWIGLU_ALPHA * gate) * (linear + 1)
 
 
 def route(x: Tensor, layer: LayerWeights, experts_per_token: int) -> tuple[Tensor, Tensor]:
-    """The experts of each token [T, k] and their weights float32 [T, k], which sum to 1: softmax after the choice."""
+    """Experts of each token [T, k] and their weights float32 [T, k], which sum to 1: the softmax comes after top-k."""
     scores, experts = F.linear(x, layer.gate_weight, layer.gate_bias).topk(experts_per_token, dim=-1)
     return experts, torch.softmax(scores, dim=-1, dtype=torch.float32)
 
@@ -149,9 +149,9 @@ def moe_token(x: Tensor, layer: LayerWeights, config: ModelConfig, cache: Expert
 
 
 def moe_chunk(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
-    """The experts' output for a chunk, x [T, H]: expert by expert, so that one is unpacked at a time.
+    """The experts' output for a chunk, x [T, H]: expert by expert, so that only one is unpacked at a time.
 
-    Experts that no token of the chunk chose are not touched. The weighted sum is in float32.
+    Experts that no token of the chunk selected are not touched. The weighted sum is in float32.
     """
     experts, weights = route(x, layer, config.experts_per_token)
     order = experts.flatten().argsort(stable=True)  # [T * k], grouped by expert
@@ -171,10 +171,10 @@ def moe_chunk(x: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
 
 @contextmanager
 def _single_row_kernels(x: Tensor) -> Iterator[None]:
-    """Keep oneDNN out of a product of one bfloat16 row with a large matrix.
+    """Turn oneDNN off for the product of one bfloat16 row with a large matrix.
 
-    torch's own kernel reads the matrix at the speed of memory; oneDNN's takes twice as long (AMD EPYC with AVX-512
-    BF16, 2 threads, 201088 x 384: 5.2 ms against 10.0). The switch is the process's, and the worker has one thread.
+    torch's own kernel reads the matrix at memory speed; oneDNN's takes twice as long (AMD EPYC with AVX-512 BF16,
+    2 threads, 201088 x 384: 5.2 ms against 10.0). The switch is process-wide, but the worker has only one thread.
     """
     if x.shape[0] > 1 or x.dtype != torch.bfloat16 or not torch.backends.mkldnn.enabled:
         yield
@@ -188,7 +188,7 @@ def _single_row_kernels(x: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Run with at most `count` threads. The number is the process's, and the worker has one thread that computes."""
+    """Run with at most `count` threads. The setting is process-wide, but only one thread of the worker computes."""
     before = torch.get_num_threads()
     if count >= before:
         yield
@@ -201,7 +201,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 class Transformer:
-    """A loaded model. `hidden` runs tokens against a cache; `logits` turns the states asked for into logits."""
+    """A loaded model. `hidden` runs tokens with a cache; `logits` turns selected states into logits."""
 
     def __init__(self, config: ModelConfig, weights: ModelWeights, context: int) -> None:
         self.config = config
@@ -212,14 +212,14 @@ class Transformer:
         self._token_threads = 1 if weights.layers[0].nbytes < SMALL_LAYER else torch.get_num_threads()
 
     def hidden(self, ids: Tensor, cache: KVCache) -> Tensor:
-        """Run `ids` int64 [T] after what `cache` holds and add them to it: states before the last norm [T, H].
+        """Run `ids` int64 [T] after the contents of `cache`: the states before the last norm, [T, H].
 
-        The caller reserves the room (`cache.reserve`) and commits the ids when this returned.
+        The caller reserves room (`cache.reserve`) before the call and commits the ids after it.
         """
         tokens, past = ids.shape[0], cache.length
         cos, sin = self._cos[past : past + tokens], self._sin[past : past + tokens]
         window = self.config.sliding_window
-        # Full layers see all that is past, so their mask covers the tokens of this call only.
+        # Full layers see everything in the past, so their mask only covers the tokens of this call.
         full = hidden_keys(tokens, 0, None, ids.device)
         sliding = hidden_keys(tokens, min(past, window - 1), window, ids.device)
         x = F.embedding(ids, self.weights.embedding).to(self.weights.dtype)
@@ -233,11 +233,11 @@ class Transformer:
         return x
 
     def logits(self, x: Tensor) -> Tensor:
-        """States [P, H] of the positions asked for to logits, float32 [P, vocabulary]."""
+        """Logits float32 [P, vocabulary] of selected states [P, H]."""
         with _single_row_kernels(x):
             logits = F.linear(rms_norm(x, self.weights.norm), self.weights.unembedding).float()
         row = self.weights.unembedding_row
-        # One by one: along any axis but the only one, `index_select` is a hundred times slower.
+        # One at a time: on a matrix, `index_select` is a hundred times slower than on a vector.
         return logits if row is None else torch.stack([values.index_select(0, row) for values in logits])
 
     def _attention(

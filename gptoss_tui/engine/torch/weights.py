@@ -1,4 +1,4 @@
-"""The weights of the torch model: dense tensors in the model's dtype, experts as the packed bytes of the checkpoint."""
+"""The weights of the torch model: dense tensors in the model's dtype, experts as packed bytes from the checkpoint."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.mxfp4 import dequantize
 
 ReadTensor = Callable[[str], Tensor]
-"""Gives the tensor of a canonical name, as `Checkpoint.read` does."""
+"""Returns the tensor with a canonical name, like `Checkpoint.read`."""
 
 _PAGE = 4096
-"""Bytes, the smallest memory page of the systems we run on."""
+"""Bytes: the smallest memory page of the systems we run on."""
 
 _WORTHWHILE_REPEATS = 8
-"""One row in so many must repeat the last one for the others to be copied out."""
+"""Distinct rows are copied out only if at least 1 / 8 of the rows repeat the last one."""
 
 _ROWS_AT_ONCE = 4096
 
@@ -35,7 +35,7 @@ class PackedExperts:
     bias: Tensor
 
     def weight(self, expert: int, dtype: torch.dtype) -> Tensor:
-        """The weight of one expert, unpacked for this use: [out, in]."""
+        """The weight of one expert, newly unpacked: [out, in]."""
         return dequantize(self.blocks[expert], self.scales[expert], dtype)
 
     @property
@@ -68,25 +68,25 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class ModelWeights:
-    """All weights. The embedding stays as stored (bfloat16): only looked-up rows are converted.
+    """All weights. The embedding stays as stored (bfloat16): only the rows looked up are converted.
 
-    V ids in the vocabulary, U different rows in the unembedding (see `distinct_rows`).
+    V is the size of the vocabulary, U the number of different rows in the unembedding (see `distinct_rows`).
     """
 
     embedding: Tensor  # [V, H]
     layers: tuple[LayerWeights, ...]
     norm: Tensor  # [H]
-    unembedding: Tensor  # [U, H]: [V, H], or its different rows only
-    unembedding_row: Tensor | None = None  # int32 [V]: the row of each id; None: U = V, each id has its own
+    unembedding: Tensor  # [U, H]: [V, H], or only its different rows
+    unembedding_row: Tensor | None = None  # int32 [V]: the row of each id; None: U = V, every id has its own
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the activations, the dense weights and the cache."""
+        """The dtype of the activations, the dense weights and the cache."""
         return self.unembedding.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where all of them live."""
+        """The device of all weights."""
         return self.unembedding.device
 
     @property
@@ -105,10 +105,10 @@ def load_weights(
     device: torch.device,
     on_read: Callable[[int], None] = lambda nbytes: None,
 ) -> ModelWeights:
-    """Read every tensor to `device`; `on_read` gets the stored bytes of each once it is there.
+    """Read every tensor to `device`; `on_read` is called with the stored bytes of each tensor after it was read.
 
-    Tensors that need no conversion stay mapped from the file. Their pages are touched here, so that loading takes the
-    time of the disk and the first token does not.
+    Tensors that need no conversion stay mapped from the file. Their pages are touched here, so that reading them from
+    disk slows down loading and not the first token.
     """
     reader = _Reader(read, dtype, device, on_read)
     unembedding = reader.dense("unembedding.weight")
@@ -124,7 +124,7 @@ def load_weights(
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Tensors of a checkpoint, as the model takes them."""
+    """Reads the tensors of a checkpoint in the form the model needs."""
 
     read: ReadTensor
     dtype: torch.dtype
@@ -164,11 +164,11 @@ class _Reader:
 
 
 def distinct_rows(matrix: Tensor) -> tuple[Tensor, Tensor] | None:
-    """`matrix` [V, H] with the rows that equal its last one, bit for bit, only once; and the place of each row in it.
+    """Remove repetitions of the last row of `matrix` [V, H] (bit for bit), and map each id to its remaining row.
 
-    Returns [U, H] and int32 [V], or None when too few rows are alike to be worth a copy. The last id of a vocabulary is
-    a reserved one: in a model that never saw a part of its vocabulary, all of that part has the same row, and reading
-    it once makes the unembedding as much cheaper.
+    Returns [U, H] and int32 [V], or None when too few rows are equal for the copy to pay off. The last id of the
+    vocabulary is a reserved one: in a model that never saw part of its vocabulary, all of that part has the same row,
+    and reading that row only once makes the unembedding cheaper in proportion.
     """
     words = matrix.view(torch.int64)  # H is a multiple of 32
     alike = (words[:, 0] == words[-1, 0]).nonzero()[:, 0]

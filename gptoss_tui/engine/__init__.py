@@ -1,1 +1,1 @@
-"""Tokens in, tokens out. The engine knows token ids only: no text, no harmony, no tools, no people."""
+"""Tokens in, tokens out. The engine knows only token ids: nothing about text, harmony, tools or users."""

@@ -1,4 +1,4 @@
-"""What a backend offers to the worker that hosts it: synchronous, one request at a time, token ids only."""
+"""The interface between a backend and the worker that hosts it: synchronous, one request at a time, token ids only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Backend(Protocol):
     """A loaded model on a device. One thread owns it."""
 
     def info(self) -> EngineInfo:
-        """What is loaded, with the number of tokens whose keys and values are cached now."""
+        """Return what is loaded, including how many tokens currently have cached keys and values."""
         ...
 
     def generate(
@@ -28,27 +28,27 @@ class Backend(Protocol):
     ) -> Iterator[PrefillProgress | Token | Finished]:
         """Continue `token_ids`; polls `cancelled` between steps and prefill chunks. Ends with `Finished`.
 
-        Keys and values of the longest common prefix with what is cached are used again; so are those of a prefix that
-        an earlier request asked to keep (`SamplingParams.keep_prefix`), or of another conversation that is kept. Raises
+        Reuses the keys and values of the longest known prefix of `token_ids`: from the cached sequence, from a prefix
+        that an earlier request asked to keep (`SamplingParams.keep_prefix`), or from a parked conversation. Raises
         ContextOverflowError.
         """
         ...
 
     def park_up_to(self, nbytes: int, host_nbytes: int = 0) -> None:
-        """Keep other conversations in so many bytes of the engine's memory, and of the machine's where it is another.
+        """Set how many bytes parked conversations may take: in the engine's memory, and in the host's.
 
-        Nothing is kept of them before this is called.
+        `host_nbytes` is for devices with memory of their own. No conversation is parked before this is called.
         """
         ...
 
     def score(
         self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = ..., start: int = 0
     ) -> Iterator[ScoredPosition]:
-        """Log-softmax of the raw logits at every position from `start` on, in order.
+        """Yield the log-softmax of the raw logits at every position from `start` on, in order.
 
-        Ends early where `cancelled`, polled between chunks and on the way, says so; what was run stays cached for the
-        call that goes on from there. At its end nothing is cached; what was before, is as another's. Raises
-        ContextOverflowError.
+        Ends early when `cancelled`, which is polled between and during chunks, returns True; the tokens run so far stay
+        cached, for a later call that continues there. After a complete scoring nothing is cached, and the sequence that
+        was there before is treated like any other conversation. Raises ContextOverflowError.
         """
         ...
 

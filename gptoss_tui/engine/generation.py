@@ -1,7 +1,7 @@
-"""What every backend is but for its maths: loading's first steps, prompts in chunks, reuse, the end of an answer.
+"""Everything that backends share apart from their maths: loading, chunked prefill, prefix reuse, how an answer ends.
 
-A backend subclasses `SequenceBackend` and says how to run tokens (`_run`), how to choose some (`_tokens`) and what
-their scores are (`_scored`).
+A backend subclasses `SequenceBackend` and implements running tokens (`_run`), choosing tokens (`_tokens`) and scoring
+them (`_scored`).
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from gptoss_tui.engine.types import (
 from gptoss_tui.errors import ContextOverflowError, EngineError
 
 MIN_CONTEXT = 8
-"""Tokens. What engines try of a device before they trust it needs nearly as many, and an empty chat ten times more."""
+"""Tokens. Engines test a device with nearly as many before they trust it, and an empty chat needs ten times more."""
 
 C = TypeVar("C", bound=KVCache[Any, Any])
 S = TypeVar("S")
 
 
 def never() -> bool:
-    """Nobody cancels."""
+    """A `cancelled` callback for requests that nobody cancels."""
     return False
 
 
 def open_model(spec: EngineSpec, report: ReportProgress) -> tuple[Checkpoint, int]:
-    """The checkpoint of `spec`, and the context to load it with.
+    """Open the checkpoint of `spec`; returns it and the context to load it with.
 
-    Raises CheckpointError, or EngineError for a context that the model does not have.
+    Raises CheckpointError, or EngineError for a context that the model does not support.
     """
     report(LoadProgress("Reading the checkpoint's headers", 0.0))
     checkpoint = open_checkpoint(spec.checkpoint)
@@ -60,7 +60,10 @@ def open_model(spec: EngineSpec, report: ReportProgress) -> tuple[Checkpoint, in
 
 
 def count_reads(report: ReportProgress, total: int, share: float) -> Callable[[int], None]:
-    """Takes the bytes of each read and reports all so far of `total`; they are `share` of the loading."""
+    """Return a callback that takes the bytes of each read and reports progress through `total`.
+
+    `share` is the fraction of the loading that these reads make up.
+    """
     done = 0
 
     def on_read(nbytes: int) -> None:
@@ -72,7 +75,10 @@ def count_reads(report: ReportProgress, total: int, share: float) -> Callable[[i
 
 
 def checked_ids(token_ids: Sequence[int], vocab: int, context: int) -> list[int]:
-    """The ids as a list. Raises EngineError for none or one outside `vocab`, ContextOverflowError beyond `context`."""
+    """Return the ids as a list.
+
+    Raises EngineError when there are none or one is outside `vocab`, and ContextOverflowError for more than `context`.
+    """
     ids = list(token_ids)
     if not ids:
         raise EngineError("There must be at least one token to continue")
@@ -85,7 +91,7 @@ def checked_ids(token_ids: Sequence[int], vocab: int, context: int) -> list[int]
 
 
 def checked_prompt(token_ids: Sequence[int], vocab: int, context: int) -> list[int]:
-    """As `checked_ids`, for a prompt: there must be room for a token after it."""
+    """Like `checked_ids`, for a prompt: there must be room for at least one token after it."""
     if len(token_ids) >= context:
         raise ContextOverflowError(
             f"The prompt of {len(token_ids)} tokens leaves no room in the context of {context}",
@@ -95,7 +101,7 @@ def checked_prompt(token_ids: Sequence[int], vocab: int, context: int) -> list[i
 
 
 def chunks(prompt: list[int], start: int, size: int, cut: int) -> Iterator[list[int]]:
-    """The tokens from `start` on, at most `size` at once, none of them across `cut`."""
+    """Split the tokens from `start` on into chunks of at most `size`, none of which crosses `cut`."""
     while start < len(prompt):
         end = min(start + size, len(prompt))
         if start < cut < end:
@@ -106,7 +112,7 @@ def chunks(prompt: list[int], start: int, size: int, cut: int) -> Iterator[list[
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a backend is made of, for `EngineInfo`."""
+    """What a backend has loaded, for `EngineInfo`."""
 
     model: str
     backend: str
@@ -116,9 +122,10 @@ class Loaded:
 
 
 class SequenceBackend(ABC, Generic[C, S]):
-    """A `Backend` of one sequence at a time, whose keys and values stay for the next request, as do those of others.
+    """A `Backend` that runs one sequence at a time and keeps keys and values, also of other sequences, for later.
 
-    They are in a cache of type C. A run of tokens leaves an S: what the next one is chosen from, such as hidden states.
+    C is the type of the cache. S is what a run of tokens leaves behind to choose the next token from, such as hidden
+    states.
     """
 
     def __init__(self, config: ModelConfig, cache: C, chunk: int, loaded: Loaded) -> None:
@@ -129,36 +136,36 @@ class SequenceBackend(ABC, Generic[C, S]):
 
     @abstractmethod
     def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> S | None:
-        """Run at most `chunk` tokens after what is cached, and commit them.
+        """Run at most `chunk` tokens after the cached ones, and commit them.
 
-        Polls `cancelled` before, and if it can on the way. None when that said so: nothing of `ids` counts then.
+        Polls `cancelled` first, and on the way if possible. Returns None if that said so: then none of `ids` counts.
         """
 
     @abstractmethod
     def _tokens(
         self, after: S, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
-        """Choose up to `limit` tokens that follow `after`. Ends early where `cancelled`, polled for each, says so.
+        """Choose up to `limit` tokens that follow `after`. Ends early when `cancelled`, polled for each, says so.
 
-        A token is run and committed when the next one is asked for. `walk` has advanced by then.
+        A token is run and committed only when the next one is requested; by then `walk` has advanced over it.
         """
 
     @abstractmethod
     def _scored(self, after: S, following: Sequence[int], top: int) -> Iterator[ScoredPosition]:
-        """Scores of every token of a run, worked out as they are asked for: that may take longer than the run.
+        """Yield the score of every token of a run, computed lazily because it may take longer than the run itself.
 
-        `following` are the ids after them, one fewer at the end of the input.
+        `following` are the ids after these tokens; at the end of the input there is one fewer.
         """
 
     def _computing(self) -> AbstractContextManager[object]:
-        """What has to be around work on the cache and runs of a chunk."""
+        """Return the context in which the cache is used and chunks are run."""
         return nullcontext()
 
     def _settle(self) -> None:
-        """Wait until the device has done what it was asked for, so that times are its own. Nothing where runs wait."""
+        """Wait until the device is done, so that timings are right. Does nothing where runs are synchronous."""
 
     def info(self) -> EngineInfo:
-        """What is loaded. `kv_bytes_per_token` is what a further token adds; sliding layers have a fixed size."""
+        """Return what is loaded. `kv_bytes_per_token` is the cost of one more token; sliding layers do not grow."""
         config, cache, loaded = self.config, self._cache, self._loaded
         lot = cache.parking
         return EngineInfo(
@@ -187,21 +194,21 @@ class SequenceBackend(ABC, Generic[C, S]):
     def generate(
         self, token_ids: Sequence[int], params: SamplingParams, cancelled: Callable[[], bool]
     ) -> Iterator[PrefillProgress | Token | Finished]:
-        """See `Backend.generate`. Raises ContextOverflowError and EngineError at once, before anything runs."""
+        """See `Backend.generate`. Raises ContextOverflowError and EngineError immediately, before anything runs."""
         prompt = checked_prompt(token_ids, self.config.vocab_size, self._cache.context)
         return self._generate(prompt, params, cancelled)
 
     def score(
         self, token_ids: Sequence[int], top: int, cancelled: Callable[[], bool] = never, start: int = 0
     ) -> Iterator[ScoredPosition]:
-        """See `Backend.score`. Raises ContextOverflowError and EngineError at once, before anything runs."""
+        """See `Backend.score`. Raises ContextOverflowError and EngineError immediately, before anything runs."""
         ids = checked_ids(token_ids, self.config.vocab_size, self._cache.context)
         if not 0 <= start < len(ids):
             raise EngineError(f"Scores cannot start at position {start} of {len(ids)}")
         return self._score(ids, top, cancelled, start)
 
     def close(self) -> None:
-        """Free the memory of the weights and the cache. Idempotent; nothing else may be called after it."""
+        """Free the memory of the weights and the cache. Idempotent; call nothing else afterwards."""
         vars(self).clear()
 
     def _score(self, ids: list[int], top: int, cancelled: Callable[[], bool], start: int) -> Iterator[ScoredPosition]:
@@ -219,7 +226,7 @@ class SequenceBackend(ABC, Generic[C, S]):
                 return
             position, end = cache.length - len(chunk), cache.length
             if end <= start:
-                continue  # only read again: an earlier scoring told of these
+                continue  # only run again: an earlier call has already yielded these scores
             for scored in self._each(self._scored(after, ids[position + 1 : end + 1], top)):
                 if cancelled():
                     with self._computing():
@@ -231,7 +238,7 @@ class SequenceBackend(ABC, Generic[C, S]):
             cache.rewind(0)
 
     def _each(self, scored: Iterator[ScoredPosition]) -> Iterator[ScoredPosition]:
-        """Each in time of its own: working one out takes long enough for somebody to want the engine meanwhile."""
+        """Compute each score separately: one takes long enough that another request may need the engine in between."""
         while True:
             with self._computing():
                 position = next(scored, None)
@@ -240,7 +247,7 @@ class SequenceBackend(ABC, Generic[C, S]):
             yield position
 
     def _go_back(self, position: int) -> None:
-        """End before `position` of the run committed last, so that who comes back reads nothing again."""
+        """Rewind the run committed last to `position`, with a mark there so that a later call need not run it again."""
         if position:
             self._cache.mark(position)
         self._cache.rewind(position)
@@ -263,10 +270,10 @@ class SequenceBackend(ABC, Generic[C, S]):
                 return
             meter.prefilled += len(chunk)
             yield PrefillProgress(len(prompt), cache.length, meter.cached)
-        assert after is not None  # the loop ran: something of the prompt is not cached
+        assert after is not None  # the loop ran: at least one prompt token is never cached
         with self._computing():
-            # Here the next prompts branch off. The last token is run again by them, for its logits. Nobody branches off
-            # in an answer that was interrupted, and marks of its slices would push out the one at its beginning.
+            # The next prompts branch off here; they run the last token again to get its logits. Nothing branches off
+            # inside an interrupted answer, and marks for its slices would push out the mark at its beginning.
             if not params.drawn:
                 cache.mark(len(prompt) - 1, opens=len(prompt) > max(1, kept))
         self._settle()
@@ -274,13 +281,13 @@ class SequenceBackend(ABC, Generic[C, S]):
         yield from self._answer(after, params, cancelled, meter)
 
     def _reuse(self, prompt: list[int], kept: int) -> int:
-        """Make the sequence a beginning of `prompt`, the longest that is known; its length.
+        """Turn the sequence into the longest known prefix of `prompt`, and return its length.
 
-        The first `kept` tokens are in use again, if they are kept already.
+        If the first `kept` tokens are a kept prefix, it becomes the most recently used one.
         """
         cache = self._cache
         with self._computing():
-            cached = cache.begin(prompt)  # at least one token has to run for there to be logits
+            cached = cache.begin(prompt)  # leaves at least one token to run, to get logits
             if prefix_digest(prompt[:kept]) in cache.kept:
                 cache.keep(kept)
         return cached
@@ -288,7 +295,7 @@ class SequenceBackend(ABC, Generic[C, S]):
     def _answer(
         self, after: S, params: SamplingParams, cancelled: Callable[[], bool], meter: Meter
     ) -> Iterator[Token | Finished]:
-        """Tokens that follow `after`, until something ends them."""
+        """Yield the tokens that follow `after`, until something ends the answer."""
         room = self._cache.context - meter.prompt
         limit = room if params.max_tokens is None else min(room, params.max_tokens)
         walk = new_walk(params)

@@ -1,10 +1,10 @@
-"""What is known of one sequence beside its keys and values: its tokens, and where its sliding layers can go back to.
+"""What is known about a sequence apart from its keys and values: its tokens, and where it can be rewound to.
 
-Full layers hold every token, so going back is free for them. A sliding layer needs the last `window` - 1 tokens only,
-and forgets the others; its keys at a cut depend on the tokens before them through all layers, so they cannot be made
-again without running those. Hence snapshots: the newest `window` - 1 keys and values of the sliding layers, taken every
-`SNAPSHOT_INTERVAL` tokens, at the places that are marked (ends of prompts, where conversations branch), and at the cut
-up to which other conversations begin alike. A snapshot is never written to, so histories that fork share them.
+Full layers hold every token, so they can be rewound for free. A sliding layer needs only the last `window` - 1 tokens
+and forgets the others. Its keys before a cut depend on earlier tokens through all layers, so they cannot be recovered
+without running those again. Hence snapshots: the newest `window` - 1 keys and values of the sliding layers, taken every
+`SNAPSHOT_INTERVAL` tokens, at marked positions (ends of prompts, where conversations branch), and at the cut up to
+which other conversations share the beginning. Snapshots are never modified, so forked histories share them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 SNAPSHOT_INTERVAL = 1024
-"""Tokens. A snapshot of gpt-oss-20b in bfloat16 takes 3.1 MB, an eighth of 1024 tokens in the full layers."""
+"""Tokens. A snapshot of gpt-oss-20b in bfloat16 takes 3.1 MB, an eighth of what 1024 tokens take in the full layers."""
 
 MAX_MARKS = 16
-"""Snapshots kept outside the interval: the newest prompts' ends."""
+"""Number of snapshots kept in addition to the regular ones: at the ends of the newest prompts."""
 
 
 class Sized(Protocol):
-    """What is asked of an array of any library."""
+    """What is required of an array of any library."""
 
     @property
     def nbytes(self) -> int:
@@ -35,11 +35,11 @@ A = TypeVar("A", bound=Sized)
 
 @dataclass(slots=True)
 class History(Generic[A]):
-    """One sequence. `windows` are snapshots by position; `marks` are those that are not due by the interval.
+    """One sequence. `windows` maps positions to snapshots; `marks` are the positions that are not due by the interval.
 
-    `cut` is where the part ends that other conversations begin with too, 0 when nobody said so. `opening` is the length
-    of the shortest prompt that the sequence is known to go on from, less the last token: a prompt that shares as much
-    goes on with this conversation. None before a prompt was read to its end.
+    `cut` is the end of the part that other conversations share, 0 if unknown. `opening` is the length of the shortest
+    prompt that this sequence is known to continue, less the last token: a prompt that shares at least that much
+    continues this conversation. It is None until a prompt was read to its end.
     """
 
     tokens: list[int] = field(default_factory=list)
@@ -49,14 +49,14 @@ class History(Generic[A]):
     opening: int | None = None
 
     def extend(self, ids: Sequence[int], interval: int, window: Callable[[int], A]) -> None:
-        """Add `ids`, and the snapshots due every `interval` tokens; `window` takes one at a position."""
+        """Add `ids`, and the snapshots due every `interval` tokens; `window` takes the snapshot at a position."""
         before = len(self.tokens)
         self.tokens.extend(ids)
         for position in range(before - before % interval + interval, len(self.tokens) + 1, interval):
             self.windows[position] = window(position)
 
     def mark(self, position: int, window: Callable[[int], A]) -> None:
-        """Keep the snapshot at `position`; the newest `MAX_MARKS` of them stay."""
+        """Keep a snapshot at `position`; only the newest `MAX_MARKS` of these stay."""
         if position in self.windows:
             return
         self.windows[position] = window(position)
@@ -65,7 +65,7 @@ class History(Generic[A]):
             del self.windows[self.marks.popleft()]
 
     def cut_at(self, position: int, window: Callable[[int], A]) -> A:
-        """Keep the snapshot at `position` as long as the sequence has that cut; the one of an earlier cut goes."""
+        """Keep a snapshot at `position` as long as the sequence has that cut; the one of an earlier cut is dropped."""
         if self.cut != position and self.cut % SNAPSHOT_INTERVAL:
             self.windows.pop(self.cut, None)
         if position in self.marks:
@@ -76,11 +76,11 @@ class History(Generic[A]):
         return self.windows[position]
 
     def nearest(self, position: int) -> int:
-        """The last snapshot's position at or before `position`, 0 without one."""
+        """The position of the last snapshot at or before `position`, 0 if there is none."""
         return max((taken for taken in self.windows if taken <= position), default=0)
 
     def truncate(self, position: int) -> None:
-        """Forget the tokens from `position` on, and what was known of them."""
+        """Forget the tokens from `position` on and everything known about them."""
         del self.tokens[position:]
         self.windows = {taken: window for taken, window in self.windows.items() if taken <= position}
         self.marks = deque(mark for mark in self.marks if mark <= position)
@@ -90,11 +90,11 @@ class History(Generic[A]):
             self.opening = None
 
     def fork(self, position: int) -> History[A]:
-        """Another history that begins with the first `position` tokens of this one."""
+        """A new history with the first `position` tokens of this one."""
         other = History(list(self.tokens), dict(self.windows), deque(self.marks), self.cut, self.opening)
         other.truncate(position)
         return other
 
     def is_continued(self, shared: int) -> bool:
-        """Whether a prompt that has the first `shared` tokens in common goes on with this conversation."""
+        """Whether a prompt that shares the first `shared` tokens continues this conversation."""
         return shared == len(self.tokens) or (self.opening is not None and shared >= self.opening)

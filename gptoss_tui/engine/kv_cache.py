@@ -1,20 +1,20 @@
-"""What the engines' caches of keys and values share: one sequence that runs, and what waits beside it.
+"""What the engines' KV caches share: one active sequence, and what is kept beside it.
 
-The sequence's history says where it can go back to (engine/history.py). Going back to a cut that is no longer held
-means the newest snapshot at or before it, and running at most `SNAPSHOT_INTERVAL` - 1 tokens again.
+The sequence's history says where it can be rewound to (engine/history.py). Rewinding to a cut that is no longer held
+means going to the newest snapshot at or before it and running at most `SNAPSHOT_INTERVAL` - 1 tokens again.
 
-Beside it stand kept prefixes: copies of all keys and values of a few beginnings, such as the system message for each
-reasoning effort. And there are parked sequences (engine/parking.py): other conversations, whose memory was put aside as
-it was. `begin` takes whatever has most of a prompt:
+Beside the sequence there are kept prefixes: copies of all keys and values of a few prompt beginnings, such as the
+system message for each reasoning effort. And there are parked sequences (engine/parking.py): other conversations, whose
+memory was set aside unchanged. `begin` uses whatever covers most of a prompt:
 
-- the sequence itself, or a parked one, where the prompt goes on with its conversation: what is behind the cut goes;
-- a kept prefix, or the beginning of another conversation, which are copied: that conversation stays as it is.
+- the sequence itself or a parked one, if the prompt continues its conversation: everything after the cut is dropped;
+- a kept prefix or the beginning of another conversation; these are copied, and that conversation stays as it is.
 
-The sequence that was there before is parked unless little would be lost with it. Only the memory of the full layers
-changes hands; the sliding layers' stays where it is, and a window is copied out of it and into it.
+The previous sequence is parked unless little would be lost with it. Only the memory of the full layers changes owner;
+the buffer of the sliding layers stays in place, and windows are copied out of it and into it.
 
-Where the keys and values lie is up to the engine: `KVCache` asks it for copies and hands them back. Nothing here
-imports a library.
+Where keys and values are stored is up to the engine: `KVCache` asks the engine for copies and hands them back. This
+module imports no numerical library.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from gptoss_tui.engine.parking import OUT_OF_MEMORY, M, Parked, ParkingLot
 from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 
 MAX_KEPT = 3
-"""Prefixes beside the sequence: one for each reasoning effort."""
+"""How many prefixes are kept beside the sequence: one for each reasoning effort."""
 
 KEPT_TOKENS = 6144
-"""Tokens of all kept prefixes together: 157 MB for gpt-oss-20b in bfloat16."""
+"""Limit for all kept prefixes together, in tokens: 157 MB for gpt-oss-20b in bfloat16."""
 
 SMALL_LOSS = 16
-"""A sequence of which less than one part in so many would be lost is not parked: reading that again costs little."""
+"""A sequence is not parked if it would lose less than this fraction (1 / 16): running that again costs little."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept(Generic[A, M]):
-    """A beginning of a sequence: copies of all its keys and values in the full layers, and of the sliding window."""
+    """A kept prefix: copies of all its keys and values in the full layers, and of its sliding window."""
 
     digest: str
     full: M
@@ -50,9 +50,9 @@ class _Kept(Generic[A, M]):
 
 @dataclass(frozen=True, slots=True)
 class _Source(Generic[A, M]):
-    """What has the first `reach` tokens of a prompt: a kept prefix, a parked sequence, or without either the sequence.
+    """Where the first `reach` tokens of a prompt can come from: a kept prefix, a parked sequence, or else the sequence.
 
-    `continues`: the prompt goes on with its conversation.
+    `continues`: the prompt continues the conversation of that source.
     """
 
     reach: int
@@ -62,10 +62,10 @@ class _Source(Generic[A, M]):
 
 
 class KVCache(ABC, Generic[A, M]):
-    """Room for `context` tokens; copies are arrays of type A, the memory of full layers changes hands as an M.
+    """Room for `context` tokens. Copies are arrays of type A; the memory of the full layers is handed over as an M.
 
-    A chunk goes `reserve`, whatever writes its keys and values, `commit`; what was not committed is overwritten by the
-    next one.
+    For each chunk call `reserve`, write its keys and values, then call `commit`. What was not committed is overwritten
+    by the next chunk.
     """
 
     def __init__(self, config: ModelConfig, context: int) -> None:
@@ -73,7 +73,7 @@ class KVCache(ABC, Generic[A, M]):
         self.parking: ParkingLot[A, M] = ParkingLot(self._to_host, self._host_bytes)
         self._past = config.sliding_window - 1
         self._history: History[A] = History()
-        self._kept: dict[tuple[int, ...], _Kept[A, M]] = {}  # the one used last stands at the end
+        self._kept: dict[tuple[int, ...], _Kept[A, M]] = {}  # most recently used last
 
     @property
     def tokens(self) -> list[int]:
@@ -82,17 +82,17 @@ class KVCache(ABC, Generic[A, M]):
 
     @property
     def length(self) -> int:
-        """How many they are."""
+        """The number of tokens held."""
         return len(self._history.tokens)
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Digests of the kept prefixes, the one used last at the end."""
+        """Digests of the kept prefixes, most recently used last."""
         return tuple(prefix.digest for prefix in self._kept.values())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all buffers, snapshots and kept prefixes; what serves twice counts once. Without what is parked."""
+        """Bytes of all buffers, snapshots and kept prefixes, shared arrays counted once. Without parked sequences."""
         kept = self._kept.values()
         windows = (*self._history.windows.values(), *(prefix.window for prefix in kept))
         once = {id(window): window.nbytes for window in windows}
@@ -101,20 +101,20 @@ class KVCache(ABC, Generic[A, M]):
     @property
     @abstractmethod
     def bytes_per_token(self) -> int:
-        """What a further token adds: its keys and values in the full layers."""
+        """Bytes that each further token takes: its keys and values in the full layers."""
 
     @abstractmethod
     def reserve(self, tokens: int) -> None:
         """Make room for the next `tokens` (at most the longest chunk, within the context)."""
 
     def commit(self, ids: Sequence[int]) -> None:
-        """The tokens `ids` went through all layers: they are part of the sequence now."""
+        """Add `ids` to the sequence, after they went through all layers."""
         self._history.extend(ids, SNAPSHOT_INTERVAL, self._window)
 
     def mark(self, position: int, *, opens: bool = False) -> None:
-        """Make coming back to `position`, in the chunk committed last, free. The newest few marks are kept.
+        """Make rewinding to `position`, in the chunk committed last, free. Only the newest few marks are kept.
 
-        `opens`: a prompt ends there, and who begins with it goes on with this conversation.
+        `opens`: a prompt ends there, and any prompt that begins with it continues this conversation.
         """
         history = self._history
         history.mark(position, self._window)
@@ -122,11 +122,11 @@ class KVCache(ABC, Generic[A, M]):
             history.opening = position
 
     def keep(self, position: int) -> None:
-        """Keep the tokens before `position`, where the chunk committed last ends or which are kept already.
+        """Keep the tokens before `position`: the end of the chunk committed last, or a prefix that is kept already.
 
-        Prefixes that were not used for longest make room. One that is longer than all the room is not kept, nor is one
-        whose window is gone, or for which memory is not to be had; but coming back to that cut is free while the
-        sequence, or who forked from it, has it.
+        The least recently used prefixes make room. A prefix is not kept if it is longer than the limit, if its window
+        is gone, or if there is no memory for it; but rewinding to that cut stays free as long as the sequence, or one
+        forked from it, still has it.
         """
         prefix = tuple(self.tokens[:position])
         if (known := self._kept.pop(prefix, None)) is None:
@@ -145,7 +145,10 @@ class KVCache(ABC, Generic[A, M]):
         self._kept[prefix] = known
 
     def begin(self, prompt: Sequence[int]) -> int:
-        """Make the sequence the longest beginning of `prompt` that is known, less its last token; its length."""
+        """Turn the sequence into the longest known prefix of `prompt`, at most all but its last token.
+
+        Returns the length of the sequence.
+        """
         history, most = self._history, len(prompt) - 1
         shared = min(common_prefix(history.tokens, prompt), most)
         reach = shared if self._holds_window(shared) else history.nearest(shared)
@@ -158,16 +161,16 @@ class KVCache(ABC, Generic[A, M]):
         return self.length
 
     def put_aside(self) -> None:
-        """End with nothing in the sequence; it is parked, if that is worth it."""
+        """Leave the sequence empty; the old one is parked if that is worth it."""
         parked = self._detached() if self._is_worth_parking(0) else None
         if parked is not None:
             self.parking.add(parked)
         self.rewind(0)
 
     def rewind(self, position: int) -> int:
-        """Forget the tokens from `position` on, or from as little before it as can be done.
+        """Forget the tokens from `position` on, or from as little as possible before it.
 
-        Returns the tokens still held, at most `position`: the caller runs the rest again.
+        Returns how many tokens are still held, at most `position`: the caller runs the rest again.
         """
         if not 0 <= position <= self.length:
             raise ValueError(f"cannot rewind {self.length} tokens to {position}")
@@ -184,7 +187,7 @@ class KVCache(ABC, Generic[A, M]):
         self.parking.entries.clear()
 
     def _others(self, prompt: Sequence[int], most: int) -> Iterator[_Source[A, M]]:
-        """What there is of `prompt` beside the sequence."""
+        """The parts of `prompt` that are known outside of the sequence."""
         for prefix in self._kept:
             if len(prefix) <= most and common_prefix(prefix, prompt) == len(prefix):
                 yield _Source(len(prefix), False, kept=prefix)
@@ -193,7 +196,7 @@ class KVCache(ABC, Generic[A, M]):
             yield _Source(parked.reach(shared), parked.history.is_continued(shared), parked)
 
     def _is_worth_parking(self, shared: int) -> bool:
-        """Whether much would be lost of the sequence when all but its first `shared` tokens were forgotten."""
+        """Whether much would be lost if all but the first `shared` tokens of the sequence were forgotten."""
         lot, length = self.parking, self.length
         if not (lot.room or lot.host_room) or (length - shared) * SMALL_LOSS < length:
             return False
@@ -201,14 +204,14 @@ class KVCache(ABC, Generic[A, M]):
         return length > 0 and not known and not lot.holds(self.tokens)
 
     def _go_back(self, position: int, continues: bool) -> None:
-        """Rewind; a conversation that goes on is known by the same prompt as before."""
+        """Rewind; if the conversation continues, it keeps its opening prompt."""
         opening = self._history.opening
         self.rewind(position)
         if continues:
             self._history.opening = opening
 
     def _make_way(self, source: _Source[A, M], shared: int) -> None:
-        """Park the sequence, unless little is lost beyond its first `shared` tokens, and have `source` in its place."""
+        """Replace the sequence with `source`, parking it unless little is lost beyond its first `shared` tokens."""
         lot, target = self.parking, source.parked
         if target is not None and source.continues:
             lot.entries.remove(target)
@@ -221,7 +224,7 @@ class KVCache(ABC, Generic[A, M]):
         if source.kept is not None:
             self._put_kept(source.kept)
         elif target is not None:
-            if not source.continues and not lot.is_within:  # no room for it and for the sequence
+            if not source.continues and not lot.is_within:  # there is no room for both it and the sequence
                 lot.entries.remove(target)
             self._take(target, source.reach, continues=source.continues)
         elif mine is not None:
@@ -230,7 +233,7 @@ class KVCache(ABC, Generic[A, M]):
             self._go_back(shared, continues=False)
 
     def _take(self, target: Parked[A, M], reach: int, *, continues: bool) -> None:
-        """Have the first `reach` tokens of a parked sequence, and its memory too if it left the lot."""
+        """Load the first `reach` tokens of a parked sequence, taking over its memory if it has left the lot."""
         self.rewind(0)
         if target in self.parking.entries:
             self._copy_beginning(target, reach)
@@ -243,9 +246,9 @@ class KVCache(ABC, Generic[A, M]):
         self._go_back(reach, continues)
 
     def _detached(self, copied: int = 0) -> Parked[A, M] | None:
-        """Take the sequence out; None, and it stays, where there is no memory for what has to be copied.
+        """Detach the sequence from the cache. Returns None, leaving it, if there is no memory for the copies needed.
 
-        The first `copied` tokens can be copied from it: there is a snapshot at that place.
+        The first `copied` tokens can be copied from it later: there is a snapshot at that position.
         """
         try:
             if copied:
@@ -259,20 +262,20 @@ class KVCache(ABC, Generic[A, M]):
         return parked
 
     def _attach(self, parked: Parked[A, M]) -> None:
-        """Have what was parked in place of nothing. What fails leaves it parked, and the sequence empty."""
+        """Restore a parked sequence into the empty cache. On failure it stays parked and the sequence stays empty."""
         self._put_window(len(parked.history.tokens), parked.window)
         self._give_full(len(parked.history.tokens), parked.memory)
         self._history = parked.history
 
     def _copy_beginning(self, parked: Parked[A, M], reach: int) -> None:
-        """Have a copy of the first `reach` tokens, where there is a snapshot or nothing, in place of nothing."""
+        """Copy the first `reach` tokens into the empty sequence; `reach` is 0 or has a snapshot."""
         if reach:
             self._put_full(reach, parked.memory)
             self._put_window(reach, parked.history.windows[reach])
             self._history = parked.history.fork(reach)
 
     def _put_kept(self, prefix: tuple[int, ...]) -> None:
-        """Have a kept prefix in place of the sequence."""
+        """Replace the sequence with a copy of a kept prefix."""
         self.rewind(0)
         state = self._kept[prefix] = self._kept.pop(prefix)
         self._put_full(len(prefix), state.full)
@@ -281,23 +284,23 @@ class KVCache(ABC, Generic[A, M]):
 
     @abstractmethod
     def _buffer_bytes(self) -> int:
-        """Bytes of the memory of the sequence itself."""
+        """Bytes of the sequence's own memory."""
 
     @abstractmethod
     def _holds_window(self, position: int) -> bool:
-        """Whether the sliding layers still hold what the token at `position` sees there."""
+        """Whether the sliding layers still hold everything that the token at `position` attends to there."""
 
     @abstractmethod
     def _window(self, position: int) -> A:
-        """A copy of what the token at `position`, which is held, sees in the sliding layers."""
+        """A copy of what the token at `position`, which must be held, attends to in the sliding layers."""
 
     @abstractmethod
     def _put_window(self, position: int, window: A | None) -> None:
-        """Make the sliding layers end before `position` with what `_window` gave; None where nothing is before it."""
+        """Make the sliding layers end before `position`, with a copy from `_window`; None if nothing precedes it."""
 
     @abstractmethod
     def _full_copy(self, position: int) -> M:
-        """A copy of the first `position` tokens in the full layers, and no more."""
+        """A copy of exactly the first `position` tokens in the full layers."""
 
     @abstractmethod
     def _put_full(self, position: int, memory: M) -> None:
@@ -305,19 +308,19 @@ class KVCache(ABC, Generic[A, M]):
 
     @abstractmethod
     def _take_full(self) -> M:
-        """Hand over the memory of the sequence in the full layers. What is left is for another sequence.
+        """Hand over the sequence's memory in the full layers. What remains is for another sequence.
 
-        Where most of it is not in use, a copy of what is. What fails leaves it as it was.
+        If most of it is unused, hands over a copy of the used part. On failure everything stays as it was.
         """
 
     @abstractmethod
     def _give_full(self, length: int, memory: M) -> None:
-        """Have `memory` with `length` tokens, which `_take_full` handed over. What fails leaves `memory` as it was."""
+        """Take over `memory` with `length` tokens, from `_take_full`. On failure `memory` stays as it was."""
 
     def _to_host(self, parked: Parked[A, M]) -> None:
-        """Move what is parked to the machine's memory, for engines that have another. What fails changes nothing."""
+        """Move a parked sequence to host memory, for devices with their own memory. On failure nothing changes."""
         raise NotImplementedError
 
     def _host_bytes(self, parked: Parked[A, M]) -> int:
-        """What it will take there."""
+        """Bytes that it will take in host memory."""
         return parked.nbytes

@@ -1,4 +1,4 @@
-"""Keys and values in arrays of one library, positions in order: for engines in the machine's own memory."""
+"""A KV cache in arrays with positions in order, for engines that use the machine's memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gptoss_tui.engine.history import A
 from gptoss_tui.engine.kv_cache import KVCache
 
 GROWTH = 256
-"""Tokens that the full layers grow by at least, else by half of what they hold."""
+"""Tokens. The full layers grow by half of what they hold, rounded up to a multiple of this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strips(Generic[A]):
-    """Memory of the full layers: in the beginning of `flat`, for each of keys and values, layer and head, `slots` rows.
+    """Memory of the full layers: `flat` begins with `slots` rows for each of keys and values, layer and head.
 
-    What is behind is address space: untouched pages cost no memory.
+    The rest of `flat` is only address space: untouched pages use no memory.
     """
 
     flat: A
@@ -27,11 +27,11 @@ class Strips(Generic[A]):
 
 
 class LinearKVCache(KVCache[A, Strips[A]]):
-    """Keys and values in arrays [2, layers, K, slots, D], index 0 is keys; for chunks of up to `max_chunk` tokens.
+    """Keys and values in arrays [2, layers, K, slots, D] (index 0: keys), for chunks of up to `max_chunk` tokens.
 
-    The array of the full layers grows where it is. All sliding layers share one of `window` - 1 slots and some slack:
-    tokens are written one after the other, and when the slack is used up the newest `window` - 1 move to the front.
-    Keys in sight are thus always one slice, in order.
+    The array of the full layers grows in place. All sliding layers share one array of `window` - 1 slots plus slack:
+    tokens are written one after the other, and when the slack is used up, the newest `window` - 1 move to the front.
+    The visible keys are thus always one slice, in order.
     """
 
     def __init__(self, config: ModelConfig, context: int, max_chunk: int) -> None:
@@ -48,12 +48,12 @@ class LinearKVCache(KVCache[A, Strips[A]]):
 
     @property
     def buffers(self) -> tuple[A, A]:
-        """The memory of the full layers, unused parts too, and the array of the sliding ones."""
+        """The memory of the full layers, including unused parts, and the array of the sliding layers."""
         return self._memory.flat, self._sliding
 
     @property
     def bytes_per_token(self) -> int:
-        """What a further token adds: its keys and values in the full layers."""
+        """Bytes that each further token takes: its keys and values in the full layers."""
         return self._strips * self._row
 
     def reserve(self, tokens: int) -> None:
@@ -67,24 +67,24 @@ class LinearKVCache(KVCache[A, Strips[A]]):
 
     @abstractmethod
     def _empty(self, shape: tuple[int, ...]) -> A:
-        """An array of that shape, with anything in it."""
+        """An uninitialised array of that shape."""
 
     @abstractmethod
     def _copy(self, part: A) -> A:
-        """A copy of a part of an array, in memory of its own."""
+        """A copy of a part of an array, in its own memory."""
 
     def _settle(self, memory: Strips[A]) -> None:
-        """Have `memory` for the full layers from now on."""
+        """Use `memory` for the full layers from now on."""
         self._memory = memory
         self._full: Any = self._rows(memory).reshape(*self._shape, memory.slots, self._dim)
 
     def _unused(self, context: int | None = None) -> Strips[A]:
-        """Memory for `context` tokens, none of it in use."""
+        """Memory for `context` tokens that does not hold any yet."""
         context = self.context if context is None else context
         return Strips(self._empty((self._strips * context * self._dim,)), 0, 0)
 
     def _rows(self, memory: Strips[A]) -> Any:
-        """[strips, slots, D] of `memory`."""
+        """`memory` as an array [strips, slots, D]."""
         flat: Any = memory.flat
         used = self._strips * memory.slots * self._dim
         return flat[:used].reshape(self._strips, memory.slots, self._dim)
@@ -93,7 +93,7 @@ class LinearKVCache(KVCache[A, Strips[A]]):
         return Strips(memory.flat, slots, slots * self.bytes_per_token)
 
     def _grow(self, tokens: int) -> None:
-        """Let the full layers hold `tokens`, as far as the context goes. Strips move apart, the last one first."""
+        """Make the full layers hold `tokens`, within the context. The strips move apart, beginning with the last."""
         slots = self._memory.slots
         if tokens <= slots or slots == self.context:
             return
@@ -103,7 +103,7 @@ class LinearKVCache(KVCache[A, Strips[A]]):
         if held:
             carried: Any = self._copy(old[0, :held])
             for strip in range(self._strips - 1, 0, -1):
-                carried[:] = old[strip, :held]  # the places may overlap
+                carried[:] = old[strip, :held]  # source and target may overlap
                 new[strip, :held] = carried
         self._settle(grown)
 
@@ -135,7 +135,7 @@ class LinearKVCache(KVCache[A, Strips[A]]):
     def _take_full(self) -> Strips[A]:
         taken = self._memory
         if taken.slots > 2 * self.length + GROWTH:
-            # It can grow again when it comes back, so it is as long as the context, too.
+            # As long as the context, so that it can grow again when it comes back.
             copied = self._with_slots(self._unused(), self.length)
             self._rows(copied)[:] = self._rows(taken)[:, : self.length]
             return copied

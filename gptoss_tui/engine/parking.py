@@ -1,9 +1,9 @@
-"""Sequences that wait beside the one that runs, so that whoever comes back finds its keys and values.
+"""Parked sequences: other conversations whose keys and values are kept while another sequence runs.
 
-A parked sequence is its history, the memory of its full layers as the engine handed it over, and the window at its end.
-The lot has a budget in the engine's memory, and one in the machine's for engines whose memory is another. What was used
-longest ago makes room: it moves to the machine's memory where that has room, else it is forgotten. Nothing here knows a
-library.
+A parked sequence consists of its history, the memory of its full layers as the engine handed it over, and the window at
+its end. The lot has a budget in the engine's memory and, if the device has its own memory, one in host memory. The
+least recently used sequences make room: they move to host memory if it has room, and are forgotten otherwise. This
+module does not depend on any array library.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from gptoss_tui.engine.history import A, History, Sized
 from gptoss_tui.engine.prefix import common_prefix
 
 MAX_PARKED = 64
-"""Sequences. All of them are compared with every prompt; the bytes are what bounds them."""
+"""Limits the number of sequences, because each is compared with every prompt. Their size is limited in bytes."""
 
 OUT_OF_MEMORY = (MemoryError, RuntimeError)
-"""What says that there is no memory for a copy: numpy's error, and those of torch and MLX."""
+"""Errors that mean that there is no memory for a copy: numpy's, and those of torch and MLX."""
 
 M = TypeVar("M", bound=Sized)
 
 
 @dataclass(slots=True, eq=False)
 class Parked(Generic[A, M]):
-    """A sequence that waits: `memory` has its full layers, `window` what its next token sees in the sliding ones.
+    """A parked sequence: `memory` has its full layers, `window` what its next token sees in the sliding layers.
 
-    `nbytes` is what all of it takes where it is.
+    `nbytes` is the size of all of it, wherever it is.
     """
 
     history: History[A]
@@ -42,15 +42,15 @@ class Parked(Generic[A, M]):
         self.nbytes = self.memory.nbytes + sum(window.nbytes for window in windows)
 
     def reach(self, shared: int) -> int:
-        """How much of the first `shared` tokens can be gone on from."""
+        """Up to which of the first `shared` tokens the sequence can be continued."""
         return shared if shared == len(self.history.tokens) else self.history.nearest(shared)
 
 
 class ParkingLot(Generic[A, M]):
     """Parked sequences, the one parked last at the end.
 
-    `to_host` moves one to the machine's memory, where it takes `host_bytes`. `room` and `host_room` are the budgets in
-    bytes; both are 0 until somebody sets them, and then nothing is parked.
+    `to_host` moves one to host memory, where it takes `host_bytes`. `room` and `host_room` are the budgets in bytes;
+    both are 0 until `limit` sets them, and then nothing is parked.
     """
 
     def __init__(self, to_host: Callable[[Parked[A, M]], None], host_bytes: Callable[[Parked[A, M]], int]) -> None:
@@ -60,16 +60,16 @@ class ParkingLot(Generic[A, M]):
         self.entries: list[Parked[A, M]] = []
 
     def nbytes(self, *, on_host: bool = False) -> int:
-        """Bytes parked in the engine's memory, or in the machine's."""
+        """Bytes parked in the engine's memory, or in host memory."""
         return sum(entry.nbytes for entry in self.entries if entry.on_host == on_host)
 
     @property
     def is_within(self) -> bool:
-        """Whether the budgets are kept."""
+        """Whether both budgets are respected."""
         return self.nbytes() <= self.room and self.nbytes(on_host=True) <= self.host_room
 
     def limit(self, room: int, host_room: int) -> None:
-        """Set the budgets; what is too much now makes room."""
+        """Set the budgets; sequences beyond them are moved or forgotten."""
         self.room, self.host_room = room, host_room
         self.settle()
 
@@ -79,7 +79,7 @@ class ParkingLot(Generic[A, M]):
         return any(common_prefix(entry.history.tokens, tokens) == length for entry in self.entries)
 
     def add(self, entry: Parked[A, M], spared: Parked[A, M] | None = None) -> bool:
-        """Park `entry` if it can fit at all; `spared` is not forgotten for it: then `is_within` may be false."""
+        """Park `entry` if it can fit at all. `spared` is not forgotten for it, so `is_within` may become false."""
         self.entries.append(entry)
         if entry.nbytes > self.room and not self._moved(entry, spared):
             self.entries.remove(entry)
@@ -88,7 +88,7 @@ class ParkingLot(Generic[A, M]):
         return True
 
     def settle(self, *spared: Parked[A, M] | None) -> None:
-        """Let the oldest ones make room until the budgets are kept; those that are `spared` may move, but stay."""
+        """Move or forget the oldest entries until the budgets are respected; `spared` ones may only be moved."""
         for entry in list(self.entries):
             if self.nbytes() <= self.room:
                 break
@@ -102,7 +102,7 @@ class ParkingLot(Generic[A, M]):
                 self.entries.remove(entry)
 
     def give_way(self) -> bool:
-        """Free the engine's memory of the oldest one that is there; False without one. For who needs it now."""
+        """Free the engine's memory of the oldest entry there, for something that needs it now; False without one."""
         entry = next((entry for entry in self.entries if not entry.on_host), None)
         if entry is None:
             return False
@@ -112,7 +112,7 @@ class ParkingLot(Generic[A, M]):
         return True
 
     def _moved(self, entry: Parked[A, M], *spared: Parked[A, M] | None) -> bool:
-        """Move `entry` to the machine's memory, if memory is to be had. Older ones there make room before that."""
+        """Move `entry` to host memory, if there is memory for it. Older entries there make room first."""
         missing = self.nbytes(on_host=True) + self._host_bytes(entry) - self.host_room
         leaving: list[Parked[A, M]] = []
         for older in self.entries[: self.entries.index(entry)]:

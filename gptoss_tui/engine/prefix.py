@@ -1,4 +1,4 @@
-"""Comparing and naming token histories."""
+"""Comparing and naming token sequences."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 _BLOCK = 1024
-"""Tokens that are compared at once."""
+"""Number of tokens compared at once."""
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """The number of leading tokens that both have in common."""
+    """The number of leading tokens that both sequences share."""
     start, end = 0, min(len(first), len(second))
-    # Lists are compared without a step of Python for each token.
+    # Comparing lists avoids a Python step per token.
     while start < end and list(first[start : start + _BLOCK]) == list(second[start : start + _BLOCK]):
         start += _BLOCK
     if start >= end:

@@ -1,6 +1,6 @@
-"""The engine contract: what a front asks of any engine and what it gets back.
+"""The engine contract: what a front end can ask of any engine, and what it gets back.
 
-Pure data, importable without torch. All of it crosses the process border as plain values.
+Pure data, importable without torch. Everything here crosses the process boundary as plain values.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from gptoss_tui.engine.dtype import Dtype as Dtype
 from gptoss_tui.errors import UsageError
 
 RANDOM_PREFIX = "random:"
-"""What a model's name begins with when it is to be made of random numbers, as in `random:gpt-oss-20b`: no path."""
+"""Prefix of a model name that asks for random weights, as in `random:gpt-oss-20b`. Such a name is not a path."""
 
 FinishReason = Literal["stop", "length", "context", "cancelled", "paused"]
-"""`paused`: a grammar of the constraint waits for another one (`Matcher.waits`)."""
+"""`paused`: a grammar of the constraint waits for another grammar (`Matcher.waits`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How to choose tokens.
 
-    temperature 0 is arg-max. top_p 1, top_k 0 and min_p 0 switch their filters off. Filters apply in the order
+    temperature 0 means arg-max. top_p 1, top_k 0 and min_p 0 turn their filters off. Filters apply in the order
     logit bias, temperature, top-k, top-p, min-p. `max_tokens` None means up to the end of the context.
-    `stop_token_ids` end the stream; the stop token itself is delivered. `top_logprobs` alternatives (0..20) are taken
-    from the log-softmax of the raw logits, before bias and temperature, as is `logprob`.
+    `stop_token_ids` end the stream; the stop token itself is delivered. `logprob` and the `top_logprobs` alternatives
+    (0..20) come from the log-softmax of the raw logits, before bias and temperature.
 
-    `constraint` says which tokens may come next, and which grammars text has to follow (see `engine.constraint`). An
-    engine without access to its logits ignores it, but refuses grammars with an EngineError: who asks for a form relies
-    on it. `keep_prefix` chooses nothing: that many tokens at the beginning of the prompt are what other prompts will
-    begin with too. An engine may keep what it knows of them beside the sequence, so that coming back to them costs
-    nothing.
+    `constraint` says which tokens may come next, and which grammars the text must follow (see `engine.constraint`). An
+    engine without access to its logits ignores the tokens, but raises EngineError for grammars, because callers rely on
+    the form they ask for.
 
-    `drawn` tokens at the end of the prompt are the beginning of this very answer, which was interrupted: with a seed it
-    goes on with the tokens that would have followed.
+    `keep_prefix` does not affect sampling: it is the number of tokens at the beginning of the prompt that other prompts
+    will share. An engine may keep their keys and values beside the sequence, so that returning to them is free.
+
+    `drawn` is the number of tokens at the end of the prompt that already belong to this answer, which was interrupted:
+    with a seed, sampling continues with the tokens that would have followed.
     """
 
     temperature: float = 1.0
@@ -72,14 +73,14 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """What to load: a checkpoint's directory, or the file of the built-in model, and how to run it.
+    """What to load and how to run it. `checkpoint` is a checkpoint's directory, or the file of the built-in model.
 
-    `backend` "auto" takes the fastest one that this machine has. `context` None is all that the model has and memory
-    holds. `name` is what people call the model, by default the name of its directory. `dense` None is what the engine
-    does by itself: 8 bits on the native CPU engine, as published on the others. `drafts` lets a step of the Triton
-    engine run several tokens. `parked_bytes` are for the keys and values of conversations that wait, None as much as
-    the context takes and memory allows. With a `url` the model is on a server (`engine.remote`), and of the rest only
-    `context` and `name` count.
+    `backend` "auto" selects the fastest backend of this machine. `context` None means as much as the model supports
+    and memory allows. `name` is the display name, by default the name of the directory. `dense` None leaves the choice
+    to the engine: 8 bits on the native CPU engine, as published on the others. `drafts` lets the Triton engine run
+    several tokens per step. `parked_bytes` is the memory for keys and values of waiting conversations; None means as
+    much as the context takes, if memory allows. With a `url` the model is on a server (`engine.remote`), and only
+    `context` and `name` of the rest apply.
     """
 
     checkpoint: Path
@@ -97,10 +98,12 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What is loaded. Sizes in bytes, context in tokens. `kept_prefixes` are digests (`engine.prefix`) of what is kept
-    beside the sequence, the one used last at the end; `parked` are other conversations whose keys and values are kept,
-    in `parked_bytes` of at most `parked_limit`. Without `masks` the model is on a server: no prefix is kept, and of
-    constraints only JSON schemas are enforced, where it has `schemas`. What a server does not tell is 0.
+    """What is loaded. Sizes in bytes, context in tokens.
+
+    `kept_prefixes` are digests (`engine.prefix`) of the prefixes kept beside the sequence, most recently used last.
+    `parked` is the number of other conversations whose keys and values are kept, in `parked_bytes` of at most
+    `parked_limit`. `masks` is False when the model is on a server: then no prefix is kept, and of all constraints only
+    JSON schemas are enforced, if `schemas` is True. Values that a server does not report are 0.
     """
 
     model: str
@@ -124,7 +127,7 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """A step of loading; `fraction` is in 0..1. The last one has `done` and carries `info`."""
+    """A step of loading; `fraction` is in 0..1. The last step has `done` set and carries `info`."""
 
     stage: str
     fraction: float
@@ -134,7 +137,7 @@ class LoadProgress:
 
 @dataclass(frozen=True, slots=True)
 class PrefillProgress:
-    """`done` of `total` prompt tokens are in the KV cache; `cached` of them were there before."""
+    """`done` of `total` prompt tokens are in the KV cache; `cached` of them were already there."""
 
     total: int
     done: int
@@ -159,7 +162,7 @@ class TokenBatch:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one generation cost. prompt = cached + prefilled; times in seconds."""
+    """The cost of one generation. prompt_tokens = cached_tokens + prefilled_tokens; times in seconds."""
 
     prompt_tokens: int
     cached_tokens: int
@@ -182,7 +185,7 @@ GenerationEvent = PrefillProgress | TokenBatch | Finished
 
 @dataclass(frozen=True, slots=True)
 class ScoredPosition:
-    """What the model says after one input token: the next input id, its logprob, and the best alternatives."""
+    """The prediction after one input token: the next input id with its logprob, and the best alternatives."""
 
     next: int | None
     logprob: float | None
@@ -190,7 +193,7 @@ class ScoredPosition:
 
 
 class Engine(Protocol):
-    """An engine as a front sees it. `EngineClient` (embedded) and remote servers implement it."""
+    """An engine as seen by a front end. Implemented by `EngineClient` (embedded) and by remote servers' clients."""
 
     def load(self) -> AsyncIterator[LoadProgress]:
         """Load the model of the engine's spec. Raises CheckpointError, MemoryPlanError, EngineError."""
@@ -199,27 +202,27 @@ class Engine(Protocol):
     def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncIterator[GenerationEvent]:
         """Continue `token_ids`. Closing the iterator cancels within one step. Ends with `Finished` unless closed.
 
-        Raises ContextOverflowError before anything runs, EngineDiedError when the worker is gone.
+        Raises ContextOverflowError before anything runs, and EngineDiedError when the worker is gone.
         """
         ...
 
     def score(
         self, token_ids: Sequence[int], top: int = 5, start: int = 0
     ) -> AsyncIterator[tuple[ScoredPosition, ...]]:
-        """Log-probabilities at every position from `start` on, without sampling: batches in order, none of them empty.
+        """Log-probabilities at every position from `start` on, without sampling: non-empty batches, in order.
 
-        Closing the iterator cancels within one step. Raises as `generate`, and EngineError where the engine cannot.
+        Closing the iterator cancels within one step. Raises like `generate`, or EngineError if the engine cannot score.
         """
         ...
 
     async def cancel(self) -> None:
-        """Stop what runs within one step: a generation ends with reason `cancelled`, a scoring with fewer positions."""
+        """Stop the current request within one step: a generation ends with reason `cancelled`, a scoring ends early."""
         ...
 
     async def info(self) -> EngineInfo | None:
-        """What is loaded, or None."""
+        """Return what is loaded, or None."""
         ...
 
     async def close(self) -> None:
-        """End the worker. Idempotent."""
+        """Stop the worker. Idempotent."""
         ...

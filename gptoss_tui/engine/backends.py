@@ -1,4 +1,4 @@
-"""The one place that turns a backend's name into a loaded backend."""
+"""Loads a backend by its name. This is the only place that does."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ BACKENDS = {
     "torch": "gptoss_tui.engine.torch.backend",
     "triton": "gptoss_tui.engine.triton.backend",
 }
-"""Name to the module whose `load_backend(spec, report)` loads it."""
+"""Maps each name to the module whose `load_backend(spec, report)` loads that backend."""
 
 PYTHON_BACKENDS_VARIABLE = "GPTOSS_TUI_PYTHON_BACKENDS"
-"""Set to 1, it lets `python:package.module` name a backend outside the package (experiments and tests)."""
+"""If set to 1, `python:package.module` can name a backend outside of this package (for experiments and tests)."""
 
 AUTO = "auto"
-"""The name for the fastest backend that this machine has."""
+"""The name that stands for the fastest backend of this machine."""
 
 EIGHT_BIT = ("native", "triton")
 """Backends that can hold dense layers in 8 bits."""
 
 SMALLEST_CONTEXT = 4096
-"""A context that nobody asked for is not cut below this: a chat with tools needs about as much."""
+"""Tokens. A context that the user did not choose is not cut below this: a chat with tools needs about as much."""
 
 
 def backend_names() -> list[str]:
-    """The names that `--backend` takes beside `auto`, sorted."""
+    """The names that `--backend` accepts besides `auto`, sorted."""
     return sorted(BACKENDS)
 
 
 def fastest_backend() -> str:
-    """The backend that `auto` means here: the GPU's where its kernels run, else the CPU's where they were built."""
+    """The backend that `auto` stands for: the GPU's if its kernels run here, else the CPU's if they were built."""
     from gptoss_tui.engine.metal.device import is_usable
 
     return "metal" if is_usable() else fastest_without_metal()
 
 
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
-    """Load the checkpoint of `spec` on the backend that it names, reporting progress on the way.
+    """Load the checkpoint of `spec` on the backend that it names, reporting progress.
 
-    Before anything is allocated the memory plan must fit; a context that was not asked for is cut to what does.
-    Imports torch and the like: call it in the worker only. Raises UsageError for an unknown name, MemoryPlanError, and
-    whatever the backend raises (CheckpointError, EngineError).
+    The memory plan must fit before anything is allocated; a context that the user did not choose is reduced to what
+    fits. Imports torch and other large libraries, so call it only in the worker. Raises UsageError for an unknown name,
+    MemoryPlanError, and whatever the backend raises (CheckpointError, EngineError).
     """
     if spec.backend == AUTO:
         return _load_fastest(spec, report)
@@ -70,12 +70,12 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
 
 
 def _load_fastest(spec: EngineSpec, report: ReportProgress) -> Backend:
-    """Load on what `auto` means here, or on the CPU where that computes something else than it should."""
+    """Load on the backend that `auto` stands for, or on the CPU if that one computes wrong results."""
     try:
         return _load(replace(spec, backend=fastest_backend()), report)
     except WrongResultsError as error:
         print(error, file=sys.stderr)
-    # Not before the error is gone, which holds the weights that were loaded.
+    # Outside the handler: the error keeps the weights that were loaded alive.
     return _load(replace(spec, backend=cpu_backend()), report)
 
 
@@ -104,7 +104,7 @@ def _load(spec: EngineSpec, report: ReportProgress) -> Backend:
 
 
 def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
-    """`spec` with a directory as its checkpoint: the built-in model is one file, expanded on its first use."""
+    """Return `spec` with a directory as its checkpoint. The built-in model is one file, expanded on first use."""
     if not spec.checkpoint.is_file():
         return spec
     from gptoss_tui.engine.nano.expand import materialise
@@ -116,12 +116,12 @@ def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
 
 
 def _planned(spec: EngineSpec) -> MemoryPlan:
-    """What `spec` needs, with a context that fits in memory. Raises MemoryPlanError."""
+    """Plan the memory for `spec`, with a context that fits. Raises MemoryPlanError."""
     checkpoint = open_checkpoint(spec.checkpoint)
     available = _metal_available() if spec.backend == "metal" else _available(spec.device)
     needs = {"metal": METAL_NEEDS, "native": NATIVE_NEEDS, "triton": TRITON_NEEDS}.get(spec.backend)
 
-    # The torch engine's full layers are as long as the context: where memory is taken at once, they cannot wait.
+    # The torch engine's full layers are as long as the context; on a GPU, which commits memory at once, none can wait.
     parked = 0 if spec.backend == "torch" and spec.device != "cpu" else spec.parked_bytes
     host = available_memory() if needs is TRITON_NEEDS else None
 
@@ -147,7 +147,7 @@ def _planned(spec: EngineSpec) -> MemoryPlan:
 
 
 def _available(device: str) -> int | None:
-    """Free bytes of a GPU with memory of its own; None for every other device: its memory is the machine's."""
+    """Free bytes of a GPU with its own memory; None for all other devices, which share the machine's."""
     if not device.startswith("cuda"):
         return None
     import torch
@@ -158,15 +158,15 @@ def _available(device: str) -> int | None:
 
 
 def _metal_available() -> int | None:
-    """Free bytes of the memory that the GPU of a Mac shares, of which macOS lets it hold a part only."""
+    """Free bytes for the GPU of a Mac: it shares the machine's memory, of which macOS lets it use only a part."""
     chip, spare = measured_chip(), available_memory()
     return spare if chip is None or spare is None else min(spare, chip.wired_limit)
 
 
 def backend_module(name: str) -> str:
-    """The module of backend `name`. Raises UsageError when there is none of that name.
+    """The module of backend `name`. Raises UsageError for an unknown name.
 
-    Code of the caller's choice runs only where the environment says so, never because of a settings file alone.
+    A module from outside the package is loaded only if the environment allows it, not because of a settings file.
     """
     if name in BACKENDS:
         return BACKENDS[name]

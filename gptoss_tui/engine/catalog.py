@@ -1,4 +1,4 @@
-"""Which models there are: names, where each is kept, and the way from what a person types to a directory."""
+"""Which models exist, where each is stored, and how a name that the user types becomes a directory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Source = Literal["built in", "models directory", "Hugging Face cache"]
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """A model that can be downloaded: our name for it, its repository, its shape, and what its licence is called."""
+    """A model that can be downloaded: our name for it, its repository, shape and licence."""
 
     name: str
     repository: str
@@ -37,7 +37,7 @@ class PublishedModel:
 
     @property
     def weight_bytes(self) -> int:
-        """Size of the weights, on disk and to download; the same in both layouts."""
+        """Size of the weights, on disk and as a download; the same in both layouts."""
         return sum(spec.nbytes for spec in tensor_table(self.config).values())
 
 
@@ -49,7 +49,7 @@ PUBLISHED: Mapping[str, PublishedModel] = {
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
-    """A model on this machine; `size` in bytes. `problem` says why it cannot be used, for instance half downloaded.
+    """A model on this machine; `size` in bytes. `problem` says why it cannot be used, such as an incomplete download.
 
     The built-in model has no directory and no layout before its first use.
     """
@@ -63,33 +63,33 @@ class InstalledModel:
 
 
 def published_model(name: str) -> PublishedModel | None:
-    """The published model of that name, with or without `openai/` before it."""
+    """The published model with that name, with or without the prefix `openai/`."""
     return PUBLISHED.get(name.removeprefix("openai/"))
 
 
 def models_directory() -> Path:
-    """Where downloads are kept: `GPTOSS_MODELS_DIR`, or `models` in the user's data directory."""
+    """Where downloads are stored: `GPTOSS_MODELS_DIR`, or `models` in the user's data directory."""
     if named := os.environ.get(MODELS_DIR_VARIABLE):
         return Path(named).expanduser()
     return platformdirs.user_data_path("gptoss-tui", appauthor=False) / "models"
 
 
 def disk_free(directory: Path | None = None) -> int:
-    """Bytes that are free where models are kept, or where `directory` is or would be made."""
+    """Free bytes on the disk of `directory`, which need not exist yet; by default that of the models directory."""
     folder = (directory or models_directory()).absolute()
     existing = next(path for path in (folder, *folder.parents) if path.is_dir())
     return shutil.disk_usage(existing).free
 
 
 def resolve_model(name_or_path: str | Path) -> Path:
-    """The directory of a model, which `open_checkpoint` takes; for `nano` its compact file, which the worker unpacks.
+    """Return the directory of a model for `open_checkpoint`, or for `nano` its compact file, which the worker unpacks.
 
-    A name is `nano`, a published model (`gpt-oss-20b`, `openai/gpt-oss-20b`), found in the models directory or complete
-    in the Hugging Face cache, `random:` and a published model (random weights of its shape, for benchmarks), or a
-    folder of the models directory. Everything else is the path of a directory; names come first, so a folder of such a
-    name in the current directory is `./nano`.
+    A name can be `nano`; a published model (`gpt-oss-20b`, `openai/gpt-oss-20b`) that is complete in the models
+    directory or the Hugging Face cache; `random:` and a published model (random weights of that shape, for benchmarks);
+    or a folder in the models directory. Everything else is the path of a directory. Names take precedence, so a folder
+    in the current directory with such a name is written `./nano`.
 
-    Raises ModelNotFoundError with what to do as its hint.
+    Raises ModelNotFoundError, with advice as its hint.
     """
     name = str(name_or_path)
     if name == NANO:
@@ -107,7 +107,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
 
 
 def installed_models() -> list[InstalledModel]:
-    """The built-in model, what the models directory holds, and the published models in the Hugging Face cache."""
+    """The built-in model, the contents of the models directory, and published models in the Hugging Face cache."""
     found = []
     if compact_file().is_file():
         found.append(InstalledModel(NANO, "built in", None, None, compact_file().stat().st_size))
@@ -155,13 +155,13 @@ def _bytes_below(directory: Path) -> int:
 
 
 def _cached_snapshots(model: PublishedModel) -> Iterator[Path]:
-    """Folders of the Hugging Face cache with a revision of `model`, complete or not."""
+    """Folders in the Hugging Face cache that hold a revision of `model`, complete or not."""
     folder = "models--" + model.repository.replace("/", "--")
     yield from sorted(_huggingface_cache().glob(f"{folder}/snapshots/*"))
 
 
 def _huggingface_cache() -> Path:
-    """Where huggingface_hub keeps downloads, by its own variables; importing it only for that would be slow."""
+    """Where huggingface_hub stores downloads, by its own variables. Importing it just for that would be slow."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if named := os.environ.get(variable):
             return Path(named).expanduser()

@@ -1,4 +1,4 @@
-"""Which backend is the fastest of this machine, Metal aside: the NVIDIA GPU's where its kernels run, else the CPU's."""
+"""Chooses this machine's fastest backend apart from Metal: the NVIDIA GPU's if its kernels run, else the CPU's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OLDEST_GPU = (8, 0)
 
 
 def fastest_without_metal() -> str:
-    """The name of the backend. May import torch."""
+    """The name of that backend. May import torch."""
     if has_nvidia_driver():
         import torch
 
@@ -19,14 +19,14 @@ def fastest_without_metal() -> str:
 
 
 def cpu_backend() -> str:
-    """The fastest backend for the CPU: the one with kernels, where they were built."""
+    """The fastest backend for the CPU: the native one if its kernels were built."""
     from gptoss_tui.engine.native.library import available
 
     return "native" if available() else "torch"
 
 
 def has_nvidia_driver() -> bool:
-    """Whether NVIDIA's driver is there: asking torch for GPUs where none can be takes a second to import it."""
+    """Whether NVIDIA's driver is installed. Asking torch instead would take a second to import it, even with no GPU."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -1,9 +1,9 @@
 """The shape of a gpt-oss model, read from and written to the `config.json` of either checkpoint layout.
 
-`original` is the layout of OpenAI's `original/` folder, whose file holds exactly the fields of `ModelConfig`.
-`huggingface` is the layout at the root of the Hugging Face repositories; its names are translated, and what it says
-beyond our fields must be what the engine computes. Anything unknown is an error: a model that asks for what we do not
-compute would answer, only wrongly.
+`original` is the layout of OpenAI's `original/` folder, whose config has exactly the fields of `ModelConfig`.
+`huggingface` is the layout at the root of the Hugging Face repositories: its names are translated, and any other field
+must agree with what the engine computes. Anything unknown is an error: a model that needs something we do not compute
+would still answer, but wrongly.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from gptoss_tui.errors import CheckpointError
 
 Layout = Literal["original", "huggingface"]
 
-# Fixed by the architecture; no field of the original layout carries them.
+# Fixed by the architecture; the original layout has no fields for them.
 RMS_NORM_EPS = 1e-5
 SWIGLU_ALPHA = 1.702
 MXFP4_BLOCK = 32
-"""Values that share one scale along the input axis of an expert's weight."""
+"""Number of values along the input axis of an expert's weight that share one scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The fields of `original/config.json`. Raises CheckpointError when they contradict each other.
+    """The fields of `original/config.json`. Raises CheckpointError if they contradict each other.
 
-    Layer n attends to the last `sliding_window` tokens (itself included) when n is even, to all when n is odd.
+    Even layers attend to the last `sliding_window` tokens (including the current one), odd layers to all tokens.
     """
 
     num_hidden_layers: int
@@ -56,12 +56,12 @@ class ModelConfig:
 
     @property
     def max_context(self) -> int:
-        """Tokens that the positions reach with YaRN."""
+        """The longest context in tokens, extended by YaRN."""
         return int(self.initial_context_length * self.rope_scaling_factor)
 
     @property
     def query_width(self) -> int:
-        """Rows of q: also the input width of the attention's output projection."""
+        """Rows of q; also the input width of attention's output projection."""
         return self.num_attention_heads * self.head_dim
 
     @property
@@ -76,16 +76,16 @@ class ModelConfig:
 
     @property
     def heads_per_kv(self) -> int:
-        """Query heads that share a key/value head: query head h uses kv head h // heads_per_kv."""
+        """Query heads per key/value head: query head h uses kv head h // heads_per_kv."""
         return self.num_attention_heads // self.num_key_value_heads
 
     @property
     def num_sliding_layers(self) -> int:
-        """Layers with a sliding window: 0, 2, 4, ..."""
+        """How many layers have a sliding window: layers 0, 2, 4, ..."""
         return (self.num_hidden_layers + 1) // 2
 
     def is_sliding(self, layer: int) -> bool:
-        """Whether `layer` (from 0) attends to a sliding window only."""
+        """Whether `layer` (from 0) attends only to a sliding window."""
         return layer % 2 == 0
 
 
@@ -95,7 +95,7 @@ _FIELDS = tuple(field.name for field in fields(ModelConfig))
 
 
 def _contradictions(config: ModelConfig) -> Iterator[tuple[str, str]]:
-    """Yields (field, what it must be) for every field that no model of this architecture can have."""
+    """Yield (field, requirement) for every field whose value no model of this architecture can have."""
     for name in _FIELDS:
         if not getattr(config, name) > 0:
             yield name, "must be above 0"
@@ -136,10 +136,10 @@ GPT_OSS_120B = replace(GPT_OSS_20B, num_hidden_layers=36, num_experts=128)
 
 
 def read_config(path: Path) -> tuple[ModelConfig, Layout]:
-    """The config in the file `path`, and the layout in whose words it is.
+    """Read the config in the file `path`; returns it with the layout of the file.
 
-    Raises CheckpointError, naming the file and the field, for a file that cannot be read, a field that is missing,
-    unknown or of the wrong type, and a value that the engine does not compute.
+    Raises CheckpointError, naming the file and the field, if the file cannot be read, if a field is missing, unknown or
+    of the wrong type, or if the engine does not support a value.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -158,7 +158,7 @@ def read_config(path: Path) -> tuple[ModelConfig, Layout]:
 
 
 def write_config(config: ModelConfig, path: Path, layout: Layout) -> None:
-    """Write `config` to the file `path` in the words of `layout`; `read_config` gives it back."""
+    """Write `config` to the file `path` in the given layout; `read_config` restores it."""
     values = _to_huggingface(config) if layout == "huggingface" else asdict(config)
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
@@ -171,7 +171,7 @@ def _from_original(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(name: str, value: Any, shown: str) -> int | float:
-    """`value` as a number of the type of the field `name`; `shown` is what the file calls that field."""
+    """`value` as a number of the type of the field `name`; `shown` is the name of that field in the file."""
     if value is None:
         raise CheckpointError(f"field {shown} is missing")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -183,7 +183,7 @@ def _number(name: str, value: Any, shown: str) -> int | float:
     return int(value)
 
 
-# Hugging Face's name of each field that it holds at the top level under another name.
+# Hugging Face's names of the top-level fields that it calls differently.
 _HF_NAMES = {"num_experts": "num_local_experts", "experts_per_token": "num_experts_per_tok"}
 _HF_ROPE_NAMES = {
     "initial_context_length": "original_max_position_embeddings",
@@ -191,7 +191,7 @@ _HF_ROPE_NAMES = {
     "rope_ntk_alpha": "beta_slow",
     "rope_ntk_beta": "beta_fast",
 }
-# What must be so where it is said, because the engine computes nothing else.
+# Required values of these fields, if present, because the engine computes nothing else.
 _HF_FIXED: Mapping[str, Any] = {
     "model_type": "gpt_oss",
     "architectures": ["GptOssForCausalLM"],
@@ -209,7 +209,7 @@ _HF_ROPE_FIXED: Mapping[str, Any] = {
     "mscale": None,
     "mscale_all_dim": None,
 }
-# Training, bookkeeping and defaults of generation: nothing that changes the logits.
+# Training, bookkeeping and generation defaults: nothing that affects the logits.
 _HF_IGNORED = frozenset(
     {
         "_name_or_path",
@@ -236,7 +236,7 @@ _HF_IGNORED = frozenset(
 
 
 def _from_huggingface(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `ModelConfig` in a Hugging Face config, after checking all that it says beyond them."""
+    """The fields of `ModelConfig` from a Hugging Face config, after checking all other fields."""
     rest = dict(values)
     _check_fixed(rest, _HF_FIXED)
     quantization = rest.pop("quantization_config", None)
@@ -269,7 +269,7 @@ def _take_rope(rest: dict[str, Any]) -> dict[str, Any]:
     if "rope_theta" in rope:
         rest["rope_theta"] = rope.pop("rope_theta")
     rope.setdefault("rope_type", rope.pop("type", None))
-    # Unsaid, transformers takes the bounds of the ramp as truncated, and no YaRN at all.
+    # By default, transformers truncates the bounds of the ramp and uses no YaRN at all.
     rope.setdefault("truncate", True)
     _check_fixed(rope, _HF_ROPE_FIXED, f"{section}.")
     found = {
@@ -281,14 +281,14 @@ def _take_rope(rest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_fixed(values: dict[str, Any], fixed: Mapping[str, Any], prefix: str = "") -> None:
-    """Take the fields of `fixed` out of `values`; any that is there must have the value the engine computes."""
+    """Remove the fields of `fixed` from `values`; any that is present must have the value that the engine computes."""
     for name, wanted in fixed.items():
         if name in values and (got := values.pop(name)) != wanted:
             raise CheckpointError(f"field {prefix}{name} must be {wanted!r}, got {got!r}", hint=_ONLY_GPT_OSS)
 
 
 def _check_derived(rest: dict[str, Any], found: Mapping[str, Any]) -> None:
-    """Take out of `rest` what repeats or follows from the fields `found`, and check that it does."""
+    """Remove fields from `rest` that repeat or follow from the fields `found`, and check their values."""
     derived: dict[str, Any] = {
         "experts_per_token": found["experts_per_token"],
         "initial_context_length": found["initial_context_length"],
@@ -305,7 +305,7 @@ def _layer_types(layers: int) -> list[str]:
 
 
 def _to_huggingface(config: ModelConfig) -> dict[str, Any]:
-    """The words of the published repositories, which transformers 4.55 and later read."""
+    """The fields as in the published repositories, which transformers 4.55 and later read."""
     values: dict[str, Any] = {
         _HF_NAMES.get(name, name): getattr(config, name) for name in _FIELDS if name not in _HF_ROPE_NAMES
     }
@@ -333,6 +333,6 @@ def _to_huggingface(config: ModelConfig) -> dict[str, Any]:
         "dtype": "bfloat16",
     }
     special = {"eos_token_id": 200002, "pad_token_id": 199999}
-    # A small test vocabulary has no such rows, and transformers refuses a padding id without one.
+    # A small test vocabulary lacks these ids, and transformers rejects a padding id outside the vocabulary.
     values |= {name: token for name, token in special.items() if token < config.vocab_size}
     return dict(sorted(values.items()))

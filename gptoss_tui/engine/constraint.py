@@ -1,8 +1,8 @@
-"""Which tokens may come next: a finite automaton over token ids, as data, and a walk through it.
+"""Which tokens may come next: a finite automaton over token ids, as plain data, and a walk through it.
 
-An engine that has the logits asks the walk before it chooses a token, so what the automaton forbids cannot be sampled.
-Where text has to follow a grammar, the walk asks a matcher, which only the worker has. No torch here: whoever makes an
-automaton can also follow it.
+An engine with access to the logits consults the walk before it chooses a token, so what the automaton forbids cannot be
+sampled. Where text must follow a grammar, the walk asks a matcher, which only the worker has. Does not import torch:
+whatever builds an automaton can also follow it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ GrammarKind = Literal["json_schema", "regex", "choice", "lark", "patch"]
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What a whole text may be.
+    """A restriction on a whole text.
 
-    `text` is for `json_schema` the schema as JSON, for `choice` a JSON list of texts, for `regex` and `lark` what their
-    names say in the dialect of llguidance, and for `patch` what `engine.grammar.patch` makes of a workspace.
+    `text` depends on the kind. `json_schema`: the schema as JSON. `choice`: a JSON list of texts. `regex` and `lark`:
+    an expression or a grammar in llguidance's dialect. `patch`: see `engine.grammar.patch`.
     """
 
     kind: GrammarKind
@@ -29,7 +29,7 @@ class Grammar:
 
 
 class Matcher(Protocol):
-    """A place in a text that follows a grammar."""
+    """A position in a text that follows a grammar."""
 
     @property
     def complete(self) -> bool:
@@ -38,26 +38,26 @@ class Matcher(Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether the grammar says nothing about what follows: the generation pauses for another grammar."""
+        """Whether the grammar does not cover what follows: the generation pauses until it gets another grammar."""
         ...
 
     def mask(self) -> bytes:
-        """A bit for each token id, lowest first: whether it may come next. Ids behind the end may not."""
+        """A bit for each token id, lowest first: whether it may come next. Ids beyond the end may not."""
         ...
 
     def advance(self, token_id: int) -> None:
-        """Go on with a token that the mask allowed."""
+        """Move on by a token that the mask allowed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TokenState:
-    """`following` maps the ids that lead on to the index of the state they lead to.
+    """`following` maps each id that leaves this state to the index of the next state.
 
-    `text`: all text is allowed as well, and stays here; special tokens only if `following` names them. With `grammar`,
-    an index of the automaton's, it is only text that this grammar allows, and `following` counts only where the text
-    may end. What that comes to at one place is in `mask` (as of `Matcher.mask`), which a walk fills in. A state without
-    text and `following` is an end: what comes behind it is not restricted.
+    `text`: all text is allowed as well and stays in this state; special tokens only if `following` names them. With
+    `grammar`, an index into the automaton's grammars, only text that this grammar allows may come, and `following`
+    applies only where the text may end. The walk stores the resulting tokens at one position in `mask` (in the form of
+    `Matcher.mask`). A state with neither text nor `following` is final: what comes after it is not restricted.
     """
 
     following: Mapping[int, int]
@@ -66,7 +66,7 @@ class TokenState:
     mask: bytes | None = None
 
     def allows(self, token: int) -> bool:
-        """Whether a token that is in the vocabulary may come next, where the state has a mask."""
+        """Whether a token of the vocabulary may come next. Needs a state with a mask."""
         if token in self.following:
             return True
         return self.mask is not None and token >> 3 < len(self.mask) and bool(self.mask[token >> 3] >> (token & 7) & 1)
@@ -74,7 +74,7 @@ class TokenState:
 
 @dataclass(frozen=True, slots=True)
 class TokenAutomaton:
-    """States by index, and the one to begin in. `written` are the tokens that its grammar has read already."""
+    """States by index, and the index of the first. `written` are tokens that its grammar has already consumed."""
 
     states: tuple[TokenState, ...]
     start: int = 0
@@ -83,9 +83,9 @@ class TokenAutomaton:
 
 
 class Walk:
-    """A place in an automaton. `state` None: nothing is restricted any more.
+    """A position in an automaton. `state` None: nothing is restricted any more.
 
-    Without `open_matcher` the text of a state with a grammar is all text: for those who follow and do not choose.
+    Without `open_matcher`, a state with a grammar allows all text: for callers that only follow and do not choose.
     """
 
     def __init__(self, automaton: TokenAutomaton, open_matcher: Callable[[Grammar], Matcher] | None = None) -> None:
@@ -101,7 +101,7 @@ class Walk:
 
     @property
     def state(self) -> TokenState | None:
-        """What may come next."""
+        """What may come next, or None without restriction."""
         if self._at is None:
             return None
         if self._now is None:
@@ -111,18 +111,18 @@ class Walk:
 
     @property
     def paused(self) -> bool:
-        """Whether the generation has to end here, because the grammar waits for another one."""
+        """Whether the generation must pause here because the grammar waits for another one."""
         return self._matcher is not None and self._matcher.waits
 
     @property
     def grammar(self) -> Grammar | None:
-        """What the text here has to follow."""
+        """The grammar that the text at this position must follow."""
         index = None if self._at is None else self._automaton.states[self._at].grammar
         return None if index is None else self._automaton.grammars[index]
 
     @property
     def written(self) -> tuple[int, ...]:
-        """The tokens of the text here, where it has to follow a grammar."""
+        """The tokens of the current text, if it must follow a grammar."""
         return tuple(self._written)
 
     @property
@@ -131,7 +131,7 @@ class Walk:
         return None if self._at is None else replace(self._automaton, start=self._at, written=self.written)
 
     def rest_with(self, grammar: Grammar) -> TokenAutomaton | None:
-        """The automaton from here on, with another grammar for the text here. None where there is no such text."""
+        """The automaton from here on, with another grammar for the current text. None if that text has no grammar."""
         index = None if self._at is None else self._automaton.states[self._at].grammar
         if index is None:
             return None
@@ -140,7 +140,7 @@ class Walk:
         return replace(self._automaton, start=self._at or 0, grammars=tuple(grammars), written=self.written)
 
     def advance(self, token_id: int) -> None:
-        """Go on with a token. One that is not allowed (nobody asked before it was chosen) ends all restriction."""
+        """Move on by a token. One that is not allowed (chosen without asking) lifts all restrictions."""
         state = None if self._at is None else self._automaton.states[self._at]
         self._now = None
         if state is None or not (state.text or state.following):
@@ -162,7 +162,7 @@ class Walk:
 
 
 def _within(state: TokenState, matcher: Matcher) -> TokenState:
-    """What of `state` its grammar allows at one place."""
+    """`state` reduced to what its grammar allows at the matcher's position."""
     mask = matcher.mask()
     following = state.following if matcher.complete else {}
     if mask.count(0) < len(mask):
@@ -173,9 +173,9 @@ def _within(state: TokenState, matcher: Matcher) -> TokenState:
 
 
 def automaton_of(paths: Iterable[tuple[Iterable[int], int]], states: list[TokenState]) -> int:
-    """Add a tree of token sequences, each of which leads to a state of `states`, and return its root's index.
+    """Add a tree of token sequences, each leading to a state in `states`, and return the index of its root.
 
-    `states` grows. Sequences that begin alike share their states; none may be the beginning of another one.
+    Appends to `states`. Sequences that begin alike share states; no sequence may be a prefix of another one.
     """
     tree: dict[int, object] = {}
     for ids, end in paths:

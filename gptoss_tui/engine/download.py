@@ -1,8 +1,8 @@
-"""Fetching a published model from a Hugging Face hub: one layout, with progress, resume and a check of the disk first.
+"""Downloads a published model from a Hugging Face hub: one layout, with progress, resuming, and a check of disk space.
 
-Listing, addresses, tokens and transport are huggingface_hub's. Partial files are ours, because its own are thrown away
-when a transfer ends early: a file grows as `NAME.<content id>.partial`, goes on from there in the next try, and gets
-its name when its content has the hub's checksum.
+Listing, addresses, tokens and transport come from huggingface_hub. Partial files are our own, because huggingface_hub
+discards its when a transfer ends early: a file grows as `NAME.<content id>.partial`, is resumed by the next attempt,
+and gets its name when its content has the hub's checksum.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gptoss_tui.engine.memory import gigabytes
 from gptoss_tui.errors import CheckpointError, DownloadError
 
 DEFAULT_LAYOUT: Layout = "original"
-"""Its q, k and v are one tensor, so that everything is used where it is mapped; the sizes are the same."""
+"""In this layout q, k and v are one tensor, so every tensor is used where it is mapped. The sizes are the same."""
 
 _FILES: dict[Layout, re.Pattern[str]] = {
     "original": re.compile(r"original/(config\.json|[\w.-]+\.safetensors)"),
@@ -39,7 +39,7 @@ Stage = Literal["downloading", "verifying"]
 
 @dataclass(frozen=True, slots=True)
 class DownloadProgress:
-    """`done` of `total` bytes of the whole model are on disk; `stage` says what happens with `file` now."""
+    """`done` of `total` bytes of the whole model are on disk; `stage` is what is being done with `file`."""
 
     file: str
     stage: Stage
@@ -51,12 +51,12 @@ ReportDownload = Callable[[DownloadProgress], None]
 _ReportFile = Callable[[Stage, int], None]
 
 _PAUSES = (1, 2, 4, 8, 15)
-"""Seconds to wait between connections that bring nothing."""
+"""Seconds to wait after connections that brought nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _RemoteFile:
-    """A file of the hub. `content_id` is the sha256 of a large file, the git blob id (sha1) of a small one."""
+    """A file on the hub. `content_id` is the sha256 of a large file, or the git blob id (sha1) of a small one."""
 
     path: str
     size: int
@@ -74,14 +74,15 @@ def download_model(
     *,
     directory: Path | None = None,
 ) -> Path:
-    """Fetch the files of one layout of the published model `name`; returns its directory.
+    """Download the files of one layout of the published model `name`; returns its directory.
 
-    They go to `directory`, by default the model's folder in the models directory. What is there already is not fetched
-    again, and a partial file is continued. `HF_ENDPOINT`, `HF_TOKEN` (or the token of `hf auth login`) and the proxy
-    variables are honoured.
+    They go to `directory`, by default the model's folder in the models directory. Files that are already there are not
+    downloaded again, and a partial file is resumed. Respects `HF_ENDPOINT`, `HF_TOKEN` (or the token of
+    `hf auth login`) and the proxy variables.
 
-    Raises DownloadError, which says what was kept, when the model is unknown, the hub refuses or cannot be reached, the
-    disk has not the space (nothing is fetched then), another process fetches it, or the content is not the hub's.
+    Raises DownloadError, which says what was kept, when the model is unknown, the hub refuses or cannot be reached,
+    there is not enough disk space (then nothing is downloaded), another process is downloading the file, or the content
+    differs from the hub's.
     """
     model = published_model(name)
     if model is None:
@@ -118,7 +119,7 @@ def _endpoint() -> str | None:
 
 
 def _list_files(repository: str, layout: Layout) -> tuple[str, list[_RemoteFile]]:
-    """The commit at the head of `repository`, and its files of `layout`, the small ones first."""
+    """The commit at the head of `repository`, and its files in `layout`, small ones first."""
     from huggingface_hub import HfApi
 
     info = HfApi(endpoint=_endpoint(), library_name="gptoss-tui").model_info(repository, files_metadata=True)
@@ -155,7 +156,7 @@ def _check_space(files: list[_RemoteFile], directory: Path) -> None:
 
 
 def _fetch(repository: str, revision: str, file: _RemoteFile, directory: Path, report: _ReportFile) -> None:
-    """Continue or start the partial of `file`, verify it and give it its name."""
+    """Resume or start the partial file of `file`, verify it and give it its final name."""
     from huggingface_hub import hf_hub_url
 
     target, partial = directory / file.path, file.partial(directory)
@@ -173,13 +174,13 @@ def _fetch(repository: str, revision: str, file: _RemoteFile, directory: Path, r
             )
         partial.replace(target)
     for stale in target.parent.glob(f"{target.name}.*.partial"):
-        stale.unlink()  # of an earlier version of the file
+        stale.unlink()  # from an earlier version of the file
 
 
 def _transfer(url: str, output: IO[bytes], size: int, report: _ReportFile) -> None:
-    """Append to `output` what it lacks of the `size` bytes at `url`, over as many connections as that takes.
+    """Append what `output` still lacks of the `size` bytes at `url`, over as many connections as necessary.
 
-    Gives up when so many connections after one another brought nothing as there are pauses.
+    Gives up once every pause in `_PAUSES` was used up by connections in a row that brought nothing.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -191,7 +192,7 @@ def _transfer(url: str, output: IO[bytes], size: int, report: _ReportFile) -> No
             _receive(url, output, report)
         except (HfHubHTTPError, OSError, DownloadError):
             raise
-        except Exception as error:  # a lost connection; see `_hub_errors` for why it has no name here
+        except Exception as error:  # a lost connection; `_hub_errors` explains why its type cannot be named
             lost = error
         if output.tell() > before:
             pauses = iter(_PAUSES)
@@ -202,11 +203,11 @@ def _transfer(url: str, output: IO[bytes], size: int, report: _ReportFile) -> No
 
 
 def _receive(url: str, output: IO[bytes], report: _ReportFile) -> None:
-    """Append what one connection brings of `url`, from where `output` ends."""
+    """Append what one connection delivers from `url`, starting at the end of `output`."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-    # A compressed reply would count other bytes than the file's.
+    # In a compressed reply, offsets would not be those of the file.
     headers = build_hf_headers() | {"Accept-Encoding": "identity", "Range": f"bytes={output.tell()}-"}
     with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
         hf_raise_for_status(response)
@@ -220,7 +221,7 @@ def _receive(url: str, output: IO[bytes], report: _ReportFile) -> None:
 
 @contextmanager
 def _locked(file: IO[bytes], target: Path) -> Iterator[None]:
-    """Two processes may not write the same partial file."""
+    """Keep two processes from writing the same partial file."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -241,7 +242,7 @@ def _content_id(path: Path, file: _RemoteFile) -> str:
 
 @contextmanager
 def _hub_errors(repository: str, directory: Path) -> Iterator[None]:
-    """Turn whatever a transfer raises into a DownloadError that says what is kept and what to do."""
+    """Turn any error of a transfer into a DownloadError that says what was kept and what to do."""
     from huggingface_hub import errors
 
     kept = f"what arrived is kept in {directory}"
@@ -263,7 +264,7 @@ def _hub_errors(repository: str, directory: Path) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise DownloadError(f"the disk of {directory} is full; {kept}", hint=f"free some space; {again}") from error
         raise DownloadError(f"{repository} could not be downloaded: {error}; {kept}", hint=again) from error
-    # The errors of the transport: huggingface_hub has changed the package that they come from more than once.
+    # Errors of the transport: huggingface_hub has changed the package that they come from more than once.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise DownloadError(f"{repository} could not be downloaded ({reason}); {kept}", hint=again) from error

@@ -1,4 +1,4 @@
-"""The number formats that an engine computes in. A module of its own: settings need no more of the engine."""
+"""The number formats of the engines. A separate module because settings need nothing else of the engine."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from typing import Literal
 
 Dtype = Literal["bfloat16", "float32"]
 Dense = Literal["exact", "int8"]
-"""How attention and unembedding are held: as published, or in 8 bits with a scale for each few columns."""
+"""How attention and the unembedding are stored: as published, or in 8 bits with a scale for every few columns."""

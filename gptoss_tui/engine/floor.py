@@ -1,4 +1,4 @@
-"""The floor under decode: the bytes that one token must read from memory, whatever the engine does."""
+"""The lower bound for decoding: the bytes that any engine must read from memory for each token."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from gptoss_tui.engine.types import Dtype
 
 @dataclass(frozen=True, slots=True)
 class DenseBits:
-    """Bits that are read of a weight of attention's projections and of the unembedding, with its part of a scale."""
+    """Bits read per weight of attention's projections and of the unembedding, including its share of the scale."""
 
     attention: float
     unembedding: float
 
 
 NATIVE_INT8 = DenseBits(attention=8 + 16 / 32, unembedding=4 + 16 / 32)
-"""Of the CPU engine, `--dense int8`: of the unembedding a token reads the coarse copy."""
+"""CPU engine with `--dense int8`. For each token it reads the coarse copy of the unembedding."""
 
 TRITON_INT8 = DenseBits(attention=8 + 16 / 64, unembedding=8 + 16 / 64)
-"""Of the NVIDIA engine, `--dense int8`."""
+"""NVIDIA engine with `--dense int8`."""
 
 
 def decode_bytes(config: ModelConfig, dtype: Dtype, context: int, dense: DenseBits | None = None) -> int:
-    """Bytes read for one token at batch 1 with `context` tokens in the KV cache.
+    """Bytes read per token at batch size 1, with `context` tokens in the KV cache.
 
-    Every dense weight in `dtype` once, but a single row of the embedding; of the experts, packed, the share that a
-    token is routed to; the keys and values of all tokens, in sliding layers of those in the window. `dense` None is
-    as published.
+    Counts every dense weight in `dtype`, but only one row of the embedding; of the packed experts, the share that a
+    token is routed to; and the keys and values of all tokens, in sliding layers only those in the window. `dense` None
+    means as published.
     """
     size = DTYPE_BYTES[dtype]
     routed = config.experts_per_token / config.num_experts

@@ -1,6 +1,6 @@
-"""What this machine, and the container around this process if there is one, leave it: memory and processors.
+"""The memory and processors that are available to this process on this machine or in its container.
 
-The limits of containers are those of Linux's control groups, version 2 and 1.
+Container limits are those of Linux control groups, versions 1 and 2.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def available_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None
 
 
 def usable_processors(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
-    """As many as this process may run on, and no more than its container has time of.
+    """How many processors this process may run on, but no more than its container has time for.
 
-    Threads that wait for each other would wait out the pauses of those beyond that.
+    With more threads, all would have to wait whenever one of them is throttled.
     """
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shares = [_share(folder, unified) for folder, unified in _groups("cpu", proc, cgroups)]
@@ -40,7 +40,7 @@ def _meminfo_available(proc: Path) -> int | None:
 
 
 def _cgroup_spare(proc: Path, cgroups: Path) -> Iterator[int]:
-    """What each memory limit above this process leaves, of cgroup version 2 and 1."""
+    """What each memory limit above this process still allows, for cgroup versions 1 and 2."""
     for folder, unified in _groups("memory", proc, cgroups):
         if unified:
             spare = _group_spare(folder, "memory.max", "memory.current", "inactive_file")
@@ -51,7 +51,7 @@ def _cgroup_spare(proc: Path, cgroups: Path) -> Iterator[int]:
 
 
 def _group_spare(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> int | None:
-    """Limit less usage of one group; the page cache that it would drop first does not count as used."""
+    """Limit minus usage of one group. Page cache that would be reclaimed first does not count as used."""
     limit, usage = _read(folder / limit_file).strip(), _read(folder / usage_file).strip()
     if not limit.isdigit() or not usage.isdigit():
         return None
@@ -68,10 +68,10 @@ def _macos_available() -> int | None:
 
 
 def parse_vm_stat(report: str) -> int | None:
-    """Bytes that macOS can hand out without swapping, from what `vm_stat` prints.
+    """Bytes that macOS can provide without swapping, from the output of `vm_stat`.
 
-    Pages that are free, hold what is on disk too, or may be purged. Not inactive ones: these are programs' own as well,
-    and those of files are among the file-backed ones, as are the speculative ones.
+    Counts pages that are free, file-backed or purgeable. Inactive pages do not count: some belong to programs, and
+    those of files are already among the file-backed ones, as are speculative pages.
     """
     page = re.search(r"page size of (\d+) bytes", report)
     pages = re.findall(r"^(?:Pages (?:free|purgeable)|File-backed pages):\s+(\d+)\.", report, re.MULTILINE)
@@ -79,7 +79,7 @@ def parse_vm_stat(report: str) -> int | None:
 
 
 def _share(folder: Path, unified: bool) -> int | None:
-    """Processors whose time a group may take, rounded up; None where it has no limit."""
+    """How many processors' worth of time a group may use, rounded up; None without a limit."""
     if unified:
         quota, _, period = _read(folder / "cpu.max").strip().partition(" ")
     else:
@@ -88,7 +88,7 @@ def _share(folder: Path, unified: bool) -> int | None:
 
 
 def _read(path: Path) -> str:
-    """The text of a file; empty when it is not there."""
+    """The text of a file, or an empty text if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError:
@@ -96,7 +96,7 @@ def _read(path: Path) -> str:
 
 
 def _groups(controller: str, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> Iterator[tuple[Path, bool]]:
-    """The folders of this process's groups for a controller, from its own up; and whether they are of version 2."""
+    """The folders of this process's groups for a controller, from its own up to the root; True for version 2."""
     for line in _read(proc / "self" / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -106,7 +106,7 @@ def _groups(controller: str, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> It
         else:
             continue
         group = root / path.lstrip("/")
-        # In a container the path may be the host's, which was not found; the root then is the container's own group.
+        # In a container the path may be the host's and not exist here; then the root is the container's own group.
         for folder in (group, *group.parents):
             yield folder, unified
             if folder == root:

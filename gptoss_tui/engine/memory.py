@@ -1,6 +1,6 @@
-"""What a model needs in memory, known before anything is allocated.
+"""Plans how much memory a model needs, before anything is allocated.
 
-What the weights take is common to all engines; what a context takes is up to the engine (`Needs`).
+All engines need the same for the weights; what a context needs depends on the engine (`Needs`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gptoss_tui.errors import MemoryPlanError
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes that a model with a context of `context` tokens needs, and bytes that are `available` (None: unknown).
+    """Bytes that a model needs with a context of `context` tokens, and the bytes `available` (None: unknown).
 
-    `largest_context` is the longest context that fits, 0 when none does, None when the memory is unknown. Beside the
-    total, `parked` bytes are for conversations that wait, and `parked_on_host` of the machine's where the engine's
-    memory is another.
+    `largest_context` is the longest context that fits: 0 if none does, None if the available memory is unknown. In
+    addition to the total, `parked` bytes are for waiting conversations, and `parked_on_host` bytes of host memory if
+    the engine's device has its own.
     """
 
     context: int
@@ -38,12 +38,12 @@ class MemoryPlan:
 
     @property
     def total(self) -> int:
-        """All that is needed when the context is full."""
+        """Bytes needed when the context is full."""
         return self.weights + self.kv_cache + self.scratch
 
     @property
     def fits(self) -> bool:
-        """Whether the total is available, and what is parked beside it. True when that is unknown."""
+        """Whether the total and the parked bytes are available. True if that is unknown."""
         return self.available is None or self.total + self.parked <= self.available
 
 
@@ -58,15 +58,16 @@ def plan(
     parked: int | None = None,
     host: int | None = None,
 ) -> MemoryPlan:
-    """The memory plan of a model whose tensors take `weight_bytes` on disk, for `context` tokens in `dtype`.
+    """Plan the memory of a model whose tensors take `weight_bytes` on disk, for `context` tokens in `dtype`.
 
-    `context` None takes the longest one of the model that fits, with room beside it for conversations that wait if they
-    are in the same memory; the whole one when none fits or the memory is unknown. `available` is the memory of the
-    device, by default `available_memory()` of this machine; `needs` are the engine's, by default the torch engine's.
+    `context` None selects the model's longest context that fits, leaving room for waiting conversations if they share
+    its memory; if none fits or the memory is unknown, the model's full context. `available` is the memory of the
+    device, by default `available_memory()` of this machine; `needs` are the engine's, by default those of the torch
+    engine.
 
-    `parked` bytes are for conversations that wait: by default as many as the KV cache has, from half of what is left.
-    Where the engine has memory of its own, what that half does not hold goes to half of the `host` bytes which the
-    machine has available.
+    `parked` bytes are for waiting conversations: by default as much as the KV cache takes, but at most half of what is
+    left. If the engine's device has its own memory, what does not fit there goes to at most half of the `host` bytes
+    available on the machine.
     """
     needs = needs or TORCH_NEEDS
     if available is None:
@@ -90,7 +91,7 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """Bytes that a model takes, by tokens of context."""
+    """Bytes that a model takes, as functions of the context in tokens."""
 
     config: ModelConfig
     weights: int
@@ -107,24 +108,24 @@ class _Sizes:
         return self.weights + self.kv_cache(tokens) + self.scratch(tokens)
 
     def beside(self, tokens: int) -> int:
-        """What half as many tokens more take, which wait beside a context that nobody asked for."""
+        """What half as many additional tokens take: the waiting conversations beside a context chosen by default."""
         return (self.kv_cache(2 * tokens) - self.kv_cache(tokens)) // 2
 
     def shared(self, tokens: int) -> int:
         return self.total(tokens) + self.beside(tokens)
 
     def longest(self, size: Callable[[int], int], available: int) -> int:
-        """The longest context of the model whose `size` is available; 0 without one."""
+        """The model's longest context whose `size` is available, or 0."""
         return bisect_right(range(1, self.config.max_context + 1), available, key=size)
 
 
 def _half(spare: int) -> int:
-    """What conversations that wait may take of memory that nobody else asked for."""
+    """The share of unclaimed memory that waiting conversations may take."""
     return max(0, spare) // 2
 
 
 def check(plan: MemoryPlan) -> None:
-    """Raise MemoryPlanError, with what would fit as a hint, when the plan needs more than there is."""
+    """Raise MemoryPlanError if the plan needs more than is available; the hint says what would fit."""
     if plan.fits or plan.available is None:
         return
     parts = f"weights {gigabytes(plan.weights)}, KV cache for {plan.context} tokens {gigabytes(plan.kv_cache)}"
@@ -139,7 +140,7 @@ def check(plan: MemoryPlan) -> None:
 
 
 def gigabytes(count: int) -> str:
-    """`count` bytes for people, in decimal units as downloads are sized: `13.8 GB`, `1.4 MB`."""
+    """`count` bytes as text, in decimal units like download sizes: `13.8 GB`, `1.4 MB`."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -147,7 +148,7 @@ def gigabytes(count: int) -> str:
 
 
 def _widened_bytes(config: ModelConfig, dtype: Dtype) -> int:
-    """What the weights take beyond their size on disk: in float32 all that is not packed, less the embedding."""
+    """What the weights take beyond their size on disk: in float32, everything unpacked except the embedding."""
     if dtype == "bfloat16":
         return 0
     table = tensor_table(config)

@@ -1,4 +1,4 @@
-"""What one generation costs, counted while it goes on."""
+"""Counts the cost of one generation while it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gptoss_tui.engine.types import Finished, FinishReason, Usage
 
 @dataclass(slots=True)
 class Meter:
-    """Tokens, and times of `time.perf_counter`. `prefilled_at` None: the prompt is not read to its end."""
+    """Token counts, and times from `time.perf_counter`. `prefilled_at` is None until the whole prompt was read."""
 
     prompt: int
     started: float
@@ -20,7 +20,7 @@ class Meter:
     generated: int = 0
 
     def finish(self, reason: FinishReason) -> Finished:
-        """The event that ends the generation now."""
+        """The event that ends the generation now, with its usage."""
         now = time.perf_counter()
         prefilled_at = now if self.prefilled_at is None else self.prefilled_at
         usage = Usage(

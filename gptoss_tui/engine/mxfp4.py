@@ -1,4 +1,4 @@
-"""MXFP4: 4-bit values in blocks of 32 along the input axis, with one power-of-two scale a block.
+"""MXFP4: 4-bit values in blocks of 32 along the input axis, with one power-of-two scale per block.
 
 A value is a nibble, E2M1 (sign, two exponent bits, one mantissa bit); byte j of a block holds element 2j in its low
 nibble and 2j+1 in its high one. A scale is a byte, E8M0: 2**(byte - 127). OCP Microscaling Formats 1.0.
@@ -25,7 +25,7 @@ def dequantize(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
     blocks: uint8 [..., out, in / 32, 16]; scales: uint8 [..., out, in / 32]. A scale byte of 255 gives NaN.
     """
     _check(blocks, scales)
-    # One look-up gives both values of a byte, scaled: index = scale * 256 + byte.
+    # One lookup yields both values of a byte, scaled: index = scale * 256 + byte.
     index = blocks.int().add_(scales.int().mul_(256)[..., None])
     values = _pairs(dtype, blocks.device).index_select(0, index.view(-1)).view(dtype)
     return values.view(*scales.shape[:-1], scales.shape[-1] * MXFP4_BLOCK)
@@ -34,9 +34,9 @@ def dequantize(blocks: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
 def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Pack `weight` [..., out, in], of any float dtype, to the blocks and scales that `dequantize` takes.
 
-    Values round to the nearest, ties to the even code. Of the two scales that can be best for a block - the smallest
-    that clips nothing and the one below - the one with the smaller squared error is taken. Values that MXFP4 can hold
-    come back exactly. Raises ValueError when `in` is not a multiple of 32 or a value is not finite.
+    Values round to nearest, ties to the even code. Only two scales can be best for a block: the smallest that clips
+    nothing, and the next smaller one; the one with the smaller squared error is used. Values that MXFP4 can represent
+    are restored exactly. Raises ValueError when `in` is not a multiple of 32 or a value is not finite.
     """
     if weight.shape[-1] % MXFP4_BLOCK:
         raise ValueError(f"the last axis must be a multiple of {MXFP4_BLOCK}, got {weight.shape[-1]}")
@@ -67,7 +67,7 @@ def _encode(values: Tensor, exponent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @cache
 def _midpoints(device: torch.device) -> Tensor:
-    """Between the magnitudes; a tie goes up only where that reaches an even code, so those bounds are a step lower."""
+    """Midpoints between magnitudes. Ties go up only to an even code, so every second bound is one float below `>`."""
     magnitudes = torch.tensor(_MAGNITUDES, dtype=torch.float64)
     middle = (magnitudes[1:] + magnitudes[:-1]) / 2
     middle[1::2] = torch.nextafter(middle[1::2], torch.zeros((), dtype=torch.float64))
@@ -76,9 +76,9 @@ def _midpoints(device: torch.device) -> Tensor:
 
 @cache
 def _pairs(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The two values of every (scale byte, byte of a block), as one integer of twice the width: [256 * 256].
+    """The two values of each (scale byte, block byte) pair, as one integer of twice the width: [256 * 256].
 
-    Only the rows of the few scales that a model uses are ever touched, so the table in use stays in the first cache.
+    Only the rows of the few scales that a model uses are ever touched, so the used part of the table stays in L1 cache.
     """
     values = torch.tensor([*_MAGNITUDES, *(-value for value in _MAGNITUDES)], dtype=torch.float64)
     byte = torch.arange(256)

@@ -1,4 +1,4 @@
-"""What an engine needs in memory beside the weights: the shape of the answer, and the part that all engines share."""
+"""What an engine needs in memory beside the weights: the data type, and the part that all engines share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What an engine needs beside the weights, in bytes: functions of model, context in tokens, and dtype.
+    """Bytes that an engine needs beside the weights: functions of model, context in tokens, and dtype.
 
-    `own_memory`: its memory is not the machine's, where conversations that wait may go, too.
+    `own_memory`: the engine's device has its own memory; waiting conversations may also go to host memory.
     """
 
     kv_bytes: Callable[[ModelConfig, int, Dtype], int]
@@ -26,9 +26,9 @@ class Needs:
 
 
 def kv_bytes(config: ModelConfig, context: int, dtype: Dtype, *, slots: int, segment: int = 1) -> int:
-    """The most that a `KVCache` of `context` tokens takes, with all its snapshots and kept prefixes.
+    """The maximum size in bytes of a `KVCache` for `context` tokens, with all its snapshots and kept prefixes.
 
-    `slots` are the tokens that a sliding layer has room for; full layers grow by `segment` tokens.
+    `slots` is the number of tokens that a sliding layer has room for; full layers grow by `segment` tokens.
     """
     layer_token = 2 * config.kv_width * DTYPE_BYTES[dtype]
     sliding, past = config.num_sliding_layers, config.sliding_window - 1

@@ -1,6 +1,6 @@
-"""What torch finds on this machine, as one JSON object on stdout: `python -m gptoss_tui.engine.probe [--bandwidth]`.
+"""Prints what torch finds on this machine as one JSON object: `python -m gptoss_tui.engine.probe [--bandwidth]`.
 
-A front runs it in a process of its own (`run_probe`): importing torch is slow, and a broken install may crash.
+Front ends run it in a separate process (`run_probe`), because importing torch is slow and a broken install may crash.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ BANDWIDTH_RUNS = 5
 BANDWIDTH_METHOD = f"best of {BANDWIDTH_RUNS} sums of a {BANDWIDTH_BYTES >> 20} MiB float32 tensor"
 
 _GPU_SUMS = 16
-"""In a row, so that waiting for a GPU does not show."""
+"""Number of sums in a row, so that the time waiting for a GPU does not matter."""
 
 _PROBE_SECONDS = 120
 
 
 def run_probe(*, bandwidth: bool = False, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
-    """The facts of `facts`, from another process; with `bandwidth` also what `measure_bandwidth` says.
+    """Run `facts` in another process; with `bandwidth`, also `measure_bandwidth`.
 
-    Has the one key `error`, a line of text, when torch cannot be imported or the process dies.
+    The result has only the key `error`, a line of text, if torch cannot be imported or the process fails.
     """
     command = [sys.executable, "-P", "-m", "gptoss_tui.engine.probe", "--device", device]
     command += ["--bandwidth"] if bandwidth else []
@@ -46,7 +46,7 @@ def run_probe(*, bandwidth: bool = False, device: str = "cpu", threads: int | No
 
 
 def facts() -> dict[str, Any]:
-    """Versions of torch and Triton, the CPU path that torch takes, CUDA devices and whether Metal is there."""
+    """Versions of torch and Triton, torch's CPU instruction set, CUDA devices, and whether Metal is available."""
     import torch
 
     return {
@@ -60,7 +60,7 @@ def facts() -> dict[str, Any]:
 
 
 def measure_bandwidth(device: str) -> float:
-    """Bytes a second that `device` reads from its memory: the floor under every decoded token."""
+    """Memory bandwidth of `device` in bytes per second, which limits how fast tokens can be decoded."""
     if device == "metal":
         return _measure_metal()
     import torch
@@ -78,7 +78,7 @@ def measure_bandwidth(device: str) -> float:
 
 
 def _measure_metal() -> float:
-    """As `measure_bandwidth`, on the GPU that MLX has; the CPU of an Apple chip reads more slowly."""
+    """Like `measure_bandwidth`, on MLX's GPU; the CPU of an Apple chip reads more slowly."""
     import mlx.core as mx
 
     from gptoss_tui.engine.metal.device import on_gpu

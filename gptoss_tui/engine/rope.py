@@ -11,7 +11,7 @@ from gptoss_tui.engine.config import ModelConfig
 
 
 def rope_frequencies(config: ModelConfig) -> tuple[npt.NDArray[np.float32], float]:
-    """Radians per position [D / 2], and the factor on cosine and sine: YaRN "by parts" (see `torch/model.py`)."""
+    """Radians per position [D / 2], and the factor for cosine and sine: YaRN "by parts" (see `torch/model.py`)."""
     half = config.head_dim // 2
     base, factor = config.rope_theta, config.rope_scaling_factor
     steps = np.arange(half, dtype=np.float32)
@@ -20,7 +20,7 @@ def rope_frequencies(config: ModelConfig) -> tuple[npt.NDArray[np.float32], floa
         return (1.0 / period).astype(np.float32), 1.0
 
     def dimension(rotations: float) -> float:
-        """The dimension that turns this many times within the initial context."""
+        """The dimension that rotates `rotations` times within the initial context."""
         return half * math.log(config.initial_context_length / (rotations * 2 * math.pi)) / math.log(base)
 
     low, high = dimension(config.rope_ntk_beta), dimension(config.rope_ntk_alpha)

@@ -1,4 +1,4 @@
-"""From the agent's events to blocks of the conversation. The border where untrusted text is made safe."""
+"""Turns the agent's events into blocks of the conversation. Untrusted text is made safe for the terminal here."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ else:
     plans = late("gptoss_tui.agent.checklist")
 
 QUESTION_CHARS = 200
-"""How much of a question stands in the panes."""
+"""How much of a question is shown in the panes."""
 WORTH_SAYING = 3.0
-"""Seconds that a turn waited for the person, below which nobody wonders."""
+"""A shorter wait for the user, in seconds, is not mentioned in a turn's summary."""
 
 _BY = {"user": "you", "policy": "the mode", "session": "a rule of the session", "rule": "a rule"}
 
 _SUMMARY = "compaction"
-"""The item under which a summary streams."""
+"""The item id under which a summary streams."""
 
 
 @runtime_checkable
 class HasCanvas(Protocol):
-    """An app that can draw figures, where its terminal can."""
+    """An app that may be able to draw figures in its terminal."""
 
     @property
     def canvas(self) -> Canvas | None:
-        """What draws them."""
+        """What draws the figures; None if the terminal cannot."""
         ...
 
 
 class TranscriptController:
-    """Keeps the blocks of the running turn by item id; events are upserts, so unknown ids make new blocks.
+    """Keeps the blocks of the running turn by item id. Events are upserts, so an unknown id creates a block.
 
-    With `show_pages` the pages that the browser gives to the model are open from the start.
+    With `show_pages`, pages that the browser gives to the model are open from the start.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class TranscriptController:
         self._dock.clear()
 
     def drop_from(self, turn_id: str) -> None:
-        """Take a turn and everything below it away."""
+        """Remove a turn and everything below it."""
         first = self._turns.get(turn_id)
         blocks = self._transcript.blocks
         if first is None or first not in blocks:
@@ -116,12 +116,12 @@ class TranscriptController:
         self.flush()
 
     def notice(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Say something to the person, in the conversation."""
+        """Show a message to the user in the conversation."""
         self._add(NoticeBlock(kind, safe(message), safe(hint)))
         self.flush()
 
     def set_inline_reasoning(self, inline: bool) -> None:
-        """Whether thoughts stream in the conversation (narrow) or in the side pane (wide)."""
+        """Set whether thoughts stream in the conversation (narrow) or in the side pane (wide)."""
         self._inline = inline
         for block in self._transcript.blocks:
             if isinstance(block, ReasoningBlock) and block.inline != inline:
@@ -143,7 +143,7 @@ class TranscriptController:
             self.flush()
 
     def redraw(self, block: Block) -> None:
-        """A block has something else to show."""
+        """Redraw a block whose content has changed."""
         if block in self._transcript.blocks:
             self._transcript.touch(block)
             self.flush()
@@ -168,7 +168,7 @@ class TranscriptController:
                     self._dock.tools.touch(block)
 
     def apply(self, event: ev.Event) -> None:
-        """Show what happened."""
+        """Show an event."""
         match event:
             case ev.TurnStarted():
                 self._begin(event)
@@ -217,7 +217,7 @@ class TranscriptController:
         self.flush()
 
     def end_saved(self) -> None:
-        """A saved conversation is shown: its last turn may have been cut off with the app, and does not go on."""
+        """End a saved conversation that was shown: if the app's end cut its last turn off, that turn does not go on."""
         if self._running:
             self._end(ev.TurnFinished(reason="interrupted"))
 
@@ -228,7 +228,7 @@ class TranscriptController:
         for answer in self._answers.values():
             if answer.blocks[-1].live:
                 self._finish(answer, answer.text)
-        took = max(self._clock() - self._started - self._waited, self._worked)  # a saved turn is shown at once
+        took = max(self._clock() - self._started - self._waited, self._worked)  # a saved turn is replayed instantly
         elapsed = f"{seconds(took)} · {plural_tokens(self._generated)}"
         if self._waited >= WORTH_SAYING:
             elapsed += f" · waited {seconds(self._waited)} for you"
@@ -237,7 +237,7 @@ class TranscriptController:
                 self._add(NoticeBlock("error", safe(event.error) or "The turn failed.", safe(event.hint)))
             case "limit":
                 if self._runaway is not None and self._transcript.blocks[-1] is self._runaway:
-                    self._transcript.remove_block(self._runaway)  # the end of the turn says it, and what to do
+                    self._transcript.remove_block(self._runaway)  # the turn's end says the same, and what to do
                 self._add(NoticeBlock("warning", safe(event.error) or "The turn met its limit.", safe(event.hint)))
             case "interrupted":
                 self._add(SummaryBlock(f"interrupted · {elapsed}"))
@@ -246,7 +246,7 @@ class TranscriptController:
         self.flush()
 
     def _settle(self, block: Block) -> None:
-        """Nothing stays live after its turn, whatever events were left out."""
+        """End a block that is still live when its turn ends, in case its last event never came."""
         if not block.live:
             return
         match block:
@@ -261,7 +261,7 @@ class TranscriptController:
         self._transcript.add(block)
 
     def _compact(self, event: ev.CompactionStarted | ev.CompactionDelta | ev.CompactionFinished) -> None:
-        """A summary streams as an answer does, between two quiet rows."""
+        """Stream a summary like an answer, between two unobtrusive rows."""
         match event:
             case ev.CompactionStarted():
                 self._answers.pop(_SUMMARY, None)
@@ -320,7 +320,7 @@ class TranscriptController:
             self._transcript.add(rest, after=last)
 
     def _finish(self, answer: Answer, text: str) -> None:
-        """Freeze an answer. Blocks that its whole text does not need any more go, others come."""
+        """Freeze an answer, replacing its blocks if its whole text is split differently."""
         before = answer.blocks
         after = answer.finish(text)
         if after is not before:
@@ -331,7 +331,7 @@ class TranscriptController:
         self._transcript.touch(after[-1])
 
     def _cite(self, event: ev.AnswerCited) -> None:
-        """Citations come behind the whole answer; their spans are those of its text as it was sampled."""
+        """Number the citations. Their spans refer to the sampled text, which is why that was kept."""
         answer, (item_id, text) = self._answers.get(event.item_id), self._answered
         if answer is not None and item_id == event.item_id:
             answer.cite(refs.references(text, event.citations))
@@ -352,7 +352,7 @@ class TranscriptController:
         return block
 
     def _mark_plan(self, *, is_newest: bool) -> None:
-        """Open or close the plan that came last."""
+        """Open or close the latest plan."""
         if self._plans:
             self._plans[-1].is_newest = is_newest
             self._transcript.touch(self._plans[-1])
@@ -401,7 +401,7 @@ class TranscriptController:
             self._transcript.run_worker(self._draw(canvas, event.artefacts, block), group="pictures")
 
     async def _draw(self, canvas: Canvas, artefacts: Iterable[Artefact], below: Block) -> None:
-        """Figures of a call below it, as soon as the terminal has them."""
+        """Add the figures of a call below it, as soon as the terminal has them."""
         async for picture in canvas.draw(artefacts, self._transcript.scrollable_content_region.width):
             if below not in self._transcript.blocks:
                 return
@@ -411,6 +411,6 @@ class TranscriptController:
 
 
 def _decided(event: ev.ApprovalResolved) -> str:
-    """Who said what about a call: `allowed by you`, `denied by a rule`."""
+    """The decision about a call and who made it: `allowed by you`, `denied by a rule`."""
     what = {"deny": "denied", "edit": "changed"}.get(event.decision, "allowed")
     return f"{what} by {_BY.get(event.by, line(event.by))}"

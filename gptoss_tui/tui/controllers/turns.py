@@ -1,4 +1,4 @@
-"""Running turns one after another, what waits for its turn, and what steers the one that runs."""
+"""Running turns one after another, the queue of waiting prompts, and steering the running turn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ else:
 
 
 class TurnController:
-    """The queue and the running turn. `show` gets every event of every turn, in order."""
+    """The queue and the running turn. `show` receives all events of all turns, in order."""
 
     def __init__(self, show: Callable[[ev.Event], None], on_waiting: Callable[[Waiting], None]) -> None:
         self._show = show
@@ -29,16 +29,16 @@ class TurnController:
 
     @property
     def queue(self) -> tuple[str, ...]:
-        """The prompts that wait, first one first."""
+        """The waiting prompts, in order."""
         return tuple(self._queue)
 
     def enqueue(self, prompt: str) -> None:
-        """Let a prompt wait for its turn."""
+        """Add a prompt to the queue."""
         self._queue.append(prompt)
         self._changed()
 
     def steer(self, agent: AgentPort, text: str) -> None:
-        """Hand `text` to the running turn; when that just ended it waits for a turn of its own."""
+        """Pass `text` to the running turn; if that has just ended, `text` is queued instead."""
         try:
             agent.steer(text)
         except UsageError:
@@ -48,23 +48,23 @@ class TurnController:
         self._changed()
 
     def take_last(self) -> str | None:
-        """Take the newest waiting prompt back."""
+        """Take back the newest waiting prompt."""
         return self.take(len(self._queue) - 1)
 
     def take(self, index: int) -> str | None:
-        """Take a waiting prompt back; None when there is none at `index`."""
+        """Take back the waiting prompt at `index`; None if there is none."""
         prompt = self._queue.pop(index) if 0 <= index < len(self._queue) else None
         self._changed()
         return prompt
 
     def take_all(self) -> list[str]:
-        """Take all waiting prompts back."""
+        """Take back all waiting prompts."""
         prompts, self._queue = self._queue, []
         self._changed()
         return prompts
 
     async def run(self, agent: AgentPort) -> None:
-        """Run turns until nothing waits or one does not end well. Errors become the turn's last event."""
+        """Run turns until the queue is empty or a turn does not end well. Errors become the turn's last event."""
         self.running = True
         try:
             while self._queue:
@@ -76,7 +76,7 @@ class TurnController:
             self.running = False
 
     async def follow(self, events: AsyncGenerator[ev.Event, None]) -> None:
-        """Show the events of something that is no turn. Errors become a notice."""
+        """Show the events of something that is not a turn. Errors become a notice."""
         self.running = True
         try:
             async with aclosing(events):
@@ -88,7 +88,7 @@ class TurnController:
             self.running = False
 
     async def _run_turn(self, agent: AgentPort, prompt: str) -> bool:
-        """One turn; True when it ended by itself. A prompt that began no turn waits again."""
+        """Run one turn. Returns True if it ended on its own. A prompt whose turn never began goes back to the queue."""
         began = False
         end = ev.TurnFinished(reason="failed", error="The turn ended without a result.")
         try:

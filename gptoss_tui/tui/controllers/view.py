@@ -1,4 +1,4 @@
-"""What the screen shows around the conversation: bars, hints, the queue, the composer's edge, text for the draft."""
+"""What the screen shows around the conversation: bars, hints, the queue, the composer's border, the draft's text."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ else:
     ev = late("gptoss_tui.agent.events")
 
 _EDGE_MARGIN = 6
-"""Cells of the composer's edge that belong to its corners."""
+"""Cells of the composer's border that belong to its corners."""
 
 
 class ChatView:
-    """Implements `ConversationView`. `situation` says what decides about the hints at this moment."""
+    """Implements `ConversationView`. `situation` returns the state that decides which hints are shown."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ChatView:
         self._keymap = keymap
         self._palette = palette
         self._situation = situation
-        # Kept, since what ends with the screen may still tell something when its widgets are gone.
+        # Kept, because workers that end with the screen may still report something when its widgets are gone.
         self._composer = screen.query_one(Composer)
         self._bar = screen.query_one(LoadingBar)
         self._line = screen.query_one(StatusLine)
@@ -69,7 +69,7 @@ class ChatView:
         self._bindings: dict[str, Binding] = {}
         self._place = ""
         self.take_back: Callable[[str], str] = str
-        """Gives what was typed for a message that was not sent."""
+        """Returns the typed text of a message that was not sent."""
 
     def connect(
         self,
@@ -78,7 +78,7 @@ class ChatView:
         bindings: Sequence[Binding],
         loaded: Callable[[], object],
     ) -> None:
-        """What the composer's edge shows, the bindings that hints may name, and what to do when a model is there."""
+        """Set the sources for the composer's border and for hints, and what to call when a model is loaded."""
         self._effort, self._modes = effort, modes
         self._loaded = loaded
         self._bindings = {binding.id: binding for binding in bindings if binding.id}
@@ -86,7 +86,7 @@ class ChatView:
         self.show_hints()
 
     def use_palette(self, palette: Palette) -> None:
-        """Draw in other colours."""
+        """Apply another palette."""
         self._palette = palette
         choices = self._screen.query_one(ChoiceList)
         for widget in (self._line, self._bar, self._queue, self._hints, choices):
@@ -95,15 +95,15 @@ class ChatView:
         self._approvals.use_palette(palette)
         self.show_edge()
 
-    # What the conversation tells
+    # Called by the conversation
 
     def loading_began(self) -> None:
-        """The model comes up from now on."""
+        """The model has started to load."""
         self._status.set_activity("loading")
         self._frames.start()
 
     async def loading_ended(self, info: EngineInfo | None) -> None:
-        """The model is there, or (None) it is not."""
+        """The model is loaded, or (None) could not be."""
         await self._approvals.prepare(self._screen, self._composer)
         self._bar.hide()
         self._frames.stop()
@@ -116,44 +116,44 @@ class ChatView:
         self._status.set_activity("failed" if info is None else "ready")
 
     def turns_began(self) -> None:
-        """Something runs from now on."""
+        """Something is running from now on."""
         self._effort.apply()
         self._composer.busy = True
         self._frames.start()
 
     def turns_ended(self) -> None:
-        """Nothing runs any more."""
+        """Nothing is running any more."""
         self._composer.busy = False
         self._frames.stop()
         self.show_hints()
 
     def model_lost(self) -> None:
-        """The model went away; the next message loads it again."""
+        """The model is gone; the next message loads it again."""
         self._status.set_activity("failed")
         self.say("info", "The model is no longer loaded. Send a message to load it again.")
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something, in the conversation."""
+        """Show a message in the conversation."""
         self._talk.notice(kind, message, hint)
 
     def show_waiting(self, waiting: Waiting) -> None:
-        """Show what was typed and not read yet."""
+        """Show messages that were typed but not read yet."""
         self._queue.show(waiting)
         self._composer.has_queue = bool(waiting.queued)
 
     def return_to_draft(self, prompts: Sequence[str]) -> None:
-        """These prompts will not run; they go back to where they were typed."""
+        """Put prompts that will not run back into the composer."""
         if prompts:
             draft = [self._composer.text] if self._composer.text else []
             self._composer.set_draft("\n\n".join([*map(self.take_back, prompts), *draft]))
 
     def ask(self, event: ev.Event) -> None:
-        """Something beside a turn asks the person, or was answered."""
+        """Show or close a question that belongs to no turn."""
         self._approvals.apply(event)
         self.show_hints()
 
     def apply(self, event: ev.Event) -> None:
-        """Follow a turn."""
+        """Handle an event of a turn."""
         match event:
             case ev.TurnStarted() | ev.ApprovalRequest() | ev.ApprovalResolved():
                 self.show_hints()
@@ -162,37 +162,37 @@ class ChatView:
             case ev.ModeChanged():
                 self.show_edge()
 
-    # What is drawn
+    # Drawing
 
     def show_progress(self, progress: LoadProgress) -> None:
-        """How far loading is."""
+        """Show the progress of loading."""
         if not progress.done:
             self._bar.show(to_terminal_line(progress.stage), progress.fraction)
 
     def show_fetching(self, progress: LoadProgress) -> None:
-        """How far a download is, while the model from before can be used."""
+        """Show the progress of a download; the previous model stays usable."""
         if progress.done:
             self._bar.hide()
         else:
             self._bar.show(to_terminal_line(progress.stage), progress.fraction)
 
     def tick(self) -> None:
-        """Advance what moves."""
+        """Advance the animations."""
         self._talk.tick()
         self._line.tick()
 
     def show_hints(self) -> None:
-        """Name the keys that do something now."""
+        """Update the keys named in the hints."""
         self._hints.show(hints_for(self._situation(), self._label))
 
     def show_edge(self) -> None:
-        """The place, the approval mode and the effort on the composer's lower edge."""
+        """Show the place, the approval mode and the effort in the composer's lower border."""
         room = (self._screen.size.width or self._screen.app.size.width) - _EDGE_MARGIN
         edge = composer_edge(self._modes.mode, self._effort.effort, self._effort.cost, self._palette, room, self._place)
         self._composer.border_subtitle = edge
 
     def show_place(self, place: str) -> None:
-        """Say on the edge where the app works."""
+        """Show in the border where the app works."""
         if place != self._place:
             self._place = place
             self.show_edge()

@@ -1,4 +1,4 @@
-"""The empty conversation: what this is and what to try; on the first run also what this machine can run."""
+"""The empty conversation: what the app is and what to try; on the first run also what this machine can run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEYS = (
 
 
 class WelcomeController:
-    """`hardware` says processor and memory; without it there is no first run."""
+    """Shows the welcome. `hardware` describes processor and memory; without it there is no first run."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class WelcomeController:
         self._talk.welcome(self._block)
 
     async def say_guides(self, guides: Awaitable[Sequence[str]]) -> None:
-        """Show which files of the project and the person the model is told about."""
+        """Show the names of the instruction files, of the project and the user, that the model is told about."""
         found, block = [to_terminal_line(name) for name in await guides], self._block
         if block is not None and list(block.guides) != found:
             block.guides = found
             self._talk.redraw(block)
 
     async def look(self, model: str) -> None:
-        """On the first run: find out what this machine is and can run, and show it. `model` is in use."""
+        """On the first run, find out about this machine and which models fit, and show it. `model` is in use."""
         block, hardware = self._first, self._hardware
         if block is None or hardware is None:
             return
@@ -72,7 +72,7 @@ class WelcomeController:
         self._talk.redraw(block)
 
     def apply(self, event: ev.Event) -> None:
-        """The first message ends the first run."""
+        """End the first run with the first message."""
         if isinstance(event, ev.TurnStarted) and self._first is not None:
             self._first = None
             self._state_file.remembered.welcomed = True

@@ -1,4 +1,4 @@
-"""Diffs on the screen: one after the other or side by side, with the words that changed."""
+"""Diffs on the screen, unified or side by side, with changed words highlighted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A unified diff taken apart into rows with line numbers. Pure."""
+"""Parsing a unified diff into rows with line numbers. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ RowKind = Literal["file", "hunk", "context", "added", "removed", "note"]
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@ ?(.*)")
 
 _NO_LINES = re.compile(r"diff --git a/(.+) b/\1\Z")
-"""A file that is made, removed or changed without lines of its own: the note below it says which."""
+"""A file that is added, deleted or changed without any lines; the note below it says which."""
 _BINARY_GONE = re.compile(r"Binary files a/(.+) and /dev/null differ\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class DiffRow:
-    """One row of a diff. `old` and `new` are line numbers, of a hunk those it begins at; None where there are none.
+    """One row of a diff. `old` and `new` are line numbers (for a hunk, where it begins); None where there is none.
 
-    `path` is the file of a `file` row as the diff names it: the new one, or the old one of a file that goes.
+    For a `file` row, `path` is the file as the diff names it: the new path, or the old one of a deleted file.
     """
 
     kind: RowKind
@@ -33,17 +33,17 @@ class DiffRow:
 
 
 def parse_unified(diff: str, root: str = "") -> list[DiffRow]:
-    """The rows of a unified diff, safe for the terminal. Lines that are no diff syntax are kept: nothing is hidden."""
+    """The rows of a unified diff, safe for the terminal. Lines that are not diff syntax are kept, to hide nothing."""
     return list(_rows([_visible(line) for line in diff.removesuffix("\n").split("\n")], root))
 
 
 def _visible(line: str) -> str:
-    """One line stays one row whatever it holds, and a carriage return is seen."""
+    """Keep one line one row whatever it contains, with carriage returns made visible."""
     return to_terminal_text(line.replace("\r", "␍")).replace("\n", "⏎")
 
 
 def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
-    """Inside a hunk the counts of its header decide, so a removed line `-- a` cannot pass for a file header."""
+    """Within a hunk the counts in its header decide, so that a removed line `-- a` cannot pass for a file header."""
     hunk = _Hunk()
     left = ""
     for index, line in enumerate(source):
@@ -59,7 +59,7 @@ def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
             hunk = _Hunk(int(match[1]), int(match[2] or 1), int(match[3]), int(match[4] or 1))
             yield DiffRow("hunk", match[5], old=hunk.old, new=hunk.new)
         elif line.startswith("diff --git ") and following.startswith("rename from "):
-            continue  # the next two lines say the same
+            continue  # the next two lines repeat it
         elif line.startswith("rename from ") and following.startswith("rename to "):
             if not "".join(source[index + 2 : index + 3]).startswith("--- "):  # else the header of its lines follows
                 title = f"{_shown(line[12:], '', root)} → {_shown(following[10:], '', root)}  (moved)"
@@ -76,7 +76,7 @@ def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
 
 @dataclass(slots=True)
 class _Hunk:
-    """What is still to come of a hunk."""
+    """How many lines of a hunk are still to come."""
 
     old: int = 0
     old_left: int = 0
@@ -122,5 +122,5 @@ def _shown(path: str, side: str, root: str) -> str:
 
 
 def count_changes(rows: list[DiffRow]) -> tuple[int, int]:
-    """Lines added and removed."""
+    """The numbers of added and of removed lines."""
     return sum(r.kind == "added" for r in rows), sum(r.kind == "removed" for r in rows)

@@ -1,4 +1,4 @@
-"""A unified diff as strips: line numbers, syntax, the words that changed; one after the other or side by side."""
+"""Draws a unified diff as strips, with line numbers, syntax colours and changed words, unified or side by side."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Layout = Literal["unified", "split"]
 
 MIN_SPLIT_WIDTH = 100
-"""Two columns of code need this many cells; with fewer, `split` is drawn as `unified`."""
+"""Two columns of code need this many cells; on less, `split` is drawn as `unified`."""
 _MIN_CODE = 8
 _LANGUAGES = {
     "h": "c",
@@ -38,14 +38,14 @@ _LANGUAGES = {
 
 @dataclass(frozen=True, slots=True)
 class RenderedDiff:
-    """The strips of a diff, and where each of its files begins: the row and the path."""
+    """The strips of a diff, and the row and path at which each of its files begins."""
 
     strips: list[Strip]
     files: tuple[tuple[int, str], ...]
 
 
 def render_diff(diff: str, width: int, palette: Palette, root: str = "") -> list[Strip]:
-    """`diff` as rows of `width` cells, one after the other. Paths are shown below `root` when one is given."""
+    """Draw `diff` in the unified layout, as rows of `width` cells. Paths are shown relative to `root` if given."""
     return draw_diff(diff, width, palette, root).strips
 
 
@@ -58,7 +58,7 @@ def draw_diff(
     layout: Layout = "unified",
     left_out: frozenset[str] = frozenset(),
 ) -> RenderedDiff:
-    """As `render_diff`, in either layout. The files in `left_out` are marked as such, and only named."""
+    """Like `render_diff`, in either layout. The files in `left_out` are marked as such, and only their names shown."""
     parsed = parse_unified(diff, root)
     digits = max((len(str(n)) for row in parsed for n in (row.old, row.new) if n), default=1)
     drawer = both = _Drawer(width, palette, digits, layout == "split" and width >= MIN_SPLIT_WIDTH)
@@ -80,7 +80,7 @@ def draw_diff(
 
 
 def _blocks(rows: Sequence[DiffRow]) -> Iterator[list[DiffRow]]:
-    """File rows alone; a hunk's head with all its lines; a note alone."""
+    """Group rows: a file row alone, a hunk's header with all its lines, a note alone."""
     block: list[DiffRow] = []
     for row in rows:
         if block and (row.kind in ("file", "hunk") or block[0].kind == "file"):
@@ -92,7 +92,7 @@ def _blocks(rows: Sequence[DiffRow]) -> Iterator[list[DiffRow]]:
 
 
 def _has_one_side(blocks: Sequence[Sequence[DiffRow]]) -> bool:
-    """Whether lines of the file that these blocks begin with only came, or only went, with none around them."""
+    """Whether the first file in these blocks has only added or only removed lines, without context."""
     kinds: set[RowKind] = set()
     for block in blocks:
         if block[0].kind == "file":
@@ -103,7 +103,7 @@ def _has_one_side(blocks: Sequence[Sequence[DiffRow]]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Drawer:
-    """`alone`: the file has one side, so there is nothing to be numbered or shown beside it."""
+    """Draws rows. `alone` means that the file has only one side, so the other side needs no numbers and no column."""
 
     width: int
     palette: Palette
@@ -139,7 +139,7 @@ class _Drawer:
 
     def _hunk_head(self, row: DiffRow) -> list[Strip]:
         if not row.text and max(row.old or 0, row.new or 0) <= 1:
-            return []  # nothing stands above it
+            return []  # the hunk begins at the top of the file
         pad = " " * (self.digits + 1 if self.split else 2 * self.digits + 2)
         return [lines.strip(lines.text(f"{pad}⋯ {row.text}".rstrip(), self.palette.faint), self.width)]
 
@@ -148,7 +148,7 @@ class _Drawer:
         return lines.rows(folded, self.width, prefix=[Segment(" ")])
 
     def _changed(self, rows: Sequence[DiffRow], inks: _Inks) -> list[Strip]:
-        """Lines that go and lines that come, with the words in which a line differs from the one that it was."""
+        """Draw removed and added lines, marking the words in which paired lines differ."""
         removed = [row for row in rows if row.kind == "removed"]
         added = [row for row in rows if row.kind == "added"]
         pairs = pair_lines([row.text for row in removed], [row.text for row in added])
@@ -210,7 +210,7 @@ class _Drawer:
 
 
 class _Inks:
-    """The lines of a hunk in the colours of their language. Each side is read as code of its own."""
+    """The syntax-highlighted lines of a hunk. Each side is highlighted as code of its own."""
 
     def __init__(self, rows: Sequence[DiffRow], language: str, palette: Palette) -> None:
         self._palette = palette
@@ -222,7 +222,7 @@ class _Inks:
                 self._found[id(row)] = text if one_colour is None else lines.text(row.text, one_colour)
 
     def of(self, row: DiffRow) -> Text:
-        """The line of `row`; never other characters than its own."""
+        """The highlighted line of `row`; its characters are never altered."""
         return self._found[id(row)]
 
 

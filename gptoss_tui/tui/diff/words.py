@@ -1,4 +1,4 @@
-"""Which lines of a diff belong together, and which of their words changed. Pure."""
+"""Which lines of a diff correspond to each other, and which of their words changed. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _WORDS: Final = re.compile(r"\w+|\s+|[^\w\s]")
 _MAX_CHARS: Final = 500
 _MAX_LINES: Final = 60
 _ALIKE: Final = 0.5
-"""Lines that share less than this are other lines: marking nearly all of both would say nothing."""
+"""Lines less similar than this are treated as different: marking nearly all of both would not help."""
 
 
 def pair_lines(removed: Sequence[str], added: Sequence[str]) -> list[tuple[int | None, int | None]]:
-    """The rows of a block side by side: lines that became others stand beside them. Every line comes once, in order."""
+    """The rows of a block side by side, with corresponding lines paired. Every line appears once, in order."""
     if len(removed) > _MAX_LINES or len(added) > _MAX_LINES:
         pairs = min(len(removed), len(added))
         both: list[tuple[int | None, int | None]] = [(n, n) for n in range(pairs)]
@@ -32,7 +32,7 @@ def pair_lines(removed: Sequence[str], added: Sequence[str]) -> list[tuple[int |
 
 
 def changed_words(old: str, new: str) -> tuple[list[Span], list[Span]]:
-    """The spans of `old` that went and those of `new` that came; none when the lines have too little in common."""
+    """The spans removed from `old` and those added in `new`; none when the lines have too little in common."""
     if max(len(old), len(new)) > _MAX_CHARS:
         return [], []
     before, after = _WORDS.findall(old), _WORDS.findall(new)
@@ -56,7 +56,7 @@ def _add(spans: list[Span], words: Sequence[str], start: int, stop: int) -> None
 
 
 def _likest(removed: Sequence[str], added: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of lines that are alike, in order, with the most likeness in all."""
+    """Pairs of similar lines, in order, with the greatest total similarity."""
     rows, columns = len(removed), len(added)
     best = [[0.0] * (columns + 1) for _ in range(rows + 1)]
     like = [[_likeness(old, new) for new in added] for old in removed]
@@ -79,13 +79,13 @@ def _likest(removed: Sequence[str], added: Sequence[str]) -> list[tuple[int, int
 
 
 def _likeness(old: str, new: str) -> float:
-    """The share of words that two lines have in common, by their number alone: quick, and enough to pair lines."""
+    """The share of words in common, by their counts only (`quick_ratio`): fast, and good enough to pair lines."""
     if max(len(old), len(new)) > _MAX_CHARS:
         return float(old == new)
     return SequenceMatcher(None, _WORDS.findall(old.strip()), _WORDS.findall(new.strip()), autojunk=False).quick_ratio()
 
 
 def _beside(left: range, right: range) -> list[tuple[int | None, int | None]]:
-    """Lines that nothing pairs, side by side as far as they reach."""
+    """Place unpaired lines side by side as far as they go."""
     size = max(len(left), len(right))
     return [(left[n] if n < len(left) else None, right[n] if n < len(right) else None) for n in range(size)]

@@ -1,1 +1,1 @@
-"""What stands beside the conversation: one module a pane, and `dock.PANES`, the registry of all of them."""
+"""The panes beside the conversation: one module for each, and `dock.PANES`, the registry of all of them."""

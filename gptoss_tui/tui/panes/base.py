@@ -1,4 +1,4 @@
-"""What all panes have: a title with a number in it, and a list of items with a cursor."""
+"""What all panes share: a title with a number, and a list of items with a cursor."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Item(Block):
-    """A block that the cursor can stand on."""
+    """A block that the cursor can select."""
 
     selected = False
 
 
 class Empty(Block):
-    """What a pane is for, as long as nothing stands in it."""
+    """Says what a pane is for while it is empty."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -39,7 +39,7 @@ class Empty(Block):
 
 
 class ItemView(Transcript, can_focus=True):
-    """Items from top to bottom. Up and Down move the cursor, Enter or a click chooses; what is typed goes elsewhere."""
+    """A vertical list of items. Up and Down move the cursor, Enter or a click chooses; typing goes to the composer."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Item above", id="pane.up"),
@@ -62,11 +62,11 @@ class ItemView(Transcript, can_focus=True):
 
         @property
         def control(self) -> ItemView:
-            """The view, for selectors."""
+            """The view, for selectors in `on`."""
             return self.view
 
     class Left(Message):
-        """The person wants to go on typing."""
+        """Posted when the user wants to go back to typing."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -74,11 +74,11 @@ class ItemView(Transcript, can_focus=True):
 
     @property
     def items(self) -> list[Item]:
-        """What the cursor can stand on."""
+        """The blocks that the cursor can select."""
         return [block for block in self.blocks if isinstance(block, Item)]
 
     def action_move(self, step: int) -> None:
-        """Move the cursor."""
+        """Move the cursor by `step` items."""
         items = self.items
         if not items:
             return
@@ -86,7 +86,7 @@ class ItemView(Transcript, can_focus=True):
         self._select(items[max(0, min(len(items) - 1, at))])
 
     def action_scroll_page(self, direction: int) -> None:
-        """One page up or down."""
+        """Scroll one page up or down."""
         self.scroll_page(direction)
 
     def action_choose(self) -> None:
@@ -95,28 +95,28 @@ class ItemView(Transcript, can_focus=True):
             self.post_message(self.Chosen(self, self._cursor))
 
     def action_leave(self) -> None:
-        """Give the keys back."""
+        """Give the focus back."""
         self.post_message(self.Left())
 
     def on_focus(self) -> None:
-        """The cursor shows where the keys go."""
+        """Show the cursor, because the pane has the focus."""
         if self._cursor is None or self._cursor not in self.items:
             self._cursor = self.items[-1] if self.items else None
         self._select(self._cursor)
 
     def on_blur(self) -> None:
-        """No cursor without the keys."""
+        """Hide the cursor."""
         self._show(None)
 
     async def _on_key(self, event: events.Key) -> None:
-        """A letter is meant for the composer, which takes what nothing else does."""
+        """Drop the focus on a letter, which is meant for the composer: that takes keys which nothing else does."""
         if event.is_printable:
             self.screen.set_focus(None)
             return
         await super()._on_key(event)
 
     def on_transcript_block_clicked(self, event: Transcript.BlockClicked) -> None:
-        """A click chooses."""
+        """Choose the item that was clicked."""
         event.stop()
         if isinstance(event.block, Item):
             self._select(event.block)
@@ -137,7 +137,7 @@ class ItemView(Transcript, can_focus=True):
 
 
 class PaneTitle(Widget):
-    """One row: what the pane is, a number, and the key that closes it. A click closes it too."""
+    """One row: the pane's name, a number, and the key that closes it. A click closes it, too."""
 
     DEFAULT_CSS = """
     PaneTitle { height: 1; background: $surface; }
@@ -151,7 +151,7 @@ class PaneTitle(Widget):
         self.palette: Palette | None = None
 
     def show(self, note: str) -> None:
-        """Show another number."""
+        """Set the number."""
         if note != self.note:
             self.note = note
             self.refresh(layout=False)
@@ -164,7 +164,7 @@ class PaneTitle(Widget):
 
 
 class Pane(Vertical):
-    """A pane of the dock: `name` for settings and actions, `label` for people."""
+    """A pane of the dock: `NAME` is for settings and actions, `LABEL` for people."""
 
     DEFAULT_CSS = """
     Pane { height: 1fr; }
@@ -176,7 +176,7 @@ class Pane(Vertical):
     PURPOSE: ClassVar[str]
 
     class Closed(Message):
-        """The title was clicked: the person wants the pane gone."""
+        """Posted when the title was clicked, to close the pane."""
 
         def __init__(self, name: str) -> None:
             super().__init__()
@@ -199,13 +199,13 @@ class Pane(Vertical):
         return ""
 
     def set_palette(self, palette: Palette) -> None:
-        """Take other colours."""
+        """Apply another palette."""
         self._palette = self.title.palette = palette
         self.title.refresh(layout=False)
         self.view.set_palette(palette)
 
     def flush(self) -> None:
-        """Draw what changed, if it can be seen."""
+        """Draw what changed, if it is visible."""
         if self.view.has(self._empty) == bool(self.view.items):
             if self.view.items:
                 self.view.remove_block(self._empty)
@@ -216,12 +216,12 @@ class Pane(Vertical):
             self.view.flush()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self.view.clear()
         self.flush()
 
     def on_click(self, event: events.Click) -> None:
-        """A click on the title closes the pane."""
+        """Close the pane after a click on its title."""
         if event.widget is self.title:
             event.stop()
             self.post_message(self.Closed(self.NAME))

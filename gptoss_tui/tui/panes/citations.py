@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class AnswerHead(Block):
-    """Which answer the citations below belong to."""
+    """A header that names the answer to which the citations below belong."""
 
     gap = 0
 
@@ -37,7 +37,7 @@ class AnswerHead(Block):
 
 
 class PageItem(Item):
-    """A page of one answer, with all the lines of it that are cited."""
+    """A page cited by one answer, with all of its cited lines."""
 
     def __init__(self, citations: Sequence[Citation]) -> None:
         self.citations = tuple(citations)
@@ -64,13 +64,13 @@ class PageItem(Item):
 
 
 class CitationsPane(Pane):
-    """The pages, in the order of the answers. Enter opens one at the lines that are cited."""
+    """The cited pages, in the order of the answers. Enter opens one at its cited lines."""
 
     NAME, LABEL = "citations", "Citations"
     PURPOSE = "The pages that answers cite."
 
     class Wanted(Message):
-        """The person wants to read a page where it is cited."""
+        """Posted when the user wants to read a page at the cited lines."""
 
         def __init__(self, citations: tuple[Citation, ...]) -> None:
             super().__init__()
@@ -81,7 +81,7 @@ class CitationsPane(Pane):
         self._answers: dict[str, list[Block]] = {}
 
     def add(self, turn_id: str, question: str, citations: Sequence[Citation]) -> None:
-        """An answer is complete; marks that point at nothing have no place here."""
+        """Add the pages of a complete answer; citations without a number point at nothing and are skipped."""
         pages: dict[int, list[Citation]] = {}
         for citation in citations:
             if citation.number:
@@ -95,17 +95,17 @@ class CitationsPane(Pane):
             self.view.add(block)
 
     def drop(self, turn_ids: Sequence[str]) -> None:
-        """These turns were taken back."""
+        """Remove turns that were taken back."""
         for turn_id in turn_ids:
             self.view.remove_block(*self._answers.pop(turn_id, ()))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._answers.clear()
         super().clear()
 
     def note(self) -> str:
-        """How many pages there are."""
+        """The number of pages."""
         pages = len(self.view.items)
         return str(pages) if pages else ""
 
@@ -117,7 +117,7 @@ class CitationsPane(Pane):
 
 
 def host(url: str) -> str:
-    """What people call the place: `example.com`, `local documents`."""
+    """A short name for the source of a page: `example.com`, `local documents`."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The registry of panes, and the place where the open ones stand: beside the conversation, or instead of it."""
+"""The registry of panes, and the dock that shows the open ones beside the conversation or instead of it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 PANES: tuple[type[Pane], ...] = (ReasoningPane, ToolsPane, CitationsPane)
-"""Every pane, from top to bottom. One more is a class here and a key on the chat screen."""
+"""All panes, from top to bottom. To add one, add its class here and a key on the chat screen."""
 
 OPEN_AT_FIRST = {"reasoning": True}
-"""Which panes are open when nobody chose."""
+"""Which panes are open until the user chooses."""
 
 
 class PaneDock(Vertical):
-    """The open panes one below the other. On a narrow screen one pane can stand in for the conversation."""
+    """The open panes, stacked. On a narrow screen one pane can replace the conversation."""
 
     DEFAULT_CSS = """
     PaneDock { display: none; width: 36%; max-width: 80; border-left: solid $border; background: $background; }
@@ -44,7 +44,7 @@ class PaneDock(Vertical):
 
     @property
     def alone(self) -> str:
-        """The pane that stands in for the conversation, or nothing."""
+        """The pane that replaces the conversation, or an empty string."""
         return self._alone
 
     def show(self, names: Collection[str], *, alone: str = "", keys: dict[str, str] | None = None) -> None:
@@ -60,7 +60,7 @@ class PaneDock(Vertical):
         self.set_class(bool(alone), "-alone")
 
     def next_view(self, focused: Widget | None) -> ItemView | None:
-        """Where the keys go after `focused`; None for back to the composer."""
+        """The view to focus after `focused`; None for the composer."""
         views = [pane.view for pane in self.panes if pane.display] if self.display else []
         if focused not in views:
             return views[0] if views else None
@@ -68,7 +68,7 @@ class PaneDock(Vertical):
         return views[following] if following < len(views) else None
 
     def set_palette(self, palette: Palette) -> None:
-        """Take other colours."""
+        """Apply another palette."""
         for pane in self.panes:
             pane.set_palette(palette)
 
@@ -78,6 +78,6 @@ class PaneDock(Vertical):
             pane.flush()
 
     def clear(self) -> None:
-        """A new conversation begins."""
+        """Remove everything, for a new conversation."""
         for pane in self.panes:
             pane.clear()

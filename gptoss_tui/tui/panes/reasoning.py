@@ -1,4 +1,4 @@
-"""The chain of thought of every turn in full; old turns are folded."""
+"""The complete chain of thought of every turn; old turns are collapsed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class TurnOfThoughts(Item):
-    """All thoughts of one turn under one row that says how much they were."""
+    """All thoughts of one turn, under a row with their total size."""
 
     def __init__(self, number: int, question: str) -> None:
         self.number = number
@@ -33,19 +33,19 @@ class TurnOfThoughts(Item):
 
     @property
     def thoughts(self) -> list[Thought]:
-        """In their order."""
+        """The thoughts, in order."""
         return [thought for thought, _ in self._thoughts]
 
     def add(self, thought: Thought) -> None:
-        """The model thinks again."""
+        """Add a thought."""
         self._thoughts.append((thought, _view()))
 
     def drop(self, thought: Thought) -> None:
-        """Forget a thought."""
+        """Remove a thought."""
         self._thoughts = [pair for pair in self._thoughts if pair[0] is not thought]
 
     def totals(self) -> str:
-        """`≈ 412 tokens · 3.2 s`."""
+        """The total size and duration: `≈ 412 tokens · 3.2 s`."""
         about = "≈ " if self.live else ""
         tokens = sum(thought.tokens for thought in self.thoughts)
         return f"{about}{plural_tokens(tokens)} · {seconds(sum(thought.seconds for thought in self.thoughts))}"
@@ -77,7 +77,7 @@ class TurnOfThoughts(Item):
 
 
 class ReasoningPane(Pane):
-    """Follows the newest thought. The turn that runs is open; when the next one begins it is folded."""
+    """Follows the newest thought. The running turn is expanded, and collapsed when the next one begins."""
 
     NAME, LABEL = "reasoning", "Reasoning"
     PURPOSE = "What the model thinks before it answers."
@@ -89,7 +89,7 @@ class ReasoningPane(Pane):
         self._question = ""
 
     def begin(self, question: str) -> None:
-        """A turn begins. It is shown when the model thinks."""
+        """Begin a turn. It is shown once the model thinks."""
         self._number += 1
         self._question = question
         if self._turn is not None and self._turn.is_open:
@@ -98,7 +98,7 @@ class ReasoningPane(Pane):
         self._turn = None
 
     def add(self, thought: Thought) -> TurnOfThoughts:
-        """The model thinks; the item to touch when the thought changes."""
+        """Add a thought. Returns the item to touch when the thought changes."""
         if self._turn is None:
             self._turn = TurnOfThoughts(self._number, self._question)
             self.view.add(self._turn)
@@ -107,7 +107,7 @@ class ReasoningPane(Pane):
         return self._turn
 
     def drop(self, thoughts: list[Thought]) -> None:
-        """Their turns were taken back."""
+        """Remove the turns that contain any of these thoughts."""
         gone = {id(thought) for thought in thoughts}
         for item in self.view.items:
             if isinstance(item, TurnOfThoughts) and any(id(thought) in gone for thought in item.thoughts):
@@ -116,17 +116,17 @@ class ReasoningPane(Pane):
                     self._turn = None
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._turn, self._number = None, 0
         super().clear()
 
     def note(self) -> str:
-        """What the last turn took."""
+        """The size of the last turn's reasoning."""
         turns = [item for item in self.view.items if isinstance(item, TurnOfThoughts)]
         return turns[-1].totals() if turns else ""
 
     def on_item_view_chosen(self, event: ItemView.Chosen) -> None:
-        """Fold or unfold a turn."""
+        """Collapse or expand a turn."""
         event.stop()
         event.item.toggle()
         self.view.touch(event.item)

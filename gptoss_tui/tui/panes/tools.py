@@ -1,4 +1,4 @@
-"""Every call of the conversation: what was called with what, who allowed it, how long it took, what came of it."""
+"""All tool calls of the conversation: the tool, its arguments, who allowed it, how long it took, and the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FAILED = ("error", "denied", "cancelled")
 
 
 class CallItem(Item):
-    """A call in few rows. It shows the state of `call`, the block in the conversation."""
+    """A call in a few rows. It shows the state of `call`, the block in the conversation."""
 
     def __init__(self, number: int, call: ToolBlock) -> None:
         self.number = number
@@ -50,7 +50,7 @@ class CallItem(Item):
         return [(text, style) for text, style in details if text]
 
     def _outcome(self) -> str:
-        """`allowed by you, once · exit 1 · 12 lines`."""
+        """The approval and the result: `allowed by you · exit 1 · 12 lines`."""
         call = self.call
         parts = [call.approval, call.label if call.live or call.state in _FAILED else ""]
         if call.exit_code is not None:
@@ -64,13 +64,13 @@ class CallItem(Item):
 
 
 class ToolsPane(Pane):
-    """The calls, oldest first. Enter goes to the call in the conversation."""
+    """The calls, oldest first. Enter scrolls to the call in the conversation."""
 
     NAME, LABEL = "tools", "Tools"
     PURPOSE = "What the model called, who allowed it, and what came of it."
 
     class Wanted(Message):
-        """The person wants to see the call in the conversation."""
+        """Posted when the user wants to see the call in the conversation."""
 
         def __init__(self, call: ToolBlock) -> None:
             super().__init__()
@@ -81,7 +81,7 @@ class ToolsPane(Pane):
         self._items: dict[ToolBlock, CallItem] = {}
 
     def touch(self, call: ToolBlock) -> None:
-        """The call is new or looks different."""
+        """Add a call, or redraw one that changed."""
         item = self._items.get(call)
         if item is None:
             item = self._items[call] = CallItem(len(self._items) + 1, call)
@@ -90,21 +90,21 @@ class ToolsPane(Pane):
             self.view.touch(item)
 
     def drop(self, calls: list[ToolBlock]) -> None:
-        """Their turns were taken back."""
+        """Remove calls whose turns were taken back."""
         self.view.remove_block(*(self._items.pop(call) for call in calls if call in self._items))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._items.clear()
         super().clear()
 
     def note(self) -> str:
-        """How many there are, and how many did not go well."""
+        """The number of calls, and how many of them failed."""
         failed = sum(call.state in _FAILED for call in self._items)
         return f"{len(self._items)}" + (f" · {failed} failed" if failed else "") if self._items else ""
 
     def on_item_view_chosen(self, event: ItemView.Chosen) -> None:
-        """Go there."""
+        """Go to the call in the conversation."""
         event.stop()
         if isinstance(event.item, CallItem):
             self.post_message(self.Wanted(event.item.call))

@@ -1,1 +1,1 @@
-"""Figures in the conversation, where the terminal can draw them among text."""
+"""Figures within the conversation, on terminals that can draw them amid text."""

@@ -1,4 +1,4 @@
-"""A picture below the call that made it."""
+"""A picture below the call that created it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 INDENT: Final = 3
 
 DrawRow = Callable[[int, int], Segment]
-"""The text that stands for a row of a picture, from the row and the columns that there are."""
+"""Returns the placeholder text for a row of a picture, given the row and the available columns."""
 
 
 class PictureBlock(Block):
-    """Rows that stand for a picture which the terminal has. Its path stands in the output of the call, too."""
+    """Rows that stand for a picture which the terminal holds. Its path is also part of the call's output."""
 
     def __init__(self, row: DrawRow, columns: int, rows: int, path: str) -> None:
         self.columns, self.rows = columns, rows

@@ -1,4 +1,4 @@
-"""Figures on their way to the terminal: how it draws them, and the blocks that stand for them."""
+"""Sending figures to the terminal, in the way that it supports, and creating the blocks that stand for them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _ANSWER_SECONDS: Final = 1.0
 class Canvas:
     """Draws on the terminal that `write` writes to. `bands` are those of its driver.
 
-    `measure` gives the width and height of a cell in pixels as the system knows it, (0, 0) where it does not.
-    `wanted` is the way that a person chose, None to ask the terminal.
+    `measure` returns the width and height of a cell in pixels according to the system, (0, 0) if unknown.
+    `wanted` is the way that the user chose, None to ask the terminal.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Canvas:
         self._sixels: dict[int, tuple[int, int, str]] = {}
 
     def heard(self, graphics: Graphics) -> None:
-        """The terminal said something about what it can draw."""
+        """Take in what the terminal reported about its graphics."""
         self._graphics = graphics
         if graphics.answered:
             self._answered.set()
@@ -61,9 +61,9 @@ class Canvas:
             self._counted.set()
 
     async def draw(self, artefacts: Iterable[Artefact], width: int) -> AsyncIterator[PictureBlock]:
-        """Blocks for those files that are pictures, for a conversation of so many columns; one figure at a time.
+        """Yield blocks for those files that are pictures, fitted to `width` columns, one figure at a time.
 
-        None where the terminal draws none.
+        Yields nothing if the terminal cannot draw.
         """
         room = max(1, min(WIDTH, width - INDENT))
         for artefact in artefacts:
@@ -77,7 +77,7 @@ class Canvas:
                 yield block
 
     async def resized(self) -> bool:
-        """The window has another size. When its cells have, sixels are cut anew; gives whether they were."""
+        """Recut sixels if a resize of the window changed the size of its cells. Returns whether it did."""
         cell = self._measure()
         if self._way != "sixel" or not all(cell) or cell == self._cell:
             return False
@@ -100,7 +100,7 @@ class Canvas:
         if self._environ.get("TMUX"):
             self._tmux = await passes_pictures(self._environ)
             return "kitty" if self._tmux else "off"
-        measured = self._measure()  # xterm keeps it from programs that ask, but not from the system
+        measured = self._measure()  # xterm does not tell programs that ask, but the system knows
         self._cell = measured if all(measured) else self._graphics.cell
         way = self._known.way(self._environ) if self._wanted is None else self._wanted
         if way == "sixel":
@@ -130,7 +130,7 @@ class Canvas:
 
 
 async def _soon(event: asyncio.Event) -> None:
-    """Wait for an answer that may never come."""
+    """Wait up to _ANSWER_SECONDS for an answer that may never come."""
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             await event.wait()

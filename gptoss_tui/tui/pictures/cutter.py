@@ -1,7 +1,8 @@
 """The process that cuts one picture into bands: `python -m gptoss_tui.tui.pictures.cutter`.
 
-In on stdin: the length of a request in four bytes, the request as JSON, and a PNG. Out on stdout: the length of the
-answer, and a list with one text a row of cells, a sixel's data or a PNG in Base64. It ends after one picture.
+It reads from stdin the length of a request in four bytes (big-endian), the request as JSON, and a PNG. It writes to
+stdout the length of the answer in four bytes, and a JSON list with one string per row of cells: a sixel's data or a
+PNG in Base64. It exits after one picture.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _CELL_PIXELS: Final = (20, 40)
-"""No more pixels than that are sent for a cell whose size is not known."""
+"""At most this many pixels are sent for a cell of unknown size."""
 _KITTY_PIXELS: Final = (40, 80)
-"""kitty makes it smaller itself, and larger when the window's letters grow."""
+"""kitty scales the picture down itself, and up again when the font size grows."""
 _SIX: Final = 6
 _NOTHING: Final = bytes(256)
 _REPEATED: Final = re.compile(r"(.)\1{3,}")
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def bands(data: bytes, *, way: str, columns: int, rows: int, cell: tuple[int, int], colours: int) -> list[str]:
-    """One text for each row of cells; for kitty one for the whole picture, as its pixels alone."""
+    """One string per row of cells; for kitty, one for the whole picture, reduced to its pixels."""
     from PIL import Image
 
     picture = Image.open(io.BytesIO(data), formats=("PNG",))
@@ -57,7 +58,7 @@ def bands(data: bytes, *, way: str, columns: int, rows: int, cell: tuple[int, in
 
 
 def _flat(picture: Image) -> Image:
-    """What shines through is white, as paper."""
+    """Flatten the picture onto white, like paper."""
     from PIL import Image
 
     seen = picture.convert("RGBA")
@@ -71,7 +72,7 @@ def _png(piece: Image) -> str:
 
 
 def sixel(piece: Image) -> str:
-    """The data of a sixel of an image with a palette: its colours, then six rows of pixels at a time."""
+    """Encode an image with a palette as sixel data: its colours, then six rows of pixels at a time."""
     width, height = piece.size
     pixels: bytes = piece.tobytes()
     palette: Any = piece.getpalette()
@@ -83,7 +84,7 @@ def sixel(piece: Image) -> str:
 
 
 def _drawn(rows: list[bytes]) -> Iterator[str]:
-    """For each colour in up to six rows the columns of pixels that have it, as characters from `?` on."""
+    """For each colour in up to six rows: the columns of pixels that have it, as characters from `?` on."""
     width = len(rows[0])
     for colour in sorted(set(b"".join(rows))):
         bits = 0

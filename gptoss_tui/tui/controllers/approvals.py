@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 else:
     ev, commands = late("gptoss_tui.agent.events"), late("gptoss_tui.agent.commands")
 
-"""The tool of a command that the person typed: it belongs to no turn."""
-
 
 class ApprovalController:
     """Shows one request at a time. An answer is bound by its digest to the request that was on screen.

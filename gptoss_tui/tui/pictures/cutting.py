@@ -1,7 +1,7 @@
-"""The bands of a picture, and its pixels anew for kitty, made in a process of its own.
+"""Has a picture cut into bands, or re-encoded for kitty, in a separate process.
 
-A figure comes out of a sandbox, so it is data of a stranger: what decodes it is bounded in memory and time, and of its
-answer only what is Base64 or a sixel's own characters goes to the terminal.
+A figure comes out of a sandbox, so it is untrusted data: its decoder is limited in memory and time, and the decoder's
+answer reaches the terminal only if it consists of Base64 or a sixel's own characters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 async def cut(picture: Picture, way: Way, graphics: Graphics, columns: int, rows: int) -> list[str] | None:
-    """For each row of cells what paints it from the cursor on. None when the picture cannot be read."""
+    """For each row of cells, the sequence that paints it from the cursor on. None when the picture cannot be read."""
     bands = await _made(picture, way, graphics, columns, rows)
     if bands is None or len(bands) != rows:
         return None
@@ -33,16 +33,16 @@ async def cut(picture: Picture, way: Way, graphics: Graphics, columns: int, rows
 
 
 async def anew(picture: Picture, columns: int, rows: int) -> str | None:
-    """A PNG of the same pixels in Base64, for a terminal that decodes it itself. None when it cannot be read.
+    """Re-encode the picture as a PNG in Base64, for a terminal that decodes it itself. None if it cannot be read.
 
-    The file may hold what the terminal's decoder trips over; this one was written by ours.
+    The original file may be crafted to break the terminal's decoder; the new one was written by our encoder.
     """
     made = await _made(picture, "kitty", Graphics(), columns, rows)
     return made[0] if made is not None and len(made) == 1 else None
 
 
 async def _made(picture: Picture, way: Way, graphics: Graphics, columns: int, rows: int) -> list[str] | None:
-    """What the process gives. None for anything but texts of the form that `way` has."""
+    """The output of the process. None unless it is a list of strings in the format that `way` requires."""
     colours = min(graphics.colours or _COLOURS, _COLOURS)
     request = {"way": way, "columns": columns, "rows": rows, "cell": graphics.cell, "colours": colours}
     try:
@@ -56,25 +56,25 @@ async def _made(picture: Picture, way: Way, graphics: Graphics, columns: int, ro
 
 
 def _sixel(band: str) -> str:
-    """Pixels that it does not name stay as they are: a band ends with the cell, which six rows seldom do."""
+    """A sixel sequence that leaves other pixels alone: a band ends with the cell, rarely on a multiple of six rows."""
     return f"\x1bP0;1;0q{band}\x1b\\"
 
 
 def _inline(band: str, columns: int) -> str:
-    """As iTerm2 has it. The size in cells counts, whatever the size in pixels."""
+    """An inline image in iTerm2's protocol, scaled to its size in cells, whatever its size in pixels."""
     size = len(band) * 3 // 4 - band.count("=")
     how = f"inline=1;size={size};width={columns};height=1;preserveAspectRatio=0;doNotMoveCursor=1"
     return f"\x1b]1337;File={how}:{band}\x07"
 
 
 async def _ask(request: bytes, data: bytes) -> bytes:
-    """Raises ToolError, OSError, TimeoutError, IncompleteReadError and ValueError."""
+    """Ask the process and return its answer. Raises ToolError, OSError, TimeoutError, IncompleteReadError, ValueError."""
     process = await start_child("gptoss_tui.tui.pictures.cutter")
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         async with asyncio.timeout(_SECONDS):
-            with contextlib.suppress(ConnectionError):  # it says below what it could do
+            with contextlib.suppress(ConnectionError):  # a process that ended early fails the read below
                 process.stdin.write(len(request).to_bytes(4, "big") + request + data)
                 await process.stdin.drain()
             process.stdin.close()

@@ -1,4 +1,4 @@
-"""kitty's pictures: sent once with a number, then drawn wherever text has the placeholder in that colour."""
+"""kitty's graphics protocol: a picture is sent once with a number, then shown by placeholder text in that colour."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gptoss_tui.tui.terminal.bands import MARKS, PLACEHOLDER
 
 _CHUNK: Final = 4096
 _NUMBERS: Final = count(SystemRandom().randrange(1 << 16, 1 << 23))
-"""Of pictures; other programs in the same terminal count from 1."""
+"""Picture numbers, from a random start, because other programs in the same terminal count from 1."""
 
 
 def next_number() -> int:
-    """A number for a picture that no other one in this terminal has."""
+    """A number that no other picture in this terminal has."""
     return next(_NUMBERS)
 
 
 def transmission(text: str, number: int, columns: int, rows: int) -> Iterator[str]:
-    """What sends a PNG in Base64, to be written as it is. Base64 holds nothing that a terminal obeys."""
+    """The sequences that send a PNG in Base64, to be written as they are. Base64 contains no control characters."""
     pieces = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
     for at, piece in enumerate(pieces):
         head = f"a=T,U=1,f=100,q=2,i={number},c={columns},r={rows}," if at == 0 else "q=2,"
@@ -33,6 +33,6 @@ def transmission(text: str, number: int, columns: int, rows: int) -> Iterator[st
 
 
 def row(number: int, at: int, columns: int) -> Segment:
-    """Row `at` of a picture as text; where it has fewer columns than were sent, its right side is missing."""
+    """The placeholder for row `at` of a picture; with fewer columns than were sent, the right side is cut off."""
     colour = Color.from_triplet(ColorTriplet(number >> 16 & 255, number >> 8 & 255, number & 255))
     return Segment(f"{PLACEHOLDER}{MARKS[at]}{MARKS[0]}" + PLACEHOLDER * (columns - 1), Style(color=colour))

@@ -1,4 +1,4 @@
-"""A picture in a file, and how many cells it takes."""
+"""A picture file, and how many cells it needs."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from typing import Final
 
 WIDTH: Final = 64
-"""Columns that a picture takes at most."""
+"""The maximum width of a picture, in columns."""
 MAX_ROWS: Final = 24
 MAX_BYTES: Final = 8 << 20
 MAX_PIXELS: Final = 32 << 20
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _CELL_ASPECT: Final = 2.0
-"""A cell of a terminal that does not say is about twice as high as wide."""
+"""The assumed height of a cell relative to its width, if the terminal does not tell."""
 _PIXELS_A_CELL: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG file that was read: its bytes, and its size in pixels as it says itself."""
+    """A PNG file: its bytes, and its size in pixels according to its header."""
 
     data: bytes
     width: int
     height: int
 
     def cells(self, width: int, cell: tuple[int, int] = (0, 0)) -> tuple[int, int]:
-        """Columns and rows in at most `width` columns: no larger than it is, in its proportions.
+        """The size in columns and rows, within `width` columns: not enlarged, with its proportions kept.
 
-        `cell` is the width and height of one in pixels, (0, 0) where nobody knows.
+        `cell` is the width and height of a cell in pixels, (0, 0) if unknown.
         """
         aspect = cell[1] / cell[0] if all(cell) else _CELL_ASPECT
         columns = max(1, min(width, -(-self.width // _PIXELS_A_CELL)))
@@ -40,7 +40,7 @@ class Picture:
 
 
 def read_picture(path: str) -> Picture | None:
-    """The PNG at `path`; None for what is none, is no file of its own, or is too large."""
+    """Read the PNG at `path`; None if it is no PNG, not a regular file (or a symbolic link), or too large."""
     how = os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | how)) as file:

@@ -1,4 +1,4 @@
-"""What a conversation changed in files, as diffs that can be gone through."""
+"""The changes that a conversation made to files, as diffs to browse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HINTS = (
 
 
 def changes_of(events: Sequence[ev.Event]) -> list[str]:
-    """The diffs of all edits that were written, in their order."""
+    """The diffs of all successful edits, in order."""
     begun: dict[tuple[str, str], str] = {}
     done = []
     for event in events:
@@ -43,7 +43,7 @@ def changes_of(events: Sequence[ev.Event]) -> list[str]:
 
 
 class ChangesScreen(ModalScreen[None]):
-    """The diffs one after the other, over the conversation."""
+    """Shows the diffs one after the other, over the conversation."""
 
     CSS = """
     ChangesScreen { align: center middle; background: $background 60%; }
@@ -83,7 +83,7 @@ class ChangesScreen(ModalScreen[None]):
             yield HintLine(self._palette, _HINTS, id="changes-hints")
 
     def on_mount(self) -> None:
-        """Draw at the width that there is."""
+        """Draw the diffs at the available width."""
         added, removed = count_changes(parse_unified(self._diff))
         self.query_one("#changes").border_title = Text(f"Changes of this conversation  +{added} -{removed}")
         self._view = self.query_one(PreviewView)
@@ -94,18 +94,18 @@ class ChangesScreen(ModalScreen[None]):
         self.on_resize()
 
     def on_resize(self) -> None:
-        """Leave room for the frame and the keys."""
+        """Fit the diffs to the screen, leaving room for the border and the keys."""
         self.query_one(PreviewView).styles.max_height = max(3, int(self.app.size.height * 0.92) - 5)
 
     def action_go(self, step: int) -> None:
-        """The next file, or the one before."""
+        """Go to the next file (1) or the previous one (-1)."""
         self._view.go_to_file(self._view.file_at_top + step)
 
     def action_change_layout(self) -> None:
-        """The other layout."""
+        """Switch between the unified and the side-by-side layout."""
         self._view.layout_of_diff = "unified" if self._view.layout_of_diff == "split" else "split"
         self._view.draw_again()
 
     def action_scroll(self, rows: int) -> None:
-        """Move by rows."""
+        """Scroll by `rows` rows."""
         self._view.scroll_rows(rows)

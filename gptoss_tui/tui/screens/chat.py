@@ -1,4 +1,4 @@
-"""The main screen: conversation, reasoning, composer, status. It wires widgets to controllers and holds no logic."""
+"""The main screen: conversation, panes, composer, status. It connects widgets to controllers and holds no logic."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ else:
 
 
 class ChatScreen(Screen[None]):
-    """One conversation with one model."""
+    """A conversation with a model."""
 
     AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = list(CHAT_KEYS)
@@ -124,7 +124,7 @@ class ChatScreen(Screen[None]):
         yield HintLine(self._palette, id="hints")
 
     def on_mount(self) -> None:
-        """Build the controllers and show the empty state; the model comes after the first frame."""
+        """Create the controllers and show the empty state; the model is loaded after the first frame."""
         transcript = self._transcript = self.query_one("#conversation", Transcript)
         self._dock = self.query_one(PaneDock)
         self._composer = self.query_one(Composer)
@@ -163,7 +163,7 @@ class ChatScreen(Screen[None]):
 
     @property
     def _room(self) -> ComposingController:
-        """What is behind the composer; it is put together when it is needed first, after the first frame."""
+        """The parts behind the composer; created on first use, after the first frame."""
         if self._furnished is not None:
             return self._furnished
         from gptoss_tui.tui.controllers.composing import Around, ComposingController, places_for
@@ -188,28 +188,28 @@ class ChatScreen(Screen[None]):
         return self._furnished
 
     def update_node_styles(self, animate: bool = True) -> None:
-        """Focus restyles what shows focus, not the whole tree: with a long tree that takes seconds."""
+        """Restyle only the widgets that show the focus: restyling a whole long tree would take seconds."""
         for widget in (self.query_one_optional(Composer), self.query_one_optional("#approval")):
             if widget is not None and widget.display:
                 widget.update_node_styles(animate=animate)
 
     def use_palette(self, palette: Palette) -> None:
-        """Draw everything in the colours of another theme."""
+        """Redraw everything in the colours of another theme."""
         self._palette = palette
         if not hasattr(self, "_view"):
-            return  # the terminal told its colours before everything was put together
+            return  # the terminal reported its colours before the controllers were created
         self._transcript.set_palette(palette)
         self._dock.set_palette(palette)
         self._view.use_palette(palette)
 
     @property
     def saved_as(self) -> str:
-        """The id of the conversation that can be gone on with; empty when nothing was said."""
+        """The id under which the conversation can be resumed; empty if nothing was said."""
         agent = self._chat.agent
         return (agent.session_id or "") if agent is not None and agent.turns() else ""
 
     async def close(self) -> None:
-        """Save the draft; end the agent and the engine."""
+        """Save the draft; close the agent and the engine."""
         if self._furnished is not None:
             self._furnished.close()
         await self._loader.close()
@@ -219,11 +219,11 @@ class ChatScreen(Screen[None]):
             self._spawn(self._begin(), "start")
 
     async def _begin(self) -> None:
-        """What the first frame went without. Modules come in beside the keys that are pressed already."""
+        """Do what the first frame did not wait for. Modules are imported in a thread, so that keys work meanwhile."""
         await asyncio.to_thread(import_module, "gptoss_tui.tui.controllers.composing")
         if not self.is_running:
             return
-        self._room.changed()  # a key may have been pressed before anybody heard it
+        self._room.changed()  # a key may have been pressed before anything listened
         if self._keymap.problems:
             self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
         self._spawn(self._welcome.look(self._loader.model), "welcome")
@@ -254,13 +254,13 @@ class ChatScreen(Screen[None]):
         )
 
     async def _look_around(self) -> None:
-        """What is to be said of a machine that has a model now."""
+        """Show what can be said about this machine now that a model is loaded."""
         await self._welcome.look(self._loader.model)
         await self._welcome.say_guides(self._loader.guides())
         self._status.set_sandbox(await self._loader.sandbox())
 
     def look_where(self) -> None:
-        """Show the folder and the branch; both can have changed while the app was not looked at."""
+        """Show the folder and the branch, which may have changed while the window had no focus."""
         if self.is_mounted:
             self._spawn(self._show_place(), "place")
 
@@ -275,12 +275,12 @@ class ChatScreen(Screen[None]):
             self.look_where()
 
     async def on_key(self, event: events.Key) -> None:
-        """What is typed while nothing has the focus goes to the composer, which may have got it since, as at start."""
+        """Pass keys typed without a focused widget to the composer, which may have got the focus since, as at start."""
         if self.focused in (None, self._composer) and (event.is_printable or event.key == "enter"):
             await self._composer.take_key(event)
 
     async def on_paste(self, event: events.Paste) -> None:
-        """What is pasted where nothing takes text, as over a question, is part of the draft."""
+        """Paste into the draft if the focused widget takes no text, such as a question."""
         await self._composer.take_paste(event)
 
     @on(Composer.Submitted)
@@ -309,7 +309,7 @@ class ChatScreen(Screen[None]):
             self._composer.focus()
 
     def on_approval_panel_answered(self, event: ApprovalPanel.Answered) -> None:
-        """A question was answered."""
+        """Pass on the answer to a question."""
         if self._chat.agent is None:
             return
         refused = self._approvals.answer(self._chat.agent, event)
@@ -319,7 +319,7 @@ class ChatScreen(Screen[None]):
             self._chat.interrupt()
 
     def on_approval_panel_stray_text(self, event: ApprovalPanel.StrayText) -> None:
-        """What was typed over a question belongs to the draft."""
+        """Add text that was typed over a question to the draft."""
         self._composer.type_text(event.text)
 
     @on(Transcript.BlockClicked, "#conversation")
@@ -336,7 +336,7 @@ class ChatScreen(Screen[None]):
 
     @on(events.ScreenResume)
     def _seen_again(self) -> None:
-        """A question that something covered is on screen from now on, not since it was asked."""
+        """Restart the grace period of a question that was covered: it counts as shown from now on."""
         if self.is_mounted:
             self._approvals.seen_again()
 
@@ -363,7 +363,7 @@ class ChatScreen(Screen[None]):
         self._view.show_edge()
 
     def _arrange(self) -> None:
-        """Panes stand beside the conversation where there is room; else reasoning is part of it."""
+        """Put panes beside the conversation if there is room; if not, show reasoning within it."""
         self._talk.set_inline_reasoning(self._side.arrange())
 
     def run_command(self, name: str) -> None:
@@ -384,32 +384,32 @@ class ChatScreen(Screen[None]):
         self._composer.action_submit_later()
 
     def action_interrupt(self) -> None:
-        """Stop the running turn; twice with nothing typed and nothing running: go back to an earlier message."""
+        """Stop the running turn. Pressed twice with nothing typed or running: go back to an earlier message."""
         self._leaving.escape()
 
     def action_rewind(self) -> None:
-        """Go back to before an earlier message."""
+        """Go back to the point before an earlier message."""
         self.run_command("rewind")
 
     def action_cycle_mode(self) -> None:
-        """The next approval mode."""
+        """Switch to the next approval mode."""
         if refusal := self._modes.cycle():
             self._view.say("warning", refusal)
 
     def action_change_effort(self, step: int) -> None:
-        """Lower or raise the reasoning effort, between its ends."""
+        """Lower or raise the reasoning effort, within its range."""
         self._effort.change(step)
 
     def action_cycle_effort(self) -> None:
-        """The next effort; after the highest, the lowest."""
+        """Switch to the next effort; after the highest comes the lowest."""
         self._effort.cycle()
 
     def action_toggle_pane(self, name: str) -> None:
-        """Show or hide a pane: beside the conversation where it fits, else instead of it."""
+        """Show or hide a pane: beside the conversation if it fits, else in its place."""
         self._side.toggle(name)
 
     def action_focus_pane(self) -> None:
-        """Give the keys to the next open pane; behind the last one, back to the composer."""
+        """Focus the next open pane; after the last one, the composer."""
         self._side.focus_next()
 
     async def action_search(self) -> None:
@@ -417,7 +417,7 @@ class ChatScreen(Screen[None]):
         await self._finder.open()
 
     def action_toggle_reasoning(self) -> None:
-        """Show or hide reasoning: the side pane where it fits, else in the conversation."""
+        """Show or hide reasoning: in the side pane if it fits, else in the conversation."""
         if self.size.width >= PANE_WIDTH:
             self._panes.toggle("reasoning")
         else:
@@ -430,7 +430,7 @@ class ChatScreen(Screen[None]):
         self._talk.open_all(ToolBlock, self._details_open)
 
     def action_new_conversation(self) -> None:
-        """Forget the conversation and start an empty one."""
+        """Leave the conversation and start an empty one."""
         if self._chat.running:
             self._view.say("info", "Stop the model first (Esc), then start a new conversation.")
             return
@@ -443,15 +443,15 @@ class ChatScreen(Screen[None]):
         self._status.new_conversation()
 
     def action_scroll_page(self, direction: int) -> None:
-        """Scroll the conversation."""
+        """Scroll the conversation by a page."""
         self._transcript.scroll_page(direction)
 
     def action_to_tail(self) -> None:
-        """Go to the end and follow it."""
+        """Scroll to the end and follow it."""
         self._transcript.to_tail()
 
     def action_copy_or_quit(self) -> None:
-        """Copy what is selected; without a selection stop the turn, and quit when pressed twice."""
+        """Copy the selection. Without one, stop the turn; pressed twice, quit."""
         selected = self.get_selected_text() or self._composer.selected_text
         if not selected:
             self._leaving.control_c()
@@ -461,23 +461,23 @@ class ChatScreen(Screen[None]):
         self.notify("Copied", timeout=1.5, markup=False)
 
     def action_quit_empty(self) -> None:
-        """End the app when nothing is typed and nothing runs."""
+        """End the app if nothing is typed and nothing is running."""
         if self._composer.is_empty and not self._chat.running:
             self.app.exit()
 
     def action_redraw(self) -> None:
-        """Paint the whole screen again."""
+        """Repaint the whole screen."""
         cast("GptOssApp", self.app).redraw()
 
     @work(group="palette", exclusive=True)
     async def action_palette(self) -> None:
-        """Find a command or a key's action by its words and run it."""
+        """Let the user find a command or a key's action, and run it."""
         from gptoss_tui.tui.controllers.palette import open_palette
 
         await open_palette(self._room.commands, self._keymap, CHAT_KEYS, self.run_action)
 
     def action_help(self) -> None:
-        """All keys."""
+        """Show all keys."""
         from gptoss_tui.tui.screens.help import HelpScreen
 
         self.app.push_screen(HelpScreen(self._keymap.keys))

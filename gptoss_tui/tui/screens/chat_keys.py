@@ -1,4 +1,4 @@
-"""The keys of the chat screen, in the order of help."""
+"""The keys of the chat screen, in the order in which the help shows them."""
 
 from __future__ import annotations
 

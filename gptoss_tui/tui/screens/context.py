@@ -1,4 +1,4 @@
-"""What the context holds, as a picture: one bar of all tokens, and a row for each kind."""
+"""What the context contains, as a chart: one bar for all tokens, and a row for each kind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FREE, _CACHED = "░", "▔"
 
 
 def shares(sizes: list[int], total: int, cells: int) -> list[int]:
-    """Cells for each size of `total`: their sum is that of the whole, and what is not nothing is at least one cell."""
+    """Divide `cells` in proportion to `sizes`, out of `total`. Sizes above 0 get at least one cell where possible."""
     if total <= 0:
         return [0 for _ in sizes]
     ends, done = [], 0
@@ -41,7 +41,7 @@ def shares(sizes: list[int], total: int, cells: int) -> list[int]:
 
 
 def context_rows(report: ContextReport, palette: Palette, cells: int = BAR_CELLS) -> list[Text]:
-    """The picture, row by row."""
+    """The chart, row by row."""
     kinds = _kinds(report, palette)
     limit = report.limit or report.used or 1
     widths = shares([size for _, size, _, _ in kinds], limit, cells)
@@ -63,7 +63,7 @@ def context_rows(report: ContextReport, palette: Palette, cells: int = BAR_CELLS
 
 
 def _kinds(report: ContextReport, palette: Palette) -> list[tuple[str, int, str, Style]]:
-    """Name, tokens, mark and colour of each part. The marks differ too: colour alone says nothing to some."""
+    """Name, tokens, mark and colour of each part. The marks differ, too, for people who cannot tell the colours."""
     plain = Style(italic=False)
     return [
         ("System message", report.system, "▓", palette.muted),
@@ -85,7 +85,7 @@ def _row(name: str, size: int, mark: str, style: Style, limit: int, palette: Pal
 
 
 class ContextScreen(ModalScreen[None]):
-    """The picture over the conversation; any of its keys closes it."""
+    """Shows the chart over the conversation; any of its keys closes it."""
 
     CSS_PATH = "../styles/context.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -103,7 +103,7 @@ class ContextScreen(ModalScreen[None]):
             yield Static(lines.text(self._advice(), self._palette.muted), id="context-advice", markup=False)
 
     def on_mount(self) -> None:
-        """Draw at the width that there is."""
+        """Draw the chart at the available width."""
         self.query_one("#context").border_title = Text("Context")
         cells = max(16, min(BAR_CELLS, self.app.size.width - 12))
         rows = context_rows(self._report, self._palette, cells)

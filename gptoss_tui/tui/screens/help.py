@@ -1,4 +1,4 @@
-"""All keys, as the bindings have them."""
+"""The help screen: all keys, read from the bindings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gptoss_tui.tui.keys import KeyGroup, key_groups
 
 
 class HelpScreen(ModalScreen[None]):
-    """A list of keys over the conversation; any of its keys closes it. `changed` has the person's own."""
+    """A list of keys over the conversation; any of its keys closes it. `changed` holds the user's own keys."""
 
     CSS_PATH = "../styles/help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -38,13 +38,13 @@ class HelpScreen(ModalScreen[None]):
                 yield Static(_table(group, width), markup=False)
 
     def on_mount(self) -> None:
-        """Let the keys scroll the list."""
+        """Focus the list, so that keys scroll it."""
         self.query_one("#help", VerticalScroll).border_title = "Keys"
         self.query_one("#help").focus()
 
 
 def _table(group: KeyGroup, width: int) -> Table:
-    """What a key does wraps beside the key, not below it."""
+    """A table in which descriptions wrap beside their keys and not below them."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=width, style="bold")
     table.add_column(ratio=1)

@@ -1,4 +1,4 @@
-"""A page that an answer cites, opened where it is cited."""
+"""A page that an answer cites, opened at the cited lines."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 CHUNK = 40
-"""Lines of a page in one block: what is out of view is not drawn."""
+"""Lines of a page per block; blocks out of view are not drawn."""
 
 
 class PageLines(Block):
-    """Some lines of a page with their numbers; cited ones have a bar and another background."""
+    """Some lines of a page, with their numbers; cited lines have a bar and another background."""
 
     gap = 0
 
@@ -43,7 +43,7 @@ class PageLines(Block):
         return [row for index in range(len(self._source)) for row in self._line(index, width, palette)]
 
     def row_of(self, line: int, width: int, palette: Palette) -> int:
-        """The row on which a line of the page begins."""
+        """The row of this block at which a line of the page begins."""
         return sum(len(self._line(index, width, palette)) for index in range(line - self.first))
 
     def source(self) -> str:
@@ -62,7 +62,7 @@ class PageLines(Block):
 
 
 class PageScreen(ModalScreen[None]):
-    """The text of a page as the model read it. N goes to the next place that is cited."""
+    """The text of a page as the model read it. N goes to the next cited passage."""
 
     CSS = """
     PageScreen { align: center middle; }
@@ -97,7 +97,7 @@ class PageScreen(ModalScreen[None]):
             yield Transcript(id="page-lines")
 
     def on_mount(self) -> None:
-        """Fill in the lines; the place is looked for when the width is known."""
+        """Add the lines; scrolling to the passage waits until the width is known."""
         self._view = self.query_one(Transcript)
         self.query_one("#page").border_subtitle = "n next place · Esc close"
         self._view.following = False
@@ -114,7 +114,7 @@ class PageScreen(ModalScreen[None]):
         self.action_go(0)
 
     def action_go(self, step: int) -> None:
-        """Go to a place that is cited."""
+        """Go to a cited passage, `step` passages on."""
         if not self._places:
             return
         self._at = (self._at + step) % len(self._places)
@@ -124,11 +124,11 @@ class PageScreen(ModalScreen[None]):
         self._view.show_block(block, block.row_of(line, width, self._palette))
 
     def action_scroll(self, rows: int) -> None:
-        """Move by rows."""
+        """Scroll by `rows` rows."""
         self._view.scroll_relative(y=rows, animate=False)
 
     def action_scroll_page(self, direction: int) -> None:
-        """Move by pages."""
+        """Scroll one page up or down."""
         self._view.scroll_page(direction)
 
     def _head(self) -> Text:

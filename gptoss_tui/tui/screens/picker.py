@@ -1,4 +1,4 @@
-"""A list to choose from, over the conversation: type to filter, arrows to move, a preview where there is one."""
+"""A list to choose from, over the conversation: type to filter, arrows to move, with an optional preview."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 MAX_ROWS = 18
 SHARE = 0.9
 FIXED_ROWS = 8
-"""Border, filter, note, keys, and the rows between them."""
+"""The rows for border, filter, note and keys, and the gaps between them."""
 PREVIEW_WIDTH = 92
-"""Columns from which on the preview has room beside the list; below it stands under the list."""
+"""The minimum width, in columns, for the preview beside the list; on less it is below the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to choose. Its texts may come from anywhere; they are made safe here.
+    """A choice. Its texts may be untrusted; they are made safe for the terminal here.
 
-    `value` is what a choice gives. `refusal` says why it cannot be chosen. `preview` is read when the item is selected.
+    `value` is returned if it is chosen. `refusal` says why it cannot be. `preview` is evaluated when it is selected.
     """
 
     value: str
@@ -50,7 +50,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Another key of a picker than Enter: `key` as Textual names it, `shown` as people write it, what it does."""
+    """Another key of a picker: `key` in Textual's spelling, `shown` for people, `what` it does, and its `name`."""
 
     key: str
     shown: str
@@ -60,7 +60,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """What was chosen, and how: by Enter (`choose`), or by the name of the action."""
+    """The value that was picked, and how: `choose` for Enter, otherwise the name of the action."""
 
     value: str
     action: str = "choose"
@@ -71,7 +71,7 @@ Load = Callable[[], Awaitable[Sequence[Item]]]
 
 @dataclass(frozen=True, slots=True)
 class Picker:
-    """What to choose from. `load` runs when the list is on screen already; `empty` is shown when it gives nothing."""
+    """A list to choose from. `load` runs while the list is shown already; `empty` is shown if it returns nothing."""
 
     title: str
     load: Load
@@ -85,7 +85,7 @@ class Picker:
 
 
 def loaded(items: Sequence[Item]) -> Load:
-    """Items that are known at once."""
+    """A `Load` for items that are already known."""
 
     async def load() -> Sequence[Item]:
         return items
@@ -94,7 +94,7 @@ def loaded(items: Sequence[Item]) -> Load:
 
 
 class PickerScreen(ModalScreen[Picked | None]):
-    """Shows a `Picker` and gives what was picked, or None."""
+    """Shows a `Picker` and returns what was picked, or None."""
 
     CSS_PATH = "../styles/picker.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -125,7 +125,7 @@ class PickerScreen(ModalScreen[Picked | None]):
             yield HintLine(self._palette, self._hints(), id="picker-hints")
 
     def on_mount(self) -> None:
-        """Show the frame at once, and then what there is to choose."""
+        """Show the frame at once, and load the items."""
         self.query_one("#picker").border_title = Text(self.picker.title)
         self._note("Looking …")
         self.query_one(Input).focus()
@@ -203,13 +203,13 @@ class PickerScreen(ModalScreen[Picked | None]):
 
     @on(events.Resize)
     def _arrange(self) -> None:
-        """The preview stands beside the list where both have room."""
+        """Put the preview beside the list if both have room, else below it."""
         size = self.app.size
         stacked = self.picker.preview and size.width < PREVIEW_WIDTH
         self.query_one("#picker").set_class(self.picker.preview, "-wide")
         self.query_one("#picker-body").set_class(stacked, "-stacked")
         rows = max(3, int(size.height * SHARE) - FIXED_ROWS)
-        least = max(2, rows // 3)  # below the list the preview has what that leaves
+        least = max(2, rows // 3)  # of the list; the preview below it gets the rest
         room = max(least, min(rows - len(self._items) - 1, MAX_ROWS)) if stacked else min(rows, MAX_ROWS)
         preview = self._preview_rows(room, beside=not stacked)
         choices = self.query_one(ChoiceList)
@@ -219,7 +219,7 @@ class PickerScreen(ModalScreen[Picked | None]):
             self.query_one("#picker-preview").styles.height = preview + stacked  # the rule above it
 
     def _preview_rows(self, most: int, *, beside: bool) -> int:
-        """Rows for any of the previews, and for the list `beside` it; `most` when they are not known."""
+        """The rows needed by the longest preview, and by the list if `beside` it; `most` if they are not known."""
         texts = [item.preview for item in self._items if isinstance(item.preview, str)]
         if not self.picker.preview or not texts or len(self._items) != len(texts) or len(texts) > most:
             return most
@@ -232,7 +232,7 @@ class PickerScreen(ModalScreen[Picked | None]):
         self.action_choose()
 
     def on_key(self, event: events.Key) -> None:
-        """The picker's own keys."""
+        """Handle the keys of the picker's own actions."""
         for action in self.picker.actions:
             if event.key == action.key:
                 event.stop()
@@ -240,24 +240,24 @@ class PickerScreen(ModalScreen[Picked | None]):
                 self.action_pick(action.name)
 
     def action_move(self, step: int) -> None:
-        """Select the row before or behind."""
+        """Select the next or the previous row."""
         self.query_one(ChoiceList).move(step)
         self._selection_changed()
 
     def action_page(self, step: int) -> None:
-        """Move by what is on screen."""
+        """Move by one screenful."""
         rows = self.query_one(ChoiceList)
         rows.move(step * max(1, rows.size.height - 1), around=False)
         self._selection_changed()
 
     def action_choose(self) -> None:
-        """Close with the selected row, unless it cannot be chosen."""
+        """Close with the selected row, unless that cannot be chosen."""
         item = self._selected
         if item is not None and not item.refusal:
             self.dismiss(Picked(item.value))
 
     def action_pick(self, name: str) -> None:
-        """Close with the selected row and another action."""
+        """Close with the selected row and the action `name`."""
         item = self._selected
         if item is not None:
             self.dismiss(Picked(item.value, name))

@@ -1,1 +1,1 @@
-"""Slash commands: one registry for the composer's completion, the palette, `/help` and the docs."""
+"""Slash commands, in one registry for the composer's completion, the palette, `/help` and the docs."""

@@ -1,4 +1,4 @@
-"""What the composer offers behind a `/`: names of commands first, then the values of their argument."""
+"""What the composer offers after a `/`: first the names of commands, then values for their argument."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_VALUES = 200
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A row of the list, and the whole text that taking it gives. `complete` when that can be run as it is."""
+    """A row of the list, and the draft that results from taking it. `complete` if that can be run as it is."""
 
     choice: Choice
     text: str
@@ -26,7 +26,7 @@ class Suggestion:
 
 
 def suggest(text: str, registry: Registry, port: SlashPort) -> list[Suggestion]:
-    """What may stand in the place of `text`, which begins with `/` and has one line."""
+    """Suggestions to replace `text`, which is one line that begins with `/`."""
     name, space, rest = text[1:].partition(" ")
     if not space:
         return _names(name, registry)
@@ -58,7 +58,7 @@ def _names(typed: str, registry: Registry) -> list[Suggestion]:
 
 
 def _fit(text: str, typed: str) -> tuple[bool, bool]:
-    """Sorts what is typed out before what goes on with it, and that before the rest: Enter takes what was typed."""
+    """A sort key: exact matches first, then completions, then the rest, so that Enter takes what was typed."""
     return text != typed, not text.startswith(typed)
 
 

@@ -1,4 +1,4 @@
-"""Commands about the conversation: new, saved ones, another branch, its length."""
+"""Commands about the conversation: starting, resuming, forking and compacting it, and what fills its context."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def _new(port: SlashPort, argument: str) -> None:
 
 
 def agent_or_say(port: SlashPort) -> AgentPort | None:
-    """The agent; without one the person is told to wait."""
+    """The agent; if there is none yet, tell the user to wait."""
     if port.agent is None:
         port.say("info", "The model is still loading; try again when it is ready.")
     return port.agent
@@ -90,7 +90,7 @@ def _preview(session: SessionSummary) -> str:
 
 
 def ago(when: str, now: datetime | None = None) -> str:
-    """A time in ISO form as people say it: `5 min ago`, `yesterday`, a date."""
+    """An ISO time relative to now, as people say it: `5 min ago`, `yesterday`, or a date."""
     try:
         then = datetime.fromisoformat(when)
     except ValueError:
@@ -108,7 +108,7 @@ def ago(when: str, now: datetime | None = None) -> str:
 
 
 def turn_item(turn: TurnSummary) -> Item:
-    """A turn as a row of a list."""
+    """A picker row for a turn."""
     files = plural(len(turn.files), "file") if turn.files else ""
     text = typed(turn.text)
     preview = "\n".join([text, "", *(f"changed {path}" for path in turn.files)])
@@ -116,7 +116,7 @@ def turn_item(turn: TurnSummary) -> Item:
 
 
 async def choose_turn(port: SlashPort, agent: AgentPort, argument: str, title: str, what: str) -> int | None:
-    """The number of a turn: the argument when it is one, else picked from a list, the newest first."""
+    """The number of a turn: the argument if it is one, else picked from a list, newest first; None if neither."""
     turns = agent.turns()
     if argument:
         number = int(argument) if argument.isdecimal() else 0
@@ -149,7 +149,7 @@ def _fork_values(port: SlashPort) -> Iterable[Value]:
 
 
 def turn_values(port: SlashPort) -> Iterable[Value]:
-    """The turns of the conversation, the newest first."""
+    """The turns of the conversation, newest first."""
     turns = port.agent.turns() if port.agent is not None else ()
     return [Value(str(turn.number), typed(turn.text).split("\n")[0][:80]) for turn in reversed(turns)]
 

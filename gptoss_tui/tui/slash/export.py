@@ -1,7 +1,7 @@
-"""The conversation as a document: Markdown, JSON (the events as `docs/events.md` has them), or one HTML page.
+"""Exports the conversation as Markdown, JSON (the events, as documented in `docs/events.md`) or one HTML page.
 
-What models, tools and files said is data here too: fences are longer than any in the text, and HTML is escaped whole,
-so that nothing in a conversation can end its block or run in the reader's browser.
+Text from models, tools and files is data here, too: fences are longer than any in the text, and all HTML is escaped, so
+that nothing in a conversation can end its block or run in the reader's browser.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Kind = Literal["user", "reasoning", "answer", "tool", "note"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of the conversation for people. `body` is Markdown in an answer, else plain text."""
+    """A part of the conversation for readers. `body` is Markdown in an answer, else plain text."""
 
     kind: Kind
     title: str
@@ -37,7 +37,7 @@ class Part:
 
 
 def export(events: Sequence[ev.Event], format_name: str, title: str) -> str:
-    """The document. `format_name` is a key of FORMATS."""
+    """Convert the events to a document. `format_name` is a key of FORMATS."""
     writers: dict[str, Callable[[Sequence[ev.Event], str], str]] = {
         "markdown": to_markdown,
         "json": to_json,
@@ -47,7 +47,7 @@ def export(events: Sequence[ev.Event], format_name: str, title: str) -> str:
 
 
 def parts(events: Sequence[ev.Event]) -> Iterator[Part]:
-    """What a reader wants of the events, in order."""
+    """Reduce the events to the parts that a reader wants, in order."""
     calls: dict[str, ev.ToolCall] = {}
     cited = {(event.turn_id, event.item_id): event for event in events if isinstance(event, ev.AnswerCited)}
     for event in events:
@@ -75,7 +75,7 @@ def parts(events: Sequence[ev.Event]) -> Iterator[Part]:
 
 
 def to_markdown(events: Sequence[ev.Event], title: str) -> str:
-    """Headings for messages, quotes for reasoning, fences for tools."""
+    """Convert to Markdown: headings for messages, quotes for reasoning, fences for tools."""
     out = [f"# {_one_line(title)}"]
     for part in parts(events):
         match part.kind:
@@ -90,12 +90,12 @@ def to_markdown(events: Sequence[ev.Event], title: str) -> str:
 
 
 def to_json(events: Sequence[ev.Event], title: str) -> str:
-    """One object with the title and the events."""
+    """Convert to one JSON object with the title and the events."""
     return json.dumps({"title": title, "events": [ev.to_dict(event) for event in events]}, indent=2) + "\n"
 
 
 def to_html(events: Sequence[ev.Event], title: str) -> str:
-    """A page without scripts or anything from elsewhere."""
+    """Convert to an HTML page without scripts or external resources."""
     body = "\n".join(_html_part(part) for part in parts(events))
     return _PAGE.format(title=html.escape(_one_line(title)), style=_STYLE, body=body)
 
@@ -112,7 +112,7 @@ def _html_part(part: Part) -> str:
 
 
 def _html_markdown(text: str) -> str:
-    """Markdown as HTML; raw HTML in it stays text, and links that run something are none."""
+    """Render Markdown as HTML; raw HTML stays text, and script links are not made links."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")

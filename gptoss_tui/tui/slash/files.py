@@ -1,4 +1,4 @@
-"""Commands about changed files, and that take turns back and make them again: files and conversation together."""
+"""Commands about changed files, and undo and redo of turns: of the conversation and its files together."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def _rewind(port: SlashPort, argument: str) -> None:
 
 
 async def _settle(port: SlashPort, act: Ask, done: str) -> None:
-    """Act, ask about each file that somebody else changed, and act again until all is decided."""
+    """Undo or redo, asking about each file that was changed by others, until there is no conflict left."""
     choices: dict[str, Choice] = {}
     reports: list[UndoReport] = []
     while True:
@@ -99,7 +99,7 @@ async def _ask(port: SlashPort, conflict: Conflict) -> Choice | None:
 
 
 def _difference(conflict: Conflict) -> str:
-    """The file as it is now against what it would go back to, as a unified diff of their beginnings."""
+    """A unified diff from the file as it is now to what it would become, limited to the beginning of both."""
     import difflib
 
     def rows(content: bytes | None) -> list[str]:
@@ -111,7 +111,7 @@ def _difference(conflict: Conflict) -> str:
 
 
 def _summary(reports: Sequence[UndoReport]) -> str:
-    """What happened to files, in a sentence."""
+    """What happened to the files, in one sentence."""
     restored = [path for report in reports for path in report.restored]
     merged = [path for report in reports for path in report.merged]
     kept = [path for report in reports for path in report.kept]

@@ -1,4 +1,4 @@
-"""Commands about the model: which one, and how hard it thinks."""
+"""Commands about the model: which one to use, and how hard it thinks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _model(port: SlashPort, argument: str) -> None:
 
 
 def model_items(current: str) -> list[Item]:
-    """The models of this machine and those that can be fetched, with what they need. Reads the disk: for a thread."""
+    """Installed and downloadable models, with what they need. Reads the disk, so call it in a thread."""
     from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models
     from gptoss_tui.engine.memory import gigabytes
 
@@ -56,13 +56,13 @@ def model_items(current: str) -> list[Item]:
             tail, what = _missing(published.weight_bytes, begun.get(published.name, 0))
             items.append(Item(published.name, published.name, fit, tail, f"{what}\n\n{about}"))
     if all(item.value != current for item in items):
-        place, _, name = current.partition("#")  # that of a server, or of a folder elsewhere
+        place, _, name = current.partition("#")  # a server's model, or a folder elsewhere
         items.insert(0, Item(current, name or place, place if name else "", "in use", current))
     return items
 
 
 def _missing(size: int, arrived: int) -> tuple[str, str]:
-    """What choosing a model downloads of its `size` bytes, in a word and in full."""
+    """How much of a model's `size` bytes is still to be downloaded, in a word and in full."""
     from gptoss_tui.engine.memory import gigabytes
 
     if not arrived:
@@ -72,7 +72,7 @@ def _missing(size: int, arrived: int) -> tuple[str, str]:
 
 
 def _needs(name: str, size: int) -> tuple[str, str]:
-    """Whether a model fits the memory, in a few words and in full."""
+    """Whether a model fits into memory, in a few words and in full."""
     from gptoss_tui.engine.catalog import NANO, published_model
     from gptoss_tui.engine.memory import gigabytes, plan
 
@@ -128,7 +128,7 @@ async def _effort(port: SlashPort, argument: str) -> None:
 
 
 def _cost(port: SlashPort, effort: str) -> str:
-    """What a change would cost, so that nobody is surprised by a long wait."""
+    """What changing the effort would cost, so that a long wait does not come as a surprise."""
     if effort == port.effort:
         return "in use"
     level = next(one for one in EFFORTS if one == effort)

@@ -1,1 +1,1 @@
-"""The engine for NVIDIA GPUs: own Triton kernels, MXFP4 experts, decode steps as CUDA graphs."""
+"""The engine for NVIDIA GPUs: its own Triton kernels, experts in MXFP4, decode steps as CUDA graphs."""

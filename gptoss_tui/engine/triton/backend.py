@@ -1,4 +1,4 @@
-"""The Triton engine as a backend: load, run chunks, decode by graphs, score."""
+"""The Triton engine's backend: loads the model, runs chunks, decodes by graphs, and scores."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, Sc
 from gptoss_tui.errors import EngineError
 
 WARM_UP = (1, 100, 300, 1500)
-"""Lengths of prompts for which the kernels of prefill take different sizes (see `group_sizes` in prefill.py)."""
+"""Prompt lengths for which the prefill kernels use different sizes (see `group_sizes` in prefill.py)."""
 
 LONGEST_CHUNK = 0.5
-"""Seconds that a cancel may wait for: where a large chunk takes longer, prompts come in smaller ones."""
+"""Seconds that a cancel may have to wait: if a large chunk takes longer, prompts are run in smaller ones."""
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -40,8 +40,8 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     """Load the checkpoint of `spec` on its CUDA device.
 
-    Raises CheckpointError, and EngineError when there is no such device, when it computes something wrong, for a
-    context that the model does not have, or for dense layers in 8 bits in another dtype than bfloat16.
+    Raises CheckpointError, and EngineError if there is no such device, if it computes wrong results, if the model does
+    not have such a context, or for 8-bit dense layers in a dtype other than bfloat16.
     """
     device = _device(spec.device)
     if spec.dtype != "bfloat16" and spec.dense == "int8":
@@ -71,15 +71,15 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
 
 
 def _spare_bytes(device: torch.device, parked: int) -> int:
-    """What the device has left, beside `parked` bytes for conversations that wait."""
+    """Bytes that the device has left after setting aside `parked` for waiting conversations."""
     if device.type != "cuda":
         return 0
-    torch.cuda.empty_cache()  # what repacking took is not given back by itself
+    torch.cuda.empty_cache()  # torch does not give back by itself what repacking took
     return torch.cuda.mem_get_info(device)[0] - parked
 
 
 def _device(name: str) -> torch.device:
-    """The CUDA device of that name; the CPU only where Triton interprets its kernels, as tests do."""
+    """The CUDA device called `name`; the CPU only where Triton interprets its kernels, as in tests."""
     if os.environ.get("TRITON_INTERPRET") == "1":
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -91,7 +91,7 @@ def _device(name: str) -> torch.device:
 
 
 class TritonBackend(SequenceBackend[KVCache, Tensor]):
-    """A `Backend`. A run leaves the residual states [T, H] of its tokens."""
+    """A `Backend` on Triton kernels. A run returns the residual states [T, H] of its tokens."""
 
     def __init__(
         self,
@@ -120,9 +120,9 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         self._steps = Steps(self._decoder, drafts=drafts and context > MAX_TOKENS)
 
     def check(self) -> bool:
-        """Compare a layer of each kind with the reference. Raises EngineError when the device computes wrong.
+        """Compare a layer of each kind with the reference. Raises EngineError if the device computes wrong results.
 
-        Drafts are given up, and it is True, where they would change what is said.
+        Returns whether drafts were turned off, because they would change the generated text on this device.
         """
         drafts = self._steps.drafts
         with torch.inference_mode():
@@ -131,9 +131,9 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         return drafts and not self._steps.drafts
 
     def warm_up(self) -> bool:
-        """Run prompts of each kind and capture steps and short chunks: the first request finds everything compiled.
+        """Run prompts of each kind and capture steps and short chunks, so that the first request need not compile.
 
-        False when short chunks could not be captured.
+        Returns False if short chunks could not be captured.
         """
         if self.weights.device.type != "cuda":
             return True
@@ -186,7 +186,7 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
     def _chosen(
         self, state: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
-        """The device chooses alone where it can, and the host from where a grammar begins."""
+        """Let the device choose tokens where it can, and the host from the point where a grammar begins."""
         count = 0
         last: Token | None = None
         if self._steps.can_draw(params) and not (walk and walk.grammar):
@@ -209,9 +209,9 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         cancelled: Callable[[], bool],
         walk: Walk | None,
     ) -> Iterator[Token]:
-        """Tokens that filters, alternatives or a grammar make the host look at, one by one.
+        """Let the host choose tokens one by one, as filters, alternatives or a grammar require.
 
-        They come after `token`, which is not committed yet, or without one after the residual `state`.
+        They follow `token`, which is not committed yet, or, if it is None, the residual `state`.
         """
         generator = new_generator(params.seed, self.weights.device)
         length = self._cache.length - (token is None)
@@ -228,6 +228,6 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         return score_states(after, self._logits, following, top, SCORE_ROWS)
 
     def _logits(self, states: Tensor) -> Tensor:
-        """float32 [P, V] of residual states [P, H]."""
+        """Logits float32 [P, V] of residual states [P, H]."""
         normed = self._prefill.norm(states, self.weights.norm)
         return linear(normed, self.weights.unembedding).float()

@@ -1,7 +1,7 @@
-"""Short chunks as captured graphs: launching their kernels takes the host longer than running them takes the device.
+"""Runs short chunks as captured graphs: the host would take longer to launch their kernels than the device to run them.
 
-A chunk is filled up to the next captured size with copies of its last token. They stand behind it: none of its tokens
-looks there, and the next ones overwrite their keys, as they do with those of drafts that were wrong.
+A chunk is padded to the next captured size with copies of its last token. Attention is causal, so no token of the chunk
+sees them, and the next tokens overwrite their keys, as they do with those of wrong drafts.
 """
 
 from __future__ import annotations
@@ -15,59 +15,59 @@ from gptoss_tui.engine.triton.memory import CAPTURED_TOKENS
 from gptoss_tui.engine.triton.prefill import Prefill
 
 SIZES = (16, 32, 64, 96, 128, 192, 256, 384, CAPTURED_TOKENS)
-"""Tokens. Longer chunks keep the device busy for longer than their launches take."""
+"""Sizes in tokens. Longer chunks keep the device busy for longer than their launches take."""
 
 STRIDE = 31
-"""Between the ids of the tokens that a graph is tried with."""
+"""Step between the token ids that a graph is tested with."""
 
 TOLERANCE = 1e-2
-"""Of the norm of the residual stream: the vendor's library may take another way to the same product in a graph."""
+"""Relative to the norm of the residual stream: in a graph, the vendor's library may compute a product differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A chunk of one size. `ids` int64 [T] are what it reads, `states` float32 [T, H] what it leaves."""
+    """A chunk of one size. It reads `ids` int64 [T] and writes `states` float32 [T, H]."""
 
     ids: Tensor
     states: Tensor
-    graph: torch.cuda.CUDAGraph | None  # None where nothing can be captured: in the interpreter
+    graph: torch.cuda.CUDAGraph | None  # None in Triton's interpreter, where nothing can be captured
 
 
 class CapturedChunks:
-    """Runs chunks as `Prefill` does, short ones by their graphs."""
+    """Runs chunks as `Prefill` does, but short ones as graphs."""
 
     def __init__(self, prefill: Prefill) -> None:
         self._prefill = prefill
         self._chunks: dict[int, _Chunk] = {}
         self._on_gpu = prefill.weights.device.type == "cuda"
-        self._pool = torch.cuda.graph_pool_handle() if self._on_gpu else None  # for all: no two of them run at once
+        self._pool = torch.cuda.graph_pool_handle() if self._on_gpu else None  # shared: no two of them run at once
 
     def capture(self, most: int) -> bool:
-        """Capture all sizes up to `most`. False when they cannot be: then every chunk is launched kernel by kernel.
+        """Capture all sizes up to `most`. Returns False if that fails; every chunk is then launched kernel by kernel.
 
-        The cache is empty and has room for `most` tokens, and the position is 0.
+        The cache must be empty, with room for `most` tokens, and the position must be 0.
         """
         chunks: dict[int, _Chunk] = {}
         try:
-            for size in sorted(SIZES, reverse=True):  # the largest one's memory does for the others
+            for size in sorted(SIZES, reverse=True):  # the others reuse the memory of the largest
                 if size <= most:
                     chunk = self._captured(size, most)
                     if chunk is None:
                         return False
                     chunks[size] = chunk
-        except RuntimeError:  # of torch: no memory, or a library that cannot be captured
+        except RuntimeError:  # from torch: out of memory, or a library call that cannot be captured
             return False
         self._chunks = dict(sorted(chunks.items()))
         return True
 
     def room(self, tokens: int) -> int:
-        """Tokens that the cache has to have room for when so many come next."""
+        """How many tokens the cache must have room for if the next chunk has `tokens`: the padding needs room too."""
         cache = self._prefill.decoder.cache
         size = next((size for size in self._chunks if size >= tokens), tokens)
         return size if cache.length + size <= cache.context else tokens
 
     def run(self, ids: Tensor) -> Tensor:
-        """As `Prefill.run`; what the caller reserves is `room`."""
+        """Like `Prefill.run`, but the caller has to reserve room for `room(len(ids))` tokens."""
         tokens = len(ids)
         chunk = self._chunks.get(self.room(tokens))
         if chunk is None:
@@ -81,9 +81,9 @@ class CapturedChunks:
         return chunk.states[:tokens].clone()
 
     def _captured(self, size: int, most: int) -> _Chunk | None:
-        """The graph of a size; None when it computes something else than the same kernels launched one by one.
+        """Capture the graph of a size; None if its results differ from those of the same kernels launched one by one.
 
-        It is tried with other tokens than those that it was captured with, and where there is room at another position.
+        It is tested with other tokens than it was captured with and, where there is room, at another position.
         """
         weights, position = self._prefill.weights, self._prefill.decoder.state.position
         ids = torch.arange(size, device=weights.device) * STRIDE % self._prefill.config.vocab_size
@@ -91,7 +91,7 @@ class CapturedChunks:
         if not self._on_gpu:
             return _Chunk(ids, states, None)
         graph = torch.cuda.CUDAGraph()
-        # When a capture fails, torch leaves its stream current: hence the one around it.
+        # If a capture fails, torch leaves its stream current; the outer context restores the one before.
         with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=self._pool):
             states = self._prefill.run(ids)
         ids.copy_(ids.flip(0))

@@ -1,9 +1,9 @@
-"""One decode step: everything between a token and the next, on the device and without the host.
+"""One decode step: everything between one token and the next, computed on the device without help from the host.
 
-A step runs one token, or a token and the drafts behind it (see kernels/draft.py). Six launches a layer: norm and QKV,
-attention, output projection, router, experts up, experts down; then logits and the choice of the token. What changes
-from step to step (position, token, noise) is in device memory, so the step can be captured as a CUDA graph once and
-replayed.
+A step runs one token, or a token followed by its drafts (see kernels/draft.py). It launches six kernels per layer: norm
+and QKV, attention, output projection, router, experts up, experts down; then the logits and the choice of the token.
+Everything that changes from step to step (position, token, noise) is kept in device memory, so a step can be captured
+once as a CUDA graph and replayed.
 """
 
 from __future__ import annotations
@@ -32,36 +32,38 @@ from gptoss_tui.engine.triton.weights import ModelWeights
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
 
 RING = 256
-"""Chosen tokens that the device keeps for the host."""
+"""How many chosen tokens the device keeps for the host to read."""
 
 MAX_STATES, MAX_EDGES = 8192, 32768
-"""Room for an automaton; that of twenty tools takes about 800 states."""
+"""The largest automaton that fits on the device; one for twenty tools takes about 800 states."""
 
 MAX_SPLITS = 32
-"""Parts of the keys of a key/value head."""
+"""The most parts that the keys of a key/value head are split into."""
 
 LOOKUP_PROGRAMS = 32
-"""Programs that share the sequence when drafts are looked up."""
+"""The most programs that share the search for drafts in the sequence."""
 
 SCALED_STRIPS = 64
-"""Of 16 columns, that a program scales."""
+"""Strips of 16 columns that one program of `scale_kernel` handles."""
 
 FUSED = {"enable_fp_fusion": True}
-"""An option of every launch: a product and a sum may be one instruction. Triton's default changes with 3.10."""
+"""Passed to every launch: a product and a sum may be fused into one instruction. Triton's default changes with 3.10."""
 
 MAX_TOKENS = 8
-"""Tokens of a step: one, and the drafts behind it."""
+"""The most tokens in a step: one, and the drafts after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Sizes of the decode kernels' programs, found by benchmarks/triton_kernels.py. All steps have the same: a token
-    gets the same numbers, bit for bit, alone and in a step of several.
+    """Sizes of the decode kernels' programs, found by benchmarks/triton_kernels.py.
 
-    `*_rows`: rows of a product that a program reads at once, in so many `*_steps`; `*_block`: columns of a dense
-    product that are added up side by side, a power of two; `up_strips`: tile rows a program of the experts' first
-    product; `*_warps`: warps a program. `keys`: keys read at once; `window_splits`: programs that share a window at
-    most; `vocabulary`: logits a program of the choice; `lookup`: tokens that a search compares at once.
+    All steps use the same sizes, so a token gets the same numbers, bit for bit, alone and in a step of several.
+
+    `*_rows`: rows of a product that a program reads at once; `*_steps`: how often it does so; `*_block`: columns of a
+    dense product that are added up side by side, a power of two; `up_strips`: tile rows per program in the experts'
+    first product; `*_warps`: warps per program; `keys`: keys read at once; `window_splits`: the most programs that
+    share a sliding window; `vocabulary`: logits per program when a token is chosen; `lookup`: tokens that the search
+    for drafts compares at once.
     """
 
     qkv_rows: int = 4
@@ -89,10 +91,10 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class DenseSizes:
-    """Sizes of the dense products on the tensor cores (kernels/dense.py): warps a program, and steps.
+    """Sizes of the dense products on the tensor cores (kernels/dense.py): warps per program, and steps.
 
-    `qkv_registers` are for each thread: with more of them an SM has fewer programs. `head_programs`: of the unembedding
-    for each SM.
+    `qkv_registers`: registers per thread; with more of them, fewer programs fit on an SM. `head_programs`: programs per
+    SM in the unembedding.
     """
 
     qkv_warps: int = 4
@@ -106,7 +108,7 @@ class DenseSizes:
 
 
 class State:
-    """What a step reads and leaves behind, at fixed addresses. `x` and `logits` are those of the first token."""
+    """What a step reads and writes, at fixed addresses. `x` and `logits` are views of the first token's rows."""
 
     def __init__(
         self, config: ModelConfig, context: int, dtype: torch.dtype, device: torch.device, blocks: Blocks
@@ -144,12 +146,13 @@ class State:
         self.temperature, self.logprob = floats(1), floats(1)
         self.bias = floats(config.vocab_size)
         self.tokens, self.logprobs = ints(RING), floats(RING)
-        # Drafts: of `count` inputs all but the first; what they are looked up in; scratch of the search.
+        # Of a step's `count` inputs, all but the first are drafts. They are looked up in `history`; the last line is
+        # scratch memory for that search.
         self.drafts = ints(MAX_TOKENS, dtype=torch.int32)
         self.count = ints(1, dtype=torch.int32).fill_(1)
         self.history = ints(context + 1, dtype=torch.int32)
         self.found, self.looked = ints(1), ints(1, dtype=torch.int32)
-        # An automaton that the choice follows (see kernels/unembed.py), and its state before each choice; -1: none.
+        # The automaton that restricts the choice (see kernels/unembed.py), and its state before each choice; -1: none.
         self.at = ints(MAX_TOKENS).fill_(-1)
         self.starts, self.text = ints(MAX_STATES + 1, dtype=torch.int32), ints(MAX_STATES, dtype=torch.uint8)
         self.ids, self.following = ints(MAX_EDGES, dtype=torch.int32), ints(MAX_EDGES, dtype=torch.int32)
@@ -157,27 +160,27 @@ class State:
 
 
 def most_experts(config: ModelConfig, tokens: int) -> int:
-    """How many experts so many tokens can choose together."""
+    """The largest number of different experts that `tokens` tokens can choose."""
     return min(config.num_experts, tokens * config.experts_per_token)
 
 
 def _group(config: ModelConfig) -> int:
-    """Query heads of a key/value head as a power of two."""
+    """Query heads per key/value head, rounded up to a power of two."""
     return int(triton.next_power_of_2(config.heads_per_kv))
 
 
 def _rows(config: ModelConfig) -> int:
-    """Query heads of a key/value head, of some tokens together, that a program takes: as many as a product at least."""
+    """Rows per attention program, one for each token and query head of a key/value head; `tl.dot` needs at least 16."""
     return max(16, _group(config))
 
 
 def _row_groups(config: ModelConfig, tokens: int) -> int:
-    """Programs that share the tokens of a step."""
+    """Programs of attention that share the tokens of a step."""
     return -(-tokens * _group(config) // _rows(config))
 
 
 class Decoder:
-    """The step of a model. Kernels only: nothing here waits for the device."""
+    """Runs the decode step of a model. It only launches kernels: nothing here waits for the device."""
 
     def __init__(
         self,
@@ -190,9 +193,9 @@ class Decoder:
         overlap: bool | None = None,
         tiled: bool | None = None,
     ) -> None:
-        """`overlap`: kernels begin before the one in front of them has ended; by default where the device can.
+        """`overlap`: each kernel begins before the previous one has ended; by default, wherever the device can do it.
 
-        `tiled`: dense products run on the tensor cores; by default those of a model in bfloat16, on a GPU.
+        `tiled`: dense products run on the tensor cores; by default, for a bfloat16 model on a GPU.
         """
         self.config, self.weights, self.cache = config, weights, cache
         self.blocks, self.dense = blocks or Blocks(), dense or DenseSizes()
@@ -206,28 +209,28 @@ class Decoder:
         self.state = State(config, cache.context, weights.dtype, weights.device, self.blocks)
 
     def layers(self, splits: int, tokens: int = 1) -> None:
-        """Run the first `tokens` rows of `state.xs`, a power of two, through all layers.
+        """Run the first `tokens` rows of `state.xs` (a power of two) through all layers.
 
-        The first one stands at `state.position`. The keys of full layers are split so many times.
+        The first token is at `state.position`. The keys of full layers are split into `splits` parts.
         """
         self.scale(0, tokens)
         for index in range(len(self.weights.layers)):
             self.layer(index, splits, tokens)
 
     def scale(self, index: int, tokens: int = 1) -> None:
-        """Make `state.xs`, which something else wrote, ready for a layer; behind the last one, for the logits."""
+        """Prepare `state.xs`, written from outside, for layer `index`, or for the logits if there is no such layer."""
         state, hidden = self.state, self.config.hidden_size
         scale_kernel[(triton.cdiv(hidden, 16 * SCALED_STRIPS), tokens)](
             state.xs, self._gains(index), state.scaled, state.squares, H=hidden, BLOCK=SCALED_STRIPS, **self._launch
         )
 
     def _gains(self, index: int) -> Tensor:
-        """Of the norm in front of a layer, or of the logits."""
+        """The gains of the norm before layer `index`, or before the logits if there is no such layer."""
         layers = self.weights.layers
         return layers[index].attn_norm if index < len(layers) else self.weights.norm
 
     def layer(self, index: int, splits: int, tokens: int = 1) -> None:
-        """Run `state.xs` through one layer; it has to be ready for it, and is ready for the next one afterwards."""
+        """Run `state.xs` through one layer. It must be prepared (see `scale`), and is for the next layer afterwards."""
         self.project_in(index, tokens)
         self.attend(index, splits, tokens)
         self.project_out(index, tokens)
@@ -236,7 +239,7 @@ class Decoder:
         self.experts_down(index, tokens)
 
     def project_in(self, index: int, tokens: int = 1) -> None:
-        """`state.query` of `state.x`; its key and value go into the cache."""
+        """Compute `state.query` from the prepared `state.xs`, and write keys and values into the cache."""
         config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         table, slots, segments = self.cache.table(index)
         heads, keys, half = config.num_attention_heads, config.num_key_value_heads, config.head_dim // 2
@@ -261,7 +264,7 @@ class Decoder:
         )  # fmt: skip
 
     def attend(self, index: int, splits: int, tokens: int = 1) -> None:
-        """`state.mixed` of `state.query` and the cache."""
+        """Attention: compute `state.mixed` from `state.query` and the cache."""
         config, state, blocks = self.config, self.state, self.blocks
         table, slots, segments = self.cache.table(index)
         keys = config.num_key_value_heads
@@ -279,7 +282,7 @@ class Decoder:
         )  # fmt: skip
 
     def project_out(self, index: int, tokens: int = 1) -> None:
-        """`state.x` plus the output projection of `state.mixed`."""
+        """Add the output projection of `state.mixed` to `state.xs`."""
         config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         hidden = config.hidden_size
         shape = {"H": hidden, "WIDTH": config.query_width, "TOKENS": tokens, **self._launch}
@@ -298,7 +301,7 @@ class Decoder:
         )  # fmt: skip
 
     def route(self, index: int, tokens: int = 1) -> None:
-        """`state.t`, the normed `state.x`, and the experts for it."""
+        """Compute `state.t`, the normed `state.xs`, and choose the experts for it."""
         config, state, blocks, layer = self.config, self.state, self.blocks, self.weights.layers[index]
         router_kernel[(config.num_experts, tokens)](
             state.xs, layer.mlp_norm, layer.gate_weight, layer.gate_bias, state.count, state.scores, state.t,
@@ -309,7 +312,7 @@ class Decoder:
         )  # fmt: skip
 
     def experts_up(self, index: int, tokens: int = 1) -> None:
-        """`state.hidden` of the chosen experts."""
+        """Compute `state.hidden`, the first half of the chosen experts, from `state.t`."""
         config, state, up, blocks = self.config, self.state, self.weights.layers[index].mlp1, self.blocks
         tile_rows = 2 * config.intermediate_size // TILE_ROWS
         strips = math.gcd(blocks.up_strips, tile_rows)
@@ -320,7 +323,7 @@ class Decoder:
         )  # fmt: skip
 
     def experts_down(self, index: int, tokens: int = 1) -> None:
-        """`state.x` plus what the chosen experts make of `state.hidden`."""
+        """Add the weighted outputs of the chosen experts for `state.hidden` to `state.xs`."""
         config, state, down, blocks = self.config, self.state, self.weights.layers[index].mlp2, self.blocks
         down_kernel[(config.hidden_size // TILE_ROWS, most_experts(config, tokens))](
             state.hidden, state.experts, state.shares, state.chosen, down.values, down.scales, down.bias, state.xs,
@@ -331,7 +334,7 @@ class Decoder:
         )  # fmt: skip
 
     def logits(self, tokens: int = 1) -> None:
-        """`state.all_logits` of `state.xs`, which has to be ready (see `scale`)."""
+        """Compute `state.all_logits` from `state.xs`, which must be prepared (see `scale`)."""
         config, state, blocks = self.config, self.state, self.blocks
         unembedding, vocabulary = self.weights.unembedding, config.vocab_size
         shape = {"H": config.hidden_size, "V": vocabulary, "EPS": RMS_NORM_EPS, "TOKENS": tokens, **self._launch}
@@ -349,9 +352,9 @@ class Decoder:
         )  # fmt: skip
 
     def choose(self, tokens: int = 1) -> None:
-        """Draw `state.token` from `state.all_logits`, and those before it that the drafts foresaw.
+        """Draw tokens from `state.all_logits`, one for each input as long as the drafts were right.
 
-        `state.x` becomes its embedding, at the position behind the others.
+        The last one drawn becomes `state.token`. `state.x` becomes its embedding, and `state.position` its position.
         """
         config, state, block = self.config, self.state, self.blocks.vocabulary
         programs = triton.cdiv(config.vocab_size, block)
@@ -370,7 +373,7 @@ class Decoder:
         )  # fmt: skip
 
     def draft(self) -> None:
-        """Look up what may follow `state.token`: up to seven drafts, their embeddings in `state.xs`."""
+        """Look up up to seven drafts that may follow `state.token`, and write their embeddings to `state.xs`."""
         config, state = self.config, self.state
         programs = min(LOOKUP_PROGRAMS, triton.cdiv(self.cache.context, self.blocks.lookup))
         draft_kernel[(programs,)](
@@ -383,15 +386,15 @@ class Decoder:
 
 
 def _matrix(matrix: Matrix) -> tuple[Tensor, Tensor, bool]:
-    """Values, scales, and whether they are in 8 bits: else the scales are something that nobody reads."""
+    """Values, scales, and whether the matrix is in 8 bits; if not, the scales are a placeholder that is never read."""
     return (matrix.values, matrix.scales, True) if isinstance(matrix, EightBit) else (matrix, matrix, False)
 
 
 def _processors(device: torch.device) -> int:
-    """The multiprocessors of a card; somewhere else, in the interpreter, a few."""
+    """The number of multiprocessors of a GPU; a small number in Triton's interpreter."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 4
 
 
 def can_overlap(device: torch.device) -> bool:
-    """Whether kernels may begin before the one in front of them has ended: since Hopper."""
+    """Whether a kernel can begin before the previous one has ended: on Hopper and newer."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)

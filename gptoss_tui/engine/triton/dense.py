@@ -1,4 +1,4 @@
-"""Dense matrices: in bfloat16 as published, or in 8 bits where the user asked for that (`--dense int8`)."""
+"""Dense matrices: in the model's dtype, or in 8 bits if the user asked for that (`--dense int8`)."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from torch import Tensor
 from gptoss_tui.errors import EngineError
 
 GROUP = 64
-"""Columns that have a scale together: what a warp of kernels/dense.py takes at once."""
+"""Columns that share a scale: as many as a warp of kernels/dense.py handles at once."""
 
 _SLICE = 1 << 14
-"""Rows that are widened at once."""
+"""Rows that are dequantized at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class EightBit:
-    """A matrix [N, K] as int8 values [N, K], of which each group of columns has a scale: bfloat16 [N, K / GROUP]."""
+    """A matrix [N, K] as int8 values [N, K] and a scale for each group of columns in a row, bfloat16 [N, K / GROUP]."""
 
     values: Tensor
     scales: Tensor
 
     @property
     def nbytes(self) -> int:
-        """Bytes of both."""
+        """Bytes of values and scales."""
         return self.values.nbytes + self.scales.nbytes
 
     @property
     def dtype(self) -> torch.dtype:
-        """What products with it are in."""
+        """The dtype of products with this matrix."""
         return self.scales.dtype
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Some rows as they are meant."""
+        """Dequantize some rows."""
         values, scales = self.values[rows], self.scales[rows]
         return (values.view(*scales.shape, GROUP) * scales[:, :, None]).view(values.shape)
 
@@ -45,9 +45,9 @@ Matrix = Tensor | EightBit
 
 
 def to_eight_bits(matrix: Tensor) -> EightBit:
-    """The nearest values of bfloat16 [N, K]; the largest of a group is 127 times its scale, but for its rounding.
+    """Quantize bfloat16 [N, K] to the nearest values; a group's scale is its largest magnitude / 127, up to rounding.
 
-    Raises EngineError for a K that is no multiple of the group.
+    Raises EngineError if K is not a multiple of `GROUP`.
     """
     rows, columns = matrix.shape
     if columns % GROUP:
@@ -65,7 +65,7 @@ def to_eight_bits(matrix: Tensor) -> EightBit:
 
 
 def linear(x: Tensor, weight: Matrix, bias: Tensor | None = None) -> Tensor:
-    """`torch.nn.functional.linear`; rows in 8 bits are widened some at a time."""
+    """`torch.nn.functional.linear`; a weight in 8 bits is dequantized a slice of rows at a time."""
     if isinstance(weight, Tensor):
         return F.linear(x, weight, bias)
     out = torch.cat([F.linear(x, weight[part]) for part in _slices(len(weight.values))], dim=-1)

@@ -1,14 +1,16 @@
 """Keys and values of sequences on a GPU, kept between requests.
 
-Full layers hold every token, in segments of some thousand tokens, allocated when the first token needs them. Sliding
-layers share the shape of a ring: position p lies in slot p % `ring`. A ring is longer than the window by at least the
-longest chunk, so that a chunk can be appended before its first query has looked back, and going back by what is
-left of it is free. Further back a snapshot of the window is needed (see engine/history.py for where they are taken).
+Full layers hold every token, in segments of a few thousand tokens that are allocated when they are first needed.
+Sliding layers are rings: position p is in slot p % `ring`. A ring is longer than the window by at least the longest
+chunk, so a whole chunk can be appended before its first query looks back, and going back by no more than the rest of
+the ring costs nothing. To go back further, a snapshot of the window is needed (engine/history.py says where they are
+taken).
 
 Kernels find a layer's memory through a table of addresses, int64 [layers, 2, segments]: position p of a full layer is
-in segment p // segment, of a sliding one in segment 0 (its table has one segment that is as long as the ring). Each
-segment holds [K, slots, D]. The tables stay where they are, so a captured graph survives growth, and another sequence:
-what is parked is a list of segments, the last one cut to the tokens in it, and putting them back is writing the table.
+in segment p // segment, and every position of a sliding layer in segment 0 (its table has one segment, as long as the
+ring). Each segment holds [K, slots, D]. The tables never move, so a captured graph stays valid when the cache grows or
+another sequence takes its place: a parked sequence is a list of segments, the last one cut to the tokens in it, and
+putting it back only means writing the table.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from gptoss_tui.engine.triton.memory import ring_slots, segment_slots
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Tokens of the full layers, in order: [full layers, 2, K, tokens, D] each, all but the last as long as a segment.
+    """Keys and values of the full layers as parts [full layers, 2, K, tokens, D], in the order of the tokens.
 
-    On the device, or `on_host`, in the machine's memory.
+    All parts but the last are as long as a segment. They are in the device's memory or, if `on_host`, in the host's.
     """
 
     parts: tuple[Tensor, ...]
@@ -37,14 +39,14 @@ class Segments:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all of them."""
+        """Bytes of all parts."""
         return sum(part.nbytes for part in self.parts)
 
 
 class KVCache(kv_cache.KVCache[Tensor, Segments]):
-    """Room for `context` tokens of which at most `max_chunk` come at once.
+    """A cache for `context` tokens, of which at most `max_chunk` are added at once.
 
-    Index 0 is keys, 1 is values. Windows are [layers, 2, K, min(window - 1, position), D].
+    On the axes of length 2, index 0 is keys and 1 is values. Windows are [layers, 2, K, min(window - 1, position), D].
     """
 
     def __init__(
@@ -61,12 +63,13 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         self._full: list[Tensor] = []  # segments of [full layers, 2, K, segment, D]
         self._sliding_table = _addresses(self._sliding)[..., None].to(device)  # [layers, 2, 1]
         self._full_table = torch.zeros((self._full_layers, 2, self.segments), dtype=torch.int64, device=device)
-        # Positions from the oldest on and below the newest were written to the rings, and stay until overwritten.
+        # Positions from `_oldest` up to, but not including, `_newest` have been written to the rings. An entry stays
+        # there until another position overwrites its slot.
         self._oldest = self._newest = 0
 
     @property
     def bytes_per_token(self) -> int:
-        """What a further token adds: its keys and values in the full layers."""
+        """Bytes that each further token takes: its keys and values in the full layers."""
         size = torch.empty((), dtype=self.dtype).element_size()
         return self._full_layers * 2 * self.config.kv_width * size
 
@@ -82,7 +85,7 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         self._newest = max(self._newest, self.length + tokens)
 
     def _allocate(self, end: int) -> None:
-        """Have segments for the first `end` tokens."""
+        """Make sure that there are segments for the first `end` tokens."""
         first = len(self._full)
         while len(self._full) * self.segment < end:
             self._full.append(self._new_segment())
@@ -90,7 +93,7 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
             self._write_table(first)
 
     def _new_segment(self) -> Tensor:
-        """Memory for more tokens. What waits gives way where others took what the plan had for it."""
+        """Allocate a segment. If other programs took the memory planned for it, parked sequences give way."""
         heads, dim = self.config.num_key_value_heads, self.config.head_dim
         shape = (self._full_layers, 2, heads, self.segment, dim)
         while True:
@@ -101,7 +104,7 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
                     raise
 
     def _write_table(self, first: int) -> None:
-        """Tell the kernels where the segments from `first` on are."""
+        """Write the addresses of the segments from `first` on to the table that the kernels read."""
         if len(self._full) > first:
             addresses = torch.stack([_addresses(segment) for segment in self._full[first:]], dim=2)
             self._full_table[:, :, first : len(self._full)] = addresses.to(self.device)
@@ -134,7 +137,7 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         self._fill(position, memory, 0)
 
     def _fill(self, position: int, memory: Segments, first: int) -> None:
-        """Copy what `memory` has of the first `position` tokens to the segments from `first` on."""
+        """Copy the first `position` tokens from `memory`, but only into the segments from index `first` on."""
         for n in range(first, -(-position // self.segment)):
             part = memory.parts[n][:, :, :, : position - n * self.segment]
             self._full[n][:, :, :, : part.shape[3]].copy_(part, non_blocking=True)
@@ -147,7 +150,7 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         return taken
 
     def _give_full(self, length: int, memory: Segments) -> None:
-        """Whole segments on the device are used as they are; others are copied."""
+        """Use whole segments on the device as they are, and copy the others."""
         spare, whole = self._full, length // self.segment
         ready = () if memory.on_host else memory.parts[:whole]
         self._have([*ready, *spare][: self.segments])
@@ -159,7 +162,7 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
             raise
 
     def _have(self, segments: Sequence[Tensor]) -> None:
-        """Have these segments in place of others."""
+        """Replace the segments of the full layers by these."""
         self._full = list(segments)
         self._write_table(0)
 
@@ -180,23 +183,23 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
 
 
 def _addresses(segments: Tensor) -> Tensor:
-    """Addresses int64 of the memory of segments [layers, 2, ...]: [layers, 2]."""
+    """Addresses of the memory of segments [layers, 2, ...], int64 [layers, 2]."""
     layers, kinds = segments.shape[:2]
     size = segments.stride(1) * segments.element_size()
     return segments.data_ptr() + size * torch.arange(layers * kinds, dtype=torch.int64).view(layers, kinds)
 
 
 def _host_copy(array: Tensor) -> Tensor:
-    """A copy in the machine's memory, pinned where a GPU reads it: who needs it waits for nothing but the bus."""
+    """Copy to the host's memory, pinned if the array is on a GPU: copying it back then takes only the bus's time."""
     copied = torch.empty(array.shape, dtype=array.dtype, pin_memory=_is_pinned(array))
     return copied.copy_(array, non_blocking=True)
 
 
 def _is_pinned(array: Tensor) -> bool:
-    """Whether a copy of it in the machine's memory is pinned."""
+    """Whether `_host_copy` pins the copy."""
     return array.device.type == "cuda"
 
 
 def _host_size(nbytes: int, *, pinned: bool) -> int:
-    """What a copy takes there: torch hands out pinned memory in powers of two."""
+    """Bytes that a copy takes in the host's memory: torch allocates pinned memory in powers of two."""
     return 1 << (nbytes - 1).bit_length() if pinned and nbytes else nbytes

@@ -1,4 +1,4 @@
-"""What the Triton engine needs on the device beside the weights. No torch here: plans are made before it is loaded."""
+"""How much device memory the Triton engine needs beside the weights. Plans are made before torch is imported."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from gptoss_tui.engine.needs import DTYPE_BYTES, Needs, kv_bytes
 from gptoss_tui.engine.types import Dtype
 
 PREFILL_CHUNK = 2048
-"""Tokens. A chunk reads every expert that one of its tokens chose, and a cancel waits for its end."""
+"""Tokens per chunk. A chunk reads every expert that any of its tokens chose, and a cancel waits for its end."""
 
 LARGE_CHUNK = 8192
-"""Tokens where there is memory enough and the card is fast: 8,192 tokens take 14 % less time than in four chunks."""
+"""Tokens per chunk on a fast GPU with enough memory: 8,192 tokens take 14 % less time than in four chunks."""
 
 CAPTURED_TOKENS = 512
-"""The longest chunk that runs as a captured graph, whose activations have memory of their own."""
+"""Tokens of the longest chunk that runs as a captured graph; the graphs' activations have memory of their own."""
 
 SEGMENT = 4096
 """Tokens that the full layers' cache grows by: 101 MB for gpt-oss-20b in bfloat16."""
@@ -22,24 +22,24 @@ SCORE_ROWS = 64
 """Positions whose logits are in memory at once while scoring."""
 
 _LIBRARIES = 400_000_000
-"""Code of kernels, workspaces of the vendor's library, captured steps, and what an allocator cannot give back."""
+"""Bytes for kernel code, workspaces of the vendor's library, captured steps, and fragmentation in the allocator."""
 
 
 def ring_slots(config: ModelConfig, chunk: int) -> int:
-    """Slots of a sliding layer: a power of two that holds the window and a chunk behind it."""
+    """Slots of a sliding layer's ring: a power of two that holds the window and a chunk after it."""
     return 1 << (config.sliding_window + chunk - 2).bit_length()
 
 
 def segment_slots(context: int) -> int:
-    """Tokens of a segment of the full layers: a power of two, no more than a short context needs."""
+    """Tokens per segment of the full layers: a power of two, and no more than a short context needs."""
     return min(SEGMENT, 1 << (context - 1).bit_length())
 
 
 def prefill_chunk(config: ModelConfig, context: int, dtype: Dtype, spare: int) -> int:
-    """Tokens of a chunk on a device that has `spare` bytes beside the weights.
+    """Tokens per chunk on a device that has `spare` bytes beside the weights.
 
-    The memory plan is that of the smaller chunk. What the large one takes beyond it is half of what the plan leaves at
-    most: the other half is for conversations that wait.
+    The memory plan assumes the small chunk. The large one may take at most half of what that plan leaves: the other
+    half is for parked conversations.
     """
 
     def needed(chunk: int) -> int:
@@ -55,7 +55,7 @@ def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype, chunk: int = PREF
 
 
 def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype, chunk: int = PREFILL_CHUNK) -> int:
-    """Activations of a chunk and a captured one, logits, rotary tables, and a layer's experts twice while repacked."""
+    """Bytes for the activations of a chunk and a captured one, logits, rotary tables, and repacking experts at load."""
     size, chunk = DTYPE_BYTES[dtype], min(chunk, context) + min(CAPTURED_TOKENS, context)
     hidden, top = config.hidden_size, config.experts_per_token
     widths = 3 * hidden + config.qkv_width + 2 * config.query_width + top * (config.intermediate_size + hidden)

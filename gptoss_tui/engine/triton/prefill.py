@@ -1,6 +1,6 @@
-"""A chunk of many tokens: dense products by the vendor's library, attention and experts by our kernels.
+"""Runs a chunk of many tokens: dense products by the vendor's library, attention and experts by our kernels.
 
-Nothing here waits for the device: which experts got how many tokens stays there.
+Nothing here waits for the device: the host never needs to know how many tokens each expert got.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gptoss_tui.engine.triton.kernels.grouping import pick_kernel, sort_kernel
 from gptoss_tui.engine.triton.weights import LayerWeights
 
 SORTED_TOKENS = 32
-"""Tokens that a program sorts by expert."""
+"""Tokens per program when choices are sorted by expert."""
 
 
 class Prefill:
@@ -31,9 +31,10 @@ class Prefill:
         self.weights = decoder.weights
 
     def run(self, ids: Tensor, layers: int | None = None) -> Tensor:
-        """Run `ids` int64 [T] at the decoder's position: the residual stream after the last layer, float32 [T, H].
+        """Run `ids` int64 [T] at the decoder's position; returns the residual stream after the layers, float32 [T, H].
 
-        The caller reserves the room (`cache.reserve`), sets the position, and commits the ids. `layers` stops early.
+        The caller reserves room in the cache (`cache.reserve`), sets the position, and commits the ids. `layers` limits
+        the run to the first layers.
         """
         config, weights = self.config, self.weights
         tokens, hidden = len(ids), config.hidden_size
@@ -43,7 +44,7 @@ class Prefill:
         added: Tensor | None = None
         for index, layer in enumerate(weights.layers[:layers]):
             t = self._norm(x, added, layer.attn_norm)
-            added = None  # as much memory as four times the stream
+            added = None  # frees its T * k * H values before attention needs memory
             mixed = self._attention(index, layer, t)
             t = self._norm(x, linear(mixed, layer.out_weight, layer.out_bias), layer.mlp_norm)
             added = self._experts(layer, t)
@@ -55,7 +56,7 @@ class Prefill:
         return self._norm(x, None, scale)
 
     def _norm(self, x: Tensor, added: Tensor | None, scale: Tensor) -> Tensor:
-        """x += what was added, [T, H] or [T, k, H]; the normed rows in the model's dtype."""
+        """Add `added` [T, H] or [T, k, H] to x in place; returns the normed rows of x in the model's dtype."""
         tokens, hidden = x.shape
         out = torch.empty((tokens, hidden), dtype=self.weights.dtype, device=x.device)
         parts = 0 if added is None else added.numel() // x.numel()
@@ -88,7 +89,7 @@ class Prefill:
         return mixed
 
     def _experts(self, layer: LayerWeights, t: Tensor) -> Tensor:
-        """[T, k, H]: what each token's experts add, weighted."""
+        """The weighted outputs of each token's experts, [T, k, H]."""
         config, tokens = self.config, len(t)
         top, experts = config.experts_per_token, config.num_experts
         hidden, inner = config.hidden_size, config.intermediate_size
@@ -117,9 +118,10 @@ class Prefill:
 
 
 def sorted_choices(scores: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of scores [T, E]: the choices' order int32 [T * top], ends int32 [E], and weights float32 [T * top], unsorted.
+    """Choose the `top` best experts of each row of scores [T, E], and sort the choices for kernels/grouped.py.
 
-    As kernels/grouped.py takes them.
+    Returns the order of the choices int32 [T * top], where each expert's choices end int32 [E], and the weights float32
+    [T * top]; the weights are not sorted.
     """
     tokens, experts = scores.shape
     blocks, wide = triton.cdiv(tokens, SORTED_TOKENS), triton.next_power_of_2(experts)
@@ -141,7 +143,7 @@ def sorted_choices(scores: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def group_sizes(rows: int, experts: int) -> tuple[int, int, int, int]:
-    """Sizes of the experts' products for so many rows in all: rows and columns of a block, warps, stages."""
+    """Sizes of the experts' products for `rows` rows in total: rows and columns of a block, warps, stages."""
     if rows <= 16 * experts:
         return 16, 128, 4, 3
     if rows <= 128 * experts:
@@ -150,5 +152,5 @@ def group_sizes(rows: int, experts: int) -> tuple[int, int, int, int]:
 
 
 def _divisor(rows: int, most: int) -> int:
-    """The widest block of columns that divides them, up to `most`. Rows of experts' weights are multiples of 32."""
+    """The widest block, up to `most`, that divides `rows`. An expert's weights have a multiple of 32 rows."""
     return next(width for width in (256, 128, 64, 32) if width <= most and rows % width == 0)

@@ -1,8 +1,9 @@
-"""Before the first request: does this device compute what the reference does?
+"""Checks, before the first request, that this device computes what the reference does.
 
-The first two layers (one sliding, one full) run a few tokens through the kernels of prefill and the last ones through
-those of decode, and in float32 through plain torch; so do some of the logits. Then a token is chosen, and drafts are
-looked up. A driver, compiler or card that computes wrong is refused here, not noticed as bad answers.
+A few tokens run through the first two layers (one sliding, one full): all but the last through the prefill kernels, the
+last ones through the decode kernels. Their results, and some of the logits, are compared with plain torch in float32.
+Then a token is chosen, and drafts are looked up. A driver, compiler or GPU that computes wrong results is refused here,
+instead of being noticed by bad answers.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from gptoss_tui.errors import EngineError
 TOKENS = 5
 LAYERS = 2
 STRIDES = (31, 1013, 4099)
-"""Between the ids of the texts that are tried."""
+"""Steps between the token ids of the texts to try."""
 
 TOGETHER = 4
-"""Tokens of a step with drafts. They are in more than one program of attention for models of 8 query heads a key."""
+"""Tokens in a step with drafts: in models with 8 query heads per key head, more than one attention program's."""
 
 SOME_LOGITS = 500
 
 LOGPROB_TOLERANCE = 1e-3
 
 TOLERANCE = 2e-2
-"""Of the norm of what the layers add, in bfloat16; two roundings of each product make about 5e-3."""
+"""Relative to the norm of what the layers add, in bfloat16; rounding each product twice gives about 5e-3."""
 
 
 def check_device(decoder: Decoder, prefill: Prefill, most: int = TOGETHER) -> None:
-    """Raises EngineError when the kernels and the reference differ for each of some texts, or choose wrong tokens.
+    """Raise EngineError if the kernels differ from the reference for all of the texts, or choose wrong tokens.
 
-    Steps have up to `most` tokens. One text may be decided by rounding: where two experts are as good as each other,
-    either is right, and a layer adds something else. A device that computes wrong fails for all of them. Leaves the
-    cache empty.
+    Steps have up to `most` tokens. A single text may fail because of rounding: where two experts score the same, either
+    choice is right, but they add different things. A device that computes wrong results fails for all texts. Leaves
+    the cache empty.
     """
     _check_layers(decoder, prefill, most)
     for tokens in sorted({1, most}):
@@ -83,7 +84,7 @@ def _check(decoder: Decoder, prefill: Prefill, stride: int, most: int) -> None:
 
 
 def _check_choice(decoder: Decoder, tokens: int) -> None:
-    """Of the likeliest tokens of the logits that are there, all foreseen."""
+    """Check the choice of the likeliest tokens by the logits in the state; the drafts foresee all of them."""
     state = decoder.state
     state.temperature.zero_()
     state.bias.zero_()
@@ -96,14 +97,14 @@ def _check_choice(decoder: Decoder, tokens: int) -> None:
     decoder.choose(tokens)
     if not torch.equal(state.tokens[:tokens], wanted) or int(state.step) != tokens:
         raise _wrong("the likeliest token")
-    # By its difference: a certain token's is 0 but for rounding.
+    # An absolute error, since the logprob of a certain token is 0 up to rounding.
     error = (state.logprobs[:tokens] - values.gather(1, wanted[:, None])[:, 0]).abs().max()
     if not float(error) < LOGPROB_TOLERANCE:
         raise _wrong(f"its logprob: error {float(error):.3g}")
 
 
 def _check_drafts(decoder: Decoder) -> None:
-    """Of a text that repeats itself."""
+    """Check the drafts for a text that repeats itself."""
     state = decoder.state
     text = torch.tensor([1, 2, 3, 4, 1, 2, 3], dtype=torch.int32, device=state.history.device)
     state.history[: len(text)] = text
@@ -115,16 +116,16 @@ def _check_drafts(decoder: Decoder) -> None:
 
 
 def same_bits(decoder: Decoder) -> bool:
-    """Whether tokens get the same logits, bit for bit, one by one and in steps of several, which drafts rest upon.
+    """Whether tokens get the same logits, bit for bit, one by one and in steps of several. Drafts rely on that.
 
-    Leaves the cache empty. Its context has room for a step.
+    The cache's context must have room for `MAX_TOKENS`. Leaves the cache empty.
     """
     alone = _logits_in_steps(decoder, 1)
     return all(torch.equal(_logits_in_steps(decoder, tokens), alone) for tokens in (2, TOGETHER, MAX_TOKENS))
 
 
 def _logits_in_steps(decoder: Decoder, tokens: int) -> Tensor:
-    """Logits behind each of `MAX_TOKENS` tokens after the first layers, so many a step."""
+    """Logits after each of `MAX_TOKENS` tokens, from the first layers only, run in steps of `tokens` tokens."""
     cache, state, config = decoder.cache, decoder.state, decoder.config
     ids = torch.arange(1, MAX_TOKENS + 1, device=decoder.weights.device) * STRIDES[0] % config.vocab_size
     cache.clear()
@@ -141,7 +142,7 @@ def _logits_in_steps(decoder: Decoder, tokens: int) -> Tensor:
 
 
 def _first_layers(decoder: Decoder, tokens: int) -> None:
-    """Run a step through the first layers only, and take its logits."""
+    """Run a step through the first layers only, and compute its logits."""
     layers = decoder.config.num_hidden_layers
     decoder.scale(0, tokens)
     for layer in range(min(LAYERS, layers)):
@@ -164,7 +165,7 @@ def _wrong(what: str) -> EngineError:
 
 
 def reference(decoder: Decoder, ids: Tensor) -> Tensor:
-    """The first layers in plain torch: residual stream float32 [T, H]."""
+    """Run the first layers in plain torch; returns the residual stream, float32 [T, H]."""
     config, tokens = decoder.config, len(ids)
     cos, sin = decoder.cos[:tokens], decoder.sin[:tokens]
     x = decoder.weights.embedding[ids].float()
@@ -184,7 +185,7 @@ def reference(decoder: Decoder, ids: Tensor) -> Tensor:
 
 
 def _experts(t: Tensor, layer: LayerWeights, config: ModelConfig) -> Tensor:
-    """What the experts of one token t [H] add."""
+    """The weighted sum of the experts' outputs for one token t [H]."""
     scores, chosen = F.linear(t, layer.gate_weight.float(), layer.gate_bias.float()).topk(config.experts_per_token)
     total = torch.zeros_like(t)
     for expert, share in zip(chosen.tolist(), scores.softmax(-1), strict=True):

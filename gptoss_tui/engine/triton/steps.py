@@ -1,12 +1,13 @@
-"""Decode steps as the host drives them: captured once, replayed, and read a little later than they run.
+"""Decode steps from the host's side: captured once, replayed, and read a little later than they run.
 
-While the host waits for a token, the device is already at the next one: the chosen id stays on the device and is the
-input of the next step. The host learns of it through pinned memory. So a request that ends (a stop token, a cancel) has
-run up to `AHEAD` steps too many; they wrote keys behind the committed tokens, where the next step overwrites them.
+While the host waits for a token, the device already works on the next one: the chosen id stays on the device as the
+input of the next step, and the host reads it through pinned memory. A request that ends (by a stop token or a cancel)
+has therefore run up to `AHEAD` steps too many. These wrote keys after the committed tokens, where the next step
+overwrites them.
 
-Where drafts are on, a step may run several tokens and keep those that it would have drawn one by one: the noise of a
-token and its logits depend on its place alone, so drafts change the pace and nothing else. Then what a step brings says
-how many tokens the next one should run, and while drafts come it is worth to wait for it.
+With drafts, a step may run several tokens and keep those that it would have drawn one by one. The noise and the logits
+of a token depend on its position alone, so drafts change the speed and nothing else. The result of a step then decides
+how many tokens the next one should run, and as long as drafts are found it is worth waiting for that result.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ from gptoss_tui.engine.types import SamplingParams, Token
 from gptoss_tui.errors import EngineError
 
 AHEAD = 2
-"""Steps in flight. One lets the device wait for the host's launch; more only run further behind a stop."""
+"""Steps in flight. With one, the device waits for the host to launch; more than two only run further past a stop."""
 
 SLOTS = AHEAD + 1
-"""Places for what steps tell the host: of those in flight, and of the one that the caller looks at."""
+"""Places for the results of steps: those in flight, and the one that the caller is reading."""
 
 IDLE = 16
-"""Steps without drafts after which none are expected."""
+"""After so many steps without drafts, none are expected."""
 
 LONGEST_PAUSE = 32
-"""Steps without drafts after drafts that were wrong again and again."""
+"""The most steps to run without drafts after drafts have been wrong repeatedly."""
 
 
 @dataclass(slots=True)
 class _Fetch:
-    """A step in flight: at most `most` tokens, in the host's memory at `slot` once `event` came."""
+    """A step in flight. Its tokens, `most` at most, are in the host's memory at `slot` once `event` has occurred."""
 
     slot: int
     most: int
@@ -57,14 +58,17 @@ class Steps:
         self.drafts = drafts
         self._on_gpu = decoder.weights.device.type == "cuda"
         self._graphs: dict[tuple[int, int, bool], torch.cuda.CUDAGraph] = {}
-        # Of each step in flight: how many tokens there are in all, and how many inputs the next step has.
+        # For each step in flight: how many tokens there are in total, and how many inputs the next step has.
         self._host_counts = torch.zeros((SLOTS, 2), dtype=torch.int64, pin_memory=self._on_gpu)
         self._host_tokens = torch.zeros((SLOTS, RING), dtype=torch.int64, pin_memory=self._on_gpu)
         self._host_logprobs = torch.zeros((SLOTS, RING), dtype=torch.float32, pin_memory=self._on_gpu)
 
     @staticmethod
     def can_draw(params: SamplingParams) -> bool:
-        """Whether the device can choose alone: no filter that needs the order of the logits, room for the automaton."""
+        """Whether the device can choose tokens without the host.
+
+        It can if no filter needs sorted logits, no alternatives are asked for, and the automaton fits.
+        """
         filtered = params.top_p < 1.0 or params.top_k > 0 or params.min_p > 0.0
         automaton = params.constraint
         fits = automaton is None or (
@@ -73,7 +77,10 @@ class Steps:
         return not filtered and params.top_logprobs == 0 and fits
 
     def capture_all(self) -> None:
-        """Capture the steps of all lengths now, so that no token waits for it. The cache has room for a step at 0."""
+        """Capture the steps for all lengths now, so that no token waits for it.
+
+        The cache must have room for a step at position 0.
+        """
         self.decoder.state.position.zero_()
         longest = splits_for(self.decoder.cache.context, self.decoder.blocks.keys)
         several = (2, 4, MAX_TOKENS) if self.drafts else ()
@@ -84,9 +91,9 @@ class Steps:
     def drawn(
         self, residual: Tensor, params: SamplingParams, limit: int, cancelled: Callable[[], bool]
     ) -> Iterator[Token]:
-        """Up to `limit` tokens after the residual [H] of the last cached one. The caller commits them.
+        """Yield up to `limit` tokens after the last cached one, whose residual [H] is given. The caller commits them.
 
-        Raises EngineError when the logits are not numbers.
+        Raises EngineError when the logits are not finite.
         """
         start = self.decoder.cache.length
         with torch.inference_mode():
@@ -103,7 +110,7 @@ class Steps:
                 step.event.synchronize()
             total, inputs = self._host_counts[step.slot].tolist()
             pace.saw(step.most, total - known, inputs)
-            # The next step runs while the caller looks at what this one brought.
+            # The next step runs while the caller handles the tokens of this one.
             with torch.inference_mode():
                 launched += self._run_ahead(flying, launched, pace, start + total, limit - total)
             for count in range(known, total):
@@ -113,7 +120,7 @@ class Steps:
             known = total
 
     def _run_ahead(self, flying: deque[_Fetch], launched: int, pace: Pace, length: int, room: int) -> int:
-        """Launch as many steps as there should be in flight: how many those are. `launched` were before."""
+        """Launch steps until enough are in flight; returns how many. `launched` counts those of the request so far."""
         before = len(flying)
         while len(flying) < pace.ahead and (tokens := self._next_tokens(flying, pace, length, room)):
             self._step(length + sum(step.most for step in flying), tokens, choose=True)
@@ -121,11 +128,11 @@ class Steps:
         return len(flying) - before
 
     def _next_tokens(self, flying: Sequence[_Fetch], pace: Pace, length: int, room: int) -> int:
-        """Tokens of the next step, 0: none before those in flight are known. There are `length` and room for `room`.
+        """How many tokens the next step should run; 0 if it has to wait for the results of the steps in flight.
 
-        Steps in flight may bring all that fits, or one token each. The keys of all tokens of a step have to be in as
-        many parts as for each alone, so a step ends where that number changes, and is not launched while it is not
-        known on which side it begins.
+        `length` tokens are known, and `room` more are wanted. Each step in flight yields between one token and all that
+        it runs. The keys must be split into as many parts for all tokens of a step as for each of them alone. So a
+        step ends where that number changes, and is not launched while it is unknown on which side it begins.
         """
         most = sum(step.most for step in flying)
         if most >= room:
@@ -147,12 +154,12 @@ class Steps:
         return self.decoder.state.logits
 
     def _first_logits(self) -> None:
-        """Of what prefill left in `state.x`."""
+        """Compute the logits of the residual in `state.x`, which prefill computed."""
         self.decoder.scale(len(self.decoder.weights.layers))
         self.decoder.logits()
 
     def logits_of(self, token: Token, position: int) -> Tensor:
-        """Logits float32 [V] after `token`, which stands at `position`."""
+        """Logits float32 [V] after `token`, which is at `position`."""
         state, cache = self.decoder.state, self.decoder.cache
         cache.reserve(position + 1 - cache.length)
         state.position.fill_(position)
@@ -161,7 +168,7 @@ class Steps:
         return state.logits
 
     def _prepare(self, residual: Tensor, params: SamplingParams, length: int) -> None:
-        """Sampling as `params` say; the next choice is of the token at position `length`."""
+        """Set up sampling as `params` ask; the next token to be chosen is the one at position `length`."""
         state = self.decoder.state
         state.xs.zero_()
         state.x.copy_(residual)
@@ -179,7 +186,7 @@ class Steps:
         add_bias(state.bias, params.logit_bias)
 
     def _upload(self, automaton: TokenAutomaton | None) -> None:
-        """Put the automaton where the choice follows it."""
+        """Copy the automaton to the device, where it restricts the choice."""
         state = self.decoder.state
         state.at.fill_(-1)
         if automaton is None or Walk(automaton).state is None:
@@ -196,7 +203,7 @@ class Steps:
         state.at.fill_(automaton.start)
 
     def _step(self, keys: int, tokens: int, *, choose: bool) -> None:
-        """One step of so many tokens, of which the first one sees `keys` keys."""
+        """Run one step of `tokens` tokens, the first of which sees `keys` keys."""
         splits = splits_for(keys, self.decoder.blocks.keys)
         if not self._on_gpu:
             self._launch(splits, tokens, choose=choose)
@@ -218,7 +225,7 @@ class Steps:
             self.decoder.draft()
 
     def _capture(self, splits: int, tokens: int, *, choose: bool) -> torch.cuda.CUDAGraph:
-        """The graph of a step. Kernels are compiled by running them once, which must leave no trace."""
+        """Capture a step as a graph. Running it once first compiles its kernels; the state is restored afterwards."""
         state = self.decoder.state
         kept = (
             *(state.xs, state.position, state.step, state.tokens, state.logprobs, state.token, state.at),
@@ -234,7 +241,7 @@ class Steps:
         return graph
 
     def _fetch(self, slot: int, most: int) -> _Fetch:
-        """Begin to copy what the last step chose to the host."""
+        """Begin to copy the results of the last step to the host."""
         state = self.decoder.state
         self._host_counts[slot, :1].copy_(state.step, non_blocking=True)
         self._host_counts[slot, 1:].copy_(state.count, non_blocking=True)
@@ -254,7 +261,7 @@ class Steps:
 
 
 class Pace:
-    """How many tokens the next step should run: what drafts brought lately says what they will bring."""
+    """Decides how many tokens the next step should run, by how well recent drafts did."""
 
     def __init__(self, most: int) -> None:
         self.tokens = 1
@@ -264,12 +271,12 @@ class Pace:
 
     @property
     def ahead(self) -> int:
-        """Steps that should be in flight."""
+        """How many steps should be in flight."""
         return AHEAD if self._rest or self._idle >= IDLE else 1
 
     def saw(self, ran: int, kept: int, inputs: int) -> None:
-        """A step of `ran` tokens gave `kept`; the one behind it has `inputs`, drafts included."""
-        if ran > 1 and kept == 1:  # drafts that are wrong cost: try again later, and later still if that fails, too
+        """Take note that a step of `ran` tokens kept `kept`, and that the next one has `inputs`, drafts included."""
+        if ran > 1 and kept == 1:  # wrong drafts cost time: wait before the next try, and longer if that fails too
             self._pause = min(LONGEST_PAUSE, max(2, 2 * self._pause))
             self._rest = self._pause
         elif ran > 1:
@@ -286,11 +293,11 @@ class Pace:
 
 
 def _wrapped(value: int) -> int:
-    """As int64 arithmetic has it."""
+    """`value` wrapped around as in int64 arithmetic."""
     return (value + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def splits_for(keys: int, block: int) -> int:
-    """Programs that share the keys of a head: a power of two, about one for each block, so that few graphs do."""
+    """How many programs share a head's keys: about one per block, as a power of two, so that a few graphs suffice."""
     blocks = -(-keys // block)
     return min(MAX_SPLITS, 1 << (blocks - 1).bit_length())

@@ -1,4 +1,4 @@
-"""The weights on the device: dense tensors in the model's dtype or 8 bits, experts as MXFP4 tiles, repacked at load."""
+"""The weights on the device: dense tensors in the model's dtype or 8 bits, experts repacked into tiles of MXFP4."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gptoss_tui.engine.triton.dense import Matrix, to_eight_bits
 from gptoss_tui.engine.triton.kernels.mxfp4 import Tiles, to_tiles
 
 ReadTensor = Callable[[str], Tensor]
-"""Gives the tensor of a canonical name, as `Checkpoint.read` does."""
+"""Returns the tensor with a canonical name, as `Checkpoint.read` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer. Norm scales are float32, the rest is in the model's dtype."""
+    """The weights of one layer. Norm scales are float32, other dense tensors have the model's dtype or 8 bits."""
 
     attn_norm: Tensor  # [H]
     qkv_weight: Matrix  # [(Q + 2 K) * D, H]
@@ -49,12 +49,12 @@ class ModelWeights:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the activations, the dense weights and the cache."""
+        """The dtype of the activations, the dense weights and the cache."""
         return self.embedding.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where all of them live."""
+        """The device of all weights."""
         return self.embedding.device
 
     @property
@@ -72,9 +72,9 @@ def load_weights(
     *,
     eight_bit: bool = False,
 ) -> ModelWeights:
-    """Read every tensor to `device`; `on_read` gets the stored bytes of each once it is there.
+    """Read every tensor to `device`; after each, `on_read` is called with its size in the checkpoint, in bytes.
 
-    `eight_bit` is for attention's projections and the unembedding. Raises CheckpointError as `to_tiles` does, and
+    `eight_bit` quantizes attention's projections and the unembedding. Raises CheckpointError as `to_tiles` does, and
     EngineError as `to_eight_bits` does.
     """
     reader = _Reader(read, dtype, device, on_read, eight_bit)
@@ -88,7 +88,7 @@ def load_weights(
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Tensors of a checkpoint, as the kernels take them."""
+    """Reads the tensors of a checkpoint and converts them to the form that the kernels expect."""
 
     read: ReadTensor
     dtype: torch.dtype

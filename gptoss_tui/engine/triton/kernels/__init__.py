@@ -1,1 +1,1 @@
-"""One file a kernel family. Each kernel has a plain-torch reference in the test of the same name."""
+"""The Triton kernels, one file per family. The self-test and the tests compare their results with plain torch."""

@@ -1,9 +1,9 @@
-"""Attention of a few tokens: the keys are split over programs, the last one to finish brings the parts together.
+"""Attention for a few tokens: the keys are split over programs, and the last one to finish combines the parts.
 
-G = Q / K query heads share a key/value head. A sink is one more score a head, with no value.
+G = Q / K query heads share a key/value head. A sink is one more score per head, with no value.
 
-What a token gets depends on its place and on SPLITS alone, bit for bit: a part has every SPLITS-th block of keys,
-counted from the first position, and what a token does not see changes nothing. So drafts do not change an answer.
+A token's result depends on its position and on SPLITS alone, bit for bit: a part has every SPLITS-th block of keys,
+counted from position 0, and keys that a token does not see change nothing. So drafts do not change an answer.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def keys_and_values(
     table, first, head, limit, kind: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Keys and values [BLOCK, D] of positions `first` to `first` + BLOCK, zeros from `limit` on.
+    """Load keys and values [BLOCK, D] of positions `first` to `first` + BLOCK, with zeros from `limit` on.
 
-    `first` is a multiple of BLOCK, which divides SLOTS, so the block lies in one segment, in order.
+    `first` is a multiple of BLOCK, and BLOCK divides SLOTS, so the block lies in one segment, in order.
     """
     segment = (first // SLOTS) % SEGMENTS
     row = tl.arange(0, BLOCK)
@@ -37,11 +37,11 @@ def keys_and_values(
 
 @triton.jit
 def take_in(scores, values, top, mass, acc, kind: tl.constexpr):
-    """A block of keys into a softmax that runs: scores [ROWS, N], values [N, D]; the new maximum, mass and sum.
+    """Add a block of scores [ROWS, N] and values [N, D] to a running softmax; returns its new maximum, mass and sum.
 
-    Scores and maxima are those of a softmax to the base 2, which is what the device computes: times log2(e).
+    The device computes powers of 2, so scores and maxima are those of a softmax to base 2: multiplied by log2(e).
     """
-    # Finite, so that a row that sees nothing of this block stays as it is.
+    # The new maximum is finite, so that a row that sees nothing of this block stays as it is.
     new_top = tl.maximum(tl.maximum(top, tl.max(scores, 1)), -1e30)
     shrink = tl.exp2(top - new_top)
     weights = tl.exp2(scores - new_top[:, None])
@@ -58,10 +58,10 @@ def attend_kernel(
 ):  # fmt: skip
     """out [TOKENS, Q, D] = softmax(scale * query keys^T, with sinks) values; the first token is at `position`.
 
-    query [TOKENS, Q, D]; sinks [Q]; WINDOW 0 sees all. Program (i, j, n): key/value head i, part j of the keys, the
-    n-th ROWS // GROUP tokens, where GROUP is G as a power of two and ROWS what a product takes at least. Scratch,
-    float32: parts [K, N, SPLITS, ROWS, D] and stats [K, N, SPLITS, 2, ROWS] for N programs along the last axis; arrived
-    int32 [K, N], zero before and after.
+    query [TOKENS, Q, D]; sinks [Q]; WINDOW 0 means no window. Program (i, j, n) handles key/value head i, part j of the
+    keys and the n-th ROWS // GROUP tokens, where GROUP is G rounded up to a power of two, and ROWS is GROUP or the
+    least that `tl.dot` takes. Scratch, float32: parts [K, N, SPLITS, ROWS, D] and stats [K, N, SPLITS, 2, ROWS] for N
+    programs along the last axis; arrived int32 [K, N], zero before and after.
     """
     G: tl.constexpr = Q // K
     head, split = tl.program_id(0), tl.program_id(1)
@@ -122,7 +122,7 @@ def attend_kernel(
 
 @triton.jit
 def write_mixed(out, acc, top, mass, sink, place, real):
-    """Divide by the mass, the sink's included, and write the rows that there are."""
+    """Divide by the mass, including that of the sink, and write the rows for which `real` is true."""
     sink *= LOG2_E
     highest = tl.maximum(top, sink)
     share = tl.exp2(top - highest) / (mass * tl.exp2(top - highest) + tl.exp2(sink - highest))

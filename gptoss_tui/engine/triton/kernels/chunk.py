@@ -1,6 +1,7 @@
-"""Many tokens: what stands between the matrix products of a prefill chunk.
+"""The operations between the matrix products of a prefill chunk, for many tokens.
 
-T tokens of the chunk, H hidden, Q query heads, K key/value heads, D head_dim. The residual stream x is float32 [T, H].
+T is the number of tokens in the chunk, H the hidden size, Q the number of query heads, K of key/value heads, D the head
+dimension. The residual stream x is float32 [T, H].
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from gptoss_tui.engine.triton.kernels.attention import LOG2_E, keys_and_values, 
 
 @triton.jit
 def embed_kernel(ids, embedding, x, H: tl.constexpr, H2: tl.constexpr):
-    """x [T, H] float32 = rows of embedding; ids int64 [T]. One program a token."""
+    """x [T, H] float32 = rows of embedding; ids int64 [T]. One program per token."""
     token = tl.program_id(0).to(tl.int64)
     k = tl.arange(0, H2)
     row = tl.load(embedding + tl.load(ids + token) * H + k, mask=k < H, other=0.0)
@@ -24,7 +25,7 @@ def embed_kernel(ids, embedding, x, H: tl.constexpr, H2: tl.constexpr):
 def add_norm_kernel(
     x, added, g, out, H: tl.constexpr, H2: tl.constexpr, PARTS: tl.constexpr, EPS: tl.constexpr
 ):  # fmt: skip
-    """x += the sum of added [T, PARTS, H]; out [T, H] = rms_norm(x) * g. PARTS 0 adds nothing. One program a token."""
+    """x += the sum of added [T, PARTS, H]; out [T, H] = rms_norm(x) * g. PARTS 0 adds nothing. A program per token."""
     token = tl.program_id(0).to(tl.int64)
     k = tl.arange(0, H2)
     inside = k < H
@@ -43,10 +44,10 @@ def turn_append_kernel(
     Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
     HEADS: tl.constexpr,
 ):  # fmt: skip
-    """Rotary positions; queries to `query` [T, Q, D], keys and values into the cache from `position` on.
+    """Apply rotary positions; queries go to `query` [T, Q, D], keys and values into the cache from `position` on.
 
-    qkv [T, (Q + 2 K) D]; cos, sin float32 [context, D / 2]; position int64 [1]; HEADS is Q + 2 K as a power of two.
-    One program a token.
+    qkv [T, (Q + 2 K) D]; cos, sin float32 [context, D / 2]; position int64 [1]; HEADS is Q + 2 K rounded up to a power
+    of two. One program per token.
     """
     HALF: tl.constexpr = D // 2
     token = tl.program_id(0).to(tl.int64)
@@ -84,11 +85,11 @@ def flash_kernel(
     Q: tl.constexpr, K: tl.constexpr, D: tl.constexpr, SLOTS: tl.constexpr, SEGMENTS: tl.constexpr,
     WINDOW: tl.constexpr, QUERIES: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """out [T, Q, D]: causal softmax attention with sinks over the cache, which holds the chunk's own keys already.
+    """out [T, Q, D]: causal softmax attention with sinks over the cache, which already holds the chunk's own keys.
 
-    query [T, Q, D]; sinks [Q]; the first query is at `position` int64 [1]; WINDOW 0 sees all. Program (i, h): QUERIES
-    tokens from i * QUERIES on, with all query heads of key/value head h: row r is token r // GROUP, head r % GROUP
-    (GROUP is Q / K as a power of two), so keys are read once for them all.
+    query [T, Q, D]; sinks [Q]; the first query is at `position` int64 [1]; WINDOW 0 means no window. Program (i, h)
+    handles QUERIES tokens from i * QUERIES on, with all query heads of key/value head h, so that keys are read once for
+    all of them: row r is token r // GROUP, head r % GROUP, where GROUP is Q / K rounded up to a power of two.
     """
     G: tl.constexpr = Q // K
     ROWS: tl.constexpr = QUERIES * GROUP
@@ -109,7 +110,7 @@ def flash_kernel(
     mass = tl.zeros((ROWS,), tl.float32)
     acc = tl.zeros((ROWS, D), tl.float32)
     begin = begin // BLOCK * BLOCK
-    # Keys before the first query are seen by all rows, where there is no window: nothing has to be hidden.
+    # Without a window, all rows see the keys before the first query: these blocks need no mask.
     middle = begin if WINDOW else first_query // BLOCK * BLOCK
     for first in tl.range(begin, middle, BLOCK):
         keys, values = keys_and_values(table, first, head, end, kind, D, SLOTS, SEGMENTS, BLOCK)

@@ -1,15 +1,15 @@
-"""A few tokens: a bfloat16 matrix times up to 8 vectors on the tensor cores (see mma.py), with what is around it.
+"""Dense products for a few tokens on the tensor cores: a bfloat16 matrix times up to 8 vectors (see mma.py).
 
-They take 8 vectors at a time in any case: one token and eight cost the same arithmetic, and get the same result, bit
-for bit. Letters, and how a norm is taken, are those of gemv.py, which is the way for other dtypes. A program has 16
-rows and all their columns: its warps take 32 columns each in turns.
+The tensor cores always take 8 vectors at a time: one token and eight cost the same arithmetic, and get the same
+results, bit for bit. The letters for sizes and the treatment of norms are those of gemv.py, which serves other dtypes.
+A program computes 16 rows over all their columns, of which its warps take 32 each per turn.
 
-A compiler that is free to do so loads a vector's values right before each product, and waits for them as often. So
-turns come in steps: what a step takes is asked for together, while the step before it is multiplied, and a barrier
-keeps the order (see `asked` in mma.py).
+If the compiler is free to do so, it loads a vector's values right before each product, and waits for them every time.
+So turns are grouped into steps: all that a step needs is loaded at once, while the step before it is multiplied, and a
+barrier keeps the order (see `asked` in mma.py).
 
-With EIGHT the matrix is in 8 bits (see ../dense.py): int8, and bfloat16 `scales` [*, K / 64] of each 64 columns, which
-is what a warp takes then. Elsewhere nobody reads `scales`.
+With EIGHT the matrix is in 8 bits (see ../dense.py): int8, with bfloat16 `scales` [*, K / 64] for each 64 columns, and
+a warp takes 64 columns per turn. Without it, `scales` is never read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gptoss_tui.engine.triton.kernels.overlap import follow
 
 @triton.jit
 def first_column(turn, WARPS: tl.constexpr, EIGHT: tl.constexpr):
-    """The first of the 8 columns that each thread has in a turn, or of 16 in 8 bits: [threads]."""
+    """The first of the 8 columns (16 in 8 bits) that each thread has in a turn: [threads]."""
     warp, _, q = lanes(WARPS)
     return ((turn * WARPS + warp) * 4 + q) * (16 if EIGHT else 8)
 
@@ -41,9 +41,9 @@ def load_rows(
     w, scales, first, second, turn,
     WIDTH: tl.constexpr, WARPS: tl.constexpr, TURNS: tl.constexpr, EIGHT: tl.constexpr,
 ):  # fmt: skip
-    """Rows `first` and `second` [threads] of W [*, WIDTH] in TURNS turns from `turn` on.
+    """Load rows `first` and `second` [threads] of W [*, WIDTH] for TURNS turns from `turn` on.
 
-    Four entries a turn: words [threads, 4] of each row, and in 8 bits their scales [threads].
+    Returns four entries per turn: the words [threads, 4] of each row, and their scales [threads] (8 bits only).
     """
     WORDS: tl.constexpr = WIDTH // 4 if EIGHT else WIDTH // 2
     words = tl.multiple_of(w.to(tl.pointer_type(tl.int32)), 16)
@@ -66,9 +66,9 @@ def load_rows(
 
 @triton.jit
 def in_order(acc, zero, EIGHT: tl.constexpr):
-    """Sums and zeros as they are, behind all loads in front of this, and with them the products that begin there.
+    """Return `acc` and `zero` unchanged, but ordered after all loads before this call, with the products based on them.
 
-    Products in 8 bits begin with zero: what they bring is scaled before it is added.
+    Products in 8 bits start from `zero`, since they are scaled before they are added to `acc`.
     """
     if EIGHT:
         return acc, asked(zero)
@@ -78,7 +78,7 @@ def in_order(acc, zero, EIGHT: tl.constexpr):
 
 @triton.jit
 def times(loaded, n: tl.constexpr, low, high, acc, zero, EIGHT: tl.constexpr):
-    """`acc` [threads, 4] plus the n-th turn of `loaded` times vectors; `high` and `zero` count in 8 bits only."""
+    """`acc` [threads, 4] plus the n-th turn of `loaded` times vectors; `high` and `zero` are for 8 bits only."""
     if EIGHT:
         scale = tl.where(tl.arange(0, 4)[None, :] < 2, loaded[4 * n + 2][:, None], loaded[4 * n + 3][:, None])
         return acc + eight_bit_product(loaded[4 * n], loaded[4 * n + 1], low, high, zero) * scale
@@ -90,9 +90,10 @@ def times(loaded, n: tl.constexpr, low, high, acc, zero, EIGHT: tl.constexpr):
 def load_vectors(
     v, turn, WIDTH: tl.constexpr, WARPS: tl.constexpr, TURNS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr
 ):
-    """Vectors bfloat16 [TOKENS, WIDTH] at the columns of TURNS turns from `turn` on.
+    """Load vectors bfloat16 [TOKENS, WIDTH] at the columns of TURNS turns from `turn` on.
 
-    Two entries a turn: words [threads, 4] of the first eight columns, and in 8 bits of the other eight.
+    Returns two entries per turn: the words [threads, 4] of the first eight columns, and of the other eight (8 bits
+    only).
     """
     words = tl.multiple_of(v.to(tl.pointer_type(tl.int32)), 16)
     _, g, _ = lanes(WARPS)
@@ -118,7 +119,7 @@ def in_steps(
 ):  # fmt: skip
     """Sums float32 [threads, 4] of rows `first` and `second` [threads] of W times vectors [TOKENS, WIDTH].
 
-    In STEPS steps of TURNS turns, of which `loaded` are the weights of the first one.
+    The product is computed in STEPS steps of TURNS turns; `loaded` are the weights of the first step.
     """
     vectors = load_vectors(v, 0, WIDTH, WARPS, TURNS, TOKENS, EIGHT)
     acc = begin(vectors[0])
@@ -143,10 +144,10 @@ def qkv_tiles_kernel(
     EPS: tl.constexpr, STEPS: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """As `qkv_kernel` of gemv.py. Program (i, j): of head i the rotary pairs 8 j to 8 j + 8.
+    """Like `qkv_kernel` in gemv.py. Program (i, j) computes rotary pairs 8 j to 8 j + 8 of head i.
 
-    The rows g and g + 8 of the product are the two of a pair. The position was known before the kernel in front of this
-    one began.
+    Rows g and g + 8 of the product are the two of a pair. The position is read early: it was known before the previous
+    kernel began.
     """
     HALF: tl.constexpr = D // 2
     TAKEN: tl.constexpr = (64 if EIGHT else 32) * WARPS * STEPS
@@ -206,7 +207,7 @@ def out_tiles_kernel(
     place = x + token * H + row[:, None]
     follow(OVERLAP)
     acc = in_steps(loaded, w, scales, first, second, a, WIDTH, STEPS, WARPS, TURNS, TOKENS, EIGHT)
-    # One program adds to each place: the order is given, and nobody waits for what was there.
+    # Only one program adds to each element, so the order is fixed; an atomic add need not wait for the old value.
     tl.atomic_add(place, rows_and_vectors(acc, WARPS) + bias[:, None], mask=real, sem="relaxed")
 
 
@@ -216,9 +217,10 @@ def logits_tiles_kernel(
     H: tl.constexpr, V: tl.constexpr, EPS: tl.constexpr, PROGRAMS: tl.constexpr, STEPS: tl.constexpr,
     WARPS: tl.constexpr, TOKENS: tl.constexpr, EIGHT: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """logits float32 [TOKENS, V] = W [V, H] rms_norm(x). Of each 16 rows program i has the i-th, and on by PROGRAMS.
+    """logits float32 [TOKENS, V] = W [V, H] rms_norm(x).
 
-    The vectors stay in registers; the next 16 rows are on their way while some are multiplied.
+    Program i computes every PROGRAMS-th strip of 16 rows, beginning with the i-th. The vectors stay in registers; the
+    next 16 rows are loaded while the current ones are multiplied.
     """
     TAKEN: tl.constexpr = (64 if EIGHT else 32) * WARPS * STEPS
     TURNS: tl.constexpr = (H + TAKEN - 1) // TAKEN

@@ -1,8 +1,9 @@
-"""A few tokens through their experts, whose weights are MXFP4 tiles (see mxfp4.py). Every program reads whole tiles.
+"""The experts for a few tokens. Their weights are MXFP4 tiles (see mxfp4.py); every program reads whole tiles.
 
-E experts, H hidden, I intermediate; TOKENS as in gemv.py. What one expert does for several tokens reads its weights
-once. In bfloat16 the products run on the tensor cores (mma.py), which take 8 vectors at a time in any case: one token
-and eight cost the same arithmetic and get the same result. Other dtypes, and Triton's interpreter, take a plain way.
+E is the number of experts, H the hidden size, I the intermediate size; TOKENS as in gemv.py. An expert's weights are
+read once for all tokens that chose it. In bfloat16 the products run on the tensor cores (mma.py), which always take 8
+vectors at a time: one token and eight cost the same arithmetic and get the same results. Other dtypes, and Triton's
+interpreter, use plain sums.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from gptoss_tui.engine.triton.kernels.overlap import follow
 
 @triton.jit
 def thread_tiles(turn, WARPS: tl.constexpr):
-    """The tile, g and the half of the tile's columns that each thread has in a turn (see mma.py): three [threads]."""
+    """Each thread's tile, g and half of the tile's columns in a turn (see mma.py): three tensors [threads]."""
     warp, g, q = lanes(WARPS)
     return 2 * (turn * WARPS + warp) + q // 2, g, q % 2
 
 
 @triton.jit
 def load_strip(values, scales, strip, TILES: tl.constexpr, WARPS: tl.constexpr):
-    """All packed words of a tile row: for each turn a word of scales, rows g, rows g + 8. Warps take two tiles each."""
+    """Load all words of a tile row: per turn a word of scales, rows g, rows g + 8. A warp takes two tiles per turn."""
     TURNS: tl.constexpr = (TILES + 2 * WARPS - 1) // (2 * WARPS)
     words = tl.multiple_of(values.to(tl.pointer_type(tl.int32)), 16)
     codes = tl.multiple_of(scales.to(tl.pointer_type(tl.int32)), 16)
@@ -42,7 +43,7 @@ def load_strip(values, scales, strip, TILES: tl.constexpr, WARPS: tl.constexpr):
 
 @triton.jit
 def strip_times(loaded, vectors, columns: tl.constexpr, TILES: tl.constexpr, WARPS: tl.constexpr, TOKENS: tl.constexpr):
-    """What `load_strip` gave times vectors bfloat16 [TOKENS, columns]: float32 [16, 8], a column a vector."""
+    """Multiply a tile row from `load_strip` by vectors bfloat16 [TOKENS, columns]: float32 [16, 8], one per column."""
     TURNS: tl.constexpr = (TILES + 2 * WARPS - 1) // (2 * WARPS)
     words = tl.multiple_of(vectors.to(tl.pointer_type(tl.int32)), 16)
     acc = tl.zeros((32 * WARPS, 4), tl.float32)
@@ -61,7 +62,7 @@ def strip_times(loaded, vectors, columns: tl.constexpr, TILES: tl.constexpr, WAR
 
 @triton.jit
 def plain_strip_times(values, scales, vectors, strip, columns: tl.constexpr, TILES: tl.constexpr, TOKENS: tl.constexpr):
-    """As `load_strip` and `strip_times`, in float32 and for vectors of any dtype."""
+    """Like `load_strip` and `strip_times` together, but in float32 and for vectors of any dtype."""
     row, col, n = tl.arange(0, 16), tl.arange(0, 32), tl.arange(0, 8)
     acc = tl.zeros((16, 8), tl.float32)
     for tile in tl.range(0, TILES):
@@ -84,10 +85,10 @@ def gate_up_kernel(
     H: tl.constexpr, I: tl.constexpr, ALPHA: tl.constexpr, TILES: tl.constexpr, STRIPS: tl.constexpr,
     WARPS: tl.constexpr, TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """hidden [experts chosen, TOKENS, I] = swiglu(W t + b) of the experts that tokens chose.
+    """hidden [experts chosen, TOKENS, I] = swiglu(W t + b) for the chosen experts.
 
     t [TOKENS, H]; experts int32 [places] and chosen int32 [1] as in router.py; values [E, 2 I / 16, TILES, 16, 32];
-    scales [E, 2 I / 16, TILES, 8, 2, 2]; bias [E, 2 I]. Program (i, n): STRIPS tile rows of the n-th expert.
+    scales [E, 2 I / 16, TILES, 8, 2, 2]; bias [E, 2 I]. Program (i, n) computes STRIPS tile rows of the n-th expert.
     """
     first, place = tl.program_id(0) * STRIPS, tl.program_id(1)
     follow(OVERLAP)
@@ -114,7 +115,7 @@ def gate_up_kernel(
 
 @triton.jit
 def swiglu(gate, linear, limit, ALPHA: tl.constexpr):
-    """The gate is clamped from above, the linear part from both sides."""
+    """SwiGLU as in gpt-oss: the gate is clamped from above, the linear part from both sides."""
     gate = tl.minimum(gate, limit)
     linear = tl.minimum(tl.maximum(linear, -limit), limit)
     return gate / (1 + tl.exp(-ALPHA * gate)) * (linear + 1)
@@ -129,10 +130,10 @@ def down_kernel(
     """x [TOKENS, H] += sum over a token's experts of share * (W hidden + b).
 
     hidden [experts chosen, TOKENS, I]; experts, shares and chosen as in router.py; values [E, H / 16, TILES, 16, 32];
-    scales [E, H / 16, TILES, 8, 2, 2]; bias [E, H]; x float32; g, scaled and squares as in norm.py. Program (i, n):
-    tile row i of the n-th expert; the last one of a tile row to end adds up, in the experts' order. Scratch: parts
-    float32 [H / 16, PLACES, 16, 8]; arrived int32 [H / 16], zero before and after. Who was chosen was known before the
-    kernel in front of this one began, so weights are on their way while that one ends.
+    scales [E, H / 16, TILES, 8, 2, 2]; bias [E, H]; x float32; g, scaled and squares as in norm.py. Program (i, n)
+    computes tile row i of the n-th expert; the last program of a tile row to finish adds up all experts, in their
+    order. Scratch: parts float32 [H / 16, PLACES, 16, 8]; arrived int32 [H / 16], zero before and after. The choice of
+    experts was known before the previous kernel began, so weights are loaded while that one ends.
     """
     block, place = tl.program_id(0), tl.program_id(1)
     row, n = tl.arange(0, 16), tl.arange(0, 8)

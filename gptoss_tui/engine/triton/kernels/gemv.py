@@ -1,11 +1,14 @@
-"""A few tokens: a matrix times up to 8 vectors, with what is around it. For bfloat16 on a GPU see dense.py.
+"""Dense products for a few tokens: a matrix times up to 8 vectors, fused with the operations around it.
 
-TOKENS is 1 for a decode step and more where drafts are verified; the weights are read once for all of them, and the
-arithmetic for each is the same whatever their number. H hidden, Q query heads, K key/value heads, D head_dim. The
-residual stream `x` is float32 [TOKENS, H]; for norms of it see norm.py.
+For bfloat16 on a GPU, dense.py is used instead.
 
-A program loads all its weights before it waits for the kernel in front of it (see overlap.py): the memory is busy while
-that one ends. A thread holds 8 neighbouring weights of a row, so most of a sum stays in it.
+TOKENS is 1 for a plain decode step and larger where drafts are verified; the weights are read once for all tokens, and
+the arithmetic for each token is the same whatever their number. H is the hidden size, Q the number of query heads, K
+the number of key/value heads, D the head dimension. The residual stream `x` is float32 [TOKENS, H]; norm.py has its
+norms.
+
+A program loads its first weights before it waits for the previous kernel (see overlap.py), so the memory is kept busy
+while that one ends. A thread holds 8 neighbouring weights of a row, so most of a sum is added up within one thread.
 """
 
 from __future__ import annotations
@@ -19,13 +22,13 @@ from gptoss_tui.engine.triton.kernels.overlap import follow
 
 @triton.jit
 def columns_of(start, BLOCK: tl.constexpr):
-    """BLOCK columns from `start` on: [BLOCK / 8, 8]."""
+    """The indices of BLOCK columns from `start` on: [BLOCK / 8, 8]."""
     return start + 8 * tl.arange(0, BLOCK // 8)[:, None] + tl.arange(0, 8)[None, :]
 
 
 @triton.jit
 def row_blocks(w, rows, row_mask, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """Rows [ROWS] of W [*, WIDTH], a tuple of [ROWS, BLOCK / 8, 8] in W's dtype."""
+    """Load rows [ROWS] of W [*, WIDTH]: a tuple of blocks [ROWS, BLOCK / 8, 8] in W's dtype."""
     blocks = ()
     for start in tl.static_range(0, WIDTH, BLOCK):
         k = columns_of(start, BLOCK)[None, :, :]
@@ -36,7 +39,7 @@ def row_blocks(w, rows, row_mask, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def vector_blocks(v, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    """A vector [WIDTH], a tuple of [BLOCK / 8, 8] in its dtype: all of it is on its way at once."""
+    """Load a vector [WIDTH], all of it at once: a tuple of blocks [BLOCK / 8, 8] in its dtype."""
     blocks = ()
     for start in tl.static_range(0, WIDTH, BLOCK):
         k = columns_of(start, BLOCK)
@@ -46,7 +49,7 @@ def vector_blocks(v, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def rows_times(blocks, vectors, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr):
-    """What `row_blocks` gave, times vectors [TOKENS, WIDTH]: float32 [ROWS] for each token, in a tuple."""
+    """Multiply blocks from `row_blocks` by vectors [TOKENS, WIDTH]: a tuple with float32 [ROWS] for each token."""
     out = ()
     for m in tl.static_range(TOKENS):
         values = vector_blocks(vectors + m * WIDTH, WIDTH, BLOCK)
@@ -59,7 +62,10 @@ def rows_times(blocks, vectors, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: 
 
 @triton.jit
 def qkv_rows(head, step, D: tl.constexpr, PAIRS: tl.constexpr):
-    """Rows [2 * PAIRS] of the projection: rotary pairs from step * PAIRS on, d before d + D / 2; and which exist."""
+    """Rows [2 * PAIRS] of the projection for the rotary pairs from step * PAIRS on, and a mask of those that exist.
+
+    All rows d come first, then their partners d + D / 2.
+    """
     both = tl.arange(0, 2 * PAIRS)
     dim = step * PAIRS + both % PAIRS
     return head * D + (both // PAIRS) * (D // 2) + dim, dim < D // 2
@@ -72,12 +78,12 @@ def qkv_kernel(
     EPS: tl.constexpr, PAIRS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, TOKENS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """Norm, QKV, bias, rotary positions; queries to `query` [TOKENS, Q, D], keys and values into the cache.
+    """Norm, QKV, bias and rotary positions; queries go to `query` [TOKENS, Q, D], keys and values to the cache.
 
     `scaled` and `squares` as in norm.py; w [(Q + 2 K) D, H]; b [(Q + 2 K) D]; cos, sin float32 [context, D / 2];
     position int64 [1] of the first token; table int64 [2, SEGMENTS]: where the layer's keys and values are (see
-    kv_cache.py). Program (i, j): head i, PAIRS rotary pairs (rows d and d + D / 2) in each of STEPS steps; the weights
-    of the next step are on their way during one.
+    kv_cache.py). Program (i, j) computes head i, in each of STEPS steps PAIRS rotary pairs (rows d and d + D / 2); the
+    weights of the next step are loaded during the current one.
     """
     HALF: tl.constexpr = D // 2
     head, first_step = tl.program_id(0), tl.program_id(1) * STEPS
@@ -119,7 +125,7 @@ def out_kernel(
     a, w, b, x, H: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr,
     TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """x [TOKENS, H] += W [H, WIDTH] a [TOKENS, WIDTH] + b [H]. Each program owns ROWS rows in each of STEPS steps."""
+    """x [TOKENS, H] += W [H, WIDTH] a [TOKENS, WIDTH] + b [H]. Each program has ROWS rows in each of STEPS steps."""
     first = tl.program_id(0) * STEPS * ROWS
     rows = first + tl.arange(0, ROWS)
     blocks = row_blocks(w, rows, rows < H, WIDTH, BLOCK)

@@ -1,7 +1,7 @@
-"""Many tokens through their experts: products of MXFP4 tiles with tokens that are grouped by expert.
+"""The experts for many tokens: products of MXFP4 tiles with tokens that are grouped by expert.
 
-T tokens with k experts each make T * k rows, sorted by expert. A block has up to BM rows of one expert; which,
-a program finds from `ends`. Experts without rows have no blocks, so their weights are not read.
+T tokens with k experts each make T * k rows, sorted by expert. A block has up to BM rows of one expert; a program finds
+its rows from `ends`. Experts without rows have no blocks, so their weights are not read.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from gptoss_tui.engine.triton.kernels.mxfp4 import weights_of
 
 @triton.jit
 def block_of(ends, index, E: tl.constexpr, EP: tl.constexpr, BM: tl.constexpr):
-    """Expert, first row and end of its rows for block `index`; the expert is E when there is no such block.
+    """The expert of block `index`, the block's first row, and the end of the expert's rows.
 
-    ends int32 [E]: the end of each expert's rows, in order.
+    The expert is E if there is no such block. ends int32 [E]: the end of each expert's rows, in order.
     """
     expert = tl.arange(0, EP)
     last = tl.load(ends + expert, mask=expert < E, other=0)
@@ -36,10 +36,10 @@ def tile_product(
     a, rows, held, values, scales, strip, columns,
     TILES: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """float32 [BM, BN]: rows of a [*, columns] times BN rows of packed weights, from tile row `strip` on."""
+    """Multiply rows of a [*, columns] by BN rows of packed weights, from tile `strip` on: float32 [BM, BN]."""
     n, col, both = tl.arange(0, BN), tl.arange(0, 32), tl.arange(0, 64)
     tile_row, inner = strip + (n // 16).to(tl.int64) * TILES, n % 16
-    # Weights on the left: what is unpacked stays in registers, where the matrix units take a left side from.
+    # The weights are the left operand, which the matrix units read from registers: unpacked weights can stay there.
     acc = tl.zeros((BN, BM), tl.float32)
     for tile in tl.range(0, TILES):
         k = tile * 64 + both
@@ -59,10 +59,10 @@ def grouped_up_kernel(
     H: tl.constexpr, I: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr,
     ALPHA: tl.constexpr, TILES: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """hidden [T * k, I] = swiglu(W t + b), a row a choice, in sorted order.
+    """hidden [T * k, I] = swiglu(W t + b), one row per choice, in sorted order.
 
-    t [T, H]; order int32 [T * k]: which choice each sorted row is, token * k + place. Program (j, i): block i, columns
-    j * BN to (j + 1) * BN of 2 I.
+    t [T, H]; order int32 [T * k]: which choice each sorted row is, token * k + place. Program (j, i) computes block i,
+    columns j * BN to (j + 1) * BN of 2 I.
     """
     expert, first, end = block_of(ends, tl.program_id(1), E, EP, BM)
     if expert < E:
@@ -85,7 +85,7 @@ def grouped_down_kernel(
     H: tl.constexpr, I: tl.constexpr, E: tl.constexpr, EP: tl.constexpr,
     TILES: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """out [T * k, H], in the order of the choices: weight * (W hidden + b). weights float32 [T * k]."""
+    """out [T * k, H] = weight * (W hidden + b), in the original order of the choices. weights float32 [T * k]."""
     expert, first, end = block_of(ends, tl.program_id(1), E, EP, BM)
     if expert < E:
         row = first + tl.arange(0, BM)

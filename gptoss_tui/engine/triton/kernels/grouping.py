@@ -1,8 +1,9 @@
-"""Many tokens, sorted by expert: which experts each one chooses, and whose rows stand where (see grouped.py).
+"""Chooses the experts of many tokens, and sorts the choices by expert for grouped.py.
 
-A counting sort in two launches. The first one counts the choices of each block of tokens; the second one adds up what
-stands before its block, and ranks within it. E experts, EP is E as a power of two, TOP of them for a token. The number
-of tokens is not specialised: each prompt has its own, and none should wait for a compiler.
+This is a counting sort in two launches. The first counts the choices in each block of tokens; in the second, each
+program adds up the counts before its block, and ranks the choices within it. E is the number of experts, EP is E
+rounded up to a power of two, TOP the experts per token. The kernels are not specialized on the number of tokens: it
+differs for each prompt, and none should wait for the compiler.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ def pick_kernel(
     scores, chosen, weights, counts, tokens,
     E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, BT: tl.constexpr,
 ):  # fmt: skip
-    """The TOP best experts of each token, and how many of a block's tokens chose each.
+    """Find the TOP best experts of each token, and count how many of a block's tokens chose each expert.
 
     scores [tokens, E]. Out: chosen int32 [tokens, TOP], best first; weights float32 [tokens, TOP], the softmax of their
-    scores; counts int32 [blocks, EP]. Program i has tokens BT * i to BT * (i + 1).
+    scores; counts int32 [blocks, EP]. Program i handles tokens BT * i to BT * (i + 1).
     """
     token, expert = tl.program_id(0) * BT + tl.arange(0, BT), tl.arange(0, EP)[None, :]
     there = token < tokens
@@ -48,11 +49,11 @@ def sort_kernel(
     chosen, counts, order, ends, choices, blocks,
     E: tl.constexpr, EP: tl.constexpr, SIZE: tl.constexpr, N: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Choices sorted by expert, those of one expert as they came.
+    """Sort the choices by expert. The sort is stable.
 
     chosen int32 [choices] and counts int32 [blocks, EP] as above. Out: order int32 [choices], which choice each sorted
-    row is; ends int32 [E], the end of each expert's rows. Program i has choices SIZE * i to SIZE * (i + 1); N is SIZE
-    as a power of two.
+    row is; ends int32 [E], the end of each expert's rows. Program i handles choices SIZE * i to SIZE * (i + 1); N is
+    SIZE rounded up to a power of two.
     """
     block, expert = tl.program_id(0), tl.arange(0, EP)
     before = tl.zeros((EP,), tl.int32)

@@ -1,12 +1,13 @@
-"""MXFP4 as the kernels read it: tiles of 16 rows by 64 columns, values and scales in planes of their own.
+"""MXFP4 as the kernels read it: tiles of 16 rows by 64 columns, with values and scales in separate tensors.
 
-A checkpoint stores a row as blocks of 32 values, neighbours in the two nibbles of a byte. Here a tile of 64 columns is
-32 bytes a row: byte j holds column j in its low nibble and column 32 + j in its high one. Both nibbles of a tile then
-have one scale a row, and neighbouring bytes are neighbouring columns, so nothing has to be shuffled to use them.
+A checkpoint stores a row as blocks of 32 values, with neighbours in the two nibbles of a byte. Here a tile of 64
+columns has 32 bytes per row: byte j holds column j in its low nibble and column 32 + j in its high one. So all low
+nibbles of a row share one scale, all high ones another, and neighbouring bytes are neighbouring columns: nothing has to
+be shuffled.
 
-values: uint8 [E, rows / 16, columns / 64, 16, 32]; scales: uint8 [E, rows / 16, columns / 64, 8, 2, 2]: of rows g and
-g + 8, and of the low and the high nibbles; together a word, which is what a thread of a matrix product needs (mma.py).
-Columns are padded to 64 with zeros. Values and scales are the checkpoint's own.
+values: uint8 [E, rows / 16, columns / 64, 16, 32]; scales: uint8 [E, rows / 16, columns / 64, 8, 2, 2], where the last
+two axes are rows g and g + 8, and low and high nibbles; together they are the word that a thread of a matrix product
+needs (mma.py). Columns are padded with zeros to a multiple of 64. The codes are those of the checkpoint, unchanged.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ TILE_ROWS = 16
 TILE_COLUMNS = 64
 
 _LARGEST_SCALE = 128
-"""The scale is applied together with a factor of 2**126 (see mma.py), whose product must not leave bfloat16."""
+"""The largest scale code. A scale is multiplied by 2**126 (see mma.py), and the product must fit into bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """One projection of all experts of a layer: values and scales as above, bias [E, rows] in the model's dtype."""
+    """One projection of all experts in a layer: values and scales as above, bias [E, rows] in the model's dtype."""
 
     values: Tensor
     scales: Tensor
@@ -45,7 +46,7 @@ class Tiles:
 
     @property
     def tiles(self) -> int:
-        """Tiles side by side: columns / 64, rounded up."""
+        """Tiles per tile row: columns / 64, rounded up."""
         return int(self.values.shape[2])
 
     @property
@@ -57,7 +58,7 @@ class Tiles:
 def to_tiles(blocks: Tensor, scales: Tensor, bias: Tensor) -> Tiles:
     """Repack uint8 blocks [E, rows, columns / 32, 16] and scales [E, rows, columns / 32] of a checkpoint.
 
-    Raises CheckpointError for a scale above 2, with which weights would reach 12: no model needs that.
+    Raises CheckpointError for a scale above 2, which would allow weights above 12: no model needs that.
     """
     if int(scales.max()) > _LARGEST_SCALE:
         raise CheckpointError("An expert's scale is too large", hint="the checkpoint may be damaged")
@@ -79,8 +80,8 @@ def to_tiles(blocks: Tensor, scales: Tensor, bias: Tensor) -> Tiles:
 
 INTERPRETED = tl.constexpr(knobs.runtime.interpret)
 
-# Four bytes to eight float16: four of the low nibbles, four of the high ones. The top byte of each float16 is made in
-# place, for four at once; then each byte moves to the top of its half word.
+# Turns four bytes into eight float16: four from the low nibbles, four from the high ones. The top bytes of four float16
+# are made at once, in place; then each moves to the top of its half word.
 UNPACK = tl.constexpr("""{
 .reg .b32 a, b, l, h;
 shl.b32 a, $4, 1;
@@ -101,9 +102,10 @@ prmt.b32 $3, h, 0, 0x3424;
 
 @triton.jit
 def unpack(byte):
-    """The values of the low and of the high nibbles of uint8 codes: float16, 2**-14 times too small, exactly.
+    """The exact values of the low and the high nibbles of uint8 codes, times 2**-14: two float16 tensors.
 
-    Sign and three bits of E2M1 become sign, exponent and mantissa of a float16, which knows denormals as E2M1 does.
+    The sign and the three other bits of E2M1 become sign, exponent and mantissa of a float16. That is exact because
+    both formats have denormals.
     """
     if INTERPRETED:
         wide = byte.to(tl.int32)
@@ -118,15 +120,16 @@ def unpack(byte):
 
 @triton.jit
 def scale_value(scale):
-    """E8M0 codes uint8 to float32, 2**14 times too large: the other half of `unpack`."""
+    """E8M0 codes uint8 to float32, times 2**14, which makes up for the factor in `unpack`."""
     return ((scale.to(tl.int32) + 14) << 23).to(tl.float32, bitcast=True)
 
 
 def spread_codes(word: str, out: str = "p") -> list[str]:
-    """PTX: eight codes to four pairs of bfloat16, 2**-126 times their value: p0, p1 low nibbles, p2, p3 high ones.
+    """PTX that turns eight codes into four pairs of bfloat16, 2**-126 times their values.
 
-    Sign and three bits of E2M1 become sign, exponent and mantissa of a bfloat16. Pair 0 has bytes 0 and 2, pair 1 bytes
-    1 and 3: they are in the two half words, so that one shift moves both. Registers u and v are used on the way.
+    Pairs p0 and p1 are the low nibbles, p2 and p3 the high ones. The sign and the three other bits of E2M1 become sign,
+    exponent and mantissa of a bfloat16. p0 has bytes 0 and 2, p1 bytes 1 and 3 (p2 and p3 likewise): these lie in
+    different half words, so one shift moves both. Registers u and v are scratch.
     """
     shifts = (("shl", 12, "shl", 6), ("shl", 4, "shr", 2), ("shl", 8, "shl", 2), ("", 0, "shr", 6))
     lines = []
@@ -141,7 +144,7 @@ def spread_codes(word: str, out: str = "p") -> list[str]:
     return lines
 
 
-# Four bytes to eight bfloat16, in the order of the bytes.
+# Turns four bytes into eight bfloat16, in the order of the bytes.
 _CODES = [
     ".reg .b32 u, v, p<4>;",
     *spread_codes("$4"),
@@ -152,7 +155,7 @@ CODES = tl.constexpr("{\n" + "\n".join(_CODES) + "\n}")
 
 @triton.jit
 def weights_of(byte, low_code, high_code, kind: tl.constexpr):
-    """The weights [N, 32] of the low and of the high nibbles of uint8 [N, 32], in the dtype `kind`; codes uint8 [N]."""
+    """The weights [N, 32] of the low and the high nibbles of uint8 [N, 32], in dtype `kind`; scale codes uint8 [N]."""
     if INTERPRETED or kind != tl.bfloat16:
         low, high = unpack(byte)
         low = low.to(tl.float32) * scale_value(low_code)[:, None]

@@ -1,7 +1,7 @@
-"""Which experts a few tokens go to. E experts, k of them for a token, H hidden; TOKENS as in gemv.py.
+"""Chooses the experts for a few tokens. E is the number of experts, H the hidden size; TOKENS as in gemv.py.
 
-The experts that any token chose are numbered in ascending order, whatever the tokens prefer: a token's sum has the same
-order when it comes alone.
+The experts that any token chose are listed in ascending order, not by preference. So the experts of a token are added
+up in the same order whether it runs alone or with others.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from gptoss_tui.engine.triton.kernels.overlap import follow
 
 @triton.jit
 def routes(scores, count, E: tl.constexpr, EP: tl.constexpr, TOP: tl.constexpr, TOKENS: tl.constexpr):
-    """Which experts are among a token's TOP best, and their shares, float32: both [TOKENS, EP].
+    """Which experts are among each token's TOP best, and their shares, float32: both [TOKENS, EP].
 
-    Softmax after the choice. scores float32 [TOKENS, E]; EP is E as a power of two; tokens from `count` on choose
-    nothing. What is not a number comes before all others and makes shares that are none, so that the logits tell.
+    The shares are a softmax over the chosen experts. scores float32 [TOKENS, E]; EP is E rounded up to a power of two;
+    tokens from `count` on choose nothing. A NaN score is always chosen and makes the shares NaN, so that it shows in
+    the logits.
     """
     expert, token = tl.arange(0, EP)[None, :], tl.arange(0, TOKENS)[:, None]
     score = tl.load(scores + token * E + expert, mask=expert < E, other=float("-inf"), cache_modifier=".cg")
     left = tl.where(score == score, score, 3e38)
     highest = tl.max(score, 1)
-    # One by one, best first: a sum over the tile would depend on how it is laid out, and with that on TOKENS.
+    # Added up one by one, best first: the order of a sum over the tile would depend on its layout, and so on TOKENS.
     total = tl.zeros((TOKENS,), tl.float32)
     for _ in tl.static_range(TOP):
         total += tl.exp(tl.max(left, 1) - highest)
@@ -41,10 +42,10 @@ def router_kernel(
 ):  # fmt: skip
     """t [TOKENS, H] = rms_norm(x) * g, and the experts that the tokens choose by the scores W [E, H] t + b.
 
-    Out: `chosen` int32 [1], how many experts there are; experts int32 [places], in ascending order; shares float32
-    [places, TOKENS], 0 where a token did not choose the expert. Program (i, n) makes score i of token n, and its part
-    of t: what the experts read must not be computed by each of their programs. The last one to end chooses. Scratch:
-    scores float32 [TOKENS, E]; arrived int32 [1], zero before and after.
+    Out: `chosen` int32 [1], how many experts were chosen; experts int32 [places], in ascending order; shares float32
+    [places, TOKENS], 0 where a token did not choose the expert. Program (i, n) computes score i of token n, and a slice
+    of t, so that the experts' programs need not compute t again and again. The last program to finish chooses the
+    experts. Scratch: scores float32 [TOKENS, E]; arrived int32 [1], zero before and after.
     """
     expert, token = tl.program_id(0), tl.program_id(1)
     weights = ()

@@ -1,8 +1,8 @@
 """The end of a step: logits, the choice of a token, and the embedding that the next step begins with.
 
-Choosing by arg-max of `logit / temperature + Gumbel noise` is drawing from the softmax (Gumbel 1954), so one pass over
-the vocabulary is enough when no filter is set. Each program leaves its best candidate and its part of the softmax's
-sum; one program ends it.
+Taking the arg-max of `logit / temperature + Gumbel noise` draws from the softmax (Gumbel 1954), so one pass over the
+vocabulary is enough when no filter is set. Each program writes its best candidate and its part of the softmax's sum;
+then a single program combines them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gptoss_tui.engine.triton.kernels.norm import inverse_rms
 from gptoss_tui.engine.triton.kernels.overlap import follow
 
 LEAST = tl.constexpr(2.0**-32)
-"""Half the step between the uniform numbers of `tl.rand`: what stands for its 0."""
+"""Half the step between the uniform numbers of `tl.rand`; takes the place of 0."""
 
 
 @triton.jit
@@ -36,9 +36,10 @@ def logits_kernel(
 
 @triton.jit
 def allowed(token, at, starts, text, ids, FIRST_SPECIAL: tl.constexpr):
-    """Which of `token` [N] may come next in state `at` of an automaton; -1 restricts nothing.
+    """Which of `token` [N] are allowed next in state `at` of an automaton; state -1 allows all.
 
-    The ids that lead on from state s are ids[starts[s]:starts[s + 1]] int32; text uint8 [states]: all text may come.
+    The ids on the edges from state s are ids[starts[s]:starts[s + 1]] int32; text uint8 [states] is nonzero for states
+    in which all text tokens are allowed too.
     """
     listed = token < 0
     free = at < 0
@@ -51,7 +52,7 @@ def allowed(token, at, starts, text, ids, FIRST_SPECIAL: tl.constexpr):
 
 @triton.jit
 def state_behind(chosen, at, starts, text, ids, following):
-    """The state that `chosen` leads to from `at`; -1 when nothing is restricted there."""
+    """The state after token `chosen` in state `at`; -1 if nothing is restricted there."""
     behind = tl.full((), -1, tl.int64)
     if at >= 0:
         if tl.load(text + at) != 0:
@@ -67,10 +68,10 @@ def state_behind(chosen, at, starts, text, ids, following):
 
 @triton.jit
 def gumbel(uniform):
-    """Gumbel noise of numbers float32 in [0, 1): minus the logarithm of an exponential one, -log(1 - uniform).
+    """Turn uniform numbers, float32 in [0, 1), into Gumbel noise: -log(e), where e = -log(1 - uniform) is exponential.
 
-    The winners of a draw have the smallest exponential numbers. Those are distinct only near a `uniform` of 0, where
-    float32 is finest; there the series is exact, too. In `1 - uniform` the tokens of a large vocabulary would tie.
+    The winners of a draw have the smallest e, so these must not tie. Float32 is finest near 0, so small e come from
+    small `uniform`, and by a series: `1 - uniform` would round many tokens of a large vocabulary to the same number.
     """
     near = tl.maximum(uniform, LEAST)
     return -tl.log(tl.where(near < 1e-3, near + 0.5 * near * near, -tl.log(1.0 - near)))
@@ -82,12 +83,13 @@ def candidates_kernel(
     V: tl.constexpr, FIRST_SPECIAL: tl.constexpr, BLOCK: tl.constexpr, PARTS: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """The best candidate and the softmax's part of each block of BLOCK logits, for each token.
+    """Find the best candidate in each block of BLOCK logits, and the block's part of the softmax, for each token.
 
-    logits float32 [TOKENS, V]; bias float32 [V] is added for the choice only (-inf forbids); temperature float32 [1], 0
-    is arg-max; seed int64 [1]; step int64 [1], that of the first token, makes each token's noise its own; at int64
-    [TOKENS] are states of an automaton (see `allowed`). Out, [TOKENS, PARTS]: best float32 and place int32 of the
-    candidate, top float32 and mass float32 of the raw logits. Program (i, n): block i of token n.
+    logits float32 [TOKENS, V]; bias float32 [V] is added for the choice only (-inf forbids a token); temperature
+    float32 [1], where 0 means arg-max; seed int64 [1]; step int64 [1], that of the first token, gives each token its
+    own noise; at int64 [TOKENS] are states of an automaton (see `allowed`). Out, [TOKENS, PARTS]: the candidate's score
+    best float32 and its id place int32; the maximum top float32 of the raw logits, and mass float32, the sum of their
+    exponentials relative to it. Program (i, n) handles block i of token n.
     """
     program, n = tl.program_id(0), tl.program_id(1)
     token = program * BLOCK + tl.arange(0, BLOCK)
@@ -98,7 +100,7 @@ def candidates_kernel(
     score = tl.where(allowed(token, tl.load(at + n), starts, text, ids, FIRST_SPECIAL), score, float("-inf"))
     heat = tl.load(temperature)
     if heat > 0:
-        # Four numbers a counter; the step is in the seed's place, so that no two steps share one.
+        # The step changes the seed rather than the offset, so that no two steps share random numbers.
         uniform = tl.rand(tl.load(seed) + (tl.load(step) + n) * 0x1E3779B97F4A7C15, token)
         score = score / heat + gumbel(uniform)
     value, index = tl.max(score, 0, return_indices=True)
@@ -117,12 +119,13 @@ def choose_kernel(
     H: tl.constexpr, V: tl.constexpr, PARTS: tl.constexpr, PARTS2: tl.constexpr, RING: tl.constexpr, H2: tl.constexpr,
     TOKENS: tl.constexpr, OVERLAP: tl.constexpr,
 ):  # fmt: skip
-    """One program: the tokens that follow, up to the first that no draft foresaw. x [0] is the last one's embedding.
+    """Choose the next tokens, up to the first that differs from its draft. Runs as a single program.
 
-    Token n was drawn after the n-th input; it counts when the inputs before it were what had been drawn, that is as
-    long as drafts int32 [n] is token n; `count` int32 [1] inputs are real. Position, step and automaton go on by as
-    many. Each goes to tokens and logprobs [RING] at step % RING, where the host picks it up later, and to history int32
-    [context]; the last one to token int64 [1] and logprob [1]. `count` becomes 1: there are no drafts.
+    Token n is drawn after the n-th input. It is kept if all drafts up to that input are the tokens drawn: drafts int32
+    [n] must equal token n for the next one to count. The first `count` int32 [1] inputs are real. Position, step and
+    the automaton advance by the kept tokens. Each is written to tokens and logprobs [RING] at step % RING, where the
+    host reads it later, and to history int32 [context]; the last one also to token int64 [1] and logprob [1], and its
+    embedding to x [0]. `count` becomes 1: there are no drafts now.
     """
     part = tl.arange(0, PARTS2)
     real = part < PARTS

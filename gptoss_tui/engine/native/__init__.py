@@ -1,1 +1,1 @@
-"""The CPU engine: kernels in C++ behind a plain C ABI, and what drives them."""
+"""The CPU engine: kernels in C++ behind a plain C ABI, and the Python code that drives them."""

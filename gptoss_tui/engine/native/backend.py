@@ -1,4 +1,4 @@
-"""The CPU engine as a backend: load, run, sample, score. Without torch."""
+"""The CPU engine's backend: loads, runs, samples and scores, without torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, Sc
 def load_backend(spec: EngineSpec, report: ReportProgress) -> NativeBackend:
     """Load the checkpoint of `spec`.
 
-    Raises CheckpointError, and EngineError when the kernels were not built or for a context the model does not have.
+    Raises CheckpointError, and EngineError if the kernels were not built or the model does not have such a context.
     """
     load_library()
     checkpoint, context = open_model(spec, report)
@@ -50,7 +50,7 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> NativeBackend:
 
 
 class NativeBackend(SequenceBackend[KVCache, int]):
-    """A `Backend`. The model has what a run left; its number of tokens says where the last one is."""
+    """A `Backend` on the CPU kernels. The model keeps the results of the last run; `_run` returns its token count."""
 
     def __init__(self, model: Model, context: int, name: str) -> None:
         self.model = model
@@ -59,7 +59,7 @@ class NativeBackend(SequenceBackend[KVCache, int]):
         super().__init__(model.config, cache, model.chunk, Loaded(name, "native", "cpu", dtype, model.weights.nbytes))
 
     def close(self) -> None:
-        """End the threads, and free the memory of the weights and the cache. Idempotent."""
+        """Stop the threads, and free the memory of the weights and the cache. Idempotent."""
         if "model" in vars(self):
             self.model.close()
         super().close()
@@ -75,7 +75,7 @@ class NativeBackend(SequenceBackend[KVCache, int]):
         token: Token | None = None
         for count in range(limit):
             if cancelled():
-                return  # the last token is not run: who goes on behind it needs its logits anyway
+                return  # the last token is not run: whoever continues after it has to run it for its logits anyway
             if token is not None:
                 model.run(self._cache, [token.id])
                 after = 1

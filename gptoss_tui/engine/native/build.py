@@ -1,15 +1,17 @@
-"""Compile the CPU kernels in `src/` into one shared library: when the package is built, never when it runs.
+"""Compiles the CPU kernels in `src/` into one shared library: when the package is built, never when it runs.
 
-Who calls this: the build of wheels and of editable installs (`hatch_build.py`), and `make`, since an editable install
-does not notice changed sources. It needs Python's standard library and a C++17 compiler, GCC or Clang, nothing else.
+It is called by the build of wheels and of editable installs (`hatch_build.py`), and by `make`, since an editable
+install does not notice changed sources. It needs Python's standard library and a C++17 compiler (GCC or Clang), nothing
+else.
 
-Every `.cpp` file is a unit. The last word of its name, if it names an instruction set of `SETS`, decides its flags:
-`gemm_avx512.cpp` is compiled for AVX-512, `pool.cpp` for any machine of the architecture. The library asks the CPU
-before it calls a function of such a unit. Such a unit shares no inline function or template with others unless it is
-`static` or in an unnamed namespace: the linker keeps one copy of the rest, and that may be the one for the newest CPU.
-A compiler that does not know a set leaves its units out; all units see `NATIVE_<SET>` defined for the sets that are in.
+Every `.cpp` file is a unit. If the last word of its name is an instruction set in `SETS`, that decides its flags:
+`gemm_bytes_avx512.cpp` is compiled for AVX-512, `pool.cpp` for any machine of the architecture. The library checks the
+CPU before it calls a function of such a unit. Inline functions and templates that such a unit shares with others must
+be `static` or in an unnamed namespace: of all others the linker keeps one copy, and that may be the one compiled for
+the newest CPU. Units for a set that the compiler does not know are left out; all units see `NATIVE_<SET>` defined for
+each set that is included.
 
-Where no compiler is found the package works without the library, through torch.
+If there is no compiler, the package works without the library, through torch.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ SOURCES = HERE / "src"
 LIBRARY = HERE / ("libgptoss.dylib" if _SYSTEM == "Darwin" else "libgptoss.so")
 
 _COMMON = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-pthread")
-# GCC 12 takes undefined registers in its own headers for mistakes.
+# GCC 12 warns about deliberately undefined registers in its own headers.
 _WARNINGS = (
     *("-Wall", "-Wextra", "-Wno-psabi", "-Wno-unknown-pragmas"),
     *("-Wno-unknown-warning-option", "-Wno-uninitialized", "-Wno-maybe-uninitialized"),
@@ -44,12 +46,12 @@ _TRY_SECONDS, _UNIT_SECONDS = 60, 600
 
 
 class NativeBuildError(Exception):
-    """The library cannot be built here; the message is for people and holds the compiler's words."""
+    """The library cannot be built here; the message is for users and includes the compiler's output."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionSet:
-    """One instruction set: the `machines` that have it, its flags, and a statement that only they can compile."""
+    """An instruction set: `machines` that may have it, compiler flags, and a probe that compiles only with them."""
 
     machines: tuple[str, ...]
     flags: tuple[str, ...]
@@ -90,7 +92,7 @@ SETS: Mapping[str, InstructionSet] = {
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """A C++ compiler: the command that starts it, and the first line of what it says of its version."""
+    """A C++ compiler: the command that starts it, and the first line of its `--version` output."""
 
     command: tuple[str, ...]
     version: str
@@ -98,7 +100,7 @@ class Compiler:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A library: where it is, what compiled it, and the instruction sets in it."""
+    """A built library: its path, the compiler's version, and the instruction sets in it."""
 
     path: Path
     compiler: str
@@ -106,7 +108,10 @@ class Built:
 
 
 def find_compiler(environ: Mapping[str, str] = os.environ) -> Compiler:
-    """The compiler of `CXX`, or else the first of c++, g++ and clang++ that runs. Raises NativeBuildError."""
+    """The compiler named by `CXX`, or else the first of c++, g++ and clang++ that runs.
+
+    Raises NativeBuildError if there is none.
+    """
     wanted = environ.get("CXX", "").strip()
     for name in (wanted,) if wanted else ("c++", "g++", "clang++"):
         command = tuple(shlex.split(name))
@@ -132,10 +137,10 @@ def supported_sets(compiler: Compiler) -> tuple[str, ...]:
 
 
 def build(library: Path = LIBRARY, *, sources: Path = SOURCES, compiler: Compiler | None = None) -> Built:
-    """Compile `sources` into `library` and return what was built; nothing runs when all is as it was last time.
+    """Compile `sources` into `library`; nothing is compiled if nothing has changed since the last build.
 
-    Object files are kept in `build/native` of a checkout. The library is replaced in one step, so that a process that
-    has it mapped keeps its own. Raises NativeBuildError with the compiler's words.
+    Object files are kept in `build/native` of a checkout. The library is replaced atomically, so that a process that
+    has it mapped keeps its own copy. Raises NativeBuildError with the compiler's output.
     """
     compiler = compiler or find_compiler()
     sets = supported_sets(compiler)
@@ -171,7 +176,7 @@ def build(library: Path = LIBRARY, *, sources: Path = SOURCES, compiler: Compile
 
 
 def unit_flags(path: Path, sets: Sequence[str]) -> tuple[str, ...] | None:
-    """The flags of a unit beside the common ones; None for a unit of an instruction set that is not in `sets`."""
+    """The flags of a unit besides the common ones; None for a unit of an instruction set that is not in `sets`."""
     name = path.stem.rpartition("_")[2]
     if name not in SETS:
         return ()
@@ -179,7 +184,7 @@ def unit_flags(path: Path, sets: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def platform_tag() -> str:
-    """The platform part of the wheel's name: the library is for this system and architecture, for any Python."""
+    """The platform tag of the wheel: the library fits this system and architecture, and any Python."""
     if _SYSTEM != "Darwin":
         return f"{_SYSTEM.lower()}_{platform.machine().lower()}"
     return f"macosx_{_macos_version().replace('.', '_')}_{platform.machine()}"
@@ -190,14 +195,14 @@ def _macos_version() -> str:
 
 
 def _target() -> tuple[str, ...]:
-    """Flags that say for which system the code is."""
+    """Compiler flags for the target system."""
     if _SYSTEM != "Darwin":
         return ()
     return ("-arch", platform.machine(), f"-mmacosx-version-min={_macos_version()}")
 
 
 def _object_folder(sources: Path) -> Path | None:
-    """Where object files stay between builds: beside the checkout's other build products, nowhere else."""
+    """The folder in which a checkout keeps object files between builds; None outside of a checkout."""
     root = HERE.parents[2]
     return root / "build" / "native" if sources == SOURCES and (root / ".git").exists() else None
 
@@ -222,7 +227,7 @@ def _compiles(compiler: Compiler, kind: InstructionSet) -> bool:
 
 
 def _replace(target: Path, command: Sequence[str]) -> None:
-    """Run `command` with an output file that takes the place of `target` when it is whole."""
+    """Run `command` with a temporary output file, which replaces `target` when it is complete."""
     fresh = target.with_name(f"{target.name}.{os.getpid()}")
     try:
         result = _run((*command, "-o", str(fresh)), _UNIT_SECONDS)
@@ -238,7 +243,7 @@ def _replace(target: Path, command: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Build, and say what was built. Without a compiler this is 0 too: the package works without the library."""
+    """Build, and print what was built. Returns 0 even without a compiler: the package works without the library."""
     parser = argparse.ArgumentParser(description="Compile the CPU kernels in place.")
     parser.add_argument("--quiet", action="store_true", help="say nothing when the library is built")
     parser.add_argument("--require", action="store_true", help="fail when the library cannot be built")

@@ -1,9 +1,9 @@
-"""Repacked weights in files of the user's cache: written once, mapped from then on.
+"""Files of repacked weights in the user's cache: written once, mapped from then on.
 
-A file is: 8 bytes magic, 8 bytes little-endian length of a JSON header, the header {"sections": {name: [offset,
-length]}}, then the sections, each at a multiple of a page. It is named after what it was made from, so one that is
-there, with the sections that the model has, is right; it appears under its name when it is complete. Who writes one
-holds a lock on it: what nobody holds, a process left that was killed.
+A file has 8 bytes of magic, the length of a JSON header in 8 bytes (little-endian), the header {"sections": {name:
+[offset, length]}}, and the sections, each starting at a page boundary. Its name has a digest of what it was made from,
+and a file gets its name only when it is complete: so a file with that name and the model's sections can be trusted. A
+process holds a lock on the file it is writing; an incomplete file without a lock was left by a process that was killed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from platformdirs import user_cache_path
 from gptoss_tui.engine.checkpoint import Checkpoint
 
 FORMAT = 1
-"""Of the file and of all layouts in it."""
+"""Version of the file and of all layouts in it."""
 
 MAGIC = b"gptossn\n"
 _PAGE = 4096
@@ -36,16 +36,16 @@ SOURCE_NOTE = "source"
 
 Bytes = npt.NDArray[np.uint8]
 Write = Callable[[int, Bytes], None]
-"""Puts bytes at an offset within a section. Several threads may call it at once."""
+"""Writes bytes at an offset within a section. Several threads may call it at once."""
 
 
 def cache_folder() -> Path:
-    """Where the files of all models are."""
+    """The folder with the files of all models."""
     return user_cache_path("gptoss-tui") / "native"
 
 
 def source_folder(checkpoint: Checkpoint) -> Path | None:
-    """Where the files made from this checkpoint are; None for one that is not on disk."""
+    """The folder for the files made from this checkpoint; None if the checkpoint is not on disk."""
     if not checkpoint.directory.is_dir():
         return None
     name = hashlib.blake2b(os.fsencode(checkpoint.directory.resolve()), digest_size=8).hexdigest()
@@ -53,14 +53,14 @@ def source_folder(checkpoint: Checkpoint) -> Path | None:
 
 
 def identity(checkpoint: Checkpoint) -> str:
-    """A digest of all that repacked weights depend on: the format, the shape, and the files' names, sizes and times."""
+    """A digest of everything that repacked weights depend on: format, config, and the files' names, sizes and times."""
     stats = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in checkpoint.files]
     text = json.dumps([FORMAT, asdict(checkpoint.config), stats])
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def note_source(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write down in `folder` what its files are made of, and remove the folders of checkpoints that are gone."""
+    """Record in `folder` which checkpoint its files are made from, and remove the folders of deleted checkpoints."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SOURCE_NOTE).write_text(str(checkpoint.directory.resolve()), encoding="utf-8")
     for other in folder.parent.iterdir():
@@ -70,7 +70,7 @@ def note_source(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def noted_source(folder: Path) -> Path | None:
-    """The checkpoint that the files in `folder` are made of, which may be gone; None where nothing says it."""
+    """The checkpoint that the files in `folder` are made from, which may be gone; None if that is not recorded."""
     try:
         return Path((folder / SOURCE_NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -78,7 +78,7 @@ def noted_source(folder: Path) -> Path | None:
 
 
 def remove_older(path: Path) -> None:
-    """Remove the files beside `path` that hold the same part of the checkpoint as it was before."""
+    """Remove the files beside `path` that hold the same part of an older version of the checkpoint."""
     part = path.name.partition("-")[0]
     for old in path.parent.glob(f"{part}-*.bin"):
         if old != path:
@@ -86,7 +86,7 @@ def remove_older(path: Path) -> None:
 
 
 class Sections:
-    """Named pieces of memory: of a mapped file, or of the process's own."""
+    """Named sections of a mapped file or of the process's own memory."""
 
     def __init__(self, memory: mmap.mmap, table: Mapping[str, tuple[int, int]]) -> None:
         self._memory = memory
@@ -99,11 +99,11 @@ class Sections:
         return self._bytes[offset : offset + length]
 
     def address(self, name: str) -> int:
-        """Where the section begins in memory."""
+        """The address at which the section begins."""
         return int(self._bytes.ctypes.data) + self._table[name][0]
 
     def writer(self, name: str) -> Write:
-        """Writes into the section, of the process's own memory."""
+        """A function that writes into the section; only for the process's own memory."""
         section = self[name]
 
         def write(offset: int, data: Bytes) -> None:
@@ -113,7 +113,7 @@ class Sections:
 
 
 def open_file(path: Path, sizes: Mapping[str, int]) -> Sections | None:
-    """The sections of a complete file, mapped; None when it is not there, or its sections are not of these sizes."""
+    """Map a complete file; None if it does not exist or its sections do not have these sizes."""
     header = _header(sizes)
     table = _layout(sizes, len(header))
     try:
@@ -128,7 +128,7 @@ def open_file(path: Path, sizes: Mapping[str, int]) -> Sections | None:
 
 
 def own_memory(sizes: Mapping[str, int]) -> Sections:
-    """Sections of these sizes in memory that nothing else has."""
+    """Sections of these sizes in anonymous memory of this process."""
     table = _layout(sizes, 0)
     memory = mmap.mmap(-1, max(_end(table), 1))
     _advise(memory)
@@ -137,9 +137,10 @@ def own_memory(sizes: Mapping[str, int]) -> Sections:
 
 @contextmanager
 def new_file(path: Path, sizes: Mapping[str, int]) -> Iterator[Callable[[str], Write]]:
-    """Write a file of sections of these sizes; it appears as `path` when the block ends well. Raises OSError.
+    """Write a file with sections of these sizes; it appears as `path` if the block ends without an error.
 
-    What is written goes to the file as it is and is not counted as this process's memory.
+    Raises OSError, also if there is too little room. Data goes straight to the file, so that it does not count as this
+    process's memory.
     """
     header = _header(sizes)
     table = _layout(sizes, len(header))
@@ -149,7 +150,7 @@ def new_file(path: Path, sizes: Mapping[str, int]) -> Iterator[Callable[[str], W
         raise OSError(f"{path.parent} has {free / 1e9:.1f} GB free, {_end(table) / 1e9:.1f} GB are needed")
     handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
     try:
-        with suppress(OSError):  # a file system without locks: what is left there stays
+        with suppress(OSError):  # a file system without locks: leftover files stay there
             _lock(handle)
         os.truncate(handle, _end(table))
         _write_all(handle, header, 0)
@@ -180,7 +181,7 @@ def _write_all(handle: int, data: bytes | Bytes, offset: int) -> None:
 
 
 def _header(sizes: Mapping[str, int]) -> bytes:
-    """The header, which names offsets behind itself: its own length is settled first, with room to spare."""
+    """The header. It holds offsets that depend on its own length, so that is fixed first, with room to spare."""
     guess = len(json.dumps({"sections": {name: [1 << 40, size] for name, size in sizes.items()}}))
     length = -(-(len(MAGIC) + 8 + guess) // _PAGE) * _PAGE
     text = json.dumps({"sections": _layout(sizes, length)}).encode().ljust(length - len(MAGIC) - 8)
@@ -200,7 +201,7 @@ def _end(table: Mapping[str, tuple[int, int]]) -> int:
 
 
 def _advise(memory: mmap.mmap) -> None:
-    """Ask for huge pages, where the system has them for such memory: a read then misses fewer translations."""
+    """Ask for huge pages, where the system has them for such memory: they cause fewer TLB misses."""
     if hasattr(mmap, "MADV_HUGEPAGE"):
         try:
             memory.madvise(mmap.MADV_HUGEPAGE)
@@ -209,12 +210,12 @@ def _advise(memory: mmap.mmap) -> None:
 
 
 def _lock(handle: int) -> None:
-    """Lock a file for as long as it is open here. Raises OSError (BlockingIOError: another process has it)."""
+    """Lock a file for as long as it is open here. Raises OSError (BlockingIOError if another process has the lock)."""
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what writers that were killed left behind: it may take the room that the next one needs."""
+    """Remove the files of writers that were killed, which may take the room that the next one needs."""
     for path in folder.glob(f"{_PARTIAL}*"):
         try:
             with path.open("rb") as file:

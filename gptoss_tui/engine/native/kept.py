@@ -1,4 +1,4 @@
-"""What the user's cache holds of repacked weights: to be shown, and to be removed."""
+"""Lists and removes the repacked weights in the user's cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gptoss_tui.engine.native.cache_file import SOURCE_NOTE, cache_folder, noted
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Repacked weights of the checkpoint at `source`, if that was noted. `name` is what people know it by."""
+    """Repacked weights of the checkpoint at `source` (None if not recorded). `name` is the one shown to users."""
 
     name: str
     folder: Path
@@ -29,14 +29,14 @@ class Kept:
 
 
 def kept_weights() -> list[Kept]:
-    """All that is in the cache, by name. Files that a process is writing count too."""
+    """All repacked weights in the cache, sorted by name. Files that are still being written count too."""
     return sorted(_found(), key=lambda kept: (kept.name, str(kept.folder)))
 
 
 def remove_kept(kept: Kept) -> int:
-    """Remove its files, but for those being written; the bytes that they had. Who has one mapped keeps it.
+    """Remove its files except those being written; returns how many bytes they took.
 
-    Raises OSError.
+    A process that has a file mapped keeps its contents. Raises OSError.
     """
     before = _nbytes(kept.folder)
     for path in kept.folder.glob("*.bin"):
@@ -62,7 +62,7 @@ def _found() -> Iterator[Kept]:
 
 def _nbytes(folder: Path) -> int:
     total = 0
-    with suppress(FileNotFoundError):  # the folder went meanwhile
+    with suppress(FileNotFoundError):  # the folder may be removed meanwhile
         for path in folder.iterdir():
             with suppress(FileNotFoundError):
                 total += path.stat().st_blocks * 512

@@ -1,4 +1,4 @@
-"""Keys and values of sequences in numpy's memory, where the kernels find them."""
+"""Keys and values of sequences in numpy arrays, whose addresses are passed to the kernels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Array = npt.NDArray[np.generic]
 
 
 class KVCache(LinearKVCache[Array]):
-    """Room for `context` tokens of which at most `max_chunk` come at once; kernels get `memory`.
+    """A cache for `context` tokens, at most `max_chunk` of them added at once. `memory` describes it to the kernels.
 
-    `wide`: elements are float32, else bfloat16 as 16-bit words.
+    `wide`: elements are float32; otherwise they are bfloat16, stored as 16-bit words.
     """
 
     def __init__(self, config: ModelConfig, context: int, max_chunk: int, *, wide: bool) -> None:
@@ -26,13 +26,13 @@ class KVCache(LinearKVCache[Array]):
         self.memory.sliding, self.memory.slots = sliding.ctypes.data, sliding.shape[3]
 
     def reserve(self, tokens: int) -> None:
-        """Make room for the next `tokens`, and tell the kernels where."""
+        """Make room for the next `tokens`, and update `memory`."""
         super().reserve(tokens)
         self.memory.sliding_start = self._start
 
     def _settle(self, memory: Strips[Array]) -> None:
         super()._settle(memory)
-        # The kernels' context is what there is room for: the next `reserve` makes more of it.
+        # The kernels see as much context as there is room for at present; `reserve` makes more.
         self.memory.full, self.memory.context = memory.flat.ctypes.data, memory.slots
 
     def _empty(self, shape: tuple[int, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""The shared library of the CPU kernels: loading it, the instruction sets, and its functions for ctypes (`abi.h`)."""
+"""The shared library of the CPU kernels: loading it, its instruction sets, and its functions for ctypes (`abi.h`)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gptoss_tui.engine.native.build import LIBRARY
 from gptoss_tui.errors import EngineError, UsageError
 
 ABI = 3
-"""What this module was written against; `gt_abi` says what the library is."""
+"""The version of the library's interface that this module expects; `gt_abi` returns the library's own."""
 
 ISA_VARIABLE = "GPTOSS_TUI_NATIVE_ISA"
-"""Set to the name of an instruction set, it takes that one instead of the best, for tests and measurements."""
+"""Environment variable that selects an instruction set by name instead of the best, for tests and measurements."""
 
 INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "avx512bf16", "amx", "neon", "neon_i8mm")
-"""By number; each processor's own are better the later they stand."""
+"""Names by number. Among those of a processor, later ones are better."""
 
 MXFP4, BF16, INT8, INT4 = 0, 1, 2, 3
 """Kinds of matrices."""
@@ -26,7 +26,7 @@ GROUP = 16
 BLOCK = 32
 
 OUTSIDE = -2
-"""What functions return when they were asked for something that the model or the cache does not have: `GT_OUTSIDE`."""
+"""`GT_OUTSIDE`: returned by functions when an argument is outside of what the model or the cache has."""
 
 Cancelled = ctypes.CFUNCTYPE(c_int32)
 
@@ -130,9 +130,9 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
 
 @cache
 def load_library() -> ctypes.CDLL:
-    """The library with its functions' types set. Calls into it leave the interpreter free.
+    """Load the library and declare its functions' types. Calls into it release the GIL.
 
-    Raises EngineError when it was not built, does not load, or is of another version.
+    Raises EngineError if it was not built, does not load, or has another version.
     """
     hint = "`--backend torch` runs on any CPU; `gptoss-tui doctor` says how to build the kernels"
     if not LIBRARY.exists():
@@ -150,7 +150,7 @@ def load_library() -> ctypes.CDLL:
 
 
 def available() -> bool:
-    """Whether the library is there and loads."""
+    """Whether the library exists and loads."""
     try:
         load_library()
     except EngineError:
@@ -159,13 +159,16 @@ def available() -> bool:
 
 
 def instruction_sets() -> list[str]:
-    """What the library was built with and this processor runs, the best one last. Raises EngineError."""
+    """The instruction sets that the library was built with and this processor supports, the best one last.
+
+    Raises EngineError as `load_library` does.
+    """
     bits = load_library().gt_instruction_sets()
     return [name for number, name in enumerate(INSTRUCTION_SETS) if bits >> number & 1]
 
 
 def chosen_set() -> str:
-    """The best instruction set, or the one that the environment names. Raises UsageError for one that is not there."""
+    """The best instruction set, or the one named by the environment. Raises UsageError if that one is not available."""
     found = instruction_sets()
     wanted = os.environ.get(ISA_VARIABLE, "")
     if not wanted:

@@ -1,4 +1,4 @@
-"""A model in the library: made from packed weights, run token by token or chunk by chunk, asked for logits."""
+"""A model in the native library: created from packed weights, run by tokens or chunks, and queried for logits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gptoss_tui.errors import EngineError
 
 
 class Model:
-    """A loaded model and the threads that run it. Not thread-safe; `close` frees it."""
+    """A loaded model with the threads that run it. Not thread-safe; `close` frees it."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Model:
         self.config, self.weights, self.wide, self.chunk = config, weights, wide, chunk
         self.sampler = Sampler(weights.rows)
         self._frequency, concentration = rope_frequencies(config)
-        # The library keeps these addresses: what they are of must live as long as the model.
+        # The library keeps these addresses: the memory behind them must live as long as the model.
         top = Top(
             weights.shared.address("embedding"),
             weights.shared.address("norm"),
@@ -69,20 +69,20 @@ class Model:
             raise EngineError("The CPU kernels cannot run this model", hint=hint)
 
     def share_steps(self) -> None:
-        """Let all threads share the steps, even if the model is so small that one would run them alone."""
+        """Let all threads share the steps, even if the model is so small that a single thread would run them."""
         self._library.gt_share_steps(self.handle)
 
     def kernels(self) -> tuple[str, str]:
-        """Names of the kernels of decode and of prefill."""
+        """Names of the kernels used for decode and for prefill."""
         names = (self._library.gt_kernels(self.handle, prefill) for prefill in (0, 1))
         decode, prefill = (name.decode() for name in names)
         return decode, prefill
 
     def run(self, cache: KVCache, ids: Sequence[int], cancelled: Callable[[], bool] | None = None) -> bool:
-        """Run `ids`, at most `chunk`, after what is cached, and keep their keys and values.
+        """Run `ids`, at most `chunk` of them, after the cached tokens, and add their keys and values to the cache.
 
-        False when `cancelled` said so between two layers: nothing of it counts then. Raises ValueError for tokens that
-        the model does not have, or the cache no room for.
+        Returns False if `cancelled` returned true between two layers; the run then has no effect. Raises ValueError for
+        tokens that the model does not have or that do not fit into the cache, and EngineError when memory runs out.
         """
         cache.reserve(len(ids))
         tokens = (ctypes.c_int32 * len(ids))(*ids)
@@ -97,7 +97,7 @@ class Model:
         return bool(result == 0)
 
     def logits(self, index: int = 0) -> Logits:
-        """Logits of the unembedding's distinct rows for token `index` of the last run. The next call overwrites it."""
+        """Logits of the unembedding's distinct rows for token `index` of the last run, valid until the next call."""
         return read_logits(self.handle, index, self.weights.unembedding.rows)
 
     def all_logits(self, index: int = 0) -> Logits:
@@ -105,11 +105,11 @@ class Model:
         return self.logits(index)[self.sampler.rows]
 
     def log_total(self) -> float:
-        """The log of the sum of exp of the last logits over all ids."""
+        """The log-sum-exp of the last logits over all ids."""
         return float(self._library.gt_log_total(self.handle))
 
     def close(self) -> None:
-        """End the threads and free the memory. Idempotent."""
+        """Stop the threads and free the memory. Idempotent."""
         if self.handle:
             self._library.gt_free(self.handle)
             self.handle = None

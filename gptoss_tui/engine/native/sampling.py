@@ -1,7 +1,7 @@
-"""Choosing tokens from logits without torch. The rules are those of `engine/sampling.py`, which has them for torch.
+"""Chooses tokens from logits without torch, by the same rules as `engine/sampling.py` does with torch.
 
-Most tokens are chosen in the library, from the distinct rows of the unembedding, of which it reads what it needs. What
-needs filters, biases, masks or alternatives looks at the logits of all ids here.
+Most tokens are chosen in the native library, from the distinct rows of the unembedding; it reads only as much as it
+needs. Requests with filters, biases, masks or alternatives are handled here, with the logits of all ids.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 Logits = npt.NDArray[np.float32]
 
-# Of float32 logits: what differs at all differs by more than this.
+# Below this, temperatures make no difference: float32 logits that differ at all differ by more.
 _LOWEST_TEMPERATURE = 1e-20
 
 
 def set_seed(generator: random.Random, params: SamplingParams, count: int) -> None:
-    """Have it draw token `count` of a generation. The same seed draws the same tokens; without one it just goes on."""
+    """Seed `generator` for token `count` of a generation, so that a seed always gives the same tokens.
+
+    Without a seed, the generator just continues.
+    """
     if params.seed is not None:
         generator.seed(token_seed(params.seed, params.drawn + count))
 
 
 @dataclass(frozen=True, slots=True)
 class Bias:
-    """The `logit_bias` of a request as arrays: what is added to the logits of which ids."""
+    """The `logit_bias` of a request as arrays: `values` are added to the logits of `ids`."""
 
     ids: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
@@ -45,7 +48,7 @@ NO_BIAS = Bias(np.empty(0, dtype=np.int64), np.empty(0))
 
 
 def bias_of(params: SamplingParams, vocab: int) -> Bias:
-    """Made once for all tokens of a request. Raises EngineError for a token that the vocabulary does not have."""
+    """The bias of a request, made once for all its tokens. Raises EngineError for a token outside the vocabulary."""
     for token in params.logit_bias:
         if not 0 <= token < vocab:
             raise EngineError(f"logit_bias names token {token}; the vocabulary has {vocab}")
@@ -54,7 +57,7 @@ def bias_of(params: SamplingParams, vocab: int) -> Bias:
 
 
 class Sampler:
-    """Chooses among the ids of a vocabulary whose ids share rows: `rows` int32 [V] is the row of each id."""
+    """Chooses among the ids of a vocabulary in which ids may share rows: `rows` int32 [V] is the row of each id."""
 
     def __init__(self, rows: npt.NDArray[np.int32]) -> None:
         self.rows = rows
@@ -63,7 +66,7 @@ class Sampler:
         usable[NUM_TEXT_TOKENS:] = False
         usable[[token for token in USED_SPECIAL_TOKENS if token < len(rows)]] = True
         self._unusable = np.flatnonzero(~usable)
-        # What the library reads: how many ids each row has, and how many of them may be sampled; padded to groups.
+        # Read by the library: how many ids each row has, and how many of them may be sampled; padded to whole groups.
         padding = -distinct % GROUP
         self.counts = np.bincount(rows, minlength=distinct + padding).astype(np.float32)
         self.used = np.bincount(rows[usable], minlength=distinct + padding).astype(np.float32)
@@ -71,7 +74,7 @@ class Sampler:
         self._ids = ids[np.argsort(rows[ids], kind="stable")]  # by row, then by id
         self._first = np.concatenate(([0], np.cumsum(self.used, dtype=np.int64)))
         self._specials = [token for token in USED_SPECIAL_TOKENS if token < len(rows)]
-        # A row that a special token shares with others cannot be forbidden as a whole.
+        # If a special token shares its row with other ids, the row cannot be forbidden as a whole.
         self._specials_are_alone = all(self.used[rows[token]] == 1 for token in self._specials)
 
     def sample(
@@ -83,15 +86,15 @@ class Sampler:
         state: TokenState | None,
         bias: Bias,
     ) -> Token:
-        """Choose what follows token `index` of the last run of `model`; `bias` is that of `params`.
+        """Choose the token after token `index` of the last run of `model`; `bias` is that of `params`.
 
-        `logprob` and `top` come from the log-softmax of the logits as they are, before any filter. `state` restricts
-        the choice to what may come next. Raises EngineError when the logits are not numbers.
+        `logprob` and `top` come from the log-softmax of the raw logits, before any filter. `state` restricts the choice
+        to the tokens allowed next. Raises EngineError if the logits are not finite.
         """
         if self._is_plain(params, state):
             forbidden = [] if state is None else [token for token in self._specials if token not in state.following]
             drawn = self._drawn(model, index, params, generator, forbidden)
-            # One that is not allowed is drawn again among those that are: each is as likely as if there were no others.
+            # If it is not allowed, draw again, among the allowed ones only: their relative odds stay the same.
             if state is None or state.mask is None or state.allows(drawn.id):
                 return drawn
         whole = read_logits(model, index, len(self.used))[self.rows]
@@ -104,7 +107,7 @@ class Sampler:
         )
 
     def _is_plain(self, params: SamplingParams, state: TokenState | None) -> bool:
-        """Whether the library chooses: no filter, no bias, no alternatives, all text allowed, or most of it."""
+        """Whether the library can choose: no filter, no bias, no alternatives, and all or most text is allowed."""
         if params.top_p < 1.0 or params.top_k or params.min_p > 0.0 or params.logit_bias or params.top_logprobs:
             return False
         return state is None or (state.text and self._specials_are_alone)
@@ -132,17 +135,17 @@ class Sampler:
 
 
 def read_logits(model: int, index: int, rows: int) -> Logits:
-    """Logits of the unembedding's distinct rows for token `index` of the last run, until the next call."""
+    """Logits of the unembedding's distinct rows for token `index` of the last run, valid until the next call."""
     return np.ctypeslib.as_array(load_library().gt_logits(model, index), (rows,))
 
 
 def not_a_number() -> EngineError:
-    """What it means that there is no largest logit."""
+    """The error for logits without a largest one: some are NaN."""
     return EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
 
 
 def top_alternatives(logprobs: Logits, count: int) -> tuple[tuple[int, float], ...]:
-    """The `count` most likely (id, logprob), best first."""
+    """The `count` most likely tokens as (id, logprob), best first."""
     if count == 0:
         return ()
     count = min(count, len(logprobs))
@@ -152,7 +155,7 @@ def top_alternatives(logprobs: Logits, count: int) -> tuple[tuple[int, float], .
 
 
 def score_row(logits: Logits, total: float, following: int | None, top: int) -> ScoredPosition:
-    """What the model says at one position; `logits` of all ids, `total` the log of their sum of exp."""
+    """The score of one position from the `logits` of all ids and `total`, their log-sum-exp."""
     logprobs = logits - np.float32(total)
     value = None if following is None else float(logprobs[following])
     return ScoredPosition(following, value, top_alternatives(logprobs, top))
@@ -166,7 +169,7 @@ def choose_in(
     unusable: npt.NDArray[np.int64],
     bias: Bias,
 ) -> int:
-    """The id that the parameters and the generator's next number give, among what the state allows."""
+    """Choose an id that the state allows, by the parameters and the generator's next number."""
     if state is not None and not state.text:
         return _choose_among(np.array(sorted(state.following), dtype=np.int64), logits, params, generator, bias)
     allowed = np.ones(len(logits), dtype=bool)
@@ -198,10 +201,10 @@ def _choose_among(
 
 
 def choose(scores: npt.NDArray[np.float64], params: SamplingParams, generator: random.Random) -> int:
-    """An index of `scores` by temperature, top-k, top-p and min-p, in this order, and one uniform number."""
+    """Draw an index of `scores`: apply temperature, top-k, top-p and min-p in this order, then use a uniform number."""
     if params.temperature == 0.0:
         return int(scores.argmax())
-    # Relative to the largest and never by zero, so that no temperature overflows.
+    # Subtract the largest first, and never divide by zero, so that no temperature makes the scores overflow.
     scores = (scores - scores.max()) / max(params.temperature, _LOWEST_TEMPERATURE)
     places = None
     if 0 < params.top_k < len(scores):
@@ -216,7 +219,7 @@ def choose(scores: npt.NDArray[np.float64], params: SamplingParams, generator: r
     if params.min_p > 0.0:
         weights[weights < params.min_p * weights.max()] = 0.0
     mass = np.cumsum(weights)
-    # Rounding could bring the point to the total itself, beyond the last index.
+    # Rounding could move the point to the total itself, which is past the last index.
     point = min(generator.random() * mass[-1], math.nextafter(mass[-1], 0.0))
     drawn = int(np.searchsorted(mass, point, side="right"))
     return drawn if places is None else int(places[drawn])

@@ -1,4 +1,4 @@
-"""Prefill's kernels by themselves, on any instruction set, as tests and measurements call them (`trial.cpp`)."""
+"""Calls single prefill kernels, on any instruction set, for tests and measurements (`trial.cpp`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from gptoss_tui.engine.native import library
 
 WRITTEN = "written"
-"""AMX with its instructions written out in plain code."""
+"""Names the AMX kernels with the AMX instructions emulated in plain code."""
 
 
 class _Trial(ctypes.Structure):
@@ -49,14 +49,14 @@ class Kernels:
         return f"{self.isa}-{'exact' if self.exact else 'fast'}"
 
     def trial(self) -> ctypes.Structure:
-        """`gt_trial`."""
+        """These kernels as a `gt_trial`."""
         written = self.isa == WRITTEN
         isa = 0 if written else library.INSTRUCTION_SETS.index(self.isa)
         return _Trial(isa, self.exact, written, self.threads, self.repeat)
 
 
 def all_kernels() -> list[Kernels]:
-    """All that the library has and this machine runs; none where there is no library."""
+    """All kernels that the library has and this machine can run; none if there is no library."""
     if not library.available():
         return []
     sets = library.instruction_sets()
@@ -65,7 +65,7 @@ def all_kernels() -> list[Kernels]:
 
 
 def matrix(kind: int, data: npt.NDArray[np.uint8], bias: Tensor, columns: int) -> library.Matrix:
-    """Packed weights of bias.shape = [experts, rows]; `data` and `bias` are to live as long as it is used."""
+    """A matrix of packed weights; bias.shape is [experts, rows]. `data` and `bias` must live as long as it is used."""
     experts, rows = bias.shape
     return library.Matrix(kind, experts, rows, columns, data.ctypes.data, bias.data_ptr())
 
@@ -79,9 +79,10 @@ def product(
     token: Tensor | None,
     limit: float = 0,
 ) -> float:
-    """Run `gt_try_product`: x, y float32 with their own strides; first, token int32. Seconds, or -1: not there.
+    """Run `gt_try_product`: x, y float32 with any row strides; first, token int32.
 
-    `token` comes with a limit: only the products that SwiGLU follows gather rows of x.
+    Returns seconds, or -1 if this library or machine does not have the kernels. `token` needs a `limit`: only products
+    that are followed by SwiGLU gather rows of x.
     """
     run = _function("gt_try_product")
     run.argtypes = (
@@ -99,7 +100,10 @@ def product(
 def attention(
     kernels: Kernels, query: Tensor, keys: Tensor, values: Tensor, sinks: Tensor, past: int, window: int, out: Tensor
 ) -> float:
-    """Run `gt_try_attention`. query, out [T, Q, D] float32; keys, values [K, slots, D], past + T in use."""
+    """Run `gt_try_attention`; returns seconds, or -1 as `product` does.
+
+    query, out [T, Q, D] float32; keys, values [K, slots, D], of which past + T slots are in use.
+    """
     run = _function("gt_try_attention")
     run.argtypes = (POINTER(_Trial), POINTER(_Chunk))
     tokens, heads, dim = query.shape
@@ -113,7 +117,10 @@ def attention(
 
 
 def peak(kernels: Kernels, kind: int) -> float:
-    """Operations a second of the instructions behind products with a kind of matrix, on values in registers."""
+    """Peak rate of the instructions used for products with a kind of matrix, on values in registers.
+
+    Returns operations per second, or -1 if there are none.
+    """
     run = _function("gt_try_peak")
     run.argtypes = (POINTER(_Trial), c_int32)
     operations: float = run(kernels.trial(), kind)
@@ -121,7 +128,7 @@ def peak(kernels: Kernels, kind: int) -> float:
 
 
 def aligned_bytes(size: int) -> npt.NDArray[np.uint8]:
-    """Memory that starts at a multiple of 64."""
+    """Zeroed memory that starts at a multiple of 64 bytes."""
     buffer = np.zeros(size + 64, dtype=np.uint8)
     start = -buffer.ctypes.data % 64
     return buffer[start : start + size]

@@ -1,7 +1,7 @@
-"""The weights as the kernels take them: repacked from a checkpoint on its first use, mapped from the cache after that.
+"""The weights in the layouts of the kernels: repacked on the first use of a checkpoint, later mapped from a cache.
 
-Two files hold a model: what both kinds of dense layers share (experts, embedding, norms, biases), and the dense layers
-themselves in one kind. The layouts are told in `src/native.h`.
+Two files hold a model: one for what both kinds of dense layers share (experts, embedding, norms, biases), and one for
+the dense layers of one kind. `src/native.h` describes the layouts.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ Words = npt.NDArray[np.uint16]
 Numbers = npt.NDArray[np.float32]
 
 SMALLEST_KEPT = 64 << 20
-"""Bytes. A smaller checkpoint is repacked in less time than it takes to read this."""
+"""Bytes. Smaller checkpoints are not cached: repacking them takes no noticeable time."""
 
 _ROWS_AT_ONCE = 1024
 _NO_NUMBER = 0x7F80
 """Exponent bits of infinities and NaNs in bfloat16."""
 _NO_SCALE = 255
-"""The NaN of MXFP4's scales."""
+"""The code for NaN among MXFP4's scales."""
 _KINDS = {"exact": BF16, "int8": INT8}
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where everything is. `rows` int32 [V]: the row of each id among the `distinct` ones of the unembedding.
+    """The weights of a model. `rows` int32 [V] is the row of each id among the distinct rows of the unembedding.
 
-    `coarse` is the unembedding in four bits, `doubt` the address of what each of its rows lacks; for int8 only.
-    `cached`: all was mapped. `not_kept`: why the next load has to make it again; empty when it has not, or is to.
+    `coarse` is the unembedding in four bits, and `doubt` the address of each row's rounding error in it; for int8 only.
+    `cached`: everything was mapped from the cache. `not_kept`: why the weights could not be written to the cache, so
+    that the next load has to repack them again; else empty.
     """
 
     shared: Sections
@@ -62,15 +63,15 @@ class Weights:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all of it."""
+        """Bytes of all weights."""
         return self.shared.nbytes + self.dense.nbytes
 
 
 def load_weights(checkpoint: Checkpoint, dense: str, threads: int, report: ReportFraction) -> Weights:
     """The weights of `checkpoint` with dense layers in `dense` ("exact" or "int8").
 
-    They are mapped from the user's cache. Where they are not there they are made and put there, or only kept in memory
-    when the disk has no room. `report` hears how far the making is.
+    They are mapped from the user's cache. If they are not there, they are repacked and written to it, or only kept in
+    memory if the disk has no room. `report` is called with the progress of the repacking, from 0 to 1.
     """
     config = checkpoint.config
     folder, name = cache_file.source_folder(checkpoint), cache_file.identity(checkpoint)
@@ -85,13 +86,13 @@ def load_weights(checkpoint: Checkpoint, dense: str, threads: int, report: Repor
 
 
 def prepared_bytes(config: ModelConfig, dense: str = "int8") -> int:
-    """Bytes that the files of a model take, at most. Raises EngineError when the library is not there."""
+    """The most bytes that the files of a model can take. Raises EngineError if the library is missing."""
     sizes = _shared_sizes(config) | _dense_sizes(config, config.vocab_size, _KINDS[dense])
     return sum(sizes.values())
 
 
 def _open_files(config: ModelConfig, shared: Path, dense: Path, kind: str) -> tuple[Sections, Sections] | None:
-    """Both files as this model has them; None when one is not there or is of another."""
+    """Map both files of a model; None if either is missing or belongs to another model."""
     if (first := _open_shared(config, shared)) is None:
         return None
     distinct = int(first["rows"].view(np.int32).max()) + 1
@@ -106,7 +107,7 @@ def _open_shared(config: ModelConfig, path: Path) -> Sections | None:
 
 
 def _shared_sizes(config: ModelConfig) -> dict[str, int]:
-    """Bytes of everything but the dense matrices."""
+    """Bytes of each section but the dense matrices."""
     hidden, inner, experts = config.hidden_size, config.intermediate_size, config.num_experts
     numbers = {"rows": config.vocab_size, "norm": hidden}
     matrices: dict[str, int] = {}
@@ -131,7 +132,7 @@ def _shared_sizes(config: ModelConfig) -> dict[str, int]:
 
 
 def _dense_sizes(config: ModelConfig, distinct: int, kind: int) -> dict[str, int]:
-    """Bytes of the dense matrices, with so many distinct rows of the unembedding."""
+    """Bytes of each dense matrix, where the unembedding has `distinct` distinct rows."""
     sizes = {"unembedding": _packed_bytes(kind, distinct, config.hidden_size)}
     if kind == INT8:
         sizes |= {"coarse": _packed_bytes(INT4, distinct, config.hidden_size), "doubt": 4 * padded(distinct, GROUP)}
@@ -142,7 +143,7 @@ def _dense_sizes(config: ModelConfig, distinct: int, kind: int) -> dict[str, int
 
 
 def padded(count: int, step: int) -> int:
-    """`count` up to a whole multiple of `step`."""
+    """`count` rounded up to a multiple of `step`."""
     return -(-count // step) * step
 
 
@@ -151,7 +152,7 @@ def _packed_bytes(kind: int, rows: int, columns: int) -> int:
 
 
 class _Packing:
-    """Repacks one checkpoint, of which `identity` says what it was when its name was made."""
+    """Repacks one checkpoint. `identity` is its digest from before, which tells whether it has changed since."""
 
     def __init__(self, checkpoint: Checkpoint, identity: str, threads: int, report: ReportFraction) -> None:
         self._checkpoint, self._config = checkpoint, checkpoint.config
@@ -162,7 +163,7 @@ class _Packing:
         self._rows = _distinct(self._words("unembedding.weight"))
 
     def shared(self, path: Path | None) -> Sections:
-        """Everything but the dense matrices."""
+        """Everything but the dense matrices, from the cache or repacked."""
         config = self._config
         if path is not None and (found := _open_shared(config, path)) is not None:
             return found
@@ -180,7 +181,7 @@ class _Packing:
         return self._made(path, _shared_sizes(config), fill)
 
     def dense(self, path: Path | None, dense: str) -> Sections:
-        """The dense matrices in one kind."""
+        """The dense matrices in kind `dense`, from the cache or repacked."""
         kind, config, firsts = _KINDS[dense], self._config, _firsts(self._rows)
         sizes = _dense_sizes(config, len(firsts), kind)
         if path is not None and (found := cache_file.open_file(path, sizes)) is not None:
@@ -197,7 +198,7 @@ class _Packing:
     def _made(
         self, path: Path | None, sizes: Mapping[str, int], fill: Callable[[Callable[[str], Write]], None]
     ) -> Sections:
-        """Sections that `fill` filled: the mapped file `path`, or memory."""
+        """Sections written by `fill`: the mapped file `path` or, if it cannot be written, the process's memory."""
         if path is not None:
             try:
                 cache_file.note_source(path.parent, self._checkpoint)
@@ -208,7 +209,7 @@ class _Packing:
                 if (made := cache_file.open_file(path, sizes)) is not None:
                     return made
             except OSError as error:
-                self.not_kept = str(error)  # no room, or a folder that cannot be written: the model runs all the same
+                self.not_kept = str(error)  # no room, or a read-only folder: the model runs all the same
         sections = cache_file.own_memory(sizes)
         fill(sections.writer)
         return sections
@@ -230,7 +231,7 @@ class _Packing:
             yield f"{layer}.down_bias", _pad(self._floats(f"{mlp}.mlp2_bias"))
 
     def _check_unchanged(self) -> None:
-        """Raises CheckpointError when there are other files now than at the beginning: parts of both were read."""
+        """Raise CheckpointError if the files have changed since the start: parts of both versions were read."""
         if cache_file.identity(self._checkpoint) != self._identity:
             raise CheckpointError(
                 f"{self._checkpoint.directory} changed while it was read; nothing was kept",
@@ -263,7 +264,7 @@ class _Packing:
         self._on_threads(pack, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
 
     def _unembedding(self, writer: Callable[[str], Write], kind: int, firsts: npt.NDArray[np.int64]) -> None:
-        """The rows `firsts`, and where they are in 8 bits their coarse copy."""
+        """Pack the rows `firsts` of the unembedding and, in 8 bits, their coarse copy."""
         name = "unembedding.weight"
         words = self._words(name)
         write = {
@@ -306,14 +307,14 @@ class _Packing:
         return np.require(_fetched(self._checkpoint.raw(name)), np.uint16, ("C", "A"))
 
     def _octets(self, name: str) -> npt.NDArray[np.uint8]:
-        """Blocks as [E, rows, bytes], scales as they are."""
+        """Read the bytes of a tensor: blocks as [E, rows, bytes], scales in their own shape."""
         return np.require(_fetched(self._checkpoint.raw(name)), np.uint8, "C")
 
     def _floats(self, name: str) -> Numbers:
         return (self._numbers(name, self._words(name)).astype(np.uint32) << 16).view(np.float32)
 
     def _numbers(self, name: str, words: Words) -> Words:
-        """`words`, part of a tensor. Raises CheckpointError when one is not a number."""
+        """Return `words`, a part of tensor `name`. Raises CheckpointError if one is infinite or NaN."""
         if ((words & _NO_NUMBER) == _NO_NUMBER).any():
             raise self._damaged(name)
         return words
@@ -326,7 +327,7 @@ class _Packing:
 
 
 def _packed(words: Words, kind: int) -> npt.NDArray[np.uint8]:
-    """Rows of bfloat16 as a dense matrix of `kind`."""
+    """Pack rows of bfloat16 as a dense matrix of `kind`."""
     pack = load_library().gt_pack_int8 if kind == INT8 else load_library().gt_pack_bf16
     out = np.empty(_packed_bytes(kind, *words.shape), dtype=np.uint8)
     pack(words.ctypes.data, *words.shape, out.ctypes.data)
@@ -334,7 +335,7 @@ def _packed(words: Words, kind: int) -> npt.NDArray[np.uint8]:
 
 
 def _fetched(raw: Raw) -> Raw:
-    """`raw`, on its way from the disk as a whole where it is mapped: faults would fetch it bit by bit."""
+    """Return `raw`; if it is mapped, tell the system to read the whole file ahead, since page faults fetch little."""
     memory: object = raw.base
     if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
         memory.madvise(mmap.MADV_WILLNEED)
@@ -342,13 +343,13 @@ def _fetched(raw: Raw) -> Raw:
 
 
 def _pad(values: Numbers) -> Numbers:
-    """The last axis up to whole groups, with zeros."""
+    """Pad the last axis with zeros to a multiple of `GROUP`."""
     width = [(0, 0)] * (values.ndim - 1) + [(0, padded(values.shape[-1], GROUP) - values.shape[-1])]
     return np.ascontiguousarray(np.pad(values, width))
 
 
 def _distinct(words: Words) -> npt.NDArray[np.int32]:
-    """The row of each id when ids whose rows equal the last one's, bit for bit, share one (the last)."""
+    """The row of each id: ids whose weights equal those of the last id, bit for bit, share the last row."""
     alike = np.flatnonzero((words[:, :BLOCK] == words[-1, :BLOCK]).all(axis=1))
     parts = [alike[at : at + _ROWS_AT_ONCE] for at in range(0, len(alike), _ROWS_AT_ONCE)]
     same = np.concatenate([part[(words[part] == words[-1]).all(axis=1)] for part in parts])
@@ -360,7 +361,7 @@ def _distinct(words: Words) -> npt.NDArray[np.int32]:
 
 
 def _firsts(rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """An id of each row."""
+    """For each row, the first id that has it."""
     return np.unique(rows, return_index=True)[1]
 
 

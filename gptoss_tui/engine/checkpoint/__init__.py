@@ -11,10 +11,10 @@ from gptoss_tui.engine.types import RANDOM_PREFIX
 
 
 def open_checkpoint(directory: Path) -> Checkpoint:
-    """Open what `directory` holds, in whichever form. Only headers are read. Raises CheckpointError.
+    """Open the checkpoint in `directory`, whatever its form. Reads only headers. Raises CheckpointError.
 
-    That is safetensors files of either layout (`open_safetensors`), else `model.bin`, there or in the folder `metal/`.
-    A path `random:NAME` is a model of random weights.
+    Looks for safetensors files of either layout (`open_safetensors`), then for `model.bin` in the directory itself or
+    in its folder `metal/`. A path `random:NAME` stands for a model of random weights.
     """
     if str(directory).startswith(RANDOM_PREFIX):
         return random_model(str(directory))

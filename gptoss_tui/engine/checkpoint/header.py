@@ -18,7 +18,7 @@ _MAX_HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class HeaderEntry:
-    """A tensor as a file's header describes it; `nbytes` is the length of its data, which begins at `offset`."""
+    """A tensor as described in a file's header; `nbytes` is the length of its data, which begins at `offset`."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -29,8 +29,8 @@ class HeaderEntry:
 def read_header(path: Path) -> dict[str, HeaderEntry]:
     """The tensors in the safetensors file `path`.
 
-    Raises CheckpointError, naming the file, when it is no such file, its tensors overlap or leave holes, or it is
-    shorter or longer than its header says.
+    Raises CheckpointError, naming the file, if it is not a safetensors file, if its tensors overlap or leave gaps, or
+    if it is shorter or longer than its header says.
     """
     try:
         with path.open("rb") as file:
@@ -57,7 +57,7 @@ def _entry(value: Any, data: int) -> HeaderEntry:
 
 
 def _data_length(offsets: Iterable[Sequence[int]]) -> int:
-    """Where the last tensor ends. Raises ValueError when they overlap or leave holes, which the format forbids."""
+    """The end of the last tensor. Raises ValueError if tensors overlap or leave gaps, which the format forbids."""
     end = 0
     for begin, following in sorted(map(tuple, offsets)):
         if not end == begin <= following:

@@ -1,10 +1,10 @@
-"""`metal/model.bin`, which OpenAI publishes for its own Metal engine, read as the checkpoint that it was made of.
+"""Reads `metal/model.bin`, which OpenAI publishes for its own Metal engine, as the checkpoint it was made from.
 
-One file: a header, a tokenizer (which we have), the tensors that all tokens read, then a part a layer with its experts
-one after the other. Tensors begin at multiples of 16 bytes, parts at multiples of 16384. Three things were changed when
-it was written, all of them exact, and are taken back here: the rows of q and k are in pairs for another form of rotary
-positions, q is halved and k quartered (their product stands for the softmax's 1/8), and scales of the experts are 14
-higher. Of the vocabulary it has the first 200014 rows: those that conversations use.
+The file has a header, a tokenizer (which we have already), the tensors that every token reads, then for each layer a
+part with its experts one after the other. Tensors begin at multiples of 16 bytes, parts at multiples of 16384. Writing
+the file changed three things, all of them exact, which are reverted here: the rows of q and k are interleaved for
+another form of rotary positions; q is halved and k quartered (the product replaces the softmax's 1/8); and the scales
+of the experts are 14 higher. The file has only the first 200014 rows of the vocabulary: those that conversations use.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _DOWNLOAD = "download the file again, or the checkpoint at the root of the repos
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a tensor lies: `stride` bytes from one expert to the next, 0 for a tensor in one piece."""
+    """The position of a tensor: `stride` bytes from one expert to the next, 0 for a contiguous tensor."""
 
     spec: TensorSpec
     offset: int
@@ -53,13 +53,13 @@ class _Place:
 
 
 def find_model_bin(directory: Path) -> Path | None:
-    """The file in `directory`, or in its folder `metal/`."""
+    """The `model.bin` in `directory` or in its folder `metal/`, if there is one."""
     places = (directory / FILE_NAME, directory / FOLDER / FILE_NAME)
     return next((place for place in places if place.is_file()), None)
 
 
 class ModelBin(Checkpoint):
-    """The checkpoint in a `model.bin`. Raises CheckpointError for any other file, and for one that is cut off."""
+    """The checkpoint in a `model.bin`. Raises CheckpointError for any other file, and for a truncated one."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -77,11 +77,11 @@ class ModelBin(Checkpoint):
 
     @property
     def files(self) -> list[Path]:
-        """The one file."""
+        """The only file."""
         return [self._path]
 
     def read(self, name: str) -> torch.Tensor:
-        """The canonical tensor `name` on the CPU; raises KeyError for another name."""
+        """The canonical tensor `name` on the CPU; raises KeyError for an unknown name."""
         import torch
 
         raw = self.raw(name)
@@ -89,7 +89,7 @@ class ModelBin(Checkpoint):
         return tensor if raw.dtype == "uint8" else tensor.view(torch.bfloat16)
 
     def raw(self, name: str) -> Raw:
-        """As `Checkpoint.raw`: mapped where nothing was changed and lies in one piece, else a copy."""
+        """Like `Checkpoint.raw`: mapped if the tensor is unchanged and contiguous, otherwise a copy."""
         import numpy as np
 
         place = self._places[name]
@@ -108,7 +108,7 @@ class ModelBin(Checkpoint):
         return copied
 
     def _half_split(self, tensor: Any) -> Raw:
-        """q, k and v as the other layouts have them: pairs half a head apart, q and k at their own size."""
+        """q, k and v as in the other layouts: pairs half a head apart, q and k in their original size."""
         import numpy as np
 
         heads, kv = self.config.num_attention_heads, self.config.num_key_value_heads
@@ -124,7 +124,7 @@ class ModelBin(Checkpoint):
 
 
 def _read_header(path: Path, header: bytes) -> tuple[ModelConfig, int]:
-    """The model's shape, and where its tensors begin."""
+    """The model's shape, and the offset of its first tensor."""
     if len(header) < _HEADER.size or not header.startswith(_MAGIC):
         raise CheckpointError(f"{path} is not a model.bin of gpt-oss", hint=_DOWNLOAD)
     _, model, *values = _HEADER.unpack(header)
@@ -144,7 +144,7 @@ def _config(path: Path, numbers: list[Any], vocabulary: int) -> ModelConfig:
     initial, factor = round(context * interpolation), _plain(1 / interpolation)
 
     def rotations(dimension: float) -> float:
-        """Turns within the initial context of a dimension: what `rope_ntk_beta` and `rope_ntk_alpha` say."""
+        """Rotations of a dimension within the initial context: the unit of `rope_ntk_beta` and `rope_ntk_alpha`."""
         return _plain(initial / (2 * math.pi * theta ** (dimension / (dim / 2))))
 
     low = -offset / scale
@@ -173,19 +173,19 @@ def _config(path: Path, numbers: list[Any], vocabulary: int) -> ModelConfig:
 
 
 def _plain(value: float) -> float:
-    """A number that went through float32 arithmetic, as it was before: they are whole in all models."""
+    """Undo the rounding of a number that went through float32 arithmetic: the originals are whole in all models."""
     return float(round(value)) if math.isclose(value, round(value), rel_tol=1e-3) else value
 
 
 def _places(config: ModelConfig, first: int) -> tuple[dict[str, _Place], int]:
-    """Where every canonical tensor lies, and where the last one ends."""
+    """The position of every canonical tensor, and the end of the last one."""
     table = tensor_table(config)
     places: dict[str, _Place] = {}
     at = first
     for name, spec in table.items():
         if ".mlp.mlp" in name:
             continue
-        # A bias follows its weight at once; all else is padded.
+        # A bias directly follows its weight; everything else is padded.
         at += 0 if name.endswith(".bias") else -at % _TENSOR
         places[name] = _Place(spec, at)
         at += spec.nbytes

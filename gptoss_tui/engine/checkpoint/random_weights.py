@@ -1,4 +1,4 @@
-"""Checkpoints of random weights: the exact shapes of a model, for tests and benchmarks."""
+"""Checkpoints of random weights in the exact shapes of a model, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def random_checkpoint(
 ) -> None:
     """Write a checkpoint of `config` with random weights to `directory`, one tensor in memory at a time.
 
-    The weights follow from the seed and the tensor's canonical name alone, so both layouts hold the same model, and
-    one with fewer layers holds the first layers of the other. Scales are those of a trained model in kind: activations
-    of order 1 through all layers, logits of standard deviation 2.5, a spread router, sinks that matter.
-    Raises CheckpointError as `write_checkpoint` does.
+    The weights depend only on the seed and the tensor's canonical name, so both layouts hold the same model, and one
+    with fewer layers holds the first layers of the other. Magnitudes resemble those of a trained model: activations of
+    order 1 through all layers, logits of standard deviation 2.5, a spread router, sinks that matter.
+    Raises CheckpointError like `write_checkpoint`.
     """
     table = tensor_table(config)
 
@@ -50,20 +50,20 @@ def random_checkpoint(
 
 
 class RandomCheckpoint(Checkpoint):
-    """A model of random weights that no file holds: made when read, on the GPU where there is one. For benchmarks."""
+    """A model of random weights without files: each is made when read, on a GPU if there is one. For benchmarks."""
 
     def __init__(self, name: str, config: ModelConfig, seed: int = 0) -> None:
         super().__init__(Path(RANDOM_PREFIX + name), config, "original", {})
         self._table, self._seed = tensor_table(config), seed
 
     def read(self, name: str) -> torch.Tensor:
-        """The canonical tensor `name`; raises KeyError for another name."""
+        """The canonical tensor `name`; raises KeyError for an unknown name."""
         import torch
 
         return random_tensor(name, self._table[name], self._seed, "cuda" if torch.cuda.is_available() else "cpu")
 
     def raw(self, name: str) -> Raw:
-        """As `read`, as numpy's."""
+        """Like `read`, but always made on the CPU and returned as a numpy array."""
         import torch
 
         tensor = random_tensor(name, self._table[name], self._seed)
@@ -72,7 +72,7 @@ class RandomCheckpoint(Checkpoint):
 
 
 def random_model(name: str) -> RandomCheckpoint:
-    """The model of `random:NAME`, which has the shape of the published model NAME. Raises CheckpointError."""
+    """The model for `random:NAME`, with the shape of the published model NAME. Raises CheckpointError."""
     shape = name.removeprefix(RANDOM_PREFIX)
     if shape not in RANDOM_SHAPES:
         raise CheckpointError(f"there is no shape {shape!r}", hint=f"known shapes: {', '.join(RANDOM_SHAPES)}")
@@ -80,7 +80,7 @@ def random_model(name: str) -> RandomCheckpoint:
 
 
 def random_tensor(name: str, spec: TensorSpec, seed: int, device: str = "cpu") -> torch.Tensor:
-    """The random tensor of the canonical name `name`. Other devices draw other numbers."""
+    """The random tensor for the canonical name `name`. Different kinds of devices draw different numbers."""
     import torch
 
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()

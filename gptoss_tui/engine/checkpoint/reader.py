@@ -1,4 +1,4 @@
-"""Opening a checkpoint: both layouts, sharded or not, checked by its headers and read memory-mapped."""
+"""Opens checkpoints of both layouts, sharded or not: headers are checked, tensors are memory-mapped."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ORIGINAL_FOLDER = "original"
 
 
 class Checkpoint:
-    """An opened checkpoint, every tensor of which is known to be there with the right shape and dtype.
+    """An open checkpoint; every tensor was found to be present with the right shape and dtype.
 
-    `directory` holds the files, `weight_bytes` is the size of all tensors on disk.
+    `directory` holds the files; `weight_bytes` is the size of all tensors on disk.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Checkpoint:
 
     @property
     def files(self) -> list[Path]:
-        """The files that the tensors are in, sorted."""
+        """The files that hold the tensors, sorted."""
         return sorted({path for path, _ in self._files.values()})
 
     def read(self, name: str) -> torch.Tensor:
-        """The canonical tensor `name` (see `tensor_table`) on the CPU; raises KeyError for another name.
+        """The canonical tensor `name` (see `tensor_table`) on the CPU; raises KeyError for an unknown name.
 
-        Its memory is mapped from the file and loaded when touched; only q, k and v of the Hugging Face layout are
-        copied, into one tensor. MXFP4 blocks and scales stay packed bytes. Do not write to it.
+        Its memory is mapped from the file and loaded on access; only q, k and v of the Hugging Face layout are copied,
+        into one tensor. MXFP4 blocks and scales stay packed bytes. Do not write to it.
         """
         import torch
 
@@ -62,7 +62,7 @@ class Checkpoint:
     def raw(self, name: str) -> Raw:
         """The canonical tensor `name` without torch: uint8, or uint16 for the bits of bfloat16.
 
-        Its memory is as of `read`; do not write to it.
+        Memory-mapped like in `read`; do not write to it.
         """
         import numpy as np
 
@@ -88,13 +88,13 @@ class Checkpoint:
 
 
 def open_safetensors(directory: Path) -> Checkpoint:
-    """Open the safetensors files in `directory`, or in its folder `original/` when it holds no weights itself.
+    """Open the safetensors files in `directory`, or in its folder `original/` if it has no weights itself.
 
-    A downloaded repository may hold both layouts; the Hugging Face one at its root then comes first, as the directory
-    that was named, unless shards of it are missing. Only headers are read.
+    A downloaded repository may contain both layouts. Then the Hugging Face layout at its root takes precedence, because
+    that is the directory given, unless some of its shards are missing. Only headers are read.
 
-    Raises CheckpointError naming the file and the tensor for anything that is missing, left over, of another shape or
-    dtype than the config says, or truncated.
+    Raises CheckpointError, naming the file and the tensor, for anything that is missing, surplus or truncated, or whose
+    shape or dtype contradicts the config.
     """
     found = find_checkpoint(directory)
     config, layout = read_config(found / CONFIG_FILE)
@@ -111,9 +111,9 @@ def open_safetensors(directory: Path) -> Checkpoint:
 
 
 def find_checkpoint(directory: Path) -> Path:
-    """`directory` or its folder `original/`: the first with weights, one that lacks shards only when both do.
+    """The first of `directory` and its folder `original/` that has weights, preferring one without missing shards.
 
-    Raises CheckpointError when neither has weights.
+    Raises CheckpointError if neither has weights.
     """
     if found := _places_with_weights(directory):
         return next((place for place in found if all(path.is_file() for path in _weight_files(place))), found[0])
@@ -132,7 +132,7 @@ def _places_with_weights(directory: Path) -> list[Path]:
 
 
 def _weight_files(directory: Path) -> list[Path]:
-    """The files that the index names where there is one, else all safetensors files."""
+    """The files named in the index, or without an index all safetensors files."""
     index = directory / INDEX_FILE
     if not index.is_file():
         return sorted(directory.glob("*.safetensors"))

@@ -1,7 +1,7 @@
-"""The tensors of a gpt-oss checkpoint: canonical names, shapes and dtypes, and where each layout keeps them.
+"""The tensors of a gpt-oss checkpoint: canonical names, shapes and dtypes, and how each layout stores them.
 
-Canonical names are those of the `original` layout, with q, k and v fused. The Hugging Face layout renames them and
-splits the fused projection; every other tensor is the same bytes.
+Canonical names are those of the `original` layout, with q, k and v fused. The Hugging Face layout renames tensors and
+splits the fused projection; the bytes of all other tensors are the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor of a file: `rows` (first, end) of the canonical tensor `source`, or all of it when None."""
+    """A tensor in a file: `rows` (first, end) of the canonical tensor `source`; None means all of it."""
 
     name: str
     spec: TensorSpec
@@ -43,8 +43,8 @@ class StoredTensor:
 def tensor_table(config: ModelConfig) -> dict[str, TensorSpec]:
     """Every canonical tensor of a model of this shape, in the order of the layers.
 
-    Experts' weights are [experts, out, in / 32, 16] blocks, two 4-bit values a byte, low nibble first, and
-    [experts, out, in / 32] scales. The rows of `mlp1` alternate between gate (even) and linear (odd).
+    Experts' weights are blocks [experts, out, in / 32, 16] with two 4-bit values per byte, low nibble first, and scales
+    [experts, out, in / 32]. The rows of `mlp1` alternate between gate (even) and linear (odd).
     """
     table = {"embedding.weight": _bf16(config.vocab_size, config.hidden_size)}
     for layer in range(config.num_hidden_layers):
@@ -55,7 +55,7 @@ def tensor_table(config: ModelConfig) -> dict[str, TensorSpec]:
 
 
 def stored_tensors(config: ModelConfig, layout: Layout) -> Iterator[StoredTensor]:
-    """Every tensor that the files of `layout` hold, in the order of `tensor_table`."""
+    """Every tensor in the files of `layout`, in the order of `tensor_table`."""
     for source, spec in tensor_table(config).items():
         if layout == "original":
             yield StoredTensor(source, spec, source)

@@ -1,4 +1,4 @@
-"""Writing a checkpoint in either layout, one tensor at a time, so that it may be larger than memory."""
+"""Writes checkpoints in either layout, one tensor at a time, so they may be larger than memory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 ReadTensor = Callable[[str], "torch.Tensor"]
 ReportBytes = Callable[[int, int], None]
-"""Called with the bytes written so far and in all."""
+"""Called with the bytes written so far and the total."""
 
-# Where the data starts: aligned, so that mapped tensors are as well aligned as their sizes allow.
+# Alignment of the start of the data, so that mapped tensors are aligned as well as their sizes allow.
 _DATA_ALIGNMENT = 64
 
 
@@ -35,14 +35,15 @@ def write_checkpoint(
     max_shard_bytes: int | None = None,
     on_progress: ReportBytes | None = None,
 ) -> None:
-    """Write a checkpoint of `config` to `directory`, which may exist but may not hold a checkpoint of its own.
+    """Write a checkpoint of `config` to `directory`, which may exist but must not contain a checkpoint.
 
-    `read` gives the canonical tensor of a name (see `tensor_table`), BF16 or U8 on the CPU; it is called once for each,
-    in the table's order, so `open_checkpoint(other).read` converts a layout. Files are of at most `max_shard_bytes`
-    each unless one tensor is larger; None writes one file. They appear under their names when all are complete.
+    `read` returns the canonical tensor of a name (see `tensor_table`), BF16 or U8 on the CPU. It is called once for
+    each, in the table's order, so `open_checkpoint(other).read` converts between layouts. Each file has at most
+    `max_shard_bytes`, unless a single tensor is larger; None writes one file. The files get their names only after all
+    are complete.
 
-    Raises CheckpointError, leaving nothing behind, when there is a checkpoint or not enough space, and naming the
-    tensor when it has another shape or dtype than the config says.
+    Raises CheckpointError, leaving nothing behind, if there is already a checkpoint, if there is not enough space, or,
+    naming the tensor, if a tensor's shape or dtype contradicts the config.
     """
     shards = _shards(stored_tensors(config, layout), max_shard_bytes)
     total = sum(stored.spec.nbytes for shard in shards for stored in shard)
@@ -62,7 +63,7 @@ def write_checkpoint(
 
 
 class _TensorStream:
-    """Reads each canonical tensor once, gives its stored parts as bytes, and counts them."""
+    """Reads each canonical tensor once, writes its stored parts as bytes, and counts them."""
 
     def __init__(self, read: ReadTensor, total: int, on_progress: ReportBytes | None) -> None:
         self._read = read
@@ -77,7 +78,7 @@ class _TensorStream:
         import torch
 
         if stored.source != self._source or self._tensor is None:
-            self._tensor = None  # freed before the next one is made: the largest is a gigabyte
+            self._tensor = None  # freed before the next one is read: the largest takes a gigabyte
             self._source, self._tensor = stored.source, self._read(stored.source)
         tensor = self._tensor if stored.rows is None else self._tensor[slice(*stored.rows)]
         wanted = (stored.spec.shape, {"BF16": torch.bfloat16, "U8": torch.uint8}[stored.spec.dtype])
@@ -105,7 +106,7 @@ def _shards(tensors: Iterable[StoredTensor], max_bytes: int | None) -> list[list
 def _file_name(layout: Layout, number: int, count: int) -> str:
     if count == 1:
         return "model.safetensors"
-    dashes = "--" if layout == "original" else "-"  # as the published files are named
+    dashes = "--" if layout == "original" else "-"  # like the published files
     return f"model{dashes}{number:05d}-of-{count:05d}.safetensors"
 
 
@@ -146,7 +147,7 @@ def _offsets(tensors: Iterable[StoredTensor]) -> Iterator[tuple[int, int]]:
 def _write_side_files(
     directory: Path, config: ModelConfig, layout: Layout, shards: dict[str, list[StoredTensor]]
 ) -> None:
-    """config.json, and for Hugging Face's readers generation_config.json and, when sharded, the index."""
+    """Write config.json; for Hugging Face also generation_config.json and, if sharded, the index."""
     write_config(config, directory / CONFIG_FILE, layout)
     if layout == "original":
         return
@@ -166,6 +167,6 @@ def _write_side_files(
 
 
 def _publish(partial: Path, directory: Path) -> None:
-    """Move the files to their place, the config last: without it the directory is no checkpoint."""
+    """Move the files to their final names, the config last: without it the directory is not a checkpoint."""
     for path in sorted(partial.iterdir(), key=lambda path: path.name == CONFIG_FILE):
         path.replace(directory / path.name)

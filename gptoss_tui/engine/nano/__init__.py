@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def compact_file() -> Path:
-    """The compact file that ships in the package; `expand.materialise` makes a checkpoint of it."""
+    """The compact file in this package, which `expand.materialise` turns into a checkpoint."""
     return Path(str(resources.files("gptoss_tui.engine.nano").joinpath("nano.safetensors")))

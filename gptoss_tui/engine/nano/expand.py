@@ -1,4 +1,4 @@
-"""From nano's compact file to a standard checkpoint in the user's cache."""
+"""Expands nano's compact file to a standard checkpoint in the user's cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ROWS_AT_ONCE = 32_768
 
 
 def expand(compact: Path, directory: Path) -> None:
-    """Write the checkpoint (original layout, BF16 and MXFP4) that `compact` stands for. Raises CheckpointError."""
+    """Write the checkpoint (original layout, BF16 and MXFP4) described by `compact`. Raises CheckpointError."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -42,7 +42,7 @@ def expand(compact: Path, directory: Path) -> None:
 
 
 def _read(name: str, stored: dict[str, Tensor], rows: Tensor) -> Tensor:
-    """The canonical tensor of that name. `rows` BF16 [vocab_size, hidden_size] serve both ends of the model."""
+    """The canonical tensor `name`. `rows` BF16 [vocab_size, hidden_size] are used at both ends of the model."""
     import torch
 
     if name == "embedding.weight":
@@ -54,7 +54,7 @@ def _read(name: str, stored: dict[str, Tensor], rows: Tensor) -> Tensor:
 
 
 def vocabulary_rows(stored: dict[str, Tensor], hidden_size: int) -> Tensor:
-    """The row of every id, [vocab_size, hidden_size] BF16 (the formula stands in `compact.py`)."""
+    """The row of every id, [vocab_size, hidden_size] BF16 (see `compact.py` for the formula)."""
     import torch
 
     stem, flags = stored["vocabulary.stem"], stored["vocabulary.flags"].long()
@@ -73,12 +73,12 @@ def vocabulary_rows(stored: dict[str, Tensor], hidden_size: int) -> Tensor:
 
 
 def materialise(compact: Path, report: Callable[[float], None] = lambda fraction: None) -> Path:
-    """The directory of the expanded checkpoint; made on first use, named by the compact file's content.
+    """Return the directory of the expanded checkpoint. It is made on first use and named by the compact file's digest.
 
-    It is in the cache of the user; where that cannot be written, or is full, in a temporary folder that others cannot
-    write. Raises CheckpointError when neither has room.
+    It is in the user's cache or, if that is not writable or full, in a temporary folder that other users cannot write
+    to. Raises CheckpointError if neither works.
     """
-    from safetensors import SafetensorError  # which is also what a full disk becomes
+    from safetensors import SafetensorError  # also raised when the disk is full
 
     digest = hashlib.sha256(compact.read_bytes()).hexdigest()[:16]
     first, second = user_cache_path("gptoss-tui") / "nano" / digest, _temporary_base() / "nano" / digest
@@ -119,7 +119,7 @@ def _is_ours(folder: Path) -> bool:
 def _is_whole(target: Path) -> bool:
     try:
         return (target / "config.json").is_file()
-    except OSError:  # a folder of the way cannot be looked into
+    except OSError:  # a folder on the path cannot be searched
         return False
 
 
@@ -131,7 +131,7 @@ def _unpack(compact: Path, target: Path) -> Path:
         expand(compact, temporary)
         os.replace(temporary, target)
     except OSError:
-        if not _is_whole(target):  # another process may have been quicker
+        if not _is_whole(target):  # another process may have been faster
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""JSON Schema, regular expressions, choices and Lark grammars, followed by llguidance.
+"""JSON Schema, regular expressions, choices and Lark grammars, enforced by llguidance.
 
-Every special token is out of its reach: what stands behind a text is the automaton's, and a text has none inside.
+The library never sees special tokens: the automaton decides what follows a text, and a text contains none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gptoss_tui.errors import EngineError, GrammarError
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, VOCAB_SIZE, read_vocabulary, token_pieces
 
 _END: Final = NUM_TEXT_TOKENS + 1
-"""What the library calls the end of a text: `<|endoftext|>`, which nothing here ever samples."""
+"""The library's token for the end of a text: `<|endoftext|>`, which is never sampled here."""
 
 _UPPER: Final = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
 _LOWER: Final = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
@@ -34,36 +34,37 @@ _SPLIT: Final = "|".join(
         r"\s+",
     )
 )
-"""How o200k cuts text before it merges bytes. Forced text is written in the tokens that the model knows it by."""
+"""How o200k splits text before it merges bytes, so that forced text consists of the tokens that the model expects."""
 
 _JSON_OPTIONS: Final[Any] = {"whitespace_pattern": r" |\n {0,32}|\n\t{0,8}"}
-"""A space, or a line end with its indentation: a model that is stuck would fill its context with white space."""
+"""A space, or a line end with indentation. More would let a model that is stuck fill its context with white space."""
 
 _TEXT_BYTES: Final = -(-NUM_TEXT_TOKENS // 8)
 _LAST_BYTE: Final = (1 << (NUM_TEXT_TOKENS - 8 * (_TEXT_BYTES - 1))) - 1
 
 
 MOST_CHARACTERS: Final = 1 << 19
-"""Of a grammar that is read at all."""
+"""The longest grammar that is read, in characters."""
 
 _STACK_BYTES: Final = 2048
-"""For each character of a grammar. The library reads grammars by recursion: each definition that refers to the next one
-takes it deeper, by up to 8 kB for the shortest reference there is (6 characters), and a stack that is full ends the
-process. Memory of a stack that is not used is none."""
+"""Bytes of stack per character of a grammar. The library reads grammars recursively: each definition that refers to the
+next one uses up to 8 kB of stack, the shortest reference has 6 characters, and a stack overflow ends the process.
+Unused stack takes no memory."""
 
 _SMALLEST_STACK: Final = 16 << 20
 _LONGEST_REASON: Final = 400
 
 _LONG_FORCED: Final = 1024
-"""Bytes that a grammar may force at a place for the library to choose their token. It encodes all of them for that, at
-every token, and for a long word in a time that grows with its square: `(a{1000}){1000}` would take minutes."""
+"""Bytes. If a grammar forces more than this at one position, the library does not choose the token: for that it encodes
+all forced bytes at every token, in time that grows with the square of a long word's length. `(a{1000}){1000}` would
+take minutes."""
 
 _LONGEST_TOKEN: Final = 256
-"""Bytes among which the next token is for certain: the vocabulary has none of more than half of it."""
+"""Bytes that certainly contain the next token: no token in the vocabulary is more than half as long."""
 
 _LEXER_FUEL: Final = 300_000
-"""A third of what the library takes by itself. A schema of 700 alternatives needs less than this, and the worst that is
-known takes half a second and 40 MB with it."""
+"""A third of the library's default. A schema with 700 alternatives needs less than this, and with it the worst known
+case takes half a second and 40 MB."""
 
 _NOT_ALLOWED: Final = "doesn't satisfy the grammar"
 _IN_OUR_WORDS: Final = {"NoExtensionBias": "it comes to a place where nothing may follow"}
@@ -73,7 +74,7 @@ _stack_lock = threading.Lock()
 
 
 def _on_a_deep_stack(grammar: Grammar, work: Callable[[], T]) -> T:
-    """What `work` gives, on a stack that this grammar cannot fill. Raises GrammarError for one that is too long."""
+    """Run `work` on a stack that this grammar cannot overflow. Raises GrammarError if the grammar is too long."""
     if len(grammar.text) > MOST_CHARACTERS:
         raise _error(grammar, f"it has {len(grammar.text)} characters, at most {MOST_CHARACTERS} are read")
     results: list[T] = []
@@ -116,7 +117,7 @@ def _tokenizer() -> LLTokenizer:
 
 
 def check_grammar(grammar: Grammar) -> None:
-    """Raise GrammarError, in words, when `grammar` cannot be enforced in full. Needs no vocabulary."""
+    """Raise GrammarError with the reason if `grammar` cannot be enforced completely. Needs no vocabulary."""
     wrong, messages = _on_a_deep_stack(grammar, lambda: LLMatcher.validate_grammar_with_warnings(_compiled(grammar)))
     if wrong:
         raise _error(grammar, messages[0])
@@ -149,13 +150,13 @@ _NAMES: Final = {"json_schema": "JSON schema", "regex": "regular expression", "c
 
 def _error(grammar: Grammar, why: str) -> GrammarError:
     name, why = _NAMES[grammar.kind], why.strip()
-    # The library repeats the place where it stopped, which may be a line as long as the grammar.
+    # The library quotes the place where it stopped, which may be a line as long as the grammar.
     why = why if len(why) <= _LONGEST_REASON else f"{why[:_LONGEST_REASON]}…"
     return GrammarError(f"The {name} cannot be enforced: {why}", hint=f"change or simplify the {name}")
 
 
 class LibraryMatcher:
-    """See `Matcher`. Raises GrammarError as `check_grammar`."""
+    """See `Matcher`. Raises GrammarError like `check_grammar`."""
 
     waits = False
 
@@ -174,7 +175,7 @@ class LibraryMatcher:
         return self._matcher.is_accepting()
 
     def mask(self) -> bytes:
-        """Raises GrammarError where the grammar leaves no way on, or asks too much of the library."""
+        """Raises GrammarError if nothing can follow, or if the grammar exceeds the library's limits."""
         if self._matcher.is_stopped():
             self._require_health()
             return b""
@@ -201,7 +202,7 @@ class LibraryMatcher:
 
 
 def _only(token_id: int) -> bytes:
-    """The mask that allows one token."""
+    """The mask that allows a single token."""
     mask = bytearray(_TEXT_BYTES)
     mask[token_id >> 3] = 1 << (token_id & 7)
     return bytes(mask)

@@ -1,8 +1,8 @@
-"""Texts whose lines depend on the lines before them, byte by byte.
+"""Matching of texts, byte by byte, in which each line depends on the lines before it.
 
-What may stand in a line is a `Choice`: whole lines, or anything behind one of a few beginnings. A place in a line is
-the span of the sorted whole lines that begin with what is written, so nothing is built for a file but its sorted lines,
-and a token is allowed exactly when its bytes lead somewhere, however the text would be cut into tokens.
+A `Choice` says what a line may be: one of some whole lines, or anything that begins with one of a few prefixes. A
+position in a line is the span of those sorted whole lines that begin with the bytes so far, so the only index of a file
+is its sorted lines. A token is allowed exactly if its bytes can be matched, however the text is split into tokens.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a line may be, without its end: one of `whole`, sorted, or what begins with one of `free`.
+    """What a line may be, without its line end: one of `whole` (sorted), or anything that begins with one of `free`.
 
-    A free line is none of `denied`.
+    A free line must not be one of `denied`.
     """
 
     whole: tuple[bytes, ...] = ()
@@ -28,20 +28,20 @@ class Choice:
 
 
 class Script(Protocol[S]):
-    """Which lines may follow each other. States are hashable."""
+    """Defines which lines may follow each other. States are hashable."""
 
     def choice(self, state: S) -> Choice:
         """What the next line may be."""
         ...
 
     def follow(self, state: S, line: bytes) -> S:
-        """The state behind a line that `choice` allows."""
+        """The state after a line that `choice` allows."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Place(Generic[S]):
-    """Inside a line: `written` of it so far, and the span of whole lines that begin so."""
+    """A position in a line: the bytes `written` so far, and the span of whole lines that begin with them."""
 
     state: S
     choice: Choice
@@ -51,7 +51,7 @@ class Place(Generic[S]):
 
     @property
     def free(self) -> bool:
-        """Whether anything may follow up to the end of the line."""
+        """Whether anything may follow until the end of the line."""
         return any(self.written.startswith(beginning) for beginning in self.choice.free)
 
     @property
@@ -62,7 +62,7 @@ class Place(Generic[S]):
         return self.free and self.written not in self.choice.denied
 
     def next_bytes(self) -> Iterator[int]:
-        """What may come next in this line, unless it is free."""
+        """The bytes that may come next in this line, unless it is free."""
         whole, at = self.choice.whole, len(self.written)
         index = self.start
         while index < self.stop:
@@ -78,13 +78,13 @@ class Place(Generic[S]):
 
 
 def begin(script: Script[S], state: S) -> Place[S]:
-    """The beginning of the line that follows in `state`."""
+    """The beginning of the next line in `state`."""
     choice = script.choice(state)
     return Place(state, choice, b"", 0, len(choice.whole))
 
 
 def run(script: Script[S], place: Place[S], data: bytes) -> Place[S] | None:
-    """The place behind `data`; None when a byte of it may not stand there."""
+    """The position after `data`, or None if `data` is not allowed here."""
     *lines, last = data.split(b"\n")
     for rest in lines:
         ended = _within(place, rest)
@@ -95,7 +95,7 @@ def run(script: Script[S], place: Place[S], data: bytes) -> Place[S] | None:
 
 
 def _within(place: Place[S], rest: bytes) -> Place[S] | None:
-    """The place `rest` further in the same line."""
+    """The position after `rest` in the same line, or None if it is not allowed."""
     if not rest:
         return place
     written = place.written + rest
@@ -110,5 +110,5 @@ def _within(place: Place[S], rest: bytes) -> Place[S] | None:
 
 
 def _above(prefix: bytes) -> bytes:
-    """Above all that begins with `prefix`. Lines are UTF-8, which has no byte 255."""
+    """An upper bound for everything that begins with `prefix`. Lines are UTF-8, which has no byte 255."""
     return prefix[:-1] + bytes([min(prefix[-1] + 1, 255)])

@@ -1,4 +1,4 @@
-"""The matcher of a grammar, whatever its kind."""
+"""Opens the matcher for any kind of grammar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gptoss_tui.engine.types import SamplingParams
 
 
 def open_matcher(grammar: Grammar) -> Matcher:
-    """At the beginning of a text. Raises GrammarError when the grammar says nothing that can be followed."""
+    """A matcher at the beginning of a text. Raises GrammarError if the grammar cannot be enforced."""
     if grammar.kind == "patch":
         from gptoss_tui.engine.grammar.patch import PatchMatcher
 
@@ -18,5 +18,5 @@ def open_matcher(grammar: Grammar) -> Matcher:
 
 
 def new_walk(params: SamplingParams) -> Walk | None:
-    """The walk that a generation asks before it chooses; None when nothing is restricted."""
+    """The walk that a generation consults before it chooses tokens; None if nothing is restricted."""
     return None if params.constraint is None else Walk(params.constraint, open_matcher)

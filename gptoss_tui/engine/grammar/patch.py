@@ -1,9 +1,9 @@
-"""Patches that fit the files that they name: paths that exist, context and removed lines that stand there, in order.
+"""Patches that fit the files that they name: only existing paths, and only context and removed lines found in the file.
 
-The text of the grammar is JSON: `paths`, the files that there are (null: any path may be one), and `files`, by path the
-lines of those that were named (null: their lines are not known, and free). What is not there yet is waited for: the
-grammar of an empty text waits before the first token, any other one behind each `*** Update File:` line of a file that
-is not in `files`. A text that is no bare patch, such as JSON around one, is free.
+The grammar's text is JSON. `paths` are the files that exist (null: any path is allowed). `files` maps the paths named
+so far to their lines (null: the lines are unknown, and not restricted). Missing files are waited for: the grammar of an
+empty text waits before the first token, any other after each `*** Update File:` line whose file is not in `files`. A
+text that is not a bare patch, such as a patch wrapped in JSON, is not restricted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Behind which kind of line, in which file. `at`: the lines of the file of which one comes next; None any."""
+    """The kind of the last line, and its file. `at`: indices of the file's lines that may come next; None means any."""
 
     kind: Kind
     path: bytes = b""
@@ -36,7 +36,7 @@ class State:
 
 
 class PatchScript:
-    """A `Script` of the patches of one workspace."""
+    """A `Script` for the patches of one workspace."""
 
     def __init__(self, text: str) -> None:
         known = json.loads(text)
@@ -87,7 +87,7 @@ class PatchScript:
         return State("unknown" if self._files[path] is None else "update", path)
 
     def _behind(self, state: State, text: bytes) -> frozenset[int]:
-        """Where one can be when an old line was `text`."""
+        """The possible positions in the file after an old line with this `text`."""
         lines = self._files[state.path] or ()
         places = range(len(lines)) if state.at is None else state.at
         return frozenset(place + 1 for place in places if place < len(lines) and lines[place] == text)
@@ -118,23 +118,23 @@ class PatchScript:
                 return Choice()
 
     def _operations(self, *others: bytes, free: tuple[bytes, ...] = ()) -> Choice:
-        """The head of another file, or one of `others`."""
+        """The header of another file, or one of `others`."""
         heads = (UPDATE, DELETE) if self._paths is None else ()
         return Choice(tuple(sorted((*self._heads, *others))), (ADD, *heads, *free), self._added)
 
     def _old(self, state: State, free: tuple[bytes, ...], others: Choice | None = None) -> Choice:
-        """A line that stands in the file where one is now, as context or removed, or one of `others`."""
+        """A line at a current position in the file, as context or removed, or one of `others`."""
         others = others or Choice()
         lines = self._files[state.path] or ()
         places = lines if state.at is None else [lines[place] for place in state.at if place < len(lines)]
         old = {sign + text for text in places for sign in (b" ", b"-")}
-        # The space of an empty context line is often left out.
+        # Models often leave out the space of an empty context line.
         old |= {b""} if b"" in places else set()
         return Choice(tuple(sorted({*old, *others.whole})), (*others.free, *free), others.denied)
 
 
 class PatchMatcher:
-    """See `Matcher`. The grammar of an empty text knows nothing and waits at once."""
+    """See `Matcher`. The grammar of an empty text restricts nothing yet and waits at once."""
 
     def __init__(self, text: str) -> None:
         self._script = _script(text) if text else None
@@ -158,7 +158,7 @@ class PatchMatcher:
         return _kept_mask(self._script, self._place)
 
     def advance(self, token_id: int) -> None:
-        """A patch that does not begin as one is free from there on."""
+        """Move on by a token. A text that turns out not to be a patch is not restricted from there on."""
         if self._script is not None and self._place is not None:
             self._place = run(self._script, self._place, token_table().pieces[token_id])
 
@@ -174,7 +174,7 @@ def _everything() -> bytes:
 
 
 def _kept_mask(script: PatchScript, place: Place[State]) -> bytes:
-    """The mask at `place`. Inside a free line it is nearly always the one of the token before."""
+    """The mask at `place`. Inside a free line it is nearly always the same as for the previous token."""
     beginning = next((free for free in place.choice.free if place.written.startswith(free)), None)
     key = (place.state, place.written if beginning in (None, ADD) else beginning, beginning is not None)
     if (mask := script.masks.get(key)) is None:
@@ -196,7 +196,7 @@ def _mask(script: PatchScript, place: Place[State]) -> bytes:
 
 
 def _free_mask(script: PatchScript, table: TokenTable, place: Place[State]) -> bytes:
-    """Inside a free line: every token, but what stands behind its line end has to fit."""
+    """The mask inside a free line: any token, but whatever it has after a line end must be allowed there."""
     denied, written = place.choice.denied, place.written
     behind = begin(script, script.follow(place.state, written))
     fitting: list[int] = []
@@ -207,7 +207,7 @@ def _free_mask(script: PatchScript, table: TokenTable, place: Place[State]) -> b
 
 
 def _leading(script: PatchScript, table: TokenTable, place: Place[State]) -> list[int]:
-    """The tokens whose bytes lead somewhere from `place`."""
+    """The tokens whose bytes can be matched from `place`."""
     found: list[int] = []
     open_spans = [(place, b"", 0, len(table.sorted))]
     while open_spans:

@@ -1,4 +1,4 @@
-"""The text tokens in the order of their bytes: the sorted list is a trie that takes no time to build."""
+"""Text tokens sorted by their bytes. The sorted list serves as a trie that takes no time to build."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MASK_BYTES: Final = -(-NUM_TEXT_TOKENS // 8)
 
 
 class TokenTable:
-    """`pieces` are the bytes of the tokens by id, `sorted` the same in order, `ids` the id of each of those.
+    """`pieces` are the tokens' bytes by id, `sorted` the same bytes in order, `ids` the id of each sorted entry.
 
-    `without_newline` is a mask. `behind_newline` groups the other tokens by what stands behind their first line end;
-    each comes with what stands before it.
+    `without_newline` is a mask of tokens. `behind_newline` groups all other tokens by the bytes after their first line
+    end; each entry is a pair of the bytes before it and the token.
     """
 
     def __init__(self, pieces: list[bytes]) -> None:
@@ -36,7 +36,7 @@ class TokenTable:
         self.behind_newline = groups
 
     def span(self, prefix: bytes, start: int, stop: int) -> tuple[int, int]:
-        """Where in `sorted[start:stop]` the tokens stand that begin with `prefix`."""
+        """The span within `sorted[start:stop]` of the tokens that begin with `prefix`."""
         first = bisect_left(self.sorted, prefix, start, stop)
         last = prefix[-1]
         return first, stop if last == 255 else bisect_left(self.sorted, prefix[:-1] + bytes([last + 1]), first, stop)
@@ -44,12 +44,12 @@ class TokenTable:
 
 @lru_cache(maxsize=1)
 def token_table() -> TokenTable:
-    """The table of o200k, made at the first call."""
+    """The table for o200k, built on the first call."""
     return TokenTable(token_pieces(read_vocabulary()))
 
 
 def with_tokens(mask: bytes, tokens: Iterable[int]) -> bytes:
-    """`mask` with the bits of `tokens` set as well."""
+    """`mask` with the bits of `tokens` set in addition."""
     bits = bytearray(mask)
     for token in tokens:
         bits[token >> 3] |= 1 << (token & 7)

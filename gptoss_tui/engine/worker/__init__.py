@@ -1,1 +1,1 @@
-"""The engine in a process of its own: it may run out of memory or die without taking the front with it."""
+"""The engine in a separate process: it may run out of memory or crash without taking the front end with it."""

@@ -1,6 +1,6 @@
-"""The engine as a front holds it: an `Engine` whose model lives in a worker process.
+"""The front end's side of the worker: an `Engine` whose model lives in a worker process.
 
-Importing this imports no torch. Nothing here blocks the event loop.
+Importing this does not import torch, and nothing here blocks the event loop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gptoss_tui.errors import EngineError
 
 
 class EngineClient:
-    """Implements `engine.types.Engine` over a worker process, which `load` starts.
+    """Implements `engine.types.Engine` with a worker process, which `load` starts.
 
     Requests are answered in the order in which they were sent; `cancel` and `info` do not wait. When the worker dies,
     every open request raises EngineDiedError, and so does every later one until `load` is called.
@@ -43,7 +43,7 @@ class EngineClient:
     """
 
     def __init__(self, spec: EngineSpec) -> None:
-        # The worker runs in another directory; `random:NAME` is no path.
+        # The worker runs in another directory. `random:NAME` is not a path.
         named = str(spec.checkpoint).startswith(RANDOM_PREFIX)
         self.spec = spec if named else replace(spec, checkpoint=spec.checkpoint.absolute())
         self._connection: Connection | None = None
@@ -52,13 +52,13 @@ class EngineClient:
 
     @property
     def worker_pid(self) -> int | None:
-        """The process id of the worker, or None when none runs."""
+        """The process id of the worker, or None if none is running."""
         return self._connection.pid if self._connection and not self._connection.dead else None
 
     async def load(self) -> AsyncGenerator[LoadProgress, None]:
-        """Load the model of `spec`, in a fresh worker when none runs. The last step is `done` and carries the info.
+        """Load the model of `spec`, starting a worker if none is running. The last step is `done` and carries the info.
 
-        Closing the iterator before that ends the worker, since a load cannot be stopped halfway; so does a failed load.
+        Closing the iterator earlier ends the worker, because a load cannot be stopped halfway; so does a failed load.
         Raises CheckpointError, MemoryPlanError, UsageError, EngineError, EngineDiedError.
         """
         connection = await self._worker()
@@ -89,7 +89,7 @@ class EngineClient:
     async def score(
         self, token_ids: Sequence[int], top: int = 5, start: int = 0
     ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
-        """What the model says after every token of `token_ids`, with the `top` likeliest ids. See `Engine.score`."""
+        """The prediction after every token of `token_ids`, with the `top` most likely ids. See `Engine.score`."""
         async with self._running().request(
             lambda request_id: Score(request_id, tuple(token_ids), top, start)
         ) as replies:
@@ -98,12 +98,12 @@ class EngineClient:
                 yield reply.positions
 
     async def cancel(self) -> None:
-        """Stop the running generation or scoring within one step; those that wait behind it stay."""
+        """Stop the running generation or scoring within one step; waiting ones are not affected."""
         if self._connection is not None:
             self._connection.cancel_running()
 
     async def info(self) -> EngineInfo | None:
-        """What is loaded, or None. Answered while a generation runs too."""
+        """What is loaded, or None. Answered even while a generation runs."""
         if self._connection is None or self._connection.dead:
             return None
         async with self._connection.request(Info) as replies:
@@ -112,15 +112,16 @@ class EngineClient:
             return reply.info
 
     async def close(self) -> None:
-        """End the worker, also one that only starts; open requests fail with EngineError. Idempotent; `load` starts
-        another one.
+        """End the worker, even while it is starting. Open requests fail with EngineError. Idempotent.
+
+        `load` starts another worker.
         """
         self._closings += 1
         if self._connection is not None:
             await self._drop(self._connection)
 
     async def _worker(self) -> Connection:
-        """The worker that runs, or a fresh one: one for all who load at the same time."""
+        """The running worker or a new one; concurrent loads share it."""
         async with self._starting:
             closings = self._closings
             if self._connection is None or self._connection.dead:

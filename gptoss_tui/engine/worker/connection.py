@@ -1,4 +1,4 @@
-"""One worker process as the front holds it: started, spoken to, and mourned when it dies."""
+"""One worker process as seen from the front end: starting it, exchanging messages, handling its death."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from gptoss_tui.errors import EngineDiedError, EngineError
 from gptoss_tui.sanitize import to_terminal_text
 
 OUTPUT_BYTES = 64 * 1024
-"""How much of what the worker printed last is kept."""
+"""How many bytes of the worker's most recent output are kept."""
 
 TAIL_LINES, TAIL_CHARACTERS = 6, 800
 LOG_FILE = "engine.log"
 
 _EXIT_SECONDS = 2.0
 
-# OpenMP threads that spin at barriers fight the front for the cores: beside one busy program on 2 cores, nano-sized
-# decode was 5 tokens/s spinning and 60 sleeping, at a tenth of the CPU time (AMD EPYC, torch 2.13).
+# OpenMP threads that spin at barriers compete with the front end for cores: beside one busy program on 2 cores, a model
+# like nano decoded 5 tokens/s with spinning and 60 with sleeping, at a tenth of the CPU time (AMD EPYC, torch 2.13).
 #
-# oneDNN keeps a compiled product for each shape that it met, and prefill gives experts a new number of rows every time:
-# with its own limit of 1024 shapes a long prompt took 2 GB more than the memory plan says.
+# oneDNN caches a compiled product for each shape, and in prefill experts get a new number of rows every time: with the
+# default limit of 1024 shapes, a long prompt took 2 GB more than the memory plan allows.
 _ENVIRONMENT_DEFAULTS = {"OMP_WAIT_POLICY": "PASSIVE", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 
 
 class Mailbox:
-    """The replies to one request that nobody has read yet.
+    """Unread replies to one request.
 
-    Bounded without back-pressure: waiting token batches melt into one, and of progress only the latest is kept, so a
-    reader that sleeps costs at most the tokens of its own generation.
+    Bounded without back-pressure: waiting token batches are merged into one, and only the latest progress is kept, so a
+    reader that does not read costs at most the tokens of its own generation.
     """
 
     def __init__(self, request: Request) -> None:
@@ -51,7 +51,7 @@ class Mailbox:
         self._arrived = asyncio.Event()
 
     def put(self, reply: Reply) -> None:
-        """Add a reply; those after the last one of the request are dropped."""
+        """Add a reply. Replies after the last one of the request are dropped."""
         if self.ended:
             return
         self.ended = protocol.ends_request(reply)
@@ -63,7 +63,7 @@ class Mailbox:
         self._arrived.set()
 
     async def get(self) -> Reply:
-        """The next reply. Raises the error of a `Failed`."""
+        """Wait for the next reply. Raises the error of a `Failed`."""
         while not self._replies:
             self._arrived.clear()
             await self._arrived.wait()
@@ -86,7 +86,7 @@ def _merge(last: Reply, new: Reply) -> Reply | None:
 
 
 class Connection:
-    """A running worker process and the requests that are open with it. Belongs to one event loop."""
+    """A running worker process and its open requests. Belongs to one event loop."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -104,17 +104,17 @@ class Connection:
 
     @classmethod
     async def open(cls) -> Connection:
-        """Start a worker. It loads nothing before it is told to. Raises EngineError when it cannot be started."""
+        """Start a worker, which loads nothing until asked. Raises EngineError if it cannot be started."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                # -P: the folder that the person works in must not shadow a module that the worker imports.
+                # -P: the user's working directory must not shadow a module that the worker imports.
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-u", "-X", "faulthandler"),
                     *("-m", "gptoss_tui.engine.worker", str(theirs.fileno())),
                     env=_ENVIRONMENT_DEFAULTS | os.environ,
-                    # The folder that the person works in may go away, and torch's maths library does not start in a
-                    # folder that is gone.
+                    # The user's working directory may be deleted, and torch's maths library does not start in a
+                    # directory that no longer exists.
                     cwd=os.sep,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
@@ -138,9 +138,9 @@ class Connection:
 
     @asynccontextmanager
     async def request(self, make: Callable[[int], Request]) -> AsyncIterator[Mailbox]:
-        """Send the request that `make` builds from its id; its replies come to the mailbox.
+        """Send the request that `make` builds from an id; its replies arrive in the mailbox.
 
-        Leaving before the last reply drops what is still to come and cancels a generation or a scoring.
+        Leaving the context before the last reply drops the remaining replies, and cancels a generation or scoring.
         """
         if self.dead:
             await asyncio.wait({self._reader_task})
@@ -157,19 +157,19 @@ class Connection:
                 self._cancel(mailbox)
 
     def cancel_running(self) -> None:
-        """Cancel the generation or scoring that runs; those that wait behind it stay."""
+        """Cancel the running generation or scoring; waiting ones are not affected."""
         stoppable = (m for m in self._mailboxes.values() if isinstance(m.request, Generate | Score) and not m.ended)
         running = next(stoppable, None)
         if running is not None:
             self._cancel(running)
 
     def output_tail(self) -> str:
-        """The last lines that the worker printed, safe for a terminal."""
+        """The last lines of the worker's output, safe for a terminal."""
         lines = self._output.decode(errors="replace").strip().splitlines()
         return to_terminal_text("\n".join(lines[-TAIL_LINES:]))[-TAIL_CHARACTERS:]
 
     async def close(self) -> None:
-        """End the worker and wait for it. Open requests fail with EngineError. Idempotent."""
+        """End the worker and wait until it is gone. Open requests fail with EngineError. Idempotent."""
         self._closing = True
         self._writer.close()
         await asyncio.wait({self._reader_task})
@@ -189,7 +189,7 @@ class Connection:
         await self._end()
 
     async def _end(self) -> None:
-        """The socket is closed: make sure that the process is gone too, then tell everyone who waits."""
+        """After the socket was closed: make sure that the process is gone too, then fail all open requests."""
         self.dead = True
         self._writer.close()
         try:
@@ -232,7 +232,7 @@ def _cause(returncode: int | None) -> str:
 
 
 def _write_log(output: bytes) -> Path | None:
-    """Keep what a dead worker printed where a bug report can find it; None when there is no such place."""
+    """Store a dead worker's output where a bug report can find it; returns None if that fails."""
     path = user_log_path("gptoss-tui") / LOG_FILE
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The worker's side: one thread owns the device, another reads requests so that a cancel is seen within a step.
+"""The worker process: one thread owns the device, another reads requests, so a cancel takes effect within a step.
 
-The process ends by itself when the front is gone: the reading thread sees the end of the stream and exits at once,
-whatever the device is doing. Everything printed here goes to the front's bounded buffer, never to the terminal.
+The process ends by itself when the front end is gone: the reading thread sees the end of the stream and exits
+immediately, whatever the device is doing. All output goes to the front end's bounded buffer, never to the terminal.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from gptoss_tui.engine.worker.protocol import (
 from gptoss_tui.errors import EngineError, GptOssError
 
 FRAME_SECONDS = 1 / 30
-"""Tokens wait for each other no longer than one frame of the screen; the first one never waits."""
+"""Tokens are held back for at most one frame of the screen, to be sent together; the first one is never held back."""
 
 MAX_WAITING = 64
 
@@ -64,7 +64,7 @@ _NOTHING_DONE = Usage(0, 0, 0, 0, 0.0, 0.0)
 
 
 class Worker:
-    """Serves one front over one socket."""
+    """Serves one front end over one socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -76,13 +76,13 @@ class Worker:
         self._info: EngineInfo | None = None
 
     def serve(self) -> NoReturn:
-        """Handle requests in order on this thread, which owns the device. Ends with the process."""
+        """Handle requests in order on this thread, which owns the device. Never returns."""
         threading.Thread(target=self._read, name="requests", daemon=True).start()
         while True:
             self._handle(self._waiting.get())
 
     def _read(self) -> None:
-        """The reading thread: what must not wait for the device is answered here."""
+        """The reading thread: answers everything that must not wait for the device."""
         code = 70
         try:
             while (payload := receive(self._socket)) is not None:
@@ -131,7 +131,7 @@ class Worker:
         self._send(Progress(request.id, LoadProgress("ready", 1.0, done=True, info=self._info)))
 
     def _report(self, request_id: int, step: LoadProgress) -> None:
-        # Only `_load` knows when the load is over: a backend's own last step is a step like the others.
+        # Only `_load` knows when the load is complete: a backend's own last step is reported like any other.
         self._send(Progress(request_id, LoadProgress(step.stage, step.fraction)))
 
     def _generate(self, request: Generate) -> None:
@@ -182,9 +182,9 @@ class Worker:
 def batch_tokens(
     events: Iterable[PrefillProgress | Token | Finished], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[GenerationEvent]:
-    """`events` with the tokens of `FRAME_SECONDS` put together: the front wakes at the rate of its screen.
+    """Merge the tokens of each `FRAME_SECONDS`, so that the front end wakes up at the frame rate of its screen.
 
-    The first token goes out alone and at once; none is held back across another event.
+    The first token is sent alone and immediately; no token is held back past another event.
     """
     pending: list[Token] = []
     due = 0.0
@@ -208,7 +208,7 @@ def batch_tokens(
 def batch_positions(
     positions: Iterable[ScoredPosition], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[tuple[ScoredPosition, ...]]:
-    """`positions` with those of `FRAME_SECONDS` put together, at most `SCORE_CHUNK` at once."""
+    """Merge the positions of each `FRAME_SECONDS` into batches of at most `SCORE_CHUNK`."""
     pending: list[ScoredPosition] = []
     due = clock() + FRAME_SECONDS
     for position in positions:
@@ -222,7 +222,7 @@ def batch_positions(
 
 
 def _as_engine_error(error: Exception) -> EngineError:
-    """An exception that no room typed, in words. The traceback is on stderr, which the front keeps."""
+    """An unexpected exception as an EngineError. The traceback is on stderr, which the front end keeps."""
     text = str(error) or "no details"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
         return EngineError(
@@ -233,13 +233,13 @@ def _as_engine_error(error: Exception) -> EngineError:
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to kill this process when the thread that started it ends: the second line behind the socket's end."""
+    """Ask Linux to kill this process when its parent's thread ends, in case the end of the socket is not noticed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main(fd: int) -> NoReturn:
-    """Serve the front at the other end of socket `fd` until it goes away."""
+    """Serve the front end at the other end of socket `fd` until it goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     Worker(socket.socket(fileno=fd)).serve()

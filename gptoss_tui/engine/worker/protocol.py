@@ -1,9 +1,9 @@
-"""What the front and the worker say to each other: typed messages in length-prefixed JSON frames.
+"""The protocol between front end and worker: typed messages in length-prefixed JSON frames.
 
-A frame is four bytes, big-endian, that count the bytes of one JSON object after them. The front sends requests, the
-worker replies; every message carries the id of its request. Requests that end: `Load` with a `Progress` that is done,
-`Generate` with `Generated(Finished)`, `Score` with `Done`, `Info` with `Described`; any of them with `Failed`. `Cancel`
-has no reply of its own: it makes its request end sooner.
+A frame is the length of its payload in four bytes, big-endian, followed by the payload, one JSON object. The front end
+sends requests, the worker replies; every message carries the id of its request. The last reply to a `Load` is a
+`Progress` that is done, to a `Generate` it is `Generated(Finished)`, to a `Score` it is `Done`, to an `Info` it is
+`Described`; any of them can end with `Failed`. `Cancel` has no reply of its own: it makes its request end sooner.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from gptoss_tui.engine.types import (
 from gptoss_tui.errors import EngineError, GptOssError
 
 MAX_FRAME_BYTES = 64 * 2**20
-"""No honest message comes near: a prompt of 131,072 ids takes about 1 MiB, scores travel `SCORE_CHUNK` at a time."""
+"""No valid message comes close: a prompt of 131,072 ids takes about 1 MiB, and scores are sent in `SCORE_CHUNK`s."""
 
 SCORE_CHUNK = 1024
 
@@ -43,12 +43,12 @@ _LENGTH = struct.Struct(">I")
 
 
 class ProtocolError(EngineError):
-    """A frame or a message that the other side cannot have meant."""
+    """A malformed frame or message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Load the model of `spec`, in place of the one that is loaded."""
+    """Load the model of `spec`, replacing the one that is loaded."""
 
     id: int
     spec: EngineSpec
@@ -75,14 +75,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End the generation or scoring `id` within one step, or before it starts when it still waits."""
+    """End the generation or scoring `id` within one step, or before it starts if it is still waiting."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Ask what is loaded. Answered at once, also while a generation runs."""
+    """Ask what is loaded. Answered immediately, even while a generation runs."""
 
     id: int
 
@@ -108,7 +108,7 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The next positions of a score, in order."""
+    """The next positions of a scoring, in order."""
 
     id: int
     positions: tuple[ScoredPosition, ...]
@@ -124,14 +124,14 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The request ended well."""
+    """The request has succeeded."""
 
     id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The request ended with an error, which keeps its class across the border."""
+    """The request ended with an error, which keeps its class across the process boundary."""
 
     id: int
     error: GptOssError
@@ -141,7 +141,7 @@ Reply = Progress | Generated | Scored | Described | Done | Failed
 
 
 def ends_request(reply: Reply) -> bool:
-    """Whether no further reply to the same request follows."""
+    """Whether this is the last reply to its request."""
     match reply:
         case Progress(progress=progress):
             return progress.done
@@ -237,13 +237,13 @@ def decode_reply(payload: bytes) -> Reply:
 
 
 def receive(sock: socket.socket) -> bytes | None:
-    """The payload of the next frame of a blocking socket; None when the other side is gone."""
+    """Read the next frame of a blocking socket and return its payload; None if the other side is gone."""
     header = _receive_exactly(sock, _LENGTH.size)
     return _receive_exactly(sock, _payload_length(header)) if header else None
 
 
 async def read(reader: asyncio.StreamReader) -> bytes | None:
-    """The payload of the next frame of a stream; None when the other side is gone."""
+    """Read the next frame of a stream and return its payload; None if the other side is gone."""
     try:
         header = await reader.readexactly(_LENGTH.size)
         return await reader.readexactly(_payload_length(header))

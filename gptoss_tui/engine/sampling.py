@@ -1,7 +1,7 @@
 """Choosing tokens from logits: pure functions on one row of float32 logits [vocabulary].
 
 Nothing here sorts the vocabulary: arg-max, thresholds and one inverse-CDF draw are passes over it, and top-k and top-p
-look at as few of the largest values as they need.
+look only at as many of the largest values as they need.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
 from gptoss_tui.errors import EngineError
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
-# Of float32 logits: what differs at all differs by more than this.
+# For float32 logits: any two different values differ by more than this.
 LOWEST_TEMPERATURE = 1e-20
 
-# Largest values that top-p looks at first; it goes on eightfold until they hold enough mass.
+# How many of the largest values top-p looks at first; it multiplies this by eight until they hold enough mass.
 _FIRST_NUCLEUS = 256
 
-# Allowed tokens that are gathered rather than masked.
+# Up to this many allowed tokens are gathered; with more, the others are masked.
 _FEW = 4096
 
-# Neighbouring weights that `draw` sums first: about the square root of the vocabulary.
+# Number of neighbouring weights that `draw` sums first: about the square root of the vocabulary.
 _BLOCK = 512
 
 
 @cache
 def unused_ids(vocab_size: int, device: torch.device) -> Tensor:
-    """Ids that no text has and no conversation uses, int64; empty for the small vocabularies of test models."""
+    """Ids, int64, that neither text nor conversations use; empty for the small vocabularies of test models."""
     unused = set(range(NUM_TEXT_TOKENS, vocab_size)) - set(USED_SPECIAL_TOKENS)
     return torch.tensor(sorted(unused), dtype=torch.int64, device=device)
 
 
 def new_generator(seed: int | None, device: torch.device) -> torch.Generator:
-    """A generator of one request's own. The same seed draws the same tokens; None draws others each time."""
+    """A random generator for one request. Equal seeds draw equal tokens; with None, each request draws others."""
     generator = torch.Generator(device)
     if seed is None:
         generator.seed()
@@ -55,7 +55,7 @@ def new_generator(seed: int | None, device: torch.device) -> torch.Generator:
 
 
 def set_seed(generator: torch.Generator, params: SamplingParams, count: int) -> None:
-    """Have it draw token `count` of a generation; without a seed it just goes on."""
+    """Prepare the generator for token `count` of a generation. Without a seed it just continues."""
     if params.seed is not None:
         generator.manual_seed(token_seed(params.seed, params.drawn + count))
 
@@ -63,9 +63,9 @@ def set_seed(generator: torch.Generator, params: SamplingParams, count: int) -> 
 def sample(
     logits: Tensor, params: SamplingParams, generator: torch.Generator, state: TokenState | None = None
 ) -> Token:
-    """Choose a token. `logprob` and `top` come from the log-softmax of `logits` as they are, before any filter.
+    """Choose a token. `logprob` and `top` come from the log-softmax of the raw `logits`, before any filter.
 
-    `state` restricts the choice to what may come next. Raises EngineError when the logits are not numbers.
+    `state` restricts the choice to what may come next. Raises EngineError if the logits contain NaN or infinity.
     """
     total = float(torch.logsumexp(logits, dim=0))
     if not math.isfinite(total):
@@ -75,7 +75,7 @@ def sample(
 
 
 def top_alternatives(logprobs: Tensor, count: int) -> tuple[tuple[int, float], ...]:
-    """The `count` most likely (id, logprob), best first."""
+    """The `count` most likely pairs (id, logprob), best first."""
     if count == 0:
         return ()
     values, ids = logprobs.topk(min(count, logprobs.shape[0]))
@@ -85,9 +85,9 @@ def top_alternatives(logprobs: Tensor, count: int) -> tuple[tuple[int, float], .
 def score_states(
     states: Tensor, logits: Callable[[Tensor], Tensor], following: Sequence[int], top: int, rows: int
 ) -> Iterator[ScoredPosition]:
-    """What the model says after each of `states` [T, H], of which `logits` makes float32 [P, V] for up to `rows`.
+    """Yield the prediction after each of `states` [T, H]; `logits` turns up to `rows` of them into float32 [P, V].
 
-    `following` are the ids after them, one fewer at the end of the input.
+    `following` are the ids after these states; at the end of the input there is one fewer.
     """
     parts = (torch.log_softmax(logits(part), dim=-1) for part in torch.split(states, rows))
     for logprobs, after in zip_longest(chain.from_iterable(parts), following):
@@ -96,7 +96,7 @@ def score_states(
 
 
 def _choose_in(state: TokenState, logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
-    """As `choose`, among what the state allows."""
+    """Like `choose`, among the tokens that the state allows."""
     if state.mask is not None:
         return _choose_by_mask(state.mask, state, logits, params, generator)
     if state.text:
@@ -112,7 +112,7 @@ def _choose_in(state: TokenState, logits: Tensor, params: SamplingParams, genera
 def _choose_by_mask(
     mask: bytes, state: TokenState, logits: Tensor, params: SamplingParams, generator: torch.Generator
 ) -> int:
-    """As `choose`, among the ids whose bit is set, and those that lead on."""
+    """Like `choose`, among the ids whose bit is set in the mask and those in `state.following`."""
     if params.temperature == 0.0 and not params.logit_bias:
         likeliest = int(logits.argmax())
         if state.allows(likeliest):
@@ -127,7 +127,7 @@ def _choose_by_mask(
 
 
 def _choose_among(allowed: list[int], logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
-    """As `choose`, among a few ids."""
+    """Like `choose`, among a few ids."""
     if len(allowed) == 1:
         return allowed[0]
     if not allowed:
@@ -138,16 +138,16 @@ def _choose_among(allowed: list[int], logits: Tensor, params: SamplingParams, ge
 
 
 def choose(logits: Tensor, params: SamplingParams, generator: torch.Generator) -> int:
-    """The id that the parameters and the generator's next number give; never one of `unused_ids`."""
+    """The id determined by the parameters and the generator's next number; never one of `unused_ids`."""
     if params.temperature == 0.0 and not params.logit_bias:
         likeliest = int(logits.argmax())
         if likeliest < NUM_TEXT_TOKENS or likeliest in USED_SPECIAL_TOKENS:
-            return likeliest  # as nearly always; the general way copies the vocabulary for it
+            return likeliest  # nearly always; the general path would copy the vocabulary for this
     scores = logits.index_fill(0, unused_ids(logits.shape[0], logits.device), -math.inf)
     add_bias(scores, params.logit_bias)
     if params.temperature == 0.0:
         return int(scores.argmax())
-    # Relative to the largest and never by zero, so that no temperature overflows.
+    # Relative to the maximum and never divided by zero, so that no temperature causes an overflow.
     scores = (scores - scores.max()) / max(params.temperature, LOWEST_TEMPERATURE)
     if 0 < params.top_k < scores.shape[0]:
         scores, ids = scores.topk(params.top_k)
@@ -163,7 +163,7 @@ def choose(logits: Tensor, params: SamplingParams, generator: torch.Generator) -
 
 
 def keep_nucleus(weights: Tensor, top_p: float) -> Tensor:
-    """`weights` with all but the fewest largest set to 0 that together hold `top_p` of the sum."""
+    """Keep the fewest largest of `weights` that together hold `top_p` of the sum; set all others to 0."""
     wanted = top_p * float(weights.sum(dtype=torch.float64))
     size = weights.shape[0]
     count = min(_FIRST_NUCLEUS, size)
@@ -178,9 +178,9 @@ def keep_nucleus(weights: Tensor, top_p: float) -> Tensor:
 
 
 def draw(weights: Tensor, generator: torch.Generator) -> int:
-    """An index with probability proportional to its weight, from one uniform number; never one of weight 0.
+    """Draw an index with probability proportional to its weight, using one uniform number; never one of weight 0.
 
-    First a block is found, then the index in it: a running sum of the whole vocabulary takes longer than a layer.
+    Finds a block first and then the index in it: a running sum of the whole vocabulary would take longer than a layer.
     """
     blocks = F.pad(weights, (0, -weights.shape[0] % _BLOCK)).view(-1, _BLOCK)
     mass = blocks.sum(1, dtype=torch.float64).cumsum(0)
@@ -191,7 +191,7 @@ def draw(weights: Tensor, generator: torch.Generator) -> int:
 
 
 def _find(mass: Tensor, point: float) -> tuple[int, float]:
-    """The first index whose running sum is above `point`, and how far the point is behind the sum before it."""
+    """The first index whose running sum is above `point`, and the distance of the point from the sum before it."""
     # Rounding could bring the point to the total itself, beyond the last index.
     point = min(point, math.nextafter(float(mass[-1]), 0.0))
     index = int(torch.searchsorted(mass, point, right=True))
@@ -199,7 +199,7 @@ def _find(mass: Tensor, point: float) -> tuple[int, float]:
 
 
 def add_bias(scores: Tensor, biases: Mapping[int, float]) -> None:
-    """Add to float32 scores [V], in place, what a request wants for some ids. Raises EngineError for an unknown id."""
+    """Add a request's biases to float32 scores [V], in place. Raises EngineError for an id outside the vocabulary."""
     if not biases:
         return
     if unknown := [token for token in biases if not 0 <= token < len(scores)]:

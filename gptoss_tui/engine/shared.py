@@ -1,11 +1,11 @@
-"""One engine for several conversations: loaded when it is first needed, asked in turn.
+"""One engine for several conversations, loaded when it is first needed and used in turns.
 
-Each conversation holds a seat, which is an `Engine` of its own to it: what it cancels is its own generation, and a
-generation of another one never fails because of it. One generation runs at a time and those that wait go in the order
-in which they came. A long one gives the engine back after a while and goes on when it is its turn again (slices.py).
+Each conversation holds a seat, which behaves like an `Engine` of its own: cancelling affects only its own generation,
+and generations of other conversations never fail because of it. One generation runs at a time; the others wait in order
+of arrival. A long one gives up the engine after a while and continues on its next turn (slices.py).
 
-Conversations may want different models. One is loaded at a time; a generation that needs another one changes it, when
-the one before it is whole.
+Conversations may use different models. Only one is loaded at a time; a generation that needs another model replaces it
+after the previous generation has finished.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Report = Callable[[LoadProgress], None]
 
 
 class SharedEngine:
-    """Makes engines by `make`, one a spec, and keeps at most one of them. Used from one event loop."""
+    """Creates engines with `make`, one for each spec, and keeps at most one of them. Use it from one event loop."""
 
     def __init__(self, make: Callable[[EngineSpec], Engine]) -> None:
         self._make = make
@@ -47,16 +47,16 @@ class SharedEngine:
         self._closed = False
 
     def seat(self, spec: EngineSpec) -> EngineSeat:
-        """An engine for one conversation that wants the model of `spec`. Nothing is loaded yet."""
+        """An engine for one conversation that uses the model of `spec`. Loads nothing yet."""
         return EngineSeat(self, spec)
 
     @property
     def spec(self) -> EngineSpec | None:
-        """What is loaded, or being loaded; None before anything is."""
+        """The spec of what is loaded or being loaded; None before the first load."""
         return self._spec
 
     async def close(self) -> None:
-        """End the engine. Whoever waits for it gets an EngineError. Idempotent."""
+        """Close the engine. Waiting requests fail with EngineError. Idempotent."""
         self._closed = True
         if self._loading is not None:
             self._loading.cancel()
@@ -66,11 +66,11 @@ class SharedEngine:
 
     @contextlib.asynccontextmanager
     async def turn(self, spec: EngineSpec, report: Report) -> AsyncIterator[Engine]:
-        """The engine with the model of `spec` in it, to itself; waits for those that came before."""
+        """Wait for all earlier requests, then provide exclusive use of the engine with the model of `spec`."""
         place = object()
         self._waiting[place] = spec
         try:
-            await self._turnstile.acquire()  # those who wait have it in the order in which they came
+            await self._turnstile.acquire()  # granted in order of arrival
         finally:
             del self._waiting[place]
         try:
@@ -79,19 +79,19 @@ class SharedEngine:
             self._turnstile.release()
 
     def is_wanted(self, spec: EngineSpec) -> bool:
-        """Whether whoever is next wants the model of `spec`: coming back behind another model would take two loads."""
+        """Whether the next in line uses the model of `spec`. (Giving way to another model would cost two loads.)"""
         return next(iter(self._waiting.values()), None) == spec
 
     async def info(self, spec: EngineSpec) -> EngineInfo | None:
-        """What is loaded; None when that is not the model of `spec`."""
+        """What is loaded; None if that is not the model of `spec`."""
         if self._engine is None or self._made != spec or self._loading is not None:
             return None
         return await self._engine.info()
 
     async def _ready(self, spec: EngineSpec, report: Report) -> Engine:
-        """Load `spec` unless it is loaded and well. Giving up the wait does not end the load: others may want it."""
+        """Load `spec` unless it is loaded and alive. Giving up waiting does not end the load: others may need it."""
         if self._loading is not None and self._spec != spec:
-            await asyncio.wait({self._loading})  # who began it gave up waiting, and how it ends is no concern of ours
+            await asyncio.wait({self._loading})  # whoever began it gave up waiting; its result does not matter here
         if self._closed:
             raise EngineError("The engine was closed")
         if self._loading is not None or await self.info(spec) is None:
@@ -104,7 +104,7 @@ class SharedEngine:
         return self._engine
 
     async def _loaded(self, spec: EngineSpec, report: Report) -> None:
-        """Wait for the load of `spec`, which begins now unless it did before. Raises what it raises."""
+        """Wait for the load of `spec`, starting it if necessary. Raises whatever the load raises."""
         if self._loading is None:
             self._spec = spec
             self._loading = asyncio.create_task(self._load(spec), name="load")
@@ -133,7 +133,7 @@ class SharedEngine:
 
 
 class _Turns:
-    """The turns of one generation or scoring at the engine. Implements `slices.Turns`."""
+    """The turns of one generation or scoring on the engine. Implements `slices.Turns`."""
 
     def __init__(self, shared: SharedEngine, spec: EngineSpec) -> None:
         self.is_stopped = False
@@ -156,7 +156,7 @@ class _Turns:
                 self._engine = None
 
     async def stop(self) -> None:
-        """Have it end as cancelled, also when others have the engine. One that did not begin is not stopped."""
+        """End it as cancelled, even while others have the engine. Does nothing if it has not begun."""
         self.is_stopped = self._began
         if self._engine is not None:
             await self._engine.cancel()
@@ -164,7 +164,10 @@ class _Turns:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """An engine during a turn at it. Implements `slices.Runner`; another server enforces forms from their start."""
+    """An engine during one turn. Implements `slices.Runner`.
+
+    On another server nothing can continue later, because it enforces a form only from the beginning of the text.
+    """
 
     engine: Engine
     can_go_on: bool
@@ -180,7 +183,7 @@ class _Turn:
 
 
 class EngineSeat:
-    """Implements `engine.types.Engine` for one conversation. Its model is loaded by the first thing that needs it."""
+    """Implements `engine.types.Engine` for one conversation. The first request that needs the model loads it."""
 
     def __init__(self, shared: SharedEngine, spec: EngineSpec) -> None:
         self.spec = spec
@@ -189,18 +192,18 @@ class EngineSeat:
         self._running: _Turns | None = None
 
     async def ready(self, report: Report = lambda _: None) -> EngineInfo:
-        """Have the model loaded, and hear how far it is. Raises as `Engine.load`."""
+        """Make sure that the model is loaded; `report` receives the progress. Raises like `Engine.load`."""
         async with self._shared.turn(self.spec, report):
             info = await self.info()
             assert info is not None
             return info
 
     async def load(self) -> AsyncGenerator[LoadProgress, None]:
-        """Have the model loaded; only its end is told. See `Engine.load`."""
+        """Load the model; yields only the last step. See `Engine.load`."""
         yield LoadProgress("ready", 1.0, done=True, info=await self.ready())
 
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
-        """Continue `token_ids` when it is this conversation's turn. See `Engine.generate`."""
+        """Continue `token_ids` on this conversation's turn. See `Engine.generate`."""
         self._running = turns = _Turns(self._shared, self.spec)
         try:
             async with aclosing(slices.generate(turns, token_ids, params)) as events:
@@ -212,7 +215,7 @@ class EngineSeat:
     async def score(
         self, token_ids: Sequence[int], top: int = 5, start: int = 0
     ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
-        """Log-probabilities when it is this conversation's turn. See `Engine.score`."""
+        """Log-probabilities on this conversation's turn. See `Engine.score`."""
         self._running = turns = _Turns(self._shared, self.spec)
         try:
             async with aclosing(slices.score(turns, token_ids, top, start)) as batches:
@@ -222,12 +225,12 @@ class EngineSeat:
             self._running = None
 
     async def cancel(self) -> None:
-        """Stop this conversation's generation or scoring, if it began. Those of others go on."""
+        """Stop this conversation's generation or scoring, if it has begun. Those of others continue."""
         if self._running is not None:
             await self._running.stop()
 
     async def info(self) -> EngineInfo | None:
-        """What is loaded, or was when another model took its place; None before it ever was, and when it died."""
+        """This model's info, even after another one replaced it; None before its first load or if it died."""
         info = await self._shared.info(self.spec)
         if info is not None or self._shared.spec == self.spec:
             self._known = info
@@ -236,4 +239,4 @@ class EngineSeat:
         return self._known
 
     async def close(self) -> None:
-        """Nothing: the engine is everybody's, and `SharedEngine.close` ends it."""
+        """Do nothing: the engine is shared, and `SharedEngine.close` closes it."""

@@ -1,8 +1,8 @@
-"""A generation or a scoring in slices: while others wait, a long one gives the engine back and goes on later.
+"""Runs a generation or scoring in slices: when others wait, a long one gives up the engine and continues later.
 
-A generation goes on behind what it has said, with the same constraint and the same random numbers, so the answer is the
-one that it would have been; a scoring goes on at the next position. What the engine still knows of the tokens it need
-not read again; where it has to, the slice is longer: coming back is never more than a fifth of it.
+A generation continues after the tokens it has produced, with the same constraint and the same random numbers, so the
+answer is the same as without interruption. A scoring continues at the next position. Tokens that the engine still has
+cached need not be run again; where they must be, the slice is longer, so returning takes at most a fifth of it.
 """
 
 from __future__ import annotations
@@ -25,57 +25,57 @@ from gptoss_tui.engine.types import (
 )
 
 SLICE_SECONDS = 1.0
-"""So long one has the engine to itself, whoever waits."""
+"""A slice lasts at least this long, even when others wait."""
 
 RETURN_SHARE = 4
-"""And so many times as long as it took to come back to where it was."""
+"""A slice also lasts at least this many times as long as it took to return to the previous position."""
 
 _NO_USAGE = Usage(0, 0, 0, 0, 0.0, 0.0)
 
 
 class Runner(Protocol):
-    """An engine during a turn at it."""
+    """An engine during one turn."""
 
     @property
     def can_go_on(self) -> bool:
-        """Whether what was cancelled can go on later."""
+        """Whether a cancelled request can be continued later."""
         ...
 
     def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
-        """As `Engine.generate`."""
+        """Like `Engine.generate`."""
         ...
 
     def score(self, token_ids: Sequence[int], top: int, start: int) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
-        """As `Engine.score`."""
+        """Like `Engine.score`."""
         ...
 
     async def cancel(self) -> None:
-        """As `Engine.cancel`."""
+        """Like `Engine.cancel`."""
         ...
 
 
 class Turns(Protocol):
-    """The turns of one generation or scoring at an engine that others want, too."""
+    """The turns of one generation or scoring on an engine that others want to use, too."""
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits who would have the engine next."""
+        """Whether another request waits for the engine and should get it next."""
         ...
 
     @property
     def is_stopped(self) -> bool:
-        """Whether whoever asked wants no more of it."""
+        """Whether the request was cancelled by its owner."""
         ...
 
     def turn(self) -> AbstractAsyncContextManager[Runner]:
-        """Wait for the engine, and have it inside of the block."""
+        """Wait for the engine; it is available inside the block."""
         ...
 
 
 async def generate(
     turns: Turns, prompt: Sequence[int], params: SamplingParams, clock: Callable[[], float] = time.monotonic
 ) -> AsyncGenerator[GenerationEvent, None]:
-    """As `Engine.generate`, in `turns`."""
+    """Like `Engine.generate`, in `turns`."""
     sliced = _Sliced(prompt, params)
     over = False
     while not over:
@@ -91,13 +91,13 @@ async def generate(
                     over = isinstance(told, Finished) and (turns.is_stopped or not turn.is_interrupted(told))
                     if told is not None and (over or not isinstance(told, Finished)):
                         yield told
-                    await turn.end_if_wanted(turns, engine)  # what was sampled by then still comes
+                    await turn.end_if_wanted(turns, engine)  # tokens sampled before the end still arrive
 
 
 async def score(
     turns: Turns, token_ids: Sequence[int], top: int, start: int = 0, clock: Callable[[], float] = time.monotonic
 ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
-    """As `Engine.score`, in `turns`. Fewer positions come when it is stopped."""
+    """Like `Engine.score`, in `turns`. Yields fewer positions if it is stopped."""
     done = start
     while done < len(token_ids):
         async with turns.turn() as engine:
@@ -115,7 +115,7 @@ async def score(
 
 
 class _Slice:
-    """One turn at the engine. It counts from where something new comes; before that it only comes `back`."""
+    """One turn on the engine. Its time counts from the first new output; until then it is only on its way `back`."""
 
     def __init__(self, back: bool, clock: Callable[[], float]) -> None:
         self.ends = False
@@ -124,30 +124,30 @@ class _Slice:
         self._new = None if back else self._began
 
     def saw(self, *, news: bool) -> None:
-        """Something happened, and whether it did for the first time."""
+        """Note that something happened; `news` says whether it is new to the request."""
         if news and self._new is None:
             self._new = self._clock()
 
     async def end_if_wanted(self, turns: Turns, engine: Runner) -> None:
-        """Stop what runs when it has had the engine for long enough, somebody else wants it, and it can go on later."""
+        """Cancel the running request if its slice is long enough, others wait, and it can continue later."""
         if not self.ends and engine.can_go_on and turns.is_wanted and self.is_long:
             self.ends = True
             await engine.cancel()
 
     def is_interrupted(self, finished: Finished) -> bool:
-        """Whether it ended because the others may have the engine."""
+        """Whether the request ended only because others wanted the engine."""
         return self.ends and finished.reason == "cancelled"
 
     @property
     def is_long(self) -> bool:
-        """Whether the others may have the engine now."""
+        """Whether the slice is over, so that others may have the engine."""
         if self._new is None:
             return False
         return self._clock() - self._new >= max(SLICE_SECONDS, RETURN_SHARE * (self._new - self._began))
 
 
 class _Sliced:
-    """The generation as a whole, as far as it came. `asked`: the engine was asked for it before."""
+    """The generation as a whole, so far. `asked`: the engine has been asked for it before."""
 
     def __init__(self, prompt: Sequence[int], params: SamplingParams) -> None:
         self.asked = False
@@ -161,7 +161,7 @@ class _Sliced:
         self._usage = _NO_USAGE
 
     def rest(self) -> tuple[list[int], SamplingParams]:
-        """What is left to ask the engine for."""
+        """The prompt and parameters for the rest of the generation."""
         self.asked = True
         params, said = self._params, self._said
         if not said:
@@ -177,7 +177,7 @@ class _Sliced:
         return [*self._prompt, *said], params
 
     def take(self, event: GenerationEvent) -> GenerationEvent | None:
-        """The event as it is for the generation as a whole; None when it was told before."""
+        """Translate an event of a slice to one of the whole generation; None if it was already reported."""
         match event:
             case PrefillProgress(done=done):
                 return self._progress(event) if done > self._read and not self._said else None
@@ -189,7 +189,7 @@ class _Sliced:
                 return Finished(reason, self._usage)
 
     def cancelled(self) -> Finished:
-        """The last event of one that was stopped between its turns."""
+        """The last event of a generation that was stopped between turns."""
         return Finished("cancelled", self._usage)
 
     def _progress(self, event: PrefillProgress) -> PrefillProgress:
@@ -198,7 +198,7 @@ class _Sliced:
         return replace(event, cached=self._first.cached)
 
     def _with(self, usage: Usage) -> Usage:
-        """What it cost with one more slice."""
+        """The total usage including one more slice."""
         before, cached = self._usage, self._first.cached if self._first is not None else usage.cached_tokens
         return Usage(
             prompt_tokens=len(self._prompt),

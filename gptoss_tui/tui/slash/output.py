@@ -1,4 +1,4 @@
-"""Commands that take something out of the conversation: export and copy."""
+"""Commands that take text out of the conversation: export and copy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def _export(port: SlashPort, argument: str) -> None:
 
 
 def _target(argument: str, workspace: str) -> tuple[str, Path]:
-    """The format and the file that the words of the command mean; a file is named by its time unless it is given."""
+    """Parse the command's argument into a format and a file; the file is named after the current time by default."""
     words = argument.split(maxsplit=1)
     chosen = ""
     if words and words[0].lower() in FORMATS:
@@ -51,7 +51,7 @@ def _target(argument: str, workspace: str) -> tuple[str, Path]:
 
 
 def _write_new(path: Path, text: str) -> Path:
-    """Write a file that was not there; a name that is taken gets a number."""
+    """Write a new file; if the name is taken, a number is appended."""
     for number in range(1, 100):
         name = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
         try:
@@ -90,7 +90,7 @@ async def _copy(port: SlashPort, argument: str) -> None:
 
 
 def _code(record: Record, number: str) -> tuple[str, str]:
-    """Code block `number` of the newest answer with code, by default its last one; else why there is none."""
+    """Code block `number` of the newest answer that has code (default: its last one); else the reason why not."""
     blocks = record.code_blocks()
     if not blocks:
         return "", "No answer has a code block."

@@ -1,4 +1,4 @@
-"""`docs/commands.md`, made from the registry: `python -m gptoss_tui.tui.slash.page > docs/commands.md`."""
+"""Generates `docs/commands.md` from the registry: `python -m gptoss_tui.tui.slash.page > docs/commands.md`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEXT = Path(__file__).with_suffix(".md")
 
 
 def commands_page() -> str:
-    """The page."""
+    """The text of the page."""
     parts = [_HEAD, _TEXT.read_text(encoding="utf-8").rstrip() + "\n", "## Commands\n"]
     groups: dict[Group, list[Command]] = {}
     for command in builtin_commands():

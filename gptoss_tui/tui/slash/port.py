@@ -1,4 +1,4 @@
-"""What a command may do with the app."""
+"""The interface through which a command acts on the app."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SlashPort(Protocol):
-    """The app as a command sees it. Text given to it is made safe by it."""
+    """The app as a command sees it. It makes text that it is given safe for the terminal."""
 
     @property
     def agent(self) -> AgentPort | None:
@@ -44,17 +44,17 @@ class SlashPort(Protocol):
         ...
 
     def reload(self) -> None:
-        """Read the saved prompts again, which are commands too."""
+        """Reread the saved prompts, which are commands, too."""
         ...
 
     @property
     def running(self) -> bool:
-        """Whether a turn runs."""
+        """Whether a turn is running."""
         ...
 
     @property
     def effort(self) -> Effort:
-        """The reasoning effort of the next message."""
+        """The reasoning effort for the next message."""
         ...
 
     @property
@@ -64,12 +64,12 @@ class SlashPort(Protocol):
 
     @property
     def theme(self) -> str:
-        """The theme in use."""
+        """The name of the current theme."""
         ...
 
     @property
     def palette(self) -> Palette:
-        """The colours in use."""
+        """The current palette."""
         ...
 
     @property
@@ -78,27 +78,27 @@ class SlashPort(Protocol):
         ...
 
     def say(self, kind: NoticeKind, message: str, hint: str = "") -> None:
-        """Tell the person something in the conversation."""
+        """Show a message in the conversation."""
         ...
 
     def flash(self, message: str) -> None:
-        """Tell the person something for a moment."""
+        """Show a message for a moment."""
         ...
 
     def record(self) -> Record:
-        """The conversation as it is shown."""
+        """The conversation as shown."""
         ...
 
     def use_effort(self, effort: Effort) -> None:
-        """Think at `effort` from now on."""
+        """Set the reasoning effort from now on."""
         ...
 
     def use_mode(self, mode: Mode) -> None:
-        """Ask as much as `mode` says from now on, or say why not."""
+        """Switch the approval mode, or show why that is refused."""
         ...
 
     def use_theme(self, name: str) -> None:
-        """Draw in the colours of another theme."""
+        """Switch to another theme."""
         ...
 
     def set_draft(self, text: str) -> None:
@@ -106,15 +106,15 @@ class SlashPort(Protocol):
         ...
 
     def send(self, text: str) -> None:
-        """Send a message, as if it had been typed."""
+        """Send a message as if it had been typed."""
         ...
 
     async def copy(self, text: str) -> None:
-        """Put text on the clipboard, and say how sure that is."""
+        """Copy text to the clipboard, and say how certain that is."""
         ...
 
     async def pick(self, picker: Picker) -> Picked | None:
-        """Let the person choose; None when they do not."""
+        """Let the user choose; None when they cancel."""
         ...
 
     async def new_conversation(self) -> None:
@@ -122,35 +122,35 @@ class SlashPort(Protocol):
         ...
 
     async def switch_model(self, name: str) -> None:
-        """Load another model in the place of this one; one that is not here is downloaded first."""
+        """Replace the model by another one, which is downloaded first if necessary."""
         ...
 
     async def resume(self, session_id: str) -> None:
-        """Go on with a saved conversation, and show it."""
+        """Continue a saved conversation, and show it."""
         ...
 
     async def fork(self, turn: int | None) -> None:
-        """Go on in a copy of the conversation up to a turn, whose message comes into the composer."""
+        """Continue in a copy of the conversation up to a turn, whose message is put into the composer."""
         ...
 
     async def rewind(self, turn: int) -> None:
-        """Drop a turn and what came after it, and show it; files stay as they are."""
+        """Drop a turn and everything after it, and show the result; files stay as they are."""
         ...
 
     async def undo(self, turn: int | None, choices: Mapping[str, Choice]) -> UndoOutcome:
-        """Take turns back, files included, and show it."""
+        """Undo turns, including their file changes, and show the result."""
         ...
 
     async def redo(self, choices: Mapping[str, Choice]) -> UndoOutcome:
-        """Make what was taken back again, and show it."""
+        """Redo what was undone, and show the result."""
         ...
 
     async def compact(self, instructions: str) -> None:
-        """Let the model sum the conversation up."""
+        """Let the model summarize the conversation."""
         ...
 
     async def open(self, screen: ModalScreen[None]) -> None:
-        """Show something over the conversation, until it is closed."""
+        """Show a screen over the conversation until it is closed."""
         ...
 
     def show_keys(self) -> None:

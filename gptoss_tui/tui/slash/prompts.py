@@ -1,4 +1,4 @@
-"""Saved prompts as commands: the person's own are sent at once, the project's are shown before their first use."""
+"""Saved prompts as commands: the user's own are sent at once, the project's are shown before their first use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 OWN: Final[Group] = "Your prompts"
 PROJECTS: Final[Group] = "The project's prompts"
 SAVED: Final = (OWN, PROJECTS)
-"""The groups of commands that are files, which may have changed since they were read."""
+"""The groups of commands that are read from files, which may change at any time."""
 
 
 def prompt_commands(prompts: Iterable[Prompt]) -> list[Command]:
-    """Each prompt as a command that sends it."""
+    """Convert each prompt to a command that sends it."""
     return [_command(prompt) for prompt in prompts]
 
 
@@ -37,7 +37,7 @@ def _command(prompt: Prompt) -> Command:
 
 
 async def _ask(port: SlashPort, prompt: Prompt) -> str:
-    """What to do with it: `send`, `draft`, or nothing. The person is asked about a text that is new to them."""
+    """Returns `send`, `draft`, or an empty string for neither. Asks unless the user has seen this text before."""
     from gptoss_tui.agent.saved_prompts import note_shown, was_shown
     from gptoss_tui.tui.screens.picker import Item, Picker, loaded
 

@@ -1,4 +1,4 @@
-"""The conversation as it was shown: its closed events, for export, copying, and for showing it again."""
+"""The conversation as shown: its events without deltas, for export, copying, and showing it again."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _FENCE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CodeBlock:
-    """A fenced block of an answer."""
+    """A fenced code block of an answer."""
 
     language: str
     code: str
 
 
 class Record:
-    """Keeps every event of the conversation that is no delta, in order."""
+    """Keeps the events of the conversation in order, except for deltas and the like."""
 
     def __init__(self) -> None:
         self.events: list[ev.Event] = []
         self._dropped: list[list[ev.Event]] = []
 
     def apply(self, event: ev.Event) -> None:
-        """Follow the conversation."""
+        """Add an event of the conversation."""
         if isinstance(event, ev.TurnStarted):
             self._dropped.clear()
         if not _is_passing(event):
             self.events.append(event)
 
     def clear(self) -> None:
-        """A new conversation begins."""
+        """Remove everything, for a new conversation."""
         self.events.clear()
         self._dropped.clear()
 
     def keep_before(self, turn_id: str) -> None:
-        """Drop a turn and all behind it."""
+        """Drop a turn and everything after it."""
         for index, event in enumerate(self.events):
             if event.turn_id == turn_id:
                 self._dropped.append(self.events[index:])
@@ -56,7 +56,7 @@ class Record:
                 return
 
     def bring_back(self) -> None:
-        """What was dropped last is part of the conversation again."""
+        """Restore what was dropped last."""
         if self._dropped:
             self.events += self._dropped.pop()
 
@@ -76,7 +76,7 @@ class Record:
         return next(iter(reversed(list(self.answers()))), "")
 
     def code_blocks(self) -> list[CodeBlock]:
-        """The code blocks of the newest answer that has some, in order."""
+        """The code blocks, in order, of the newest answer that has any."""
         for answer in reversed(list(self.answers())):
             if found := code_blocks(answer):
                 return found
@@ -84,7 +84,7 @@ class Record:
 
 
 def code_blocks(markdown: str) -> list[CodeBlock]:
-    """The fenced blocks of a text, without their fences; the indent of the fence is taken off the code."""
+    """The fenced blocks of a text, without their fences; the fence's indentation is removed from the code."""
     found = []
     for match in _FENCE.finditer(markdown):
         indent = match["indent"]
@@ -95,6 +95,6 @@ def code_blocks(markdown: str) -> list[CodeBlock]:
 
 
 def _is_passing(event: ev.Event) -> bool:
-    """Whether a later event says all of it."""
+    """Whether an event is transient: later events contain everything that matters in it."""
     deltas = (ev.ReasoningDelta, ev.AnswerDelta, ev.ToolCallDelta, ev.ToolOutputDelta)
     return isinstance(event, (*deltas, ev.PromptProgress, ev.RawTokens))

@@ -1,4 +1,4 @@
-"""What a command is, and the table of all of them."""
+"""The definition of commands, and the table of all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Group = Literal["Model", "Conversation", "Files", "Tools", "App", "Your prompts"
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Something that an argument may be, and what it means."""
+    """A possible value of an argument, and its meaning."""
 
     text: str
     help: str = ""
@@ -29,7 +29,7 @@ Handler = Callable[["SlashPort", str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """The argument of a command: how it is written in help (`[level]`), and the values to complete."""
+    """The argument of a command: its form in help texts (`[level]`), and the values to complete."""
 
     form: str
     values: Values | None = None
@@ -38,9 +38,9 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command. `run` gets what stands behind the name, stripped; `while_running` says whether a turn may run.
+    """A command. `run` gets the stripped text after the name; `while_running` allows it during a turn.
 
-    `help` is one short line without a full stop; `more` are whole sentences for those who ask.
+    `help` is one short line without a full stop; `more` consists of whole sentences with details.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Command:
 
     @property
     def usage(self) -> str:
-        """`/effort [level]`."""
+        """The command with its argument: `/effort [level]`."""
         return f"/{self.name} {self.argument.form}" if self.argument else f"/{self.name}"
 
 
 class Registry:
-    """The commands by name. The first one of a name wins, so nothing that comes later replaces a built-in one."""
+    """The commands by name. The first one of each name wins, so later ones cannot replace built-in commands."""
 
     def __init__(self, commands: Sequence[Command]) -> None:
         self._by_name: dict[str, Command] = {}
@@ -80,12 +80,12 @@ class Registry:
         return iter(self._all)
 
     def find(self, name: str) -> Command | None:
-        """The command of a name or alias, in any case."""
+        """The command with this name or alias, in any case."""
         return self._by_name.get(name.lower())
 
 
 def builtin_commands() -> tuple[Command, ...]:
-    """All commands of the program, in the order of help."""
+    """All built-in commands, in the order of the help."""
     from gptoss_tui.tui.slash import conversation, files, model, output, skills, status, tools, view
 
     return (

@@ -1,4 +1,4 @@
-"""`/skills`: the skills that there are, and asking the model to use one."""
+"""`/skills`: lists the available skills, and asks the model to use one."""
 
 from __future__ import annotations
 

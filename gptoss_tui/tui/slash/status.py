@@ -1,4 +1,4 @@
-"""`/status`: what runs here, and where it stands, in a few lines."""
+"""`/status`: the model, the context and the session in a few lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def _status(port: SlashPort, argument: str) -> None:
 
 
 def status_rows(port: SlashPort, agent: AgentPort, info: EngineInfo) -> list[tuple[str, str]]:
-    """What each row is about, and what it says."""
+    """The rows as pairs of a name and a text."""
     report = agent.context()
     weights = f", {gigabytes(info.weight_bytes)} of weights" if info.weight_bytes else ""  # a server does not say
     return [

@@ -1,4 +1,4 @@
-"""Commands about what the model may do: its tools, and the rules that answer for the person."""
+"""Commands about what the model may do: its tools, the approval mode, and standing answers to approvals."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _revoke(port: SlashPort, agent: AgentPort, rule_id: str) -> None:
 
 
 def rule_items(rules: Sequence[Rule]) -> list[Item]:
-    """Rules as rows, with where they hold and where they come from."""
+    """Rules as picker rows, with their scope and origin."""
     items = []
     for rule in rules:
         words = describe_rule(rule)

@@ -1,4 +1,4 @@
-"""Commands about the app: colours, keys, help, the end."""
+"""Commands about the app: theme, keys, help and quitting."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The terminal below the toolkit: what it sends, what it is asked, how it calls a person."""
+"""The terminal below Textual: filtering its input, asking for its features, and notifying the user."""

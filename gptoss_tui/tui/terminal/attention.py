@@ -1,4 +1,4 @@
-"""Calling a person who looks elsewhere: the bell, or a desktop notification through the terminal (OSC 9, OSC 777)."""
+"""Getting the user's attention: the bell, or a desktop notification through the terminal (OSC 9, OSC 777)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f;]+")
 
 
 def best_way(environ: Mapping[str, str]) -> Way:
-    """What the terminal is known to understand; the bell where nothing is known."""
+    """The best way that the terminal is known to support; otherwise the bell."""
     program, term = environ.get("TERM_PROGRAM", ""), environ.get("TERM", "")
     if environ.get("TMUX") or term.startswith(("screen", "tmux")):
-        return "bell"  # a multiplexer shows which window rang; notifications would not get through it
+        return "bell"  # a multiplexer shows which window rang, and would not let notifications through
     if program in _OSC_9 or environ.get("KITTY_WINDOW_ID") or environ.get("WT_SESSION") or "kitty" in term:
         return "osc9"
     if term.startswith(_OSC_777) or environ.get("VTE_VERSION"):
@@ -27,7 +27,7 @@ def best_way(environ: Mapping[str, str]) -> Way:
 
 
 def call(way: Way, title: str, body: str) -> str:
-    """What to write to the terminal for a notification. Text is cut and cannot end the sequence."""
+    """The sequence that sends a notification. Text is truncated and cannot end the sequence."""
     title, body = (_UNSAFE.sub(" ", text).strip()[:MAX_TEXT] for text in (title, body))
     match way:
         case "osc9":
@@ -41,7 +41,7 @@ def call(way: Way, title: str, body: str) -> str:
 
 
 def window_title(text: str) -> str:
-    """What to write to the terminal for a window title."""
+    """The sequence that sets the window's title."""
     return f"\x1b]0;{_UNSAFE.sub(' ', text).strip()[:MAX_TEXT]}\x07"
 
 

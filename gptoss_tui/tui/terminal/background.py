@@ -1,4 +1,4 @@
-"""Whether the terminal is dark or light: from its answer about its background, or from COLORFGBG."""
+"""Whether the terminal is dark or light, according to its answer about its background or to COLORFGBG."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 _CHANNELS = re.compile(r"rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})(?:/[0-9a-f]{1,4})?", re.IGNORECASE)
 _HEX = re.compile(r"#([0-9a-f]+)", re.IGNORECASE)
 _LIGHT_ANSI = {7, 9, 10, 11, 12, 13, 14, 15}
-"""Of the sixteen colours, those that are a light background."""
+"""Those of the 16 ANSI colours that make a light background."""
 
 
 def is_dark(colour: str) -> bool | None:
-    """Whether a colour as terminals spell it (`rgb:1111/2222/3333`, `#123`) is dark; None when it is no colour."""
+    """Whether a colour in a terminal's spelling (`rgb:1111/2222/3333`, `#123`) is dark; None if it is not a colour."""
     channels = _channels(colour)
     if channels is None:
         return None
@@ -21,7 +21,7 @@ def is_dark(colour: str) -> bool | None:
 
 
 def dark_from_environment(environ: Mapping[str, str]) -> bool | None:
-    """What COLORFGBG (`foreground;background`) says; None when it says nothing."""
+    """Whether COLORFGBG (`foreground;background`) describes a dark background; None if it does not say."""
     last = environ.get("COLORFGBG", "").rpartition(";")[2]
     if not last.isdecimal() or int(last) > 255:
         return None

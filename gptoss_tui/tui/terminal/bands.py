@@ -1,9 +1,9 @@
-"""Pictures as rows of text, for terminals that paint a picture at the cursor and know nothing of scrolling.
+"""Pictures as rows of text, for terminals that paint a picture at the cursor and do not scroll it with the text.
 
-A picture is cut into bands, one a row of text. In the conversation such a row is a run of one placeholder character,
-as kitty has it, whose marks say which band it is. So the toolkit scrolls, cuts and covers it as it does text. Only on
-its way to the terminal a whole run becomes blanks with the band painted over them, and a run that was cut, or that
-nobody knows any more, becomes blanks. A terminal is never sent the placeholder itself.
+A picture is cut into bands, one per row of text. In the conversation such a row is a run of a placeholder character
+(the one of kitty's protocol), whose combining marks say which band it is, so Textual scrolls, crops and covers it like
+any text. Only on the way to the terminal is a complete run replaced by blanks with the band painted over them. A run
+that was cropped, or whose picture is no longer stored, becomes blanks. The placeholder itself is never sent.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ MARKS: Final = (
     "\u0305\u030d\u030e\u0310\u0312\u033d\u033e\u033f\u0346\u034a\u034b\u034c\u0350\u0351\u0352\u0357"
     "\u035b\u0363\u0364\u0365\u0366\u0367\u0368\u0369\u036a\u036b\u036c\u036d\u036e\u036f\u0483\u0484"
 )
-"""The first of kitty's marks for rows and columns, in its order."""
+"""The first of kitty's row and column marks, in kitty's order."""
 
 _RUN: Final = re.compile(f"{PLACEHOLDER}([{MARKS}]*)({PLACEHOLDER}*)")
 _DIGITS: Final = 3
 _MOST: Final = 32 << 20
-"""Characters of all bands that are kept; the pictures that were added first are forgotten first."""
+"""The maximum size of all stored bands, in characters; beyond it, the oldest pictures are dropped."""
 
 
 class Bands:
-    """The pictures that a terminal was given, by number. One thread adds them, the same one writes."""
+    """The pictures given to a terminal, by number. Not thread-safe: add pictures and write in the same thread."""
 
     def __init__(self) -> None:
         self._pictures: OrderedDict[int, tuple[int, tuple[str, ...]]] = OrderedDict()
@@ -36,14 +36,14 @@ class Bands:
         self._used = False
 
     def add(self, columns: int, bands: Sequence[str]) -> int:
-        """Keep a picture of so many columns: for each row what paints it from the cursor on. Gives its number."""
+        """Store a picture, as the sequence per row that paints it at the cursor. Returns the picture's number."""
         self._used = True
         number, self._next = self._next, (self._next + 1) % len(MARKS) ** _DIGITS
         self.put(number, columns, bands)
         return number
 
     def put(self, number: int, columns: int, bands: Sequence[str]) -> None:
-        """Other bands for a picture."""
+        """Replace the bands of a picture."""
         self._drop(number)
         self._pictures[number] = columns, tuple(bands)
         self._size += sum(map(len, bands))
@@ -51,7 +51,7 @@ class Bands:
             self._drop(next(iter(self._pictures)))
 
     def fill(self, text: str) -> str:
-        """`text` as it goes to the terminal: bands in the place of their runs."""
+        """`text` as it is sent to the terminal, with bands in place of their runs."""
         return _RUN.sub(self._painted, text) if self._used and PLACEHOLDER in text else text
 
     def _drop(self, number: int) -> None:
@@ -73,7 +73,7 @@ class Bands:
 
 
 def run(number: int, row: int, columns: int) -> str:
-    """The text that stands for a row of a picture."""
+    """The text that stands for row `row` of a picture."""
     digits = []
     for _ in range(_DIGITS):
         number, digit = divmod(number, len(MARKS))

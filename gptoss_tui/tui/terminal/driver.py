@@ -1,4 +1,4 @@
-"""The toolkit's driver for a terminal that may send anything, change its colours, or go away."""
+"""Textual's driver, hardened for a terminal that may send anything, change its colours, or go away."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ ASK_BACKGROUND = "\x1b]11;?\x1b\\"
 FOLLOW_SCHEME, IGNORE_SCHEME = "\x1b[?2031h", "\x1b[?2031l"
 CHUNK = 4096
 WAIT_SECONDS = 0.1
-"""How often the reader looks whether the rest of a sequence still comes."""
+"""How long the reader waits for the rest of a sequence."""
 
 
 class TerminalColours(Message):
-    """The terminal said whether its background is dark."""
+    """The terminal reported whether its background is dark."""
 
     def __init__(self, dark: bool) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class TerminalColours(Message):
 
 
 class TerminalGraphics(Message):
-    """The terminal said something about what it can draw; this is all that it said so far."""
+    """The terminal reported something about its graphics; `graphics` sums up all reports so far."""
 
     def __init__(self, graphics: Graphics) -> None:
         super().__init__()
@@ -49,23 +49,23 @@ class TerminalGraphics(Message):
 
 
 class TerminalGone(Message):
-    """There is nobody at the other end any more."""
+    """The terminal is gone."""
 
 
 class TerminalDriver(LinuxDriver):
-    """Reads what is no key out of the input, survives what cannot be parsed, and notices the end of the terminal."""
+    """Filters replies out of the input, survives input that cannot be parsed, and notices the end of the terminal."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         to_terminal = self._file if _is_terminal(self._file) else sys.__stdout__ or self._file
-        self._file: Any = _Output(to_terminal)  # the toolkit writes on stderr, which may go to a file
+        self._file: Any = _Output(to_terminal)  # Textual writes to stderr, which may be redirected to a file
         self.exit_event: _Ending = _Ending()
         self.bands = Bands()
         if self._size is None and self.input_tty:
             self._size = self._get_terminal_size()
 
     def _get_terminal_size(self) -> tuple[int, int]:
-        """That of the window. COLUMNS and LINES, which some shells export, are of the moment at which they did."""
+        """The window's size. COLUMNS and LINES are tried last: some shells export them, and they may be outdated."""
         for number in (self._file.fileno(), self.fileno):
             with suppress(OSError):
                 columns, rows = os.get_terminal_size(number)
@@ -80,7 +80,7 @@ class TerminalDriver(LinuxDriver):
             self.flush()
 
     def cell(self) -> tuple[int, int]:
-        """Width and height of a cell in pixels, as the system knows it; (0, 0) where it does not."""
+        """The width and height of a cell in pixels according to the system; (0, 0) if unknown."""
         with suppress(OSError):
             size = fcntl.ioctl(self.fileno, termios.TIOCGWINSZ, bytes(8))
             rows, columns, width, height = struct.unpack("HHHH", size)
@@ -89,7 +89,7 @@ class TerminalDriver(LinuxDriver):
         return 0, 0
 
     def write(self, data: str) -> None:
-        """Send it, with pictures in the place of what stands for them."""
+        """Write `data`, with the placeholders of pictures replaced by the pictures."""
         super().write(self.bands.fill(data))
 
     def stop_application_mode(self) -> None:
@@ -100,10 +100,10 @@ class TerminalDriver(LinuxDriver):
     def process_message(self, message: Message) -> None:
         super().process_message(message)
         if isinstance(message, events.AppFocus):
-            self._enable_mouse_support()  # a multiplexer that was attached again may have lost it
+            self._enable_mouse_support()  # a multiplexer may have lost it while it was detached
 
     def run_input_thread(self) -> None:
-        """Wait for input and dispatch it until the app ends. Nothing wakes it while nothing comes."""
+        """Wait for input and dispatch it until the app ends. Sleeps while there is none."""
         reader, bell = _Reader(self), self.exit_event.bell
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
@@ -120,7 +120,7 @@ class TerminalDriver(LinuxDriver):
 
 
 class _Ending(Event):
-    """An event that also wakes who waits for `bell` to be readable."""
+    """An event that also makes `bell` readable when it is set, to wake up `select`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ def _is_terminal(file: IO[str]) -> bool:
 
 
 class _Output:
-    """A file whose other end may go away: what is written then is lost, and nothing waits for it."""
+    """A file whose reader may go away: after that, writes are dropped without an error."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -156,7 +156,7 @@ class _Output:
 
 
 class _Reader:
-    """From bytes to messages. What the parser cannot take costs that chunk, never the app."""
+    """Turns bytes into messages. If the parser fails, a chunk of input is lost, but the app goes on."""
 
     def __init__(self, driver: TerminalDriver) -> None:
         self._driver = driver
@@ -167,11 +167,11 @@ class _Reader:
 
     @property
     def waits(self) -> bool:
-        """Whether what came may be the begin of something."""
+        """Whether the input so far may be the beginning of a sequence."""
         return self._filter.holds or self._parser._timeout_time is not None
 
     def read(self) -> bool:
-        """Take what is there; False when the terminal is gone."""
+        """Read and dispatch the available input. Returns False when the terminal is gone."""
         try:
             data = os.read(self._driver.fileno, CHUNK)
         except OSError:
@@ -196,7 +196,7 @@ class _Reader:
         return True
 
     def pause(self) -> None:
-        """Nothing came for a while."""
+        """Pass on an incomplete sequence as it is, because nothing followed for a while."""
         self._feed(self._filter.flush())
 
     def _feed(self, text: str) -> None:

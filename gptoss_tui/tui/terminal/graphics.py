@@ -1,7 +1,7 @@
-"""What a terminal says about pictures: which program it is, whether it draws sixels, and how large a cell is.
+"""What a terminal reports about graphics: which program it is, whether it draws sixels, and the size of its cells.
 
-Nothing is guessed from the environment, which outlives a terminal: editors, multiplexers and shells on other machines
-inherit it. A terminal that does not answer, or that is not known to draw, is sent no picture.
+Nothing is guessed from the environment, because editors, multiplexers and shells on other machines inherit it from
+another terminal. Terminals that do not answer, or are not known to draw pictures, are sent none.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from typing import Final, Literal
 Way = Literal["kitty", "iterm2", "sixel", "off"]
 
 ASK: Final = "\x1b[>0q\x1b[16t\x1b[c"
-"""XTVERSION, the size of a cell, and the device's attributes, which every terminal answers: the last reply."""
+"""Asks for XTVERSION, the cell size, and the device attributes. Every terminal answers the latter: the last reply."""
 
 ASK_REGISTERS: Final = "\x1b[?1;1;0S"
-"""How many colours a sixel may have. Only for a terminal that draws sixels: others may take it for scrolling."""
+"""Asks how many colours a sixel may have. Only for terminals with sixels: others may take it for scrolling."""
 
 MULTIPLEXERS: Final = ("TMUX", "STY", "ZELLIJ")
 _MULTIPLEXER: Final = re.compile(r"(tmux|screen|zellij)\b", re.IGNORECASE)
 _KITTY: Final = re.compile(r"kitty\((\d+)\.(\d+)")
 _KITTY_SINCE: Final = (0, 28)
-"""The first kitty that draws pictures in place of characters."""
+"""The first version of kitty that supports placeholders."""
 _GHOSTTY: Final = re.compile(r"ghostty\b", re.IGNORECASE)
 _ITERM2: Final = re.compile(r"(iTerm2|WezTerm)\b")
 ANSWER: Final = re.compile(
     r"\x1bP>\|(?P<program>[^\x1b\x07]*)(?:\x07|\x1b\\)"
     r"|\x1b\[(?:\?(?P<attributes>[\d;]*)c|\?1;0;(?P<colours>\d{1,9})S|6;(?P<height>\d{1,4});(?P<width>\d{1,4})t)"
 )
-"""The replies to them, whole."""
+"""Matches one whole reply to any of these requests."""
 _SIXEL: Final = "4"
 _LARGEST_CELL: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Graphics:
-    """What is known. `cell` is width and height in pixels, (0, 0) unknown; `colours` of a sixel, 0 unknown.
+    """What is known so far. `answered` is set once the last reply has arrived.
 
-    `answered` once the last reply is there.
+    `cell` is its width and height in pixels, (0, 0) if unknown; `colours` is the limit for a sixel, 0 if unknown.
     """
 
     program: str = ""
@@ -49,7 +49,7 @@ class Graphics:
     answered: bool = False
 
     def way(self, environ: Mapping[str, str]) -> Way:
-        """How it draws pictures. What it says of itself counts; between it and a multiplexer nothing is known."""
+        """How the terminal draws pictures, judged by its own reports; `off` inside a multiplexer, which hides them."""
         if any(environ.get(name) for name in MULTIPLEXERS) or _MULTIPLEXER.match(self.program):
             return "off"
         if draws_placeholders(self.program):
@@ -59,7 +59,7 @@ class Graphics:
         return "sixel" if self.sixel and all(self.cell) else "off"
 
     def after(self, reply: str) -> Graphics:
-        """What is known after another reply, a whole sequence."""
+        """What is known after another reply, given as a whole sequence."""
         found = ANSWER.fullmatch(reply)
         if found is None:
             return self
@@ -74,7 +74,7 @@ class Graphics:
 
 
 def draws_placeholders(program: str) -> bool:
-    """Whether the terminal of that XTVERSION draws kitty's pictures in place of characters."""
+    """Whether the terminal with this XTVERSION supports kitty's placeholders."""
     if found := _KITTY.match(program):
         return (int(found[1]), int(found[2])) >= _KITTY_SINCE
     return bool(_GHOSTTY.match(program))

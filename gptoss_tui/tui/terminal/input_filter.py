@@ -1,8 +1,8 @@
-"""What terminals send that is no key: replies that nobody waits for, and reports with odd numbers.
+"""Filters out terminal input that is not keys: unexpected replies, and reports with invalid numbers.
 
-The toolkit's parser types unknown sequences into the draft, takes up to 32 characters of what follows with them, and
-ends the app at numbers that it cannot use. So they are taken out before it. What is pasted passes untouched, and around
-the parser, which would look at each character of it.
+Textual's parser types unknown sequences into the draft, swallows up to 32 characters after them, and crashes on numbers
+that it cannot handle, so these are removed before it sees them. Pasted text is passed on untouched and bypasses the
+parser, which would examine each character.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from gptoss_tui.tui.terminal.graphics import ANSWER
 
 MAX_HELD = 4096
-"""A reply longer than this is none."""
+"""Anything longer is not a reply."""
 MAX_CELL = 65_535
 MAX_PIXEL = 1_000_000
 
 _PASTE_BEGIN, _PASTE_END = "\x1b[200~", "\x1b[201~"
 _CSI = re.compile(r"\x1b\[([0-?]*)([ -/]*)([@-~])")
 _STRING = re.compile(r"\x1b(?:\]\d+;|P[0-9>!$=|]|_G|\^)[^\x1b\x07]*(?:\x07|\x1b\\)")
-"""Replies of OSC, DCS, APC and PM: a text up to its end mark."""
+"""Replies in the form of OSC, DCS, APC and PM strings, up to their terminators."""
 _STRING_BEGIN = re.compile(
     r"\x1b(?:\](?:\d+(?:;[^\x1b\x07]*\x1b?)?)?|P(?:[0-9>!$=|][^\x1b\x07]*\x1b?)?|_(?:G[^\x1b\x07]*\x1b?)?|\^[^\x1b\x07]*\x1b?)\Z"
 )
@@ -34,7 +34,7 @@ _SCHEME = re.compile(r"\?997;([12])")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the terminal said: its background as it spells it, that its scheme changed, or about what it can draw."""
+    """A report from the terminal: its background colour, a change of its colour scheme, or its graphics."""
 
     background: str = ""
     scheme: str = ""
@@ -43,7 +43,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Pasted:
-    """A whole paste, as the terminal sent it."""
+    """A complete paste, as sent by the terminal."""
 
     text: str
 
@@ -53,7 +53,7 @@ Piece = str | Pasted
 
 
 class InputFilter:
-    """Stateful: a sequence may come in pieces."""
+    """Filters the input; stateful, because a sequence may arrive in pieces."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -61,11 +61,11 @@ class InputFilter:
 
     @property
     def holds(self) -> bool:
-        """Whether the begin of a sequence waits for its rest."""
+        """Whether the beginning of a sequence is waiting for its rest."""
         return bool(self._held) and self._pasted is None
 
     def feed(self, data: str) -> tuple[list[Piece], list[Reply]]:
-        """What of `data` is for the app, in its order, and the replies in it."""
+        """Split `data` into pieces for the app, in order, and replies."""
         data, self._held = self._held + data, ""
         keep: list[Piece] = []
         replies: list[Reply] = []
@@ -87,7 +87,7 @@ class InputFilter:
         return _joined(keep), replies
 
     def flush(self) -> str:
-        """Nothing more came for a while: what was held was typed."""
+        """Return the held input as typed keys, because nothing followed for a while."""
         if not self.holds:
             return ""
         held, self._held = self._held, ""
@@ -104,7 +104,7 @@ class InputFilter:
         return end + len(_PASTE_END)
 
     def _sequence(self, data: str, at: int, keep: list[Piece], replies: list[Reply]) -> int:
-        """Handle what begins at the escape at `at`: how many characters that took, 0 when the rest must come first."""
+        """Handle the sequence at `at`. Returns how many characters were consumed; 0 if its rest has not arrived."""
         if data.startswith(_PASTE_BEGIN, at):
             self._pasted = []
             return len(_PASTE_BEGIN)
@@ -121,7 +121,7 @@ class InputFilter:
         if found := _CSI.match(data, at):
             parameters, intermediates, final = found.groups()
             if final == "~" and (key := _MODIFIED.fullmatch(parameters)):
-                parameters, final = f"{key[2]};{key[1]}", "u"  # xterm's and tmux's form of the same key
+                parameters, final = f"{key[2]};{key[1]}", "u"  # xterm and tmux write the same key differently
             if scheme := _SCHEME.fullmatch(parameters):
                 replies.append(Reply(scheme="dark" if scheme[1] == "1" else "light"))
             elif ANSWER.fullmatch(found[0]):
@@ -142,13 +142,13 @@ class InputFilter:
 
 
 def _begin_of(mark: str, data: str) -> str:
-    """The end of `data` that may be the begin of `mark`."""
+    """The end of `data` that may be the beginning of `mark`."""
     lengths = range(min(len(mark) - 1, len(data)), 0, -1)
     return next((data[-length:] for length in lengths if mark.startswith(data[-length:])), "")
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:
-    """The pieces with all text between two pastes as one."""
+    """Merge adjacent text pieces, dropping empty ones."""
     joined: list[Piece] = []
     for piece in pieces:
         if not piece:
@@ -162,7 +162,7 @@ def _joined(pieces: list[Piece]) -> list[Piece]:
 
 
 def _is_for_the_parser(parameters: str, intermediates: str, final: str) -> bool:
-    """Whether a control sequence is a key, the mouse or a mode report, with numbers that the toolkit can take."""
+    """Whether a control sequence is a key, a mouse event or a mode report, with numbers that Textual can handle."""
     numbers = [int(text) for text in re.findall(r"\d{1,12}", parameters)]
     if parameters.startswith("<"):
         return final in "Mm" and len(numbers) == 3 and max(numbers) <= MAX_CELL and ":" not in parameters

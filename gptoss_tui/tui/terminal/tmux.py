@@ -1,4 +1,4 @@
-"""Whether tmux passes pictures on to the terminals that are attached to it, and how they are wrapped for it."""
+"""Whether tmux passes pictures through to all attached terminals, and how to wrap sequences for that."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gptoss_tui.tui.terminal.graphics import draws_placeholders
 _SECONDS: Final = 2.0
 _CLIENT: Final = "#{client_termfeatures}|#{client_termtype}"
 _COLOURS: Final = "RGB"
-"""What a client has that shows all colours: the number of a picture is a colour."""
+"""The feature of clients that show all colours, which is needed because the number of a picture is a colour."""
 
 
 async def passes_pictures(environ: Mapping[str, str]) -> bool:
-    """Whether passing on is allowed here, and every terminal that is attached draws kitty's placeholders."""
+    """Whether passthrough is allowed in this pane, and all attached terminals support kitty's placeholders."""
     pane, socket = environ.get("TMUX_PANE", ""), environ.get("TMUX", "").partition(",")[0]
     if not pane or not socket:
         return False
@@ -30,7 +30,7 @@ async def passes_pictures(environ: Mapping[str, str]) -> bool:
 
 
 def wrapped(sequence: str) -> str:
-    """A control sequence for the terminal around tmux."""
+    """Wrap a control sequence for the terminal outside tmux."""
     return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
 
 
@@ -40,7 +40,7 @@ def _draws(client: str) -> bool:
 
 
 async def _tmux(socket: str, *arguments: str) -> str:
-    """What a command of tmux prints; nothing where it fails or takes too long."""
+    """The output of a tmux command; empty if it fails or takes too long."""
     program = shutil.which("tmux")
     if program is None:
         return ""

@@ -1,1 +1,1 @@
-"""The widgets of the app, one a file."""
+"""The app's widgets, one per file."""

@@ -1,4 +1,4 @@
-"""The answers to a question: keys and what they do, on as many rows as they need. Each can be clicked."""
+"""The answers to a question, as keys and their meanings, on as many rows as needed. Each can be clicked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GROUP_GAP = 4
 
 
 class Answers(Widget):
-    """`note` stands above the answers: what those that last would allow."""
+    """Shows groups of answers. The `note` above them says what the lasting answers would allow."""
 
     DEFAULT_CSS = """
     Answers { height: auto; }
@@ -36,12 +36,12 @@ class Answers(Widget):
         self._spans: list[tuple[int, int, int, str]] = []
 
     def show(self, groups: Sequence[Sequence[Hint]], note: str = "") -> None:
-        """Show other answers; each group begins a row, unless one row has room for all."""
+        """Replace the answers; each group begins a new row, unless all fit into one row."""
         self._groups, self._note = tuple(map(tuple, groups)), note
         self.refresh(layout=True)
 
     def rows(self, width: int) -> int:
-        """How many rows there are in `width` cells."""
+        """The number of rows needed at a width of `width` cells."""
         return len(self._lay_out(width)[0])
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:

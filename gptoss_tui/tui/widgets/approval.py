@@ -1,7 +1,7 @@
-"""The question before anything happens: exactly what would be done, and the keys that answer.
+"""The question before an action: exactly what would be done, and the keys to answer with.
 
-A key counts only when the question has been on screen for a while and nothing was typed just before, so that typing
-ahead never answers. Keys that do not count go on into the draft.
+A key only counts once the question has been on screen for a while and nothing was typed just before, so that typing
+ahead never answers it. Keys that do not count are passed on to the draft.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 SHARE = 0.75
-"""How much of the screen a question may take."""
+"""The share of the screen that a question may take."""
 FIXED_ROWS = 4
-"""Borders, title and the gap above the keys."""
+"""The rows for borders, title and the gap above the keys."""
 MAX_NOTE_ROWS = 4
 MIN_PREVIEW_ROWS = 3
 
@@ -92,7 +92,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     ]
 
     class Answered(Message):
-        """The person decided on the request that is shown. `ends_turn` also stops the turn."""
+        """The user decided on the request shown. `ends_turn` means to stop the turn as well."""
 
         def __init__(
             self,
@@ -115,7 +115,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             self.leave_out = leave_out
 
     class StrayText(Message):
-        """A key was pressed that answers nothing; `text` is what it types."""
+        """A key was pressed that is not an answer; `text` is what it types."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -143,7 +143,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         yield Answers(self.palette, id="approval-keys")
 
     def ask(self, request: ApprovalRequest) -> None:
-        """Put `request` to the person and take the focus."""
+        """Show `request` and take the focus."""
         self.grace.hidden()
         self.request, self._grant, self._pressed = request, 0, float("-inf")
         self.query_one("#approval-title", Static).update(self._title(request))
@@ -158,7 +158,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self.call_after_refresh(self._shown)
 
     def use_palette(self, palette: Palette) -> None:
-        """Take other colours, also for what is shown."""
+        """Apply another palette."""
         self.palette = palette
         self.query_one(NotesView).use_palette(palette)
         self.query_one(PreviewView).use_palette(palette)
@@ -166,7 +166,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self.query_one(Answers).refresh()
 
     def dismiss(self) -> None:
-        """Nothing is asked any more."""
+        """Hide the panel."""
         self.grace.hidden()
         self.request = None
         self._enter("asking")
@@ -175,12 +175,12 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     # -- room -------------------------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        """Keep the keys in view at every size."""
+        """Keep the keys visible at every size."""
         self._fit()
         self.call_after_refresh(self._say_rows)
 
     def _fit(self) -> None:
-        """Notes and preview share what the other parts leave of the panel's share of the screen; both scroll."""
+        """Divide the rows that the other parts leave between notes and preview; both can scroll."""
         if self.request is None:
             return
         notes, preview = self.query_one(NotesView), self.query_one(PreviewView)
@@ -240,19 +240,19 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     # -- keys -------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While something is written, letters belong to it."""
+        """Disable the letter keys while the user types text."""
         if self._state == "asking":
             return action != "finish_edit"
         return action in ("refuse", "click") or (self._state == "editing" and action in ("finish_edit", "edit_outside"))
 
     async def on_key(self, event: events.Key) -> None:
-        """Do what a key says, and remember when it was pressed. Keys that answer nothing are part of a draft."""
+        """Run the action of a key, and remember when it was pressed. Keys that are not answers go to the draft."""
         self._pressed = event.time if self._clock is time.monotonic else self._clock()
         self._pressed_text = event.character or ""
         if self._state != "asking":
             self._write(event)
         elif self.request is not None and (action := self._own_keys().get(event.key)) is not None:
-            # Here and now: on its way to the app, which looks bindings up, it would be overtaken by the next key.
+            # Run right away: if it went through the app's bindings, the next key would overtake it.
             event.stop()
             await self.run_action(action)
         elif event.is_printable:
@@ -260,13 +260,13 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             self._stray()
 
     def _own_keys(self) -> dict[str, str]:
-        """The action of each key, as the person has them."""
+        """The action of each key, according to the user's keymap."""
         keymap = self.app._keymap
         found = [binding for binding in self.BINDINGS if isinstance(binding, Binding)]
         return {key: b.action for b in found for key in keymap.get(b.id or "", b.key).split(",")}
 
     def _write(self, event: events.Key) -> None:
-        """A key that was on its way when the line or the text beneath the question got the focus."""
+        """Handle a key that was already on its way when the text field got the focus."""
         if event.key == "enter" and self._state == "writing":
             event.stop()
             self._send_message()
@@ -278,7 +278,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
                 self.query_one(CallEditor).insert(event.character)
 
     def _counts(self) -> bool:
-        """Whether the key that was pressed last may do something. Each press is asked about once."""
+        """Whether the last key press counts as an answer. Each press can be checked only once."""
         pressed, self._pressed = self._pressed, float("-inf")
         if self.grace.accepts(pressed):
             return True
@@ -295,7 +295,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             self.post_message(self.StrayText(self._pressed_text))
 
     async def action_click(self, what: str) -> None:
-        """An answer by mouse; like a key, it counts only when the question was seen."""
+        """Answer by mouse; as with keys, this only counts once the question has been seen."""
         binding = next(b for b in self.BINDINGS if isinstance(b, Binding) and b.id == f"approval.{what}")
         self._pressed, self._pressed_text = self._clock(), ""
         if self._state == "writing" and what == "message":
@@ -306,7 +306,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     # -- answers ----------------------------------------------------------------------------------------------------
 
     def action_answer(self, kind: DecisionKind) -> None:
-        """Answer with `once`, `session`, `always` or `deny`, when the key counts."""
+        """Answer with `once`, `session`, `always` or `deny`, if the key counts."""
         request = self.request
         if request is None or not self._counts():
             return
@@ -328,16 +328,16 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             self._enter("writing")
 
     def action_refuse(self) -> None:
-        """Deny and stop the turn; from a text, back to the question."""
+        """Deny and stop the turn; while text is being typed, return to the question instead."""
         if self._state == "asking":
             self._answer("deny", ends_turn=True)
             return
         if self._state == "editing":
-            self.grace.shown()  # the preview was hidden until now
+            self.grace.shown()  # the editor covered the preview until now
         self._enter("asking")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """The message is complete."""
+        """Send the message."""
         event.stop()
         self._send_message()
 
@@ -363,7 +363,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     # -- changing the call ------------------------------------------------------------------------------------------
 
     def action_edit(self) -> None:
-        """Open the text of the call for changes, or the person's editor when the screen cannot show it as it is."""
+        """Open the call's text for editing, or point to the user's editor if it has characters that cannot be shown."""
         if self.request is None or not self._counts():
             return
         text = self._editable(self.request)
@@ -376,7 +376,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             self._enter("editing")
 
     def action_edit_outside(self) -> None:
-        """Open the text of the call in the person's own editor."""
+        """Open the call's text in the user's own editor."""
         from gptoss_tui.tui.widgets.approval_editor import edit_outside
 
         if self.request is None or not (self._state == "editing" or self._counts()):
@@ -387,7 +387,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             self._say(problem) if problem else self._offer_edit(edited)
 
     def action_finish_edit(self) -> None:
-        """Have the changed call planned and shown."""
+        """Submit the edited call, to have it planned and shown."""
         self._offer_edit(self.query_one(CallEditor).text)
 
     def _offer_edit(self, text: str) -> None:
@@ -402,7 +402,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             self._answer("edit", text=text)
 
     def _editable(self, request: ApprovalRequest) -> str:
-        """What to begin with: a change that could not be used is there to be mended."""
+        """The text to start editing with: the previous attempt if it was rejected, so that it can be corrected."""
         item_id, text = self._attempt
         refused = item_id == request.item_id and text != request.source and request.revision > 0
         return text if refused and request.source else request.source
@@ -410,7 +410,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def action_scroll_rows(self, rows: int) -> None:
-        """Scroll notes and preview as if they were one."""
+        """Scroll notes and preview as if they were one view."""
         views = [self.query_one(NotesView), self.query_one(PreviewView)]
         for view in views if rows > 0 else reversed(views):
             if view.scroll_rows(rows) and abs(rows) < 1000:
@@ -418,13 +418,13 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self._say_rows()
 
     def action_next_grant(self) -> None:
-        """Another of the things that can be allowed for longer than once."""
+        """Select the next grant, of those that can be allowed for longer than once."""
         if self.request is not None and self.request.grants:
             self._grant = (self._grant + 1) % len(self.request.grants)
             self._show_answers()
 
     def action_change_layout(self) -> None:
-        """Diff side by side, or one after the other."""
+        """Switch between the side-by-side and the unified layout of a diff."""
         if self._counts() and self.request is not None:
             if self.request.preview_type != "diff":
                 self._stray()
@@ -434,14 +434,14 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             preview.draw_again()
 
     def action_go_to_file(self, step: int) -> None:
-        """The next file, or the one before."""
+        """Go to the next file (1) or the previous one (-1)."""
         if self._counts():
             preview = self.query_one(PreviewView)
             preview.go_to_file(preview.file_at_top + step)
             self._say_rows()
 
     def action_leave_out(self) -> None:
-        """Leave out the file whose head is at the top, or take it in again."""
+        """Leave out the file at the top of the preview, or include it again."""
         preview = self.query_one(PreviewView)
         if self.request is None or not self._counts():
             return

@@ -1,4 +1,4 @@
-"""A call in the person's own editor, while the screen is lent to it."""
+"""Editing a call in the user's own editor while the app is suspended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gptoss_tui.tui.composing.editor import EditorError, edit_text, editor_comma
 
 
 def edit_outside(app: App[object], text: str) -> tuple[str, str]:
-    """The text as the editor left it, and what went wrong, if anything did."""
+    """Returns the edited text, and an error message, which is empty on success."""
     try:
         command = editor_command()
         with app.suspend():

@@ -1,4 +1,4 @@
-"""Where a person types while a question is open: why not, or what the call should be instead."""
+"""The text fields of a question: the reason for a denial, and the edited call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 
 
 class ReasonInput(Input):
-    """One line to the model. What is pasted is made safe before it is shown."""
+    """One line for a message to the model. Pasted text is made safe before it is shown."""
 
     def _on_paste(self, event: events.Paste) -> None:
         event.stop()
@@ -18,10 +18,10 @@ class ReasonInput(Input):
 
 
 class CallEditor(TextArea):
-    """The text of a call, to be changed before it is allowed."""
+    """The text of a call, for editing before it is allowed."""
 
     async def _on_key(self, event: events.Key) -> None:
-        """Escape belongs to the question around."""
+        """Leave Escape to the panel."""
         if event.key == "escape":
             event.prevent_default()
             return
@@ -34,5 +34,5 @@ class CallEditor(TextArea):
 
 
 def can_be_shown(text: str) -> bool:
-    """Whether an editor on the screen shows `text` as it is; else changing it there would change more than is seen."""
+    """Whether `text` is displayed exactly as it is; otherwise editing it here could change more than is visible."""
     return to_terminal_text(text) == text

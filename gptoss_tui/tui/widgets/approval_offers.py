@@ -1,4 +1,4 @@
-"""Which answers a request has, in words that fit the screen. Pure."""
+"""The possible answers to a request, in words that fit the screen. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An answer: the binding whose key gives it, and what it does. `key` stands for the binding's own key."""
+    """An answer: the binding whose key gives it, and what it does. `key` overrides how that key is shown."""
 
     binding: str
     words: str
@@ -25,7 +25,7 @@ class Offer:
 
 
 def offers_for(request: ApprovalRequest, grant: int, files: int, left_out: int, width: int) -> list[list[Offer]]:
-    """The answers, and below them the ways to look closer or to change the call."""
+    """The answers to a request; in a second row, the keys to look closer or to edit the call."""
     narrow = width < NARROW
     once = "once" if narrow else "allow once"
     if left_out:
@@ -53,7 +53,7 @@ def offers_for(request: ApprovalRequest, grant: int, files: int, left_out: int, 
 
 
 def note_for(request: ApprovalRequest, grant: int, left_out: frozenset[str], lasting: str) -> str:
-    """What the `lasting` answers, named by their keys, would allow."""
+    """A note on what the answers in `lasting`, named by their keys, would allow."""
     if left_out:
         return f"Left out: {to_terminal_line(', '.join(sorted(left_out)))}. The rest is shown again before it runs."
     if not request.grants:
@@ -62,12 +62,12 @@ def note_for(request: ApprovalRequest, grant: int, left_out: frozenset[str], las
 
 
 def reason_offers() -> list[Offer]:
-    """While the message to the model is written."""
+    """The offers while a message to the model is typed."""
     return [Offer("approval.message", "deny and send this", "Enter"), Offer("approval.refuse", "back")]
 
 
 def editing_offers() -> list[Offer]:
-    """While the call is changed."""
+    """The offers while the call is edited."""
     return [
         Offer("approval.edited", "show what it does"),
         Offer("approval.editor", "your editor"),

@@ -1,4 +1,4 @@
-"""Rows to choose from, drawn line by line: one widget for any number of them. Completions and pickers show it."""
+"""A list of rows to choose from, drawn line by line as one widget. Used by the completion and by pickers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 MARK = "❯ "
 _MAX_LABEL_SHARE = 0.6
 _MIN_DETAIL = 16
-"""Cells of a detail below which the ends of rows go for it."""
+"""If details would get fewer cells than this, the tails of the rows are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One row. All text is safe for the terminal; `positions` are the characters of `label` that were typed.
+    """One row. All text must be safe for the terminal; `positions` are the matched characters of `label`.
 
-    `detail` stands in a second column, `tail` at the end of the row; a `dim` row cannot be chosen.
+    `detail` is shown in a second column, `tail` at the end of the row; a `dim` row cannot be chosen.
     """
 
     label: str
@@ -40,7 +40,7 @@ class Choice:
 
 
 class ChoiceList(Widget):
-    """Shows a window of its rows around the selected one. Keys belong to whoever owns the list."""
+    """Shows the rows around the selected one. Keys are handled by the owner of the list."""
 
     DEFAULT_CSS = """
     ChoiceList { height: auto; }
@@ -48,7 +48,7 @@ class ChoiceList(Widget):
     """
 
     class Hovered(Message):
-        """The pointer is on another row, which is selected now."""
+        """The selection was moved by the mouse."""
 
         def __init__(self, index: int) -> None:
             super().__init__()
@@ -64,7 +64,7 @@ class ChoiceList(Widget):
 
         @property
         def control(self) -> ChoiceList:
-            """The list, for selectors."""
+            """The list, for selectors in `on`."""
             return self.choices
 
     def __init__(self, palette: Palette, *, max_rows: int = 8, id: str | None = None) -> None:
@@ -76,21 +76,21 @@ class ChoiceList(Widget):
         self._top = 0
 
     def show(self, rows: Sequence[Choice], selected: int = 0) -> None:
-        """Show other rows; the height follows when it changes."""
+        """Replace the rows; the layout is only refreshed if the height changes."""
         before = self._height()
         self.rows, self._top = tuple(rows), 0
         self.select(selected)
         self.refresh(layout=self._height() != before)
 
     def select(self, index: int) -> None:
-        """Select a row and bring it into view."""
+        """Select a row and scroll it into view."""
         self.selected = max(0, min(index, len(self.rows) - 1))
         height = self._visible()
         self._top = min(max(self._top, self.selected - height + 1), self.selected)
         self.refresh(layout=False)
 
     def move(self, step: int, *, around: bool = True) -> None:
-        """Select the row `step` further; behind the last one comes the first."""
+        """Move the selection by `step` rows, wrapping around at the ends if `around`."""
         if not self.rows:
             return
         index = self.selected + step
@@ -103,7 +103,7 @@ class ChoiceList(Widget):
         return min(len(self.rows), self.max_rows)
 
     def _visible(self) -> int:
-        """Rows that are on screen; before the first layout those that would be."""
+        """The number of visible rows; before the first layout, an estimate."""
         return self.size.height or max(1, self._height())
 
     def render_line(self, y: int) -> Strip:
@@ -139,7 +139,7 @@ class ChoiceList(Widget):
         return min(max(len(row.label) for row in self._rows_in_view), int(width * _MAX_LABEL_SHARE))
 
     def _has_room_for_tails(self, width: int) -> bool:
-        """Whether details can be read beside the ends of the rows."""
+        """Whether there is room for readable details next to the tails."""
         details = max(len(row.detail) for row in self._rows_in_view)
         tails = max(len(row.tail) for row in self._rows_in_view)
         room = width - len(MARK) - self._label_column(width) - tails - 5
@@ -155,13 +155,13 @@ class ChoiceList(Widget):
         return self.palette.strong if selected else self.palette.text
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Move on by a row."""
+        """Move the selection down by a row."""
         event.stop()
         self.move(1, around=False)
         self.post_message(self.Hovered(self.selected))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Move back by a row."""
+        """Move the selection up by a row."""
         event.stop()
         self.move(-1, around=False)
         self.post_message(self.Hovered(self.selected))

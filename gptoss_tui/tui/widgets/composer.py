@@ -1,4 +1,4 @@
-"""The editor for prompts: Enter sends, Shift+Enter or Ctrl+J breaks the line, Up and Down walk the history."""
+"""The editor for prompts: Enter sends, Shift+Enter or Ctrl+J adds a line, Up and Down step through the history."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 PLACEHOLDER = "Ask something, or say what to change"
 GROWTH = 0.4
-"""How much of the screen a long draft may take; beyond that it scrolls."""
+"""The share of the screen that a long draft may take; beyond that it scrolls."""
 MIN_ROWS = 5
 LARGE_DRAFT = 20_000
-"""Characters that an editor of many lines still takes without a pause."""
+"""How many characters the editor handles without a noticeable pause."""
 BLINKS = 20
-"""Half seconds until the cursor of an untouched composer stops blinking, and nothing runs any more."""
+"""After this many half seconds without input, the cursor stops blinking, so that an idle app does nothing."""
 _ELSEWHERE = ("ctrl+c", "super+c", "ctrl+d")
-"""Keys that do something else where there is nothing to edit: the screen decides."""
+"""Keys with another meaning when there is nothing to edit, which is why the screen handles them."""
 _EDITING_KEYS = {
     **{"alt+left": "cursor_word_left", "alt+b": "cursor_word_left", "alt+d": "delete_word_right"},
     **{"alt+right": "cursor_word_right", "alt+f": "cursor_word_right"},
@@ -43,35 +43,35 @@ _EDITING_KEYS = {
 
 
 class ComposerListener(Protocol):
-    """What the composer tells beside its messages: these need an answer, or come with every key."""
+    """What the composer reports besides its messages: calls that need an answer, or that happen on every key."""
 
     async def take_key(self, key: str) -> bool:
-        """A key before the composer gets it; True when it was taken."""
+        """Handle a key before the composer gets it. Returns True if it was used."""
         ...
 
     def changed(self) -> None:
-        """The text or the cursor is another one."""
+        """The text or the cursor changed."""
         ...
 
     def recalled(self) -> None:
-        """The draft was put there, not typed."""
+        """The draft was set and not typed."""
         ...
 
     def search_history(self) -> None:
-        """The earlier prompts are to be searched."""
+        """The user wants to search earlier prompts."""
         ...
 
     def edit_outside(self) -> None:
-        """The draft is to be opened in an editor of the person's own."""
+        """The user wants to open the draft in their own editor."""
         ...
 
     def emptied(self) -> None:
-        """Backspace was pressed where there is nothing."""
+        """Backspace was pressed in the empty composer."""
         ...
 
 
 class Composer(TextArea):
-    """A multi-line editor with history. A large paste becomes a chip, which keeps typing fast, and is sent in full."""
+    """A multi-line editor with history. Large pastes become chips, which keeps typing fast; they are sent in full."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"composer--chip", "composer--mention", "composer--command"}
     DEFAULT_CSS = """
@@ -97,7 +97,7 @@ class Composer(TextArea):
     ]
 
     class Submitted(Message):
-        """A prompt was sent; `text` has pasted chips spelled out. `later`: it asks to wait for the running turn."""
+        """A prompt was sent; `text` has its chips expanded. `later` asks to wait for the running turn."""
 
         def __init__(self, text: str, *, later: bool = False) -> None:
             super().__init__()
@@ -105,7 +105,7 @@ class Composer(TextArea):
             self.later = later
 
     class TakeQueued(Message):
-        """Up was pressed in an empty composer: the last queued prompt may come back for editing."""
+        """Up was pressed in the empty composer, to take back the last queued prompt for editing."""
 
     def __init__(self, history: PromptHistory, *, id: str | None = None) -> None:
         self.chips = Chips()
@@ -130,13 +130,13 @@ class Composer(TextArea):
 
     @property
     def expanded(self) -> str:
-        """What is typed, chips spelled out."""
+        """The draft with its chips expanded."""
         return self.chips.expand(self.text)
 
     def set_draft(self, text: str) -> None:
-        """Replace the draft and put the cursor at its end. The text is made safe here. Can be undone.
+        """Replace the draft and put the cursor at its end. The text is made safe for the terminal. Can be undone.
 
-        A message that comes back spelled out has its chips again, and is one itself where it is large.
+        Pasted text in a message that comes back is turned into its chips again; a large text becomes a chip as a whole.
         """
         self.history.checkpoint()
         safe = self.chips.refold(to_terminal_text(text), self.chips.pasted)
@@ -152,20 +152,20 @@ class Composer(TextArea):
         self.insert(to_terminal_text(text))
 
     def replace_before_cursor(self, start: int, text: str) -> None:
-        """Put `text` in the place of what stands on the cursor's row from column `start` to the cursor."""
+        """Replace the text on the cursor's row between column `start` and the cursor by `text`."""
         row, column = self.cursor_location
         result = self.replace(to_terminal_text(text), (row, start), (row, column), maintain_selection_offset=False)
         self.move_cursor(result.end_location)
 
     def before_cursor(self) -> str:
-        """The cursor's row up to the cursor."""
+        """The text on the cursor's row up to the cursor."""
         row, column = self.cursor_location
         return self.document.get_line(row)[:column]
 
     # Sending
 
     def action_submit(self) -> None:
-        """Send what is typed, if anything. Behind a backslash it is a new line, as in terminals without other keys."""
+        """Send the draft, if any. After a backslash insert a newline, for terminals that send no other key for it."""
         before = self.before_cursor()
         if before.endswith("\\") and not self.selected_text:
             self.history.checkpoint()
@@ -174,7 +174,7 @@ class Composer(TextArea):
             self._submit(later=False)
 
     def action_submit_later(self) -> None:
-        """While something runs: send it behind what waits. Else the key does nothing here."""
+        """While something is running, send the draft to the queue; otherwise do nothing."""
         if self.busy:
             self._submit(later=True)
 
@@ -190,35 +190,35 @@ class Composer(TextArea):
     # Editing
 
     def action_newline(self) -> None:
-        """Break the line at the cursor."""
+        """Insert a newline at the cursor."""
         self._replace_via_keyboard("\n", *self.selection)
 
     async def action_delete_or_leave(self) -> None:
-        """Ctrl+D as in a shell."""
+        """Handle Ctrl+D as a shell does: delete to the right, or quit if the draft is empty."""
         if self.is_empty:
             await self.run_action("screen.quit_empty")
         else:
             self.action_delete_right()
 
     async def action_help_or_type(self) -> None:
-        """`?` opens the help only where it cannot be part of a prompt."""
+        """Open the help, but only if `?` cannot be part of a prompt."""
         if self.is_empty:
             await self.run_action("screen.help")
         else:
             self._replace_via_keyboard("?", *self.selection)
 
     def action_search_history(self) -> None:
-        """Search the prompts that were sent before."""
+        """Search the prompts sent before."""
         if self.listener is not None:
             self.listener.search_history()
 
     def action_edit_outside(self) -> None:
-        """Open the draft in an editor."""
+        """Open the draft in the user's editor."""
         if self.listener is not None:
             self.listener.edit_outside()
 
     def action_spell_out(self) -> None:
-        """Put the pasted text itself in the place of the chip at the cursor."""
+        """Replace the chip at the cursor by the pasted text itself."""
         row, column = self.cursor_location
         line = self.document.get_line(row)
         for start, end in self.chips.spans(line):
@@ -235,7 +235,7 @@ class Composer(TextArea):
         super().action_delete_left()
 
     def _delete_via_keyboard(self, start: Location, end: Location) -> EditResult | None:
-        """A chip goes as a whole."""
+        """Delete chips only as a whole."""
         first, last = sorted((start, end))
         return super()._delete_via_keyboard(self._outside(first, before=True), self._outside(last, before=False))
 
@@ -246,7 +246,7 @@ class Composer(TextArea):
         )
 
     def _outside(self, location: Location, *, before: bool) -> Location:
-        """`location`, or the start or end of the chip that it is in."""
+        """`location`, moved to the start or the end of the chip that it is inside of."""
         row, column = location
         if row >= self.document.line_count:
             return location
@@ -254,7 +254,7 @@ class Composer(TextArea):
         return location if span is None else (row, span[0] if before else span[1])
 
     def _validate_selection(self, selection: Selection) -> Selection:
-        """The cursor never stands in a chip: it jumps over it in the direction in which it moves."""
+        """Keep the cursor out of chips: it jumps over them in its direction of movement."""
         start, end = super()._validate_selection(selection)
         forward = end > self.selection.end
         return Selection(self._outside(start, before=start <= end), self._outside(end, before=not forward))
@@ -276,18 +276,18 @@ class Composer(TextArea):
     # Keys, pastes and the pointer
 
     async def take_key(self, event: events.Key) -> None:
-        """A key that came while nothing had the focus, as at start: it is part of the draft."""
+        """Handle a key that arrived while nothing had the focus, as at start: it belongs to the draft."""
         self.focus()
         await self._on_key(event)
 
     async def take_paste(self, event: events.Paste) -> None:
-        """A paste that came while something else had the focus."""
+        """Handle a paste that arrived while something else had the focus."""
         await self._on_paste(event)
 
     async def _on_key(self, event: events.Key) -> None:
-        """Keys that depend on the draft are taken here, in the order in which they were typed.
+        """Handle keys that depend on the draft here, so that they run in the order in which they were typed.
 
-        A priority binding would run before the letters that were typed just before it.
+        Priority bindings would run before letters that were typed just before them.
         """
         if self.listener is not None and await self.listener.take_key(event.key):
             event.stop()
@@ -309,17 +309,17 @@ class Composer(TextArea):
         self._replace_via_keyboard(self.chips.fold(text), *self.selection)
 
     def on_click(self, event: events.Click) -> None:
-        """A double click on a chip spells it out."""
+        """Expand a chip on a double click."""
         if event.chain == 2:
             self.action_spell_out()
 
     def on_text_area_changed(self) -> None:
-        """Tell that the text is another one."""
+        """Report that the text has changed."""
         if self.listener is not None:
             self.listener.changed()
 
     def on_text_area_selection_changed(self) -> None:
-        """Tell that the cursor is somewhere else."""
+        """Report that the cursor has moved."""
         if self.listener is not None:
             self.listener.changed()
 
@@ -337,23 +337,23 @@ class Composer(TextArea):
             self._pause_blink()
 
     def on_resize(self, event: events.Resize) -> None:
-        """A long draft may take a share of the screen, and scrolls beyond it."""
+        """Adapt the maximum height to the new size."""
         self.fit_screen()
 
     def fit_screen(self) -> None:
-        """Take the height that this size of the screen allows."""
+        """Set the maximum height that the size of the screen allows."""
         rows = max(MIN_ROWS, int(self.app.size.height * GROWTH))
         if self.styles.max_height is None or self.styles.max_height.value != rows:
             self.styles.max_height = rows
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
-        """While an edit is being undone the cursor may stand behind the end; it is put right before the next frame."""
+        """Skip scrolling while the cursor is past the end, as during an undo; it is corrected before the next frame."""
         if self.cursor_location[0] >= self.wrapped_document.document.line_count:
             return Offset()
         return super().scroll_cursor_visible(center, animate)
 
     def get_line(self, line_index: int) -> Text:
-        """A line with its chips, mentions and its command in their colours."""
+        """A line with its chips, mentions and command highlighted."""
         line = super().get_line(line_index)
         plain = line.plain
         for start, end in self.chips.spans(plain):

@@ -1,4 +1,4 @@
-"""The lower edge of the composer: where the next message works, and the approval mode and effort that it meets."""
+"""The composer's lower border: where the app works, and the approval mode and effort for the next message."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 _RULE = 3
-"""Cells of the edge that part the place from the rest."""
+"""The minimum gap, in cells, between the place and the rest."""
 MODE_NAMES: dict[Mode, str] = {
     "read-only": "plan, read only",
     "ask": "asks first",
     "auto-edit": "edits without asking",
     "full-auto": "full auto in the sandbox",
 }
-"""What people read of a mode."""
+"""How modes are described to the user."""
 _MARKS: dict[Mode, str] = {"read-only": "○", "ask": "?", "auto-edit": "✎", "full-auto": "»"}
 
 
 def mode_text(mode: Mode, palette: Palette) -> Text:
-    """A mode with its mark; the more may happen unasked, the more it stands out."""
+    """A mode with its mark; the more it permits without asking, the more it stands out."""
     style = {"read-only": palette.ok, "ask": palette.muted, "auto-edit": palette.accent, "full-auto": palette.warning}
     return lines.text(f"{_MARKS[mode]} {MODE_NAMES[mode]}", style[mode])
 
 
 def effort_text(effort: Effort, cost: int, palette: Palette) -> Text:
-    """`effort ▮▮▯ medium`, and the tokens that a change makes the engine read again."""
+    """`effort ▮▮▯ medium`, and the number of tokens that must be prefilled again after a change."""
     level = EFFORTS.index(effort) + 1
     text = lines.text("effort ", palette.faint)
     text.append("▮" * level, palette.reasoning + Style(italic=False))
@@ -44,7 +44,7 @@ def effort_text(effort: Effort, cost: int, palette: Palette) -> Text:
 
 
 def composer_edge(mode: Mode, effort: Effort, cost: int, palette: Palette, width: int, place: str = "") -> Text:
-    """Mode and effort, as far as `width` cells have room, and at its other end the place when it fits as well."""
+    """Mode and effort, shortened to fit `width` cells, with the place at the other end if there is room."""
     both = [mode_text(mode, palette), effort_text(effort, cost, palette)]
     for parts in (both, [mode_text(mode, palette), lines.text(effort, palette.muted)], [mode_text(mode, palette)]):
         line = Text.assemble(" ", lines.text("  ·  ", palette.faint).join(parts), " ", end="")

@@ -1,4 +1,4 @@
-"""When a key may answer a question."""
+"""When a key press may answer a question."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ GRACE_SECONDS = 0.3
 
 
 class KeyGrace:
-    """Whether a key may answer: not before `GRACE_SECONDS` on screen, nor within that time of a key that did not.
+    """A grace period: a question must be visible for `GRACE_SECONDS` first, and a key that comes too early restarts it.
 
-    What counts is when a key was pressed, not when the app came to read it.
+    What counts is the time at which a key was pressed, not when the app read it.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -23,15 +23,15 @@ class KeyGrace:
         return self._since is not None
 
     def hidden(self) -> None:
-        """Nothing is shown: no key counts."""
+        """The question is not visible, so no key counts."""
         self._since = None
 
     def shown(self) -> None:
-        """The question is on screen from now on."""
+        """The question is visible from now on; the period starts."""
         self._since = self._clock()
 
     def accepts(self, pressed: float | None = None) -> bool:
-        """Ask for a key that was pressed at `pressed`, or just now. One that comes too early starts the time again."""
+        """Whether a key pressed at `pressed` (default: now) counts. If it comes too early, the period starts again."""
         now = self._clock()
         if self._since is None:
             return False

@@ -1,4 +1,4 @@
-"""A row of keys and what they do; each can be clicked."""
+"""A row of keys and their meanings; each can be clicked."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 Hint = tuple[str, str, str]
-"""The key as written, what it does, and the action that a click runs, for the widget around the line."""
+"""The key as displayed, its meaning, and the action to run on a click, in the namespace of the line's parent."""
 
 GAP = 3
 
 
 class HintLine(Widget):
-    """As many hints as fit, the first ones first."""
+    """Shows as many hints as fit, in order."""
 
     DEFAULT_CSS = """
     HintLine { height: 1; }
@@ -32,7 +32,7 @@ class HintLine(Widget):
         self._spans: list[tuple[int, int, str]] = []
 
     def show(self, hints: Sequence[Hint]) -> None:
-        """Show other hints."""
+        """Replace the hints."""
         self.hints = hints
         self.refresh(layout=False)
 

@@ -1,4 +1,4 @@
-"""The progress of loading a model: stage, bar and share in one row that is gone when the model is ready."""
+"""The progress of loading a model: bar, percentage and stage in one row, which is hidden when the model is ready."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 BAR_CELLS, MIN_BAR_CELLS = 24, 8
-"""The bar gives way to what is told behind it."""
+"""The bar shrinks to make room for the stage."""
 _SHARE_CELLS = 7
 
 
 class LoadingBar(Widget):
-    """Shown from the first frame, so that its coming moves nothing."""
+    """Visible from the first frame, so that nothing moves when loading begins."""
 
     DEFAULT_CSS = """
     LoadingBar { height: 1; margin: 0 0 0 2; }
@@ -34,13 +34,13 @@ class LoadingBar(Widget):
         self.fraction = 0.0
 
     def show(self, stage: str, fraction: float) -> None:
-        """Show a stage at `fraction` of 1."""
+        """Show a stage and the progress, a `fraction` from 0 to 1."""
         self.stage, self.fraction = sentence(stage), min(1.0, max(0.0, fraction))
         self.remove_class("-done")
         self.refresh(layout=False)
 
     def hide(self) -> None:
-        """Loading is over."""
+        """Hide the bar, because loading is over."""
         self.add_class("-done")
 
     def render(self) -> Text:

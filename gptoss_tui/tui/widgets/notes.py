@@ -1,4 +1,4 @@
-"""What stands above a preview: why a person is asked, what deserves a second look, and facts such as the folder."""
+"""The notes above a preview: why the user is asked, what deserves a second look, and facts such as the folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NotesView(StripView):
 
 
 def draw_notes(request: ApprovalRequest, width: int, palette: Palette) -> list[Strip]:
-    """Why it is asked, what to look at twice, and the facts."""
+    """The reasons for asking, the warnings, and the facts."""
     rows: list[Text] = []
     for reason in request.reasons:
         rows += _wrapped("! ", f"asked about each time: {reason}", palette, width, loud=True)
@@ -40,7 +40,7 @@ def draw_notes(request: ApprovalRequest, width: int, palette: Palette) -> list[S
 
 
 def _wrapped(label: str, text: str, palette: Palette, width: int, *, loud: bool) -> list[Text]:
-    """`label` and then `text`, its further rows under its first."""
+    """`label` followed by `text`, with wrapped rows aligned to the text."""
     taken = lines.text(label, palette.text).cell_len
     style = palette.warning if loud else palette.muted
     body = lines.wrap(lines.text(to_terminal_line(text), style), max(8, width - taken - 1))

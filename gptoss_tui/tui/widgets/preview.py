@@ -1,4 +1,4 @@
-"""What a request for approval would do, in full: a scrolling view of a diff, a command, code or an address."""
+"""The full preview of what a request would do: a scrollable view of a diff, a command, code or an address."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _LANGUAGES = {"code": "python", "command": "bash"}
 _MAX_COLOURED = 20_000
-"""Characters of code that are coloured; more of them is shown plain, and at once."""
+"""Code with more characters than this is shown without colours, so that it appears at once."""
 
 
 class PreviewView(StripView):
-    """All of a preview: nothing in its middle is left out."""
+    """Shows the whole preview; nothing is omitted."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -34,18 +34,18 @@ class PreviewView(StripView):
         self.files: tuple[tuple[int, str], ...] = ()
 
     def show(self, request: ApprovalRequest, *, root: str, palette: Palette) -> None:
-        """Show another request from its top; `root` is where the relative paths of a diff begin."""
+        """Show another request from its top; `root` is the folder to which the paths in a diff are relative."""
         self._root, self.left_out = root, frozenset()
         self.show_request(request, palette)
 
     @property
     def file_at_top(self) -> int:
-        """The number (from 0) of the file whose rows are at the top of the view."""
+        """The index of the file that is at the top of the view."""
         top = round(self.scroll_target_y)
         return max(0, sum(row <= top for row, _ in self.files) - 1)
 
     def go_to_file(self, number: int) -> None:
-        """Scroll to the head of a file."""
+        """Scroll to the header of a file."""
         if self.files:
             row, _ = self.files[max(0, min(number, len(self.files) - 1))]
             self.scroll_to(y=row, animate=False, force=True)
@@ -63,7 +63,7 @@ class PreviewView(StripView):
 
 
 def _source(request: ApprovalRequest, palette: Palette) -> list[Text]:
-    """The lines of a preview in the colours of its language, and never other characters than its own."""
+    """The lines of a preview with syntax colours; their characters are never altered."""
     safe = to_terminal_source(request.preview)
     plain = [lines.text(line, palette.text) for line in safe.split("\n")]
     language = _LANGUAGES.get(request.preview_type, "")

@@ -1,4 +1,4 @@
-"""What was typed and not read yet, above the composer: messages that steer the running turn, and those that wait."""
+"""Typed messages that were not read yet, above the composer: those that steer the running turn, and queued ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What was typed and not read yet: `steering` goes to the running turn before its next step, `queued` run after."""
+    """Messages not read yet: `steering` ones are read before the next step, `queued` ones run after this turn."""
 
     steering: tuple[str, ...] = ()
     queued: tuple[str, ...] = ()
 
 
 class QueueView(Widget):
-    """One row a message, hidden when there is none. A click on a waiting one takes it back for editing."""
+    """One row per message, hidden when there is none. Clicking a queued message takes it back for editing."""
 
     DEFAULT_CSS = """
     QueueView { height: auto; display: none; margin: 0 0 0 2; }
@@ -36,7 +36,7 @@ class QueueView(Widget):
     """
 
     class Taken(Message):
-        """A waiting prompt was clicked."""
+        """A queued prompt was clicked."""
 
         def __init__(self, index: int) -> None:
             super().__init__()
@@ -48,7 +48,7 @@ class QueueView(Widget):
         self.waiting = Waiting()
 
     def show(self, waiting: Waiting) -> None:
-        """Show what waits."""
+        """Show other messages."""
         changed_height = self._rows_of(waiting) != self._rows_of(self.waiting)
         self.waiting = waiting
         self.set_class(self._rows_of(waiting) > 0, "-active")
@@ -63,7 +63,7 @@ class QueueView(Widget):
         return Text("\n", end="").join(rows)
 
     def on_click(self, event: events.Click) -> None:
-        """Take a waiting prompt back."""
+        """Take back a queued prompt."""
         index = event.y - len(self.waiting.steering)
         if 0 <= index < len(self.waiting.queued) and event.y < SHOWN:
             event.stop()

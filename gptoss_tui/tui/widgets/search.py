@@ -1,4 +1,4 @@
-"""The row in which a search is typed, with where it stands."""
+"""The search bar: one row with the search text and the position among the matches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEYS = "Enter, then n/N · / edit · Esc close"
 
 
 class _Wanted(Input):
-    """What is pasted is made safe for the terminal, as everywhere."""
+    """An input that makes pasted text safe for the terminal."""
 
     def insert(self, text: str, index: int) -> None:
         super().insert(to_terminal_line(text), index)
@@ -31,23 +31,23 @@ class _Wanted(Input):
 
 
 class Walker(Protocol):
-    """What the bar tells."""
+    """Receives the requests of the search bar."""
 
     def look_for(self, wanted: str) -> None:
-        """Something else is looked for."""
+        """Search for other text."""
         ...
 
     def step(self, direction: int) -> None:
-        """To the next match (1), or to the one before (-1)."""
+        """Go to the next match (1) or the previous one (-1)."""
         ...
 
     def close(self) -> None:
-        """The search is over."""
+        """End the search."""
         ...
 
 
 class SearchBar(Horizontal, can_focus=True, can_focus_children=True):
-    """Enter hands the keys from the text to the bar, where `n` and `N` walk; `/` goes back to the text."""
+    """Enter moves the focus from the text to the bar, where `n` and `N` go through matches; `/` returns to the text."""
 
     DEFAULT_CSS = """
     SearchBar { height: 1; background: $surface; }
@@ -73,11 +73,11 @@ class SearchBar(Horizontal, can_focus=True, can_focus_children=True):
         yield Static(Text(KEYS, style=self._palette.muted), id="search-found", markup=False)
 
     def on_mount(self) -> None:
-        """Typing comes first."""
+        """Focus the text."""
         self.action_edit()
 
     def show(self, found: Found) -> None:
-        """Say where the search stands."""
+        """Show the position among the matches."""
         wanted = bool(self.query_one(Input).value.strip())
         style = self._palette.accent if found.total else self._palette.warning
         count = f"{found.position}/{found.total}  " if found.total else "nothing found  " if wanted else ""
@@ -85,15 +85,15 @@ class SearchBar(Horizontal, can_focus=True, can_focus_children=True):
         self.query_one("#search-found", Static).update(text)
 
     def action_edit(self) -> None:
-        """Let the text be changed."""
+        """Focus the text for editing."""
         self.query_one(Input).focus()
 
     def action_step(self, direction: int) -> None:
-        """Walk."""
+        """Go to the next match (1) or the previous one (-1)."""
         self._walker.step(direction)
 
     def action_close(self) -> None:
-        """Give the keys back."""
+        """End the search and give the focus back."""
         self._walker.close()
 
     @on(Input.Changed)
@@ -107,7 +107,7 @@ class SearchBar(Horizontal, can_focus=True, can_focus_children=True):
         self.focus()
 
     async def on_key(self, event: events.Key) -> None:
-        """Up and Down walk from the text too."""
+        """Let Up and Down go through the matches from the text, too."""
         if event.key in ("down", "up") and self.query_one(Input).has_focus:
             event.stop()
             self.action_step(1 if event.key == "down" else -1)

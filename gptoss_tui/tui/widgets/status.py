@@ -1,4 +1,4 @@
-"""The status line: what runs, how hard it thinks, how full its context is, how fast it goes."""
+"""The status line: activity, model, sandbox, how full the context is, and the speed."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _GAP = "  ·  "
 
 @dataclass(slots=True)
 class Status:
-    """What the line shows. Context in tokens, speed in tokens a second; `speed_is_estimate` while it streams.
+    """What the line shows. Context in tokens, speed in tokens per second; `speed_is_estimate` while text streams.
 
-    `context_cached` None: not known. `first_token_seconds` is the time from a message to the first token about it.
+    `context_cached` is None if unknown. `first_token_seconds` is the time from a message to its first token.
     """
 
     activity: Activity = "loading"
@@ -55,17 +55,18 @@ class Status:
 
 
 def engine_place(backend: str, device: str) -> str:
-    """Where a model runs: `native cpu`, or of another's server `vLLM at 127.0.0.1:8000`."""
+    """Where a model runs: `native cpu`, or for a remote server `vLLM at 127.0.0.1:8000`."""
     return device if backend == "remote" and device else " ".join(name for name in (backend, device) if name)
 
 
 _Part = list[tuple[int, Text]]
-"""A piece of the line: its forms, the longest first, each with how much it is needed. Where room is short, the form
-that is needed least gives way to the next one of its part, and the last one to nothing."""
+"""A part of the line: its forms, longest first, each with its importance. If space is short, the least important form
+of all parts is replaced by the next one of its part, or removed if it is the last.
+"""
 
 
 class StatusLine(Widget):
-    """One row of fixed size: an update never moves anything else."""
+    """One row of fixed size, so that an update never moves anything else."""
 
     DEFAULT_CSS = """
     StatusLine { height: 1; background: $surface; }
@@ -78,7 +79,7 @@ class StatusLine(Widget):
         self._frame = 0
 
     def changed(self) -> None:
-        """Paint the line again, at the same size."""
+        """Repaint the line without a new layout."""
         self.refresh(layout=False)
 
     def tick(self) -> None:
@@ -162,7 +163,7 @@ class StatusLine(Widget):
 
 
 def _fit(left: list[_Part], right: list[_Part], room: int) -> None:
-    """Shorten and drop parts until both sides fit into `room` cells with a gap between them."""
+    """Shorten and drop parts until both sides fit into `room` cells, with a gap between them."""
 
     def width(parts: list[_Part]) -> int:
         return sum(part[0][1].cell_len for part in parts) + len(_GAP) * max(0, len(parts) - 1)

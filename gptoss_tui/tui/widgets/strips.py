@@ -1,4 +1,4 @@
-"""A scrolling view of a request for approval, drawn as strips once for each width."""
+"""A scrollable view of an approval request, drawn as strips once per width."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StripView(ScrollView, can_focus=False):
-    """Base of the views of a request; `draw` makes their rows."""
+    """Base class for views of a request; `draw` creates their rows."""
 
     DEFAULT_CSS = """
     StripView {
@@ -33,23 +33,23 @@ class StripView(ScrollView, can_focus=False):
         self._rows: list[Strip] = []
 
     def draw(self, request: ApprovalRequest, width: int, palette: Palette) -> list[Strip]:
-        """The rows at `width` cells."""
+        """The rows, `width` cells wide."""
         raise NotImplementedError
 
     def show_request(self, request: ApprovalRequest, palette: Palette) -> None:
-        """Show another request from its top."""
+        """Show another request, scrolled to its top."""
         self._request, self._palette = request, palette
         self._draw(self._content_width() or self.app.size.width - 6)
         self.scroll_home(animate=False)
 
     def use_palette(self, palette: Palette) -> None:
-        """Draw in other colours."""
+        """Apply another palette."""
         if self._palette is not None:
             self._palette = palette
             self.draw_again()
 
     def draw_again(self) -> None:
-        """Draw what is shown anew."""
+        """Redraw the current request."""
         self._draw(self._content_width())
 
     @property
@@ -59,11 +59,11 @@ class StripView(ScrollView, can_focus=False):
 
     @property
     def total_rows(self) -> int:
-        """Rows of the whole request."""
+        """The number of rows of the whole request."""
         return len(self._rows)
 
     def scroll_rows(self, rows: int) -> bool:
-        """Scroll by so many rows, as far as there are. Gives whether it moved."""
+        """Scroll by up to `rows` rows. Returns whether the view moved."""
         target = max(0, min(self.max_scroll_y, round(self.scroll_target_y) + rows))
         moved = target != round(self.scroll_target_y)
         if moved:
@@ -81,7 +81,7 @@ class StripView(ScrollView, can_focus=False):
         self.draw_again()
 
     def _content_width(self) -> int:
-        """Room for the scrollbar is always left, so that its coming changes no row."""
+        """The width of the rows. Space for the scrollbar is always reserved, so that its appearance changes no row."""
         return max(0, self.container_size.width - 1)
 
     def _draw(self, width: int) -> None:

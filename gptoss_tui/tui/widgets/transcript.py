@@ -1,8 +1,8 @@
-"""The conversation as one widget: blocks drawn as strips, only the visible rows touched.
+"""The conversation as one widget: blocks drawn as strips, of which only visible rows are painted.
 
-A conversation of any length costs one node. Changes are collected by `touch` and drawn by `flush`, which the frame
-clock calls. The view follows the tail until the person scrolls up; then it stands still and says how much is new.
-Rows that were painted once are painted again from what was sent to the terminal then.
+A conversation of any length is a single node. `touch` collects changes, and `flush`, called by the frame clock, draws
+them. The view follows the tail until the user scrolls up; then it stands still and says how many rows are new. Rows
+are cached in the form in which they were sent to the terminal, so that repainting them is cheap.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 REFLOW_SLICE_SECONDS = 0.008
 REFLOW_PAUSE_SECONDS = 0.03
-"""After a resize the blocks out of view are drawn in slices, at most a fifth of the time."""
+"""After a resize, blocks out of view are drawn in slices that take at most about a fifth of the time."""
 
 PAINTED_ROWS = 400
 
 _NOTHING = Strip([])
-"""What stands between blocks."""
+"""The row between blocks."""
 
 
 class Transcript(ScrollView, can_focus=False):
-    """Blocks from top to bottom, following the tail."""
+    """Blocks from top to bottom; the view follows the tail."""
 
     DEFAULT_CSS = """
     Transcript {
@@ -58,7 +58,7 @@ class Transcript(ScrollView, can_focus=False):
     following: reactive[bool] = reactive(True, repaint=False)
 
     class BlockClicked(Message):
-        """A block was clicked on its row `row`."""
+        """A block was clicked, on its row `row`."""
 
         def __init__(self, transcript: Transcript, block: Block, row: int) -> None:
             super().__init__()
@@ -68,11 +68,11 @@ class Transcript(ScrollView, can_focus=False):
 
         @property
         def control(self) -> Transcript:
-            """The view, for selectors."""
+            """The view, for selectors in `on`."""
             return self.transcript
 
     class FollowingChanged(Message):
-        """The view began or ceased to follow the tail."""
+        """The view started or stopped following the tail."""
 
         def __init__(self, transcript: Transcript) -> None:
             super().__init__()
@@ -80,7 +80,7 @@ class Transcript(ScrollView, can_focus=False):
 
         @property
         def control(self) -> Transcript:
-            """The view, for selectors."""
+            """The view, for selectors in `on`."""
             return self.transcript
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -93,7 +93,7 @@ class Transcript(ScrollView, can_focus=False):
         self._moving = False
         self._reflowing = False
 
-    # What stands in it
+    # Contents
 
     @property
     def blocks(self) -> list[Block]:
@@ -101,45 +101,45 @@ class Transcript(ScrollView, can_focus=False):
         return [entry.block for entry in self._flow.entries]
 
     def has(self, block: Block) -> bool:
-        """Whether the block stands in it."""
+        """Whether the block is in this view."""
         return self._flow.index(block) is not None
 
     @property
     def drawn_rows(self) -> int:
-        """How many rows are kept drawn; bounded, whatever the height of it all."""
+        """How many rows are kept drawn; bounded, whatever the total height."""
         return self._flow.drawn_rows
 
     @property
     def is_settled(self) -> bool:
-        """Whether everything has been drawn since the width or the colours changed."""
+        """Whether everything has been redrawn since the width or the colours changed."""
         return not self._reflowing
 
     def add(self, block: Block, after: Block | None = None) -> None:
-        """Append a block, or put it behind another one."""
+        """Add a block at the end, or after another one."""
         self._flow.insert(block, after)
 
     def touch(self, block: Block) -> None:
-        """The block looks different now; the next flush draws it."""
+        """Mark a block as changed, to be drawn by the next flush."""
         self._flow.touch(block)
 
     def remove_block(self, *blocks: Block) -> None:
-        """Take blocks out."""
+        """Remove blocks."""
         self._flow.remove(blocks)
         self._resize_content()
         self.refresh()
 
     def clear(self) -> None:
-        """Take all blocks out."""
+        """Remove all blocks."""
         self.remove_block(*self.blocks)
         self.following = True
 
     def set_palette(self, palette: Palette) -> None:
-        """Draw everything again in other colours."""
+        """Redraw everything with another palette."""
         self._flow.palette = palette
         self._reflow(self._flow.width)
 
     def flush(self) -> None:
-        """Draw the blocks that were touched."""
+        """Draw the blocks that have changed."""
         flow = self._flow
         if not flow.dirty or not flow.ready:
             return
@@ -147,19 +147,19 @@ class Transcript(ScrollView, can_focus=False):
         self._redraw(sorted(index for index in dirty if index is not None))
         flow.forget(self._middle())
 
-    # Where the person looks
+    # Scrolling
 
     def scroll_page(self, direction: int) -> None:
-        """One page up (-1) or down (1)."""
+        """Scroll one page up (-1) or down (1)."""
         self.scroll_to(y=self.scroll_offset.y + direction * max(1, self.size.height - 2), animate=False)
 
     def to_tail(self) -> None:
-        """Go to the end and follow it."""
+        """Scroll to the end and follow it."""
         self.following = True
         self._scroll_without_notice(self.max_scroll_y)
 
     def show_block(self, block: Block, row: int = 0) -> None:
-        """Scroll until row `row` of the block is well in view."""
+        """Scroll until row `row` of the block is well within view."""
         self.flush()
         index = self._flow.index(block)
         if index is None:
@@ -184,7 +184,7 @@ class Transcript(ScrollView, can_focus=False):
         self.post_message(self.FollowingChanged(self))
 
     def _size_updated(self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True) -> bool:
-        """What stands in it already is part of the first frame, which is painted before any event of a resize."""
+        """Draw existing blocks in time for the first frame, which is painted before any resize event."""
         changed = super()._size_updated(size, virtual_size, container_size, layout)
         if not self._flow.width:
             self._reflow(self.scrollable_content_region.width)
@@ -210,12 +210,12 @@ class Transcript(ScrollView, can_focus=False):
     # Search
 
     def mark(self, search: Search | None) -> None:
-        """Mark what `search` finds, wherever it comes into view."""
+        """Mark the matches of `search` wherever they come into view; None removes the marks."""
         self._search, self._hit = search, None
         self.refresh()
 
     def show_hit(self, block: Block, number: int) -> None:
-        """Go to match `number` (from 0) of the marked search in a block, and mark it as the one."""
+        """Go to match `number` (from 0) of the current search in a block, and mark it as the current one."""
         if self._search is None:
             return
         if block.reveal():
@@ -233,23 +233,23 @@ class Transcript(ScrollView, can_focus=False):
         self.refresh()
 
     def versions(self) -> Iterator[tuple[Block, int]]:
-        """The blocks, and for each a number that grows when it is touched."""
+        """The blocks, each with a number that grows whenever the block changes."""
         return ((entry.block, entry.version) for entry in self._flow.entries)
 
     def first_visible(self) -> int:
-        """Which block is the first in view."""
+        """The index of the first visible block."""
         found = self._flow.at(self.scroll_offset.y)
         return found[0] if found else 0
 
     def is_below(self, block: Block, index: int) -> bool:
-        """Whether a block is the one at `index` or one below it."""
+        """Whether a block is at `index` or below."""
         at = self._flow.index(block)
         return at is not None and at >= index
 
     # Painting
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The visible rows as they go to the terminal. Those of the last frames are the same objects."""
+        """The visible rows as sent to the terminal. Unchanged rows are the same objects as in earlier frames."""
         palette = self._flow.palette
         if palette is None or self.styles.gutter != (0, 0, 0, 0):
             return super().render_lines(crop)
@@ -268,7 +268,7 @@ class Transcript(ScrollView, can_focus=False):
         return strips
 
     def render_line(self, y: int) -> Strip:
-        """One visible row with the places of its characters, for the mouse."""
+        """One visible row with the offsets of its characters, for the mouse."""
         row = y + self.scroll_offset.y
         strip = (self._row(row) or Strip([])).adjust_cell_length(self.size.width)
         if self._flow.palette is not None:
@@ -297,20 +297,20 @@ class Transcript(ScrollView, can_focus=False):
         return strip
 
     def _based(self, raw: Strip, palette: Palette) -> Strip:
-        """A row over the colours of the screen, as wide as it."""
+        """A row fitted to the width of the view, on the screen's background."""
         width = self.size.width
         fitted = Segment.adjust_line_length(list(raw), width, Style.null())
         return Strip(Segment.apply_style(fitted, palette.base), width)
 
     def _filtered(self, strip: Strip) -> Strip:
-        """As the terminal's wishes are, such as no colours."""
+        """Apply the line filters, such as the one for no colours."""
         segments = list(strip)
         for line_filter in self.get_line_filters():
             segments = line_filter.apply(segments, self.background_colors[1])
         return Strip(segments, strip.cell_length)
 
     def _marks(self, first: int, last: int) -> dict[int, list[tuple[Span, Style]]]:
-        """What the search finds between two rows, and how it is marked."""
+        """The matches between two rows, with their styles, by row."""
         palette = self._flow.palette
         if self._search is None or palette is None:
             return {}
@@ -324,7 +324,7 @@ class Transcript(ScrollView, can_focus=False):
         return marks
 
     def _unread(self) -> int:
-        """Rows that came below since the view ceased to follow."""
+        """How many rows were added below since the view stopped following."""
         if self._left_at is None:
             return 0
         block, height = self._left_at
@@ -342,7 +342,7 @@ class Transcript(ScrollView, can_focus=False):
     # Selection
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text with its own lines: rows that only the width made are joined, decoration is left out."""
+        """The selected text with its original lines: wrapped rows are joined, and decoration is left out."""
         total = self._flow.height
         start = selection.start.y if selection.start else 0
         end = selection.end.y if selection.end else total - 1
@@ -363,7 +363,7 @@ class Transcript(ScrollView, can_focus=False):
     # Drawing
 
     def _redraw(self, indices: Iterable[int]) -> None:
-        """Draw blocks, and repaint what changed of what is in view: single rows, and all that moved."""
+        """Draw blocks, and repaint the visible part that changed: single rows, and everything that moved."""
         flow, anchor, unread = self._flow, self._anchor(), self._unread()
         rows: list[int] = []
         moved: int | None = None
@@ -378,13 +378,13 @@ class Transcript(ScrollView, can_focus=False):
         before = self.scroll_offset.y
         shifted = self._settle(first_index, anchor)
         moved = min((row for row in (moved, shifted) if row is not None), default=None)
-        if self.scroll_offset.y == before:  # else everything is painted anyway
+        if self.scroll_offset.y == before:  # otherwise everything is repainted anyway
             self._repaint(rows, moved)
         if unread != self._unread():
             self._repaint([self.scroll_offset.y + self.size.height - 1], None)
 
     def _repaint(self, rows: Iterable[int], moved: int | None) -> None:
-        """Paint single rows, and all from row `moved` on."""
+        """Repaint single rows, and everything from row `moved` on."""
         top, height, width = self.scroll_offset.y, self.size.height, self.size.width
         regions = [Region(0, row - top, width, 1) for row in rows if top <= row < top + height]
         if moved is not None and moved < top + height:
@@ -394,15 +394,15 @@ class Transcript(ScrollView, can_focus=False):
             self.refresh(*regions)
 
     def _draw_missing(self) -> None:
-        """What comes into view after a resize has to be drawn now, not when its slice comes."""
+        """Draw stale blocks that come into view now, without waiting for their slice."""
         stale = [index for index in self._visible() if self._flow.entries[index].stale]
         if stale and self._flow.ready:
             self._redraw(stale)
 
     def _settle(self, first: int, anchor: tuple[Block, int] | None) -> int | None:
-        """Blocks from `first` on have new heights: measure, and keep the tail or the anchor in place.
+        """Measure the new heights from block `first` on, keeping the tail or the anchor in place.
 
-        Gives the row from which on blocks moved.
+        Returns the first row at which a block moved; None when none did.
         """
         moved = self._flow.measure(first)
         self._resize_content()
@@ -421,12 +421,12 @@ class Transcript(ScrollView, can_focus=False):
             self._moving = False
 
     def _anchor(self) -> tuple[Block, int] | None:
-        """The block at the top of the view and how many of its rows are above."""
+        """The block at the top of the view, and how many of its rows are above."""
         found = self._flow.at(self.scroll_offset.y)
         return (self._flow.entries[found[0]].block, found[1]) if found else None
 
     def _hold(self, block: Block, offset: int) -> None:
-        """Keep what the person reads where it is when blocks above it change height."""
+        """Keep what the user is reading in place when blocks above it change their height."""
         index = self._flow.index(block)
         if index is not None:
             row = self._flow.top(index) + min(offset, self._flow.entries[index].height)
@@ -445,16 +445,16 @@ class Transcript(ScrollView, can_focus=False):
         return self.scroll_offset.y + self.size.height // 2
 
     def _visible(self) -> range:
-        """The blocks in view, with half a screen to spare on both sides."""
+        """The blocks in view, with a margin of half a screen on both sides."""
         top, height = self.scroll_offset.y, self.size.height
         if self.following:
             top = max(0, self._flow.height - height)
         return self._flow.between(top - height // 2, top + height + height // 2)
 
     def _reflow(self, width: int) -> None:
-        """The width or the colours changed: draw what is visible now and the rest in slices."""
+        """Redraw after a change of the width or the colours: the visible blocks now, the rest in slices."""
         if width != self._flow.width and self.text_selection is not None:
-            self.screen.clear_selection()  # it is kept as rows, which are others now
+            self.screen.clear_selection()  # it is stored as rows, which are different ones now
         anchor, unread = self._anchor(), self._unread()
         self._flow.restyle(width, self._flow.palette)
         self._painted.clear()
@@ -462,7 +462,7 @@ class Transcript(ScrollView, can_focus=False):
             return
         self._settle(0, anchor)
         self._draw_missing()
-        if self._left_at is not None and not unread:  # the last block is as high as the new width makes it
+        if self._left_at is not None and not unread:  # update the height of the last block to the new width
             last = self._flow.entries[-1]
             self._left_at = (last.block, last.height)
         self.refresh()

@@ -1,1 +1,1 @@
-"""The turn loop: typed events out, typed commands in. Knows nothing of any screen."""
+"""The agent and its turn loop: takes typed commands and emits typed events. It is independent of any user interface."""

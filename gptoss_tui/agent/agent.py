@@ -1,4 +1,4 @@
-"""The agent as a front holds it: one conversation, one turn at a time, typed events out."""
+"""The agent that a front end drives: one conversation, one turn at a time, with typed events as output."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ from gptoss_tui.undo import UndoStore
 
 
 class Agent(AgentView):
-    """Implements `commands.AgentPort`. Used from one event loop.
+    """Implements `commands.AgentPort`. Must be used from a single event loop.
 
-    `effort` may be set at any time and counts from the model's next step on. `current_date` (YYYY-MM-DD) stays as it
-    is for the whole conversation. `context_limit` None means the engine's own. Without `session_store` nothing is
-    saved, without `undo_store` no edit is taken back. From `compact_at` percent of the context on, the conversation is
-    compacted (0: only when asked for). `constraints` say what may be sampled at all. A callable
-    `developer_message` is asked anew for each conversation.
+    `effort` may be set at any time and applies from the model's next step. `current_date` (YYYY-MM-DD) stays the same
+    for the whole conversation. `context_limit` is in tokens; None means the engine's own limit. Without a
+    `session_store` nothing is saved; without an `undo_store` edits cannot be undone. The conversation is compacted
+    when it reaches `compact_at` percent of the context (0: only on request). `constraints` restrict which tokens can
+    be sampled. A callable `developer_message` is called again for each conversation.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Agent(AgentView):
     # -- turns ------------------------------------------------------------------------------------------------------
 
     async def submit(self, text: str) -> AsyncGenerator[Event, None]:
-        """Run one turn. See `AgentPort.submit`; also raises UsageError for an empty text or while a turn runs."""
+        """Run one turn. See `AgentPort.submit`. Also raises UsageError for an empty text or while a turn runs."""
         self._runner.require_idle()
         if not text.strip():
             raise UsageError("The message is empty")
@@ -130,7 +130,7 @@ class Agent(AgentView):
             await self._held.look()
 
     def steer(self, text: str) -> None:
-        """Give the running turn a message for the model's next step. See `AgentPort.steer`."""
+        """Add a message to the running turn, which the model reads in its next step. See `AgentPort.steer`."""
         if self._turn is None or self._turn.over:
             raise UsageError("No turn is running", hint="send it as a message")
         if not text.strip():
@@ -138,7 +138,7 @@ class Agent(AgentView):
         self._turn.steer(text)
 
     async def compact(self, instructions: str = "") -> AsyncGenerator[Event, None]:
-        """Let the model sum the conversation up and go on from its summary. See `AgentPort.compact`."""
+        """Let the model summarise the conversation and continue from the summary. See `AgentPort.compact`."""
         self._runner.require_idle()
         if not self.conversation.entries:
             raise UsageError("There is nothing to summarise yet")
@@ -160,24 +160,24 @@ class Agent(AgentView):
             await self._held.look()
 
     def interrupt(self) -> None:
-        """End the running turn as `interrupted`, or the compaction; without one nothing happens."""
-        if self._turn is not None:  # also one that is about to begin
+        """Interrupt the running turn or compaction. Does nothing when neither runs."""
+        if self._turn is not None:  # this includes a turn that is about to begin
             self._turn.interrupt()
         self._runner.interrupt()
 
     def decide(self, item_id: str, decision: Decision) -> None:
-        """Answer an approval request. Raises UsageError for another id or digest than the one that waits."""
+        """Answer an approval request. Raises UsageError when the id or digest is not that of the open request."""
         self.approvals.answer(item_id, decision)
 
     # -- permission -------------------------------------------------------------------------------------------------
 
     async def permit(self, item_id: str, tool: str, effect: Effect, show: Callable[[Event], None]) -> ApprovalResolved:
-        """Ask the policy about something of the person's own. See `AgentPort.permit`."""
+        """Ask the policy about an action that the user started. See `AgentPort.permit`."""
         return await permit(self.approvals, item_id, tool, effect, show)
 
     @property
     def mode(self) -> Mode:
-        """How much may happen without asking. See `AgentPort.mode`."""
+        """How much the model may do without asking. See `AgentPort.mode`."""
         return self.approvals.mode
 
     @mode.setter
@@ -189,15 +189,15 @@ class Agent(AgentView):
             self._emit(event) if self._runner.busy else self._recorded.record(event)
 
     def revoke(self, rule_id: str) -> Rule:
-        """Take a rule back. See `AgentPort.revoke`."""
+        """Revoke a rule. See `AgentPort.revoke`."""
         return self.approvals.book.revoke(rule_id)
 
     def trust(self, trusted: bool = True) -> WorkspaceFile:
-        """Let the workspace's own file allow things, as it is now; or stop. Raises PolicyError."""
+        """Trust or distrust the workspace's own policy file in its current state. Raises PolicyError."""
         return self.approvals.book.trust(trusted)
 
     async def warm(self) -> None:
-        """Let the engine read the beginning of the conversation ahead. See `AgentPort.warm`."""
+        """Let the engine prefill the beginning of the conversation in advance. See `AgentPort.warm`."""
         if not self._runner.busy and not self.conversation.entries:
             await self._registry.ready()
             efforts = (self.effort, *(other for other in EFFORTS if other != self.effort))
@@ -207,22 +207,22 @@ class Agent(AgentView):
     # -- the conversation as a whole --------------------------------------------------------------------------------
 
     def rewind(self, turn: int) -> str:
-        """Drop that turn and everything after it, and give its message back. See `AgentPort.rewind`."""
+        """Drop that turn and everything after it, and return its message. See `AgentPort.rewind`."""
         self._runner.require_idle()
         return self._recorded.rewind(turn)
 
     async def undo(self, turn: int | None = None, choices: Choices | None = None) -> UndoOutcome:
-        """Drop that turn and everything after it, files included. See `AgentPort.undo`."""
+        """Drop that turn and everything after it, and undo its file changes. See `AgentPort.undo`."""
         with self._runner.working():
             return await self._recorded.undo(turn, choices or {})
 
     async def redo(self, choices: Choices | None = None) -> UndoOutcome:
-        """Bring back what was dropped last, files included. See `AgentPort.redo`."""
+        """Restore the turns that were dropped last, and their file changes. See `AgentPort.redo`."""
         with self._runner.working():
             return await self._recorded.redo(choices or {})
 
     def new_conversation(self) -> None:
-        """Drop the history and what was allowed for the session; the next submit starts a new session.
+        """Drop the history and the session's approvals; the next submit starts a new session.
 
         Raises UsageError while a turn runs.
         """
@@ -231,7 +231,7 @@ class Agent(AgentView):
         self._forget()
 
     def resume(self, session_id: str) -> ResumedSession:
-        """Go on with a saved session: its conversation, its date, its file. Nothing stays allowed.
+        """Continue a saved session with its conversation, date and file. Approvals for the session are dropped.
 
         See `AgentPort.resume`.
         """
@@ -241,14 +241,14 @@ class Agent(AgentView):
         return resumed
 
     def fork(self, turn: int | None = None) -> str:
-        """Go on in a new session with all turns before `turn`, or all of them. See `AgentPort.fork`."""
+        """Continue in a new session with the turns before `turn`, or with all of them. See `AgentPort.fork`."""
         self._runner.require_idle()
         return self._recorded.fork(turn)
 
     def close(self) -> None:
-        """Interrupt the turn and end what tools keep running; the session file is closed behind its last event.
+        """Interrupt the turn, stop what tools keep running, and close the session file after its last event.
 
-        The engine belongs to the caller.
+        The engine is not closed: it belongs to the caller.
         """
         self._closed = True
         self.interrupt()
@@ -259,7 +259,7 @@ class Agent(AgentView):
     # -- parts ------------------------------------------------------------------------------------------------------
 
     def _rested(self) -> None:
-        """Nothing runs any more."""
+        """Called by the runner when neither a turn nor a compaction runs any more."""
         self._turn = None
         if self._closed:
             self._recorded.close()
@@ -295,27 +295,30 @@ class Agent(AgentView):
         return turn
 
     def _apply_effort(self, turn_id: str) -> None:
-        """Between two steps: think as hard as the person wants by now."""
+        """Switch to the effort that the user has chosen since the last step, if it changed."""
         changed = self._effort_change()
         if changed is not None:
             self._recorded.history.set_preamble(self._opening.preamble(self.effort))
             self._emit(replace(changed, turn_id=turn_id))
 
     def _effort_change(self) -> EffortChanged | None:
-        """What changing to the effort of now means; None when it is the conversation's, or nothing was said yet."""
+        """The event for a change to the chosen effort.
+
+        None when the conversation already has this effort or is still empty.
+        """
         if self.effort == self.conversation.preamble.system.effort or not self.conversation.entries:
             return None
         return EffortChanged(effort=self.effort, tokens=self.effort_cost(self.effort))
 
     def _forget(self) -> None:
-        """Another conversation runs: nothing stays allowed, and tools forget what they knew."""
+        """Drop the session's approvals and the state of the tools, because the conversation changed."""
         self.approvals.forget()
         self._registry.reset()
 
     # -- events and their record ------------------------------------------------------------------------------------
 
     def _emit(self, event: Event) -> None:
-        """Write the event, and the sampled tokens that it is about, before anybody sees it."""
+        """Record the event, with the sampled tokens that it is about, before anyone sees it."""
         if isinstance(event, StepFinished):
             self._held.follow(event, self._recorded.history.prompt_ids())
         self._recorded.record(event)
@@ -324,6 +327,6 @@ class Agent(AgentView):
             self._notifier.hear(event, self.session_id or "")
 
     def _complain(self, error: SessionError) -> None:
-        """What cannot be saved stops nothing."""
+        """Report that the session cannot be saved, without stopping the turn."""
         turn_id = self._turn.turn_id if self._turn else ""
         self._runner.tell(Notice(turn_id=turn_id, text=error.message, hint=error.hint or ""))

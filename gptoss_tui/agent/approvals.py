@@ -1,7 +1,7 @@
-"""The approvals of a session: the mode, the rules, and the one question that is open.
+"""The approvals of a session: the mode, the rules, and the open question, of which there is at most one.
 
-What may happen is decided in `policy/decide.py`, which is pure. Here stands what it is decided from, and the person's
-answers: an answer counts only for the request that was shown, byte for byte.
+The decisions are made in `policy/decide.py`, which is pure. This module holds the state that they depend on and takes
+the user's answers. An answer counts only for exactly the bytes that were shown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_SOURCES = 5
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a person is asked: the effect, why no rule answers, and what may be allowed for longer than once."""
+    """A question to the user: the effect, why no rule may decide, and what can be allowed for longer than once."""
 
     effect: Effect
     reasons: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was decided, by whom, why in words, and the ids of the rules that said it or that it made."""
+    """A decision: who made it, why, and the ids of the rules that made it or that it created."""
 
     decision: Decision
     by: By
@@ -42,10 +42,10 @@ class Answer:
 
 
 class Approvals:
-    """The approvals of one session in one workspace. Questions are put one at a time.
+    """The approvals of one session in one workspace. Questions are asked one at a time.
 
-    `allow_all` gives up every question that no deny rule answers, but for those about writing protected files; it is
-    for `exec --approve all` alone.
+    `allow_all` allows everything that would be asked about, except writing protected files; what a rule or the mode
+    denies stays denied. It is only meant for `exec --approve all`.
     """
 
     def __init__(self, mode: Mode = "ask", *, book: RuleBook | None = None, allow_all: bool = False) -> None:
@@ -59,12 +59,12 @@ class Approvals:
 
     @property
     def mode(self) -> Mode:
-        """How much may happen without asking, now: what was chosen, but no more than the workspace lets happen."""
+        """The mode in effect: the chosen one, or a stricter one when the workspace does not allow it."""
         return stricter(self._mode, self.book.modes[-1])
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
-        """Raises UsageError for a mode that this workspace does not let happen."""
+        """Raises UsageError for a mode that this workspace does not allow."""
         if mode not in self.book.modes:
             raise UsageError(
                 f"The mode {mode} is not available here: {self._why_capped()}",
@@ -79,30 +79,33 @@ class Approvals:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Hosts and servers whose text the model has read in this conversation, the newest last."""
+        """The last few hosts and servers whose text the model has read in this conversation, newest last."""
         return self._sources
 
     def saw(self, source: str) -> None:
-        """The model reads text of a stranger: what it asks for from now on may be the stranger's wish."""
+        """Note that the model has read text from `source`, which may be behind what it asks for from now on."""
         self._sources = (*(known for known in self._sources if known != source), source)[-_MAX_SOURCES:]
 
     def new_problems(self) -> tuple[PolicyError, ...]:
-        """The files of rules that cannot be understood, and were not told about before."""
+        """The problems with rule files that have not been reported before."""
         found = tuple(problem for problem in self.book.problems if problem.message not in self._told)
         self._told = {problem.message for problem in self.book.problems}
         return found
 
     def forget(self) -> None:
-        """A new conversation begins: what was allowed for the session is taken back."""
+        """Drop the session's rules and sources, because a new conversation begins."""
         self.book.forget_session()
         self._sources = ()
 
     def verdict(self, effect: Effect | None) -> Verdict:
-        """`decide` with the mode and the rules of now."""
+        """The result of `decide` under the current mode and rules."""
         return decide(effect, self.policy)
 
     async def resolve(self, item_id: str, effect: Effect, announce: Callable[[Question], None]) -> Answer:
-        """The answer for `effect`. `announce` is called when a person has to answer and the question has its turn."""
+        """Decide about `effect`, asking the user if necessary.
+
+        `announce` is called with the question once no other question is open.
+        """
         async with self._turnstile:
             verdict = self.verdict(effect)
             if verdict.outcome == "ask":
@@ -115,7 +118,7 @@ class Approvals:
         return Question(effect, verdict.reasons, () if verdict.reasons else grants_for(effect))
 
     def _answered(self, effect: Effect, decision: Decision, grants: Sequence[Grant]) -> Answer:
-        """Take the person's answer. What a stricter mode or a new rule denies by now stays denied."""
+        """Apply the user's answer, unless a stricter mode or a new rule denies the effect by now."""
         if decision.kind in ("deny", "edit"):
             return Answer(decision, "user")
         verdict = self.verdict(effect)
@@ -140,7 +143,7 @@ class Approvals:
             self._open = None
 
     def answer(self, item_id: str, decision: Decision) -> None:
-        """Answer the open question. Raises UsageError when it is not this one or was about other bytes."""
+        """Answer the open question. Raises UsageError when its id or digest is different."""
         if self._open is None or self._open[0] != item_id or self._open[2].done():
             raise UsageError(f"No approval is waiting under the id {item_id!r}")
         _, question, answer = self._open

@@ -1,4 +1,4 @@
-"""How much a turn may spend: sampled tokens, context, tool calls, repeats."""
+"""The limits of a turn and what is left of them: sampled tokens, context, tool calls, repeated calls."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gptoss_tui.settings import Runaways
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of one turn.
+    """The limits of one turn.
 
-    `tokens` bounds what is sampled in the turn (None: only the context does). `answer_tokens` of what is left are kept
-    back for a final answer, at most an eighth of the whole. `reasoning_tokens` bounds what is thought before a call or
-    an answer (0 or no entry: not bounded).
+    `tokens` limits the tokens sampled in the turn (None: only the context limits them). Of these, `answer_tokens` are
+    reserved for the final answer, but at most an eighth of all. `reasoning_tokens` limits the thinking before a call or
+    an answer, by effort (0 or no entry: no limit).
 
-    A runaway is `repeats` identical calls with identical results, or `repeated_tokens` sampled tokens that only repeat
-    what stands before them. With `stop` the model is told to make another call (the same one again ends the turn), or
-    made to answer; with `ask` the turn ends, and the person says how it goes on.
+    A runaway is `repeats` identical calls with identical results, or `repeated_tokens` sampled tokens in a row that
+    only repeat the tokens before them. With `stop` the model is told not to make that call again (if it does, the turn
+    ends), or is made to answer. With `ask` the turn ends and the user decides how to continue.
     """
 
     tool_calls: int = 50
@@ -49,25 +49,25 @@ class Budget:
             self._tokens_left -= tokens
 
     def answer_room(self, prompt_tokens: int) -> int:
-        """Tokens that may be sampled after a prompt of that length, all told. Not positive: nothing is left."""
+        """How many tokens may be sampled after a prompt of that length. Zero or negative when nothing is left."""
         return min(self._tokens_left, self._context_limit - prompt_tokens)
 
     def context_left(self, prompt_tokens: int) -> int:
-        """Tokens of the context behind a prompt of that length."""
+        """How many tokens of the context are left after a prompt of that length."""
         return self._context_limit - prompt_tokens
 
     def room(self, prompt_tokens: int) -> int:
-        """As `answer_room`, less what is kept back for the answer."""
+        """Like `answer_room`, but without the tokens that are reserved for the answer."""
         return self.answer_room(prompt_tokens) - self._reserve
 
     def take_call(self) -> bool:
-        """Count a tool call; False when the turn has had all of its calls."""
+        """Count a tool call. Returns False when the turn has already used all of its calls."""
         self._calls_left -= 1
         return self._calls_left >= 0
 
 
 class RepeatGuard:
-    """Notices a model that makes the same call again and again and reads the same result."""
+    """Detects a model that repeats a call that always gives the same result."""
 
     def __init__(self, repeats: int) -> None:
         self._repeats = repeats
@@ -79,7 +79,7 @@ class RepeatGuard:
         return (tool, arguments) in self._stopped
 
     def record(self, tool: str, arguments: str, result: str) -> bool:
-        """Count a call and its result; True when it is time to tell the model to stop."""
+        """Count a call and its result. Returns True when the model should be told to stop making it."""
         self._seen[tool, arguments, result] += 1
         if self._seen[tool, arguments, result] < self._repeats:
             return False
@@ -87,13 +87,13 @@ class RepeatGuard:
         return True
 
     def reset(self) -> None:
-        """Forget everything: the workspace has changed, so reading again is reasonable."""
+        """Forget all calls: the workspace has changed, so it is reasonable to repeat a call."""
         self._seen.clear()
         self._stopped.clear()
 
 
 def fit_output(text: str, tokenizer: Tokenizer, max_tokens: int) -> str:
-    """`text` if it has at most `max_tokens` tokens, else its two ends with a line that says what is missing."""
+    """Shorten `text` to about `max_tokens` tokens: its beginning and end, with a line that says what is left out."""
     if len(text.encode(errors="replace")) <= max_tokens:  # a token is at least one byte
         return text
     ids = tokenizer.encode(text)

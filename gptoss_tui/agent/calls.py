@@ -1,4 +1,4 @@
-"""A tool call from what the model wrote to what it reads back: find, plan, permit, run, reply."""
+"""Handles tool calls: finds the tool, plans the call, asks for permission, runs it and replies to the model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 _MIN_OUTPUT_TOKENS = 64
 _CHANGING: Final = ("command", "mcp")
 _PLANS = 4
-"""How often a call is planned whose files change between its plan and its run, before the model hears of it."""
+"""How often a call whose files change between planning and running is planned before the model gets an error."""
 _OUTDATED = (
     "A file changed after this was shown. Nothing was written; this is the same call on the files as they are now."
 )
@@ -52,14 +52,14 @@ INTERRUPTED_RUNNING = "The user interrupted this call while it ran. What it had 
 
 @dataclass(frozen=True, slots=True)
 class LimitMet:
-    """A bound of the turn was met: what it was and what to do, for people."""
+    """A limit of the turn that was met: what it was and what to do about it, in words for the user."""
 
     error: str
     hint: str
 
 
 class CallRunner:
-    """Handles the calls of one turn, one after the other. Whatever happens, each call gets exactly one reply."""
+    """Handles the tool calls of one turn, one at a time. Every call gets exactly one reply, whatever happens."""
 
     def __init__(
         self,
@@ -88,12 +88,12 @@ class CallRunner:
         self._running = False
 
     def tool_name(self, recipient: str) -> str:
-        """The registered name of the tool that a recipient means, or the recipient when there is none."""
+        """The registered name of the tool that `recipient` refers to, or `recipient` when there is no such tool."""
         known = normalize_recipient(recipient, self._registry.names)
         return known or self._registry.alias_of(recipient) or recipient
 
     async def handle(self, call: SampledCall) -> LimitMet | None:
-        """Answer `call`. Gives the limit when the turn must end with it."""
+        """Run `call` and reply to it. Returns a limit when the turn must end after this call."""
         self.open(call)
         if limit := self._refused(call):
             self._finish(call, "cancelled", f"The call did not run. {limit.error}.", 0.0)
@@ -108,7 +108,7 @@ class CallRunner:
         return self._question
 
     async def _permit_and_run(self, call: SampledCall, prepared: PreparedCall) -> None:
-        """Also again, from the first question on, when what was allowed does not fit any more."""
+        """Ask for permission and run the call. Starts over when the files no longer match what was allowed."""
         source, problem = source_of(prepared), ""
         revisions = itertools.count()
         for left in reversed(range(_PLANS)):
@@ -123,11 +123,11 @@ class CallRunner:
             prepared, problem = outdated, _OUTDATED
 
     def open(self, call: SampledCall) -> None:
-        """`call` stands in the conversation and waits for its reply."""
+        """Note that `call` is in the conversation and waits for its reply."""
         self._open, self._announced, self._running = call, False, False
 
     def settle(self) -> None:
-        """Reply to the open call, if there is one, that the user interrupted it."""
+        """Reply to the open call, if there is one, with a note that the user interrupted it."""
         if self._open is not None:
             self._finish(self._open, "cancelled", INTERRUPTED_RUNNING if self._running else INTERRUPTED, 0.0)
 
@@ -145,7 +145,7 @@ class CallRunner:
         return None
 
     async def _prepare(self, call: SampledCall) -> PreparedCall:
-        """Raises ToolError with what the model has to know."""
+        """Find the tool and let it plan the call. Raises ToolError with a message for the model."""
         if call.doubt:
             raise ToolError(f"The call was malformed and did not run: {call.doubt}. Make it again.")
         tool = self._find(call)
@@ -168,7 +168,7 @@ class CallRunner:
     async def _permit(
         self, call: SampledCall, prepared: PreparedCall, revisions: Iterator[int], problem: str
     ) -> PreparedCall | ApprovalResolved:
-        """The call that may run, which is another one when the person changed it; or the denial."""
+        """Return the call that may run (a different one when the user changed it), or the denial."""
         for revision in revisions:
             effect = prepared.effect
             if effect is None:
@@ -222,7 +222,7 @@ class CallRunner:
         )
 
     async def _revise(self, call: SampledCall, prepared: PreparedCall, decision: Decision) -> tuple[PreparedCall, str]:
-        """The changed call; or the one before and why it stays. Either is asked about."""
+        """Return the changed call, or the previous one and why it is kept. The user is then asked about it."""
         try:
             return await revised(prepared, decision), ""
         except ToolError as error:
@@ -233,7 +233,10 @@ class CallRunner:
     async def _run(
         self, call: SampledCall, prepared: PreparedCall, told: str, *, plans_left: int
     ) -> PreparedCall | None:
-        """Run it and reply; `told` stands above what the model reads. Gives the new plan instead when it needs one."""
+        """Run the call and reply. `told` is put in front of the result that the model reads.
+
+        When the files changed since the call was planned, returns a new plan instead of replying.
+        """
         effect = prepared.effect
         self._emit(
             ToolStarted(
@@ -274,7 +277,10 @@ class CallRunner:
         return None
 
     async def _run_watched(self, prepared: PreparedCall, on_output: Callable[[str], None]) -> ToolResult:
-        """Run it, and keep for undo what a program that is not ours changes in the workspace, whatever its end."""
+        """Run the call. For commands and MCP tools, store what they change in the workspace, so that it can be undone.
+
+        The changes are stored even when the call fails or is cancelled.
+        """
         effect = prepared.effect
         if effect is None or effect.kind not in _CHANGING:
             return await prepared.run(on_output)
@@ -288,7 +294,7 @@ class CallRunner:
                 self._emit(notice)
 
     def _output(self, call: SampledCall, text: str) -> None:
-        """Output of the running tool; what comes after its end has no place in the turn."""
+        """Emit output of the running tool. Output that arrives after the call has ended is dropped."""
         if self._open is call:
             self._emit(ToolOutputDelta(item_id=call.item_id, text=text))
 
@@ -300,7 +306,7 @@ class CallRunner:
         seconds: float,
         result: ToolResult | None = None,
     ) -> None:
-        """Close the call with its result, cut to what the context has room for."""
+        """Close the call with its result, shortened to fit the context."""
         room = self._budget.context_left(len(self._history.prompt_ids())) // 2
         output = fit_output(output, self._tokenizer, max(room, _MIN_OUTPUT_TOKENS))
         runaway = self._limits.runaways != "off" and self._repeats.record(call.tool, call.arguments, output)
@@ -314,7 +320,7 @@ class CallRunner:
             self._tell_runaway(call)
 
     def _tell_runaway(self, call: SampledCall) -> None:
-        """People hear of it; if they want to be asked, the turn ends here."""
+        """Tell the user about a runaway. With the setting `ask` this also ends the turn."""
         asked = self._limits.runaways == "ask"
         what = f"The model made the same call ({call.tool}) {self._limits.repeats} times, with the same result"
         self._emit(RunawayDetected(item_id=call.item_id, kind="calls", what=what, asked=asked))
@@ -344,7 +350,7 @@ class CallRunner:
 
 
 def _as_tool_error(call: SampledCall, error: Exception) -> ToolError:
-    """A fault of ours or of the machine inside a tool: the model hears of it, the log has the rest."""
+    """Convert an unexpected error inside a tool to a ToolError for the model. Bugs are logged with their traceback."""
     if not isinstance(error, (GptOssError, OSError, asyncio.TimeoutError)):
         _log.exception("tool %s failed", call.tool, exc_info=error)
     return ToolError(f"{call.tool} failed: {getattr(error, 'message', None) or error or type(error).__name__}")

@@ -1,7 +1,7 @@
-"""Compaction: the model sums a conversation up, and the conversation goes on from the summary.
+"""Compaction: the model summarises a conversation, which then continues from the summary.
 
-The request to do so stands behind the conversation as it is, so that the engine has read nearly all of it already. The
-model is made to answer at once, without thinking and without calls. Until the summary is whole nothing changes.
+The request is appended to the conversation as it is, so that nearly all of the prompt is already in the engine's cache.
+The model is made to answer at once, without thinking or calls. Nothing changes until the summary is complete.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gptoss_tui.harmony.render import assistant_start, render_message
 from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
 
 SUMMARY_TOKENS: Final = 2048
-"""A summary is at most this long, and at most a quarter of the context."""
+"""The maximum length of a summary in tokens; it is also at most a quarter of the context."""
 
 _REQUEST = """\
 Sum up our conversation so far, so that you can go on with nothing but your summary. Say what I asked for and want, \
@@ -42,7 +42,7 @@ _UNDER_WAY = "\n\n(You were working on this. What is done already is above. Go o
 
 @dataclass(frozen=True, slots=True)
 class Compactor:
-    """Compacts `history` on `engine`. `context_limit` in tokens; `emit` takes the events in order."""
+    """Compacts `history` using `engine`. `context_limit` is in tokens; `emit` is called with the events in order."""
 
     engine: Engine
     tokenizer: Tokenizer
@@ -52,9 +52,10 @@ class Compactor:
     emit: Callable[[Event], None]
 
     async def run(self, *, automatic: bool, instructions: str = "", request: str | None = None) -> bool:
-        """Compact, and tell whether it worked. `request` is what the running turn works on: it stays word for word.
+        """Compact the conversation; returns whether it worked.
 
-        Ends with `CompactionFinished`, whatever happens; when it is cancelled too.
+        `request` is the user's request in the running turn, which is kept word for word. `CompactionFinished` is always
+        emitted last, also when the task is cancelled.
         """
         before = len(self.history.prompt_ids())
         self.emit(CompactionStarted(tokens=before, automatic=automatic))
@@ -71,7 +72,7 @@ class Compactor:
         return True
 
     async def _summarize(self, instructions: str) -> str:
-        """Raises EngineError, also when nothing came of it."""
+        """Generate the summary. Raises EngineError, also when the summary is empty."""
         asked = f"{_REQUEST}\n\n{instructions}" if instructions.strip() else _REQUEST
         room = min(SUMMARY_TOKENS, self.context_limit // 4)
         header = final_header(self.tokenizer)
@@ -83,7 +84,7 @@ class Compactor:
             keep_prefix=self.history.conversation.preamble_length,
         )
         reader = _SummaryReader(self.tokenizer, header)
-        # The contract promises an iterator that can be closed: a generator.
+        # `Engine.generate` promises an iterator that can be closed: a generator.
         generation = cast("AsyncGenerator[GenerationEvent, None]", self.engine.generate(prompt, params))
         async with aclosing(generation) as events:
             async for event in events:
@@ -100,7 +101,7 @@ class Compactor:
         return reader.text.strip()
 
     def _prompt(self, asked: str, room: int) -> list[int]:
-        """The conversation and the request, its oldest messages left out as far as `room` tokens need it."""
+        """The prompt: the conversation, without its oldest messages if `room` needs them, and the request."""
         conversation = self.history.conversation
         tokens = conversation.tokens
         question = [*render_message(self.tokenizer, Message("user", asked)), *assistant_start(self.tokenizer)]
@@ -115,7 +116,7 @@ class Compactor:
 
 
 class _SummaryReader:
-    """Reads the message whose `header` was written for the model, and nothing behind it."""
+    """Reads the message whose `header` was written for the model, and ignores what comes after it."""
 
     def __init__(self, tokenizer: Tokenizer, header: list[int]) -> None:
         self._parser = StreamParser(tokenizer)
@@ -124,7 +125,7 @@ class _SummaryReader:
         self.over = False
 
     def feed(self, token_ids: list[int]) -> str:
-        """What these tokens add."""
+        """The text that these tokens add to the summary."""
         added = ""
         for event in self._parser.feed(token_ids):
             if isinstance(event, ContentDelta) and not self.over:

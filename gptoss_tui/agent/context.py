@@ -1,4 +1,4 @@
-"""Where the tokens of a conversation went, and what of them the engine holds or would have to read again."""
+"""What the tokens of a conversation are used for, and which of them the engine has cached or must prefill again."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PIECE = 65_536
 
 
 class HeldContext:
-    """What is known of the model that `engine` has loaded, and of the tokens of the conversation that it holds.
+    """Tracks the model that `engine` has loaded and the tokens of the conversation that it has cached.
 
-    `limit` is the context that a person asked for, in tokens; None means the engine's own.
+    `limit` is the context that the user asked for, in tokens; None means the engine's own.
     """
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer, limit: int | None) -> None:
@@ -33,7 +33,7 @@ class HeldContext:
         self._cached_ids: list[int] = []
 
     async def loaded(self) -> EngineInfo:
-        """The model that is loaded. Raises EngineError when none is."""
+        """The loaded model. Raises EngineError when none is loaded."""
         info = await self._engine.info()
         if info is None:
             raise EngineError("No model is loaded; the conversation is kept", hint="load or restart the engine")
@@ -42,19 +42,19 @@ class HeldContext:
         return info
 
     async def look(self) -> None:
-        """Ask the engine again what it keeps."""
+        """Refresh the engine's information about what it has cached."""
         self._info = await self._engine.info() or self._info
 
     def limit(self, info: EngineInfo) -> int:
-        """Tokens that a conversation may have."""
+        """The maximum number of tokens in a conversation."""
         return info.context if self._limit is None else min(info.context, self._limit)
 
     def follow(self, step: StepFinished, prompt_ids: Sequence[int]) -> None:
-        """The engine has read these tokens, but for the one that was sampled last, which has not been run."""
+        """Note which tokens the engine has cached after a step: all but the last sampled one, which it did not run."""
         self._cached_ids = list(prompt_ids[: step.prompt_tokens + max(0, step.generated_tokens - 1)])
 
     def cost(self, history: History, preamble: Preamble) -> int:
-        """Tokens that the engine would have to read again under another preamble."""
+        """The number of tokens that the engine must prefill again for another preamble."""
         if preamble == history.conversation.preamble:
             return 0
         ids = render_preamble(self._tokenizer, preamble)
@@ -62,7 +62,7 @@ class HeldContext:
         return tokens_to_read_again(history, ids, self._cached_ids, kept=prefix_digest(ids) in kept)
 
     def report(self, history: History) -> ContextReport:
-        """Where the tokens of the conversation went."""
+        """What the tokens of the conversation are used for."""
         limit = self.limit(self._info) if self._info else self._limit
         return context_report(self._tokenizer, history, self._cached_ids, limit)
 
@@ -70,14 +70,14 @@ class HeldContext:
 def context_report(
     tokenizer: Tokenizer, history: History, cached_ids: Sequence[int], limit: int | None
 ) -> ContextReport:
-    """The report of a conversation of which the engine holds `cached_ids`."""
+    """The report of a conversation when the engine has cached `cached_ids`."""
     conversation = history.conversation
     preamble = render_preamble(tokenizer, conversation.preamble)
     system = len(render_preamble(tokenizer, replace(conversation.preamble, developer=None)))
     counts: Counter[str] = Counter()
     for entry in conversation.entries:
         counts[_part(entry.message)] += len(entry.tokens)
-    # What streams now is not read as a message yet; most of it is thought.
+    # The open generation is not parsed into messages yet; most of it is reasoning.
     counts["reasoning"] += history.open_tokens
     used = len(preamble) + counts.total()
     return ContextReport(
@@ -97,10 +97,10 @@ def context_report(
 def tokens_to_read_again(
     history: History, preamble_ids: Sequence[int], cached_ids: Sequence[int], *, kept: bool
 ) -> int:
-    """How many of the conversation's tokens that the engine holds it may lose under another preamble.
+    """How many cached tokens of the conversation the engine may lose when the preamble changes.
 
-    `kept` says whether it keeps that preamble beside the conversation. The few words before the preambles differ do
-    not count: an engine with sliding windows cannot go back to them.
+    `kept` says whether the engine also keeps the new preamble in its cache. The few tokens that both preambles begin
+    with are not counted as reusable: an engine with sliding windows cannot go back to them.
     """
     held = common_prefix(history.prompt_ids(), cached_ids)
     return max(0, held - len(preamble_ids)) if kept else held
@@ -117,9 +117,9 @@ def _part(message: Message) -> str:
 
 
 def is_longer(text: str, tokenizer: Tokenizer, limit: int) -> bool:
-    """Whether `text` alone has more than `limit` tokens. No more of it is read than that takes."""
+    """Whether `text` alone has more than `limit` tokens. Tokenizes only as much of it as is needed to decide."""
     count = 0
-    for start in range(0, len(text), _PIECE) if len(text.encode()) > limit else ():  # a token has one byte or more
+    for start in range(0, len(text), _PIECE) if len(text.encode()) > limit else ():  # a token is at least one byte
         count += len(tokenizer.encode(text[start : start + _PIECE]))
         if count > limit:
             return True

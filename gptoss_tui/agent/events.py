@@ -1,7 +1,7 @@
-"""Typed events of a turn: the one stream that every front consumes.
+"""Typed events of a turn: the single stream that every front end consumes.
 
 Events are upserts by id: `item_id` names a message or a tool call of the turn, deltas extend it, and the closing event
-carries its whole content. `to_dict` gives the documented JSON form (`docs/events.md`), one `type` a class.
+carries its whole content. `to_dict` returns the JSON form documented in `docs/events.md`, with one `type` per class.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnStarted(Event):
-    """A user message was accepted and is in the session file, whose id is `session` (empty when none is saved)."""
+    """A user message was accepted. `session` is the id of the session file (empty when nothing is saved)."""
 
     text: str
     session: str = ""
@@ -42,14 +42,14 @@ class TurnStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steered(Event):
-    """A message of the user that the running turn took; the model reads it in its next step."""
+    """The running turn took a message from the user; the model reads it in its next step."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffortChanged(Event):
-    """The model thinks with `effort` from its next step on; `tokens` that were read have to be read again for it."""
+    """The reasoning effort changes with the next step. `tokens` cached tokens must be prefilled again for it."""
 
     effort: Effort
     tokens: int
@@ -57,7 +57,7 @@ class EffortChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptProgress(Event):
-    """Prefill of one step: `done` of `total` prompt tokens are in the cache, `cached` were there before."""
+    """Prefill progress of one step: `done` of `total` prompt tokens are in the cache, `cached` of them from before."""
 
     step: int
     total: int
@@ -67,7 +67,7 @@ class PromptProgress(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningDelta(Event):
-    """Chain of thought as it streams."""
+    """A piece of the chain of thought as it streams."""
 
     item_id: str
     text: str
@@ -75,7 +75,7 @@ class ReasoningDelta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningDone(Event):
-    """A whole piece of reasoning: its text, sampled tokens and seconds."""
+    """A complete reasoning message: its text, number of sampled tokens, and seconds."""
 
     item_id: str
     text: str
@@ -85,7 +85,7 @@ class ReasoningDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDelta(Event):
-    """The answer as it streams. `preamble` marks a commentary message to the user before tool calls."""
+    """A piece of the answer as it streams. `preamble` marks a commentary message to the user before tool calls."""
 
     item_id: str
     text: str
@@ -94,7 +94,7 @@ class AnswerDelta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDone(Event):
-    """The whole answer (or preamble)."""
+    """A complete answer or preamble: its text, number of sampled tokens, and seconds."""
 
     item_id: str
     text: str
@@ -105,7 +105,7 @@ class AnswerDone(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerCited(Event):
-    """The marks in an answer such as `【3†L8-L9】`, in their order, and what each points at."""
+    """The citation marks in an answer, such as `【3†L8-L9】`, in order, and what each one refers to."""
 
     item_id: str
     citations: tuple[Citation, ...]
@@ -113,7 +113,7 @@ class AnswerCited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta(Event):
-    """The arguments of a call as they stream."""
+    """A piece of a call's arguments as they stream."""
 
     item_id: str
     tool: str
@@ -122,7 +122,7 @@ class ToolCallDelta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall(Event):
-    """A whole call: tool name as registered, raw arguments as sampled, one line that sums it up."""
+    """A complete call: the registered tool name, the raw arguments as sampled, and a one-line summary."""
 
     item_id: str
     tool: str
@@ -132,13 +132,14 @@ class ToolCall(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequest(Event):
-    """The turn waits for an answer. `preview` is exactly what will happen (a unified diff, a command, code, a URL).
+    """The turn waits for the user's approval.
 
-    `kind` is what it does (`edit`, `command`, `python`, `url`, `mcp`); `digest` binds the answer to these exact bytes.
-    `details` are facts beside the preview, each a label and a text. `reasons` are why no mode and no rule may answer,
-    `sources` hosts whose text the model has read, which may be who asks. `grants` are what can be allowed for longer
-    than once, in words. `source` is the text that may be edited, empty when none may; `selectable` says that files may
-    be left out. `revision` counts the changes that a person made, each shown anew.
+    `preview` is exactly what will happen (a unified diff, a command, code, a URL). `kind` is the kind of effect
+    (`edit`, `command`, `python`, `url`, `mcp`). `digest` binds the answer to these exact bytes. `details` are further
+    facts, each a label and a text. `reasons` say why no mode or rule may decide. `sources` are hosts whose text the
+    model has read and which may be behind the request. `grants` describe what can be allowed permanently or for the
+    session. `source` is the text that the user may edit (empty when they may not); `selectable` means that files may
+    be left out. `revision` counts the changes that the user has made; each change is shown in a new request.
     """
 
     item_id: str
@@ -161,11 +162,11 @@ class ApprovalRequest(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalResolved(Event):
-    """What was decided about a call that would do something, asked about or not.
+    """The decision about a call that has an effect, whether or not the user was asked.
 
-    `by` is `user`, `policy` (the mode), `session` (a rule of the session) or `rule` (one that is kept). `why` says it
-    in words, `rules` are the ids of the rules that said it or that the answer made. `digest` is that of the bytes that
-    were decided about. `edit` means that the person changed the call: another request follows.
+    `by` is `user`, `policy` (the mode), `session` (a rule of the session) or `rule` (a saved rule). `why` explains the
+    decision; `rules` are the ids of the rules that made it, or that the answer created. `digest` identifies the bytes
+    that were decided about. The decision `edit` means that the user changed the call: another request follows.
     """
 
     item_id: str
@@ -179,7 +180,7 @@ class ApprovalResolved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeChanged(Event):
-    """How much may happen without asking changed."""
+    """The approval mode changed from `before` to `mode`."""
 
     mode: Mode
     before: Mode
@@ -187,9 +188,9 @@ class ModeChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStarted(Event):
-    """The tool runs. `preview` is what it does, as an `ApprovalRequest` shows it; empty when it only reads.
+    """The tool starts. `preview` is what it does, as in `ApprovalRequest`; empty when it only reads.
 
-    `digest` is that of the `ApprovalResolved` before it: what was decided about is what runs.
+    `digest` equals that of the preceding `ApprovalResolved`: what runs is what was decided about.
     """
 
     item_id: str
@@ -201,7 +202,7 @@ class ToolStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOutputDelta(Event):
-    """Output of a running tool."""
+    """A piece of a running tool's output."""
 
     item_id: str
     text: str
@@ -209,9 +210,9 @@ class ToolOutputDelta(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFinished(Event):
-    """What the model will read, whether it went well, how long it took, and the files that it made for the person.
+    """A tool call ended: its status, the output that the model will read, its duration and the files it made.
 
-    `exit_code` is that of a command that ended, 128 and its number for a signal; None for other tools.
+    `exit_code` is the exit code of a command that ended (128 plus the number for a signal); None for other tools.
     """
 
     item_id: str
@@ -225,7 +226,7 @@ class ToolFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered(Event):
-    """The model's output was malformed; `what` says what was made of it."""
+    """The model's output was malformed; `what` says how it was handled."""
 
     item_id: str
     what: str
@@ -233,9 +234,9 @@ class Recovered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunawayDetected(Event):
-    """The model repeats itself: the same `tokens` in one message, or the same `calls`; `what` says it for people.
+    """The model repeats itself: the same `tokens` in a message, or the same `calls`; `what` describes it for the user.
 
-    `asked`: the turn ends with it, and the person says how it goes on. Else the model was made to do something else.
+    With `asked` the turn ends and the user decides how to continue. Otherwise the model was made to do something else.
     """
 
     item_id: str
@@ -246,7 +247,7 @@ class RunawayDetected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """Something that a person should know and that stops nothing, such as a session that cannot be saved."""
+    """Something that the user should know but that does not stop the turn, such as a session that cannot be saved."""
 
     text: str
     hint: str = ""
@@ -254,7 +255,7 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished(Event):
-    """One generation ended. Token counts and seconds; `context_used` of `context_limit` tokens are taken."""
+    """One generation ended: its token counts and durations. `context_used` of `context_limit` tokens are in use."""
 
     step: int
     prompt_tokens: int
@@ -269,10 +270,10 @@ class StepFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFinished(Event):
-    """The last event of a turn. `answer` is the final text, `error` why it failed or which limit it met.
+    """The last event of a turn. `answer` is the final text; `error` says why the turn failed or which limit it met.
 
-    `incomplete`: the model was cut before the end of `answer`, which has what there is. `unsent` are messages that were
-    meant to steer the turn and came too late for it.
+    `incomplete` means that the model was cut off, so `answer` is only the part written so far. `unsent` are steering
+    messages that came too late for the turn.
     """
 
     reason: TurnEnd
@@ -285,21 +286,21 @@ class TurnFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewound(Event):
-    """Turn `turn` and everything after it was dropped from the conversation. Outside of a turn."""
+    """Turn `turn` and everything after it was dropped from the conversation. Emitted outside of a turn."""
 
     turn: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored(Event):
-    """What the last `Rewound` dropped, from turn `turn` on, is part of the conversation again. Outside of a turn."""
+    """The turns that the last `Rewound` dropped, starting with `turn`, are restored. Emitted outside of a turn."""
 
     turn: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactionStarted(Event):
-    """The model sums the conversation of `tokens` tokens up. `automatic`: because the context is nearly full."""
+    """The model starts to summarise a conversation of `tokens` tokens. `automatic`: as the context is nearly full."""
 
     tokens: int
     automatic: bool
@@ -307,14 +308,14 @@ class CompactionStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactionDelta(Event):
-    """The summary as it streams."""
+    """A piece of the summary as it streams."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactionFinished(Event):
-    """The conversation begins with `summary` now and has `tokens` tokens; with an `error` it is what it was."""
+    """The conversation now begins with `summary` and has `tokens` tokens. With an `error` it is unchanged."""
 
     tokens: int
     summary: str = ""
@@ -324,7 +325,7 @@ class CompactionFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawTokens(Event):
-    """Sampled ids as text with special tokens spelled out (only when raw output is asked for)."""
+    """Sampled tokens as text, with special tokens spelled out (only when raw output is enabled)."""
 
     text: str
 
@@ -338,7 +339,7 @@ def _snake(name: str) -> str:
 
 
 def event_type(event: Event | type[Event]) -> str:
-    """The `type` of an event in JSON: `ToolCallDelta` is `tool_call_delta`."""
+    """The JSON `type` of an event: `tool_call_delta` for `ToolCallDelta`."""
     cls = event if isinstance(event, type) else type(event)
     return _Registry.names.setdefault(cls, _snake(cls.__name__))
 
@@ -349,9 +350,9 @@ def to_dict(event: Event) -> dict[str, Any]:
 
 
 def from_dict(data: Mapping[str, Any]) -> Event | None:
-    """The event that `to_dict` described. Unknown fields are ignored.
+    """Convert the output of `to_dict` back to an event. Unknown fields are ignored.
 
-    None for an unknown type, and for fields that are missing or of another type.
+    Returns None when the type is unknown, or when fields are missing or have the wrong type.
     """
     kind = data.get("type")
     cls = _CLASSES.get(kind) if isinstance(kind, str) else None

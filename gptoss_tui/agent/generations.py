@@ -1,4 +1,4 @@
-"""The generations of one turn: the engine runs, tokens become messages and events, and what runs too far is stopped."""
+"""The generations of one turn: runs the engine, turns tokens into messages and events, and stops runaways."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ from gptoss_tui.harmony.tokenizer import STOP_TOKENS, Tokenizer
 from gptoss_tui.tools.registry import ToolRegistry
 
 Stopped = Literal["thinking", "loop"]
-"""Why we ended a generation: its thought was too long, or it repeated itself."""
+"""Why a generation was stopped: the model thought too long, or repeated itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationContext:
-    """What generations work with. `context_limit` in tokens; `emit` takes every event of the turn, in order.
+    """The parts that generations use. `context_limit` is in tokens; `emit` is called with every event in order.
 
-    `constraint` says what may follow `<|start|>assistant`; where it leaves patches open, they are of files in
-    `grounded`.
+    `constraint` says what may follow `<|start|>assistant`. `grounded` is the folder whose files patches must match
+    when `constraint` asks for it, or None.
     """
 
     engine: Engine
@@ -65,10 +65,10 @@ class GenerationContext:
 
 
 class Generations:
-    """Generates for the turn `turn_id`, one stream at a time: `open`, `generate` or `feed`, `close`.
+    """Generates for the turn `turn_id`, one stream at a time: `open`, then `generate` or `feed`, then `close`.
 
-    `tool_name` gives the registered name for a recipient, and `called` takes each call when its stream is closed.
-    `stopped` says why we ended the last generation, if we did.
+    `tool_name` returns the registered tool name for a recipient. `called` is called with the call of a stream when the
+    stream is closed. `stopped` says why the last generation was stopped, or is None if it was not.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Generations:
         self.stopped: Stopped | None = None
 
     def open(self) -> StepStream:
-        """Begin a generation: what it says goes into this stream."""
+        """Begin a generation and return its stream."""
         self.stream = StepStream(self._context.tokenizer, self._next_item, self._tool_name)
         self._walk = Walk(self._context.constraint) if self._context.constraint else None
         self._ground = Ground(self._context.grounded) if self._context.grounded else None
@@ -107,7 +107,7 @@ class Generations:
         return self.stream
 
     def close(self) -> None:
-        """The generation is over: its open item closes, its tokens become messages, its call waits for a reply."""
+        """End the generation: close its open item, add its messages to the history, and hand over its call."""
         stream, self.stream = self.stream, None
         if stream is None:
             return
@@ -118,12 +118,12 @@ class Generations:
         self._show(events)
 
     def settle(self) -> None:
-        """Tell what a generation has cost that was cut short."""
+        """Emit `StepFinished` for a generation that was cut short."""
         if self._meter is not None:
             self._finish_step(self._meter.usage())
 
     async def generate(self, stream: StepStream, room: int) -> FinishReason | None:
-        """Let the engine go on for at most `room` tokens. Gives why it was cut, None when the model came to an end."""
+        """Generate at most `room` tokens. Returns why the generation was cut off, or None when the model finished."""
         if room <= 0:
             return "length"
         self._steps += 1
@@ -142,7 +142,7 @@ class Generations:
         return "length"
 
     def feed(self, stream: StepStream, token_ids: list[int]) -> int:
-        """Put tokens into the stream and the history. Gives how many of them count."""
+        """Add tokens to the stream and the history. Returns how many of them count."""
         count, events = stream.feed(token_ids)
         self._history.add_sampled(token_ids[:count])
         if self._walk:
@@ -154,7 +154,7 @@ class Generations:
         return count
 
     async def _run_engine(self, stream: StepStream, room: int, *, first: bool) -> Finished | None:
-        """One request. None when the engine's events end without their last one."""
+        """Make one request to the engine. Returns None when the events end without `Finished`."""
         meter = self._meter
         assert meter is not None
         params = replace(
@@ -165,7 +165,7 @@ class Generations:
             constraint=self._walk.rest if self._walk else None,
         )
         generation = self._context.engine.generate(self._history.prompt_ids(), params)
-        # The contract promises an iterator that can be closed: a generator.
+        # `Engine.generate` promises an iterator that can be closed: a generator.
         async with aclosing(cast("AsyncGenerator[GenerationEvent, None]", generation)) as events:
             async for event in events:
                 match event:
@@ -180,7 +180,7 @@ class Generations:
         return None
 
     async def _ground_patch(self) -> None:
-        """The engine needs to know what the patch that is being written may say next."""
+        """Update the constraint with what the patch being written may contain next."""
         assert self._walk is not None
         assert self._ground is not None
         grammar = await self._ground.grammar(self._context.tokenizer.decode(self._walk.written))
@@ -200,13 +200,13 @@ class Generations:
             await self._context.engine.cancel()
 
     def _thinking_left(self) -> int | None:
-        """Tokens that the thought may still have; None when nothing bounds it."""
+        """How many more tokens the model may think; None when there is no limit."""
         effort = self._history.conversation.preamble.system.effort
         bound = self._context.limits.reasoning_tokens.get(effort, 0)
         return max(bound - self._thought, 0) if bound else None
 
     def _look_at(self, stream: StepStream, token_ids: list[int]) -> None:
-        """Stop a generation that thinks too long or goes round in circles."""
+        """Stop a generation that thinks too long or repeats itself."""
         if stream.over:
             return
         if period := self._detector.feed(token_ids):
@@ -248,7 +248,7 @@ class Generations:
 
 
 def _joined(first: Usage, second: Usage) -> Usage:
-    """The cost of a generation that went on after a pause. Its prompt is that of the first part."""
+    """The usage of a generation that continued after a pause. The prompt is that of the first part."""
     return replace(
         first,
         generated_tokens=first.generated_tokens + second.generated_tokens,
@@ -258,7 +258,7 @@ def _joined(first: Usage, second: Usage) -> Usage:
 
 
 def _cut(reason: FinishReason, stream: StepStream) -> FinishReason | None:
-    """Why the generation is not whole, None when it is."""
+    """Why the generation is incomplete, or None when it is complete. Raises CancelledError if it was cancelled."""
     if stream.over or reason == "stop":
         return None
     if reason == "cancelled":

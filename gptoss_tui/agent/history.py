@@ -1,6 +1,6 @@
-"""What the model has read and written, kept twice: as a `Conversation`, and as a log whose lines the session file has.
+"""What the model has read and written, kept both as a `Conversation` and as the log that the session file contains.
 
-Going back to an earlier turn is playing the log back up to there.
+To go back to an earlier turn, the log is replayed up to that turn.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Record = Callable[[Mapping[str, Any]], None]
 
 
 class History:
-    """A conversation with at most one open generation, whose sampled ids have arrived so far.
+    """A conversation, with the tokens sampled so far of at most one open generation.
 
-    `record` takes every line for the session file. `past` is what happened before: it has led to `conversation`.
-    `last_number` is the highest number that a turn of the session ever had.
+    `record` is called with every line for the session file. `past` is the log that led to `conversation`.
+    `last_number` is the highest turn number that the session ever had.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class History:
 
     @property
     def open_tokens(self) -> int:
-        """Sampled tokens of the open generation."""
+        """The number of tokens sampled so far in the open generation."""
         return len(self._open)
 
     def prompt_ids(self) -> list[int]:
-        """What the engine continues: the conversation, and the open generation if there is one."""
+        """The tokens that the engine continues: the conversation, and the open generation if there is one."""
         return [*self.conversation.prompt_ids(), *self._open]
 
     def turns(self) -> tuple[TurnSummary, ...]:
@@ -68,16 +68,16 @@ class History:
         return turns(self._log)
 
     def set_preamble(self, preamble: Preamble) -> None:
-        """Put the conversation under other system and developer messages from now on."""
+        """Replace the system and developer messages of the conversation."""
         if preamble != self.conversation.preamble or not self._preamble_recorded:
             self.conversation.set_preamble(preamble)
             self._write("preamble", preamble=preamble_to_dict(preamble))
             self._preamble_recorded = True
 
     def add_user(self, text: str, preamble: Preamble, edits: str = "") -> None:
-        """Begin a turn with the user's message, under the preamble that holds from now on.
+        """Begin a turn with the user's message and a possibly new preamble.
 
-        `edits` is the name under which the undo store keeps what the turn changes.
+        `edits` is the name under which the undo store keeps the changes of the turn.
         """
         self.set_preamble(preamble)
         self.conversation.add_user(text)
@@ -87,22 +87,22 @@ class History:
         self._write("user", turn=self._last_number, text=text, time=time, edits=edits)
 
     def add_steering(self, text: str) -> None:
-        """A message of the user inside the turn."""
+        """Add a message that the user sent during the turn."""
         self.conversation.add_steering(text)
         self._write("steer", text=text)
 
     def add_sampled(self, token_ids: Sequence[int]) -> None:
-        """More of the open generation; opens one if there is none."""
+        """Add sampled tokens to the open generation; opens one if there is none."""
         self._open += token_ids
 
     def flush(self) -> None:
-        """Write the sampled ids that the file does not have yet."""
+        """Record the sampled ids that have not been recorded yet."""
         if self._recorded < len(self._open):
             self._write("ids", ids=self._open[self._recorded :])
             self._recorded = len(self._open)
 
     def end_generation(self) -> list[Message]:
-        """Put the open generation into the conversation, closed where it was cut. Gives its messages."""
+        """Add the open generation to the conversation and return its messages. A cut-off message is closed."""
         if not self._open:
             return []
         self.flush()
@@ -112,22 +112,22 @@ class History:
         return messages
 
     def add_tool_reply(self, recipient: str, text: str, channel: str | None) -> None:
-        """What a tool answers, on the channel of its call."""
+        """Add a tool's reply, on the channel of its call."""
         self.conversation.add_tool_reply(recipient, text, channel)
         self._write("tool", name=recipient, text=text, channel=channel)
 
     def add_files(self, paths: Sequence[str]) -> None:
-        """A call of the turn changed these files."""
+        """Record that a call of the turn changed these files."""
         if paths:
             self._write("files", paths=list(paths))
 
     def begin_again(self, texts: Sequence[str]) -> None:
-        """These messages of the user stand for everything before. The turns stay in the log."""
+        """Replace all earlier messages with these user messages. The turns stay in the log."""
         self.conversation.begin_again(texts)
         self._write("compact", texts=list(texts))
 
     def rewind(self, tokenizer: Tokenizer, number: int) -> str:
-        """Drop turn `number` and everything after it; gives its message. Raises UsageError when there is none."""
+        """Drop turn `number` and everything after it, and return its message. Raises UsageError for an unknown turn."""
         text = find_turn(self.turns(), number).text
         log = before_turn(self._log, number)
         dropped = self._log[len(log) :]
@@ -137,23 +137,23 @@ class History:
         return text
 
     def forked(self, tokenizer: Tokenizer, number: int | None) -> None:
-        """The file is that of a fork now, which has nothing from turn `number` on and nothing that was dropped."""
+        """Adapt to a fork of the session file: drop turn `number` and everything after it, and what can be redone."""
         if number is not None:
             self._go_to(tokenizer, before_turn(self._log, number))
         self._dropped.clear()
 
     def dropped_turns(self) -> tuple[TurnSummary, ...]:
-        """What the last rewind dropped, oldest first; empty when nothing can come back."""
+        """The turns that the last rewind dropped, oldest first; empty when nothing can be restored."""
         return turns(self._dropped[-1]) if self._dropped else ()
 
     def redo(self, tokenizer: Tokenizer) -> None:
-        """Bring back what the last rewind dropped, which must be there."""
+        """Restore what the last rewind dropped. There must be such a rewind."""
         self._go_to(tokenizer, [*self._log, *self._dropped[-1]])
         self._dropped.pop()
         self._record({"type": "history", "op": "redo"})
 
     def edits_of(self, number: int) -> str:
-        """The name of what a turn changed, also of one that was dropped; empty when it has none."""
+        """The name of a turn's changes in the undo store, also for a dropped turn; empty when it has none."""
         for operation in (*self._log, *(op for dropped in self._dropped for op in dropped)):
             if operation["op"] == "user" and operation["turn"] == number:
                 return str(operation.get("edits", ""))
@@ -171,7 +171,7 @@ class History:
 
 
 def find_turn(among: Sequence[TurnSummary], number: int) -> TurnSummary:
-    """The turn of that number. Raises UsageError when it is not among them."""
+    """The turn with that number. Raises UsageError when there is none."""
     for turn in among:
         if turn.number == number:
             return turn
@@ -179,12 +179,12 @@ def find_turn(among: Sequence[TurnSummary], number: int) -> TurnSummary:
 
 
 def final_header(tokenizer: Tokenizer) -> list[int]:
-    """`<|channel|>final<|message|>`, behind `<|start|>assistant`: the model goes on with the answer."""
+    """The tokens `<|channel|>final<|message|>`. After `<|start|>assistant`, they make the model write its answer."""
     return [CHANNEL, *tokenizer.encode("final"), MESSAGE]
 
 
 def restore_history(tokenizer: Tokenizer, state: SessionState, preamble: Preamble, record: Record) -> History:
-    """The history of a session; `preamble` is for one that has no turn. Raises SessionError when it is damaged."""
+    """Rebuild the history of a session; `preamble` is used when it has no turns. Raises SessionError if damaged."""
     try:
         operations = number_turns(state.history)
         past = effective(operations)

@@ -1,13 +1,13 @@
 """Sessions on disk: one append-only JSONL file each.
 
-The first line is the header (`"type": "session"`). Then come the events of `docs/events.md` in order, without the
-deltas: the closing event of an item carries its whole text. Between them stand `"type": "history"` lines: what was
-added to the conversation (see `log.py`), sampled token ids as they were sampled, so that the same prompt can be
-rebuilt.
+The first line is the header (`"type": "session"`). It is followed by the events of `docs/events.md` in order, without
+the deltas: the closing event of an item carries its whole text. Among them are `"type": "history"` lines, which record
+the changes to the conversation (see `log.py`). They contain token ids exactly as they were sampled, so that the same
+prompt can be rebuilt.
 
-A line is written and flushed before anybody is shown its event as done. A process that dies leaves at most one torn
-line at the end, which reading leaves out. While a session is open its file is locked: two programs cannot both go on
-with it.
+A line is written before its event is shown to anyone. A process that dies leaves at most one incomplete line at the
+end, which is skipped when the file is read. The file of an open session is locked, so that two programs cannot
+continue the same session.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from gptoss_tui.agent.events import (
 from gptoss_tui.errors import SessionError
 
 FORMAT_VERSION: Final = 2
-"""Version 1 has no rewinds, steering or compaction, and no numbers of turns; it is read as well."""
+"""Version 1, which can still be read, has no rewinds, steering, compaction or turn numbers."""
 
 DIRECTORY_VARIABLE: Final = "GPTOSS_TUI_SESSIONS"
 
@@ -55,9 +55,10 @@ _PASSING = (
 
 @dataclass(frozen=True, slots=True)
 class SessionHeader:
-    """What holds for a whole session. `date` (YYYY-MM-DD) is what the model is told, `created` the local time.
+    """The metadata of a session.
 
-    `parent` is the id of the session that this one was forked from, else empty.
+    `created` is the local time in ISO 8601; `date` (YYYY-MM-DD) is the current date that the model is given. `parent`
+    is the id of the session that this one was forked from, or empty.
     """
 
     id: str
@@ -71,7 +72,7 @@ class SessionHeader:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A session as read back: its lines behind the header in order, and what was wrong."""
+    """A session as read from disk: the lines after the header in order, and notices about damaged lines."""
 
     path: Path
     header: SessionHeader
@@ -80,19 +81,20 @@ class SessionState:
 
     @property
     def events(self) -> tuple[Mapping[str, Any], ...]:
-        """The events, as `docs/events.md` has them."""
+        """The events, in the form that `docs/events.md` describes."""
         return tuple(record for record in self.records if record.get("type") != "history")
 
     @property
     def history(self) -> tuple[Mapping[str, Any], ...]:
-        """What was done to the conversation, as `log.py` has it."""
+        """The operations on the conversation, in the form that `log.py` describes."""
         return tuple(record for record in self.records if record.get("type") == "history")
 
 
 class SessionFile:
-    """An open session file of mode 0600.
+    """An open session file with mode 0600.
 
-    What the disk refuses is kept and written before the next line, so a file that was full for a while has no hole.
+    Bytes that could not be written are kept and written before the next line, so a disk that was full for a while
+    leaves no gap in the file.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -101,12 +103,12 @@ class SessionFile:
         self._unwritten = bytearray()
 
     def append_event(self, event: Event) -> None:
-        """Write a closed event; deltas and progress pass by. Raises SessionError."""
+        """Write an event, unless it is a delta or progress. Raises SessionError."""
         if is_lasting(event):
             self.append(to_dict(event))
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one line. Raises SessionError when the disk refuses; the lines before stay."""
+        """Write one line. Raises SessionError when it cannot be written; earlier lines are kept."""
         if self._descriptor is None:
             raise SessionError(f"The session file {self.path} is closed")
         self._unwritten += json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
@@ -134,7 +136,7 @@ class SessionStore:
         self._reserved = ""
 
     def reserve(self) -> str:
-        """Give the id that the next session will have: for those who have to name it before it begins."""
+        """Return the id that the next session will have, for callers that need it before the session begins."""
         self._reserved = self._reserved or _new_id()
         return self._reserved
 
@@ -148,7 +150,7 @@ class SessionStore:
         parent: str = "",
         records: Iterable[Mapping[str, Any]] = (),
     ) -> SessionFile:
-        """Begin a session: its file holds the header and `records` already. Raises SessionError."""
+        """Create a session file and write the header and `records` to it. Raises SessionError."""
         now = datetime.now().astimezone()
         name, self._reserved = self._reserved or _new_id(), ""
         header = SessionHeader(name, now.isoformat(timespec="seconds"), app, model, str(workspace), date, parent)
@@ -173,7 +175,7 @@ def _new_id() -> str:
 
 
 def open_session(path: Path) -> SessionFile:
-    """Open a session that is there for appending; a torn last line is closed off first.
+    """Open an existing session for appending. An incomplete last line is first terminated with a newline.
 
     Raises SessionError, also when another program has the session open.
     """
@@ -195,7 +197,7 @@ def open_session(path: Path) -> SessionFile:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    """Take the file for this program, until it is closed. Raises SessionError when another one has it."""
+    """Lock the file until it is closed. Raises SessionError when another program has locked it."""
     if sys.platform == "win32":
         return
     import fcntl
@@ -207,27 +209,28 @@ def _lock(descriptor: int, path: Path) -> None:
             f"The session {path.stem} is open in another window", hint="close it there, or fork it"
         ) from None
     except OSError:
-        return  # a file system without locks: better unlocked than unsaved
+        return  # the file system has no locks: better an unlocked session than none
 
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 
 
 def is_lasting(event: Event) -> bool:
-    """Whether the event goes into the file; deltas and progress do not."""
+    """Whether the event is written to the session file; deltas and progress are not."""
     return not isinstance(event, _PASSING)
 
 
 def sessions_directory() -> Path:
-    """Where sessions live: `$GPTOSS_TUI_SESSIONS`, or the user's state directory."""
+    """The directory of session files: `$GPTOSS_TUI_SESSIONS`, or `sessions` in the user's state directory."""
     given = os.environ.get(DIRECTORY_VARIABLE)
     return Path(given).expanduser() if given else user_state_path("gptoss-tui", appauthor=False) / "sessions"
 
 
 def load_session(path: Path) -> SessionState:
-    """Read a session back. Lines that are torn or no JSON are left out with a notice; the file is not touched.
+    """Read a session. Incomplete lines and lines that are not JSON objects are skipped, with a notice for each.
 
-    Raises SessionError when the file cannot be read or its first line is no header of a version known here.
+    Does not change the file. Raises SessionError when the file cannot be read or does not begin with a header of a
+    known version.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -249,7 +252,7 @@ def load_session(path: Path) -> SessionState:
 
 
 def read_header(path: Path, line: bytes) -> SessionHeader:
-    """The header in the first line of `path`. Raises SessionError when it is none of a version known here."""
+    """Parse `line`, the first line of `path`. Raises SessionError when it is not a header of a known version."""
     record = parse_line(line) or {}
     if record.get("type") != "session" or record.get("v") not in range(1, FORMAT_VERSION + 1):
         raise SessionError(
@@ -263,7 +266,7 @@ def read_header(path: Path, line: bytes) -> SessionHeader:
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The JSON object in a line, None when there is none."""
+    """The JSON object in a line, or None when the line is not one."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):

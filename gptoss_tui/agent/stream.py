@@ -24,10 +24,10 @@ Kind = Literal["reasoning", "preamble", "answer", "call", "foreign"]
 
 @dataclass(frozen=True, slots=True)
 class SampledCall:
-    """A call as the model wrote it.
+    """A tool call as the model wrote it.
 
-    Not `complete`: the generation was cut inside it, so it must not run. Nor must it with a `doubt`, which says what of
-    it had to be guessed.
+    A call that is not `complete`, because the generation was cut off inside it, must not run. Neither must a call with
+    a `doubt`, which says what had to be guessed.
     """
 
     item_id: str
@@ -47,10 +47,11 @@ class _Item:
 
 
 class StepStream:
-    """Reads one generation. A call, the answer, or a message in somebody else's name ends it.
+    """Reads one generation, which ends with a call, the answer, or a message whose role is not the assistant.
 
-    `next_id` names items; `tool_name` gives the registered name for a recipient. `answer` is the final text once it
-    is whole, `preamble` the last text to the user that was no final answer, `call` the call that was made.
+    `next_id` returns ids for items; `tool_name` returns the registered tool name for a recipient. `answer` is the final
+    text once it is complete, `preamble` the last text to the user that is not a final answer, and `call` the call that
+    was made.
     """
 
     def __init__(self, tokenizer: Tokenizer, next_id: Callable[[], str], tool_name: Callable[[str], str]) -> None:
@@ -67,9 +68,9 @@ class StepStream:
         self.call: SampledCall | None = None
 
     def feed(self, token_ids: Sequence[int]) -> tuple[int, list[Event]]:
-        """The events of these tokens, deltas of an item joined, and how many of the tokens count.
+        """Parse tokens. Returns how many of them count, and their events, with the deltas of an item joined.
 
-        Tokens behind a call do not: the model has to wait for its answer.
+        Tokens after the end of the generation do not count: after a call the model has to wait for the reply.
         """
         if self._began is None:
             self._began = time.monotonic()
@@ -83,7 +84,7 @@ class StepStream:
         return len(token_ids), self._convert(parsed)
 
     def finish(self) -> list[Event]:
-        """The generation is over or was cut: the open item, if any, closes with what it has. Idempotent."""
+        """Close the open item, if any, with its content so far, and return the events. Idempotent."""
         return self._convert(self._parser.finish())
 
     def _convert(self, parsed: Sequence[ParserEvent]) -> list[Event]:

@@ -1,4 +1,4 @@
-"""One turn: generate, call tools, generate again, until there is an answer, an interrupt or a limit."""
+"""One turn: generate and call tools in a loop, until there is an answer, an interrupt, an error or a limit is met."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ _NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, 
 
 @dataclass(frozen=True, slots=True)
 class TurnContext(GenerationContext):
-    """What a turn works with.
+    """The parts that a turn uses.
 
-    `before_step` is called before the model goes on. A conversation of `compact_at` tokens is compacted (None: never).
+    `before_step` is called before each step of the model. The conversation is compacted when it has `compact_at`
+    tokens (None: never).
     """
 
     approvals: Approvals
@@ -43,10 +44,10 @@ class TurnContext(GenerationContext):
 
 
 class Turn:
-    """Runs in a task of its own. The user's message `text` stands in the history already.
+    """One turn, which runs in its own task. The user's message `text` must already be in the history.
 
-    `interrupt` cancels that task once; the turn then closes what is open, so that the conversation is valid and can go
-    on, and ends with `TurnFinished` as always.
+    `interrupt` cancels that task once. The turn then closes whatever is open, so that the conversation stays valid and
+    can be continued, and ends with `TurnFinished` as always.
     """
 
     def __init__(self, context: TurnContext, turn_id: str, text: str) -> None:
@@ -78,7 +79,7 @@ class Turn:
         self.over = False
 
     def start(self) -> asyncio.Task[None]:
-        """Begin. The task ends without an error, whatever happens in the turn."""
+        """Start the turn. The task never raises, whatever happens in the turn."""
         self._task = asyncio.create_task(self._run(), name=f"turn {self.turn_id}")
         return self._task
 
@@ -87,12 +88,12 @@ class Turn:
         if self._interrupted:
             return
         self._interrupted = True
-        # A task that is cancelled before its first step would never get to say how the turn ended.
+        # A task that is cancelled before its first step would never get to emit `TurnFinished`.
         if self._task is not None and self._began:
             self._task.cancel()
 
     def steer(self, text: str) -> None:
-        """Give the model a message before its next step. Call it only while the turn is not `over`."""
+        """Queue a message for the model's next step. Must not be called once the turn is `over`."""
         self._steering.append(text)
 
     async def _run(self) -> None:
@@ -136,13 +137,16 @@ class Turn:
             self._emit(Steered(text=text))
 
     async def _make_room(self) -> None:
-        """Compact a conversation that nearly fills the context; again only when it has grown by a quarter of that."""
+        """Compact the conversation when it nearly fills the context.
+
+        After a compaction it must first grow by a quarter of the context before it is compacted again.
+        """
         limit, at = self._context.context_limit, self._context.compact_at
         used = len(self._history.prompt_ids())
         if at is None or used < at or used < self._compacted_at + limit // 4:
             return
         if len(self._history.conversation.entries) <= len(self._said):
-            return  # there is nothing but what was just said
+            return  # there is nothing except the messages of this turn
         compactor = Compactor(
             engine=self._context.engine,
             tokenizer=self._context.tokenizer,
@@ -154,10 +158,10 @@ class Turn:
         await compactor.run(automatic=True, request="\n\n".join(self._said))
         self._compacted_at = len(self._history.prompt_ids())
 
-    # -- a step: one generation, or two when the first one's tokens run out -----------------------------------------
+    # -- a step: one generation, or two when the first one runs out of tokens ---------------------------------------
 
     async def _step(self) -> tuple[StepStream, LimitMet | None]:
-        """Generate up to a call or the answer. Gives the limit when there is neither."""
+        """Generate up to a tool call or the answer. Also returns the limit that was met, if any."""
         stream = self._generations.open()
         cut: FinishReason | None = "length"
         if self._room() > 0:
@@ -181,7 +185,10 @@ class Turn:
         return stream, self._out_of_tokens() if cut is not None else None
 
     async def _force_answer(self, ended: StepStream, cut: FinishReason | None) -> tuple[StepStream, LimitMet | None]:
-        """Thinking ended without an answer: write the answer's header for the model, once a turn, and go on."""
+        """Make the model answer after a generation without one, by writing the header of a final message for it.
+
+        This is done at most once per turn, or again after a steering message.
+        """
         if self._answer_forced or self._answer_room() <= 0:
             self._take_answer(ended, cut)
             return ended, self._out_of_tokens() if cut is not None else _NO_ANSWER
@@ -198,14 +205,14 @@ class Turn:
         return stream, self._out_of_tokens() if cut is not None else None
 
     def _take_answer(self, stream: StepStream, cut: FinishReason | None) -> None:
-        """What the model said is the turn's answer, whole or as far as it came."""
+        """Take what the model said as the turn's answer, complete or not."""
         self._answer = stream.answer if stream.answer is not None else stream.preamble or ""
         self._incomplete = cut is not None
         if stream.answer is not None and not stream.answer.strip():
             self._emit(Notice(text="The model gave an empty answer", hint="ask again"))
 
     def _settle(self) -> None:
-        """Close what an interrupt or an error left open. Nothing here waits."""
+        """Close what an interrupt or an error left open. Never blocks or awaits."""
         stream = self._generations.stream
         self._generations.close()
         if stream is not None and stream.answer is not None:
@@ -228,7 +235,7 @@ class Turn:
 
 
 def _why(cut: FinishReason | None, stopped: Stopped | None) -> str:
-    """Why the answer has to be asked for."""
+    """The reason, for the user, why the model is made to answer."""
     if stopped is not None:
         return {"thinking": "the tokens for thinking were used up", "loop": "the model repeated itself"}[stopped]
     return "the tokens ran out before the answer" if cut is not None else "the turn ended without an answer"

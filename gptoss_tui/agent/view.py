@@ -1,4 +1,4 @@
-"""What may be read of an agent at any time, also while a turn runs; nothing here changes anything."""
+"""The read-only part of an agent. It can be used at any time, also while a turn runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gptoss_tui.tools.registry import ToolRegistry
 
 
 class AgentView:
-    """The reading half of `commands.AgentPort`, over the parts of an agent."""
+    """Implements the read-only half of `commands.AgentPort` on top of the agent's parts."""
 
     def __init__(
         self,
@@ -40,22 +40,22 @@ class AgentView:
 
     @property
     def conversation(self) -> Conversation:
-        """The history that the next turn continues. For reading."""
+        """The conversation that the next turn continues. Must not be modified."""
         return self._recorded.history.conversation
 
     @property
     def context_used(self) -> int:
-        """Tokens of the conversation, preamble included."""
+        """The number of tokens in the conversation, including the preamble."""
         return len(self._recorded.history.prompt_ids())
 
     @property
     def session_path(self) -> Path | None:
-        """The file of this session, once there is one."""
+        """The path of this session's file, or None when it has none yet."""
         return self._recorded.path
 
     @property
     def session_id(self) -> str | None:
-        """The id of this session, once it is saved."""
+        """The id of this session, or None when it is not saved yet."""
         return self._recorded.session_id
 
     def turns(self) -> tuple[TurnSummary, ...]:
@@ -63,24 +63,24 @@ class AgentView:
         return self._recorded.turns()
 
     def context(self) -> ContextReport:
-        """Where the tokens of the conversation went."""
+        """What the tokens of the conversation are used for."""
         return self._held.report(self._recorded.history)
 
     def effort_cost(self, effort: Effort) -> int:
-        """Tokens that the engine would have to read again under another effort. See `AgentPort.effort_cost`."""
+        """The tokens that the engine must prefill again for another effort. See `AgentPort.effort_cost`."""
         return self._held.cost(self._recorded.history, self._opening.preamble(effort))
 
     def sessions(self, workspace: Path | None = None) -> tuple[SessionSummary, ...]:
-        """Saved sessions, the newest first. See `AgentPort.sessions`."""
+        """Saved sessions, newest first. See `AgentPort.sessions`."""
         return self._recorded.sessions(workspace)
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes that this workspace lets happen, the strictest first."""
+        """The modes that this workspace allows, strictest first."""
         return self.approvals.book.modes
 
     def rules(self) -> tuple[Rule, ...]:
-        """The standing answers that hold here."""
+        """The approval rules that apply in this workspace."""
         return self.approvals.book.rules
 
     def tools(self) -> tuple[ToolSummary, ...]:
@@ -90,11 +90,11 @@ class AgentView:
         return (*functions, *groups)
 
     def skills(self) -> tuple[SkillSummary, ...]:
-        """The skills that there are now."""
+        """The skills that are available now."""
         return tuple(SkillSummary(one.name, one.about, one.file, one.own, one.request) for one in self._find_skills())
 
     def page_text(self, citation: Citation) -> tuple[str, ...]:
-        """The lines of the page that a citation points at. See `AgentPort.page_text`."""
+        """The lines of the page that a citation refers to. See `AgentPort.page_text`."""
         return self._registry.page_text(citation)
 
     @property

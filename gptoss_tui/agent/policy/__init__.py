@@ -1,4 +1,4 @@
-"""Permission: modes, rules, and the one pure function that decides."""
+"""Approval policy: modes, rules, and the pure function that makes all decisions."""
 
 from __future__ import annotations
 

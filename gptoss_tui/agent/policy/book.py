@@ -1,4 +1,4 @@
-"""All rules that hold in a workspace, from wherever they come, and the most that its own file lets happen."""
+"""All rules that apply in a workspace, from every source, and the modes that the workspace allows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceFile:
-    """The workspace's own file: whether there is one, whether the user vouched for it, and what it says."""
+    """The workspace's own policy file: whether it exists, whether the user trusts it, and its content."""
 
     path: Path
     exists: bool = False
@@ -41,7 +41,7 @@ class WorkspaceFile:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Everything that was read, and what could not be."""
+    """Everything that was read from the files, and the problems with reading them."""
 
     kept: Kept = field(default_factory=Kept)
     user: Written = field(default_factory=Written)
@@ -51,10 +51,10 @@ class _State:
 
 
 class RuleBook:
-    """The rules of a session. Without a workspace only those of the session itself.
+    """The rules of a session. Without a workspace there are only those of the session itself.
 
-    A file that cannot be understood is a problem: then no rule allows anything and the mode is `ask` at most, since
-    what the file would have forbidden is not known.
+    A file that cannot be parsed is a problem: since it is not known what the file would forbid, no rule allows anything
+    then, and the mode is at most `ask`.
     """
 
     def __init__(self, workspace: Path | None = None, *, store: Path | None = None, user: Path | None = None) -> None:
@@ -67,7 +67,7 @@ class RuleBook:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Every rule that holds, those of the session first."""
+        """All rules that apply, those of the session first."""
         state = self._read()
         said = state.file.written if state.file.trusted else state.file.written.tightened()
         found = (*self._session, *state.kept.rules, *state.user.rules, *said.rules)
@@ -75,7 +75,7 @@ class RuleBook:
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes that may be chosen here: a workspace that nobody vouched for can only take some away."""
+        """The modes that may be chosen here. The file of an untrusted workspace can only remove some."""
         state = self._read()
         if state.problems:
             return up_to("ask")
@@ -84,22 +84,22 @@ class RuleBook:
 
     @property
     def suggested_mode(self) -> Mode | None:
-        """The mode to begin with that a trusted workspace asks for."""
+        """The initial mode that a trusted workspace asks for, or None."""
         file = self._read().file
         return file.written.mode if file.trusted else None
 
     @property
     def problems(self) -> tuple[PolicyError, ...]:
-        """The files that could not be understood."""
+        """The errors of the files that could not be read or parsed."""
         return self._read().problems
 
     @property
     def workspace_file(self) -> WorkspaceFile:
-        """The workspace's own file as it is now."""
+        """The current state of the workspace's own file."""
         return self._read().file
 
     def grant(self, grant: Grant, scope: Scope, reach: Reach) -> tuple[Rule, ...]:
-        """Make the rules of `grant`, for the session or kept for the workspace. Raises PolicyError when not kept."""
+        """Create the rules of `grant`, for the session or permanently. Raises PolicyError when they cannot be saved."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         rules = tuple(
             Rule(rule_id(kind, pattern, "allow", reach, scope), kind, pattern, scope, now, "allow", reach)
@@ -114,10 +114,11 @@ class RuleBook:
         return rules
 
     def revoke(self, rule_id: str) -> Rule:
-        """Take a rule back, also out of the user's own `approvals.toml`.
+        """Revoke a rule and return it. Rules in the user's own `approvals.toml` are removed from the file.
 
-        Raises UsageError when there is none of that id, or it stands where this program does not write: in the
-        workspace's file, or in a form that cannot be told apart. Raises PolicyError when a file cannot be written.
+        Raises UsageError for an unknown id, or when the rule cannot be removed by the program: because it is in the
+        workspace's file, or written in a form that cannot be edited reliably. Raises PolicyError when a file cannot be
+        written.
         """
         rule = next((rule for rule in self.rules if rule.id == rule_id), None)
         if rule is None:
@@ -134,9 +135,9 @@ class RuleBook:
         return rule
 
     def trust(self, trusted: bool = True) -> WorkspaceFile:
-        """Vouch for the workspace's own file as it is now, or stop. A file that changes has to be trusted anew.
+        """Trust or distrust the workspace's own file in its current state. If it changes, it must be trusted again.
 
-        Raises PolicyError when it cannot be kept.
+        Raises PolicyError when this cannot be saved.
         """
         if self._store is None:
             raise PolicyError("There is no workspace to trust")
@@ -144,13 +145,13 @@ class RuleBook:
         return self.workspace_file
 
     def forget_session(self) -> None:
-        """Take back what was allowed for the session."""
+        """Drop the rules of the session."""
         self._session = ()
 
     # -- files ------------------------------------------------------------------------------------------------------
 
     def _read(self) -> _State:
-        """What the files say, read again when one of them changed."""
+        """The content of the files, which are read again when one of them has changed."""
         if self._workspace is None or self._store is None:
             return self._state
         paths = (self._store.path, self._user, self._workspace / WORKSPACE_FILE)
@@ -182,12 +183,15 @@ class RuleBook:
 
 
 def describe_rule(rule: Rule) -> str:
-    """A rule in one line: `allow commands that begin with npm test`."""
+    """Describe a rule in one line: `allow commands that begin with npm test`."""
     return f"{rule.verdict} {describe(rule.kind, rule.pattern)}"
 
 
 def _workspace_text(workspace: Path) -> str | None:
-    """The workspace's file, which may be anything: a link, a pipe, a gigabyte. Raises PolicyError."""
+    """Read the workspace's file safely, since it may be a link, a pipe or huge. Raises PolicyError.
+
+    Returns None when there is no such file.
+    """
     try:
         with Tree(workspace) as tree:
             if tree.stat(WORKSPACE_FILE) is None:

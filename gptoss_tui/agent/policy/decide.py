@@ -1,6 +1,6 @@
-"""Permission as a pure function of a planned effect and of what was said before. Nothing else decides.
+"""Decides what may happen, as a pure function of a planned effect, the mode and the rules. Nothing else decides.
 
-The order, first match wins: reading is allowed; a deny rule denies; read-only denies what changes things; what may
+The first match wins, in this order: reading is allowed; a deny rule denies; read-only mode denies changes; what may
 write a protected file is asked about; an explicit `--approve all` allows; what must be asked about is asked; an ask
 rule asks; allow rules allow; the mode decides.
 """
@@ -18,7 +18,7 @@ from gptoss_tui.tools.expansion import plain
 
 Outcome = Literal["allow", "ask", "deny"]
 By = Literal["user", "policy", "session", "rule"]
-"""Who answers: a person now, the mode or a flag, a rule of this session, a rule that is kept."""
+"""Who decides: the user now, the mode or a flag, a rule of this session, or a saved rule."""
 
 _CHANGING: Final = ("edit", "command", "mcp")
 
@@ -28,8 +28,10 @@ UNPARSED: Final = "the command could not be parsed, so no rule can allow it"
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What was said before. `allow_all` is `exec --approve all`: a person gave up every question but those about
-    writing protected files, which only a person answers."""
+    """What a decision depends on besides the effect.
+
+    `allow_all` is `exec --approve all`: the user gave up all questions except those about writing protected files.
+    """
 
     mode: Mode = "ask"
     rules: tuple[Rule, ...] = ()
@@ -38,9 +40,9 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What may happen, who says so and why, in words. `rules` are the ids of the rules that said it.
+    """A decision, who made it, and why. `rules` are the ids of the rules that made it.
 
-    `reasons` are why a person has to answer although a mode or a rule would have let it pass.
+    `reasons` say why the user has to be asked although a mode or a rule would have allowed it.
     """
 
     outcome: Outcome
@@ -51,7 +53,7 @@ class Verdict:
 
 
 def decide(effect: Effect | None, policy: Policy) -> Verdict:
-    """What may happen with a call that would have `effect` (None: it only reads inside the workspace)."""
+    """Decide about a call that would have `effect` (None: it only reads inside the workspace)."""
     if effect is None:
         return Verdict("allow", why="it only reads")
     if rule := _first(policy, effect, "deny"):
@@ -76,7 +78,7 @@ def decide(effect: Effect | None, policy: Policy) -> Verdict:
 
 
 def must_ask(effect: Effect) -> tuple[str, ...]:
-    """Why no mode and no rule may answer for a person; nothing when they may."""
+    """Why only the user may decide about `effect`; empty when modes and rules may."""
     reasons = list(effect.must_ask)
     owners = ((path, protected_by(path)) for path in effect.paths)
     reasons += [reason(path, owner) for path, owner in owners if owner]
@@ -89,10 +91,10 @@ def must_ask(effect: Effect) -> tuple[str, ...]:
 
 
 def _may_write_protected(effect: Effect) -> bool:
-    """Whether it writes a protected file, as far as can be told before it runs.
+    """Whether `effect` may write a protected file, as far as can be told before it runs.
 
-    A command in a sandbox can only where it was given the path: there all others are read-only, and what it makes anew
-    is held back. Without a sandbox its words have to do.
+    A sandboxed command can only write the protected paths that it was given: all others are read-only, and new ones
+    that it creates are held back. For a command without a sandbox, only its words can be checked.
     """
     if effect.kind == "edit":
         return bool(must_ask(effect))
@@ -107,7 +109,7 @@ def _first(policy: Policy, effect: Effect, verdict: Outcome) -> Rule | None:
 
 
 def _passes(effect: Effect, mode: Mode) -> bool:
-    """Whether the mode alone lets `effect` pass. Full-auto trusts the sandbox, never the model."""
+    """Whether the mode alone allows `effect`. Full-auto relies on the sandbox, never on the model."""
     if effect.kind == "edit":
         return mode in ("auto-edit", "full-auto")
     return mode == "full-auto" and effect.reach in ("workspace", "sandbox")

@@ -1,4 +1,4 @@
-"""Rules that people write: `approvals.toml` of the user, and the table `[approvals]` of a workspace's own file.
+"""Rules in files that are written by hand: the user's `approvals.toml`, and `[approvals]` in a workspace's own file.
 
 ```toml
 mode = "ask"                    # only in a workspace: the most that may happen there
@@ -37,25 +37,25 @@ _DEFAULT_REACH: Final[dict[RuleKind, Reach]] = {"edit": "workspace", "host": "ne
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a file says."""
+    """The content of a rule file."""
 
     rules: tuple[Rule, ...] = ()
     mode: Mode | None = None
 
     def tightened(self) -> Written:
-        """Only what allows less: what a file may say that nobody vouched for."""
+        """Without allow rules: the part of an untrusted file that applies."""
         return Written(tuple(rule for rule in self.rules if rule.verdict != "allow"), self.mode)
 
 
 def read_user_rules(text: str, place: str) -> Written:
-    """`approvals.toml`. Raises PolicyError that begins with `place`."""
+    """Parse `approvals.toml`. Raises PolicyError whose message begins with `place`."""
     table = _parse(text, place)
     _only(table, ("rules",), place)
     return Written(_rules(table.get("rules", []), place, "user"))
 
 
 def read_workspace_rules(text: str, place: str) -> Written:
-    """A workspace's file. Raises PolicyError that begins with `place`."""
+    """Parse a workspace's file. Raises PolicyError whose message begins with `place`."""
     whole = _parse(text, place)
     _only(whole, (_TABLE,), place)
     table = whole.get(_TABLE, {})
@@ -69,7 +69,7 @@ def read_workspace_rules(text: str, place: str) -> Written:
 
 
 def parse_rule(entry: object, place: str, scope: Scope, *, created: str = "", written: bool = True) -> Rule:
-    """One rule from its table. Raises PolicyError that begins with `place`."""
+    """Parse one rule from its table. Raises PolicyError whose message begins with `place`."""
     if not isinstance(entry, dict):
         raise PolicyError(f"{place}: it must be a table")
     _only(entry, _RULE_KEYS, place)
@@ -102,7 +102,7 @@ def _pattern(kind: RuleKind, value: object, place: str) -> Pattern:
 
 
 def _command(kind: RuleKind, value: object, place: str) -> Pattern:
-    """The words of a command: a program, and others, which may be empty (`grep '' file`) or expanded by the shell."""
+    """The words of a command: a program, then words that may be empty (`grep '' file`) or expanded by the shell."""
     if not isinstance(value, list):
         raise _no_words(place, value)
     try:
@@ -121,7 +121,7 @@ def _no_words(place: str, value: object) -> PolicyError:
 
 
 def _host(pattern: str, place: str) -> str:
-    """A host as effects name it. Raises PolicyError for what names none: such a rule would hold for nothing."""
+    """Normalise a host to the form in effects. Raises PolicyError for an invalid host, which would never match."""
     name = pattern.lower().rstrip(".")
     if not name.isascii():
         import idna

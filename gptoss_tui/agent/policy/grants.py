@@ -1,7 +1,7 @@
-"""What a person can be offered to allow for longer than once: rules that cover exactly the effect that is asked about.
+"""The grants that the user is offered for longer than once: rules that cover the effect that is asked about.
 
-The narrowest offer that is still of use comes first. A prefix is offered only for a program with subcommands: one that
-runs what its arguments say, such as a shell or an interpreter, would be allowed everything.
+The narrowest useful grant comes first. A prefix is only offered for known programs: to allow a program that runs its
+arguments, such as a shell or an interpreter, would allow everything.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gptoss_tui.tools.base import Effect
 from gptoss_tui.tools.expansion import Word
 
 _MAX_COMMANDS: Final = 4
-"""A longer chain of commands is not a habit; it is asked about each time."""
+"""Longer chains of commands are unlikely to be repeated; the user is asked each time."""
 
 _SUBCOMMAND: Final = re.compile(r"[a-z][a-z0-9:-]*\Z")
 _WITH_SUBCOMMANDS: Final = frozenset(
@@ -26,26 +26,26 @@ _WITH_SUBCOMMANDS: Final = frozenset(
     )
 )
 _RUNNING: Final = frozenset(("exec", "run", "x", "dlx", "eval", "config", "alias", "c", "rebase", "filter-branch"))
-"""Subcommands that run what follows them, or that change what later ones do."""
+"""Subcommands that run their arguments, or that change what later commands do."""
 _HARMLESS: Final = frozenset(
     (
         *("basename", "cat", "cut", "date", "df", "diff", "dirname", "du", "echo", "file", "grep", "head", "ls"),
         *("mypy", "nl", "pwd", "pytest", "rg", "ruff", "stat", "tail", "tr", "tree", "uniq", "wc", "which"),
     )
 )
-"""Programs that may be allowed by their name alone; they can be misused, but not with what a sandbox lets them do."""
+"""Programs that may be allowed by name alone: the sandbox prevents their misuse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """An offer: the rules that it makes, and what it is called."""
+    """An offer to the user: the rules that it would create, and its label."""
 
     rules: tuple[tuple[RuleKind, Pattern], ...]
     label: str
 
 
 def grants_for(effect: Effect) -> tuple[Grant, ...]:
-    """What may be offered for `effect`; nothing when it has to be asked about each time."""
+    """The grants that may be offered for `effect`; empty when the user must be asked each time."""
     if effect.must_ask:
         return ()
     match effect.kind:
@@ -82,7 +82,7 @@ def _command(commands: tuple[Pattern, ...]) -> tuple[Grant, ...]:
 
 
 def _prefix(words: Pattern) -> Pattern | None:
-    """The words that say what a command does, without what it does it to."""
+    """The words that say what a command does, without its objects; None when no prefix may be offered."""
     program, *rest = map(_named, words[:3])
     if program in _HARMLESS:
         return (program,)
@@ -95,7 +95,7 @@ def _prefix(words: Pattern) -> Pattern | None:
 
 
 def _named(word: Word) -> str:
-    """A word that names something; nothing for one that the shell makes others of."""
+    """A literal word; empty for a word that the shell expands."""
     return word if isinstance(word, str) else ""
 
 
@@ -104,5 +104,5 @@ def _grant(*rules: tuple[RuleKind, Pattern]) -> Grant:
 
 
 def _escaped(path: str) -> str:
-    """A path as a glob that means just it."""
+    """Escape a path as a glob that matches only this path."""
     return re.sub(r"([*?\[\]!#\\ ])", r"\\\1", path)

@@ -1,4 +1,4 @@
-"""How much may happen without asking: four modes, the strictest first."""
+"""The four approval modes, strictest first: how much the model may do without asking."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODE_MEANINGS: Final[dict[Mode, str]] = {
 
 
 def stricter(left: Mode, right: Mode) -> Mode:
-    """The one of two modes that allows less."""
+    """The stricter of two modes."""
     return min(left, right, key=MODES.index)
 
 

@@ -1,6 +1,6 @@
-"""Standing answers: what a rule is about, which effects it covers, and which rules could answer for an effect.
+"""Approval rules: what a rule is about, and which effects it covers.
 
-Everything here is pure. A command is compared by its parsed words, never by its text.
+Everything here is pure. Commands are compared by their parsed words, never by their text.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ Pattern = Words
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A standing answer.
+    """An approval rule.
 
-    `pattern` by kind: `edit`, one glob as in .gitignore (`**` is every file); `command`, all words; `command-prefix`,
-    the first words; `host`, one name or `*.name`, or `*` for all; `mcp`, a server and its tool or `*`; `python`, none.
-    In commands a word that the shell expands is none that it does not. An allow rule holds up to `reach` only; for
-    edits the patch engine is the border. `place` is the file that a rule stands in when a person wrote it there.
+    The `pattern` depends on the kind. `edit`: one glob as in .gitignore (`**` is every file). `command`: all words.
+    `command-prefix`: the first words. `host`: a name, `*.name`, or `*` for all. `mcp`: a server and its tool or `*`.
+    `python`: nothing. In commands, a word that the shell expands never equals one that it does not expand. An allow
+    rule only covers effects up to its `reach`; edits are instead confined by the patch engine. `place` is the file and
+    position of a rule that was written by hand, otherwise empty.
     """
 
     id: str
@@ -56,15 +57,15 @@ class Rule:
 
 
 def rule_id(kind: RuleKind, pattern: Pattern, verdict: RuleVerdict, reach: Reach, scope: Scope) -> str:
-    """The same rule has the same id wherever and whenever it is read."""
+    """The id of a rule, which only depends on its content: the same rule has the same id wherever it is read."""
     facts = json.dumps([kind, to_data(pattern), verdict, reach, scope])
     return hashlib.sha256(facts.encode()).hexdigest()[:8]
 
 
 def touches(rule: Rule, effect: Effect) -> bool:
-    """Whether any part of `effect` falls under `rule`, for rules that forbid and ask.
+    """Whether any part of `effect` matches `rule`; for rules that deny or ask.
 
-    A program given by its path is that program, and a word is the same whether the shell expands it or not.
+    A program given by its path also matches by its name, and it does not matter whether the shell expands a word.
     """
     if rule.kind not in _KINDS_FOR[effect.kind]:
         return False
@@ -77,7 +78,7 @@ def touches(rule: Rule, effect: Effect) -> bool:
 
 
 def covering(rules: Iterable[Rule], effect: Effect) -> tuple[Rule, ...]:
-    """The allow rules that together cover every part of `effect`, with its reach; none when a part is left."""
+    """The allow rules that together cover every part of `effect` and its reach; empty when a part is not covered."""
     usable = [
         rule
         for rule in rules
@@ -95,7 +96,7 @@ def covering(rules: Iterable[Rule], effect: Effect) -> tuple[Rule, ...]:
 
 
 def _parts(effect: Effect) -> tuple[Pattern, ...]:
-    """What a rule is held against, one by one; nothing when that is not known."""
+    """The parts of `effect` that rules are matched against one by one; empty when they are not known."""
     match effect.kind:
         case "edit":
             return tuple((path,) for path in effect.paths)
@@ -142,7 +143,7 @@ def _base(program: str) -> str:
 
 
 def describe(kind: RuleKind, pattern: Sequence[Word]) -> str:
-    """A rule in words, for people: `commands that begin with npm test`."""
+    """Describe a rule in words for the user: `commands that begin with npm test`."""
     match kind:
         case "edit":
             return "edits of this workspace" if tuple(pattern) == (ALL_FILES,) else f"edits of {pattern[0]}"
@@ -159,7 +160,7 @@ def describe(kind: RuleKind, pattern: Sequence[Word]) -> str:
 
 
 def spell(words: Sequence[Word]) -> str:
-    """Words of a command so that each can be told from the next, and what the shell expands from what it does not."""
+    """Spell the words of a command unambiguously: literal words are quoted, words that the shell expands are not."""
     import shlex
 
     return " ".join(shlex.quote(word) if isinstance(word, str) else word.source for word in words)

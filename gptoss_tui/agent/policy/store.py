@@ -1,7 +1,7 @@
-"""What a person allowed for good in a workspace, and whether they trust it: one small file in their state folder.
+"""What the user has allowed permanently in a workspace, and whether they trust it: a small file in their state folder.
 
-The file is named after the workspace's path and lies outside of every workspace, so nothing that a model may write
-can widen what it may do. It is replaced as a whole, and read again when another process changed it.
+The file is named after the workspace's path and lies outside of all workspaces, so nothing that a model may write can
+extend its permissions. It is replaced atomically, and read again when another process has changed it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _MAX_SHOWN: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept about a workspace.
+    """What is saved about a workspace.
 
-    `trusted` is the digest of the workspace's own file when it was trusted, `shown` are those of texts of the project
-    that the person has seen, the newest last.
+    `trusted` is the digest of the workspace's own file when it was trusted. `shown` are the digests of the project's
+    texts that the user has seen, newest last.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -43,7 +43,7 @@ class Kept:
 
 
 def approvals_directory() -> Path:
-    """Where rules are kept: `$GPTOSS_TUI_APPROVALS`, or the user's state folder."""
+    """The folder of saved rules: `$GPTOSS_TUI_APPROVALS`, or `approvals` in the user's state folder."""
     given = os.environ.get(DIRECTORY_VARIABLE)
     return Path(given).expanduser() if given else user_state_path("gptoss-tui", appauthor=False) / "approvals"
 
@@ -56,7 +56,7 @@ class RuleStore:
         self.path = directory / f"{hashlib.sha256(os.fsencode(workspace)).hexdigest()[:24]}.json"
 
     def read(self) -> Kept:
-        """What is kept; nothing when there is no file. Raises PolicyError for a file that cannot be understood."""
+        """Read the file; an empty `Kept` when there is none. Raises PolicyError when it cannot be read or parsed."""
         try:
             data = json.loads(self.path.read_bytes())
         except FileNotFoundError:
@@ -71,7 +71,7 @@ class RuleStore:
         return Kept(tuple(self._rule(entry) for entry in entries), trusted, tuple(map(str, shown)))
 
     def add(self, *rules: Rule) -> None:
-        """Keep rules for good. Raises PolicyError, with nothing kept, also for one that could not be read again."""
+        """Save rules permanently. Raises PolicyError, and saves nothing, also if a rule could not be read back."""
         for rule in rules:
             _read(_entry(rule))
         with self._changing() as kept:
@@ -79,24 +79,24 @@ class RuleStore:
             self._write(replace(kept, rules=(*kept.rules, *(rule for rule in rules if rule.id not in known))))
 
     def remove(self, rule_id: str) -> None:
-        """Forget a rule. Raises PolicyError."""
+        """Remove a rule. Raises PolicyError."""
         with self._changing() as kept:
             self._write(replace(kept, rules=tuple(rule for rule in kept.rules if rule.id != rule_id)))
 
     def trust(self, digest: str) -> None:
-        """Trust the workspace's own file as it is; none of it with an empty digest. Raises PolicyError."""
+        """Trust the workspace's own file with this digest; with an empty one, none. Raises PolicyError."""
         with self._changing() as kept:
             self._write(replace(kept, trusted=digest))
 
     def note_shown(self, digest: str) -> None:
-        """The person has seen the text with this digest. Raises PolicyError."""
+        """Remember that the user has seen the text with this digest. Raises PolicyError."""
         with self._changing() as kept:
             others = tuple(known for known in kept.shown if known != digest)
             self._write(replace(kept, shown=(*others, digest)[-_MAX_SHOWN:]))
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Kept]:
-        """What is kept, while no other process may change it."""
+        """Lock the file against other processes for the duration of the block, and yield its content."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -156,7 +156,7 @@ def _entry(rule: Rule) -> dict[str, Any]:
 
 
 def _read(entry: object) -> Rule:
-    """The rule that `_entry` made. Raises PolicyError."""
+    """The inverse of `_entry`. Raises PolicyError."""
     if not isinstance(entry, dict) or not isinstance(created := entry.get("created"), str):
         raise PolicyError("a rule has another shape")
     facts = {key: value for key, value in entry.items() if key not in ("id", "created")}

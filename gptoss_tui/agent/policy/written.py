@@ -1,4 +1,4 @@
-"""Taking a rule out of the file that a person wrote, and leaving every other byte of it alone."""
+"""Removes a rule from a file that the user wrote, without changing any other byte of it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _NOTHING: Final = re.compile(r"\s*(#.*)?\Z")
 
 
 def remove_user_rule(path: Path, rule_id: str) -> bool:
-    """Take the rules of that id out of the user's file. False, with the file as it was, when they cannot be told apart.
+    """Remove the rules with that id from the user's file.
 
-    Raises PolicyError when the file cannot be read or written.
+    Returns False, without changing the file, when it is not written as one `[[rules]]` table per rule. Raises
+    PolicyError when the file cannot be read or written.
     """
     try:
         text = path.read_bytes().decode("utf-8")
@@ -33,7 +34,7 @@ def remove_user_rule(path: Path, rule_id: str) -> bool:
 
 
 def _without(text: str, rule_id: str, place: str) -> str | None:
-    """`text` without the tables of that rule; None unless what is left says exactly the other rules."""
+    """`text` without the tables of that rule, or None unless exactly the other rules are left."""
     rules = read_user_rules(text, place).rules
     lines = text.splitlines(keepends=True)
     blocks = list(_blocks(lines))
@@ -51,7 +52,7 @@ def _without(text: str, rule_id: str, place: str) -> str | None:
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, int]]:
-    """Where each `[[rules]]` begins and ends; comments and blank lines at its end are of what follows."""
+    """The first and end line of each `[[rules]]` table. Trailing comments and blank lines belong to what follows."""
     headers = [at for at, line in enumerate(lines) if _HEADER.match(line)]
     for start, following in pairwise([*headers, len(lines)]):
         if _RULE.match(lines[start].rstrip("\r\n")):

@@ -1,8 +1,8 @@
-"""AGENTS.md: what a person and a project ask of any assistant that works there.
+"""AGENTS.md: instructions of the user and of a project for any assistant that works there.
 
-The file beside the settings comes first, then those from the root of the repository down to the workspace, so that the
-nearest one has the last word. They are read anew for each conversation and are part of what the model is told, so they
-outlive a compaction.
+The file next to the settings comes first, followed by those from the root of the repository down to the workspace, so
+that the nearest one takes precedence. The files are read again for each conversation. They are part of the developer
+message, so they survive a compaction.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 
 NAME: Final = "AGENTS.md"
 MAX_BYTES: Final = 32_768
-"""Of all files together. What is beyond is left out, and the model is told so."""
+"""The limit for all files together. Text beyond it is left out, and the model is told so."""
 _MAX_FILE: Final = 1 << 20
-"""A larger file is no text for a model, and not read."""
+"""Larger files are not read: they are not meant for a model."""
 _USERS: Final = "The user asks this of you, in a file of their own."
 _PROJECTS: Final = """\
 The project asks this of whoever works on it. These are words of its files, not of the user: every line that begins \
@@ -29,16 +29,16 @@ _CUT: Final = "[The rest is left out: the files are too long.]"
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """A file that is there: how it is called for people, and what it says."""
+    """An AGENTS.md file: a label for the user, and its text."""
 
     label: str
     text: str
     own: bool = False
-    """Whether it is the person's, and not the project's."""
+    """Whether the file is the user's own rather than the project's."""
 
 
 def find_guides(workspace: Path, own_folder: Path | None = None) -> tuple[Guide, ...]:
-    """The files that hold for `workspace`, the nearest one last. Never raises: what cannot be read is not there."""
+    """The files that apply to `workspace`, nearest last. Never raises: files that cannot be read are skipped."""
     root, places = steps_to_workspace(workspace)
     guides = [] if own_folder is None else [_read(own_folder, Path(NAME), owners_in(own_folder), own=True)]
     guides += [_read(root, place / NAME, owners_in(workspace)) for place in places]
@@ -46,7 +46,7 @@ def find_guides(workspace: Path, own_folder: Path | None = None) -> tuple[Guide,
 
 
 def told(guides: tuple[Guide, ...], before: str | None = None) -> str | None:
-    """The files as the model is told, behind the person's own message `before`; None when there is nothing."""
+    """The text of the files for the model, after the user's own message `before`; None when there is nothing."""
     parts, room = [before] if before else [], MAX_BYTES
     for own, heading in ((True, _USERS), (False, _PROJECTS)):
         chosen = [guide for guide in guides if guide.own == own] if room > 0 else []
@@ -63,19 +63,22 @@ def told(guides: tuple[Guide, ...], before: str | None = None) -> str | None:
 
 
 def quoted(text: str) -> str:
-    """So that no line of a file looks like one of ours, or of the user's."""
+    """Quote every line, so that no line of a file can pass for one of the app's or the user's own."""
     return "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
 
 
 def steps_to_workspace(workspace: Path) -> tuple[Path, list[Path]]:
-    """The root of the repository, and the folders from there down to `workspace`, relative to it."""
+    """The root of the repository, and the folders from there down to `workspace`, relative to the root."""
     root = repository_root(workspace)
     inside = workspace.relative_to(root)
     return root, [Path(), *(path for path in reversed((inside, *inside.parents)) if path != Path())]
 
 
 def repository_root(workspace: Path) -> Path:
-    """The folder with the `.git` that `workspace` is in; the workspace when a stranger could have put it there."""
+    """The nearest folder with a `.git` that contains `workspace`.
+
+    Returns the workspace itself when there is none, or when another user may have created it.
+    """
     owners = owners_in(workspace)
     for folder in (workspace, *workspace.parents):
         try:
@@ -88,7 +91,10 @@ def repository_root(workspace: Path) -> Path:
 
 
 def owners_in(folder: Path) -> frozenset[int]:
-    """Whose files are followed in `folder`: its owner's and our own. Above it, as in /tmp, others may write as well."""
+    """The user ids whose files are trusted in `folder`: its owner's and our own.
+
+    Other users may be able to write to the folders above it, as in /tmp.
+    """
     ours = os.geteuid()
     try:
         return frozenset((ours, os.stat(folder).st_uid))
@@ -106,5 +112,5 @@ def _read(root: Path, path: Path, owners: frozenset[int], *, own: bool = False) 
     if not text or "\0" in text or status.st_uid not in owners:
         return None
     label = f"your own {NAME}" if own else to_terminal_line(path.as_posix())
-    # A person who looks at the file must see what the model is told, so nothing in it stays hidden.
+    # The user must be able to see in the file what the model is told, so hidden characters are made visible.
     return Guide(label, to_terminal_text(text), own)

@@ -1,28 +1,28 @@
-"""A message and what goes with it, in one text: how the two are told apart again."""
+"""Joins a message and its attachments into one text, and splits such a text again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MARKER = "--- attached ---"
-"""The line that stands between what was typed and what goes with it."""
+"""The line between the typed message and its attachments."""
 
 
 OWN_TOOL = "!"
-"""The tool as which commands of the person's own are shown."""
+"""The tool name under which the user's own commands are shown."""
 NOTE_CHARS = 8_000
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something for the model to know with the next message: a title of one line, and a text."""
+    """Information for the model that is attached to the next message: a one-line title and a text."""
 
     title: str
     text: str
 
 
 def note_block(note: Note, room: int = NOTE_CHARS) -> str:
-    """A note as a block of a message, of at most about `room` characters: begin and end of a longer text."""
+    """Format a note as a block of a message, of at most about `room` characters. Longer texts lose their middle."""
     limit = min(NOTE_CHARS, room)
     text = note.text.rstrip("\n")
     if len(text) > limit:
@@ -32,12 +32,12 @@ def note_block(note: Note, room: int = NOTE_CHARS) -> str:
 
 
 def join_message(typed: str, blocks: list[str]) -> str:
-    """The message as it is sent: what was typed, and blocks that each begin with a line in brackets."""
+    """The message as it is sent: the typed text, followed by blocks that each begin with a line in brackets."""
     return f"{typed}\n\n{MARKER}\n" + "\n\n".join(blocks) if blocks else typed
 
 
 def split_message(message: str) -> tuple[str, list[str]]:
-    """What was typed, and the first lines of what went with it, without their brackets."""
+    """Split a message into the typed text and the first lines of its attached blocks, without brackets."""
     typed, marker, attached = message.partition(f"\n\n{MARKER}\n")
     if not marker:
         return message, []

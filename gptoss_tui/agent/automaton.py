@@ -1,9 +1,8 @@
-"""The messages that a model may write, as an automaton over token ids: no header can come out malformed.
+"""The messages that a model may write, as an automaton over token ids, so that no message header can be malformed.
 
-Only headers are restricted: a known channel, a recipient that is offered, a content type, `<|message|>`. Content is
-free, but for control tokens that have no business there, and where a grammar is asked for. Both places of the
-recipient that models write (before the channel and behind it) are allowed, and all the content types that they give to
-calls.
+Only headers are restricted: they consist of a known channel, an available recipient, a content type and `<|message|>`.
+Content is free, except that control tokens are only allowed where they belong, and that a grammar may be required. The
+automaton accepts the recipient both before and after the channel, and all content types that the models give to calls.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ ANALYSIS, COMMENTARY, FINAL = CHANNELS
 _CALL_CHANNELS = (ANALYSIS, COMMENTARY)
 
 _STOP, _BETWEEN, _AUTHOR, _TEXT, _CALL, _ANSWER = range(6)
-"""The first states: behind a stop, behind `<|end|>`, behind `<|start|>`, in a message's text, in a call's text, in the
-answer."""
+"""The first states: after a stop token, after `<|end|>`, after `<|start|>`, in a message's text, in a call's text, in
+the answer."""
 
 
 def message_automaton(
@@ -34,12 +33,12 @@ def message_automaton(
     preambles: bool = True,
     must_call: bool = False,
 ) -> TokenAutomaton:
-    """What may follow `<|start|>assistant`, where only `recipients` (such as `functions.read_file`) can be called.
+    """What may follow `<|start|>assistant`, when only `recipients` (such as `functions.read_file`) can be called.
 
-    With `answer` the turn ends with a call or with one final message, whose text follows that grammar. `arguments` has
-    grammars for the calls of some recipients. Thoughts are free; not `thinks`, there are none. Without `preambles`
-    nothing is said to the user but the answer. With `must_call` the turn ends with a call, before which there is one
-    thought at most.
+    With `answer` the turn ends with a call or with one final message, whose text follows that grammar. `arguments` maps
+    recipients to grammars for the arguments of their calls. Reasoning is unrestricted; without `thinks` there is none.
+    Without `preambles` the model can write nothing to the user except the answer. With `must_call` the turn ends with a
+    call, preceded by at most one reasoning message.
     """
     states = [TokenState({})] * 6
     grammars: list[Grammar] = []
@@ -75,7 +74,7 @@ def message_automaton(
 
 
 def _calls(tokenizer: Tokenizer, recipient: str) -> Iterable[list[int]]:
-    """Headers of a call up to the content type."""
+    """The headers of a call, up to but excluding the content type."""
     to = tokenizer.encode(f" to={recipient}")
     for channel in _CALL_CHANNELS:
         name = tokenizer.encode(channel)
@@ -92,5 +91,5 @@ def _content_types(tokenizer: Tokenizer) -> Iterable[list[int]]:
 
 
 def _distinct(paths: Iterable[tuple[list[int], int]]) -> Iterable[tuple[list[int], int]]:
-    """Each sequence once."""
+    """The paths without duplicate token sequences."""
     return {tuple(ids): (ids, end) for ids, end in paths}.values()

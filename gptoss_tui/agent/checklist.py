@@ -1,4 +1,4 @@
-"""The plan of a conversation for fronts: what a call of `update_plan` shows, safe for a terminal."""
+"""The plan of a conversation for front ends: what a call of `update_plan` shows, made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shows_plan(tool: str) -> bool:
 
 
 def checklist_of(event: ToolCall) -> Checklist | None:
-    """The plan that a call shows; None for other calls, and for a plan that the model is told to mend."""
+    """The plan that a call shows; None for other calls and for an invalid plan, which the model is told to fix."""
     if not shows_plan(event.tool):
         return None
     try:
@@ -33,14 +33,14 @@ def checklist_of(event: ToolCall) -> Checklist | None:
 
 
 class PlanFollower:
-    """For fronts that cannot draw over what they said: each plan once, and of it what the one before did not have."""
+    """For front ends that cannot redraw their output: shows each plan once, and which of its steps changed."""
 
     def __init__(self) -> None:
         self._shown: Checklist | None = None
         self._calls: set[str] = set()
 
     def told_by(self, event: ToolCall) -> tuple[Checklist, tuple[Step, ...]] | None:
-        """The plan that a call shows, and its steps that changed."""
+        """The plan that a call shows, and the steps that changed since the plan before; None for other calls."""
         plan = checklist_of(event)
         if plan is None:
             return None
@@ -49,7 +49,7 @@ class PlanFollower:
         return plan, plan.since(before)
 
     def ends(self, event: ToolFinished) -> bool:
-        """Whether the end of a call says nothing that its plan did not."""
+        """Whether the end of a call needs no output of its own, because its plan was shown and it succeeded."""
         told = event.item_id in self._calls
         self._calls.discard(event.item_id)
         return told and event.status == "ok"

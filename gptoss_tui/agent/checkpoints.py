@@ -1,4 +1,4 @@
-"""What each turn changed in the workspace, so that files go back together with the conversation."""
+"""Tracks what each turn changes in the workspace, so that files can be undone together with the conversation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from gptoss_tui.tools.watch import Changes, Watch
 from gptoss_tui.undo import Choice, UndoReport, UndoStore
 
 _NAMED = 5
-"""Files that a notice names at most."""
+"""The maximum number of files that a notice names."""
 
 Choices = Mapping[str, Choice]
 
 
 class Checkpoints:
-    """Names the edits of turns in the undo store, and takes them back by that name. Without a store: nothing."""
+    """Stores the edits of each turn under a name in the undo store, and undoes them by that name.
+
+    Without a store, does nothing.
+    """
 
     def __init__(self, store: UndoStore | None) -> None:
         self._store = store
@@ -30,14 +33,17 @@ class Checkpoints:
         self._looking: asyncio.Future[None] | None = None
 
     def begin(self, session_id: str | None, turn_id: str) -> str:
-        """Edits belong to this turn from now on. Gives the name under which they are kept."""
+        """Assign all following edits to this turn. Returns the name under which they are stored."""
         name = f"{session_id or self._unsaved}/{turn_id}"
         if self._store is not None:
             self._store.begin(name)
         return name
 
     async def recover(self) -> tuple[Notice, ...]:
-        """Before the first edit: end what a killed process began, and say what was done or why it could not be."""
+        """Finish what a killed process left unfinished in the undo store; called before the first edit.
+
+        Returns notices about what was done, or why it could not be done.
+        """
         if self._store is None or self._recovered:
             return ()
         self._recovered = True
@@ -47,17 +53,17 @@ class Checkpoints:
             return (Notice(text=error.message, hint=error.hint or ""),)
 
     def begin_looking(self) -> None:
-        """The same as `look`, meanwhile: a later one has less to read."""
+        """Start `look` in the background, so that the later `look` has less to read."""
         if self._watch is not None:
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._watch.look))
 
     async def look(self) -> None:
-        """Before a command or another program may change files: keep them as they are."""
+        """Take a snapshot of the files before a command or another program may change them."""
         if self._watch is not None:
             await asyncio.to_thread(self._watch.look)
 
     async def keep_changes(self) -> tuple[tuple[str, ...], tuple[Notice, ...]]:
-        """What changed since `look` becomes an edit of the turn. Gives its files, and what a person should know."""
+        """Store what changed since `look` as an edit of the turn. Returns its files, and notices for the user."""
         if self._watch is None or self._store is None:
             return (), ()
         changes = await asyncio.to_thread(self._watch.changes)
@@ -72,9 +78,10 @@ class Checkpoints:
         return changes.paths, notices
 
     def undo(self, name: str, files: Sequence[str], choices: Choices) -> UndoReport | None:
-        """Take the edits of that name back; None when there are none in force.
+        """Undo the edits with that name. Returns None when there are none, or when they are already undone.
 
-        `files` are what the turn is known to have changed. Raises UndoError, also when its edits are not kept any more.
+        `files` are the files that the turn is known to have changed. Raises UndoError, also when the turn's edits are
+        no longer stored.
         """
         undone = self._undone(name)
         if undone is None and files:
@@ -85,17 +92,17 @@ class Checkpoints:
         return self._store.undo(name, choices) if self._store is not None and undone is False else None
 
     def redo(self, name: str, choices: Choices) -> UndoReport | None:
-        """Make the edits of that name again; None when none were taken back. Raises UndoError."""
+        """Redo the edits with that name. Returns None when none are undone. Raises UndoError."""
         return self._store.redo(name, choices) if self._store is not None and self._undone(name) else None
 
     def _undone(self, name: str) -> bool | None:
-        """Whether the edits of that name were taken back; None when none are kept."""
+        """Whether the edits with that name are undone; None when none are stored."""
         kept = self._store.turns() if self._store is not None else ()
         return next((edits.undone for edits in kept if edits.turn == name), None)
 
 
 def _not_kept(changes: Changes, *, told: bool) -> Iterator[Notice]:
-    """What undo will not bring back, for people. `told`: they know that the workspace is too large."""
+    """Notices about changes that cannot be undone. `told`: the user already knows that the workspace is too large."""
     if changes.missed:
         named = ", ".join(changes.missed[:_NAMED])
         more = f" and {len(changes.missed) - _NAMED} more" if len(changes.missed) > _NAMED else ""
@@ -108,10 +115,10 @@ def _not_kept(changes: Changes, *, told: bool) -> Iterator[Notice]:
 
 
 class GoingBack:
-    """Takes the edits of several turns back, or makes them again, up to the first that a person has to decide about.
+    """Undoes or redoes the edits of several turns, up to the first turn with conflicts for the user to resolve.
 
-    `edits_of` gives the name of a turn's edits. `settled` are the numbers of the turns that are done, also when an
-    error ended it; `reports` those of the turns that had edits.
+    `edits_of` returns the name of a turn's edits. `settled` has the numbers of the turns that are done, also after an
+    error; `reports` has a report for each turn that had edits.
     """
 
     def __init__(self, checkpoints: Checkpoints, edits_of: Callable[[int], str], choices: Choices) -> None:
@@ -122,7 +129,7 @@ class GoingBack:
         self.reports: list[UndoReport] = []
 
     async def undo(self, turns: Sequence[TurnSummary]) -> bool:
-        """The newest of `turns` first; whether all are settled. Raises UndoError."""
+        """Undo `turns`, newest first. Returns whether all of them are settled. Raises UndoError."""
         for turn in reversed(turns):
             name = self._edits_of(turn.number)
             report = await asyncio.to_thread(self._checkpoints.undo, name, turn.files, self._choices)
@@ -131,7 +138,7 @@ class GoingBack:
         return True
 
     async def redo(self, turns: Sequence[TurnSummary]) -> bool:
-        """The oldest of `turns` first; whether all are settled. Raises UndoError."""
+        """Redo `turns`, oldest first. Returns whether all of them are settled. Raises UndoError."""
         for turn in turns:
             report = await asyncio.to_thread(self._checkpoints.redo, self._edits_of(turn.number), self._choices)
             if not self._settle(turn, report):

@@ -1,4 +1,4 @@
-"""What a front may say to the agent, and the port through which it says it."""
+"""The interface between a front end and the agent: `AgentPort`, and the types that it takes and returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.settings import Mode
 from gptoss_tui.tools.base import Citation, Effect
 
-if TYPE_CHECKING:  # fronts import this before anything is on screen
+if TYPE_CHECKING:  # front ends import this module before they draw anything, so it has to load quickly
     from gptoss_tui.agent.policy.book import WorkspaceFile
     from gptoss_tui.agent.policy.rules import Rule
     from gptoss_tui.undo import Choice, Conflict, UndoReport
@@ -20,11 +20,12 @@ if TYPE_CHECKING:  # fronts import this before anything is on screen
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer to an `ApprovalRequest`. `digest` must be the request's; `message` goes to the model on a denial.
+    """The answer to an `ApprovalRequest`.
 
-    `session` and `always` allow what `grants[grant]` of the request says, for the session or kept for the workspace.
-    `edit` makes another call of it, which is planned and asked about anew: from `text`, or without the files
-    `leave_out`.
+    `digest` must be that of the request; `message` is passed to the model on a denial. The kinds `session` and `always`
+    allow what `grants[grant]` of the request describes, for the session or permanently for the workspace. `edit`
+    changes the call, which is then planned and asked about again: either its source becomes `text`, or the files
+    `leave_out` are left out.
     """
 
     kind: DecisionKind
@@ -37,10 +38,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class TurnSummary:
-    """A turn of the conversation, for lists. Turn `number` has the events of turn id `t<number>`.
+    """A turn of the conversation, for lists. Turn `number` has the events with the turn id `t<number>`.
 
-    Numbers go up within a session and never come twice, also when turns were dropped. `started` is a local time in ISO
-    form, empty in sessions of old versions. `files` are paths in the workspace that calls of the turn changed.
+    Numbers increase within a session and are never reused, not even after turns were dropped. `started` is the local
+    time in ISO 8601, empty in sessions of old versions. `files` are paths in the workspace that the turn's calls
+    changed.
     """
 
     number: int
@@ -50,17 +52,17 @@ class TurnSummary:
 
     @property
     def turn_id(self) -> str:
-        """As its events name it."""
+        """The turn id in the events of this turn."""
         return f"t{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class ContextReport:
-    """Where the tokens of the conversation went. The parts add up to `used`; each message counts with its header.
+    """What the tokens of the conversation are used for. The parts add up to `used`; messages include their headers.
 
-    `calls` are tool calls as the model wrote them; `reasoning` is that of the running or last turn, since older
-    reasoning is dropped. `cached` of `used` are in the engine's memory as far as is known. `limit` None: no model was
-    loaded yet.
+    `calls` are tool calls as the model wrote them. `reasoning` is that of the running or last turn, since older
+    reasoning is dropped. `cached` of the `used` tokens are in the engine's cache as far as is known. `limit` is None
+    when no model was loaded yet.
     """
 
     system: int
@@ -77,7 +79,7 @@ class ContextReport:
 
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
-    """A session on disk, for lists. `title` is its first message in one line; times are local, in ISO form."""
+    """A session on disk, for lists. `title` is its first message in one line; times are local, in ISO 8601."""
 
     id: str
     title: str
@@ -91,7 +93,7 @@ class SessionSummary:
 
 @dataclass(frozen=True, slots=True)
 class ResumedSession:
-    """A session that the agent goes on with: its events without those of dropped turns, and what was wrong with it."""
+    """A session that the agent continues: its events without those of dropped turns, and notices about problems."""
 
     id: str
     events: tuple[Event, ...]
@@ -100,7 +102,7 @@ class ResumedSession:
 
 @dataclass(frozen=True, slots=True)
 class ToolSummary:
-    """A tool that the model has, for lists: the words about it are those that the model reads."""
+    """A tool that the model has, for lists. `about` is the description that the model reads."""
 
     name: str
     about: str
@@ -108,7 +110,7 @@ class ToolSummary:
 
 @dataclass(frozen=True, slots=True)
 class SkillSummary:
-    """A skill, for lists. `request` is the beginning of a message that asks for it; `own` ones are the person's."""
+    """A skill, for lists. `request` is the beginning of a message that asks for it; `own` skills are the user's."""
 
     name: str
     about: str
@@ -119,11 +121,11 @@ class SkillSummary:
 
 @dataclass(frozen=True, slots=True)
 class UndoOutcome:
-    """What undo or redo came to, in the order in which it was done.
+    """The result of undo or redo, in the order in which it was done.
 
-    `turns` are the turns that were dropped from the conversation, or came back. `text` is the message of the oldest
-    one of them. `reports` say which files changed, one for each turn that had edits. Where the last one has open
-    conflicts, its turn and those behind it are as they were: ask, and call again with a choice for each path.
+    `turns` are the turns that were dropped from the conversation or restored; `text` is the message of the oldest one.
+    `reports` say which files changed, one for each turn that had edits. If the last report has open conflicts, its turn
+    and the remaining turns are unchanged: ask the user, and call again with a choice for each path.
     """
 
     turns: tuple[int, ...] = ()
@@ -132,22 +134,22 @@ class UndoOutcome:
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
-        """The files that a person has to decide about."""
+        """The conflicting files, about which the user has to decide."""
         return self.reports[-1].conflicts if self.reports else ()
 
 
 class AgentPort(Protocol):
-    """The agent as a front sees it. Used from one event loop.
+    """The agent as a front end sees it. Must be used from a single event loop.
 
-    Setting `effort` while a turn runs counts from the model's next step on, else from the next message on; when it
-    takes effect in a conversation that has begun, `EffortChanged` says so.
+    A new `effort` applies from the model's next step while a turn runs, and otherwise from the next message. When it
+    takes effect in a conversation that has begun, `EffortChanged` is emitted.
     """
 
     effort: Effort
 
     @property
     def session_id(self) -> str | None:
-        """The id of this session, once it is saved."""
+        """The id of this session, or None when it is not saved yet."""
         ...
 
     def submit(self, text: str) -> AsyncIterator[Event]:
@@ -158,10 +160,10 @@ class AgentPort(Protocol):
         ...
 
     def steer(self, text: str) -> None:
-        """Give the running turn a message, which it takes before the model's next step (`Steered`).
+        """Send a message to the running turn, which takes it before the model's next step (`Steered`).
 
-        What it never took, because the turn ended first, is in `TurnFinished.unsent`. Raises UsageError when no turn
-        runs or the text is empty.
+        If the turn ends first, the message is in `TurnFinished.unsent`. Raises UsageError when no turn runs or the text
+        is empty.
         """
         ...
 
@@ -170,25 +172,26 @@ class AgentPort(Protocol):
         ...
 
     def decide(self, item_id: str, decision: Decision) -> None:
-        """Answer an approval request. Unknown or answered ids and other digests are refused with UsageError."""
+        """Answer an approval request. Raises UsageError for an unknown or answered id, or a wrong digest."""
         ...
 
     async def permit(self, item_id: str, tool: str, effect: Effect, show: Callable[[Event], None]) -> ApprovalResolved:
-        """Let the policy decide about something that the person does through the app, as about a call of the model.
+        """Let the policy decide about an action that the user started, in the same way as about calls of the model.
 
-        `show` gets the `ApprovalRequest`, when somebody has to answer with `decide`, and the `ApprovalResolved`.
+        `show` is called with the `ApprovalRequest`, if one has to be answered with `decide`, and with the
+        `ApprovalResolved`, which is also returned.
         """
         ...
 
     def effort_cost(self, effort: Effort) -> int:
-        """Tokens that the engine would have to read again if the effort changed to `effort` now."""
+        """The number of tokens that the engine must prefill again if the effort changes to `effort` now."""
         ...
 
     async def warm(self) -> None:
-        """Let the engine read the beginning of a conversation ahead, before the first message, and return then.
+        """Let the engine prefill the beginning of a conversation before the first message.
 
-        For the effort of now, and where that is quick for the others too. A message goes first at any time. Raises
-        EngineError.
+        This is done for the current effort and, if that is quick, for the other efforts too. It stops when a message is
+        submitted. Returns when done. Raises EngineError.
         """
         ...
 
@@ -197,63 +200,65 @@ class AgentPort(Protocol):
         ...
 
     def rewind(self, turn: int) -> str:
-        """Drop that turn and everything after it, and give its message back. Files stay as they are (see `undo`).
+        """Drop that turn and everything after it, and return its message. Files are not changed (see `undo`).
 
         Raises UsageError for a number that is not in `turns()`, or while a turn runs.
         """
         ...
 
     async def undo(self, turn: int | None = None, choices: Mapping[str, Choice] | None = None) -> UndoOutcome:
-        """Drop that turn, by default the last one, and everything after it, and put files back to before it.
+        """Drop that turn, by default the last one, and everything after it, and undo their file changes.
 
-        What somebody else changed since is merged or asked about (`UndoOutcome.conflicts`), never overwritten;
-        `choices` maps paths to answers. Raises UsageError as `rewind`, UndoError when the disk refuses.
+        Later changes by others are merged or reported as `UndoOutcome.conflicts`, but never overwritten; `choices` maps
+        paths to the user's choices. Raises UsageError like `rewind`, and UndoError when files cannot be changed.
         """
         ...
 
     async def redo(self, choices: Mapping[str, Choice] | None = None) -> UndoOutcome:
-        """Bring back what the last undo or rewind dropped, with its files. No message may have come since.
+        """Restore what the last undo or rewind dropped, and its file changes. Only works until the next message.
 
-        Raises UsageError when there is nothing to bring back or a turn runs, UndoError when the disk refuses.
+        Raises UsageError when there is nothing to restore or a turn runs, and UndoError when files cannot be changed.
         """
         ...
 
     def context(self) -> ContextReport:
-        """Where the tokens of the conversation went."""
+        """What the tokens of the conversation are used for."""
         ...
 
     def compact(self, instructions: str = "") -> AsyncIterator[Event]:
-        """Let the model sum the conversation up and go on from its summary; the session file keeps everything.
+        """Let the model summarise the conversation and continue from the summary; the session file keeps everything.
 
-        From `CompactionStarted` to `CompactionFinished`, with what a step tells in between. `interrupt` or closing the
-        iterator leaves the conversation as it was. `instructions` say what matters. Raises UsageError while a turn
-        runs or when there is nothing to sum up, EngineError when no model is loaded.
+        Yields events from `CompactionStarted` to `CompactionFinished`, with progress and deltas in between. `interrupt`
+        or closing the iterator leaves the conversation unchanged. `instructions` tell the model what matters in the
+        summary. Raises UsageError while a turn runs or when the conversation is empty, and EngineError when no model is
+        loaded.
         """
         ...
 
     def sessions(self, workspace: Path | None = None) -> tuple[SessionSummary, ...]:
-        """Saved sessions of a workspace, by default of all, the newest first. Raises SessionError."""
+        """Saved sessions of a workspace, by default of all workspaces, newest first. Raises SessionError."""
         ...
 
     def resume(self, session_id: str) -> ResumedSession:
-        """Go on with a saved session, in its file. An id may be cut short; `last` is this workspace's newest.
+        """Continue a saved session in its file. `session_id` may be the beginning of an id, or `last` for the newest.
 
-        Raises UsageError while a turn runs or for an unknown id, SessionError when it cannot be read or is in use.
+        `last` only considers this workspace's sessions. Raises UsageError while a turn runs or for an unknown id, and
+        SessionError when the session cannot be read or is in use.
         """
         ...
 
     def fork(self, turn: int | None = None) -> str:
-        """Go on in a new session that has all turns before `turn`, or all; the old file stays as it is.
+        """Continue in a new session with the turns before `turn`, or with all; the old file is not changed.
 
-        Gives the message of that turn, or nothing. Raises UsageError as `rewind`.
+        Returns the message of that turn, or an empty string. Raises UsageError like `rewind`.
         """
         ...
 
     @property
     def mode(self) -> Mode:
-        """How much may happen without asking. May be set at any time; `ModeChanged` says so in the session.
+        """How much the model may do without asking. May be set at any time, which emits `ModeChanged`.
 
-        Setting raises UsageError for a mode that is not in `modes`.
+        Setting it raises UsageError for a mode that is not in `modes`.
         """
         ...
 
@@ -262,7 +267,7 @@ class AgentPort(Protocol):
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes that this workspace lets happen, the strictest first."""
+        """The modes that this workspace allows, strictest first."""
         ...
 
     def tools(self) -> tuple[ToolSummary, ...]:
@@ -270,23 +275,26 @@ class AgentPort(Protocol):
         ...
 
     def skills(self) -> tuple[SkillSummary, ...]:
-        """The skills that there are now. A conversation is told which there are when it begins."""
+        """The skills that are available now. A conversation is only told about them when it begins."""
         ...
 
     def rules(self) -> tuple[Rule, ...]:
-        """The standing answers that hold here: of the session, the workspace and the user."""
+        """The approval rules that apply here: those of the session, the workspace and the user."""
         ...
 
     def revoke(self, rule_id: str) -> Rule:
-        """Take a rule back. Raises UsageError for an unknown id or a rule that stands in a file of the user's."""
+        """Revoke a rule and return it.
+
+        Raises UsageError for an unknown id, or when the rule is in a file that must be edited by hand.
+        """
         ...
 
     def trust(self, trusted: bool = True) -> WorkspaceFile:
-        """Let the workspace's own file `.gptoss-tui.toml` allow things, as it is now; or stop. Raises PolicyError."""
+        """Trust or distrust the workspace's own file `.gptoss-tui.toml` in its current state. Raises PolicyError."""
         ...
 
     def page_text(self, citation: Citation) -> tuple[str, ...]:
-        """The lines of the page that a citation points at, `first_line` counted from 0; none when it was forgotten."""
+        """The lines of the page that a citation refers to (`first_line` counts from 0). Empty if no longer known."""
         ...
 
     @property
@@ -299,5 +307,5 @@ class AgentPort(Protocol):
         ...
 
     def close(self) -> None:
-        """Interrupt the turn and close the session file. The engine stays."""
+        """Interrupt the turn and close the session file. The engine is not closed."""
         ...

@@ -1,4 +1,4 @@
-"""What a model may write while it answers with the tools that it has."""
+"""Constraints on what the model may write in a conversation with tools."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ PATCH = f"functions.{APPLY_PATCH.name}"
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """`headers`: only well-formed ones, to tools that are offered. `answer`: the form of final messages.
+    """What the model's output is constrained to.
 
-    `strict`: the arguments of a call follow the schema of its tool. A tool whose schema cannot be enforced takes any
-    arguments, as without, and checks them itself. `grounded`: a patch names files that there are, and repeats lines
-    that stand in them; it needs `headers`.
+    `headers`: message headers are well-formed and only call available tools. `answer`: final messages follow this
+    schema. `strict`: the arguments of a call follow the schema of its tool; where a schema cannot be enforced, any
+    arguments are allowed and the tool checks them itself. `grounded`: patches only name existing files and only repeat
+    lines that are in them; this requires `headers`.
     """
 
     headers: bool = True
@@ -36,7 +37,7 @@ class Constraints:
     grounded: bool = False
 
     def enforceable(self, info: EngineInfo) -> Constraints:
-        """What of this the engine can enforce. A server can hold text to a schema at best, and a header to nothing."""
+        """The part of the constraints that the engine can enforce. Servers enforce schemas at best, and no headers."""
         if info.masks:
             return self
         if not info.schemas:
@@ -45,11 +46,11 @@ class Constraints:
 
     @property
     def format(self) -> ResponseFormat | None:
-        """What the model is told about the form of its answers."""
+        """The response format that the model is told about, if any."""
         return self.answer.format if self.answer else None
 
     def automaton(self, tokenizer: Tokenizer, registry: ToolRegistry) -> TokenAutomaton | None:
-        """What may follow `<|start|>assistant` with the tools of `registry`; None when anything may."""
+        """What may follow `<|start|>assistant` with the tools of `registry`; None when nothing is constrained."""
         if not (self.headers or self.answer or self.strict):
             return None
         return message_automaton(
@@ -64,12 +65,12 @@ class Constraints:
 
     @property
     def grounds_patches(self) -> bool:
-        """Whether the engine has to be told about the files that a patch is about."""
+        """Whether patches are constrained, so that the engine needs the contents of the files they name."""
         return self.headers and self.grounded
 
 
 def argument_grammars(registry: ToolRegistry) -> dict[str, Grammar]:
-    """By recipient what enforces the arguments of each tool that takes an object."""
+    """Grammars for the arguments of all tools that take an object and whose schema can be enforced, by recipient."""
     grammars = {}
     for recipient, schema in _schemas(registry):
         if schema.get("type") == "object" and _enforceable(grammar := schema_grammar(schema)):

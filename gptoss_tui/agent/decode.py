@@ -1,4 +1,4 @@
-"""JSON values as dataclasses, each field held to its type: a file may say anything."""
+"""Converts JSON values to dataclasses and checks the type of every field, since a file may contain anything."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _PLAIN: Final[Mapping[object, tuple[type, ...]]] = {str: (str,), bool: (bool,), 
 
 
 def decode(hint: Any, value: Any) -> Any:
-    """`value` as what `hint` says: lists become tuples, objects dataclasses; unknown fields are ignored.
+    """Convert `value` to the type `hint`: lists become tuples, and objects dataclasses. Unknown fields are ignored.
 
-    Of a `Literal` any text is taken, since a newer program may know more. Raises TypeError for what does not fit.
+    For a `Literal` any string is accepted, since a newer program may know more values. Raises TypeError when the value
+    does not match.
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is tuple and isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The engine of a spec: a worker process with the model, or a server that has it."""
+"""Creates the engine for a spec: a worker process that runs the model, or a client of a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What a server said of itself. `talks` is how it is spoken to, `key` whether there is an API key for it."""
+    """What is known about a server. `talks` names the API dialect; `key` says whether an API key is set for it."""
 
     address: str
     server: str
@@ -24,9 +24,9 @@ class ServerFacts:
 
 
 def open_engine(spec: EngineSpec, at_once: int = 1) -> Engine:
-    """The engine for `spec`; nothing is loaded yet. Imports only what that one needs, and no torch.
+    """Create the engine for `spec` without loading the model. Imports only what this engine needs, and never torch.
 
-    A server is asked for `at_once` generations at a time; an engine on this machine makes one.
+    A server is asked for up to `at_once` generations at a time; a local engine makes one at a time.
     """
     if spec.url:
         return _open_remote(spec, at_once)
@@ -36,7 +36,7 @@ def open_engine(spec: EngineSpec, at_once: int = 1) -> Engine:
 
 
 async def ask_server(spec: EngineSpec) -> ServerFacts:
-    """Find out what is at the address of `spec`. Raises as `RemoteEngine.load`."""
+    """Ask the server at the address of `spec` about itself. Raises the same errors as `RemoteEngine.load`."""
     from gptoss_tui.engine.remote.address import take_key
 
     engine = _open_remote(spec)

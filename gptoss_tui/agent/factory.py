@@ -1,4 +1,4 @@
-"""The agent of a program run: settings to tools, prompt and limits. Every front builds its agent here."""
+"""Builds the agent from the settings: its tools, prompt and limits. All front ends build their agent here."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def build_agent(
     servers: Sequence[ServerConfig] = (),
     answer: AnswerSchema | None = None,
 ) -> Agent:
-    """An agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
+    """Build an agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
 
-    Sessions go to the user's session folder unless `session_store` says otherwise, and nowhere without `saves`.
-    `allow_all` gives up every question (see `Approvals`). `servers` are MCP servers beside those that the user set up.
-    `answer` is the form of all final messages. Raises UsageError when the workspace or the browser's folder is no
-    folder.
+    Sessions are saved in `session_store`, by default in the user's session folder, and not at all without `saves`.
+    `allow_all` allows nearly everything without asking (see `Approvals`). `servers` are MCP servers in addition to
+    those that the user configured. `answer` is the schema of all final messages. Raises UsageError when the workspace
+    or the browser's folder is not a folder.
     """
     workspace = open_workspace(settings.workspace)
     sampling = default_sampling(settings)
@@ -88,7 +88,7 @@ def build_agent(
 
 
 def developer_message(settings: Settings, workspace: Path) -> str | None:
-    """What the model is told beside our own instructions, as it is now: the person's message, AGENTS.md and skills."""
+    """The current developer message in addition to the app's own: the user's message, AGENTS.md and skills."""
     said = (told(guides(settings, workspace), settings.developer_message), told_skills(skills(settings, workspace)))
     return "\n\n".join(part for part in said if part) or None
 
@@ -104,22 +104,22 @@ def skills(settings: Settings, workspace: Path) -> tuple[Skill, ...]:
 
 
 def followed(settings: Settings, workspace: Path) -> tuple[str, ...]:
-    """Whose words the model is told beside the person's own, for people: `AGENTS.md`, `2 skills (/skills)`."""
+    """What is added to the developer message, in words for the user: `AGENTS.md`, `2 skills (/skills)`."""
     count = sum(not skill.asked_only for skill in skills(settings, workspace))
     known = (f"{count} {'skill' if count == 1 else 'skills'} (/skills)",) if count else ()
     return (*(guide.label for guide in guides(settings, workspace)), *known)
 
 
 def default_sampling(settings: Settings) -> SamplingParams:
-    """How to choose tokens where nobody says otherwise: the settings over what is best for the model.
+    """The default sampling parameters: the settings, and the best temperature for the model where they have none.
 
-    gpt-oss is made for 1.0; a model as small as nano must not guess.
+    gpt-oss is made for temperature 1.0; nano is so small that it works best with greedy decoding.
     """
     return settings.sampling(0.0 if settings.is_nano else 1.0)
 
 
 def build_limits(settings: Settings) -> Limits:
-    """The bounds of each turn."""
+    """The limits of each turn."""
     return Limits(
         tool_calls=settings.max_tool_calls,
         tokens=settings.max_tokens,
@@ -131,9 +131,9 @@ def build_limits(settings: Settings) -> Limits:
 
 
 def build_approvals(workspace: Workspace, mode: Mode | None = None, *, allow_all: bool = False) -> Approvals:
-    """The approvals in `workspace`, with the rules that are kept for it.
+    """The approvals in `workspace`, with the rules that are saved for it.
 
-    Without a `mode` it is the one that a workspace asks for whose file the user trusts, else `ask`.
+    Without a `mode`, it is the one in the workspace's file if the user trusts that file, and otherwise `ask`.
     """
     book = RuleBook(workspace.root)
     return Approvals(mode or book.suggested_mode or "ask", book=book, allow_all=allow_all)
@@ -142,9 +142,9 @@ def build_approvals(workspace: Workspace, mode: Mode | None = None, *, allow_all
 def build_registry(
     settings: Settings, workspace: Workspace, write: WritePlan = patch.apply, servers: Sequence[ServerConfig] = ()
 ) -> ToolRegistry:
-    """The tools that `settings` switch on, in the order in which the model is told about them. Raises UsageError.
+    """The tools that `settings` enable, in the order in which the model is told about them. Raises UsageError.
 
-    Edits of files go through `write`. `servers` are MCP servers beside those that the user set up.
+    Files are edited through `write`. `servers` are MCP servers in addition to those that the user configured.
     """
     builtin: list[BuiltinTools] = []
     if settings.python:
@@ -161,7 +161,7 @@ def build_registry(
         functions = (*functions, ShellTool(workspace, patches))
     if settings.offers_plan:
         functions = (*functions, UpdatePlanTool())
-    # The built-in model was trained with a fixed set of tools, and is too small to learn others from their words.
+    # The built-in model was trained with a fixed set of tools and is too small to use others by their description.
     connected = () if settings.is_nano else mcp_servers((*load_servers(), *servers))
     return ToolRegistry(functions, builtin, connected)
 
@@ -173,7 +173,7 @@ def _reading_skills(tool: FunctionTool, settings: Settings, workspace: Workspace
 
 
 def make_python(settings: Settings, readable: Path | None) -> Python:
-    """The python tool of one conversation, which can read the folder `readable`."""
+    """The Python tool of one conversation, which can read the folder `readable` if it is given."""
     return Python(settings.python_sandbox, settings.python_image, stateful=settings.python_stateful, workspace=readable)
 
 

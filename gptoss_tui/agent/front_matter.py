@@ -1,7 +1,7 @@
-"""The front matter of Markdown files: texts by key between two lines of `---`.
+"""The front matter of Markdown files: keys and texts between two lines of `---`.
 
-Of YAML this is what such files use: plain and quoted values, values that go on in indented lines, and the blocks `|`
-and `>`. What is nested or a list is kept as its lines, which no caller asks for.
+Supports the part of YAML that such files use: plain and quoted values, values continued on indented lines, and the
+block styles `|` and `>`. Nested values and lists are kept as plain text, which no caller uses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ESCAPES: Final = {"n": "\n", "t": "\t"}
 
 
 def split_front_matter(content: str) -> tuple[dict[str, str], str]:
-    """The values of a file by their keys in lower case, and the text behind them; none where the file has none."""
+    """Split a file into its front matter, as values by lower-case key (empty without front matter), and its text."""
     content = content.replace("\r\n", "\n").removeprefix("\ufeff")
     match = _FRONT.match(content)
     if match is None:
@@ -26,7 +26,7 @@ def split_front_matter(content: str) -> tuple[dict[str, str], str]:
 
 
 def _entries(front: str) -> list[tuple[str, list[str]]]:
-    """Each key with the lines of its value: what stands behind the colon, and indented lines below."""
+    """Each key with the lines of its value: the text after the colon, and the indented lines below it."""
     entries: list[tuple[str, list[str]]] = []
     for line in front.split("\n"):
         if match := _KEY.match(line):

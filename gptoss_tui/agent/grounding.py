@@ -1,4 +1,4 @@
-"""What a patch may name and repeat, found out while the model writes it."""
+"""Finds out which files a patch may name and which lines it may repeat, while the model writes it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from gptoss_tui.patch.text import TextFile
 from gptoss_tui.tools.workspace import Budget, Walk, in_thread, read_text
 
 MAX_FILES: Final = 20_000
-"""In a workspace with more of them every path may be named."""
+"""In a workspace with more files, any path may be named."""
 MAX_LINES: Final = 50_000
-"""Of a longer file the lines are not checked while they are written."""
+"""The lines of longer files are not checked while they are written."""
 
 UNGROUNDED: Final = Grammar("patch", "")
-"""What an engine begins a patch with: it asks before the first token, and again for each file that is changed."""
+"""The initial grammar of a patch: it makes the engine ask for a new one before the first token.
+
+The engine asks again for each file that the patch changes.
+"""
 
 _SECONDS: Final = 2.0
 _UPDATE: Final = "*** Update File:"
 
 
 class Ground:
-    """The files that one patch is about. `root` is the workspace's."""
+    """The files that a single patch refers to. `root` is the root of the workspace."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -34,7 +37,7 @@ class Ground:
         self._listed = False
 
     async def grammar(self, written: str) -> Grammar:
-        """What the patch may say that begins with `written`. Files that cannot be read are left to the tool."""
+        """The grammar for a patch that begins with `written`. Files that cannot be read are left to the tool."""
         if not self._listed:
             self._paths, self._listed = await self._list(), True
         last = written.rstrip("\n").rsplit("\n", 1)[-1]

@@ -1,18 +1,19 @@
-"""What happened to a conversation, step by step: playing the log back gives the same conversation, token for token.
+"""The log of a conversation: replaying its operations gives the same conversation, token for token.
 
 Operations are JSON objects with an `op`:
 
 - `preamble`: the system and developer messages from now on
 - `user`: a turn begins: its number (`turn`), its message (`text`), local `time`, and the name of its `edits` for undo
-- `ids`, `end`: sampled tokens as they were sampled; the generation is over
-- `tool`: what a tool replied to a call
-- `steer`: a message of the user inside the turn
-- `files`: `paths` that a call changed
-- `compact`: the messages (`texts`) that stand for everything before
-- `rewind`: turn `turn` and everything after it never happened
-- `redo`: what the last rewind dropped is back; there was no other turn since
+- `ids`: token ids as they were sampled
+- `end`: the generation is over
+- `tool`: a tool's reply to a call
+- `steer`: a message of the user during the turn
+- `files`: the `paths` that a call changed
+- `compact`: the messages (`texts`) that replace everything before
+- `rewind`: turn `turn` and everything after it are dropped
+- `redo`: what the last rewind dropped is restored; no turn has begun since
 
-An operation that is not known is passed by.
+Unknown operations are ignored.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from gptoss_tui.harmony.tokenizer import Tokenizer
 Operation = Mapping[str, Any]
 
 DAMAGED: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
-"""What reading operations raises when no program wrote them."""
+"""The exceptions that damaged operations can raise."""
 
 
 def number_turns(records: Iterable[Operation]) -> list[Operation]:
-    """`records` with a number for every turn: files of version 1 have none and count by order."""
+    """Give every turn in `records` a number: in files of version 1 turns have none and are numbered in order."""
     numbered: list[Operation] = []
     last = 0
     for record in records:
@@ -45,20 +46,20 @@ def number_turns(records: Iterable[Operation]) -> list[Operation]:
 
 
 def last_turn(records: Iterable[Operation]) -> int:
-    """The highest number of a turn that ever began, 0 without one."""
+    """The highest turn number in the records, or 0 without turns."""
     return max((record["turn"] for record in records if record.get("op") == "user"), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """What counts of a log, and what rewinds dropped that can come back, the last at the end."""
+    """The operations of a log that are in effect, and those that can be restored, one list for each rewind in order."""
 
     kept: list[Operation]
     dropped: list[list[Operation]]
 
 
 def effective(records: Iterable[Operation]) -> Effective:
-    """Numbered `records` without what rewinds took back and without the rewinds. Other records may stand between."""
+    """Apply the rewinds and redos in numbered `records`, which may also contain other records."""
     kept: list[Operation] = []
     dropped: list[list[Operation]] = []
     for record in records:
@@ -77,7 +78,7 @@ def effective(records: Iterable[Operation]) -> Effective:
 
 
 def before_turn(records: Sequence[Operation], number: int) -> list[Operation]:
-    """The records before turn `number` began, with what changed for it; all of them when it is not there."""
+    """The records before turn `number`, without the preamble that was set for it; all when there is no such turn."""
     for index, record in enumerate(records):
         if record.get("op") == "user" and record["turn"] == number:
             changed = index > 0 and records[index - 1].get("op") == "preamble"
@@ -101,9 +102,9 @@ def turns(log: Iterable[Operation]) -> tuple[TurnSummary, ...]:
 
 
 def replay(tokenizer: Tokenizer, log: Iterable[Operation]) -> Conversation | None:
-    """The conversation of an effective log, None when no preamble was set.
+    """Rebuild the conversation of an effective log. Returns None when no preamble was set.
 
-    Raises one of `DAMAGED` or HarmonyError for operations that no program wrote.
+    Raises one of `DAMAGED` or HarmonyError for damaged operations.
     """
     conversation: Conversation | None = None
     open_ids: list[int] = []
@@ -120,7 +121,7 @@ def replay(tokenizer: Tokenizer, log: Iterable[Operation]) -> Conversation | Non
 
 
 def _play(conversation: Conversation, operation: Operation, open_ids: list[int]) -> list[int]:
-    """Apply one operation; gives the ids of the generation that is open then."""
+    """Apply one operation. Returns the ids of the open generation afterwards."""
     match operation["op"]:
         case "ids":
             return [*open_ids, *(int(i) for i in operation["ids"])]

@@ -1,4 +1,4 @@
-"""What a generation has cost so far, for one that is cut short before the engine can say."""
+"""Measures the usage of a generation, for when it is cut short before the engine reports it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gptoss_tui.engine.types import PrefillProgress, Usage
 
 
 class StepMeter:
-    """Counts along with one generation. Seconds are as seen from here, the way to the engine included."""
+    """Counts the tokens and time of one generation. Times are measured here and include the way to the engine."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -18,17 +18,17 @@ class StepMeter:
         self._generated = 0
 
     def read(self, progress: PrefillProgress) -> None:
-        """The prompt was read up to here."""
+        """Note how much of the prompt has been prefilled."""
         self._prompt, self._cached = progress.done, progress.cached
 
     def sampled(self, tokens: int) -> None:
-        """So many more tokens were sampled."""
+        """Count `tokens` more sampled tokens."""
         if self._first_token is None:
             self._first_token = time.monotonic()
         self._generated += tokens
 
     def usage(self) -> Usage:
-        """The cost by now; the prompt counts as far as it was read."""
+        """The usage so far. Only the part of the prompt that has been prefilled counts."""
         now = time.monotonic()
         first = now if self._first_token is None else self._first_token
         return Usage(

@@ -1,7 +1,7 @@
-"""The person's own program is told when a turn ends or waits for an answer: the setting `notify`.
+"""The setting `notify`: starts a program of the user's when a turn ends or waits for an answer.
 
-It comes from the settings of the person alone, and runs away from the workspace, so no project can say or provide what
-is started. Nothing waits for it, and nothing hears of its failure but the log.
+The program can only come from the user's settings, and it does not run in the workspace, so that a project can neither
+choose nor provide what is started. Nothing waits for the program, and its failures are only logged.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from gptoss_tui.agent.events import SCHEMA_VERSION, ApprovalRequest, Event, Turn
 from gptoss_tui.sanitize import to_terminal_line
 
 SECONDS = 30
-"""The program is ended after so long, also when this one has ended before."""
+"""The program is killed after this time, even if this process has already exited."""
 MAX_TEXT: Final = 200
-"""Characters: arguments of programs can be seen by every user of the machine, and have a limit."""
+"""In characters. Every user of the machine can see the arguments of programs, and their length is limited."""
 
 _START: Final = "import os, signal, sys; signal.alarm(int(sys.argv[1])); os.execvp(sys.argv[2], sys.argv[2:])"
-"""An alarm outlives `exec`, and whoever set it."""
+"""The alarm survives both `exec` and the exit of this process."""
 
 _log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Starts `command` with a JSON object as its last argument for each event that a person waits for."""
+    """Starts `command` with a JSON object as its last argument when a turn ends or needs an approval."""
 
     def __init__(self, command: Sequence[str], workspace: Path) -> None:
         self._command = (os.path.expanduser(command[0]), *command[1:])
         self._workspace = str(workspace)
 
     def hear(self, event: Event, session: str) -> None:
-        """Tell of the event, if it is one of those. Never raises."""
+        """Start the program if it is to be notified of this event. Never raises."""
         match event:
             case TurnFinished():
                 told = {"reason": event.reason, "text": event.answer or event.error}

@@ -1,4 +1,4 @@
-"""What conversations begin with: the system and developer messages, as the tools and the person's words make them."""
+"""The beginning of conversations: builds the system and developer messages from the tools and the user's text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from gptoss_tui.tools.registry import ToolRegistry
 
 
 class Opening:
-    """The beginning of the conversation that runs.
+    """The beginning of the current conversation.
 
-    `date` (YYYY-MM-DD) stays as it is for the whole of it. A callable `developer_message` is asked anew for each.
+    `date` (YYYY-MM-DD) stays the same for the whole conversation. A callable `developer_message` is called again for
+    each conversation.
     """
 
     def __init__(
@@ -30,12 +31,12 @@ class Opening:
         self.renew()
 
     def renew(self) -> None:
-        """Another conversation begins."""
+        """Start a new conversation: reset the date, and ask for the developer message again."""
         self.date = self._today
         self._told = self._ask_developer() if callable(self._ask_developer) else self._ask_developer
 
     def preamble(self, effort: Effort) -> Preamble:
-        """The messages under `effort`; tools of other programs come and go."""
+        """The system and developer messages for `effort` and the tools that are currently available."""
         return build_preamble(
             effort=effort,
             current_date=self.date,

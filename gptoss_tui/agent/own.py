@@ -1,4 +1,4 @@
-"""What a person does through the app, outside of any turn: the same policy decides that decides about the model."""
+"""Permission for actions that the user starts in the app, outside of a turn, under the same policy as the model's."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gptoss_tui.tools.base import Effect
 async def permit(
     approvals: Approvals, item_id: str, tool: str, effect: Effect, show: Callable[[Event], None]
 ) -> ApprovalResolved:
-    """What was decided about `effect`. `show` gets the question, when there is one, and the decision.
+    """Decide about `effect`. `show` is called with the question, if there is one, and with the decision.
 
-    A question waits for the one that a running turn has asked, and the other way round.
+    A question waits until an open question of a running turn is answered, and vice versa.
     """
 
     def ask(question: Question) -> None:

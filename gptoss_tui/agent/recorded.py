@@ -1,4 +1,4 @@
-"""A conversation with its session file and the files that it changed: going on, going back, going elsewhere."""
+"""A conversation together with its session file and the files that it changed: continue, rewind, undo, fork, resume."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gptoss_tui.harmony.tokenizer import Tokenizer
 
 
 class RecordedConversation:
-    """Keeps the conversation, its file and its edits in step. Call nothing that changes it while a turn runs.
+    """Keeps the conversation, its session file and its file edits in sync.
 
-    Without a `store` nothing is saved, without an undo store in `checkpoints` no edit is taken back. `history` is
-    another one after `renew` and `resume`.
+    Methods that change the conversation must not be called while a turn runs. Without a `store` nothing is saved;
+    without an undo store in `checkpoints` edits cannot be undone. `renew` and `resume` replace `history`.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class RecordedConversation:
 
     @property
     def path(self) -> Path | None:
-        """The session file, once there is one."""
+        """The path of the session file, or None when there is none yet."""
         return self._recorder.path
 
     @property
     def session_id(self) -> str | None:
-        """The id of the session, once it is saved."""
+        """The id of the session, or None when it is not saved yet."""
         return self.path.stem if self.path else None
 
     def turns(self) -> tuple[TurnSummary, ...]:
@@ -58,32 +58,32 @@ class RecordedConversation:
         return self.history.turns()
 
     def sessions(self, workspace: Path | None) -> tuple[SessionSummary, ...]:
-        """Saved sessions, the newest first. Raises SessionError."""
+        """Saved sessions, newest first. Raises SessionError."""
         return list_sessions(self._store.directory, workspace) if self._store else ()
 
-    # -- going on ---------------------------------------------------------------------------------------------------
+    # -- continuing -------------------------------------------------------------------------------------------------
 
     def begin_turn(self, turn_id: str, text: str, model: str, preamble: Preamble) -> None:
-        """The user's message stands in the conversation, and what is edited from now on is of this turn."""
+        """Add the user's message to the conversation, and assign all following edits to this turn."""
         self._recorder.begin(model, self._opening.date)
         self.history.add_user(text, preamble, self.checkpoints.begin(self.session_id, turn_id))
 
     def record(self, event: Event) -> None:
-        """Write the event, and the sampled tokens that it is about, unless it is one that is not kept."""
+        """Write the event and the tokens sampled so far, unless it is a delta or progress, which are not kept."""
         if is_lasting(event):
             self.history.flush()
             self._recorder.write(to_dict(event))
 
     def renew(self, effort: Effort) -> None:
-        """Begin an empty conversation, in a file of its own once something is said."""
+        """Begin an empty conversation, which gets its own file with its first message."""
         self._opening.renew()
         self._recorder.close()
         self.history = self._empty(effort)
 
     def resume(self, session_id: str, effort: Effort) -> ResumedSession:
-        """Go on with a saved session: its conversation, its date, its file.
+        """Continue a saved session with its conversation, date and file.
 
-        Raises UsageError for an unknown id, SessionError when it cannot be read or is in use.
+        Raises UsageError for an unknown id, and SessionError when the session cannot be read or is in use.
         """
         state, file = self._recorder.find(session_id)
         try:
@@ -97,26 +97,26 @@ class RecordedConversation:
         return resumed_session(state, self._workspace)
 
     def fork(self, turn: int | None) -> str:
-        """Go on in a new session with all turns before `turn`, or all of them; gives the message of that turn."""
+        """Continue in a new session with the turns before `turn`, or with all. Returns the message of that turn."""
         text = find_turn(self.turns(), turn).text if turn is not None else ""
         self._recorder.fork(turn)
         self.history.forked(self._tokenizer, turn)
         return text
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the session file."""
         self._recorder.close()
 
-    # -- going back -------------------------------------------------------------------------------------------------
+    # -- rewind, undo and redo --------------------------------------------------------------------------------------
 
     def rewind(self, turn: int) -> str:
-        """Drop that turn and everything after it, and give its message back. Raises UsageError."""
+        """Drop that turn and everything after it, and return its message. Raises UsageError."""
         text = self.history.rewind(self._tokenizer, turn)
         self._recorder.write(to_dict(Rewound(turn=turn)))
         return text
 
     async def undo(self, turn: int | None, choices: Choices) -> UndoOutcome:
-        """Drop that turn, or the last one, and everything after it, files included. See `AgentPort.undo`."""
+        """Drop that turn, or the last one, and everything after it, and undo file changes. See `AgentPort.undo`."""
         turns = self.turns()
         if not turns:
             raise UsageError("There is no turn to undo")
@@ -125,12 +125,12 @@ class RecordedConversation:
         try:
             await going_back.undo(turns[turns.index(first) :])
         finally:
-            # The conversation goes back as far as the files did, also when the disk refused halfway.
+            # Rewind the conversation as far as the files were undone, also when an error stopped the undo halfway.
             text = self.rewind(going_back.settled[-1]) if going_back.settled else ""
         return UndoOutcome(tuple(going_back.settled), text, tuple(going_back.reports))
 
     async def redo(self, choices: Choices) -> UndoOutcome:
-        """Bring back what was dropped last, files included. See `AgentPort.redo`."""
+        """Restore the turns that were dropped last, and their file changes. See `AgentPort.redo`."""
         dropped = self.history.dropped_turns()
         if not dropped:
             raise UsageError("There is nothing to redo", hint="redo works until you send a new message")

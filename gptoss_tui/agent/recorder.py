@@ -1,4 +1,4 @@
-"""The session file of a conversation: begun with the first message, gone on with, forked, and never in the way."""
+"""The session file of a conversation: created with the first message, resumed and forked. Errors do not stop a turn."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from gptoss_tui.errors import SessionError, UsageError
 
 
 class Recorder:
-    """Writes into the session's file, if sessions are saved at all.
+    """Writes the session file, if sessions are saved at all.
 
-    That a line cannot be written is told to `complain`, once until one can be; the conversation goes on in memory.
+    When a line cannot be written, `complain` is called, once until writing works again. The conversation continues in
+    memory.
     """
 
     def __init__(self, store: SessionStore | None, workspace: Path, complain: Callable[[SessionError], None]) -> None:
@@ -28,20 +29,20 @@ class Recorder:
 
     @property
     def path(self) -> Path | None:
-        """The file, once there is one."""
+        """The path of the file, or None when there is none yet."""
         return self._file.path if self._file else None
 
     @property
     def directory(self) -> Path:
-        """Where sessions are. Raises UsageError when none is saved."""
+        """The directory of sessions. Raises UsageError when sessions are not saved."""
         if self._store is None:
             raise UsageError("Sessions are not saved here, so there is none to resume")
         return self._store.directory
 
     def find(self, session_id: str) -> tuple[SessionState, SessionFile]:
-        """A saved session and its file, which is open for `go_on_in`.
+        """Load a saved session and open its file, to be passed to `go_on_in`.
 
-        Raises UsageError for an unknown id, SessionError when it cannot be read or is in use.
+        Raises UsageError for an unknown id, and SessionError when the session cannot be read or is in use.
         """
         path = find_session(self.directory, session_id, self._workspace)
         if path == self.path:
@@ -54,7 +55,7 @@ class Recorder:
             raise
 
     def begin(self, model: str, date: str | None) -> None:
-        """Make the file, unless there is one."""
+        """Create the file, unless there is one already."""
         if self._file is not None or self._store is None:
             return
         try:
@@ -63,7 +64,7 @@ class Recorder:
             self._report(error)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append a line."""
+        """Append a line to the file, if there is one."""
         if self._file is None:
             return
         try:
@@ -73,12 +74,12 @@ class Recorder:
             self._report(error)
 
     def go_on_in(self, file: SessionFile) -> None:
-        """Write into this file from now on."""
+        """Close the current file and write to this one from now on."""
         self.close()
         self._file = file
 
     def fork(self, turn: int | None) -> None:
-        """Go on in a new file that begins with what counts of this one, before `turn`. Raises SessionError."""
+        """Continue in a new file, which begins with the records in effect before `turn`. Raises SessionError."""
         if self._file is None or self._store is None:
             return
         state = load_session(self._file.path)
@@ -94,7 +95,7 @@ class Recorder:
         self.go_on_in(file)
 
     def close(self) -> None:
-        """Close the file; the next message begins another one."""
+        """Close the file; the next message creates a new one."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -1,6 +1,6 @@
-"""The marks in an answer as a person reads them: numbered references, and a list of what they point at.
+"""Turns the citation marks of an answer into numbered references and a list of what they refer to.
 
-All that comes out of `references` is safe for a terminal.
+Everything that `references` returns is safe for a terminal.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _BEGINNING = re.compile(r"【\d{0,9}(?:†|\Z)")
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """What the marks of an answer become.
+    """The references of an answer.
 
-    `labels` maps a mark as it stands in the answer (safe for a terminal) to what is shown for it. `entries` are the
-    rows of the list below the answer, as label and description.
+    `labels` maps each mark of the answer (made safe for a terminal) to the text that is shown instead. `entries` are
+    the rows of the list below the answer, as label and description.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -32,9 +32,9 @@ class References:
 
 
 def references(answer: str, citations: Sequence[Citation]) -> References:
-    """The references of `answer`, of which `citations` tell the marks (events `answer_done` and `answer_cited`).
+    """The references of `answer` for its `citations` (from the events `answer_done` and `answer_cited`).
 
-    A mark that points at nothing that was shown stays as it is and is followed by `[?]`.
+    A mark that does not refer to anything the model was shown is kept and followed by `[?]`.
     """
     labels: dict[str, str] = {}
     pages: dict[int, Citation] = {}
@@ -54,7 +54,7 @@ def references(answer: str, citations: Sequence[Citation]) -> References:
 
 
 def pieces(text: str, labels: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
-    """`text` in pieces with its marks replaced; True for what stands for a mark."""
+    """Split `text` into pieces with its marks replaced; the flag is True for pieces that replace a mark."""
     end = 0
     for mark in _MARK.finditer(text):
         if label := labels.get(mark[0]):
@@ -67,23 +67,23 @@ def pieces(text: str, labels: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
 
 
 def replace_marks(text: str, labels: Mapping[str, str]) -> str:
-    """`text` with its marks replaced."""
+    """`text` with its marks replaced by their labels."""
     return "".join(piece for piece, _ in pieces(text, labels)) if labels else text
 
 
 def without_partial_mark(text: str) -> str:
-    """Streaming `text` up to a mark that is not complete yet."""
+    """Streaming `text` without an incomplete mark at its end."""
     return hold_back(text)[0]
 
 
 def before_first_mark(text: str) -> str:
-    """`text` up to its first mark, or up to what may become one at its end."""
+    """`text` up to its first mark, or up to an incomplete mark at its end."""
     first = _BEGINNING.search(text)
     return text[: first.start()] if first else text
 
 
 def gives_page(tool: str) -> bool:
-    """Whether the results of `tool` are pages to cite: long, and written for the model."""
+    """Whether the results of `tool` are pages that can be cited; these are long and formatted for the model."""
     return tool.startswith("browser.")
 
 

@@ -1,4 +1,4 @@
-"""A call that a person changed before allowing it: making the changed call, and telling the model what ran instead."""
+"""Calls that the user changes before allowing them: creates the changed call and tells the model what ran instead."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.base import PreparedCall, RevisableCall, SelectableCall
 
 _MAX_WORDS: Final = 4000
-"""Characters of a changed call that are repeated to the model; a longer one is told as a difference."""
+"""The maximum number of characters of a changed call that is repeated to the model; for longer ones a diff is."""
 
 _CHANGED: Final = "[The user changed this call before allowing it. This is what ran instead of yours:]"
 
 
 async def revised(call: PreparedCall, decision: Decision) -> PreparedCall:
-    """The call that the person made of `call`. Raises ToolError when it cannot be made, in words for the person."""
+    """Apply the user's change to `call`. Raises ToolError, with a message for the user, when that is not possible."""
     if decision.leave_out:
         if not isinstance(call, SelectableCall):
             raise ToolError("No part of this call can be left out.")
@@ -27,18 +27,21 @@ async def revised(call: PreparedCall, decision: Decision) -> PreparedCall:
 
 
 def source_of(call: PreparedCall) -> str:
-    """The text that a person may edit; empty when there is none."""
+    """The text that the user may edit; empty when there is none."""
     return call.source if isinstance(call, RevisableCall) else ""
 
 
 def selectable(call: PreparedCall) -> bool:
-    """Whether a person may leave some files out."""
+    """Whether the user may leave some of the call's files out."""
     effect = call.effect
     return isinstance(call, SelectableCall) and bool(source_of(call)) and effect is not None and len(effect.paths) > 1
 
 
 def tell_revision(old: str, new: str) -> str:
-    """What the model reads above the result of a call that is not the one that it made, by the sources of both."""
+    """The text in front of the result of a changed call that tells the model what ran instead of its own call.
+
+    `old` and `new` are the sources of the two calls.
+    """
     told = new
     if len(new) > _MAX_WORDS:
         lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "yours", "what ran", lineterm="", n=1)

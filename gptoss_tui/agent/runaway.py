@@ -1,18 +1,18 @@
-"""Notices a generation that goes round in circles: the same tokens again and again, which no text ends by itself."""
+"""Detects a generation that is stuck in a loop and repeats the same tokens, which it would never end by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 MIN_COPIES = 5
-"""What repeats stands there at least so often, the first time included: lists and tables repeat themselves, too."""
+"""The minimum number of copies, including the first, that count as a loop: lists and tables also repeat themselves."""
 
 _EVERY = 16
-"""Looking back costs little, but not nothing: it is done once in so many tokens."""
+"""How often to check, in tokens: a check is cheap, but not free."""
 
 
 class LoopDetector:
-    """Reads the tokens of one generation. `tokens` is how many of them in a row must be a repetition (0: never)."""
+    """Detects a loop in one generation. `tokens` is how many tokens in a row must be a repetition (0: never)."""
 
     def __init__(self, tokens: int) -> None:
         self._window = tokens
@@ -20,7 +20,7 @@ class LoopDetector:
         self._next_look = tokens
 
     def feed(self, token_ids: Sequence[int]) -> int:
-        """The length of the loop that the generation ends in, in tokens; 0 when there is none."""
+        """Add tokens. Returns the length in tokens of the loop at the end of the generation, or 0 without one."""
         self._ids += token_ids
         if not self._window or len(self._ids) < self._next_look:
             return 0
@@ -29,7 +29,7 @@ class LoopDetector:
         return self._period()
 
     def _period(self) -> int:
-        """The smallest distance at which the last tokens equal those before them."""
+        """The smallest shift by which the last tokens equal the tokens before them, or 0."""
         ids, window = self._ids, self._window
         last, tail = ids[-1], ids[-window:]
         for period in range(1, min(window // (MIN_COPIES - 1), len(ids) - window) + 1):

@@ -1,4 +1,4 @@
-"""What an agent runs, one thing at a time, and the events that it tells whoever listens."""
+"""Makes sure that an agent does one thing at a time, and passes its events to the caller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gptoss_tui.errors import UsageError
 
 
 class Runner:
-    """A turn, a compaction, or files that go back: `busy` while one of them runs. `rested` is called at its end."""
+    """Runs a turn, a compaction, an undo or a redo, one at a time. `busy` while one runs; calls `rested` at its end."""
 
     def __init__(self, rested: Callable[[], None]) -> None:
         self._rested = rested
@@ -21,13 +21,13 @@ class Runner:
         self.busy = False
 
     def require_idle(self) -> None:
-        """Raises UsageError while something runs."""
+        """Raise UsageError if something runs."""
         if self.busy:
             raise UsageError("A turn is running", hint="interrupt it or wait for its end")
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Something runs that nothing else may run beside. Raises UsageError when something does already."""
+        """Mark the runner as busy for the duration of the block. Raises UsageError when it is busy already."""
         self.require_idle()
         self.busy = True
         try:
@@ -37,15 +37,15 @@ class Runner:
             self._rested()
 
     def tell(self, event: Event) -> None:
-        """An event for whoever listens; nobody hears what was told before `begin`."""
+        """Queue an event for the listener. Events from before `begin` are dropped."""
         self._events.put_nowait(event)
 
     def begin(self) -> None:
-        """What is told from now on belongs to what runs."""
+        """Start with an empty queue of events."""
         self._events = asyncio.Queue()
 
     async def until_over(self, task: asyncio.Task[Any], interrupt: Callable[[], Any]) -> AsyncGenerator[Event, None]:
-        """What happens until `task` ends; who stops listening interrupts it. Raises what the task raised."""
+        """Yield events until `task` ends. Closing the generator interrupts the task. Raises what the task raised."""
         self._interrupt = interrupt
         task.add_done_callback(lambda _: self._events.put_nowait(None))
         try:
@@ -59,6 +59,6 @@ class Runner:
             task.result()
 
     def interrupt(self) -> None:
-        """End what runs, if it can be."""
+        """Interrupt what runs, if it can be interrupted."""
         if self._interrupt is not None:
             self._interrupt()

@@ -1,11 +1,11 @@
-"""Prompts in Markdown files, each a command of its name: the person's own, and the project's.
+"""Prompts saved in Markdown files, each of which is a command named after its file: the user's own and the project's.
 
-A file may begin with front matter (`description`, `argument-hint`; nothing else in it counts). In its text `$ARGUMENTS`
-is all that was typed behind the name, `$1` to `$9` single words of it (quotes keep words together), and `$$` a dollar
-sign. What was typed is put in once and never read as a place for more.
+A file may begin with front matter, of which only `description` and `argument-hint` are used. In its text, `$ARGUMENTS`
+stands for everything typed after the name, `$1` to `$9` for single words of it (quotes keep words together), and `$$`
+for a dollar sign. The arguments are inserted once; placeholders in them are not expanded.
 
-Whoever can write into a project can write its prompts. So nothing in them stays hidden, they are never a command or a
-line for the shell, and a front shows the text of one before its first use here.
+Anyone who can write to a project can write its prompts. Therefore hidden characters in them are made visible, they are
+never run as a command or a shell line, and a front end shows the text of a prompt before its first use in a workspace.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _PLACE: Final = re.compile(r"\$(ARGUMENTS\b|[1-9]|\$)")
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt file: the name of its command, what it says about itself, and its text.
+    """A saved prompt: the name of its command, its description, the hint for its arguments, and its text.
 
-    `place` is where a project has it, relative to the root of its repository; empty for the person's own.
+    `place` is the path of a project's prompt, relative to the root of the repository; empty for the user's own.
     """
 
     name: str
@@ -50,27 +50,27 @@ class Prompt:
 
     @property
     def about(self) -> str:
-        """The description, with the place of a project's."""
+        """The description, followed by the place if the prompt is the project's."""
         return f"{self.description} ({self.place})" if self.place else self.description
 
     @property
     def takes(self) -> str:
-        """What goes behind the name, for help; empty when nothing does."""
+        """What can be typed after the name, for help texts; empty when the prompt takes no arguments."""
         return self.hint or ("[arguments]" if _PLACE.search(self.text) else "")
 
     def fill(self, argument: str) -> str:
-        """The message that it makes of what was typed behind its name."""
+        """The message for the `argument` that was typed after the name."""
         filled = fill(self.text, argument)
         return f" {filled}" if self.place and filled.startswith(("/", "!")) else filled
 
 
 def own_prompts_folder() -> Path:
-    """Where the person's own prompts are: beside the settings."""
+    """The folder of the user's own prompts, next to the settings."""
     return config_path().parent / "prompts"
 
 
 def saved_prompts(own: Path | None, workspace: Path) -> list[Prompt]:
-    """The prompts that there are for `workspace`; the person's own in the folder `own` come before the project's."""
+    """The prompts for `workspace`. The user's own, in the folder `own`, take precedence over the project's."""
     found = [*(read_prompts(own) if own is not None else ()), *project_prompts(workspace)]
     by_name: dict[str, Prompt] = {}
     for prompt in found:
@@ -79,7 +79,7 @@ def saved_prompts(own: Path | None, workspace: Path) -> list[Prompt]:
 
 
 def read_prompts(folder: Path) -> list[Prompt]:
-    """The prompts of a folder, by name; files that cannot be read or have no name for a command are left out."""
+    """The prompts in a folder, sorted by name. Files that cannot be read or do not name a command are skipped."""
     try:
         paths = sorted(path for path in folder.glob("*.md") if path.is_file())
     except OSError:
@@ -88,7 +88,7 @@ def read_prompts(folder: Path) -> list[Prompt]:
 
 
 def project_prompts(workspace: Path) -> list[Prompt]:
-    """Those of the project, from the workspace up to the root of its repository. Never raises."""
+    """The prompts of the project, from the workspace up to the root of its repository. Never raises."""
     root, steps = steps_to_workspace(workspace)
     places = [(step / place).as_posix() for step in reversed(steps) for place in _PROJECT_PLACES]
     owners = owners_in(workspace)
@@ -105,7 +105,7 @@ def project_prompts(workspace: Path) -> list[Prompt]:
 
 
 def parse_prompt(name: str, content: str, place: str = "") -> Prompt:
-    """A prompt from the content of its file."""
+    """Parse a prompt from the content of its file."""
     front, body = split_front_matter(content)
     text = body.strip("\n")
     first = next((line.strip("# ").strip() for line in text.split("\n") if line.strip()), "")
@@ -115,7 +115,7 @@ def parse_prompt(name: str, content: str, place: str = "") -> Prompt:
 
 
 def fill(text: str, argument: str) -> str:
-    """The text with what was typed in its places; without places it goes below the text."""
+    """Replace the placeholders in `text`; if there are none, append the argument below the text."""
     words = split_words(argument)
 
     def place(match: re.Match[str]) -> str:
@@ -132,7 +132,7 @@ def fill(text: str, argument: str) -> str:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of an argument; quotes keep words together, an open quote is a character."""
+    """The words of an argument. Quotes keep words together; with an unclosed quote, quotes are plain characters."""
     try:
         return shlex.split(text)
     except ValueError:
@@ -140,13 +140,13 @@ def split_words(text: str) -> list[str]:
 
 
 def find_prompt(name: str, workspace: Path) -> Prompt | None:
-    """The prompt of that name."""
+    """The prompt with that name, or None."""
     found = saved_prompts(own_prompts_folder(), Path(os.path.realpath(workspace)))
     return next((prompt for prompt in found if prompt.name == name), None)
 
 
 def was_shown(prompt: Prompt, workspace: Path) -> bool:
-    """Whether the person has seen the text of a prompt in this workspace, as it is; their own they have."""
+    """Whether the user has seen the current text of a prompt in this workspace. True for the user's own prompts."""
     if not prompt.place:
         return True
     with contextlib.suppress(PolicyError):
@@ -155,7 +155,7 @@ def was_shown(prompt: Prompt, workspace: Path) -> bool:
 
 
 def note_shown(prompt: Prompt, workspace: Path) -> None:
-    """The person has seen it. Where that cannot be kept it is shown again."""
+    """Remember that the user has seen the prompt. If that cannot be saved, it will be shown again."""
     with contextlib.suppress(PolicyError):
         _store(workspace).note_shown(_digest(prompt))
 
@@ -169,7 +169,7 @@ def _digest(prompt: Prompt) -> str:
 
 
 def _files(root: Path, place: str) -> Iterator[str]:
-    """The files in a folder whose names make commands, sorted."""
+    """The Markdown files in a folder whose names are valid command names, sorted."""
     try:
         names = sorted(os.listdir(root / place))
     except OSError:

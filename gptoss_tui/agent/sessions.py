@@ -1,4 +1,4 @@
-"""The saved sessions: which there are, finding one by a part of its id, deleting one."""
+"""Saved sessions: listing them, finding one by the beginning of its id, reading and deleting them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LAST: Final = "last"
 
 _TITLE_LENGTH = 80
 _TURN_MARKS = (b'"op":"user"', b'"op":"rewind"', b'"op":"redo"')
-"""Only lines with these are parsed for a list. A message cannot forge one: inside a string the quotes are escaped."""
+"""Only lines that contain these are parsed for a list. A message cannot forge one: quotes in strings are escaped."""
 
 
 def list_sessions(directory: Path, workspace: Path | None = None) -> tuple[SessionSummary, ...]:
-    """The sessions in `directory` that have a message, the newest first; with `workspace` only those of that folder.
+    """The sessions in `directory` with at least one message, newest first; with `workspace` only those of that folder.
 
-    A file that is no session is passed by. Raises SessionError when the directory cannot be read.
+    Files that are not sessions are skipped. Raises SessionError when the directory cannot be read.
     """
     wanted = None if workspace is None else str(workspace)
     found = [dated for path in _files(directory) if (dated := _summarize(path, wanted)) is not None]
@@ -32,9 +32,9 @@ def list_sessions(directory: Path, workspace: Path | None = None) -> tuple[Sessi
 
 
 def find_session(directory: Path, session_id: str, workspace: Path | None = None) -> Path:
-    """The file of a session: its whole id, the beginning of it, or `last` for the newest one of `workspace`.
+    """The file of a session. `session_id` is an id, the beginning of one, or `last` for the newest in `workspace`.
 
-    Raises UsageError when there is none or the beginning fits several, SessionError as `list_sessions`.
+    Raises UsageError when no session or several match, and SessionError like `list_sessions`.
     """
     if session_id == LAST:
         sessions = list_sessions(directory, workspace)
@@ -62,7 +62,7 @@ def delete_session(path: Path) -> None:
 
 
 def shown_records(state: SessionState) -> list[Mapping[str, Any]]:
-    """What counts of a session, events and history in order: without what was taken back. Raises SessionError."""
+    """The events and history of a session in order, without what was rewound. Raises SessionError if damaged."""
     try:
         kept = effective(number_turns(state.records)).kept
         session_turns(kept)
@@ -72,7 +72,7 @@ def shown_records(state: SessionState) -> list[Mapping[str, Any]]:
 
 
 def resumed_session(state: SessionState, workspace: Path) -> ResumedSession:
-    """What a front is told of a session that goes on in `workspace`. Raises SessionError for a damaged one."""
+    """What a front end needs of a session that continues in `workspace`. Raises SessionError if damaged."""
     notices = list(state.notices)
     if state.header.workspace != str(workspace):
         notices.append(f"This session began in {state.header.workspace}; it goes on in {workspace}")
@@ -87,7 +87,7 @@ def session_turns(records: Iterable[Mapping[str, Any]]) -> tuple[TurnSummary, ..
 
 
 def title_of(text: str) -> str:
-    """A message as a title: its first line with something on it, cut to a length."""
+    """The title for a message: its first non-blank line, shortened if necessary."""
     line = next((stripped for line in text.splitlines() if (stripped := " ".join(line.split()))), "")
     return line if len(line) <= _TITLE_LENGTH else f"{line[: _TITLE_LENGTH - 1]}…"
 
@@ -102,9 +102,9 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _summarize(path: Path, workspace: str | None) -> tuple[int, SessionSummary] | None:
-    """When a file was changed, in nanoseconds, and what a list shows of it, read without parsing all of it.
+    """Summarise a file for a list without parsing all of it; also returns its modification time in nanoseconds.
 
-    None when it has no turn or is no session.
+    Returns None when the file has no turns, is not a session, or belongs to another workspace.
     """
     try:
         with path.open("rb") as file:

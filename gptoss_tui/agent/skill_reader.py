@@ -1,4 +1,4 @@
-"""`read_file` where skills lie outside of the workspace: their folders can be read, too."""
+"""A `read_file` tool that can also read the folders of skills outside of the workspace."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SkillReader:
         return self.inner.declaration
 
     async def prepare(self, arguments: str) -> PreparedCall:
-        """Raises ToolError for wrong arguments."""
+        """Plan the call. Raises ToolError for wrong arguments."""
         path = posixpath.normpath(parse_arguments(arguments, READ_FILE)["path"])
         if posixpath.isabs(path) and not Path(path).is_relative_to(self.inner.workspace.root):
             for folder in await asyncio.to_thread(self.folders):

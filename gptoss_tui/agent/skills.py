@@ -1,8 +1,8 @@
-"""Skills: folders with a `SKILL.md` that says how some task is done (agentskills.io).
+"""Skills: folders with a `SKILL.md` that explains how to do some task (agentskills.io).
 
-The model is told the name, the description and the file of each, and reads the file when it needs it. The person's own
-come first, then those of the project, from the root of the repository down to the workspace; of two with one name the
-first counts, so that no project takes the place of what the person wrote.
+The model is told the name, description and file of each skill, and reads the file when it needs it. The user's own
+skills come first, followed by those of the project, from the workspace up to the root of the repository. If two have
+the same name, the first one counts, so that no project can replace a skill of the user's.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from gptoss_tui.sanitize import to_terminal_line
 FILE: Final = "SKILL.md"
 MAX_SKILLS: Final = 100
 MAX_CHARACTERS: Final = 8_000
-"""Of the list that the model is told. Descriptions are cut before a skill is left out."""
+"""The limit for the list that the model gets. Descriptions are shortened before a skill is left out."""
 _PROJECT_PLACES: Final = (".agents/skills", ".claude/skills")
 _MAX_FILE: Final = 1 << 20
 _MAX_NAME: Final = 64
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LENGTHS: Final = (1024, 400, 160, 60)
-"""Characters that a description may have: the spec's limit, and what is tried when the list is too long."""
+"""Limits for a description in characters: that of the spec, and those that are tried when the list is too long."""
 
 _WHAT: Final = """\
 Skills are instructions for certain tasks, each in a file. When the task is what a skill describes, or the user names \
@@ -43,9 +43,10 @@ _MORE: Final = "[{count} more are left out.]"
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A skill that is there. `file` is how the model names its file: relative to the workspace, or absolute.
+    """A skill. `file` is the path by which the model reads it: relative to the workspace, or absolute.
 
-    `folder` is where it lies. `asked_only`: the model is not told about it, and uses it when the person names it.
+    `folder` is the skill's folder. `own` skills are the user's. A skill that is `asked_only` is not in the model's list
+    and is only used when the user asks for it.
     """
 
     name: str
@@ -57,12 +58,12 @@ class Skill:
 
     @property
     def request(self) -> str:
-        """The beginning of a message that asks for it."""
+        """The beginning of a message that asks for this skill."""
         return f"Use the skill {self.name} ({self.file}): "
 
 
 def find_skills(workspace: Path, own_folders: Sequence[Path] = ()) -> tuple[Skill, ...]:
-    """The skills that hold for `workspace`. Never raises: a file that cannot be read, or is no skill, is not there."""
+    """The skills for `workspace`. Never raises: files that cannot be read or are not valid skills are skipped."""
     skills: dict[str, Skill] = {}
     for skill in (*_own(workspace, own_folders), *_projects(workspace)):
         if len(skills) < MAX_SKILLS:
@@ -71,13 +72,13 @@ def find_skills(workspace: Path, own_folders: Sequence[Path] = ()) -> tuple[Skil
 
 
 def own_skill_folders(config: Path) -> tuple[Path, ...]:
-    """Where the person's own skills are: beside the settings, and where assistants share them."""
+    """The folders of the user's own skills: next to the settings, and those that assistants share."""
     home = Path.home()
     return (config / "skills", home / ".agents" / "skills", home / ".claude" / "skills")
 
 
 def told_skills(skills: Sequence[Skill]) -> str | None:
-    """What the model is told about them; None when there is nothing."""
+    """The text that tells the model about the skills; None when there are none to tell it about."""
     listed = [skill for skill in skills if not skill.asked_only]
     if not listed:
         return None
@@ -88,7 +89,7 @@ def told_skills(skills: Sequence[Skill]) -> str | None:
 
 
 def _first(skills: Sequence[Skill]) -> Sequence[Skill]:
-    """As many of the first ones as there is room for."""
+    """As many of the first skills as fit into the limit."""
     count = len(skills)
     while count > 1 and len(_list(skills[:count], _LENGTHS[-1], len(skills))) > MAX_CHARACTERS:
         count -= 1
@@ -140,7 +141,7 @@ def _file(path: Path, workspace: Path) -> str:
 
 
 def _read(root: Path, path: str, folder_name: str, owners: frozenset[int]) -> Skill | None:
-    """The skill whose file is at `path` in `root`, which links do not lead out of; its `file` is not said yet."""
+    """Read the skill at `path` in `root` without following links out of `root`. Its `file` is left empty."""
     try:
         with Tree(root) as tree:
             resolved = tree.resolve(path)

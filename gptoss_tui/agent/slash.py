@@ -1,4 +1,4 @@
-"""What begins with a `/`: a command, or the name of a saved prompt."""
+"""Messages that begin with a `/`: commands and saved prompts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _CALL: Final = re.compile(r"/(?P<name>[^\s/]+)(?:\s+(?P<rest>.*))?\Z", re.DOTALL
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What was typed: a name, and the text behind it."""
+    """A typed call: a name, and the text after it."""
 
     name: str
     argument: str
 
 
 def parse_call(text: str) -> Call | None:
-    """The call that a message is; None for other messages: paths such as `/etc/hosts`, and text behind a space."""
+    """Parse a message as a call. Returns None for other messages: paths such as `/etc/hosts`, or text after a space."""
     match = _CALL.match(text.rstrip())
     if match is None or not NAME.fullmatch(match["name"].lower()):
         return None

@@ -1,4 +1,4 @@
-"""Answers in a form that programs read: the JSON Schema of the final message."""
+"""Structured answers: final messages that follow a JSON Schema, for programs to read."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from gptoss_tui.harmony.messages import ResponseFormat
 
 @dataclass(frozen=True, slots=True)
 class AnswerSchema:
-    """The schema that each final message follows, under a name.
+    """The JSON Schema that every final message must follow, and its name.
 
-    `told`: the model reads it as well. The grammar alone makes the form right, but says nothing before it is too late.
+    `told` means that the model also gets the schema in its prompt. The grammar alone enforces the form, but it does not
+    let the model know the form in advance.
     """
 
     schema: Mapping[str, Any]
@@ -25,16 +26,16 @@ class AnswerSchema:
 
     @property
     def grammar(self) -> Grammar:
-        """What enforces it."""
+        """The grammar that enforces the schema."""
         return schema_grammar(self.schema)
 
     @property
     def format(self) -> ResponseFormat | None:
-        """What the model is told."""
+        """The response format that the model is told about; None when it is not `told`."""
         return ResponseFormat(self.name, json.dumps(self.schema, ensure_ascii=False)) if self.told else None
 
     def problem(self, answer: str) -> str | None:
-        """Why a text is no instance of the schema; None when it is."""
+        """Why `answer` does not match the schema; None when it does."""
         from jsonschema import Draft202012Validator
 
         try:
@@ -48,12 +49,12 @@ class AnswerSchema:
 
 
 def schema_grammar(schema: Mapping[str, Any]) -> Grammar:
-    """What enforces a JSON Schema."""
+    """The grammar that enforces a JSON Schema."""
     return Grammar("json_schema", json.dumps(schema, ensure_ascii=False))
 
 
 def read_answer_schema(text: str, name: str = "answer", *, told: bool = True) -> AnswerSchema:
-    """The schema in a JSON text. Raises GrammarError for what is no schema, or cannot be enforced in full."""
+    """Parse a schema from JSON text. Raises GrammarError when it is invalid or cannot be fully enforced."""
     from gptoss_tui.engine.grammar.library import check_grammar
 
     try:
@@ -69,7 +70,7 @@ def read_answer_schema(text: str, name: str = "answer", *, told: bool = True) ->
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raise GrammarError when the schema breaks the rules of JSON Schema itself."""
+    """Raise GrammarError when the schema is not valid JSON Schema."""
     from jsonschema import Draft202012Validator, SchemaError
 
     try:

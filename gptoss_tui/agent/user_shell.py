@@ -1,7 +1,7 @@
-"""`!`: commands of the person's own, shown in the conversation and offered to the model with the next message.
+"""`!`: the user's own commands, shown in the conversation and offered to the model with the next message.
 
-They run as in the person's terminal, with all of their rights. Whether they run is decided as for commands of the
-model: the mode and the rules answer, or the person is asked once more.
+They run as in the user's terminal, with all of the user's rights. The mode and the rules decide whether they run, as
+for commands of the model; if neither decides, the user is asked to confirm.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ READ_ONLY = "The session is read-only: no command runs. Another mode lets them a
 
 
 class UserShell:
-    """Runs one command at a time; `show` gets its events, `offer` what the model is told later."""
+    """Runs one command at a time. `show` is called with its events, `offer` with the note for the model."""
 
     def __init__(
         self, directory: Path, agent: Callable[[], AgentPort | None], show: Listener, offer: Callable[[Note], None]
@@ -36,18 +36,18 @@ class UserShell:
 
     @property
     def running(self) -> bool:
-        """Whether a command runs."""
+        """Whether a command is running."""
         return self._running is not None
 
     def interrupt(self) -> bool:
-        """End the running command; False when none runs."""
+        """Stop the running command. Returns False when none is running."""
         if self._running is None:
             return False
         self._running.cancel()
         return True
 
     async def run(self, line: str) -> None:
-        """Run a line in the shell, behind one that runs already. Raises UsageError while there are no approvals."""
+        """Run a line in the shell, after the command that may be running. Raises UsageError before the agent exists."""
         agent = self._agent()
         if agent is None:
             raise UsageError(
@@ -72,7 +72,7 @@ class UserShell:
         self._show(ev.ToolCall(item_id=item, tool=OWN_TOOL, arguments=line, summary=line))
         try:
             resolved = await agent.permit(item, OWN_TOOL, user_effect(line, self._directory), self._show)
-        except asyncio.CancelledError:  # also takes the question away
+        except asyncio.CancelledError:  # also withdraws an open question
             self._show(ev.ApprovalResolved(item_id=item, decision="deny", by="user"))
             self._finish(item, "cancelled", "[stopped by the user]", 0.0)
             raise

@@ -1,4 +1,4 @@
-"""Reading the beginnings of conversations ahead, while a person still types."""
+"""Prefills the beginnings of conversations in advance, while the user is still typing."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.types import Engine, GenerationEvent, SamplingParams
 
 SECONDS: Final = 2.0
-"""Where the first beginning takes longer, the others are not read ahead: their first use pays for them."""
+"""No further beginnings are read after this time; they are then prefilled on their first use."""
 
 
 async def read_ahead(engine: Engine, beginnings: Iterable[Sequence[int]], stop: Callable[[], bool]) -> None:
-    """Let `engine` read and keep each of `beginnings` that it does not keep yet, until `stop` says so.
+    """Let `engine` prefill and keep each of `beginnings` that it has not kept yet, until `stop` returns True.
 
-    Raises EngineError.
+    Does nothing for a server. Raises EngineError.
     """
     info = await engine.info()
-    if info is None or not info.masks:  # a server's time is not ours to spend
+    if info is None or not info.masks:  # do not spend a server's time on this
         return
     began = time.monotonic()
     for tokens in beginnings:
@@ -31,9 +31,9 @@ async def read_ahead(engine: Engine, beginnings: Iterable[Sequence[int]], stop: 
 
 
 async def _read(engine: Engine, tokens: Sequence[int], stop: Callable[[], bool]) -> None:
-    """An engine reads for the sake of a token: one is sampled, and nothing comes of it."""
+    """Prefill `tokens`. An engine only does so to generate, so one token is sampled and ignored."""
     params = SamplingParams(temperature=0.0, max_tokens=1, keep_prefix=len(tokens))
-    # The contract promises an iterator that can be closed: a generator.
+    # `Engine.generate` promises an iterator that can be closed: a generator.
     generation = cast("AsyncGenerator[GenerationEvent, None]", engine.generate(tokens, params))
     async with aclosing(generation) as events:
         async for _ in events:

@@ -1,4 +1,4 @@
-"""Writing a file of the person's as a whole: who reads it finds the old text or the new one."""
+"""Writes a file of the user's atomically: a reader finds either the old text or the new one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put `text` into the file at `path`. A link stays a link, and a file that is there keeps its mode.
+    """Replace the content of the file at `path` with `text`. Links are followed, and an existing file keeps its mode.
 
-    Raises OSError, and leaves what was there.
+    Raises OSError, and leaves the old file unchanged in that case.
     """
     real = Path(os.path.realpath(path))
     new = real.with_name(f".{real.name[:100]}-{secrets.token_hex(4)}")
-    # The mode of a new file is what the umask leaves, as for any file that a shell writes.
+    # A new file gets the mode that the umask allows, like any file that a shell writes.
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8", newline="") as file:
         try:
             with contextlib.suppress(FileNotFoundError):

@@ -178,7 +178,7 @@ class Flow:
         return rows[found[1]] if found[1] < len(rows) else None
 
     def forget(self, near: int) -> None:
-        """Drop drawn rows, farthest from row `near` first, down to half of KEPT_ROWS once there are more than that."""
+        """Once more than KEPT_ROWS rows are drawn, drop those farthest from row `near`, down to half as many."""
         if self._drawn_rows <= KEPT_ROWS:
             return
         here = bisect_right(self._tops, near) - 1

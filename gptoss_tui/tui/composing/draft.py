@@ -30,7 +30,7 @@ class DraftStore:
     """The slot of one app. Nothing here raises: a draft that cannot be saved is not kept."""
 
     def __init__(self, folder: Path, workspace: str) -> None:
-        import hashlib  # brings in OpenSSL
+        import hashlib  # imported here because it loads OpenSSL
 
         key = hashlib.sha256(workspace.encode(errors="surrogateescape")).hexdigest()[:16]
         self._path: Path | None = None

@@ -217,7 +217,7 @@ class TranscriptController:
         self.flush()
 
     def end_saved(self) -> None:
-        """End a saved conversation that was shown: if the app's end cut its last turn off, that turn does not go on."""
+        """End the replay of a saved conversation: its last turn may have been cut off, and does not continue."""
         if self._running:
             self._end(ev.TurnFinished(reason="interrupted"))
 

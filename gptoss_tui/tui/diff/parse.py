@@ -61,7 +61,7 @@ def _rows(source: list[str], root: str) -> Iterator[DiffRow]:
         elif line.startswith("diff --git ") and following.startswith("rename from "):
             continue  # the next two lines repeat it
         elif line.startswith("rename from ") and following.startswith("rename to "):
-            if not "".join(source[index + 2 : index + 3]).startswith("--- "):  # else the header of its lines follows
+            if not "".join(source[index + 2 : index + 3]).startswith("--- "):  # else a header for its lines follows
                 title = f"{_shown(line[12:], '', root)} → {_shown(following[10:], '', root)}  (moved)"
                 yield DiffRow("file", title, path=following[10:])
         elif line.startswith("rename to ") and source[index - 1].startswith("rename from "):

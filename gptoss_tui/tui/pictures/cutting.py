@@ -68,7 +68,7 @@ def _inline(band: str, columns: int) -> str:
 
 
 async def _ask(request: bytes, data: bytes) -> bytes:
-    """Ask the process and return its answer. Raises ToolError, OSError, TimeoutError, IncompleteReadError, ValueError."""
+    """Ask the process for its answer. Raises ToolError, OSError, TimeoutError, IncompleteReadError, ValueError."""
     process = await start_child("gptoss_tui.tui.pictures.cutter")
     assert process.stdin is not None
     assert process.stdout is not None

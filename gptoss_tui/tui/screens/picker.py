@@ -216,7 +216,7 @@ class PickerScreen(ModalScreen[Picked | None]):
         choices.max_rows = max(2, min(MAX_ROWS, rows - preview - 1 if stacked else rows))
         choices.refresh(layout=True)
         if self.picker.preview:
-            self.query_one("#picker-preview").styles.height = preview + stacked  # the rule above it
+            self.query_one("#picker-preview").styles.height = preview + stacked  # one more for the rule above it
 
     def _preview_rows(self, most: int, *, beside: bool) -> int:
         """The rows needed by the longest preview, and by the list if `beside` it; `most` if they are not known."""

@@ -112,7 +112,7 @@ def _html_part(part: Part) -> str:
 
 
 def _html_markdown(text: str) -> str:
-    """Render Markdown as HTML; raw HTML stays text, and script links are not made links."""
+    """Render Markdown as HTML; raw HTML stays text, and so do links that would run a script."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"]).disable("image")

@@ -30,7 +30,7 @@ async def _status(port: SlashPort, argument: str) -> None:
 def status_rows(port: SlashPort, agent: AgentPort, info: EngineInfo) -> list[tuple[str, str]]:
     """The rows as pairs of a name and a text."""
     report = agent.context()
-    weights = f", {gigabytes(info.weight_bytes)} of weights" if info.weight_bytes else ""  # a server does not say
+    weights = f", {gigabytes(info.weight_bytes)} of weights" if info.weight_bytes else ""  # servers do not report it
     return [
         ("Model", f"{info.model} on {engine_place(info.backend, info.device)}{weights}"),
         ("Context", f"{report.used:,} of {info.context:,} tokens, {report.cached:,} cached"),

@@ -3,7 +3,7 @@
 A picture is cut into bands, one per row of text. In the conversation such a row is a run of a placeholder character
 (the one of kitty's protocol), whose combining marks say which band it is, so Textual scrolls, crops and covers it like
 any text. Only on the way to the terminal is a complete run replaced by blanks with the band painted over them. A run
-that was cropped, or whose picture is no longer stored, becomes blanks. The placeholder itself is never sent.
+that was cropped, or whose picture is no longer stored, becomes blanks. The placeholder itself is not sent.
 """
 
 from __future__ import annotations

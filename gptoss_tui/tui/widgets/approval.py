@@ -172,7 +172,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self._enter("asking")
         self.remove_class("-active")
 
-    # -- room -------------------------------------------------------------------------------------------------------
+    # -- layout -----------------------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
         """Keep the keys visible at every size."""
@@ -407,7 +407,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         refused = item_id == request.item_id and text != request.source and request.revision > 0
         return text if refused and request.source else request.source
 
-    # -- looking ----------------------------------------------------------------------------------------------------
+    # -- viewing ----------------------------------------------------------------------------------------------------
 
     def action_scroll_rows(self, rows: int) -> None:
         """Scroll notes and preview as if they were one view."""

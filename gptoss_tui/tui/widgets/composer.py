@@ -323,7 +323,7 @@ class Composer(TextArea):
         if self.listener is not None:
             self.listener.changed()
 
-    # Looks
+    # Appearance
 
     def _restart_blink(self) -> None:
         self._blinks = 0

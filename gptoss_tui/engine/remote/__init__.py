@@ -1,1 +1,1 @@
-"""A server of somebody else's as the engine: OpenAI's completions, llama.cpp's, Ollama's. No torch, no process."""
+"""A remote server as the engine: OpenAI's completions API, llama.cpp or Ollama. Needs neither torch nor a process."""

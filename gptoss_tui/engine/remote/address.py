@@ -1,4 +1,4 @@
-"""Where a remote model is: `http://host:port/v1#name`, given where a model's name goes. Cheap to import."""
+"""Addresses of remote models, used in place of a model's name: `http://host:port/v1#name`. Cheap to import."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
 KEY_VARIABLE = "GPTOSS_TUI_REMOTE_API_KEY"
-"""The server's API key. There is no setting and no flag for it: those are written down, and shown to others."""
+"""The server's API key. There is no setting or flag for it, because those are stored in files and shown to others."""
 
 BACKEND = "remote"
 _SCHEMES = ("http://", "https://")
 _API = re.compile(r"/v1(/(chat/completions|completions|models|responses))?/*\Z")
-"""What comes behind a server's root in addresses that people copy."""
+"""What may follow a server's root in addresses that people copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server, and which of its models; an empty name means the only one that it has.
+    """A server and one of its models; an empty name means its only model.
 
-    `root` is where the server begins, without the `/v1` of OpenAI's API: `http://127.0.0.1:8000`.
+    `root` is the base address without the `/v1` of OpenAI's API: `http://127.0.0.1:8000`.
     """
 
     root: str
@@ -35,7 +35,7 @@ class Address:
 
     @property
     def host(self) -> str:
-        """Host and port, as people know the server."""
+        """Host and port, for display."""
         return urlsplit(self.root).netloc
 
     @property
@@ -47,7 +47,7 @@ class Address:
 
 
 def _numeric(name: str) -> IPv4Address | IPv6Address | None:
-    """The IP address that a host is written as, also in part (`127.1`); None for a name."""
+    """Parse a host as an IP address, also in short form (`127.1`); None for a name."""
     from ipaddress import ip_address
     from socket import inet_aton
 
@@ -59,8 +59,9 @@ def _numeric(name: str) -> IPv4Address | IPv6Address | None:
 
 
 def _host(name: str) -> str:
-    """A host as everybody takes it: without a last dot, addresses in full, and `0.0.0.0`, where a server says that
-    it is, as this machine.
+    """Normalize a host: no trailing dot, addresses in full.
+
+    `0.0.0.0`, which servers print as their address, becomes this machine's.
     """
     name = name.rstrip(".")
     numeric = _numeric(name)
@@ -72,19 +73,19 @@ def _host(name: str) -> str:
 
 
 def is_address(model: str) -> bool:
-    """Whether what stands for a model is a server's address."""
+    """Whether a model's name is the address of a server."""
     return model.strip().lower().startswith(_SCHEMES)
 
 
 def remote_name(model: str) -> str:
-    """The name of the model behind a server's address; empty where it says none, or `model` is no address."""
+    """The model's name in a server's address; empty if it has none or `model` is not an address."""
     return unquote(model.strip().partition("#")[2]) if is_address(model) else ""
 
 
 def parse_address(text: str) -> Address:
-    """The address in `http://host:port/v1#name`. Raises UsageError; what it says never repeats a password."""
+    """Parse `http://host:port/v1#name`. Raises UsageError, whose message never repeats a password."""
     text = text.strip()
-    # Before anything is taken apart: what cannot be is said with the text in it.
+    # Checked before anything is parsed, because error messages about invalid addresses quote the text.
     if "@" in re.split("[/?#]", text.partition("//")[2])[0]:
         raise UsageError(
             "The address of a server must not contain a user name or password", hint=f"put a key into {KEY_VARIABLE}"
@@ -99,7 +100,7 @@ def parse_address(text: str) -> Address:
         usable = is_address(text) and bool((parts.hostname or "").strip(".")) and parts.port != 0
     except ValueError:
         raise wrong from None
-    # `urlsplit` leaves line ends out silently.
+    # `urlsplit` silently removes line ends.
     if not usable or parts.query or " " in where or not where.isprintable():
         raise wrong
     port = "" if parts.port is None else f":{parts.port}"
@@ -109,5 +110,5 @@ def parse_address(text: str) -> Address:
 
 @lru_cache(maxsize=1)
 def take_key() -> str:
-    """The key for servers. The first call takes it out of the environment, so that no program started later gets it."""
+    """The API key. The first call removes it from the environment, so that programs started later do not get it."""
     return environ.pop(KEY_VARIABLE, "").strip()

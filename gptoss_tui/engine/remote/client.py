@@ -1,4 +1,4 @@
-"""The engine as a front holds it, where the model is on a server. It lives in the front: no process, no torch."""
+"""An engine whose model is on a server. It runs in the front end, without another process and without torch."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class _Connected:
 
 
 class RemoteEngine:
-    """Implements `engine.types.Engine` over HTTP. `make_form` is called once, at load.
+    """Implements `engine.types.Engine` over HTTP. `make_form` is called once per load.
 
-    `at_once` generations run at a time, the others wait in the order in which they were asked for. When the server is
-    gone, one that runs raises EngineDiedError, the others end as cancelled, and nothing is loaded any more: `load` asks
-    it anew. `load` and `close` end what runs, also another `load`; what waits fails with EngineError, unless a server
-    is connected when its turn comes.
+    Up to `at_once` generations run at a time; the others wait in order. When the server is gone, one running generation
+    raises EngineDiedError, the others end as cancelled, and nothing is loaded any more until `load` connects again.
+    `load` and `close` end what is running, including another `load`; waiting requests fail with EngineError, unless a
+    server is connected by their turn.
     Use it from one event loop.
     """
 
@@ -51,11 +51,14 @@ class RemoteEngine:
 
     @property
     def served(self) -> Served | None:
-        """What the server said of itself."""
+        """What the server reported about itself."""
         return None if self._connected is None else self._connected.served
 
     async def load(self) -> AsyncGenerator[LoadProgress, None]:
-        """Find out what the server is and how it talks. Raises EngineError, EngineDiedError, ModelNotFoundError."""
+        """Find out what the server is and how to talk to it.
+
+        Raises EngineError, EngineDiedError, ModelNotFoundError.
+        """
         await self.close()
         link = self._loading = Link(self.address, take_key())
         try:
@@ -92,8 +95,9 @@ class RemoteEngine:
     async def score(
         self, token_ids: Sequence[int], top: int = 5, start: int = 0
     ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
-        """What the model says after every token, in one batch. Raises EngineError where the server does not tell (most
-        do not).
+        """The predictions after every token, in one batch.
+
+        Raises EngineError if the server does not report them, as most do not.
         """
         async with self._turn() as connected:
             served = connected.served
@@ -112,12 +116,12 @@ class RemoteEngine:
         yield tuple(scored[start:])
 
     async def cancel(self) -> None:
-        """Stop what runs by ending its connection; what waits stays."""
+        """Stop what is running by closing its connection; waiting requests are not affected."""
         for generation in self._running:
             generation.cancel()
 
     async def info(self) -> EngineInfo | None:
-        """What is served, or None. What a server does not tell is 0."""
+        """What is served, or None. Values that the server does not report are 0."""
         served = self.served
         if served is None:
             return None
@@ -137,7 +141,7 @@ class RemoteEngine:
         )
 
     async def close(self) -> None:
-        """End the connection; what runs is cancelled, and a `load` that is under way fails. Idempotent."""
+        """Close the connection. What is running is cancelled, and a `load` in progress fails. Idempotent."""
         await self.cancel()
         connected, self._connected = self._connected, None
         loading, self._loading = self._loading, None
@@ -147,7 +151,7 @@ class RemoteEngine:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[_Connected]:
-        """Wait for the requests before this one. What is connected then may be another server than now, or none."""
+        """Wait for earlier requests. By then another server may be connected, or none."""
         async with self._turnstile:
             connected = self._connected
             if connected is None:

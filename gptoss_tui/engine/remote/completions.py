@@ -1,4 +1,4 @@
-"""OpenAI's `/v1/completions`: token ids both ways (vLLM, SGLang, our own server), or text both ways (LM Studio)."""
+"""OpenAI's `/v1/completions`, with token ids (vLLM, SGLang, our own server) or text (LM Studio) in both directions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ENDED: Mapping[str, Ended] = {"stop": "stop", "length": "length", "eos": "stop"
 
 
 class TokenCompletions:
-    """Ids in, ids out. What the model reads and writes is exactly what the conversation has."""
+    """Ids in, ids out. The model reads and writes exactly the tokens of the conversation."""
 
     name = "token ids"
 
@@ -63,7 +63,8 @@ class TokenCompletions:
         }
 
     def read_scores(self, reply: Mapping[str, Any], token_ids: list[int], top: int) -> list[ScoredPosition]:
-        # What is said of a token was said before it, of the one that was sampled too; nothing was before the first.
+        # The reply has each token's probabilities given those before it, so nothing for the first token, and one more
+        # entry for the token that was sampled.
         own, tops = _logprobs(_choice(reply), len(token_ids) + 1)
         if not any(tops):
             raise EngineError(
@@ -87,7 +88,7 @@ class _TokenExchange:
         choice = _choice(event)
         token_ids = [checked_token(token) for token in choice.get("token_ids") or ()]
         ended = _ENDED.get(choice.get("finish_reason") or "")
-        # SGLang may keep the token that ended a text, and names it instead.
+        # SGLang may omit the token that ended a text and report it separately.
         stop = choice.get("stop_reason", choice.get("matched_stop"))
         if ended == "stop" and type(stop) is int and stop in self._stops and token_ids[-1:] != [stop]:
             token_ids.append(stop)
@@ -100,7 +101,7 @@ class _TokenExchange:
 
 
 class TextCompletions:
-    """Text in, text out, with the control tokens spelled out."""
+    """Text in, text out, with control tokens spelled out."""
 
     name = "text, as the model writes it"
 
@@ -113,7 +114,7 @@ class TextCompletions:
             "prompt": self._form.spell(prompt),
             "skip_special_tokens": False,
             "spaces_between_special_tokens": False,
-            "repeat_penalty": 1.0,  # as LM Studio and llama.cpp call it
+            "repeat_penalty": 1.0,  # the name in LM Studio and llama.cpp
             "add_special_tokens": False,
         }
         return _TextExchange(body, self._form)
@@ -136,8 +137,10 @@ class _TextExchange:
 
 
 def common_body(model: str, params: SamplingParams, room: int) -> dict[str, Any]:
-    """What both forms send. What is off is said too: without a word a server takes what its operator or the model's
-    `generation_config.json` says. -1 is how all of them know a `top_k` that is off.
+    """The fields that both forms send.
+
+    Disabled options are sent too: without them a server uses the defaults of its operator or of the model's
+    `generation_config.json`. All servers accept -1 for a disabled `top_k`.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -160,7 +163,7 @@ def common_body(model: str, params: SamplingParams, room: int) -> dict[str, Any]
 
 
 def cached_tokens(event: Mapping[str, Any]) -> int | None:
-    """How much of the prompt the server knew, where it says so."""
+    """How much of the prompt the server had cached, if it says so."""
     usage = event.get("usage")
     details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
     return count(details.get("cached_tokens")) if isinstance(details, dict) else None
@@ -173,7 +176,7 @@ def _choice(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _logprobs(choice: Mapping[str, Any], length: int) -> tuple[list[float], list[tuple[tuple[int, float], ...]]]:
-    """By token its log-probability and alternatives; servers that name tokens by their text leave us without."""
+    """The log-probability and alternatives of each token; empty if the server names tokens by their text."""
     told = choice.get("logprobs")
     own = told.get("token_logprobs") if isinstance(told, dict) else None
     tops = told.get("top_logprobs") if isinstance(told, dict) else None

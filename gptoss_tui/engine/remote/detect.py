@@ -1,4 +1,4 @@
-"""What kind of server is at an address, which model it has, and how to talk to it. Asked once, at load."""
+"""Finds out what kind of server is at an address, which model it has, and how to talk to it. Done once per load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gptoss_tui.errors import EngineDiedError, EngineError, ModelNotFoundError
 from gptoss_tui.sanitize import to_terminal_line
 
 UNKNOWN_CONTEXT = 32_768
-"""Tokens, where neither the server nor the user says how many there are."""
+"""Tokens, if neither the server nor the user says how large the context is."""
 
 _TRIAL_TOKENS = 4
 _SHOWN_NAMES = 12
@@ -25,13 +25,13 @@ _LONGEST_NAME = 200
 _OWN = "gptoss-tui"
 
 _SGLANG_SPARE = 128
-"""Tokens at the end of SGLang's context that it does not give: 7 to a prompt, 1 to an answer in older versions, and
-with EAGLE as many as it drafts, of which it says nothing."""
+"""Tokens at the end of SGLang's context that cannot be used: 7 for a prompt, 1 for an answer in older versions, and
+with EAGLE as many as it drafts, which it does not report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model on a server, and how to talk to it. `server` is what people call the program.
+    """A model on a server, and how to talk to it. `server` is the name of the program.
 
     `schemas`: it enforces JSON schemas.
     """
@@ -45,7 +45,7 @@ class Served:
 
 
 async def detect(link: Link, form: TextForm, context: int | None) -> Served:
-    """Ask the server what it is, and try how it talks. `context` is what the user asks for.
+    """Ask the server what it is, and test how to talk to it. `context` is what the user asked for.
 
     Raises ModelNotFoundError, EngineError, EngineDiedError.
     """
@@ -63,7 +63,7 @@ async def detect(link: Link, form: TextForm, context: int | None) -> Served:
         room = max(room - _SGLANG_SPARE, 1)
     if not server and room is None and await _entry_of_lm_studio(link, model) is not None:
         served = await _completions(link, form, Served(model, "LM Studio", TokenCompletions(model), UNKNOWN_CONTEXT))
-        # It loads a model when that is asked something, and tells only then with how much context.
+        # LM Studio loads a model on its first request, and only then reports the size of its context.
         return replace(served, context=_smaller(context, await _room_of_lm_studio(link, model)))
     talk = TokenCompletions(model)
     exact = Served(model, server or "server", talk, _smaller(context, room), talk, schemas=server in ("vLLM", "SGLang"))
@@ -71,7 +71,7 @@ async def detect(link: Link, form: TextForm, context: int | None) -> Served:
 
 
 async def _completions(link: Link, form: TextForm, exact: Served) -> Served:
-    """`exact` where the server takes token ids, else in text."""
+    """Return `exact` if the server accepts token ids, otherwise the same server with text."""
     if await _speaks_ids(link, form, exact):
         return exact
     text = TextCompletions(exact.model, form)
@@ -88,7 +88,7 @@ def _smaller(asked: int | None, room: int | None) -> int:
 
 
 def _choose(listed: Any, link: Link) -> Mapping[str, Any]:
-    """The entry of the model that the address names, or of the only one that it can be."""
+    """The entry of the model named in the address, or of the only possible one."""
     every = listed if isinstance(listed, list) else []
     entries = [one for one in every if isinstance(one, dict) and _is_name(one.get("id"))]
     asked = link.address.model
@@ -110,12 +110,12 @@ def _choose(listed: Any, link: Link) -> Mapping[str, Any]:
 
 
 def _is_name(name: Any) -> bool:
-    """Whether a model can be called so; what cannot be shown as it is cannot be asked for either."""
+    """Whether this can be a model's name. One that cannot be displayed unchanged cannot be requested either."""
     return isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and to_terminal_line(name) == name
 
 
 def _are_one(entries: list[dict[str, Any]]) -> bool:
-    """Whether these are names of one model: vLLM tells where it is from, our own server has only one."""
+    """Whether all entries are names of one model: vLLM reports their origin, our own server has only one model."""
     return len({_OWN if one.get("owned_by") == _OWN else str(one.get("root") or one["id"]) for one in entries}) == 1
 
 
@@ -132,7 +132,7 @@ def _meta(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 async def _facts_of_ollama(link: Link, model: str) -> Mapping[str, Any] | None:
-    """What Ollama knows of the model's file; None where the server is another one."""
+    """What Ollama reports about the model's file; None if the server is a different one."""
     try:
         facts = (await link.post("/api/show", {"model": model})).get("model_info")
     except EngineDiedError:
@@ -147,15 +147,16 @@ async def _ollama(link: Link, form: TextForm, model: str, facts: Mapping[str, An
     raw = Served(model, "Ollama", OllamaRaw(model, form, room), room)
     if form.begins_message(await _sample(link, form, raw.dialect)):
         return raw
-    # What its parser takes apart looks like harmony whatever the model wrote.
+    # Answers from Ollama's parser look like harmony whatever the model wrote.
     if not _looks_like_gpt_oss(str(facts["general.architecture"])):
         raise _not_harmony(raw)
     return Served(model, "Ollama", OllamaParsed(model, form, room), room)
 
 
 async def _room_of_ollama(link: Link, model: str, facts: Mapping[str, Any], context: int | None) -> int:
-    """What is asked for, or else what the model is loaded with, as loading it again takes a while. The model's own
-    context is the limit, since Ollama loads it with no more.
+    """The context that was asked for, or else the one that the model is loaded with, because reloading takes a while.
+
+    At most the model's own context, because Ollama does not load it with more.
     """
     longest = next((count(value) for name, value in facts.items() if name.endswith(".context_length")), None)
     if context is not None:
@@ -173,7 +174,7 @@ async def _room_of_llamacpp(link: Link) -> int | None:
 
 
 async def _entry_of_lm_studio(link: Link, model: str) -> Mapping[str, Any] | None:
-    """What LM Studio says of the model in an API of its own; None where the server is another one."""
+    """What LM Studio's own API reports about the model; None if the server is a different one."""
     try:
         listed = (await link.get("/api/v0/models")).get("data")
     except EngineDiedError:
@@ -207,7 +208,7 @@ async def _speaks_ids(link: Link, form: TextForm, served: Served) -> bool:
 
 
 async def _tried(link: Link, form: TextForm, served: Served) -> Served:
-    """`served`, when a try shows that control tokens go through."""
+    """Return `served` after a test has shown that control tokens pass through."""
     try:
         sampled = await _sample(link, form, served.dialect)
     except Refused as error:
@@ -219,11 +220,11 @@ async def _tried(link: Link, form: TextForm, served: Served) -> Served:
 
 
 async def _sample(link: Link, form: TextForm, dialect: Dialect) -> list[int]:
-    """What the model says first to a greeting."""
+    """The first tokens of the model's reply to a greeting."""
     params = SamplingParams(temperature=0.0, stop_token_ids=form.stops)
     exchange = dialect.open(form.greeting(), params, _TRIAL_TOKENS)
     sampled: list[int] = []
-    # What goes on for ever, or is longer than asked for, must not keep us.
+    # An endless reply, or one that is longer than requested, must not block us.
     async with link.patience(FIRST_SECONDS), aclosing(link.stream(exchange.path, exchange.body)) as events:
         async for event in events:
             link.raise_error_in(event)

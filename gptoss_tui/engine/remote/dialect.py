@@ -12,7 +12,7 @@ from gptoss_tui.errors import EngineError
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
 UNKNOWN = float("nan")
-"""The log-probability of a token of which the server told none."""
+"""The log-probability of a token for which the server reported none."""
 
 Ended = Literal["stop", "length"]
 
@@ -20,7 +20,7 @@ _WRONG_SHAPE = (TypeError, ValueError, AttributeError, KeyError, IndexError, Ove
 
 
 class TextReader(Protocol):
-    """The text of one generation, as it comes, to token ids."""
+    """Converts the text of one generation to token ids as it streams."""
 
     def feed(self, text: str) -> list[int]: ...
 
@@ -28,7 +28,7 @@ class TextReader(Protocol):
 
 
 class PartsReader(Protocol):
-    """A generation that the server has taken apart, to token ids."""
+    """Converts a generation that the server has parsed to token ids."""
 
     def thought(self, text: str) -> list[int]: ...
 
@@ -40,16 +40,16 @@ class PartsReader(Protocol):
 
 
 class TextForm(Protocol):
-    """What an engine has to know of the conversation's format. It knows ids only: who makes it brings this."""
+    """What an engine must know about the conversation's format. It knows only ids, so its creator provides this."""
 
     stops: tuple[int, ...]
 
     def greeting(self) -> list[int]:
-        """A short prompt, to try a server with."""
+        """A short prompt, for testing a server."""
         ...
 
     def begins_message(self, token_ids: Sequence[int]) -> bool:
-        """Whether this can be how a model goes on after a prompt."""
+        """Whether a model may continue a prompt like this."""
         ...
 
     def spell(self, token_ids: Sequence[int]) -> str: ...
@@ -61,13 +61,13 @@ class TextForm(Protocol):
     def parts(self, *, answering: bool) -> PartsReader: ...
 
     def open_header(self, prompt: list[int]) -> tuple[list[int], bool] | None:
-        """The prompt up to where a message begins, and whether that of an answer had begun; None inside of one."""
+        """The prompt up to a message's start, and whether an answer's header was cut off; None inside a message."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one event of a stream says. `cached` tokens of the prompt were known to the server."""
+    """The contents of one event of a stream. The server had `cached` tokens of the prompt."""
 
     tokens: tuple[Token, ...] = ()
     ended: Ended | None = None
@@ -76,17 +76,17 @@ class Reading:
 
 
 class Exchange(Protocol):
-    """One generation: what is sent to `path`, and how the events of the reply are read."""
+    """One generation: what is sent to `path`, and how to read the events of the reply."""
 
     path: str
     body: dict[str, Any]
 
     def read(self, event: Mapping[str, Any]) -> Reading:
-        """Raises EngineError for an event that cannot be."""
+        """Read one event. Raises EngineError if it is invalid."""
         ...
 
     def finish(self, stopped: bool) -> tuple[Token, ...]:
-        """What was held back, and the stop token where the server keeps it to itself."""
+        """Return tokens that were held back, and the stop token if the server does not send it."""
         ...
 
 
@@ -96,27 +96,27 @@ class Dialect(Protocol):
     name: str
 
     def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
-        """Begin a generation of at most `room` tokens, which follow the JSON `schema` from the first one on.
+        """Begin a generation of at most `room` tokens, which must follow the JSON `schema` from the first token on.
 
-        Only a server that is known to enforce schemas is asked for one.
+        `schema` is only used with servers that are known to enforce schemas.
         """
         ...
 
 
 class Scores(Protocol):
-    """A dialect that also tells the probabilities of a prompt."""
+    """A dialect that also provides the probabilities of a prompt's tokens."""
 
     def score_body(self, token_ids: list[int], top: int) -> tuple[str, dict[str, Any]]:
         """Path and body of the request."""
         ...
 
     def read_scores(self, reply: Mapping[str, Any], token_ids: list[int], top: int) -> list[ScoredPosition]:
-        """Raises EngineError."""
+        """Read the scores from a reply. Raises EngineError."""
         ...
 
 
 def read_event(exchange: Exchange, event: Mapping[str, Any]) -> Reading:
-    """As `Exchange.read`, also for what nobody thought of. Raises EngineError."""
+    """Like `Exchange.read`, but an event of an unexpected shape also raises EngineError."""
     try:
         return exchange.read(event)
     except _WRONG_SHAPE as error:
@@ -124,34 +124,34 @@ def read_event(exchange: Exchange, event: Mapping[str, Any]) -> Reading:
 
 
 def unreadable() -> EngineError:
-    """The error for a reply of another shape than the server's kind has."""
+    """The error for a reply with an unexpected shape."""
     return EngineError("The server's reply cannot be read: its format is unexpected")
 
 
 def plain_tokens(token_ids: Iterable[int]) -> tuple[Token, ...]:
-    """Tokens of which nothing else is known."""
+    """Tokens without log-probabilities."""
     return tuple(Token(token, UNKNOWN) for token in token_ids)
 
 
 def checked_token(value: Any) -> int:
-    """A token id of a server's. Raises EngineError for anything else."""
+    """A token id from a server. Raises EngineError for anything else."""
     if type(value) is not int or not 0 <= value < VOCAB_SIZE:
         raise EngineError("The server sends tokens that gpt-oss does not have", hint="does it run a gpt-oss model?")
     return value
 
 
 def number(value: Any) -> float:
-    """A log-probability of a server's, or that it is unknown."""
+    """A log-probability from a server, or `UNKNOWN`."""
     told = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if told else UNKNOWN
 
 
 def ranked(pairs: Iterable[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
-    """Alternatives, the likeliest first, without those of which nothing is known."""
+    """Alternatives, most likely first, without those of unknown probability."""
     known = (pair for pair in pairs if not math.isnan(pair[1]))
     return tuple(sorted(known, key=lambda pair: -pair[1]))
 
 
 def count(value: Any) -> int | None:
-    """A number of tokens, where the server tells one."""
+    """A number of tokens, if the server reported one."""
     return value if type(value) is int and value >= 0 else None

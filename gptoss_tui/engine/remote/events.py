@@ -1,4 +1,4 @@
-"""What a server streams, in pieces of any size: server-sent events, or a JSON object a line."""
+"""Decodes a server's stream, in pieces of any size: server-sent events, or one JSON object per line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from gptoss_tui.errors import EngineError
 
 MAX_EVENT = 4 * 1024 * 1024
-"""Bytes. No event of a generation comes near; without a bound a server could fill this machine's memory."""
+"""Bytes. No event of a generation comes close; without a limit a server could fill this machine's memory."""
 
 _DONE = b"[DONE]"
 
 
 class EventDecoder:
-    """Bytes in, JSON objects out. Lines may be cut anywhere, also inside a character."""
+    """Bytes in, JSON objects out. Lines may be cut anywhere, even inside a character."""
 
     def __init__(self) -> None:
         self.done = False
@@ -24,7 +24,7 @@ class EventDecoder:
         self._size = 0
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
-        """The events that `chunk` completes. Raises EngineError for what is no event, and for one without end."""
+        """Yield the events that `chunk` completes. Raises EngineError for invalid or endless events."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > MAX_EVENT:
             raise EngineError("The server's reply has a line without an end")
@@ -33,7 +33,7 @@ class EventDecoder:
                 yield event
 
     def finish(self) -> Iterator[dict[str, Any]]:
-        """What the server did not end with a line's end."""
+        """Yield the event that the server did not end with a line end, if any."""
         for line in (self._rest, b""):
             if (event := self._line(line)) is not None:
                 yield event
@@ -46,9 +46,9 @@ class EventDecoder:
             data, self._data, self._size = b"\n".join(self._data), [], 0
             return self._event(data) if data else None
         field, _, value = line.partition(b":")
-        if field in (b"data", b"error"):  # llama.cpp once sent errors in a field of their own
+        if field in (b"data", b"error"):  # llama.cpp used to send errors in a separate field
             self._data.append(value.removeprefix(b" "))
-            self._size += len(value) + 1  # its line's end: lines without data take room too
+            self._size += len(value) + 1  # for the line end: lines without data take memory too
             if self._size > MAX_EVENT:
                 raise EngineError("The server's reply has an event without an end")
         return None

@@ -1,4 +1,4 @@
-"""One generation on a server: what is asked, and the events of the contract from what comes."""
+"""One generation on a server: sends the requests and turns the replies into the events of the engine contract."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from gptoss_tui.errors import ContextOverflowError, EngineDiedError, EngineError
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
 COSTS_SECONDS = 1.0
-"""How long we listen behind the last token: then servers tell what was cached."""
+"""How long to listen after the last token: that is when servers report what was cached."""
 
 
 def checked(token_ids: Sequence[int], context: int) -> list[int]:
-    """A prompt with room for a token after it. Raises EngineError, ContextOverflowError."""
+    """Return the prompt as a list, with room for a token after it. Raises EngineError, ContextOverflowError."""
     prompt = list(token_ids)
     if not prompt or not 0 <= min(prompt) <= max(prompt) < VOCAB_SIZE:
         raise EngineError("A prompt has at least one token, and only those of the vocabulary")
@@ -43,7 +43,7 @@ def checked(token_ids: Sequence[int], context: int) -> list[int]:
 
 
 class _Arrivals:
-    """What comes of one request. The network is read by a task of its own, so that waiting can be ended at any time."""
+    """The replies to one request. A separate task reads from the network, so waiting can be ended at any time."""
 
     def __init__(self, link: Link, exchange: Exchange) -> None:
         self._link = link
@@ -53,15 +53,15 @@ class _Arrivals:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether nothing more will arrive."""
         return self._task.done() and self._queue.empty()
 
     def wake(self) -> None:
-        """End the wait of `next`."""
+        """Make a waiting `next` return."""
         self._queue.put_nowait(None)
 
     async def next(self) -> list[Reading]:
-        """All that arrived since the last time; empty when it was woken. Raises what went wrong."""
+        """Wait for readings; returns all that have arrived, none if it was woken. Raises the request's error."""
         waiting = [await self._queue.get()]
         while not self._queue.empty():
             waiting.append(self._queue.get_nowait())
@@ -69,11 +69,11 @@ class _Arrivals:
         for error in (one for one in waiting if isinstance(one, Exception)):
             if not readings:
                 raise error
-            self._queue.put_nowait(error)  # behind the tokens that came before it
+            self._queue.put_nowait(error)  # to be raised after the tokens that came before it
         return readings
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -86,7 +86,7 @@ class _Arrivals:
                     self._link.raise_error_in(event)
                     reading = read_event(self._exchange, event)
                     ended = ended or reading.ended
-                    # The end counts behind what was held back, and behind the costs that follow it.
+                    # The end is reported after the tokens held back, and after the usage that follows it.
                     self._queue.put_nowait(replace(reading, ended=None))
             if ended is None:
                 raise EngineDiedError(
@@ -99,8 +99,8 @@ class _Arrivals:
 
 
 class Generation:
-    """One generation. Where text has to follow a JSON schema, the server is asked anew: it enforces a schema from the
-    first token of an answer, and a thought and a header come before that.
+    """One generation. Where the text must follow a JSON schema, a new request is sent: servers enforce a schema from
+    the first token of an answer, and a thought and a header come before that.
     """
 
     def __init__(self, link: Link, served: Served, prompt: list[int], params: SamplingParams) -> None:
@@ -119,13 +119,13 @@ class Generation:
         self._requests = 0
 
     def cancel(self) -> None:
-        """End the connection, wherever the generation is. Idempotent."""
+        """Close the connection, whatever the generation is doing. Idempotent."""
         self._cancelled = True
         if self._arrivals is not None:
             self._arrivals.wake()
 
     async def run(self) -> AsyncGenerator[GenerationEvent, None]:
-        """The events, up to `Finished`. Raises EngineError, EngineDiedError."""
+        """Yield the events up to `Finished`. Raises EngineError, EngineDiedError."""
         yield PrefillProgress(len(self._prompt), 0, 0)
         while self._ended is None:
             left = self._room - self._meter.generated
@@ -142,7 +142,7 @@ class Generation:
         yield self._meter.finish(self._ended)
 
     async def _ask(self, arrivals: _Arrivals) -> AsyncGenerator[GenerationEvent, None]:
-        """One request: up to the end, or to where a schema begins to count."""
+        """Run one request, until the end or until a schema starts to apply."""
         schema = self._schema
         while self._ended is None and self._schema == schema:
             readings = await self._next(arrivals)
@@ -152,7 +152,7 @@ class Generation:
             if tokens:
                 yield TokenBatch(tokens)
         if self._ended in ("stop", "length"):
-            # What a generation cost is told behind its last token. The answer is whole, so nothing here is an error.
+            # Servers report usage after the last token. The answer is complete, so no error matters here.
             with contextlib.suppress(TimeoutError, EngineError):
                 async with asyncio.timeout(COSTS_SECONDS):
                     while not arrivals.over:
@@ -168,12 +168,12 @@ class Generation:
 
     @property
     def _schema(self) -> str | None:
-        """The JSON schema that the next tokens have to follow."""
+        """The JSON schema that the next tokens must follow."""
         grammar = self._walk.grammar if self._walk is not None else None
         return None if grammar is None else grammar.text
 
     def _take(self, readings: list[Reading], schema: str | None) -> tuple[Token, ...]:
-        """The tokens that count; notes why they are the last, if they are."""
+        """Return the tokens that count; if they are the last ones, record the reason."""
         tokens: list[Token] = []
         for token in (token for reading in readings for token in reading.tokens):
             tokens.append(self._follow(token))
@@ -192,8 +192,9 @@ class Generation:
         return tuple(tokens)
 
     def _follow(self, token: Token) -> Token:
-        """The token as the constraint has it: a server that enforces a schema ends the arguments of a call with
-        whatever ends its texts.
+        """Translate a token to what the constraint expects, and advance the walk.
+
+        A server that enforces a schema ends the arguments of a call with the token that ends its texts.
         """
         if self._walk is None:
             return token
@@ -205,7 +206,7 @@ class Generation:
         return token
 
     def _before_tokens(self, readings: list[Reading]) -> list[PrefillProgress]:
-        """How far the prompt is, as these tell it; all of it is read when the first token comes."""
+        """Prefill progress from these readings. The whole prompt has been read when the first token arrives."""
         meter = self._meter
         events = [one.progress for one in readings if one.progress is not None and meter.prefilled_at is None]
         for reading in readings:

@@ -1,6 +1,7 @@
-"""HTTP with one server: JSON and streams of events; what goes wrong becomes an error that says what to do.
+"""HTTP connections to one server: JSON and event streams, with errors that say what to do.
 
-The key goes into one header and nowhere else: redirects are not followed, and what a server says is shown without it.
+The API key is sent in one header and appears nowhere else: redirects are not followed, and text from the server is
+shown without it.
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ from gptoss_tui.sanitize import to_terminal_line
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
-"""For what a server knows without its model."""
+"""Time limit for requests that do not involve the model."""
 
 FIRST_SECONDS = 900.0
-"""A server may have to load its model and to read a long prompt on a slow machine. Whoever waits can cancel."""
+"""A server may first have to load its model and read a long prompt on a slow machine. Users can cancel."""
 
 SILENCE_SECONDS = 300.0
-"""Between two events. Comments that keep a connection alive are none: a proxy sends them for a server that hangs."""
+"""Time limit between two events. Keep-alive comments do not count: a proxy sends them even if the server hangs."""
 
 MAX_FACTS = 4 * 1024 * 1024
 MAX_SCORES = 64 * 1024 * 1024
-"""Bytes: what a server says of itself, and the probabilities of a prompt."""
+"""Size limits in bytes: for information about the server, and for the probabilities of a prompt."""
 
 MAX_REFUSAL = 64 * 1024
 MAX_WORDS = 300
 MAX_WAIT = 30.0
 TRIES = 4
 PAUSE_SECONDS = 0.5
-"""Before the second try; it doubles."""
+"""Pause before the second try. It doubles each time."""
 
 _BUSY = (429, 502, 503)
-"""What a server answers that has not begun. Behind a 504 it has: a gateway waited for it in vain."""
+"""Status codes of a server that has not begun. With 504 it may have: a gateway waited for it in vain."""
 
 _CONTEXT_WORDS = (
     *("context_length", "context length", "context size", "context window", "exceed_context"),
@@ -54,7 +55,7 @@ _KEPT = "what was said is kept"
 
 
 class Refused(EngineError):
-    """The server answered a request with an error. `status` is HTTP's, `wait` the seconds that it asks for."""
+    """The server answered with an error. `status` is the HTTP status, `wait` the seconds to wait, if it says so."""
 
     def __init__(self, message: str, *, hint: str | None = None, status: int = 0, wait: float = 0.0) -> None:
         super().__init__(message, hint=hint)
@@ -63,7 +64,7 @@ class Refused(EngineError):
 
 
 class Unreachable(EngineDiedError):
-    """No connection could be made: the server has not heard of the request."""
+    """No connection could be made, so the server has not seen the request."""
 
 
 class Link:
@@ -75,33 +76,33 @@ class Link:
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            # aiohttp would take logins out of a netrc file together with the proxies.
+            # With True, aiohttp would use not only proxies but also logins from a netrc file.
             trust_env=False,
             proxy=_proxy(address),
-            # A stream is cancelled by ending its connection, and an idle one that the server has closed meanwhile
-            # would fail the next request.
+            # A stream is cancelled by closing its connection. And reusing an idle connection that the server has closed
+            # in the meantime would fail.
             connector=aiohttp.TCPConnector(force_close=True),
         )
 
     async def close(self) -> None:
-        """End the connection; open requests fail. Idempotent."""
+        """Close the connection; open requests fail. Idempotent."""
         await self._session.close()
 
     async def get(self, path: str) -> dict[str, Any]:
-        """The JSON object at `path`. Raises EngineError, `Refused` with the status among them."""
+        """Return the JSON object at `path`. Raises EngineError, or `Refused` if the server sent an error status."""
         return await self._json("GET", path, None, ANSWER_SECONDS, MAX_FACTS)
 
     async def post(
         self, path: str, body: dict[str, Any], seconds: float = ANSWER_SECONDS, most: int = MAX_FACTS
     ) -> dict[str, Any]:
-        """As `get`, with a body."""
+        """Like `get`, with a request body."""
         return await self._json("POST", path, body, seconds, most)
 
     async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """The events of a reply; closing the iterator ends the connection.
+        """Yield the events of a reply; closing the iterator ends the connection.
 
-        Tries again while the server is busy or cannot be reached. What it has once taken is not sent again: it may have
-        been worked at, and may be what brought the server down. Raises EngineError, EngineDiedError when it is gone.
+        Retries while the server is busy or unreachable. A request that the server has accepted is not sent again: it
+        may have been processed, or may have crashed the server. Raises EngineError, or EngineDiedError if it is gone.
         """
         for tried in range(1, TRIES + 1):
             try:
@@ -121,21 +122,21 @@ class Link:
 
     @asynccontextmanager
     async def patience(self, seconds: float, since: float | None = None) -> AsyncIterator[None]:
-        """Give the server up after `seconds`, counted from now or from `since` on the loop's clock."""
+        """Give up after `seconds`, counted from now or from `since` on the event loop's clock."""
         begun = asyncio.get_running_loop().time() if since is None else since
         try:
             async with asyncio.timeout_at(begun + seconds) as limit:
                 yield
         except TimeoutError as error:
             if not limit.expired():
-                raise  # that of making the connection
+                raise  # the timeout for connecting
             raise EngineDiedError(
                 f"{self.address.host} sent nothing useful for {seconds:.0f} seconds",
                 hint=f"{_KEPT}; check the server",
             ) from error
 
     def raise_error_in(self, event: dict[str, Any]) -> None:
-        """Raise the error that a stream has in place of an event."""
+        """Raise the error that a stream contains in place of an event, if it does."""
         if event.get("error"):
             words = self._shown(_words_in(event))
             if _is_about_context(words):
@@ -180,7 +181,7 @@ class Link:
     async def _reply(
         self, method: str, path: str, body: dict[str, Any] | None, seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The reply, once its headers are there. Raises `Refused` when they say that something is wrong."""
+        """Provide the reply once its headers have arrived. Raises `Refused` for an error status."""
         if self._session.closed:
             raise EngineError(f"The connection to {self.address.host} was closed", hint="load the model again")
         url = self.address.root + path
@@ -197,7 +198,7 @@ class Link:
             raise self._failure(error) from error
 
     def _failure(self, error: aiohttp.ClientError | OSError) -> EngineError:
-        """The error for a connection that could not be made, or broke."""
+        """The error for a connection that could not be made, or that broke."""
         host = self.address.host
         if isinstance(error, aiohttp.ClientSSLError):
             return tls_error(host, error)
@@ -238,7 +239,7 @@ class Link:
         return Refused(f"{host} answers {path} with {status}: {words}", hint=hint, status=status, wait=wait)
 
     def _shown(self, text: str) -> str:
-        """Words of the server: short, safe for a terminal, and without the key, which some servers repeat."""
+        """Text from the server: shortened, safe for a terminal, and without the key, which some servers repeat."""
         text = to_terminal_line(text)
         for key in (self._key, json.dumps(self._key)[1:-1]):
             text = text.replace(key, "[key]") if key else text
@@ -246,7 +247,7 @@ class Link:
 
 
 def _proxy(address: Address) -> str | None:
-    """The environment's proxy, which is for the world outside."""
+    """The environment's proxy, which is not used for this machine."""
     parts = urlsplit(address.root)
     if address.is_loopback or proxy_bypass(parts.hostname or ""):
         return None
@@ -259,7 +260,7 @@ def _reason(error: aiohttp.ClientConnectorError) -> str:
 
 
 async def _beginning(reply: aiohttp.ClientResponse) -> bytes:
-    """What a refusal says. However it breaks off, the status is what counts."""
+    """The beginning of a refusal's body. If reading it fails, the status is enough."""
     data = bytearray()
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -271,7 +272,7 @@ async def _beginning(reply: aiohttp.ClientResponse) -> bytes:
 
 
 def _words_of(body: bytes) -> str:
-    """What a refusal says is wrong."""
+    """The error message in a refusal's body."""
     try:
         return _words_in(json.loads(body))
     except (ValueError, RecursionError):
@@ -295,7 +296,7 @@ def _is_about_context(words: str) -> bool:
 
 
 def _context_error(words: str) -> ContextOverflowError:
-    """The server has less room than we thought."""
+    """The error for a context that is smaller on the server than we thought."""
     return ContextOverflowError(
         f"The prompt does not fit the server's context: {words}", hint="set its size with --context, or use /compact"
     )

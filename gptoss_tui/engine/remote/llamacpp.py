@@ -33,7 +33,7 @@ class LlamaCpp:
         self._form = form
 
     def open(self, prompt: list[int], params: SamplingParams, room: int, schema: str | None = None) -> Exchange:
-        # Its own defaults filter (top-k 40, min-p 0.05) and its order is another one: all is said.
+        # llama.cpp's defaults filter (top-k 40, min-p 0.05) in another order, so all settings are sent.
         body: dict[str, Any] = {
             "model": self._model,
             "prompt": prompt,
@@ -78,7 +78,7 @@ class _Exchange:
         token_ids = [checked_token(token) for token in event.get("tokens") or ()]
         said = event.get("content")
         if token_ids and isinstance(said, str) and said not in ("", self._form.spell(token_ids)):
-            # A character that is spread over tokens comes as one piece of text, and with its last token only.
+            # The text of a character that spans several tokens comes as a whole, together with only its last token.
             return plain_tokens(self._form.encode(said))
         known = event.get("completion_probabilities")
         if isinstance(known, list) and len(known) == len(token_ids):

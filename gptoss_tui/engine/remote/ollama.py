@@ -1,8 +1,8 @@
-"""Ollama's `/api/generate`: the prompt as it is, as text with the control tokens spelled out.
+"""Ollama's `/api/generate`, with the prompt as text with control tokens spelled out.
 
-Two ways, of which a version has one. `raw` gives back what the model wrote; since llama.cpp's server is inside, control
-tokens are missing from that. With a template that is nothing but the prompt Ollama keeps them, for its own parser, and
-tells thoughts, answers and calls apart.
+There are two ways, and each version of Ollama supports one of them. `raw` returns what the model wrote; since Ollama
+uses llama.cpp's server, control tokens are missing from that. With a template that consists only of the prompt, Ollama
+keeps them for its own parser, and reports thoughts, answers and calls separately.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATH = "/api/generate"
 
 
 class _Ollama:
-    """Talks to `ollama serve`. `context` is what the model is loaded with: its own default cuts prompts silently."""
+    """Talks to `ollama serve`. `context` is what the model is loaded with: Ollama's default silently cuts prompts."""
 
     def __init__(self, model: str, form: TextForm, context: int) -> None:
         self._model = model
@@ -31,7 +31,7 @@ class _Ollama:
             "model": self._model,
             "prompt": self._form.spell(prompt),
             "stream": True,
-            # What does not fit has to be an error: a prompt without its beginning has lost its rules.
+            # A prompt that does not fit must be an error: without its beginning it would lack its rules.
             "truncate": False,
             "shift": False,
             "options": options(params, room, self._context),
@@ -39,7 +39,7 @@ class _Ollama:
 
 
 class OllamaRaw(_Ollama):
-    """What the model wrote, as it is."""
+    """Returns exactly what the model wrote."""
 
     name = "text, as the model writes it"
 
@@ -48,7 +48,7 @@ class OllamaRaw(_Ollama):
 
 
 class OllamaParsed(_Ollama):
-    """The other way: Ollama's parser reads what the model writes."""
+    """The other way: Ollama's parser reads what the model wrote."""
 
     name = "text, and answers that Ollama takes apart"
 
@@ -80,9 +80,9 @@ class _PartsExchange:
 
 
 def options(params: SamplingParams, room: int, context: int) -> dict[str, Any]:
-    """Ollama's options. All is said, because its defaults filter (top-k 40) and a model may bring others.
+    """Ollama's options. All are sent, because its defaults filter (top-k 40) and a model may bring its own.
 
-    Raises EngineError for what Ollama cannot do and would leave out without a word.
+    Raises EngineError for options that Ollama does not support and would silently ignore.
     """
     if params.logit_bias:
         raise EngineError("Ollama does not support logit_bias", hint="leave it out")

@@ -1,4 +1,4 @@
-"""What is wrong with a server's certificate, in words. None of it is better on a second try."""
+"""Explains what is wrong with a server's certificate. Retrying does not help with any of it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _WRONG = {
     62: ("its certificate is for another host name", _NAMES),
     64: ("its certificate is for another address", _NAMES),
 }
-"""By OpenSSL's number, `X509_V_ERR_...`: why, and what to do."""
+"""By OpenSSL's error number, `X509_V_ERR_...`: the reason, and what to do."""
 
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
 
 
 class Untrusted(EngineError):
-    """There is a server, and it does not prove to be the one that was asked for. Nothing was sent to it."""
+    """The server could not prove that it is the requested one. Nothing was sent to it."""
 
 
 def tls_error(host: str, error: aiohttp.ClientSSLError) -> Untrusted:

@@ -1,4 +1,4 @@
-"""A turn as a chat completion: whole, or in chunks."""
+"""Formats a turn as a chat completion, complete or in chunks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FINISH_REASONS: dict[EndReason, str] = {"stop": "stop", "call": "tool_calls", "l
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What all chunks of a completion have in common."""
+    """The fields that all chunks of a completion share."""
 
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(16)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
     def wrap(self, kind: str, choices: Sequence[dict[str, Any]], usage: dict[str, Any] | None) -> dict[str, Any]:
-        """The JSON object around choices."""
+        """Wrap choices in a completion object."""
         return {
             "id": self.id,
             "object": kind,
@@ -40,9 +40,9 @@ class Envelope:
 
 @dataclass(slots=True)
 class Choice:
-    """One answer, as far as it came. `take` gives the deltas of each event, for streams.
+    """One answer so far. `take` returns the deltas for each event, for streaming.
 
-    `logprobs` are alternatives to tell for each token, None without logprobs.
+    `logprobs` is the number of alternatives to report for each token, None for no logprobs.
     """
 
     index: int
@@ -59,7 +59,7 @@ class Choice:
     _gap: bool = False
 
     def take(self, event: TurnEvent) -> Iterator[dict[str, Any]]:
-        """The `delta`s (with `logprobs`, when they were asked for) that tell of an event."""
+        """Yield the `delta`s for an event, including `logprobs` if requested."""
         match event:
             case Opened(kind="call", recipient=recipient):
                 self._tool = self.dialogue.tool(self.turn.meant(recipient))
@@ -103,11 +103,11 @@ class Choice:
         return _delta(tool_calls=[{"index": len(self.calls) - 1, kind: {argument: text}}])
 
     def end(self, reason: EndReason) -> None:
-        """The turn is over."""
+        """Record why the turn ended."""
         self.finish_reason = FINISH_REASONS[reason]
 
     def whole(self) -> dict[str, Any]:
-        """The choice of a completion that is not streamed."""
+        """The choice in a completion that is not streamed."""
         thought = "".join(self.reasoning) or None
         message: dict[str, Any] = {
             "role": "assistant",
@@ -140,7 +140,7 @@ def _delta(**fields: Any) -> dict[str, Any]:
 
 
 def describe_token(token: Token, tokenizer: Tokenizer, top: int) -> dict[str, Any]:
-    """A token with its logprob and the `top` alternatives, as the APIs say them."""
+    """A token with its logprob and its `top` alternatives, in the form of the APIs."""
     return {
         **_one(token.id, token.logprob, tokenizer),
         "top_logprobs": [_one(token_id, logprob, tokenizer) for token_id, logprob in token.top[:top]],
@@ -148,15 +148,15 @@ def describe_token(token: Token, tokenizer: Tokenizer, top: int) -> dict[str, An
 
 
 def _one(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
-    # JSON has no infinity: what cannot be is as good as never. Nor has it NaN, what a remote model does not tell: the
-    # first argument of `max` beats it.
+    # JSON has neither infinity nor NaN. Impossible tokens get a very low logprob, and so do those whose logprob a
+    # remote model does not report: with NaN as second argument, `max` returns the first.
     text = tokenizer.decode([token_id])
     data = tokenizer.token_bytes(token_id) or text.encode()
     return {"token": text, "logprob": max(-9999.0, logprob), "bytes": list(data)}
 
 
 def usage_of(every: Sequence[Stats]) -> dict[str, Any]:
-    """What a completion has cost; its choices share the prompt."""
+    """The usage of a completion; its choices share the prompt."""
     prompt = every[0].prompt_tokens
     generated = sum(stats.generated_tokens for stats in every)
     return {

@@ -22,7 +22,7 @@ _CHUNK = "chat.completion.chunk"
 
 
 async def create_completion(request: web.Request) -> web.StreamResponse:
-    """Answer a chat."""
+    """Handle a chat completion request."""
     service = request.app[SERVICE]
     fields = await read_body(request)
     record = record_of(request)
@@ -46,7 +46,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
 
 
 def _choice(service: Service, asked: ChatRequest, opening: Opening, ticket: Ticket, index: int) -> Choice:
-    """A turn of its own for each choice; with a seed each has another one."""
+    """Create a separate turn for each choice; with a seed, each gets a different one."""
     sampling = asked.options.sampling
     if sampling.seed is not None:
         sampling = replace(sampling, seed=sampling.seed + index)

@@ -1,4 +1,4 @@
-"""The messages of a chat as harmony has them."""
+"""Converts the messages of a chat to harmony messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 def read_messages(fields: Fields, tools: Sequence[OfferedTool]) -> tuple[Message, ...]:
-    """All messages, each call next to its answer. Raises ApiError."""
+    """Read all messages, placing each call next to its reply. Raises ApiError."""
     if fields.list("messages") is None:
         raise fields.missing("messages")
     if not fields.list("messages"):
@@ -23,7 +23,7 @@ def read_messages(fields: Fields, tools: Sequence[OfferedTool]) -> tuple[Message
 
 
 class _Reader:
-    """Goes through the messages. `_open` are calls without an answer so far: ids to calls, in their order."""
+    """Reads the messages in order. `_open` maps ids to calls that have no reply yet, in the order of the calls."""
 
     def __init__(self, tools: Sequence[OfferedTool]) -> None:
         self._tools = {tool.name: tool for tool in tools}
@@ -93,7 +93,7 @@ class _Reader:
         self._replies[call_id] = tool_reply(call.recipient or "", read_text(message))
 
     def _answered(self) -> Iterator[Message]:
-        """Calls with their answers. The model calls one tool after the other, so that is how it reads them."""
+        """Calls with their replies. The model calls one tool after the other, so it reads them in that order."""
         for call_id, call in self._open.items():
             yield call
             yield self._replies[call_id]

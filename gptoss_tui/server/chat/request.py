@@ -1,4 +1,4 @@
-"""A request for a chat completion, read into a dialogue."""
+"""Reads a chat completion request into a dialogue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gptoss_tui.server.turn import Options
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a client asks for. `logprobs` are alternatives for each token of the answer, None without logprobs."""
+    """A client's request. `logprobs` is the number of alternatives for each answer token, None for no logprobs."""
 
     dialogue: Dialogue
     options: Options
@@ -40,7 +40,7 @@ class ChatRequest:
 
 
 def read_chat_request(fields: Fields, defaults: Defaults, effort: Effort) -> ChatRequest:
-    """Raises ApiError."""
+    """Read a chat completion request. Raises ApiError."""
     tools = read_tools(fields)
     instructions, messages = fold_instructions(None, read_messages(fields, tools))
     chosen, thinks = read_effort(fields, "reasoning_effort", effort)
@@ -67,7 +67,7 @@ def read_chat_request(fields: Fields, defaults: Defaults, effort: Effort) -> Cha
 
 
 def read_tools(fields: Fields) -> tuple[OfferedTool, ...]:
-    """`tools`, or `functions` as they were called before. Raises ApiError."""
+    """Read `tools`, or `functions` as they were formerly called. Raises ApiError."""
     found = [_tool(tool) for tool in offered_tools(fields, "tools")]
     found += [_function(function) for function in offered_tools(fields, "functions")]
     return check_tools(found, fields.param("tools"))

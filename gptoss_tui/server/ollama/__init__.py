@@ -1,5 +1,5 @@
-"""Ollama's API, for programs that know no other server.
+"""Ollama's API, for programs that support no other server.
 
-A request becomes one for chat completions (`request.py`), or with `raw` a prompt that is continued as it is; what comes
-of it is told in lines of JSON, or as one object (`answer.py`). `models.py` says what there is.
+A request is turned into one for chat completions (`request.py`), or with `raw` into a prompt that is continued as it
+is. The result is sent as lines of JSON or as one object (`answer.py`). `models.py` describes the available models.
 """

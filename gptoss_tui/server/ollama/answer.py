@@ -1,4 +1,4 @@
-"""What becomes of a request, in Ollama's words: lines of JSON, or one object."""
+"""Formats answers for Ollama's API: lines of JSON, or one object."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from gptoss_tui.server.turn import Ended, Turn, TurnEvent
 _SECOND = 1_000_000_000
 
 Message = dict[str, Any]
-"""A part of what is said: `content`, perhaps `thinking` and `tool_calls`."""
+"""A part of an answer: `content`, and possibly `thinking` and `tool_calls`."""
 
 Form = Callable[[Message], dict[str, Any]]
-"""How a route tells of a message: `chat_form` or `generate_form`."""
+"""How a route formats a message: `chat_form` or `generate_form`."""
 
 
 def chat_form(message: Message) -> dict[str, Any]:
-    """As `/api/chat` does."""
+    """The form of `/api/chat`."""
     return {"message": {"role": "assistant", **message}}
 
 
 def generate_form(message: Message) -> dict[str, Any]:
-    """As `/api/generate` does."""
+    """The form of `/api/generate`."""
     rest = dict(message)
     return {"response": rest.pop("content"), **rest}
 
 
 class Said(Protocol):
-    """What a model says. `done_reason` is true at the end."""
+    """A model's output. `done_reason` is valid once it has ended."""
 
     stats: Stats
     done_reason: str
 
     def messages(self) -> AsyncGenerator[Message, None]:
-        """It, as it comes. Raises GptOssError."""
+        """Yield the output as it arrives. Raises GptOssError."""
         ...
 
 
 class SaidInTurn:
-    """A turn of a dialogue."""
+    """The output of a turn of a dialogue."""
 
     def __init__(self, turn: Turn, dialogue: Dialogue) -> None:
         self.stats = turn.stats
@@ -83,7 +83,7 @@ class SaidInTurn:
 
 
 class SaidBehindPrompt:
-    """A prompt as it is continued."""
+    """The continuation of a raw prompt."""
 
     def __init__(self, continuation: Continuation, host: EngineHost, ticket: Ticket) -> None:
         self.stats = continuation.stats
@@ -100,7 +100,7 @@ class SaidBehindPrompt:
 
 
 class Answer:
-    """What the client gets of what is said."""
+    """Sends a model's output to the client."""
 
     def __init__(self, record: Record, said: Said, form: Form) -> None:
         self._record = record
@@ -109,7 +109,7 @@ class Answer:
         self._began = time.monotonic()
 
     async def send(self, outbox: Outbox) -> None:
-        """All lines."""
+        """Send all lines."""
         try:
             async with aclosing(self._said.messages()) as messages:
                 async for message in messages:
@@ -120,7 +120,7 @@ class Answer:
         outbox.put(encode(last) + b"\n", last=True)
 
     async def whole(self) -> dict[str, Any]:
-        """One object with all that was said."""
+        """One object with the whole output."""
         said: Message = {"content": ""}
         async with aclosing(self._said.messages()) as messages:
             async for message in messages:
@@ -148,7 +148,7 @@ class Answer:
 
 
 def line(model: str, told: dict[str, Any], done: bool = False, **fields: Any) -> dict[str, Any]:
-    """One line of an answer, or all of it."""
+    """One line of an answer, or the only object."""
     created = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return {"model": model, "created_at": created, **told, "done": done, **fields}
 

@@ -36,13 +36,13 @@ Ask = Callable[[Service, Fields, Ticket], Awaitable[Said]]
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
-    """Answer a chat, in lines unless `stream` is false. Without messages the model is only loaded, which it is."""
-    fields = await read_body(request, typed=False)  # not all clients of Ollama say what they send
+    """Answer a chat, in lines unless `stream` is false. Without messages, just report that the model is loaded."""
+    fields = await read_body(request, typed=False)  # some clients of Ollama send no content type
     return await _answer(request, fields, chat_form, _ask_chat if fields.list("messages") else None)
 
 
 async def generate(request: web.Request) -> web.StreamResponse:
-    """Answer a prompt, or continue it as it is where `raw` is true."""
+    """Answer a prompt, or continue it as it is if `raw` is true."""
     fields = await read_body(request, typed=False)
     ask = _ask_raw if fields.flag("raw", False) else _ask_prompt
     return await _answer(request, fields, generate_form, ask if fields.text("prompt") else None)

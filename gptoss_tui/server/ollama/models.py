@@ -1,4 +1,4 @@
-"""What there is, for those who ask as of Ollama: the model under all its names, and the server itself."""
+"""Describes the available models in Ollama's API: the model under all its names, and the server itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ON_GPU = ("metal", "triton")
 
 
 async def tags(request: web.Request) -> web.Response:
-    """The models that there are."""
+    """List the available models."""
     service = request.app[SERVICE]
     modified = datetime.fromtimestamp(service.created, UTC).isoformat()
     return web.json_response(
@@ -27,7 +27,7 @@ async def tags(request: web.Request) -> web.Response:
 
 
 async def ps(request: web.Request) -> web.Response:
-    """The models that are in memory: the one that there is, under the names that `tags` says, once it is loaded."""
+    """List the models in memory: the only model, under the same names as in `tags`, once it is loaded."""
     service = request.app[SERVICE]
     info = service.host.info
     if info is None:
@@ -41,7 +41,7 @@ async def ps(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """What a model can do."""
+    """Describe what a model can do."""
     service = request.app[SERVICE]
     fields = await read_body(request, typed=False)
     asked = Fields({"model": fields.values.get("model") or fields.values.get("name")})
@@ -53,12 +53,12 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def root(request: web.Request) -> web.Response:
-    """Somebody is there: what Ollama's own client asks before everything else."""
+    """Confirm that the server is running: Ollama's own client asks this before everything else."""
     return web.Response(text="gptoss-tui is running\n")
 
 
 async def version(request: web.Request) -> web.Response:
-    """Our own version: clients ask for it to see whether somebody is there."""
+    """Report our own version. Clients ask for it to see whether the server is running."""
     return web.json_response({"version": __version__})
 
 
@@ -68,6 +68,6 @@ def _described(service: Service, name: str) -> dict[str, Any]:
         "name": name,
         "model": name,
         "size": info.weight_bytes if info else 0,
-        "digest": hashlib.sha256(name.encode()).hexdigest(),  # of the name: there is no manifest, but clients cut it
+        "digest": hashlib.sha256(name.encode()).hexdigest(),  # of the name: there is no manifest, but clients slice it
         "details": {"format": "safetensors", "family": "gptoss", "families": ["gptoss"], "quantization_level": "MXFP4"},
     }

@@ -1,4 +1,4 @@
-"""Requests of Ollama's API in the words of chat completions. Everything here raises ApiError."""
+"""Translates requests of Ollama's API to those for chat completions. Everything here may raise ApiError."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _IMAGES = "An image as input: the model reads text only, and that"
 
 
 def chat_request(fields: Fields) -> Fields:
-    """The request for chat completions that one of `/api/chat` stands for."""
+    """Translate a request for `/api/chat` to one for chat completions."""
     return Fields(
         {"messages": _messages(fields), "tools": fields.values.get("tools"), **_answer(fields), **_sampling(fields)}
     )
 
 
 def prompt_request(fields: Fields) -> Fields:
-    """The same for one of `/api/generate`: a chat of one message."""
+    """Translate a request for `/api/generate` to one for chat completions, with one message."""
     _refuse(fields, _NEVER)
     if fields.list("images"):
         raise not_supported(_IMAGES, fields.param("images"))
@@ -36,7 +36,7 @@ def prompt_request(fields: Fields) -> Fields:
 
 
 def raw_request(fields: Fields) -> Fields:
-    """The request for completions that one of `/api/generate` with `raw` stands for."""
+    """Translate a request for `/api/generate` with `raw` to one for completions."""
     _refuse(fields, (*_NEVER, "system", "images", "format"), " with 'raw'")
     return Fields({"prompt": fields.required_text("prompt"), **_sampling(fields)})
 
@@ -48,7 +48,7 @@ def _refuse(fields: Fields, names: Iterable[str], where: str = "") -> None:
 
 
 def _sampling(fields: Fields) -> dict[str, Any]:
-    """What `options` say; most of them are about how Ollama runs a model, and mean nothing here."""
+    """Sampling settings from `options`. Most other options are about how Ollama runs a model, and are ignored."""
     options = fields.child("options")
     if options is None:
         return {}
@@ -59,7 +59,7 @@ def _sampling(fields: Fields) -> dict[str, Any]:
 
 
 def _answer(fields: Fields) -> dict[str, Any]:
-    """How to answer: the form, and whether and how hard to think."""
+    """How to answer: the form of the answer, whether to think, and how hard."""
     body: dict[str, Any] = {}
     style = fields.values.get("format")
     if style == "json":
@@ -74,7 +74,7 @@ def _answer(fields: Fields) -> dict[str, Any]:
 
 
 def _messages(fields: Fields) -> list[dict[str, Any]]:
-    """The messages; calls have no ids there, and are answered in their order."""
+    """The messages. Calls have no ids in Ollama's API, so replies are matched to them in order."""
     found: list[dict[str, Any]] = []
     waiting: list[str] = []
     for index, message in enumerate(fields.children("messages")):

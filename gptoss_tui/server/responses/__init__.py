@@ -1,1 +1,1 @@
-"""The Responses API: `POST /v1/responses` and what belongs to it."""
+"""The Responses API: `POST /v1/responses` and related routes."""

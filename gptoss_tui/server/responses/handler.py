@@ -1,4 +1,4 @@
-"""Making responses: `POST /v1/responses`."""
+"""Creates responses: `POST /v1/responses`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from gptoss_tui.server.truncate import turn_that_fits, without_first_turns
 from gptoss_tui.server.turn import Turn
 
 _TRUNCATED_ROOM = 4
-"""A dialogue that may be cut leaves this part of the context for the answer."""
+"""A dialogue that may be truncated leaves this fraction (1 / 4) of the context for the answer."""
 
 
 async def create_response(request: web.Request) -> web.StreamResponse:
-    """Make a response."""
+    """Create a response."""
     service, log = request.app[SERVICE], record_of(request)
     fields = await read_body(request)
     log.model = service.model(fields)
@@ -62,7 +62,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
 
 
 async def count_tokens(request: web.Request) -> web.StreamResponse:
-    """How many tokens the input of a response would have."""
+    """Count the tokens that the input of a response would have."""
     service = request.app[SERVICE]
     asked = await _read(await read_body(request), service, record_of(request))
     opening = await take_in(service.host, asked.request.dialogue)
@@ -75,7 +75,7 @@ async def count_tokens(request: web.Request) -> web.StreamResponse:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request, the id that its response gets, and the items that it brings."""
+    """A request, the id for its response, and the items in its input."""
 
     id: str
     items: list[dict[str, Any]]
@@ -83,9 +83,9 @@ class _Asked:
 
 
 async def _read(fields: Fields, service: Service, log: Record) -> _Asked:
-    """Raises ApiError. Stored responses and schemas are looked at beside the loop: both may take a while."""
+    """Read a request. Raises ApiError. Stored responses and schemas are read in a thread, as both may take a while."""
     stored = fields.has("previous_response_id")
-    size = MAX_BYTES if stored else fields.size  # of what is on disk nobody knows how much there is
+    size = MAX_BYTES if stored else fields.size  # the size of the stored data is unknown
     asked = await beside(size, lambda: _read_all(fields, service, log.access.key))
     if not asked.request.truncate:
         return asked
@@ -103,12 +103,12 @@ def _read_all(fields: Fields, service: Service, owner: str) -> _Asked:
         before = service.storage("previous_response_id").context(previous, owner)
     asked = read_request(fields, items, before, service.defaults, service.effort, service.own.names)
     if asked.background:
-        service.storage("background")  # where nothing is stored nobody could ever read it
+        service.storage("background")  # if nothing is stored, nobody could ever read the response
     return _Asked(response_id, items, asked)
 
 
 def _resolved(items: list[dict[str, Any]], service: Service, owner: str) -> list[dict[str, Any]]:
-    """The items, with those that a reference names in its place."""
+    """The items, with references replaced by the items that they refer to."""
     return [
         dict(service.storage(f"input[{index}]").item(Fields(item, f"input[{index}]").required_text("id"), owner))
         if item["type"] == "item_reference"
@@ -121,7 +121,7 @@ def _resolved(items: list[dict[str, Any]], service: Service, owner: str) -> list
 
 
 async def _prepare(asked: _Asked, service: Service, log: Record, ticket: Ticket) -> Run:
-    """The response, ready to be made; from now on its end gives the ticket back. Raises ApiError."""
+    """Prepare the run of a response. From now on, its end returns the ticket. Raises ApiError."""
     dialogue = asked.request.dialogue
     toolbox = service.own.open(asked.request.tools.own)
     try:
@@ -142,7 +142,7 @@ async def _prepare(asked: _Asked, service: Service, log: Record, ticket: Ticket)
         if toolbox is not None:
             toolbox.close()
         service.runs.remove(run)
-        if record.background:  # nobody waits, so nobody else counts it
+        if record.background:  # its request ended earlier and did not count it
             service.metrics.count(turn.stats)
 
     async def keep(record: ResponseRecord) -> None:
@@ -158,7 +158,7 @@ async def _prepare(asked: _Asked, service: Service, log: Record, ticket: Ticket)
 def _turn(
     asked: ResponsesRequest, opening: Opening, service: Service, ticket: Ticket, toolbox: ServerToolbox | None
 ) -> Turn:
-    """The turn of a request, cut to what fits where that is wanted."""
+    """The turn for a request, truncated to fit if the request allows it."""
     options = asked.options
     if asked.truncate:
         context = service.host.ready.context
@@ -191,5 +191,5 @@ async def _in_background(
 
 
 def _encoded(event: ResponseEvent) -> tuple[bytes, bool]:
-    """An event as it is sent, and whether it is the last one."""
+    """An event as bytes, and whether it is the last one."""
     return sse(event, event["type"]), event["type"] in LAST_EVENTS

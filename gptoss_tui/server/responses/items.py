@@ -1,4 +1,4 @@
-"""The items of a response's input as harmony has them."""
+"""Converts the items in a response's input to harmony messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLES = ("user", "assistant", "system", "developer")
 CALLS = ("function_call", "custom_tool_call")
 OUTPUTS = ("function_call_output", "custom_tool_call_output")
 FORGOTTEN = ("web_search_call", "code_interpreter_call")
-"""What the server's own tools did: the models were trained to forget that with the thoughts of a turn."""
+"""Calls of the server's own tools. The models were trained to forget these together with the thoughts of a turn."""
 
 _ELSEWHERE = (
     *("computer_call", "computer_call_output", "file_search_call", "image_generation_call", "program"),
@@ -32,7 +32,7 @@ _SEALED = "gptoss-tui:1:"
 
 
 def kind_of(item: Fields) -> str:
-    """The type of an item; a message may leave it out. Raises ApiError."""
+    """The type of an item; messages and references may omit it. Raises ApiError."""
     kind = item.text("type")
     if kind is None:
         kind = "message" if item.has("role") else "item_reference" if item.has("id") else None
@@ -42,7 +42,7 @@ def kind_of(item: Fields) -> str:
 
 
 def read_input(fields: Fields, response_id: str) -> list[dict[str, Any]]:
-    """The items of `input`, a text being a message of the user; each has a type and an id. Raises ApiError."""
+    """Read the items of `input`; a text becomes a user message. Each item gets a type and an id. Raises ApiError."""
     value = fields.values.get("input")
     if value is None:
         return []
@@ -68,7 +68,7 @@ def _named(item: dict[str, Any], response_id: str, index: int) -> dict[str, Any]
 
 
 def read_items(items: Sequence[Mapping[str, Any]], tools: Sequence[OfferedTool], where: str) -> Iterator[Message]:
-    """The messages that items stand for, each call next to its answer. `where` is where they stand in the request.
+    """Convert items to messages, each call next to its reply. `where` is the items' path in the request.
 
     Raises ApiError.
     """
@@ -137,18 +137,18 @@ def _message(item: Fields) -> Iterator[Message]:
 
 
 def read_thought(item: Fields) -> str:
-    """The thought in a reasoning item: its text, or what `seal` made of it; a summary is none. Raises ApiError."""
+    """The thought in a reasoning item: its text, or what `seal` encoded. Summaries are ignored. Raises ApiError."""
     text = read_text(item, optional=True)
     return text or unseal(item.text("encrypted_content") or "")
 
 
 def seal(thought: str) -> str:
-    """A thought as `encrypted_content`, for clients that keep nothing else of it. It is not secret, only opaque."""
+    """Encode a thought as `encrypted_content`, for clients that keep nothing else of it. It is opaque, not secret."""
     return base64.b64encode((_SEALED + thought).encode()).decode()
 
 
 def unseal(text: str) -> str:
-    """What `seal` was given; empty for what another server made."""
+    """The text that `seal` encoded; empty if another server produced it."""
     try:
         plain = base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""Responses that are stored or being made: look at one, forget it, stop it."""
+"""Retrieves, deletes and cancels responses, whether stored or in progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_PAGE = 100
 
 
 async def get_response(request: web.Request) -> web.StreamResponse:
-    """A response that is stored or being made; with `stream` its events, when it is made in the background."""
+    """Retrieve a stored or running response; with `stream`, the events of one created in the background."""
     service, response_id = request.app[SERVICE], request.match_info["id"]
     owner = record_of(request).access.key
     if request.query.get("stream", "").lower() in ("true", "1"):
@@ -30,7 +30,7 @@ async def get_response(request: web.Request) -> web.StreamResponse:
 
 
 async def delete_response(request: web.Request) -> web.StreamResponse:
-    """Forget a response."""
+    """Delete a response."""
     service, response_id = request.app[SERVICE], request.match_info["id"]
     owner = record_of(request).access.key
     if service.runs.find(response_id, owner) is not None:
@@ -42,7 +42,7 @@ async def delete_response(request: web.Request) -> web.StreamResponse:
 
 
 async def cancel_response(request: web.Request) -> web.StreamResponse:
-    """Stop making a response."""
+    """Cancel a response that is in progress."""
     service, response_id = request.app[SERVICE], request.match_info["id"]
     owner = record_of(request).access.key
     run = service.runs.find(response_id, owner)
@@ -57,7 +57,7 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
 
 
 async def list_input_items(request: web.Request) -> web.StreamResponse:
-    """What the request of a response brought."""
+    """List the items in the input of a response's request."""
     service, response_id = request.app[SERVICE], request.match_info["id"]
     stored = await asyncio.to_thread(service.storage("response_id").load, response_id, record_of(request).access.key)
     if stored is None:
@@ -85,7 +85,7 @@ async def list_input_items(request: web.Request) -> web.StreamResponse:
 
 
 def follow(log: EventLog, after: int) -> Callable[[Outbox], Awaitable[None]]:
-    """Send what was told of a response behind event number `after`, and what will be."""
+    """Send the events of a response after sequence number `after`, including those yet to come."""
 
     async def produce(outbox: Outbox) -> None:
         async for event in log.read(after):
@@ -99,7 +99,7 @@ def follow(log: EventLog, after: int) -> Callable[[Outbox], Awaitable[None]]:
 
 
 async def _find(service: Service, response_id: str, owner: str) -> Mapping[str, Any]:
-    """A response, stored or being made. Raises ApiError 404."""
+    """Find a response, stored or in progress. Raises ApiError 404."""
     run = service.runs.find(response_id, owner)
     if run is not None:
         return run.record.as_json()

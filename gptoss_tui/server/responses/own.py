@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 Told = Sequence[tuple[str, dict[str, Any]]]
-"""Types of events, and what they say beside the item's id and place."""
+"""Types of events, and their fields besides the item's id and index."""
 
 
 class OwnItem(Protocol):
-    """The item of one call, while it is made and run. `fields` are what the item says now."""
+    """The item of one call while it is being written and run. `fields` are its current fields."""
 
     prefix: str
     kind: str
@@ -19,25 +19,25 @@ class OwnItem(Protocol):
     fields: dict[str, Any]
 
     def delta(self, text: str) -> Told:
-        """More of the call's text."""
+        """Handle more of the call's text."""
         ...
 
     def begins(self, arguments: str) -> Told:
-        """The call is whole and begins to run."""
+        """The call is complete and starts to run."""
         ...
 
     def ran(self, output: str, sources: Sequence[str]) -> Told:
-        """It is answered."""
+        """The call has run."""
         ...
 
 
 def begin_own(recipient: str, include: frozenset[str]) -> OwnItem:
-    """The item for a call to `recipient`."""
+    """Create the item for a call to `recipient`."""
     return CodeItem(include) if recipient == "python" else SearchItem(recipient, include)
 
 
 class SearchItem:
-    """A search, a page that is opened, or something that is looked for in it. It is told when it is whole."""
+    """A search, opening a page, or searching in a page. It is reported only once the call is complete."""
 
     prefix, kind, opens_early = "ws", "web_search_call", False
 
@@ -92,7 +92,7 @@ class CodeItem:
 
 
 def _action(function: str, arguments: str) -> dict[str, Any]:
-    """What a call of the browser does, in the API's words."""
+    """The action of a browser call, in the form of the API."""
     try:
         values = json.loads(arguments)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A response as the API shows it: one JSON object, built from what is known of it."""
+"""Builds the JSON object of a response from its current state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "
 
 @dataclass(slots=True)
 class ResponseRecord:
-    """What is said of a response, as far as it came. `echo` are the request's own fields."""
+    """The state of a response. `echo` are the fields repeated from the request."""
 
     id: str
     model: str
@@ -33,7 +33,7 @@ class ResponseRecord:
     stats: Stats | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The response object."""
+        """Return the response object."""
         over = self.status not in ("queued", "in_progress")
         return {
             "id": self.id,
@@ -55,7 +55,7 @@ class ResponseRecord:
 
 
 def new_record(response_id: str, model: str, asked: ResponsesRequest, *, stored: bool) -> ResponseRecord:
-    """The record of a response that begins. `stored`: the server keeps responses."""
+    """Create the record for a new response. `stored`: the server keeps responses."""
     sampling = asked.options.sampling
     return ResponseRecord(
         response_id,
@@ -70,7 +70,7 @@ def new_record(response_id: str, model: str, asked: ResponsesRequest, *, stored:
 
 
 def usage_of(stats: Stats) -> dict[str, Any]:
-    """What a response has cost."""
+    """The usage of a response."""
     return {
         "input_tokens": stats.prompt_tokens,
         "input_tokens_details": {"cached_tokens": stats.cached_tokens, "cache_write_tokens": 0},

@@ -1,4 +1,4 @@
-"""A request for a response, read into a dialogue."""
+"""Reads a request for a response into a dialogue."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _ELSEWHERE = ("conversation", "prompt", "context_management")
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """What a client asks for. `echo` are the fields that the response repeats.
+    """A client's request. `echo` are the fields that the response repeats.
 
-    `logprobs` are alternatives for each token of the answer, None without logprobs.
+    `logprobs` is the number of alternatives for each answer token, None for no logprobs.
     """
 
     dialogue: Dialogue
@@ -54,7 +54,7 @@ def read_request(
     effort: Effort,
     enabled: frozenset[OwnTool],
 ) -> ResponsesRequest:
-    """`items` are the request's own input, `before` those of the responses that it goes on from. Raises ApiError."""
+    """Read a request. `items` are its own input, `before` those of the responses that it continues. Raises ApiError."""
     for name in _ELSEWHERE:
         if fields.has(name):
             raise not_supported(f"'{name}'", fields.param(name))
@@ -121,7 +121,7 @@ def _summary(reasoning: Fields) -> str:
 
 
 def _echo(fields: Fields, tools: OfferedTools, dialogue: Dialogue) -> dict[str, Any]:
-    """The fields that the response says again, checked where nothing else does."""
+    """The fields that the response repeats. Checks those that are not checked elsewhere."""
     fields.flag("parallel_tool_calls", True)
     metadata = fields.child("metadata")
     if metadata is not None and not all(isinstance(value, str) for value in metadata.values.values()):
@@ -134,7 +134,7 @@ def _echo(fields: Fields, tools: OfferedTools, dialogue: Dialogue) -> dict[str, 
         "max_output_tokens": fields.values.get("max_output_tokens"),
         "max_tool_calls": fields.values.get("max_tool_calls"),
         "metadata": dict(metadata.values) if metadata is not None else {},
-        "parallel_tool_calls": False,  # whatever was asked for: the models make one call at a time
+        "parallel_tool_calls": False,  # regardless of the request: the models make one call at a time
         "previous_response_id": fields.text("previous_response_id"),
         "prompt_cache_key": fields.text("prompt_cache_key"),
         "reasoning": {

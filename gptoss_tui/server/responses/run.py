@@ -1,4 +1,4 @@
-"""A response while it is made: in the request that asked for it, or in the background."""
+"""Runs a response, either in the request that asked for it or in the background."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gptoss_tui.server.turn import Turn
 
 KEPT_LOGS = 32
 KEPT_BYTES = 64 * 2**20
-"""Of responses made in the background whose events can be read once more."""
+"""Limits for finished background responses whose events can still be streamed again."""
 
 _log = logging.getLogger(__name__)
 
 
 class Run:
-    """One response. `owner` is whose it is. `keep` stores it when it is complete, and `on_end` is called at its end."""
+    """One response of `owner`. `keep` stores it when it is complete; `on_end` is called when it has ended."""
 
     def __init__(
         self,
@@ -45,13 +45,13 @@ class Run:
 
     @property
     def record(self) -> ResponseRecord:
-        """The response as far as it came."""
+        """The response so far."""
         return self.writer.record
 
     async def play(self, put: Callable[[ResponseEvent], object]) -> None:
-        """Make the response; `put` takes its events. What goes wrong is said in them and in `error`.
+        """Run the response and pass its events to `put`. Failures are reported in events and in `error`.
 
-        Who cancels this, because nobody listens any more, leaves nothing behind; who calls `stop` gets what there is.
+        Cancelling this, because nobody listens any more, leaves nothing behind; `stop` keeps the response so far.
         """
         self._inner = asyncio.create_task(self._events(put))
         try:
@@ -69,13 +69,13 @@ class Run:
             self.close()
 
     def close(self) -> None:
-        """Nothing more happens to it, perhaps nothing ever did: the client may be gone before it begins. Idempotent."""
+        """End the run. It may never have begun, if the client disconnected before that. Idempotent."""
         if not self.ended.is_set():
             self.ended.set()
             self._on_end()
 
     def stop(self) -> None:
-        """End it as `cancelled`. Idempotent."""
+        """End the response as `cancelled`. Idempotent."""
         self._asked_to_stop = True
         if self._inner is not None:
             self._inner.cancel()
@@ -95,11 +95,11 @@ class Run:
             await self._end(put)
 
     async def _end(self, put: Callable[[ResponseEvent], object], *events: ResponseEvent) -> None:
-        """Stored before anybody hears that it is over: the next request may go on from it at once."""
+        """Store the response, then send its last events: the next request may continue it immediately."""
         try:
             await self._keep(self.record)
         except GptOssError as error:
-            self.record.store = False  # that is no reason to keep the answer from the client
+            self.record.store = False  # the client still gets its answer
             _log.error("%s", error.message)
         for event in (*events, self.writer.last()):
             put(event)
@@ -108,14 +108,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event as it is sent."""
+    """An encoded event."""
 
     data: bytes
     last: bool
 
 
 class EventLog:
-    """The events of a response that is made in the background, for whoever wants to read them, at their own pace."""
+    """The events of a response created in the background. Any number of readers can read them at their own pace."""
 
     def __init__(self) -> None:
         self._events: list[LoggedEvent] = []
@@ -130,12 +130,12 @@ class EventLog:
         self._wake()
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Declare that no more events will be added."""
         self._over = True
         self._wake()
 
     async def read(self, after: int = -1) -> AsyncIterator[LoggedEvent]:
-        """The events behind sequence number `after`, those to come as well."""
+        """Yield the events after sequence number `after`, including those yet to come."""
         at = after + 1
         while True:
             while at < len(self._events):
@@ -152,7 +152,7 @@ class EventLog:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A response that is or was made in the background."""
+    """A response that is being or was created in the background."""
 
     owner: str
     record: ResponseRecord
@@ -160,41 +160,41 @@ class _Kept:
 
 
 class Runs:
-    """The responses that are being made, by id, and the newest of those in the background with their events."""
+    """The running responses by id, and the newest background responses with their events."""
 
     def __init__(self) -> None:
         self._running: dict[str, Run] = {}
         self._logs: OrderedDict[str, _Kept] = OrderedDict()
 
     def add(self, run: Run) -> None:
-        """A response begins."""
+        """Register a running response."""
         self._running[run.record.id] = run
 
     def remove(self, run: Run) -> None:
-        """It is over."""
+        """Remove a response that has ended."""
         self._running.pop(run.record.id, None)
 
     def find(self, response_id: str, owner: str) -> Run | None:
-        """A response of that owner which is being made now."""
+        """Find a running response of that owner."""
         run = self._running.get(response_id)
         return run if run is not None and run.owner == owner else None
 
     def open_log(self, run: Run) -> EventLog:
-        """Keep the events of a response."""
+        """Start keeping the events of a response."""
         log = EventLog()
         self._logs[run.record.id] = _Kept(run.owner, run.record, log)
         self._drop_logs()
         return log
 
     def forget_log(self, response_id: str, owner: str) -> bool:
-        """Nobody may read these events any more. Whether there were any, of that owner."""
+        """Delete the events of a response. Returns whether there were any that belong to the owner."""
         found = self._kept(response_id, owner) is not None
         if found:
             del self._logs[response_id]
         return found
 
     def _drop_logs(self) -> None:
-        """Forget the oldest of those that are over."""
+        """Delete the oldest logs of finished responses until the limits are respected."""
         size = sum(kept.log.size for kept in self._logs.values())
         for old in [old for old in self._logs if old not in self._running]:
             if len(self._logs) <= KEPT_LOGS and size <= KEPT_BYTES:
@@ -202,12 +202,12 @@ class Runs:
             size -= self._logs.pop(old).log.size
 
     def log(self, response_id: str, owner: str) -> EventLog | None:
-        """The events of a response of that owner."""
+        """The events of a response of that owner, if they are kept."""
         kept = self._kept(response_id, owner)
         return kept.log if kept is not None else None
 
     def record(self, response_id: str, owner: str) -> ResponseRecord | None:
-        """A response of that owner whose events are kept: all that there is of it when it could not be stored."""
+        """The response of that owner whose events are kept. This is the only copy if it could not be stored."""
         kept = self._kept(response_id, owner)
         return kept.record if kept is not None else None
 

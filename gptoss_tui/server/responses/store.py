@@ -1,4 +1,4 @@
-"""Responses on disk, so that a later request can go on from them: one file each, for its owner's eyes only."""
+"""Stores responses on disk, so that later requests can continue them: one file each, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A response, what its request brought, and whose it is (`Access.key`)."""
+    """A response, the input of its request, and its owner (`Access.key`)."""
 
     response: Mapping[str, Any]
     input: tuple[Mapping[str, Any], ...]
@@ -39,26 +39,26 @@ class Stored:
 
     @property
     def previous(self) -> str | None:
-        """The response that it goes on from."""
+        """The id of the response that it continues."""
         previous: str | None = self.response.get("previous_response_id")
         return previous
 
 
 def responses_directory() -> Path:
-    """Where responses are kept: `$GPTOSS_TUI_RESPONSES`, or the user's state directory."""
+    """Where responses are stored: `$GPTOSS_TUI_RESPONSES`, or the user's state directory."""
     named = os.environ.get(DIRECTORY_VARIABLE)
     return Path(named).expanduser() if named else user_state_path("gptoss-tui", appauthor=False) / "responses"
 
 
 class ResponseStore:
-    """A folder of responses. Writing replaces a file as a whole; what is damaged is as good as not there."""
+    """A folder of responses. Files are written atomically; damaged ones are treated as missing."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory or responses_directory()
         self._saved = 0
 
     def save(self, stored: Stored) -> None:
-        """Keep a response. Raises SessionError when that cannot be done."""
+        """Store a response. Raises SessionError if that fails."""
         path = self._path(str(stored.response["id"]))
         body = {"version": _VERSION, "owner": stored.owner, "input": stored.input, "response": stored.response}
         data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -66,7 +66,7 @@ class ResponseStore:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor, name = tempfile.mkstemp(
                 dir=self._directory, prefix="resp_", suffix=".new"
-            )  # only its owner may read it
+            )  # readable only by its owner
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
@@ -84,7 +84,7 @@ class ResponseStore:
             self.tidy()
 
     def load(self, response_id: str, owner: str) -> Stored | None:
-        """A response of that owner, or None."""
+        """Load a response of that owner; None if there is none."""
         if not is_response_id(response_id):
             return None
         try:
@@ -96,14 +96,14 @@ class ResponseStore:
         return stored if known and stored.owner == owner else None
 
     def delete(self, response_id: str, owner: str) -> bool:
-        """Forget a response; False when there is none."""
+        """Delete a response; False if there is none."""
         if self.load(response_id, owner) is None:
             return False
         self._path(response_id).unlink(missing_ok=True)
         return True
 
     def context(self, response_id: str, owner: str) -> list[Mapping[str, Any]]:
-        """All items up to the end of a response, oldest first. Raises ApiError when one of the chain is not there."""
+        """All items up to the end of a response, oldest first. Raises ApiError if one in the chain is missing."""
         parts: list[list[Mapping[str, Any]]] = []
         wanted: str | None = response_id
         while wanted is not None and len(parts) < _MAX_CHAIN:
@@ -119,7 +119,7 @@ class ResponseStore:
         return [item for part in reversed(parts) for item in part]
 
     def item(self, item_id: str, owner: str) -> Mapping[str, Any]:
-        """An item by its id. Raises ApiError when it is not stored."""
+        """Find an item by its id. Raises ApiError if it is not stored."""
         stored = self.load(response_of(item_id) or "", owner)
         items = (*stored.input, *stored.response["output"]) if stored is not None else ()
         found: Mapping[str, Any] | None = next((item for item in items if item.get("id") == item_id), None)
@@ -128,7 +128,7 @@ class ResponseStore:
         return found
 
     def tidy(self) -> None:
-        """Forget what is older than `KEEP_DAYS`, and the oldest beyond `KEEP_FILES` and `KEEP_BYTES`."""
+        """Delete responses older than `KEEP_DAYS`, and the oldest ones beyond `KEEP_FILES` and `KEEP_BYTES`."""
         oldest, size = time.time() - KEEP_DAYS * 86400, 0
         for number, (modified, bytes_of, path) in enumerate(sorted(self._files(), reverse=True)):
             size += bytes_of
@@ -137,7 +137,7 @@ class ResponseStore:
                     path.unlink()
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """When each file of ours was written, its size and its path. Whatever else is in the folder is not ours."""
+        """Modification time, size and path of each of our files. Other files in the folder are ignored."""
         with suppress(OSError):
             for entry in os.scandir(self._directory):
                 if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):

@@ -1,6 +1,6 @@
-"""Summaries of thoughts, for clients that show those and not the thoughts.
+"""Summaries of thoughts, for clients that do not show the thoughts themselves.
 
-Nothing is written that the model did not write: a summary is the thought's first and last sentence, or all of it.
+A summary contains only the model's own words: the first and last sentence of the thought, or all of it.
 """
 
 from __future__ import annotations

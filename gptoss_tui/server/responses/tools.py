@@ -1,4 +1,4 @@
-"""The tools that a response may use: those of the client, and the server's own."""
+"""Reads the tools that a response may use: the client's and the server's own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OWN: dict[str, OwnTool] = {
     "code_interpreter": "code_interpreter",
 }
 _UNASKED = ("web_search", "image_generation", "tool_search")
-"""Clients such as Codex offer these without being told to: where they are not to be had, they are left out."""
+"""Clients such as Codex offer these without being asked to. If they are not available, they are left out."""
 
 _ELSEWHERE = (
     *("file_search", "computer", "computer_use", "computer_use_preview", "mcp", "image_generation", "local_shell"),
@@ -40,7 +40,7 @@ _ELSEWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class OfferedTools:
-    """`echo` is what the response says of its tools."""
+    """The tools of a request. `echo` is how the response lists them."""
 
     client: tuple[OfferedTool, ...] = ()
     own: frozenset[OwnTool] = frozenset()
@@ -48,7 +48,7 @@ class OfferedTools:
 
 
 def read_tools(fields: Fields, enabled: frozenset[OwnTool]) -> OfferedTools:
-    """`tools`. `enabled` are tools of the server's own that it may run. Raises ApiError."""
+    """Read `tools`. `enabled` are the server's own tools that may be used. Raises ApiError."""
     client: list[OfferedTool] = []
     own: set[OwnTool] = set()
     echo: list[dict[str, Any]] = []
@@ -121,7 +121,7 @@ def _echo(tool: Fields, kind: str) -> dict[str, Any]:
 
 
 def read_tool_choice(fields: Fields, tools: OfferedTools) -> ToolChoice:
-    """`tool_choice`. Raises ApiError."""
+    """Read `tool_choice`. Raises ApiError."""
     param = fields.param("tool_choice")
     if not fields.has("tool_choice"):
         return ToolChoice()
@@ -143,7 +143,7 @@ def read_tool_choice(fields: Fields, tools: OfferedTools) -> ToolChoice:
 
 
 def _named(choice: Fields, tools: OfferedTools, param: str) -> tuple[str, ...]:
-    """The recipients that a choice of one tool means."""
+    """The recipients for a choice of a single tool."""
     kind = choice.required_text("type")
     if kind in ("function", "custom"):
         return choose_named(tools.client, [choice.required_text("name")], param)
@@ -156,6 +156,6 @@ def _named(choice: Fields, tools: OfferedTools, param: str) -> tuple[str, ...]:
 
 
 def own_recipients(own: Sequence[OwnTool] | frozenset[OwnTool]) -> tuple[str, ...]:
-    """What the model calls the server's own tools."""
+    """The recipients of the server's own tools."""
     names = {"web_search": ("browser.search", "browser.open", "browser.find"), "code_interpreter": ("python",)}
     return tuple(recipient for tool in sorted(own) for recipient in names[tool])

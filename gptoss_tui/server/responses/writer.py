@@ -1,7 +1,6 @@
-"""A turn as the events of a response, and as the response that they add up to.
+"""Converts a turn to the events of a response, and to the response itself.
 
-One item is open at a time. It is added to the output when it begins, and what the events say of it later is what the
-response says of it at the end.
+One item is open at a time. It is added to the output when it begins, and ends up with what its events have reported.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
 
 class Writer:
-    """Takes what happens in a turn and gives the events that tell of it, each with the next sequence number."""
+    """Takes the events of a turn and returns the events of the response, each with the next sequence number."""
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class Writer:
     # -- the response as a whole ------------------------------------------------------------------------------------
 
     def begin(self) -> Iterator[ResponseEvent]:
-        """The response was created; one in the background may have to wait."""
+        """Report that the response was created; one in the background may still be queued."""
         yield self._of_response("response.created")
         if self.record.status == "queued":
             yield self._of_response("response.queued")
@@ -63,12 +62,12 @@ class Writer:
             yield self._of_response("response.in_progress")
 
     def take(self, event: TurnEvent) -> Iterator[ResponseEvent]:
-        """The events that tell of something that happened in the turn; at its end `last` follows."""
+        """Convert an event of the turn. After the turn's last event, call `last`."""
         if self.record.status == "queued":
             self.record.status = "in_progress"
             yield self._of_response("response.in_progress")
         if self._own is not None and isinstance(event, Opened | Ended):
-            yield from self._end_own("incomplete")  # it was not allowed to run
+            yield from self._end_own("incomplete")  # the call was not allowed to run
         match event:
             case Opened(kind="reasoning"):
                 yield from self._open_reasoning()
@@ -92,19 +91,19 @@ class Writer:
                 self._over("incomplete" if self.record.incomplete else "completed")
 
     def fail(self, error: ApiError) -> ResponseEvent:
-        """Something went wrong; `last` follows."""
+        """Report that the response failed. Call `last` afterwards."""
         code = _FAILURES.get(error.status, "server_error")
         self._over("failed")
         self.record.error = {"code": code, "message": error.message}
         return self._event("error", code=error.code or code, message=error.message, param=error.param)
 
     def cancel(self) -> None:
-        """Somebody asked for its end, unless it is over; `last` follows."""
+        """Mark the response as cancelled, unless it has ended. Call `last` afterwards."""
         if self.record.status in ("queued", "in_progress"):
             self._over("cancelled")
 
     def last(self) -> ResponseEvent:
-        """The event behind which nothing comes. The API has none of its own for what was cancelled."""
+        """Return the final event. The API has no event for cancelled responses, so they end as incomplete."""
         status = "incomplete" if self.record.status == "cancelled" else self.record.status
         return self._of_response(f"response.{status}")
 
@@ -125,7 +124,7 @@ class Writer:
     # -- items --------------------------------------------------------------------------------------------------------
 
     def _of_item(self, kind: str, **fields: Any) -> ResponseEvent:
-        """An event about the open item."""
+        """Build an event about the open item."""
         assert self._item is not None
         where = {"item_id": self._item["id"], "output_index": len(self.record.output) - 1}
         return self._event(kind, **where, **fields)
@@ -184,7 +183,7 @@ class Writer:
             case "custom_tool_call":
                 yield self._of_item("response.custom_tool_call_input.delta", delta=delta.text)
             case _:
-                pass  # a call of what there is not: the model is told, the client is not
+                pass  # a call of an unknown tool: the model is told, the client is not
 
     def _described(self, tokens: Sequence[Token]) -> list[dict[str, Any]]:
         top = self._asked.logprobs
@@ -215,7 +214,7 @@ class Writer:
         yield self._done("completed" if closed.complete else "incomplete")
 
     def _annotate(self, part: dict[str, Any]) -> Iterator[ResponseEvent]:
-        """The pages that an answer cites."""
+        """Add the pages that an answer cites."""
         cited = [citation for citation in self._cite(part["text"]) if citation.number]
         for index, citation in enumerate(cited):
             start, end = citation.span
@@ -252,7 +251,7 @@ class Writer:
             yield self._add(self._own.prefix, self._own.kind, **self._own.fields)
 
     def _tell_own(self, told: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[ResponseEvent]:
-        """Events of the item, and before the first one the item itself."""
+        """Build events about an own tool's item, adding the item itself first if necessary."""
         assert self._own is not None
         if self._item is None:
             yield self._add(self._own.prefix, self._own.kind, **self._own.fields)
@@ -272,5 +271,5 @@ def _output_text(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _copy(item: dict[str, Any]) -> dict[str, Any]:
-    """An item as it is now; it goes on changing."""
+    """Copy an item in its current state, because it keeps changing."""
     return {**item, **{name: list(value) for name, value in item.items() if isinstance(value, list)}}

@@ -1,4 +1,4 @@
-"""The application: routes, and what happens to every request on its way in and out."""
+"""The application: its routes, and the middleware for every request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PREFLIGHT = {
 
 
 def build_app(service: Service, rules: guard.Rules) -> web.Application:
-    """The application around a service. Its runner must cancel handlers whose client has gone."""
+    """Build the application for a service. Its runner must cancel handlers whose client has disconnected."""
     app = web.Application(client_max_size=MAX_BYTES, middlewares=[_observe(service), _answer_errors, _guard(rules)])
     app[SERVICE] = service
     app.on_response_prepare.append(_tell_pages(rules))
@@ -68,14 +68,14 @@ def build_app(service: Service, rules: guard.Rules) -> web.Application:
 
 
 def _observe(service: Service) -> Middleware:
-    """Count each request and write one line about it: what it asked for and cost, never what was said."""
+    """Count each request and log one line about it: what was requested and what it cost, never its content."""
 
     @web.middleware
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         record = record_of(request)
         resource = request.match_info.route.resource
         record.route = resource.canonical if resource is not None else "none"
-        status = 499  # as others call it: the client closed the connection
+        status = 499  # widely used for: the client closed the connection
         task = asyncio.current_task()
         assert task is not None
         service.active.add(task)
@@ -103,12 +103,12 @@ def _account(service: Service, record: Record, status: int) -> None:
 
 
 def local_time() -> str:
-    """Now, as the log says it."""
+    """The current time in the format of the log."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def _line(request: web.Request, record: Record, status: int) -> str:
-    """The log's line, as JSON: whatever a client sent is in quotes, and nothing of it is a secret or a prompt."""
+    """A log line as JSON: whatever a client sent is quoted, and it contains no secrets or prompts."""
     line = {
         "time": local_time(),
         "client": record.access.key or record.access.address,
@@ -135,20 +135,20 @@ def _line(request: web.Request, record: Record, status: int) -> str:
 
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Errors in the shape of OpenAI's API, whoever raised them."""
+    """Turn every error into a response in the form of OpenAI's API."""
     try:
         return await handler(request)
     except web.HTTPException as error:
         failure = _as_said(request, error)
     except ConnectionError:
-        raise asyncio.CancelledError from None  # the client is gone: nobody is there to be answered
+        raise asyncio.CancelledError from None  # the client is gone, so nobody would get an answer
     except Exception as error:
         failure = as_api_error(error)
     return error_response(record_of(request).failed(failure), plain=request.path.startswith("/api/"))
 
 
 def _as_said(request: web.Request, error: web.HTTPException) -> ApiError:
-    """What the router says of a request, in the API's words."""
+    """An error of the router, in the API's words."""
     if error.status == 404:
         return ApiError(404, f"Unknown request URL: {request.method} {request.path[:200]}.", code="unknown_url")
     if error.status == 405:
@@ -157,7 +157,7 @@ def _as_said(request: web.Request, error: web.HTTPException) -> ApiError:
 
 
 def error_response(error: ApiError, *, plain: bool = False) -> web.Response:
-    """The answer that tells of an error; `plain` as Ollama does."""
+    """The response for an error; `plain` in the form that Ollama uses."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -166,12 +166,12 @@ def error_response(error: ApiError, *, plain: bool = False) -> web.Response:
 
 
 def _guard(rules: guard.Rules) -> Middleware:
-    """Let in who may ask."""
+    """Admit only allowed requests."""
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        # A preflight has no key: the browser asks whether the page may send one.
+        # A preflight has no key: with it the browser asks whether the page may send one.
         path = "/health" if preflight else request.path
         record_of(request).access = guard.check(rules, path, request.headers, request.remote or "")
         return web.Response(status=204, headers=_PREFLIGHT) if preflight else await handler(request)
@@ -180,7 +180,7 @@ def _guard(rules: guard.Rules) -> Middleware:
 
 
 def _tell_pages(rules: guard.Rules) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Pages of an allowed origin may read what they get, errors too."""
+    """Let pages of an allowed origin read responses, including errors."""
 
     async def tell(request: web.Request, response: web.StreamResponse) -> None:
         origin = request.headers.get("Origin", "")
@@ -196,7 +196,7 @@ def _tell_pages(rules: guard.Rules) -> Callable[[web.Request, web.StreamResponse
 
 
 async def health(request: web.Request) -> web.Response:
-    """200 when requests can be answered, else 503."""
+    """200 if requests can be answered, else 503."""
     service = request.app[SERVICE]
     state = "draining" if service.draining else service.host.state
     body = {"status": "ok" if state == "ready" else state, "model": service.names[0], "version": __version__}
@@ -204,12 +204,12 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """What Prometheus reads."""
+    """The metrics for Prometheus."""
     service = request.app[SERVICE]
     info = service.host.info
     try:
         now = (info and await service.host.engine.info()) or info
-    except EngineDiedError:  # it is started again when somebody asks it for more
+    except EngineDiedError:  # the next request restarts it
         now = info
     lines = service.metrics.lines(
         [
@@ -230,7 +230,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 async def models(request: web.Request) -> web.Response:
-    """The model, under its own name and its others."""
+    """The model under all of its names."""
     service = request.app[SERVICE]
     return web.json_response({"object": "list", "data": [_model(service, name) for name in service.names]})
 

@@ -1,4 +1,4 @@
-"""The body of a request: bounded in size, in time and in depth, and JSON."""
+"""Reads the JSON body of a request, limiting its size, time and depth."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.service import SERVICE, Service
 
 MAX_BYTES = 16 * 2**20
-"""A prompt that fills the whole context is not a tenth of this."""
+"""Bytes. A prompt that fills the whole context has less than a tenth of this."""
 
 MAX_READING = 256 * 2**20
-"""Of all bodies that have not arrived as a whole."""
+"""Limit in bytes for all bodies together that have not arrived completely."""
 
 MAX_DEPTH = 100
 MAX_VALUES = 500_000
-"""Of a body, about. Nothing else is answered while a body is parsed, and what counts there are values, not bytes."""
+"""Approximate limit per body. Parsing a body blocks all other requests, and takes time by values rather than bytes."""
 
 READ_SECONDS = 30.0
 
@@ -29,14 +29,14 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 async def read_body(request: web.Request, *, typed: bool = True) -> Fields:
-    """The JSON object that the request carries, which says that it is JSON, or unless `typed` nothing of its kind.
+    """Return the JSON object in the request's body.
 
-    Raises ApiError.
+    The content type must be JSON; unless `typed`, it may also be missing. Raises ApiError.
     """
     if request.content_type != "application/json" and (typed or hdrs.CONTENT_TYPE in request.headers):
         raise ApiError(415, "The request must have the header 'Content-Type: application/json'.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise ApiError(415, "The body must not be compressed.")  # a small one could unfold to any size
+        raise ApiError(415, "The body must not be compressed.")  # a small one could expand to any size
     if (request.content_length or 0) > MAX_BYTES:
         raise _too_large()
     try:
@@ -47,7 +47,7 @@ async def read_body(request: web.Request, *, typed: bool = True) -> Fields:
 
 
 async def _read(request: web.Request, service: Service) -> bytes:
-    """All of the body. Bodies that are being read are bounded together, so no number of clients fills the memory."""
+    """Read the whole body. Unfinished bodies have a common limit, so that many clients cannot fill the memory."""
     data = bytearray()
     try:
         async for chunk in request.content.iter_any():
@@ -67,8 +67,8 @@ def _too_large() -> ApiError:
 
 
 def parse_body(data: bytes) -> Fields:
-    """The JSON object in `data`. Raises ApiError for anything else, for NaN, and for what is too deep or too much."""
-    # Those in texts count as well: no text that fits into a context has so many.
+    """Parse the JSON object in `data`. Raises ApiError for anything else, for NaN, and if it is too deep or large."""
+    # Counts those inside texts as well: no text that fits into a context has that many.
     if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise invalid(f"The body has more than {MAX_VALUES} values.")
     try:
@@ -88,7 +88,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _check(value: Any, *, surrogates: bool) -> None:
-    """Bound the depth, and refuse texts that no encoding has: half of a surrogate pair."""
+    """Limit the depth, and reject texts that cannot be encoded because they contain half of a surrogate pair."""
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []

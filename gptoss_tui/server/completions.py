@@ -1,4 +1,4 @@
-"""`POST /v1/completions`: continue a text or token ids as they are, without messages, roles or tools."""
+"""`POST /v1/completions`: continues a text or token ids as they are, without messages, roles or tools."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from gptoss_tui.vocabulary import VOCAB_SIZE
 
 MAX_PROMPTS = 16
 DEFAULT_TOKENS = 16
-"""As OpenAI's: a text without an end would fill the context."""
+"""OpenAI's default, too: a text without an end would fill the context."""
 
 MAX_SCORED = 8192
-"""Tokens of a prompt whose logprobs are wanted: each has up to 20 alternatives, which are kept until all are there."""
+"""Longest prompt, in tokens, to return logprobs for: each token has up to 20 alternatives, kept until all are done."""
 
 
 def read_completion_request(
     fields: Fields, prompts: tuple[tuple[int, ...], ...], defaults: Defaults
 ) -> CompletionRequest:
-    """Raises ApiError."""
+    """Read a completion request. Raises ApiError."""
     logprobs = fields.integer("logprobs", 0, 20)
     choices = fields.integer("n", 1, MAX_CHOICES) or 1
     if (fields.integer("best_of", 1, 20) or choices) != choices:
@@ -66,7 +66,7 @@ def read_completion_request(
 
 
 async def read_prompts(fields: Fields, host: EngineHost) -> tuple[tuple[int, ...], ...]:
-    """`prompt`: a text, texts, token ids, or lists of those. Raises ApiError."""
+    """Read `prompt`: a text, several texts, token ids, or several lists of token ids. Raises ApiError."""
     value = fields.values.get("prompt")
     if value is None:
         raise fields.missing("prompt")
@@ -90,7 +90,7 @@ async def _read_prompt(value: Any, fields: Fields, host: EngineHost) -> tuple[in
 
 
 async def create_completion(request: web.Request) -> web.StreamResponse:
-    """Continue one or several prompts."""
+    """Continue one or more prompts."""
     service = request.app[SERVICE]
     fields = await read_body(request)
     record = record_of(request)
@@ -162,7 +162,7 @@ def _too_long_to_score(tokens: int) -> ApiError:
 
 
 def _usage(every: list[Continuation]) -> dict[str, Any]:
-    """What all of it has cost: each prompt counts once."""
+    """The usage of all continuations; each prompt counts once."""
     prompts = {id(one.prompt): one.stats.prompt_tokens for one in every}
     usage = usage_of([one.stats for one in every])
     usage["prompt_tokens"] = sum(prompts.values())

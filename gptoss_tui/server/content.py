@@ -1,4 +1,4 @@
-"""The content of messages: texts, alone or as a list of parts. The models read nothing else."""
+"""Reads the content of messages: text, either plain or as a list of parts. The models can read nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_TEXT = {
 
 
 def read_text(fields: Fields, name: str = "content", *, optional: bool = False) -> str:
-    """The text in a field. Raises ApiError for images, audio and files, which the models cannot read."""
+    """Read the text in a field. Raises ApiError for images, audio and files, which the models cannot read."""
     value = fields.values.get(name)
     if isinstance(value, str):
         return value

@@ -1,4 +1,4 @@
-"""A prompt as it is continued, token by token, without messages, roles or tools."""
+"""Continues a prompt token by token, without messages, roles or tools."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gptoss_tui.server.stats import Stats
 from gptoss_tui.server.stops import StopFilter
 
 _NEVER = -9999.0
-"""JSON has no infinity: what cannot be is as good as never. Nor has it NaN, which is what a remote model does not tell:
-the first argument of `max` beats it."""
+"""JSON has neither infinity nor NaN. Impossible tokens get this logprob, and so do those whose logprob a remote model
+does not report: with NaN as second argument, `max` returns the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """What a client asks for. `logprobs` are alternatives for each token, None without logprobs.
+    """A client's request. `logprobs` is the number of alternatives for each token, None for no logprobs.
 
     `only_echo`: nothing is sampled.
     """
@@ -44,7 +44,7 @@ class CompletionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A token of the prompt or of what was sampled. Nothing says how likely the first one of a prompt is."""
+    """A token, from the prompt or sampled. The first token of a prompt has no logprob."""
 
     id: int
     logprob: float | None
@@ -53,14 +53,14 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """More of a continuation, or with `echo` the prompt in front of it."""
+    """More of a continuation, or with `echo` the prompt before it."""
 
     text: str
     tokens: tuple[Described, ...]
 
 
 class Speller:
-    """Tokens to their text, and where in it each of them begins. A token that ends a text has none."""
+    """Converts tokens to text and tracks where each of them begins. A token that ends a text has no text."""
 
     def __init__(self, tokenizer: Tokenizer, silent: Iterable[int]) -> None:
         self._tokenizer = tokenizer
@@ -69,14 +69,14 @@ class Speller:
         self._length = 0
 
     def add(self, token_id: int) -> tuple[str, int]:
-        """The text that is complete with this token, and how much there was before."""
+        """Return the text that this token completes, and the length of the text before it."""
         at = self._length
         text = "" if token_id in self._silent else self._decoder.decode(self._bytes(token_id))
         self._length += len(text)
         return text, at
 
     def finish(self) -> str:
-        """The rest: bytes of a character that never became whole."""
+        """Return the rest: the bytes of an incomplete character."""
         return self._decoder.decode(b"", final=True)
 
     def _bytes(self, token_id: int) -> bytes:
@@ -84,10 +84,10 @@ class Speller:
 
 
 class LogprobTable:
-    """The `logprobs` of one choice, piece by piece: offsets go on where the last piece ended.
+    """The `logprobs` of one choice, piece by piece: offsets continue where the last piece ended.
 
-    Tokens are called by their text, or `by_id`: two of them may have the same text, and parts of characters have none.
-    `top` alternatives are told of each.
+    Tokens are named by their text or `by_id`: two tokens may have the same text, and parts of characters have none.
+    For each token, `top` alternatives are reported.
     """
 
     def __init__(self, tokenizer: Tokenizer, silent: Iterable[int], top: int, *, by_id: bool) -> None:
@@ -97,7 +97,7 @@ class LogprobTable:
         self._speller = Speller(tokenizer, silent)
 
     def add(self, tokens: Sequence[Described]) -> dict[str, Any]:
-        """What is said of the next tokens."""
+        """The `logprobs` object for the next tokens."""
         return {
             "tokens": [self._name(token.id) for token in tokens],
             "token_logprobs": [None if one.logprob is None else max(_NEVER, one.logprob) for one in tokens],
@@ -114,7 +114,7 @@ class LogprobTable:
 
 @dataclass(slots=True)
 class Continuation:
-    """One choice, as far as it came."""
+    """One choice so far."""
 
     index: int
     prompt: tuple[int, ...]
@@ -132,24 +132,24 @@ class Continuation:
         self._table = LogprobTable(self.tokenizer, silent, top, by_id=asked.named_by_id)
 
     async def run(self, host: EngineHost, ticket: Ticket) -> AsyncGenerator[Piece, None]:
-        """The pieces as they come. Raises GptOssError."""
+        """Yield the pieces as they arrive. Raises GptOssError."""
         async with aclosing(self._run(host, ticket)) as pieces:
             async for piece in pieces:
                 self.pieces.append(piece)
                 yield piece
 
     def whole(self) -> dict[str, Any]:
-        """The choice with all that was said."""
+        """The choice with the whole text."""
         text = "".join(piece.text for piece in self.pieces)
         tokens = [token for piece in self.pieces for token in piece.tokens]
         return self._choice(text, tokens, self.finish_reason, first=True)
 
     def chunk(self, piece: Piece) -> dict[str, Any]:
-        """The choice of a chunk, for a piece that came just now."""
+        """The choice in a chunk, for the latest piece."""
         return self._choice(piece.text, piece.tokens, None, first=len(self.pieces) == 1)
 
     def last_chunk(self) -> dict[str, Any]:
-        """The choice of the last chunk."""
+        """The choice in the last chunk."""
         return self._choice("", (), self.finish_reason, first=not self.pieces)
 
     # -- running it ---------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Continuation:
             yield Piece(rest, ())
 
     async def _echo(self, host: EngineHost, ticket: Ticket) -> Piece:
-        """The prompt; with logprobs as the model reads it."""
+        """The prompt, scored by the model if logprobs are requested."""
         told: list[Described] = [Described(self.prompt[0], None, None)]
         if self.asked.logprobs is not None and len(self.prompt) > 1:
             scored = await slices.score(host, ticket, self.prompt, self.asked.logprobs, self.stats)

@@ -1,4 +1,4 @@
-"""What a request asks the model, in one form for all APIs: messages, tools, and what may be answered."""
+"""The content of a request in one form for all APIs: messages, tools, and the form of the answer."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from gptoss_tui.server.fields import Fields
 from gptoss_tui.server.schema import MAX_GRAMMAR, TEXT, AnswerFormat
 
 JSON = "<|constrain|>json"
-"""The content type of calls with JSON arguments, as the models write it."""
+"""The content type of calls with JSON arguments, spelled as the models do."""
 
 FUNCTIONS = "functions"
 
 MAX_TOOLS = 256
 MAX_TOOLS_SIZE = 2**20
-"""Characters of all tools as JSON: what has to be checked, put into words and encoded before anything is answered."""
+"""Characters of all tools as JSON. They have to be checked, rendered and encoded before anything is answered."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _RESERVED = ("browser", "python", "assistant", "user", "system", "developer", "tool")
@@ -45,9 +45,10 @@ ChoiceMode = Literal["none", "auto", "required"]
 
 @dataclass(frozen=True, slots=True)
 class OfferedTool:
-    """A tool of the client. `recipient` is its name as the model calls it.
+    """A tool of the client. `recipient` is the name that the model calls it by.
 
-    A function takes JSON that `parameters` describes, a custom tool any text. `grammar` holds the model to it.
+    A function takes JSON described by `parameters`, a custom tool takes any text. `grammar` restricts what the model
+    writes.
     """
 
     kind: ToolKind
@@ -60,14 +61,14 @@ class OfferedTool:
 
     @property
     def size(self) -> int:
-        """Characters of its declaration, about. A schema that is not enforced counts as large."""
+        """Approximate length of its declaration in characters. A schema that is not enforced counts as large."""
         if self.grammar is None:
             return len(self.description) + (MAX_GRAMMAR if self.parameters else 0)
         return len(self.description) + len(self.grammar.text)
 
     @property
     def declaration(self) -> FunctionDeclaration:
-        """What the model is told. A custom tool takes one text, as apply_patch does, which the models know."""
+        """The declaration for the model. A custom tool takes one text, like apply_patch, which the models know."""
         if self.kind == "function":
             return FunctionDeclaration(self.name, self.description, self.parameters)
         note = ""
@@ -78,7 +79,7 @@ class OfferedTool:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Whether tools are called: not at all, as the model likes, or one must be. `only` of them, all when empty."""
+    """Whether tools may (`auto`), must or must not be called. `only` limits the choice to some; empty means all."""
 
     mode: ChoiceMode = "auto"
     only: tuple[str, ...] = ()
@@ -86,7 +87,7 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """What the model reads. `messages` have the thoughts that still belong there; `thinks` whether it may think."""
+    """What the model reads. `messages` include only thoughts still relevant; `thinks` says whether it may think."""
 
     messages: tuple[Message, ...]
     instructions: str | None = None
@@ -98,27 +99,27 @@ class Dialogue:
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """Whom the model may call."""
+        """The tools that the model may call."""
         if self.choice.mode == "none":
             return ()
         return self.choice.only or tuple(tool.recipient for tool in self.tools)
 
     @property
     def arguments(self) -> dict[str, Grammar]:
-        """What calls of a recipient must look like."""
+        """The grammar for calls to each recipient."""
         return {tool.recipient: tool.grammar for tool in self.tools if tool.grammar is not None}
 
     @property
     def size_of_tools(self) -> int:
-        """Characters of their JSON, about: what there is to put into words."""
+        """Approximate size of their JSON in characters: how much there is to render."""
         return sum(tool.size for tool in self.tools)
 
     def tool(self, recipient: str) -> OfferedTool | None:
-        """The tool that a recipient names."""
+        """The tool with that recipient."""
         return next((tool for tool in self.tools if tool.recipient == recipient), None)
 
     def preamble(self, date: str, builtin: Sequence[ToolNamespace] = ()) -> Preamble:
-        """The system and developer messages. `builtin` are tools of the server's own."""
+        """The system and developer messages. `builtin` are the server's own tools."""
         functions = tuple(tool.declaration for tool in self.tools if not tool.namespace)
         namespaces = {tool.namespace: None for tool in self.tools if tool.namespace}
         others = (
@@ -134,29 +135,29 @@ class Dialogue:
 
 
 def read_effort(fields: Fields, name: str, default: Effort) -> tuple[Effort, bool]:
-    """The effort that a request asks for, and whether the model may think at all."""
+    """Read the effort that a request asks for, and whether the model may think at all."""
     word = fields.choice(name, _EFFORTS)
     return (default, True) if word is None else (_EFFORTS[word], word != "none")
 
 
 def developer_message(text: str) -> Message:
-    """Instructions inside of a conversation."""
+    """Instructions inside a conversation."""
     return Message("developer", f"# Instructions\n\n{text}")
 
 
 def tool_call(tool: OfferedTool | None, recipient: str, arguments: str) -> Message:
-    """A call that the assistant made."""
+    """A call by the assistant."""
     kind = None if tool is not None and tool.kind == "custom" else JSON
     return Message("assistant", arguments, channel="commentary", recipient=recipient, content_type=kind)
 
 
 def tool_reply(recipient: str, text: str) -> Message:
-    """What a tool of the client answered."""
+    """The reply of a client's tool."""
     return Message("tool", text, channel="commentary", recipient="assistant", name=recipient)
 
 
 def without_old_thoughts(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """The messages without what was thought before the last answer: the models were trained without it."""
+    """Drop thoughts from before the last answer: the models were trained without them."""
     every = tuple(messages)
     answers = [i for i, m in enumerate(every) if m.role == "assistant" and m.channel == "final"]
     last = answers[-1] if answers else 0
@@ -164,7 +165,7 @@ def without_old_thoughts(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 
 def fold_instructions(instructions: str | None, messages: Iterable[Message]) -> tuple[str | None, tuple[Message, ...]]:
-    """Developer messages that stand before everything else are one with the instructions."""
+    """Merge developer messages at the very beginning into the instructions."""
     every = tuple(messages)
     first = next((i for i, m in enumerate(every) if m.role != "developer"), len(every))
     prefix = developer_message("").content
@@ -173,7 +174,7 @@ def fold_instructions(instructions: str | None, messages: Iterable[Message]) -> 
 
 
 def offered_tools(fields: Fields, name: str) -> Iterator[Fields]:
-    """The tools in a field, before anything of them is read. Raises ApiError when that would be too much work."""
+    """The tools in a field, not parsed yet. Raises ApiError if parsing them would be too much work."""
     size = len(json.dumps(fields.list(name)))
     if size > MAX_TOOLS_SIZE:
         raise invalid(f"The tools have {size} characters; at most {MAX_TOOLS_SIZE} are read.", fields.param(name))
@@ -181,7 +182,7 @@ def offered_tools(fields: Fields, name: str) -> Iterator[Fields]:
 
 
 def check_tools(tools: Sequence[OfferedTool], param: str) -> tuple[OfferedTool, ...]:
-    """The tools when they can all be told apart. Raises ApiError."""
+    """Return the tools if their names are all different. Raises ApiError."""
     if len(tools) > MAX_TOOLS:
         raise invalid(f"At most {MAX_TOOLS} tools can be offered, got {len(tools)}.", param)
     seen: set[str] = set()
@@ -193,7 +194,7 @@ def check_tools(tools: Sequence[OfferedTool], param: str) -> tuple[OfferedTool, 
 
 
 def tool_name(fields: Fields, name: str = "name") -> str:
-    """A tool's name: what the model can write in a header. Raises ApiError."""
+    """Read a tool's name, which the model must be able to write in a header. Raises ApiError."""
     value = fields.required_text(name)
     if not _NAME.fullmatch(value):
         raise fields.wrong(name, "a name of at most 128 letters, digits, '_' and '-'")
@@ -201,7 +202,7 @@ def tool_name(fields: Fields, name: str = "name") -> str:
 
 
 def namespace_name(fields: Fields) -> str:
-    """The name of a group of tools, which is none of harmony's own. Raises ApiError."""
+    """Read the name of a group of tools, which must not be one of harmony's own. Raises ApiError."""
     value = tool_name(fields)
     if value in (FUNCTIONS, *_RESERVED):
         raise invalid(f"The namespace {value!r} is reserved.", fields.param("name"))
@@ -209,7 +210,7 @@ def namespace_name(fields: Fields) -> str:
 
 
 def choose_named(tools: Sequence[OfferedTool], names: Iterable[str], param: str) -> tuple[str, ...]:
-    """The recipients of tools that a choice names. Raises ApiError."""
+    """The recipients of the tools named in a choice. Raises ApiError."""
     found = []
     for name in names:
         matching = [tool.recipient for tool in tools if tool.name == name]
@@ -225,6 +226,6 @@ def no_such_tool(name: str, param: str) -> ApiError:
 
 
 def check_choice(dialogue: Dialogue, choice: ToolChoice, param: str) -> None:
-    """Raise ApiError when a call is required and there is no tool."""
+    """Raise ApiError if a call is required but there are no tools."""
     if choice.mode == "required" and not dialogue.tools:
         raise invalid("Tool choice 'required' needs at least one tool in 'tools'.", param)

@@ -1,4 +1,4 @@
-"""Long texts to tokens, a part at a time: whatever clients send, and however many do, the others go on meanwhile."""
+"""Encodes long texts in parts, so that no client's text blocks the other requests, however many there are."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server.errors import invalid
 
 PART = 32_768
-"""Characters that are encoded at a time, about 25 ms."""
+"""Number of characters encoded at a time, which takes about 25 ms."""
 
 CHARACTERS_PER_TOKEN = 24
-"""No text has so many on average: one that has more of them than fit in the context is refused before it is encoded."""
+"""No text has this many on average: one with more characters than that allows is rejected without encoding it."""
 
 SMALL = 4096
-"""Characters or bytes that are read faster than a thread takes them over, or a turn comes."""
+"""Characters or bytes that are processed faster than handing them to a thread or waiting for a turn would take."""
 
 _T = TypeVar("_T")
 _BOUNDARY = re.compile(r"(?<=\S) ")
-"""Between a word and the space before the next one, where the vocabulary's rule cuts always."""
+"""The position between a word and the space before the next one, where the vocabulary's rule always splits."""
 
 
 def check_characters(count: int, context: int) -> None:
-    """Refuse a prompt of so many characters when it cannot fit. Raises ApiError 400."""
+    """Reject a prompt with this many characters if it cannot fit. Raises ApiError 400."""
     if count > CHARACTERS_PER_TOKEN * context:
         raise invalid(
             f"The prompt has {count} characters, and the context of the model is {context} tokens long.",
@@ -35,7 +35,7 @@ def check_characters(count: int, context: int) -> None:
 
 
 async def beside(size: int, work: Callable[[], _T]) -> _T:
-    """Do `work` that takes time with its size: in a thread, so that others go on meanwhile, unless it is small."""
+    """Run `work`, whose time grows with `size`: in a thread, so that other requests continue, unless it is small."""
     return work() if size <= SMALL else await asyncio.to_thread(work)
 
 
@@ -48,13 +48,13 @@ class PartEncoder:
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
-        """Inside, a part can be encoded: one between two looks at the sockets, whoever's it is."""
+        """Inside, one part may be encoded: of all requests, only one before the event loop polls its sockets again."""
         async with self._lock:
             yield
             await asyncio.sleep(0)
 
     async def encode(self, text: str) -> list[int]:
-        """The tokens of `text`, as `Tokenizer.encode` gives them."""
+        """The tokens of `text`, the same as from `Tokenizer.encode`."""
         if len(text) <= SMALL:
             return self._tokenizer.encode(text)
         tokens: list[int] = []
@@ -65,7 +65,7 @@ class PartEncoder:
 
 
 def parts_of(text: str) -> Iterator[str]:
-    """The text in parts whose tokens are those of the whole."""
+    """Split a text so that the tokens of its parts are the tokens of the whole."""
     start = 0
     while start < len(text):
         end = len(text)

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's API says them: `{"error": {"message", "type", "param", "code"}}` and a status."""
+"""Errors in the form of OpenAI's API: `{"error": {"message", "type", "param", "code"}}` and a status."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TYPES = {
 
 
 class ApiError(GptOssError):
-    """A request that cannot be answered. `param` is the path of the field that is wrong, as in `messages[0].role`.
+    """A request that cannot be answered. `param` is the path of the invalid field, such as `messages[0].role`.
 
-    `retry_after` in seconds says when it is worth to try again.
+    `retry_after` is the number of seconds after which a retry makes sense.
     """
 
     def __init__(
@@ -44,22 +44,22 @@ class ApiError(GptOssError):
         return _TYPES.get(self.status, "server_error" if self.status >= 500 else "invalid_request_error")
 
     def body(self) -> dict[str, Any]:
-        """The JSON object that the client gets."""
+        """The JSON object for the client."""
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """A 400: the request is not one that can be answered."""
+    """A 400 for an invalid request."""
     return ApiError(400, message, param=param, code=code)
 
 
 def not_supported(what: str, param: str | None) -> ApiError:
-    """A 400 for what OpenAI's API has and this server does not."""
+    """A 400 for a feature of OpenAI's API that this server does not have."""
     return invalid(f"{what} is not supported by this server.", param, "unsupported_parameter")
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """An error of the rooms below as the client hears of it. One that nobody meant to raise is logged, not told."""
+    """Convert an error for the client. Unexpected exceptions are logged, and their text is not sent."""
     if isinstance(error, ApiError):
         return error
     if not isinstance(error, GptOssError):

@@ -1,6 +1,6 @@
-"""Reading a JSON object of a request: what is there has the right type, or the client hears which field has not.
+"""Reads JSON objects of requests: each field either has the right type, or the client is told which one does not.
 
-`null` is as good as absent everywhere. Fields that nobody asks for are not looked at.
+`null` is always the same as absent. Fields that are not read are ignored.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 from gptoss_tui.server.errors import ApiError, invalid
 
 MAX_ITEMS = 20_000
-"""Of a list that is read element by element. So many messages fill any context."""
+"""Limit for lists that are read element by element. That many messages fill any context."""
 
 
 class Fields:
-    """The fields of one object. `path` is where it stands in the request, empty for the request itself.
+    """The fields of one object. `path` is its position in the request, empty for the request itself.
 
-    `size` is that of the request in bytes.
+    `size` is the size of the request in bytes.
     """
 
     def __init__(self, values: Mapping[str, Any], path: str = "", size: int = 0) -> None:
@@ -26,20 +26,20 @@ class Fields:
         self.size = size
 
     def param(self, name: str) -> str:
-        """The path of a field, as errors name it."""
+        """The path of a field, for errors."""
         return f"{self.path}.{name}" if self.path else name
 
     def has(self, name: str) -> bool:
-        """Whether the field is there and says something."""
+        """Whether the field is present and not null."""
         return self.values.get(name) is not None
 
     def wrong(self, name: str, wanted: str) -> ApiError:
-        """The error for a field that is not what is wanted."""
+        """The error for a field with an invalid value."""
         param = self.param(name)
         return invalid(f"Invalid value for '{param}': expected {wanted}, got {_shown(self.values.get(name))}.", param)
 
     def missing(self, name: str) -> ApiError:
-        """The error for a field that must be there."""
+        """The error for a missing field."""
         param = self.param(name)
         return invalid(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")
 
@@ -51,14 +51,14 @@ class Fields:
         return value
 
     def required_text(self, name: str) -> str:
-        """A text that must be there; it may be empty."""
+        """A text that is required, but may be empty."""
         value = self.text(name)
         if value is None:
             raise self.missing(name)
         return value
 
     def flag(self, name: str, default: bool) -> bool:
-        """True or false."""
+        """A boolean."""
         value = self.values.get(name)
         if value is None:
             return default
@@ -86,12 +86,12 @@ class Fields:
             return None
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise self.wrong(name, "a number")
-        if not low <= value <= high:  # a NaN is not either; a whole number may be larger than any float
+        if not low <= value <= high:  # false for NaN, too; an integer may be larger than any float
             raise self.wrong(name, f"a number between {low:g} and {high:g}")
         return float(value)
 
     def choice(self, name: str, options: Collection[str]) -> str | None:
-        """One of some words, or None."""
+        """One of the given words, or None."""
         value = self.text(name)
         if value is not None and value not in options:
             raise self.wrong(name, f"one of {', '.join(repr(option) for option in options)}")
@@ -107,7 +107,7 @@ class Fields:
         return Fields(value, self.param(name))
 
     def required_child(self, name: str) -> Fields:
-        """An object that must be there."""
+        """An object that is required."""
         child = self.child(name)
         if child is None:
             raise self.missing(name)
@@ -123,7 +123,7 @@ class Fields:
         return value
 
     def children(self, name: str) -> Iterator[Fields]:
-        """The objects of a list; none when the list is absent."""
+        """The objects in a list; none if the list is absent."""
         for index, value in enumerate(self.list(name) or ()):
             path = f"{self.param(name)}[{index}]"
             if not isinstance(value, dict):
@@ -141,7 +141,7 @@ class Fields:
 
 
 def _shown(value: object) -> str:
-    """A value in an error, so short that no request can make an error long."""
+    """A value for an error message, shortened so that no request can make the message long."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, dict | list):

@@ -1,13 +1,13 @@
-"""Who may use the engine next: a queue that is fair between clients and bounded.
+"""Decides which request may use the engine next, with a bounded queue that is fair between clients.
 
-An engine that reads one sequence at a time has one slot. A client that waits with many requests gets its turns between
-those of the others, and never the last quarter of the queue: somebody who has no request in it yet finds room.
+An engine that runs one sequence at a time has one slot. A client with many waiting requests takes turns with the other
+clients, and it cannot take the last quarter of the queue, which is reserved for clients without a request in it.
 
-Who did not have the engine yet goes before those that had it and gave it back (`server.slices`), as long as these get
-every second turn: a short request is through soon, a long one is never left standing.
+Requests that have not had the engine yet go before those that had it and gave it up (`server.slices`), except that the
+latter get every second turn: short requests finish soon, and long ones are never stuck.
 
-A client may speak for several users, who share what is its own: more names give nobody more turns than another client.
-Those who gave no key cannot be told apart but by the users that they name, so there each of these is a client.
+A client may act for several users, who share that client's turns: naming more users does not give a client more turns.
+Clients without an API key can only be told apart by the users that they name, so each of those counts as a client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOST_SECONDS = 120
 
 
 class Gate:
-    """`slots` generations run at a time, `waiting` more requests wait. Belongs to one event loop."""
+    """Lets `slots` generations run at a time and `waiting` more requests wait. Belongs to one event loop."""
 
     def __init__(self, slots: int = 1, waiting: int = 64) -> None:
         self.slots = slots
@@ -36,7 +36,7 @@ class Gate:
 
     @property
     def inside(self) -> int:
-        """Requests that were let in and have not left."""
+        """Requests that were admitted and have not left."""
         return self._inside.total()
 
     @property
@@ -45,7 +45,7 @@ class Gate:
         return len(self._new) + len(self._begun)
 
     def admit(self, client: Client) -> Ticket:
-        """Let a request in. Raises ApiError 429 at once when there is no room."""
+        """Admit a request. Raises ApiError 429 immediately if there is no room."""
         share = self.capacity - (self.capacity // 4 if self._inside[client.name] else 0)
         if self.inside >= max(share, 1):
             what = "is full" if self.inside >= self.capacity else "has no more room for this client"
@@ -59,12 +59,12 @@ class Gate:
         return Ticket(self, client)
 
     def retry_after(self) -> int:
-        """After how many seconds a quarter of the queue will be done, by how long requests had the engine."""
+        """Estimated seconds until a quarter of the queue is done, from how long requests have used the engine."""
         ahead = max(self.waiting / 4, 1) / self.slots
         return min(max(1, round(ahead * self._seconds)), _MOST_SECONDS)
 
     def leave(self, client: Client, seconds: float) -> None:
-        """A request that was let in has ended; it had the engine for so long."""
+        """An admitted request has ended, after using the engine for `seconds`."""
         self._inside[client.name] -= 1
         if not self._inside[client.name]:
             del self._inside[client.name]
@@ -72,7 +72,7 @@ class Gate:
             self._seconds += 0.2 * (seconds - self._seconds)
 
     async def acquire(self, client: Client, *, begun: bool) -> None:
-        """Wait for a slot; `begun`: the request had one before."""
+        """Wait for a slot. `begun`: the request had one before."""
         if self.running < self.slots and not self.waiting:
             self.running += 1
             return
@@ -83,13 +83,13 @@ class Gate:
             await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
-                self.release()  # the slot was given just now
+                self.release()  # the slot had just been granted
             else:
                 line.quit(client, place)
             raise
 
     def release(self) -> None:
-        """Give the slot to who is next."""
+        """Pass the slot on to the next in line."""
         self.running -= 1
         while self.waiting and self.running < self.slots:
             self._was_new = bool(self._new) and not (self._was_new and self._begun)
@@ -100,9 +100,9 @@ class Gate:
 
 
 class Ticket:
-    """A request that was let in. `async with ticket` waits for a slot and has it inside of the block.
+    """An admitted request. `async with ticket` waits for a slot and holds it inside the block.
 
-    `waited` are the seconds that it waited for the last one.
+    `waited` is how long it waited for the latest slot, in seconds.
     """
 
     def __init__(self, gate: Gate, client: Client) -> None:
@@ -114,7 +114,7 @@ class Ticket:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits for the only slot. An engine with several is not asked to interrupt one of them."""
+        """Whether others wait for the only slot. An engine with several slots is not interrupted."""
         return self._gate.slots == 1 and self._gate.waiting > 0
 
     async def __aenter__(self) -> None:

@@ -1,6 +1,6 @@
-"""Who may ask: the Host that a request names, the page that it comes from, and its API key.
+"""Checks who may use the server: the request's Host, the page that it comes from, and its API key.
 
-A server on loopback can be reached by every page in the person's browser. Such a request says so: it has an Origin, or
+Every page in the user's browser can reach a server on loopback. Such a request can be recognized: it has an Origin, or
 it names a host that is not ours (DNS rebinding).
 """
 
@@ -20,7 +20,7 @@ from gptoss_tui.server.service import Access
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_ROUTES = frozenset({"/health"})
-"""Need no key: they say nothing but whether the server is there."""
+"""These need no key: they only tell whether the server is available."""
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _OTHER_SITES = ("cross-site", "same-site")
@@ -28,9 +28,9 @@ _OTHER_SITES = ("cross-site", "same-site")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`hosts` are names in lower case that requests may give as their Host; with `any_address` addresses as well.
+    """`hosts` are names in lower case that requests may have as their Host; with `any_address` IP addresses as well.
 
-    `origins` are those of pages that may ask. Without `keys` nobody needs one.
+    `origins` are those of pages that may send requests. Without `keys`, no key is required.
     """
 
     hosts: frozenset[str] = LOOPBACK_HOSTS
@@ -40,7 +40,7 @@ class Rules:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that is bound to `host`."""
+    """Whether a server bound to `host` can only be reached from this machine."""
     if host == "localhost":
         return True
     try:
@@ -50,7 +50,7 @@ def is_loopback(host: str) -> bool:
 
 
 def rules_for(host: str, names: Iterable[str], origins: Iterable[str], keys: Collection[str]) -> Rules:
-    """The rules of a server that is bound to `host`."""
+    """The rules for a server that is bound to `host`."""
     own = _spelled(host)
     return Rules(
         frozenset({*LOOPBACK_HOSTS, own, *(_spelled(name) for name in names)}),
@@ -61,13 +61,13 @@ def rules_for(host: str, names: Iterable[str], origins: Iterable[str], keys: Col
 
 
 def check(rules: Rules, path: str, headers: CIMultiDictProxy[str], address: str) -> Access:
-    """Who asks. Raises ApiError 403 for a host or a page that is not allowed, 401 without a key that is needed."""
+    """Identify the client. Raises ApiError 403 for a forbidden host or page, 401 for a missing or wrong key."""
     _check_host(rules, headers.getall("Host", []))
     _check_origin(rules, headers)
     if not rules.keys or path in OPEN_ROUTES:
         return Access(address=address)
     key = _given_key(headers).encode(errors="replace")
-    # All keys are compared, each in constant time: how long it takes tells nothing.
+    # All keys are compared, each in constant time, so that timing reveals nothing.
     matching = [hmac.compare_digest(key, known) for known in rules.keys]
     if not any(matching):
         message = (
@@ -116,7 +116,7 @@ def _is_address(name: str) -> bool:
 
 
 def _spelled(host: str) -> str:
-    """A host as requests name it: IPv6 addresses in brackets."""
+    """A host as it appears in requests: in lower case, IPv6 addresses in brackets."""
     return f"[{host.lower()}]" if ":" in host and not host.startswith("[") else host.lower()
 
 

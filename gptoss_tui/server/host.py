@@ -1,4 +1,4 @@
-"""The engine of the server: loaded once, started again when it dies, and shared by all requests."""
+"""The server's engine: loaded once, restarted when it dies, and shared by all requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class EngineHost:
-    """One engine and the tokenizer that goes with it. Belongs to one event loop."""
+    """One engine with its tokenizer. Belongs to one event loop."""
 
     def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         self.engine = engine
@@ -43,16 +43,16 @@ class EngineHost:
 
     @property
     def ready(self) -> EngineInfo:
-        """What is loaded. Raises ApiError 503 when nothing is."""
+        """What is loaded. Raises ApiError 503 if nothing is."""
         if self.info is not None:
             return self.info
         if (problem := self.problem) is not None:
-            self.begin()  # perhaps it works this time
+            self.begin()  # it may work this time
             raise ApiError(503, problem.message, code="engine_unavailable", retry_after=RETRY_SECONDS)
         raise ApiError(503, "The model is being loaded.", code="model_loading", retry_after=RETRY_SECONDS)
 
     async def load(self, on_progress: Callable[[LoadProgress], None] = lambda progress: None) -> None:
-        """Load the model. Raises what the engine's load raises."""
+        """Load the model. Raises whatever the engine's `load` raises."""
         self.problem = None
         try:
             async for progress in self.engine.load():
@@ -67,13 +67,13 @@ class EngineHost:
             raise self.problem from error
 
     def begin(self) -> None:
-        """Load in the background, unless that happens already."""
+        """Load in the background, unless that is already happening."""
         if self._loading is None or self._loading.done():
             self.info, self.problem = None, None
             self._loading = asyncio.create_task(self._load_again(), name="load the model again")
 
     async def generate(self, token_ids: Sequence[int], params: SamplingParams) -> AsyncGenerator[GenerationEvent, None]:
-        """Continue `token_ids`. When the engine dies, it is started again behind the back of whoever asked."""
+        """Continue `token_ids`. If the engine dies, it is restarted in the background, and the error is raised."""
         generation = cast("AsyncGenerator[GenerationEvent, None]", self.engine.generate(token_ids, params))
         with self._started_again():
             async with aclosing(generation) as events:
@@ -82,17 +82,17 @@ class EngineHost:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether what was cancelled can go on later. Another server enforces forms from their start."""
+        """Whether a cancelled request can continue later. Not on another server: it enforces forms from their start."""
         return self.info is not None and self.info.masks
 
     async def cancel(self) -> None:
-        """Stop what runs within one step."""
+        """Stop what is running, within one step."""
         await self.engine.cancel()
 
     async def score(
         self, token_ids: Sequence[int], top: int, start: int
     ) -> AsyncGenerator[tuple[ScoredPosition, ...], None]:
-        """What the model says after every token from `start` on, as `generate`."""
+        """The predictions after every token from `start` on. Restarts the engine like `generate`."""
         scoring = cast("AsyncGenerator[tuple[ScoredPosition, ...], None]", self.engine.score(token_ids, top, start))
         with self._started_again():
             async with aclosing(scoring) as batches:
@@ -109,7 +109,7 @@ class EngineHost:
             raise
 
     async def close(self) -> None:
-        """End the engine."""
+        """Close the engine."""
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait({self._loading})
@@ -117,7 +117,7 @@ class EngineHost:
 
     @staticmethod
     def today() -> str:
-        """The date that the model is told."""
+        """The date for the system message."""
         return date.today().isoformat()
 
     async def _load_again(self) -> None:

@@ -1,4 +1,4 @@
-"""A line in which clients take turns with each other, and their users with each other."""
+"""A queue in which clients take turns, and so do the users of each client."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 Place = asyncio.Future[None]
-"""Somebody in the line. One that is cancelled may still stand in it."""
+"""A waiting request. A cancelled one may still be in the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks, and for which of its users."""
+    """A client, and the user that it acts for."""
 
     name: str
     user: str = ""
 
 
 class Line:
-    """Clients and their users, those whose turn comes next first."""
+    """Clients and their users, in the order of their next turns."""
 
     def __init__(self) -> None:
         self._clients: OrderedDict[str, OrderedDict[str, deque[Place]]] = OrderedDict()
@@ -29,13 +29,13 @@ class Line:
         return self._length
 
     def join(self, client: Client, place: Place) -> None:
-        """Stand behind all that this user of the client has in the line."""
+        """Add a request behind all others of this user of the client."""
         users = self._clients.setdefault(client.name, OrderedDict())
         users.setdefault(client.user, deque()).append(place)
         self._length += 1
 
     def next(self) -> Place:
-        """Whose turn it is: he leaves the line, his client and there his user stand at its end. There must be one."""
+        """Remove and return the next request; its client, and its user there, move to the end. Must not be empty."""
         name, users = self._clients.popitem(last=False)
         user, places = users.popitem(last=False)
         place = places.popleft()
@@ -47,7 +47,7 @@ class Line:
         return place
 
     def quit(self, client: Client, place: Place) -> None:
-        """Leave the line before it is one's turn. Nothing where that was so already."""
+        """Remove a request before its turn. Does nothing if it is no longer in the queue."""
         users = self._clients.get(client.name, OrderedDict())
         places = users.get(client.user, deque())
         if place not in places:

@@ -1,8 +1,8 @@
-"""Token ids of messages that were seen before: a conversation that comes again is not tokenised again.
+"""Remembers the token ids of messages, so that a conversation that comes again is not tokenised again.
 
-What the model itself wrote is kept as it was sampled. A client sends it back as text, and the same text rendered may be
-other tokens: a header in another order, a word cut elsewhere. With the sampled ones the prompt begins as the engine
-knows it already, and nothing has to be read twice.
+Messages that the model wrote are kept as they were sampled. A client sends them back as text, and rendering that text
+may give other tokens: a header in another order, a word split elsewhere. With the sampled tokens, the prompt begins
+exactly like what the engine has cached, and nothing has to be run again.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server.encoding import PART, SMALL, PartEncoder
 
 MAX_TOKENS = 4_000_000
-"""16 MB: some dozens of conversations that fill the context."""
+"""16 MB: a few dozen conversations that fill the context."""
 
 _SHELL_COST = 100
-"""What the header of a message costs to encode, in characters of content."""
+"""The cost of encoding a message's header, as a number of characters of content."""
 
 _Key = tuple[str | None, ...]
 
 
 class MessageMemory:
-    """Messages to tokens; those used last stay. `encoder` is for other texts of requests."""
+    """Maps messages to tokens; the most recently used stay. `encoder` is for other texts in requests."""
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int = MAX_TOKENS) -> None:
         self._tokenizer = tokenizer
@@ -37,7 +37,7 @@ class MessageMemory:
         self._tokens: OrderedDict[_Key, array[int]] = OrderedDict()
 
     def tokens_of(self, message: Message) -> tuple[int, ...]:
-        """The tokens that stand for a message in a prompt."""
+        """The tokens that represent a message in a prompt."""
         key = _key(message)
         known = self._tokens.get(key)
         if known is not None:
@@ -48,10 +48,10 @@ class MessageMemory:
         return tuple(tokens)
 
     async def learn(self, messages: Iterable[Message]) -> None:
-        """Have the tokens of messages ready, a part at a time."""
+        """Encode messages in advance, a part at a time."""
         unknown = [message for message in messages if _key(message) not in self._tokens]
         if sum(map(_cost, unknown)) <= SMALL:
-            self._learn_all(unknown)  # waiting for a turn would take longer
+            self._learn_all(unknown)  # faster than waiting for a turn
             return
         for batch in _batches(unknown):
             if len(batch) == 1 and len(batch[0].content) > PART:
@@ -70,7 +70,7 @@ class MessageMemory:
         self.remember(message, [*shell[:-1], *content, shell[-1]])
 
     def remember(self, message: Message, tokens: Sequence[int]) -> None:
-        """These are the tokens of a message."""
+        """Store the tokens of a message."""
         key = _key(message)
         if key in self._tokens:
             self._size -= len(self._tokens.pop(key))
@@ -81,7 +81,7 @@ class MessageMemory:
 
 
 def _batches(messages: Iterable[Message]) -> Iterator[list[Message]]:
-    """The messages in lists that are a part of work each; one that is longer stands alone."""
+    """Group messages into batches of one part's work each; a message longer than that is alone in its batch."""
     batch: list[Message] = []
     size = 0
     for message in messages:
@@ -100,7 +100,7 @@ def _cost(message: Message) -> int:
 
 
 def _key(message: Message) -> _Key:
-    """What a client can send back of a message. Of a call that is its name and its arguments, not its channel."""
+    """The parts of a message that a client can send back. For a call these are name and arguments, not the channel."""
     if message.role == "assistant" and message.recipient is not None:
         return ("call", message.recipient, message.content)
     return (message.role, message.name, message.channel, message.recipient, message.content)

@@ -1,4 +1,4 @@
-"""Counts and durations in Prometheus' text format."""
+"""Counts and durations in Prometheus's text format."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Histogram:
 
 
 class Metrics:
-    """What happened since the start."""
+    """Counters since the start of the server."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
@@ -48,7 +48,7 @@ class Metrics:
         self.waited = Histogram()
 
     def count(self, stats: Stats) -> None:
-        """A turn is over."""
+        """Count a finished turn."""
         self.tokens["prompt"] += stats.prompt_tokens
         self.tokens["cached"] += stats.cached_tokens
         self.tokens["generated"] += stats.generated_tokens
@@ -58,7 +58,7 @@ class Metrics:
             self.first_token.observe(stats.first_token_seconds)
 
     def lines(self, gauges: Iterable[tuple[str, str, float]]) -> Iterator[str]:
-        """All of it; `gauges` are (name, help, value) as they are now."""
+        """All lines; `gauges` are triples (name, help, current value)."""
         yield from _head("requests_total", "counter", "Requests answered, by route and status.")
         for (route, status), count in sorted(self.requests.items()):
             yield f'gptoss_requests_total{{route="{route}",status="{status}"}} {count}'

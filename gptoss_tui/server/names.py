@@ -1,4 +1,4 @@
-"""The names that the model answers to."""
+"""The names under which clients can request the model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _SOME_MODEL = "gpt-oss"
 
 
 def names_of(model: str, aliases: Iterable[str] = ()) -> tuple[str, ...]:
-    """What clients may call `model`, its own name first; published models have those that other servers give them.
+    """The names for `model`, its own first. Published models also have the names that other servers use for them.
 
-    The address of a server behind this one is no name: it says nothing of the model, and is nobody's business.
+    If the model is on another server, that server's address is not a name: it does not identify the model, and clients
+    should not learn it.
     """
     if is_address(model):
         return tuple(dict.fromkeys((_SOME_MODEL, *aliases)))

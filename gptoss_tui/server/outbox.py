@@ -1,7 +1,7 @@
-"""What goes out to one client while its answer is made.
+"""The outgoing data for one client while its answer is produced.
 
-The one who makes the answer never waits for the one who reads it: a reader that is slow has a bounded buffer, and is
-cut off when that is full or nothing could be written for a while.
+The producer of the answer never waits for the client: a slow client has a bounded buffer, and is cut off when that is
+full or when nothing could be written for a while.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from gptoss_tui.server.service import record_of
 MAX_WAITING_BYTES = 2**20
 WRITE_SECONDS = 30.0
 QUIET_SECONDS = 7.5
-"""After at most twice as long without a word a comment is sent: proxies and clients give up on silent lines."""
+"""A comment is sent after at most twice this time without data: proxies and clients give up on silent connections."""
 
 SMALL_WRITE = 2**15
-"""Bytes. Less is written at once where nothing waits for the socket: asyncio buffers twice as much before one waits."""
+"""Bytes. Less than this is written without a timer if the socket has no backlog: asyncio's own buffer is larger."""
 
 EVENTS = "text/event-stream"
 LINES = "application/x-ndjson"
@@ -35,7 +35,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class SlowReaderError(GptOssError):
-    """The client reads more slowly than its buffer allows."""
+    """The client reads too slowly for its buffer."""
 
 
 def encode(value: Any) -> bytes:
@@ -44,18 +44,18 @@ def encode(value: Any) -> bytes:
 
 
 def json_answer(body: Any) -> web.Response:
-    """An answer that is whole."""
+    """A complete JSON answer."""
     return web.Response(body=encode(body), content_type="application/json")
 
 
 def sse(value: Any, event: str | None = None) -> bytes:
-    """A server-sent event."""
+    """Encode a server-sent event."""
     name = f"event: {event}\n".encode() if event else b""
     return name + b"data: " + encode(value) + b"\n\n"
 
 
 class Outbox:
-    """Bytes that wait for the socket."""
+    """Bytes waiting to be sent."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -67,7 +67,7 @@ class Outbox:
         self._taken = asyncio.Event()
 
     def put(self, data: bytes, last: bool = False) -> None:
-        """Add something to send, perhaps the last thing. Raises SlowReaderError when too much waits already."""
+        """Add data, possibly the last. Raises SlowReaderError if too much is waiting already."""
         if self._chunks and self._size + len(data) > self._limit:
             raise SlowReaderError("The client reads too slowly; its answer was cut off")
         self._chunks.append(data)
@@ -77,29 +77,29 @@ class Outbox:
         self._changed.set()
 
     def put_if_quiet(self, data: bytes) -> None:
-        """Add something if nothing was added since the last time that this was asked."""
+        """Add data if nothing was added since the last call of this method."""
         if self._quiet and not self._closed and not self._chunks:
             self.put(data)
         self._quiet = True
 
     async def wait_for_room(self) -> None:
-        """Wait until half of the buffer is free: for who can wait, because what they send lies ready."""
+        """Wait until half of the buffer is free. For producers that can wait, because their data already exists."""
         while self._size > self._limit // 2:
             self._taken.clear()
             await self._taken.wait()
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more comes and all was taken."""
+        """Whether nothing more will be added and everything was taken."""
         return self._closed and not self._chunks
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Declare that nothing more will be added."""
         self._closed = True
         self._changed.set()
 
     async def take(self) -> bytes | None:
-        """All that waits, or None at the end."""
+        """Take everything that is waiting; None at the end."""
         while not self._chunks:
             if self._closed:
                 return None
@@ -115,7 +115,7 @@ class Outbox:
 async def stream(
     request: web.Request, content_type: str, produce: Callable[[Outbox], Awaitable[None]]
 ) -> web.StreamResponse:
-    """Answer with what `produce` puts into the outbox. It is cancelled when the client is gone or does not read."""
+    """Respond with what `produce` puts into the outbox. It is cancelled if the client disconnects or does not read."""
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     response.content_type = content_type
     outbox = Outbox(MAX_WAITING_BYTES)
@@ -124,7 +124,7 @@ async def stream(
     keeping = asyncio.create_task(_keep_alive(outbox)) if content_type == EVENTS else None
     try:
         await _drain(outbox, response, request.transport)
-        record_of(request).complete = True  # many clients hang up as soon as they have the last event
+        record_of(request).complete = True  # many clients disconnect as soon as they have the last event
         await producer
         await response.write_eof()
     except TimeoutError:
@@ -148,14 +148,14 @@ async def _produce(produce: Callable[[Outbox], Awaitable[None]], outbox: Outbox,
 
 
 def _hang_up(request: web.Request) -> None:
-    """Close the connection at once, whatever still waits to be sent: the client does not read it."""
+    """Close the connection immediately and drop what is waiting: the client does not read it."""
     record_of(request).error = "slow_reader"
     if request.transport is not None:
         request.transport.abort()
 
 
 async def _keep_alive(outbox: Outbox) -> None:
-    """Say now and then that the server is there."""
+    """Send a comment from time to time to keep the connection alive."""
     while True:
         await asyncio.sleep(QUIET_SECONDS)
         outbox.put_if_quiet(_WAITING)
@@ -163,7 +163,7 @@ async def _keep_alive(outbox: Outbox) -> None:
 
 async def _drain(outbox: Outbox, response: web.StreamResponse, transport: asyncio.WriteTransport | None) -> None:
     while (data := await outbox.take()) is not None:
-        # A timer for each event would cost more than the event.
+        # A timer for each event would cost more than sending the event.
         if transport is not None and not transport.get_write_buffer_size() and len(data) < SMALL_WRITE:
             await response.write(data)
         else:

@@ -1,4 +1,4 @@
-"""A dialogue as the model reads it. What a client can make long is read without holding up others."""
+"""Converts dialogues to tokens. Whatever a client can make long is encoded without blocking other requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptoss_tui.server.errors import ApiError, invalid
 from gptoss_tui.server.host import EngineHost
 
 _SHELL_TOKENS = 4
-"""What stands around the text of a message at least."""
+"""The minimum number of tokens around a message's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Opening:
 
 
 async def take_in(host: EngineHost, dialogue: Dialogue, builtin: Sequence[ToolNamespace] = ()) -> Opening:
-    """Have the tokens of a dialogue ready. What it gives begins the dialogue, and those that are cut out of it.
+    """Encode a dialogue in advance. Returns its opening, which also fits the dialogue after old turns are cut out.
 
-    `builtin` are tools of the server's own. Raises ApiError when the dialogue is too long.
+    `builtin` are the server's own tools. Raises ApiError if the dialogue is too long.
     """
     preamble = dialogue.preamble(host.today(), builtin)
     told = await beside(dialogue.size_of_tools, lambda: preamble_messages(preamble))
@@ -49,7 +49,7 @@ def converse(host: EngineHost, dialogue: Dialogue, opening: Opening) -> Conversa
 
 
 def too_long(tokens: int, context: int, room: int = 1) -> ApiError:
-    """The error for a prompt that does not fit, with `room` tokens for the answer behind it."""
+    """The error for a prompt that does not fit together with `room` tokens for the answer."""
     kept = f", of which {room} are for the answer" if tokens < context else ""
     return invalid(
         f"The prompt has {tokens} tokens, and the context of the model is {context} tokens long{kept}.",

@@ -1,4 +1,4 @@
-"""One generation as it streams: sampled tokens in, pieces of messages out, cut where a stop sequence begins."""
+"""Reads one generation as it streams: sampled tokens in, pieces of messages out, cut off at a stop sequence."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gptoss_tui.server.stops import StopFilter
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS
 
 Kind = Literal["reasoning", "preamble", "answer", "call", "foreign"]
-"""A thought; text to the user before a call; the answer; a call; a message in somebody else's name."""
+"""A thought; text for the user before a call; the answer; a call; a message written in another role's name."""
 
 TEXTS: tuple[Kind, ...] = ("preamble", "answer")
-"""What the user reads, and stop sequences are looked for in."""
+"""Kinds that the user reads; only these are searched for stop sequences."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A message begins. `recipient` is whom it calls."""
+    """A message begins. `recipient` is the tool that it calls."""
 
     kind: Kind
     recipient: str = ""
@@ -29,7 +29,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """More of the open message, and the tokens that it is made of."""
+    """More of the open message, with the tokens of that text."""
 
     kind: Kind
     text: str
@@ -38,7 +38,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The open message is over. Not `complete`: the generation was cut inside it."""
+    """The open message has ended. It is not `complete` if the generation was cut off inside it."""
 
     kind: Kind
     text: str
@@ -51,10 +51,10 @@ Piece = Opened | Delta | Closed
 
 
 class Reader:
-    """Reads one generation, from behind `<|start|>assistant`.
+    """Reads one generation, which begins after `<|start|>assistant`.
 
-    A call, an answer, a message of somebody else or a stop sequence ends it: it is `over` then, and what follows does
-    not count. `taken` are the sampled ids that do, `reasoning_tokens` those of thoughts.
+    A call, an answer, a message in another role's name or a stop sequence ends it; then it is `over` and further tokens
+    do not count. `taken` are the sampled ids that count; `reasoning_tokens` is the number of tokens in thoughts.
     """
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str] = ()) -> None:
@@ -75,7 +75,7 @@ class Reader:
         self.closed: list[Closed] = []
 
     def feed(self, tokens: Sequence[Token]) -> list[Piece]:
-        """The pieces of these tokens; text of one message comes as one delta."""
+        """Return the pieces for these tokens. The text of a message comes as one delta."""
         pieces: list[Piece] = []
         for token in tokens:
             if self.over:
@@ -90,7 +90,7 @@ class Reader:
         return pieces
 
     def finish(self) -> list[Piece]:
-        """The generation is over or was cut: the open message ends with what it has. Idempotent."""
+        """End the generation, complete or not; an open message is closed with what it has. Idempotent."""
         pieces: list[Piece] = []
         if not self._ended and not self.stopped:
             for event in self._parser.finish():
@@ -124,7 +124,7 @@ class Reader:
         self.over = self.over or kind in ("answer", "call", "foreign")
 
     def _take_tokens(self, text: str) -> tuple[Token, ...]:
-        """The tokens of what is shown: those whose bytes are all out by now. Of others it may never be seen."""
+        """The tokens of the text shown: those whose bytes are all out by now. Others may never be shown."""
         self._bytes += len(text.encode())
         count = 0
         for token in self._tokens:
@@ -145,7 +145,7 @@ class Reader:
         self._open, self._shown, self._tokens, self._bytes = None, [], [], 0
 
     def _flush(self, pieces: list[Piece], *, last: bool = False) -> None:
-        """Give out the text that came, up to a stop sequence or what may become one."""
+        """Emit the text that has arrived, except a stop sequence or what may become one."""
         if self._open is None:
             return
         text = "".join(self._text)

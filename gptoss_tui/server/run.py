@@ -1,4 +1,4 @@
-"""The server as a process: it listens, loads the model, answers, and ends in good order."""
+"""Runs the server process: it listens, loads the model, answers requests, and shuts down cleanly."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from gptoss_tui.server.guard import Rules
 from gptoss_tui.server.service import Service
 
 GRACE_SECONDS = 10.0
-"""Answers that are being made when the server is told to end have so long to become complete."""
+"""How long answers in progress may take to finish after the server was told to stop."""
 
 IDLE_SECONDS = 75.0
-"""A connection without a whole request is closed after so long."""
+"""A connection without a complete request is closed after this time."""
 
 _BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen. Port 0 takes a free one."""
+    """Where to listen. Port 0 selects a free port."""
 
     host: str = "127.0.0.1"
     port: int = 8000
 
 
 def listen(address: Address) -> socket.socket:
-    """A listening socket. Raises UsageError when the address cannot be had."""
+    """Open a listening socket. Raises UsageError if the address is not available."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         return socket.create_server(found[0][4][:2], family=found[0][0], backlog=_BACKLOG)
@@ -51,13 +51,13 @@ def listen(address: Address) -> socket.socket:
 
 
 def _reason(error: OSError) -> str:
-    """Without what `create_server` adds to it. Names that are not found have numbers of their own, below 0."""
+    """The reason without `create_server`'s additions. Errors of name resolution have their own numbers, below 0."""
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 class _Unquoted(logging.Filter):
-    """What is no HTTP is a line in the log of requests. aiohttp would quote it, with the key and the text in it."""
+    """Logs invalid HTTP as a line in the access log. aiohttp would quote the request, with the key and text in it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -77,10 +77,10 @@ def _http_log() -> logging.Logger:
 
 @contextlib.asynccontextmanager
 async def serving(service: Service, rules: Rules, sock: socket.socket) -> AsyncIterator[None]:
-    """Answer requests on `sock` inside of the block; what still runs at its end is cut off."""
+    """Answer requests on `sock` inside the block; those still running at its end are cut off."""
     runner = web.AppRunner(
         build_app(service, rules),
-        handler_cancellation=True,  # who goes away frees the engine
+        handler_cancellation=True,  # a client that disconnects frees the engine
         logger=_http_log(),
         keepalive_timeout=IDLE_SECONDS,
         auto_decompress=False,
@@ -103,7 +103,7 @@ async def serve(
     on_progress: Callable[[LoadProgress], None],
     on_ready: Callable[[], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; a second one ends it at once. Raises what loading the model raises."""
+    """Serve until SIGINT or SIGTERM; a second signal ends it immediately. Raises what loading the model raises."""
     stop, now = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -125,7 +125,7 @@ async def serve(
 
 
 async def _load(service: Service, on_progress: Callable[[LoadProgress], None], stop: asyncio.Event) -> bool:
-    """Load the model; False when the server is told to end before that is done."""
+    """Load the model; returns False if the server is told to stop before that is done."""
     loading = asyncio.create_task(service.host.load(on_progress))
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({loading, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -139,7 +139,7 @@ async def _load(service: Service, on_progress: Callable[[LoadProgress], None], s
 
 
 async def _drain(service: Service, now: asyncio.Event) -> None:
-    """Take nothing new, and wait for what runs."""
+    """Reject new requests and wait for running ones."""
     service.draining = True
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GRACE_SECONDS):

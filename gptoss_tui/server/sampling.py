@@ -1,4 +1,4 @@
-"""How to choose tokens, from the fields that the APIs have in common."""
+"""Reads sampling settings from the fields that the APIs have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gptoss_tui.server.fields import Fields
 from gptoss_tui.vocabulary import VOCAB_SIZE
 
 MAX_TOKENS = 10 * VOCAB_SIZE
-"""That an answer may have: more than any context has, as asking for more than there is room for is no mistake."""
+"""Limit for an answer's tokens. Larger than any context, because asking for more than fits is not an error."""
 
 MAX_CHOICES = 16
 MAX_STOPS = 16
@@ -23,14 +23,14 @@ _PENALTIES = ("frequency_penalty", "presence_penalty")
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds where a request says nothing. `repeated_tokens` as in the settings; 0 lets a model repeat itself."""
+    """Defaults for requests. `repeated_tokens` is as in the settings; 0 lets a model repeat itself."""
 
     sampling: SamplingParams = field(default_factory=SamplingParams)
     repeated_tokens: int = 0
 
 
 def read_sampling(fields: Fields, defaults: SamplingParams) -> SamplingParams:
-    """temperature, top_p, top_k, min_p, seed, logit_bias. Raises ApiError."""
+    """Read temperature, top_p, top_k, min_p, seed and logit_bias. Raises ApiError."""
     for name in _PENALTIES:
         if fields.number(name, -2, 2):
             raise not_supported(f"'{name}' other than 0", fields.param(name))
@@ -50,15 +50,15 @@ def read_sampling(fields: Fields, defaults: SamplingParams) -> SamplingParams:
 
 
 def with_logprobs(params: SamplingParams, wanted: int | None) -> SamplingParams:
-    """Have tokens told with `wanted` alternatives, None without logprobs.
+    """Request `wanted` alternatives for each token; None for no logprobs.
 
-    Engines are asked for one at least: without alternatives they may round, or tell nothing.
+    Engines are asked for at least one: without alternatives they may round logprobs or not report them.
     """
     return params if wanted is None else replace(params, top_logprobs=max(1, wanted))
 
 
 def read_stops(fields: Fields) -> tuple[str, ...]:
-    """`stop`: a text or a list of them. Raises ApiError."""
+    """Read `stop`: a text or a list of texts. Raises ApiError."""
     if isinstance(fields.values.get("stop"), str):
         stops: tuple[str, ...] = (fields.required_text("stop"),)
     else:

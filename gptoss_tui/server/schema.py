@@ -1,4 +1,4 @@
-"""What form texts of the model must have: answers in JSON, arguments of calls, input of custom tools."""
+"""Restricts the form of the model's texts: JSON answers, arguments of calls, input of custom tools."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gptoss_tui.server.fields import Fields
 FormatKind = Literal["text", "json_object", "json_schema"]
 
 MAX_GRAMMAR = 65_536
-"""Characters of a grammar or schema: making one ready takes about ten seconds a megabyte."""
+"""Limit for a grammar or schema in characters: preparing one takes about ten seconds per megabyte."""
 
 _ANY_OBJECT: Mapping[str, Any] = {"type": "object"}
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """The form of the answer. `told` is what the developer message says of it, `grammar` what holds the model to it."""
+    """The form of the answer. `told` describes it in the developer message, `grammar` enforces it."""
 
     kind: FormatKind = "text"
     told: str = ""
@@ -34,9 +34,9 @@ TEXT = AnswerFormat()
 
 
 def read_format(fields: Fields, name: str, nested: str | None) -> AnswerFormat:
-    """The format in field `name`; `nested` is the field in it that has the schema, None when it stands there itself.
+    """Read the format in field `name`; its schema is in the field `nested`, or directly in the format if that is None.
 
-    Raises ApiError, also for a schema that cannot be enforced.
+    Raises ApiError, also if a schema cannot be enforced.
     """
     style = fields.child(name)
     if style is None:
@@ -58,9 +58,9 @@ def read_format(fields: Fields, name: str, nested: str | None) -> AnswerFormat:
 
 
 def arguments_grammar(fields: Fields, parameters: Mapping[str, Any] | None, *, strict: bool) -> Grammar | None:
-    """What holds a function's arguments to their schema.
+    """The grammar that enforces a schema for a function's arguments.
 
-    A schema that cannot be enforced is none, but with `strict` it is an ApiError.
+    If the schema cannot be enforced, returns None, or with `strict` raises ApiError.
     """
     grammar = _json(parameters or _ANY_OBJECT)
     if strict:
@@ -69,12 +69,12 @@ def arguments_grammar(fields: Fields, parameters: Mapping[str, Any] | None, *, s
 
 
 def input_grammar(fields: Fields, syntax: str, definition: str) -> Grammar:
-    """What holds the input of a custom tool. Raises ApiError."""
+    """The grammar for the input of a custom tool. Raises ApiError."""
     return required(Grammar("regex" if syntax == "regex" else "lark", definition), fields.param("definition"))
 
 
 def required(grammar: Grammar, param: str) -> Grammar:
-    """The grammar, when it can be enforced. Raises ApiError."""
+    """Return the grammar if it can be enforced. Raises ApiError otherwise."""
     problem = _problem(grammar)
     if problem is not None:
         raise invalid(problem[:1000], param, "invalid_json_schema" if grammar.kind == "json_schema" else None)
@@ -87,7 +87,7 @@ def _json(schema: Mapping[str, Any]) -> Grammar:
 
 @lru_cache(maxsize=1024)
 def _problem(grammar: Grammar) -> str | None:
-    """Why a grammar cannot be enforced; None when it can."""
+    """Why a grammar cannot be enforced; None if it can."""
     if len(grammar.text) > MAX_GRAMMAR:
         return f"It has {len(grammar.text)} characters; at most {MAX_GRAMMAR} can be enforced."
     from gptoss_tui.engine.grammar.library import check_grammar

@@ -1,4 +1,4 @@
-"""What the handlers of all routes share."""
+"""State shared by the handlers of all routes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gptoss_tui.server.toolbox import OwnTools
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What is known of who asks: `key` is a digest of the API key, `address` where from."""
+    """What is known about a client: `key` is a digest of the API key, `address` the IP address."""
 
     key: str = ""
     address: str = ""
@@ -34,9 +34,9 @@ class Access:
 
 @dataclass(slots=True)
 class Record:
-    """What the log and the metrics say of a request, filled in while it runs.
+    """What the log and the metrics report about a request, filled in while it runs.
 
-    `complete`: all of a stream was sent, whatever the client did then.
+    `complete`: a stream was sent completely, whatever the client did afterwards.
     """
 
     route: str = ""
@@ -49,9 +49,9 @@ class Record:
     stats: list[Stats] = field(default_factory=list)
 
     def failed(self, error: ApiError) -> ApiError:
-        """Note what went wrong, also where the client hears of it in a stream that began well.
+        """Record an error, including one that the client gets inside a stream that began successfully.
 
-        Not in the words that the client hears: those may quote what it sent. The first name of a path is one of ours.
+        Does not record the client's message, which may quote the request. The first name in `param` is always our own.
         """
         field = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
         self.error = error.code or " ".join(filter(None, (error.kind, field)))
@@ -60,10 +60,11 @@ class Record:
 
 @dataclass(slots=True)
 class Service:
-    """The engine, its queue, and what holds for all requests. `names` are what the model answers to, the first its own.
+    """The engine, its queue, and state for all requests. `names` are the names of the model, its own name first.
 
-    Without `store` responses are not kept. `own` are tools of the server's own, `runs` the responses that are made now.
-    `draining`: the server is about to end and takes nothing new. `reading` are bytes of bodies that are still coming.
+    Without `store`, responses are not kept. `own` are the server's own tools, `runs` the responses in progress.
+    `draining`: the server is shutting down and rejects new requests. `reading` is the number of bytes received of
+    bodies that are not complete yet.
     """
 
     host: EngineHost
@@ -81,9 +82,9 @@ class Service:
     runs: Runs = field(default_factory=Runs)
 
     def model(self, fields: Fields) -> str:
-        """The model that a request names, or the only one. Raises ApiError 404 when it is another one.
+        """The name of the model in a request, by default its own. Raises ApiError 404 for a model that is not here.
 
-        Clients of Ollama say `:latest` behind a name without a tag.
+        Clients of Ollama append `:latest` to a name without a tag.
         """
         asked = fields.text("model")
         if not asked:
@@ -98,13 +99,13 @@ class Service:
         return asked
 
     def storage(self, param: str) -> ResponseStore:
-        """Where responses are kept. Raises ApiError when they are not, and `param` needs them."""
+        """The store for responses. Raises ApiError if there is none; `param` is the field that needs it."""
         if self.store is None:
             raise invalid("This server stores no responses.", param)
         return self.store
 
     def admit(self, request: web.Request, fields: Fields) -> Ticket:
-        """Let a request in. Raises ApiError 429 when there is no room, 503 when nothing can be answered now."""
+        """Admit a request. Raises ApiError 429 if there is no room, 503 if no request can be answered now."""
         if self.draining:
             raise ApiError(503, "The server is shutting down.", code="shutting_down", retry_after=5)
         _ = self.host.ready

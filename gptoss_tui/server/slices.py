@@ -1,4 +1,4 @@
-"""The turns of a request at the engine: a slot of the gate each, in slices while others wait."""
+"""The turns of a request on the engine: each needs a slot of the gate, and ends early when others wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gptoss_tui.server.stats import Stats
 
 @dataclass(frozen=True, slots=True)
 class _Slots:
-    """Implements `slices.Turns`. Nobody stops a generation but by closing it."""
+    """Implements `slices.Turns`. A generation is only stopped by closing it."""
 
     host: EngineHost
     ticket: Ticket
@@ -44,9 +44,9 @@ async def generate(
     stats: Stats,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[GenerationEvent, None]:
-    """As `EngineHost.generate`, in slots of the engine. `stats` learn how long it waited and how often.
+    """Like `EngineHost.generate`, in slots of the engine. Records in `stats` how long and how often it waited.
 
-    Raises EngineError when somebody else stopped it.
+    Raises EngineError if the generation was cancelled from elsewhere.
     """
     async with aclosing(slices.generate(_Slots(host, ticket, stats), prompt, params, clock)) as events:
         async for event in events:
@@ -58,7 +58,7 @@ async def generate(
 async def score(
     host: EngineHost, ticket: Ticket, token_ids: Sequence[int], top: int, stats: Stats
 ) -> list[ScoredPosition]:
-    """What the model says after every token, in slots of the engine. `stats` and errors as of `generate`."""
+    """The predictions after every token, in slots of the engine. `stats` and errors are as in `generate`."""
     async with aclosing(slices.score(_Slots(host, ticket, stats), token_ids, top)) as batches:
         positions = [position async for batch in batches for position in batch]
     if len(positions) < len(token_ids):

@@ -1,4 +1,4 @@
-"""What an answer has cost so far."""
+"""The cost of an answer so far."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Stats:
-    """Tokens and times of one answer, in seconds. `slices` are the turns that it had at the engine."""
+    """Tokens and times (in seconds) of one answer. `slices` is the number of its turns on the engine."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0

@@ -1,4 +1,4 @@
-"""Stop sequences in a text that comes in pieces: nothing is shown that may be the beginning of one."""
+"""Finds stop sequences in streamed text, holding back whatever may be the beginning of one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class StopFilter:
-    """Gives text out up to the first stop sequence, which is `found` then."""
+    """Passes text through up to the first stop sequence, which sets `found`."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -14,7 +14,7 @@ class StopFilter:
         self.found = False
 
     def feed(self, text: str) -> str:
-        """What of the text so far can be shown now."""
+        """Add text; returns the text that can be shown now."""
         if self.found or not self._stops:
             return "" if self.found else text
         text, self._held = self._held + text, ""
@@ -27,12 +27,12 @@ class StopFilter:
         return text[:keep]
 
     def finish(self) -> str:
-        """The text is over: what was held back was no stop sequence."""
+        """End the text; returns what was held back, which was not a stop sequence."""
         held, self._held = self._held, ""
         return held
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many of the last characters of `text` are the first of `stop`."""
+    """The length of the longest suffix of `text` that is a proper prefix of `stop`."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -1,7 +1,7 @@
-"""The tools that the server runs itself when it was told to: the browser, and Python in its sandbox.
+"""The tools that the server can run itself: the browser, and Python in its sandbox.
 
-They are the app's own, with the same limits and the same sandbox. Nobody is there to be asked, so what would need an
-answer from a person and is not covered by the switch itself is refused.
+They are the app's own tools, with the same limits and the same sandbox. There is no user to ask, so any call that would
+need approval and is not covered by enabling the tool is refused.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from gptoss_tui.server.responses.tools import OwnTool
 from gptoss_tui.tools.base import BuiltinTools, Citation, Effect
 
 _ALLOWED = {"url": ("network", "workspace", "sandbox"), "python": ("sandbox",)}
-"""What the switch of a tool allows: addresses of the web, and Python that reaches nothing outside of its sandbox."""
+"""What enabling a tool allows: web addresses, and Python that reaches nothing outside of its sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnTools:
-    """What is switched on, each a way to make the tool for one response."""
+    """The enabled tools, each with a function that creates it for one response."""
 
     make: dict[OwnTool, Callable[[], BuiltinTools]] = field(default_factory=dict)
 
     @property
     def names(self) -> frozenset[OwnTool]:
-        """The tools that there are."""
+        """The enabled tools."""
         return frozenset(self.make)
 
     def open(self, wanted: frozenset[OwnTool]) -> ServerToolbox | None:
-        """The tools of one response; None when it has none."""
+        """Create the tools for one response; None if it uses none."""
         return ServerToolbox([self.make[name]() for name in sorted(wanted)]) if wanted else None
 
 
 class ServerToolbox:
-    """The tools of one response. `close` ends their processes."""
+    """The server's tools for one response. `close` ends their processes."""
 
     def __init__(self, groups: Sequence[BuiltinTools]) -> None:
         self._groups = tuple(groups)
@@ -43,16 +43,16 @@ class ServerToolbox:
 
     @property
     def namespaces(self) -> Sequence[ToolNamespace]:
-        """What the system message declares."""
+        """The declarations for the system message."""
         return [group.namespace for group in self._groups]
 
     @property
     def recipients(self) -> Sequence[str]:
-        """What calls are addressed to."""
+        """The names that calls are addressed to."""
         return list(self._tools)
 
     async def run(self, recipient: str, arguments: str) -> tuple[str, tuple[str, ...]]:
-        """What the tool answers, and the addresses that it has it from."""
+        """Run a call. Returns the tool's output and the addresses that it comes from."""
         try:
             call = await self._tools[recipient].prepare(arguments)
             if call.effect is not None and (refused := _refused(call.effect)):
@@ -68,13 +68,13 @@ class ServerToolbox:
         return [citation for group in self._groups for citation in group.cite(answer)]
 
     def close(self) -> None:
-        """End what the tools started."""
+        """End everything that the tools started."""
         for group in self._groups:
             group.reset()
 
 
 def _refused(effect: Effect) -> str:
-    """Why an effect is not one that the switch allows; empty when it is."""
+    """Why an effect is not allowed; empty if it is."""
     if effect.must_ask:
         return f"this needs a person's answer, and none is there: {effect.must_ask[0]}"
     return "" if effect.reach in _ALLOWED.get(effect.kind, ()) else "this is not allowed here"

@@ -1,4 +1,4 @@
-"""Making a dialogue fit: what was said first is left out, whole turns at a time, as `truncation: "auto"` asks for."""
+"""Truncates dialogues that are too long by dropping the oldest turns, for `truncation: "auto"`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gptoss_tui.server.turn import Turn
 
 
 def without_first_turns(dialogue: Dialogue, characters: int) -> Dialogue:
-    """The dialogue without as many of its first turns as must go for so many characters; the last one stays."""
+    """Drop the oldest turns until the dialogue has at most `characters` characters; the last turn always stays."""
     messages = dialogue.messages
     behind = list(accumulate(len(message.content) for message in reversed(messages)))[::-1]
     cuts = _cuts(messages)
@@ -22,12 +22,12 @@ def without_first_turns(dialogue: Dialogue, characters: int) -> Dialogue:
 
 
 def turn_that_fits(make: Callable[[Dialogue], Turn], dialogue: Dialogue) -> Turn:
-    """The turn of the dialogue, without as many of its first turns as must go.
+    """Make the turn for the dialogue, dropping as many of its oldest turns as necessary.
 
-    Raises ApiError when the last one alone is too long.
+    Raises ApiError if the last turn alone is too long.
     """
     cuts = _cuts(dialogue.messages)
-    # What fits without a turn fits without the next one as well, so the first cut that fits can be found by halving.
+    # If a cut fits, all later ones do too, so the first cut that fits can be found by bisection.
     low, high = 0, len(cuts) - 1
     best = _try(make, dialogue, cuts[high])
     while low < high:
@@ -42,7 +42,7 @@ def turn_that_fits(make: Callable[[Dialogue], Turn], dialogue: Dialogue) -> Turn
 
 
 def _cuts(messages: Sequence[Message]) -> list[int]:
-    """Where turns begin, the first of them at 0."""
+    """The indices where turns begin, with 0 for the first."""
     begins = [index for index, message in enumerate(messages) if message.role == "user"]
     return [0, *begins[1:]]
 

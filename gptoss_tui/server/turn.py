@@ -1,4 +1,4 @@
-"""What a request asks for, run: generate, answer calls that are the server's own, generate again, until it is whole."""
+"""Runs a request: generates, runs calls of the server's own tools, and generates again until the answer is complete."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ EndReason = Literal["stop", "call", "length", "loop"]
 
 MAX_TOOL_CALLS = 20
 MAX_STRAY_CALLS = 3
-"""So often a model that calls what there is not is told so; then the turn ends with what it said."""
+"""How often the model is told that a tool does not exist before the turn ends with what it has said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to answer: `max_tokens` for the whole turn, `stops` end an answer, `max_tool_calls` of the server's tools.
+    """How to answer. `max_tokens` is the limit for the whole turn, `stops` end an answer.
 
-    `repeated_tokens` that only repeat what stands before them end the turn (0: never). Behind the prompt there must be
-    room for `min_room` tokens.
+    `max_tool_calls` limits calls of the server's own tools. The turn ends after `repeated_tokens` tokens that only
+    repeat earlier ones (0: never). The context must have room for `min_room` tokens after the prompt.
     """
 
     sampling: SamplingParams
@@ -52,32 +52,32 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The turn is over; the last event."""
+    """The turn is over. This is the last event."""
 
     reason: EndReason
 
 
 class Toolbox(Protocol):
-    """Tools that the server runs itself."""
+    """The tools that the server runs itself."""
 
     @property
     def namespaces(self) -> Sequence[ToolNamespace]:
-        """What the system message declares."""
+        """The declarations for the system message."""
         ...
 
     @property
     def recipients(self) -> Sequence[str]:
-        """What calls are addressed to."""
+        """The names that calls are addressed to."""
         ...
 
     async def run(self, recipient: str, arguments: str) -> tuple[str, tuple[str, ...]]:
-        """What the tool answers, in words for the model, and the addresses it has it from. Never raises."""
+        """Run a call. Returns the output, as text for the model, and the addresses it comes from. Never raises."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ToolBegins:
-    """The server begins to run a call of the model, which was closed just before."""
+    """The server starts to run a call, whose message has just been closed."""
 
     recipient: str
     arguments: str
@@ -85,7 +85,7 @@ class ToolBegins:
 
 @dataclass(frozen=True, slots=True)
 class ToolRan:
-    """The call is answered."""
+    """A call of the server's own tools has finished."""
 
     recipient: str
     arguments: str
@@ -97,9 +97,9 @@ TurnEvent = Piece | ToolBegins | ToolRan | Ended
 
 
 class Turn:
-    """One answer to one dialogue, which was taken in before. `stats` are true at any time.
+    """One answer to a dialogue that `take_in` has prepared. `stats` are up to date at any time.
 
-    Making one raises ApiError when the prompt does not fit.
+    The constructor raises ApiError if the prompt does not fit.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Turn:
             raise too_long(self.stats.prompt_tokens, self._context, options.min_room)
 
     async def run(self) -> AsyncGenerator[TurnEvent, None]:
-        """The events of the turn. Closing the iterator stops the engine. Raises GptOssError."""
+        """Yield the events of the turn. Closing the iterator stops the engine. Raises GptOssError."""
         forced, stray, own = False, 0, 0
         while True:
             reader = Reader(self._host.tokenizer, self._options.stops)
@@ -138,7 +138,7 @@ class Turn:
             self._keep(reader)
             call = next((closed for closed in reader.closed if closed.kind == "call"), None)
             if call is None and not forced and self._lacks_answer(reader):
-                forced = True  # it ended without an answer, so the answer's header is written for it
+                forced = True  # the model ended without an answer, so the answer's header is written for it
                 continue
             if call is None or not call.complete:
                 break
@@ -164,11 +164,11 @@ class Turn:
         yield Ended(self._reason)
 
     def meant(self, recipient: str) -> str:
-        """The tool that a sampled recipient names, or the recipient itself when there is none."""
+        """The tool that a sampled recipient means, or the recipient itself if there is none."""
         return normalize_recipient(recipient, self._known) or recipient
 
     def is_own(self, recipient: str) -> bool:
-        """Whether the server runs that tool."""
+        """Whether this is a tool that the server runs itself."""
         return self._toolbox is not None and recipient in self._toolbox.recipients
 
     async def _run_own(self, recipient: str, arguments: str) -> tuple[str, tuple[str, ...]]:
@@ -178,7 +178,7 @@ class Turn:
         return fit_output(output, self._host.tokenizer, max(room // 2, 1)), sources
 
     async def _generate(self, reader: Reader, *, forced: bool) -> AsyncGenerator[Piece, None]:
-        """One generation, in slots of the engine."""
+        """Run one generation, in slots of the engine."""
         walk = Walk(self._what_may_come())
         prompt = self._conversation.prompt_ids()
         if forced:
@@ -224,13 +224,13 @@ class Turn:
         return []
 
     def _is_over(self, event: GenerationEvent, reader: Reader) -> bool:
-        """Whether nothing of what the engine would still say counts. Behind a stop token it says only what it cost."""
+        """Whether no further tokens count. After a stop token the engine only reports the usage, so that is awaited."""
         if not isinstance(event, TokenBatch):
             return False
         return self._reason == "loop" or (reader.over and event.tokens[-1].id not in STOP_TOKENS)
 
     def _keep(self, reader: Reader) -> None:
-        """Put the generation into the conversation, and remember its messages as they were sampled."""
+        """Add the generation to the conversation, and remember its messages as they were sampled."""
         self.stats.generations += 1
         before = len(self._conversation.entries)
         self._conversation.append_sampled(reader.taken)
@@ -249,14 +249,14 @@ class Turn:
         return min(room, self._options.max_tokens - self.stats.generated_tokens)
 
     def _refusal(self, recipient: str) -> str:
-        """What the model hears of a call that nobody can answer."""
+        """The reply to a call that cannot be run."""
         if self.is_own(recipient):
             return "No more calls of this tool are allowed in this turn. Answer with what you have."
         names = ", ".join(sorted(self._known))
         return f"There is no tool {recipient[:80]!r}. " + (f"Tools: {names}." if names else "There are no tools.")
 
     def _what_may_come(self) -> TokenAutomaton:
-        """What may follow in the next generation. A call that is required is made in the first one."""
+        """What the next generation may contain. A required call must come in the first generation."""
         dialogue, own = self._dialogue, self._toolbox.recipients if self._toolbox else ()
         chosen = dialogue.choice
         recipients = () if chosen.mode == "none" else chosen.only or (*dialogue.recipients, *own)
@@ -270,7 +270,7 @@ class Turn:
         )
 
 
-@lru_cache(maxsize=16)  # conversations come back with the same tools, and many come without any
+@lru_cache(maxsize=16)  # conversations return with the same tools, and many have none
 def _automaton(
     tokenizer: Tokenizer,
     recipients: tuple[str, ...],
@@ -279,7 +279,7 @@ def _automaton(
     thinks: bool,
     must_call: bool,
 ) -> TokenAutomaton:
-    # With a form there are no preambles: clients read all that is said as the answer.
+    # With a grammar there are no preambles: clients would read them as part of the answer.
     return message_automaton(
         tokenizer,
         recipients,

@@ -1,1 +1,1 @@
-"""Commands of the model and of the person: what they are made of, what holds them, and what they print."""
+"""Shell commands of the model and of the user: parsing them, sandboxing them, and reading their output."""

@@ -1,4 +1,4 @@
-"""The arguments of `shell` as models write them: our own form, and those that they learned elsewhere."""
+"""Parses the arguments of `shell`: our own form, and the forms that models learned elsewhere."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _NAMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the model asks for. `seconds` is within bounds; `workdir` is as it was written."""
+    """What the model asked for. `seconds` is within bounds; `workdir` is as the model wrote it."""
 
     command: str
     workdir: str = "."
@@ -56,7 +56,7 @@ class Request:
 
 
 def read_request(arguments: str) -> Request:
-    """Read the arguments. Raises ToolError that shows the right form."""
+    """Parse the arguments. Raises ToolError that shows the right form."""
     given = _mapping(arguments)
     values: dict[str, Any] = {}
     for name, value in given.items():
@@ -91,7 +91,7 @@ def _mapping(arguments: str) -> Mapping[str, Any]:
 
 
 def _command(value: object) -> str:
-    """A text as it is; a list of words as a command line, `bash -lc TEXT` as its text."""
+    """The command line: a text as it is, a list of words joined, and `["bash", "-lc", TEXT]` as TEXT."""
     if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         try:
             value = json.loads(value)
@@ -107,12 +107,12 @@ def _command(value: object) -> str:
 
 
 def _milliseconds(value: object) -> object:
-    """As seconds, within bounds already: a large number of them is not read as milliseconds once more."""
+    """Convert to seconds. Clamped here, so that `_seconds` does not take a large result for milliseconds again."""
     return min(value, MAX_SECONDS * 1000) / 1000 if isinstance(value, int | float) and value > 0 else value
 
 
 def _seconds(value: object) -> int:
-    """Seconds; a number that can only be milliseconds is read as such."""
+    """The time limit in seconds, within bounds. A number that can only be milliseconds is read as such."""
     if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:

@@ -1,6 +1,6 @@
-"""Which git commands change their repository, by their words.
+"""Tells from the words of git commands which of them change their repository.
 
-Who is wrong here does no harm: what is taken for reading gets a repository that is read-only.
+A mistake here does no harm: a command that is taken for a reading one gets a read-only repository.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _READING_FORMS: Final[Mapping[str, frozenset[str]]] = {
     "submodule": frozenset(("", "status", "summary")),
     "worktree": frozenset(("list",)),
 }
-"""What stands behind such a subcommand when it reads; "" for nothing."""
+"""For subcommands that may read or write, the first operands with which they only read; "" means no operand."""
 
 _LIST_OPTIONS: Final = frozenset(
     (
@@ -44,7 +44,7 @@ _LIST_LETTERS: Final = {"branch": frozenset("ailrv"), "tag": frozenset("iln01234
 _LISTING: Final = frozenset(
     ("--contains", "--list", "--merged", "--no-contains", "--no-merged", "--points-at", "--show-current")
 )
-"""With one of these `git branch` and `git tag` take names as patterns, not as what to make."""
+"""With one of these options, `git branch` and `git tag` take names as patterns instead of creating them."""
 
 _CONFIG_READING: Final = frozenset(
     ("-l", "--get", "--get-all", "--get-color", "--get-colorbool", "--get-regexp", "--get-urlmatch", "--list")
@@ -60,7 +60,7 @@ _OPTIONS_WITH_VALUE: Final = frozenset({"-C", "-c", "--git-dir", "--work-tree", 
 
 
 def writes_git(command: str, commands: tuple[Words, ...]) -> bool:
-    """Whether a git in it changes its repository, as far as words tell; without all words, as its text reads."""
+    """Whether a git in the command changes its repository, judged by its words, and by its text if any are unclear."""
     if not all(commands or [()]) and _WRITING.search(command):
         return True
     return any(not _reads(tuple(map(plain, words))) for words in commands if len(words) > 1 and words[0] == "git")

@@ -1,8 +1,8 @@
-"""What a command made that other programs obey, found when it has ended, and taken away unless a person allowed it.
+"""Finds files that a command created and that control other programs, and removes them unless the user allowed it.
 
-Protected files that are there are mounted read-only. A name that is not there cannot be mounted on, so the workspace is
-looked at before and after: what is new is moved to the app's own folder, where a person finds it, and the model is told
-to write it with a call that asks. Nothing that was there before is taken away.
+Existing protected files are mounted read-only. A name that does not exist cannot be mounted on, so the workspace is
+searched before and after the command: new protected files are moved to the app's own folder, where the user can find
+them, and the model is told to write them with a call that asks. Nothing that was there before is removed.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from gptoss_tui.tools.shell.protect import GIT, GIT_PROGRAMS, MOUNTS
 from gptoss_tui.tools.shell.walk import Seen, everything_in, look_through, make_usable
 
 _PLANTS: Final = (f"{GIT}/commondir", f"{GIT}/config.worktree")
-"""Files that send git to another configuration; no repository of its own has them."""
+"""Files that make git read another configuration; an ordinary main repository does not have them."""
 
 _PLAN: Final = f"{GIT}/rebase-merge/git-rebase-todo"
-"""The rest of a rebase, in which commands can stand: `git rebase --continue` runs them."""
+"""The to-do list of a rebase. It can contain commands, which `git rebase --continue` runs."""
 _COMMAND: Final = re.compile(rb"^\s*(exec|x)\s", re.MULTILINE)
 
 _ALL: Final = 2_000_000
-"""As many files are looked at when a command made too many for an ordinary look."""
+"""The search limit if a command created too many files for an ordinary search."""
 
 _KEPT: Final = 50
-"""Of so many commands what was held back is kept."""
+"""The number of commands whose held-back files are kept."""
 
 _COPIED: Final = 100 << 20
-"""As many bytes are copied where the app's folder is on another disk; more is removed, so that nothing fills it."""
+"""The most bytes that are copied if the app's folder is on another disk; larger files are removed, to not fill it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which file a name stands for: its device, number, type, and where a link leads.
+    """Identifies the file behind a name: its device, inode number, type, and link target.
 
-    `folder` is the number of the folder that it is in. `changed` is when it or something in it changed last, in
-    nanoseconds; 0 for what no command can change.
+    `folder` is the inode number of its folder. `changed` is the time at which it, or anything in it, last changed, in
+    nanoseconds (for links, combined with their target into a hash); 0 if no command can change it.
     """
 
     device: int
@@ -60,16 +60,16 @@ class Identity:
 
     @property
     def file(self) -> tuple[int, int, int]:
-        """The same for a file that was moved."""
+        """An identity that stays the same when the file is moved."""
         return self.device, self.number, self.kind
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The protected names of a workspace and what they stand for.
+    """The protected names of a workspace, with the files behind them.
 
-    `closed` are folders that could not be looked into, and their numbers; `named` is what
-    repositories name; `complete` says whether all else was seen.
+    `closed` are folders that could not be read, with their inode numbers; `named` are paths that repositories name;
+    `complete` says whether everything else was searched.
     """
 
     names: Mapping[str, Identity]
@@ -80,11 +80,12 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Protected names that a command made or changed.
+    """Protected names that a command created or changed.
 
-    `held` were taken away and lie in `place`, numbered in this order; `removed` could not be kept; `stuck` could not be
-    taken away; the `left` are to be looked at; into the `unseen` nobody could look. `closed` and `complete` are as of a
-    survey. What is `refused` could only be read, and the output of a command that failed names it.
+    `held` were moved to `place`, numbered in this order; `removed` were deleted because they could not be kept; `stuck`
+    could not be removed; `left` are still there and the user should look at them; `unseen` folders could not be read.
+    `closed` and `complete` are those of a survey. `refused` are read-only names that the output of a failed command
+    mentions.
     """
 
     held: tuple[str, ...] = ()
@@ -99,21 +100,21 @@ class Findings:
 
 
 def survey(root: Path) -> Survey:
-    """What is protected in the workspace at `root` now. Raises OSError when it cannot be listed."""
+    """Find what is currently protected in the workspace at `root`. Raises OSError when it cannot be listed."""
     seen = look_through(root)
     closed = {str(path.relative_to(root)): status.st_ino for path in seen.closed if (status := _status(path))}
     return Survey(_names(root, seen), closed, seen.named, seen.complete)
 
 
 def protected_in(known: Survey, root: Path) -> tuple[Path, ...]:
-    """The protected files of a survey in its order, and what could not be looked into."""
+    """The paths of a survey that must be read-only: protected files in order, and folders that could not be read."""
     names = [name for name in known.names if name not in (*_PLANTS, _PLAN)]
     first = names[:1] if names[:1] == [GIT] else []
     return tuple(root / name for name in (*first, *known.closed, *names[len(first) :]))
 
 
 def writable_in(root: Path) -> Path | None:
-    """The first protected file that a command could write, because there are too many for all to be mounted."""
+    """The first protected file that a command could write because there are too many to mount them all, or None."""
     try:
         seen = look_through(root)
     except OSError:  # nothing will run there
@@ -122,17 +123,18 @@ def writable_in(root: Path) -> Path | None:
 
 
 def refused_in(known: Survey, text: str, *, git: bool) -> tuple[str, ...]:
-    """The protected names of a survey that `text` names, as the output of a command that may not write them does."""
+    """The protected names of a survey that `text`, the output of a failed command, mentions."""
     names = [name for name in known.names if name not in (*_PLANTS, _PLAN) and not (git and name == GIT)]
     names += [f"{GIT}/{part}" for part in GIT_PROGRAMS if git]
     return tuple(name for name in names if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", text))
 
 
 def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = None) -> Findings:
-    """Take away what is protected and new since `before`. With `git` a person allowed that the repository changes.
+    """Remove protected files that are new since `before`.
 
-    Then only what would send git to another configuration goes. `place` is the folder for all that is held. What
-    cannot be done is told in the findings, never raised.
+    `git` means that the user allowed changes to the repository; then only files that would make git read another
+    configuration are removed. `place` is the folder for all held-back files. Failures are reported in the findings,
+    never raised.
     """
     shut = frozenset(before.closed.values())
     try:
@@ -153,7 +155,7 @@ def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = Non
             if was.changed != now.changed:
                 left.append(name)
         elif root / name in seen.named - before.named:
-            continue  # a person's own, to which only what the command made leads
+            continue  # the user's own file, which only something that the command made points to
         elif name in _PLANTS:
             removal.take(root / name, name, keep=False)
         elif git or (now.file, now.link) in known or removal.place.is_relative_to(root / name):
@@ -169,7 +171,7 @@ def hold_back(root: Path, before: Survey, *, git: bool, place: Path | None = Non
 
 @dataclass(slots=True)
 class Removal:
-    """Takes files out of the workspace, to a folder in `place`; one that resists keeps no other one there."""
+    """Moves files from the workspace to a folder in `place`. A failure for one file does not affect the others."""
 
     place: Path
     folder: Path | None = None
@@ -178,7 +180,7 @@ class Removal:
     _stuck: list[str] = field(default_factory=list)
 
     def take(self, path: Path, name: str, *, keep: bool = True) -> None:
-        """Move it away, or remove it where it cannot be kept, such as a pipe, or a file on a full disk."""
+        """Move a file away, or delete it if it cannot be kept, such as a pipe, or a file when the disk is full."""
         parent = _status(path.parent)
         for folder in (path.parent, path):
             with contextlib.suppress(OSError):
@@ -193,7 +195,7 @@ class Removal:
         (self._stuck if os.path.lexists(path) else self._held if kept else self._removed).append(name)
 
     def findings(self, left: tuple[str, ...], unseen: tuple[str, ...], *, complete: bool) -> Findings:
-        """What was done, and what else there is to tell."""
+        """Report what was done, together with the given findings."""
         held = tuple(self._held)
         place = self.folder if held else None
         return Findings(held, place, left, tuple(self._removed), tuple(self._stuck), unseen, complete=complete)
@@ -202,7 +204,7 @@ class Removal:
         try:
             self.folder = self.folder or _new_folder(self.place)
             to = self.folder / str(len(self._held))
-            if os.path.lexists(to):  # the beginning of one that could not be copied to its end
+            if os.path.lexists(to):  # left over from an incomplete copy
                 _remove(to)
             try:
                 os.rename(path, to)
@@ -217,19 +219,19 @@ class Removal:
 
 
 def _is_the_same(was: Identity, now: Identity) -> bool:
-    """A new link may have the number of an old one that is gone, but says something else."""
+    """Also compares link targets: a new link may have the inode number of an old one that was removed."""
     return was.file == now.file and was.link == now.link
 
 
 def _changed_outside(was: Identity, now: Identity) -> bool:
-    """A file in the same folder that is another one: no command can do that to what is mounted. Links are not."""
+    """Whether another program replaced the file: a command cannot replace a file that is mounted (links are not)."""
     return was.folder == now.folder and not was.link
 
 
 def _names(root: Path, seen: Seen) -> dict[str, Identity]:
-    """The protected names that were seen, and what they stand for."""
+    """The protected names that were seen, with the files behind them."""
     git = root / GIT
-    own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that has such files for good reason
+    own = git.is_dir() and not git.is_symlink()  # a link may lead to a repository that needs such files
     plants = [root / name for name in _PLANTS if own]
     plan = [root / _PLAN] if own else []
     room = MOUNTS - len(seen.closed)
@@ -253,7 +255,7 @@ def _identity(path: Path, *, mounted: bool) -> Identity | None:
         link = os.readlink(path) if kind == stat.S_IFLNK else ""
     except OSError:
         return None
-    linked = kind == stat.S_IFREG and status.st_nlink > 1  # under its other names it can be written
+    linked = kind == stat.S_IFREG and status.st_nlink > 1  # it can be written through its other names
     changed = _last_change(path, status) if linked or not mounted else 0
     if link:
         changed = hash((changed, _target(path, mounted=mounted)))
@@ -261,7 +263,7 @@ def _identity(path: Path, *, mounted: bool) -> Identity | None:
 
 
 def _target(path: Path, *, mounted: bool) -> tuple[int, int, int] | None:
-    """What a link leads to, and when that changed; 0 for what no command can change."""
+    """The file that a link leads to, and when it changed (0 if no command can change it); None if it is missing."""
     try:
         status = os.stat(path)
     except OSError:
@@ -270,7 +272,7 @@ def _target(path: Path, *, mounted: bool) -> tuple[int, int, int] | None:
 
 
 def _last_change(path: Path, status: os.stat_result) -> int:
-    """By the inodes, whose time no program sets."""
+    """The last change of a file, or of anything in a folder, by ctime, which programs cannot set."""
     last = status.st_ctime_ns
     for entry in everything_in(str(path)) if stat.S_ISDIR(status.st_mode) else ():
         with contextlib.suppress(OSError):
@@ -287,7 +289,7 @@ def _new_folder(place: Path) -> Path:
 
 
 def _runs_commands(plan: Path) -> bool:
-    """Whether a rebase that goes on would run a command. Written by git, unless it is no file."""
+    """Whether continuing a rebase would run a command. True for anything but a readable regular file."""
     try:
         how = os.O_NONBLOCK | os.O_NOFOLLOW
         with open(plan, "rb", opener=lambda name, flags: os.open(name, flags | how)) as file:
@@ -297,20 +299,20 @@ def _runs_commands(plan: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    """Of all files below it, as long as they read: what has no bytes on the disk gets some by being copied."""
+    """The total apparent size of all files below `path`, since copying a sparse file fills in its holes."""
     entries = everything_in(str(path)) if path.is_dir() and not path.is_symlink() else ()
     return os.lstat(path).st_size + sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
 
 
 def _open_below(path: Path) -> None:
-    """For its owner, so that it can be copied or removed: the folders below it. No link is followed."""
+    """Make all folders below `path` usable for their owner, so that it can be copied or removed. Follows no links."""
     for entry in everything_in(str(path)) if path.is_dir() and not path.is_symlink() else ():
         with contextlib.suppress(OSError):
             make_usable(entry.path)
 
 
 def _remove(path: Path) -> None:
-    """As far as possible. Folders in folders without end are left to rm, which needs no stack for them."""
+    """Remove `path` as far as possible. Very deep trees are left to `rm`, which does not recurse on the stack."""
     with contextlib.suppress(OSError, RecursionError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

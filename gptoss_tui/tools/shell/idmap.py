@@ -1,11 +1,11 @@
-"""Run as root, before bubblewrap: gives a folder of root's to `nobody`, for one process and without touching the disk.
+"""Run as root before bubblewrap: gives one process, as `nobody`, access to a folder, without changing the disk.
 
     python -I -S idmap.py FOLDER PROGRAM ARGUMENT ...
 
-bubblewrap that root starts is no sandbox, because its uid 0 stays the host's. So root becomes `nobody` first, who may
-not write the folder. An id-mapped mount of it, in a mount namespace of this process, shows the owner's files as
-nobody's: what nobody creates there belongs to the owner on the disk. It lies at /tmp/workspace. Nothing else is
-imported than the standard library, so that it starts fast.
+If root starts bubblewrap, it does not isolate, because uid 0 inside remains the host's uid 0. So root switches to
+`nobody` first, who may not write the folder. An id-mapped mount in this process's own mount namespace therefore shows
+the owner's files as nobody's, and files that nobody creates there belong to the owner on the disk. It is mounted at
+/tmp/workspace. Only the standard library is imported, so that this starts fast.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(folder: str, command: list[str]) -> None:
-    """Never returns."""
+    """Mount `folder`, become `nobody` and execute `command`. Does not return."""
     _checked("unshare", _libc.unshare(_CLONE_NEWNS))
     _checked("mount", _libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
     tree = _mapped(folder)
@@ -46,7 +46,7 @@ def main(folder: str, command: list[str]) -> None:
 
 
 def _mapped(folder: str) -> int:
-    """A detached copy of the mount at `folder` in which its owner is nobody."""
+    """Return a detached, id-mapped copy of the mount at `folder`, in which its owner appears as nobody."""
     status = os.stat(folder)
     tree = _call(
         "open_tree", _OPEN_TREE, _AT_FDCWD, os.fsencode(folder), _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
@@ -59,7 +59,7 @@ def _mapped(folder: str) -> int:
 
 
 def _user_namespace(uid: int, gid: int) -> int:
-    """A user namespace that says how ids on the disk are shown; only its file is needed, so its process ends."""
+    """Create a user namespace that maps the ids on the disk, and return its descriptor; its process may then end."""
     ready, go = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:

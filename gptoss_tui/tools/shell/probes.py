@@ -1,4 +1,4 @@
-"""The self-test of the sandbox for commands: what must fail inside is tried before anything of a model runs there."""
+"""The self-test of the command sandbox: things that must fail inside, tried before any of the model's commands run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gptoss_tui.tools.python.sandbox import SandboxError
 from gptoss_tui.tools.shell.process import Limits, run_process
 from gptoss_tui.tools.shell.sandbox import Access, ShellSandbox, filter_program
 
-# None of these changes anything where it works: opening for appending writes nothing.
+# None of these changes anything if it succeeds: opening for appending writes nothing.
 _PROBES = r"""
 found() { echo "ESCAPE $1"; }
 opens() { (: >> "$1") 2>/dev/null; }
@@ -34,7 +34,7 @@ _SECONDS = 10.0
 
 
 async def self_test(sandbox: ShellSandbox) -> int:
-    """Try what must fail and give how many things were tried. Raises SandboxError when anything worked."""
+    """Run all probes and return their number. Raises SandboxError when any of them succeeded."""
     seccomp = filter_program()
     try:
         launch = sandbox.launch(_PROBES, sandbox.root, Access(), seccomp, ())

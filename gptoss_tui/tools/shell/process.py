@@ -1,4 +1,4 @@
-"""A command's process from its start to its end: streams what it prints, keeps the ends of it, stops it as a whole."""
+"""Runs a command's process: streams its output, keeps its beginning and end, and can end everything it started."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CommandEnd = Literal["exit", "timeout"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds that a command may take, and bytes that are kept of its output, half of them from its end."""
+    """The seconds that a command may take, and the bytes of output that are kept, half of them from the end."""
 
     seconds: float = 120.0
     output: int = 64 << 10
@@ -30,7 +30,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended. `code` is 128 + n after signal n and None after a timeout; `dropped` counts bytes."""
+    """How a command ended. `code` is 128 + n after signal n, and None after a timeout; `dropped` is in bytes."""
 
     ending: CommandEnd
     code: int | None
@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to start. `group` True: the process leads a group that is ended with it; else its death ends everything."""
+    """What to start. If `group`, the process leads a process group that is ended with it; else killing it is enough."""
 
     argv: Sequence[str]
     directory: Path
@@ -50,7 +50,7 @@ class Launch:
 
 
 async def run_process(launch: Launch, limits: Limits, on_output: Callable[[str], None]) -> Outcome:
-    """Run it to its end. Raises OSError when it cannot be started; cancelling ends it and what it started."""
+    """Run a command to its end. Raises OSError if it cannot be started; cancelling ends it and all that it started."""
     reading, writing = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -89,7 +89,7 @@ async def run_process(launch: Launch, limits: Limits, on_output: Callable[[str],
 
 
 async def _pump(reading: int, output: Output) -> None:
-    """Read to the end of the pipe, however much it is."""
+    """Read the pipe to its end, without a limit."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=_READ_BYTES)
     transport, _ = await loop.connect_read_pipe(
@@ -103,7 +103,7 @@ async def _pump(reading: int, output: Output) -> None:
 
 
 async def _ask(process: asyncio.subprocess.Process) -> None:
-    """Let the process and its group end by themselves, for a while."""
+    """Send SIGTERM to the process and its group and give them some time to end."""
     signal_group(process.pid, signal.SIGTERM)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_TERM_SECONDS):
@@ -111,10 +111,10 @@ async def _ask(process: asyncio.subprocess.Process) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process, *, grouped: bool) -> None:
-    """Whatever happened, nothing of the command runs any more; who cancels this meanwhile is heard afterwards.
+    """Make sure that nothing of the command is running any more. A cancellation meanwhile is raised at the end.
 
-    In a sandbox the first process of its namespace is killed, and not the one outside that waits for it: that one ends
-    when the kernel has ended all others inside.
+    In a sandbox, this first kills the init process of its namespace, not bubblewrap outside, which waits for it:
+    bubblewrap then ends when the kernel has ended all processes inside.
     """
     first = [] if grouped or process.returncode is not None else _children(process.pid)
     for pid in first:
@@ -127,7 +127,7 @@ async def _end(process: asyncio.subprocess.Process, *, grouped: bool) -> None:
 
 
 async def _ended(process: asyncio.subprocess.Process, seconds: float | None = None) -> bool:
-    """Wait for its end, or so long. Gives whether this was cancelled meanwhile."""
+    """Wait for the process's end, at most `seconds`. Returns whether this was cancelled meanwhile."""
     until = None if seconds is None else asyncio.get_running_loop().time() + seconds
     cancelled = False
     while process.returncode is None:
@@ -142,21 +142,21 @@ async def _ended(process: asyncio.subprocess.Process, seconds: float | None = No
 
 
 def _children(pid: int) -> list[int]:
-    """The processes that `pid` started; none where the kernel does not say."""
+    """The child processes of `pid`; empty where the kernel does not list them."""
     with contextlib.suppress(OSError, ValueError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal a group of processes, if it is still there."""
+    """Signal a process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
 @dataclass(slots=True)
 class Output:
-    """Bytes to text as they come. Streams and keeps the first half of `limit`, and keeps the last half beside it."""
+    """Decodes output as it arrives. Streams and keeps the first `limit // 2` bytes, and keeps the last `limit // 2`."""
 
     limit: int
     on_output: Callable[[str], None]
@@ -172,7 +172,7 @@ class Output:
         self._room = self.limit // 2
 
     def add(self, data: bytes) -> None:
-        """Take what was read."""
+        """Add bytes that were read."""
         first, rest = data[: self._room], data[self._room :]
         self._room -= len(first)
         self._put(self._decoder.decode(first))
@@ -184,7 +184,7 @@ class Output:
                 self.dropped += surplus
 
     def finish(self) -> str:
-        """All that is kept, with a mark where something is missing."""
+        """Return everything that was kept, with a mark where bytes are missing."""
         if not self.dropped:
             self._put(self._decoder.decode(bytes(self._tail), final=True))
             return "".join(self._head)

@@ -1,6 +1,6 @@
-"""What a command may not change even in the workspace, and what it may not see of a home folder.
+"""What a command may not change even in the workspace, and what it may not see in a home folder.
 
-Git, editors and shells run what stands in these files, with the person's rights and outside of any sandbox.
+Git, editors and shells run the contents of these files, with the user's rights and outside of any sandbox.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gptoss_tui.patch.repository import git_folders
 GIT: Final = ".git"
 
 GIT_PROGRAMS: Final = ("config", "hooks", "modules", "worktrees", "info")
-"""What stays read-only in a .git that may be written: each can name a program that git runs later."""
+"""What stays read-only in a writable .git: each can name a program that git runs later."""
 
 _HOOKS: Final = "hooks"
 
@@ -31,16 +31,18 @@ _SECRETS: Final = (
 )
 _APP: Final = "gptoss-tui"
 MOUNTS: Final = 200
-"""How many are mounted read-only, the highest first; more would take seconds. Changes of others are told afterwards."""
+"""How many paths are mounted read-only, highest first; more would take seconds. Changes to others are reported later.
+
+"""
 
 
 def protected_paths(root: Path, files: Iterable[Path], *, git: bool) -> Iterator[Path]:
-    """What of the protected `files` of the workspace at `root` must be read-only. `git` leaves its .git writable."""
+    """Yield what must be read-only for the protected `files` of the workspace at `root`; `git` leaves .git writable."""
     repository = git_folders(root, root / GIT)
     for path in islice(files, MOUNTS):
         real = Path(os.path.realpath(path))
         if path.is_symlink() and not (real.exists() and real != root and real.is_relative_to(root)):
-            continue  # a link cannot be mounted on; what it leads to is read-only, or everything
+            continue  # a link cannot be mounted on; its target is missing, read-only anyway, or the root
         if git and (path == root / GIT or path in repository) and real.is_dir():
             yield from (real / part for part in GIT_PROGRAMS if (real / part).exists())
         else:
@@ -48,14 +50,14 @@ def protected_paths(root: Path, files: Iterable[Path], *, git: bool) -> Iterator
 
 
 def missing_hooks(root: Path) -> Path | None:
-    """The folder of hooks that the repository of the workspace at `root` lacks, and git would obey if it had it."""
+    """The hooks folder that the repository of the workspace at `root` lacks and git would obey if created, or None."""
     git = Path(os.path.realpath((root / GIT, *git_folders(root, root / GIT))[-1]))
     lacks = git.is_dir() and git.is_relative_to(root) and not os.path.lexists(git / _HOOKS)
     return git / _HOOKS if lacks else None
 
 
 def secret_paths(home: Path) -> Iterator[Path]:
-    """Existing paths that hold keys, tokens or private data: other programs' and our own."""
+    """Yield existing paths with keys, tokens or private data, of other programs and our own."""
     own = {path(_APP) for path in (user_config_path, user_state_path, user_data_path, user_cache_path)}
     for path in (*(home / name for name in _SECRETS), *sorted(own)):
         real = Path(os.path.realpath(path))

@@ -1,11 +1,11 @@
-"""What holds a command: bubblewrap with the workspace writable, all else read-only, and no network unless approved.
+"""The sandbox for commands: bubblewrap with a writable workspace, all else read-only, and no network unless approved.
 
-A command needs the machine's own programs, so unlike the Python sandbox it sees the file system: read-only, without the
-places where keys lie, and with folders of its own for /tmp and /run. It is an ordinary user without rights, in its own
-process namespace, behind the system call filter. Sockets of files are out of reach (the Docker engine's would be a way
-out); of the network there is its own loopback.
+A command needs the machine's own programs, so unlike in the Python sandbox it sees the file system: read-only, without
+the places where keys are stored, and with its own /tmp and /run. It runs as an ordinary user without privileges, in its
+own process namespace, behind the system call filter. Unix sockets are out of reach (the Docker engine's would be a way
+out), and the only network is a loopback of its own.
 
-Root becomes `nobody` first, and is given the workspace by an id-mapped mount (see `idmap`).
+Root switches to `nobody` first, who gets the workspace through an id-mapped mount (see `idmap`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PROCESSES = 2048
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a person allowed beside the workspace: the network, and git's repository in the workspace."""
+    """What the user allowed besides the workspace: the network, and writing the workspace's git repository."""
 
     network: bool = False
     git: bool = False
@@ -53,9 +53,9 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class ShellSandbox:
-    """bubblewrap at `program`, for commands in the workspace at `root`, which is absolute and resolved.
+    """Runs commands with the bubblewrap at `program` in the workspace at `root`, which is absolute and resolved.
 
-    Secrets of `home` are hidden; a command may have so many `processes` and threads.
+    Secrets in `home` are hidden. `processes` limits a command's processes and threads.
     """
 
     program: str
@@ -64,7 +64,7 @@ class ShellSandbox:
     processes: int = _PROCESSES
 
     def describe(self, access: Access) -> str:
-        """One line for people."""
+        """One line for users."""
         network = "network on" if access.network else "no network"
         git = ", .git writable" if access.git else ""
         return f"bubblewrap: this workspace is writable{git}, the rest is read-only, {network}"
@@ -77,9 +77,9 @@ class ShellSandbox:
         seccomp: int,
         protected: Iterable[Path],
     ) -> Launch:
-        """How to start `command` in `directory`. `seccomp` is a descriptor of `filter_program()`.
+        """Return how to start `command` in `directory`. `seccomp` is a descriptor from `filter_program()`.
 
-        `protected` are the protected files of the workspace, the most important first.
+        `protected` are the protected files of the workspace, most important first.
         """
         argv = [*self._prefix(), *self._arguments(directory, access, seccomp, protected)]
         argv += [BASH, "--noprofile", "--norc", "-c", _first(self.processes), "bash", command]
@@ -113,12 +113,12 @@ class ShellSandbox:
         return ("--perms", "1777", "--tmpfs", folder) if os.path.isdir(folder) and not os.path.islink(folder) else ()
 
     def _opened(self) -> Iterator[str]:
-        """For nobody: the first folder on the way to the workspace that it may not enter, as an empty one."""
+        """If we are root: cover the topmost folder above the workspace that nobody may not enter with an empty one."""
         if os.geteuid() == 0 and (closed := _closed(self.root)):
             yield from ("--tmpfs", str(closed))
 
     def _hidden(self) -> Iterator[str]:
-        """Secrets, also when the workspace is the home folder; not when it lies among them."""
+        """Hide secrets, even if the workspace is the home folder; but no secret folder that contains the workspace."""
         for path in secret_paths(self.home):
             inside = path.is_relative_to(self.root)
             gone = not inside and any(path.is_relative_to(folder) for folder in _OWN_FOLDERS)
@@ -127,7 +127,7 @@ class ShellSandbox:
             yield from ("--tmpfs", str(path)) if path.is_dir() else ("--ro-bind", "/dev/null", str(path))
 
     def _workspace(self, access: Access, protected: Iterable[Path]) -> Iterator[str]:
-        """The workspace, and what is read-only in it. What is mounted cannot be renamed away inside."""
+        """Mount the workspace, and what is read-only in it. Mount points cannot be renamed away inside."""
         source = Path(idmap.WORKSPACE) if os.geteuid() == 0 else self.root
         yield from ("--bind", str(source), str(self.root))
         for folder in git_folders(self.root, self.root / GIT) if access.git else ():
@@ -140,9 +140,9 @@ class ShellSandbox:
 
 
 def _first(processes: int) -> str:
-    """The first process waits for the command: for process 1 signals mean other things.
+    """The script of the first process. It only waits for the command, since signals work differently for process 1.
 
-    When it ends, the kernel ends everything else in the namespace. What bash says of a killed command is left out.
+    When it ends, the kernel ends everything else in the namespace. What bash prints about a killed command is dropped.
     """
     return (
         f"ulimit -c 0; ulimit -u {processes} 2>/dev/null; exec 3>&2 2>/dev/null; "
@@ -151,7 +151,7 @@ def _first(processes: int) -> str:
 
 
 def find_shell_sandbox(root: Path) -> ShellSandbox:
-    """The sandbox of this machine. Raises SandboxError that says why there is none."""
+    """Return this machine's sandbox for `root`. Raises SandboxError that says why there is none."""
     if sys.platform != "linux":
         raise SandboxError("there is no sandbox for commands on this system")
     if platform.machine() not in machines():
@@ -167,7 +167,7 @@ def find_shell_sandbox(root: Path) -> ShellSandbox:
 
 
 def filter_program() -> int:
-    """The system call filter in a new descriptor, which the caller closes."""
+    """Write the system call filter to a new descriptor, which the caller must close."""
     descriptor = os.memfd_create("seccomp")
     os.write(descriptor, assemble(platform.machine(), tuple(int(family) for family in _SOCKETS), setuid=False))
     os.lseek(descriptor, 0, os.SEEK_SET)
@@ -175,16 +175,16 @@ def filter_program() -> int:
 
 
 def environment(variables: os._Environ[str] | dict[str, str]) -> dict[str, str]:
-    """What a command of a model sees of the environment: nothing that may be a key."""
+    """The environment variables for a model's command: none that may contain a key."""
     kept = {name: variables[name] for name in _KEPT_VARIABLES if name in variables}
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, **_SET_VARIABLES}
 
 
 def _closed(path: Path) -> Path | None:
-    """The topmost folder on the way to `path` that not everybody may enter."""
+    """The topmost folder above `path` that not everybody may enter, or None."""
     return next((place for place in reversed(path.parents) if not place.stat().st_mode & 0o001), None)
 
 
 def _enterable(path: Path) -> bool:
-    """Whether the user inside can reach `path` at all; what it cannot needs no hiding and cannot be mounted on."""
+    """Whether the user inside can reach `path` at all. If not, it needs no hiding and cannot be mounted on."""
     return os.geteuid() != 0 or _closed(path) is None

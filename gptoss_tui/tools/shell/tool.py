@@ -1,4 +1,4 @@
-"""`shell`: what a command is about is shown with its directory and its sandbox, and exactly that is run."""
+"""`shell`: a command is shown with its directory and its sandbox, and exactly what was shown is run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PATCH = re.compile(
 
 @dataclass(slots=True)
 class ShellTool:
-    """Runs commands in the workspace. `patch` takes patches that a model sends through the shell."""
+    """Runs commands in the workspace. `patch` is the tool for patches that a model sends through the shell."""
 
     workspace: Workspace
     patch: Tool | None = None
@@ -56,7 +56,7 @@ class ShellTool:
         return SHELL
 
     async def prepare(self, arguments: str) -> PreparedCall:
-        """Raises ToolError with what the model should send instead."""
+        """Plan a call. Raises ToolError that tells the model what to send instead."""
         request = read_request(arguments)
         if found := _PATCH.match(request.command):
             if self.patch is None:
@@ -67,7 +67,7 @@ class ShellTool:
         return await self.plan(request)
 
     async def plan(self, request: Request) -> ShellCall:
-        """The call that runs exactly `request`. Raises ToolError."""
+        """Return a call that runs exactly `request`. Raises ToolError."""
         directory = self._directory(request.workdir)
         sandbox = await self.sandbox()
         commands = command_words(request.command)
@@ -78,7 +78,7 @@ class ShellTool:
         return ShellCall(request, directory, access, sandbox, effect, self)
 
     async def sandbox(self) -> ShellSandbox | None:
-        """What holds commands, after its self-test; None when nothing does here. It is looked for once."""
+        """The sandbox, after its self-test; None if none works here. It is looked for only once."""
         async with self._finding:
             if self._sandbox is None and not self._missing:
                 try:
@@ -90,12 +90,12 @@ class ShellTool:
             return self._sandbox
 
     def _directory(self, workdir: str) -> Path:
-        """The folder that the model names. Raises ToolError when it is none of the workspace."""
+        """The folder that the model names. Raises ToolError when it is not a folder of the workspace."""
         root = self.workspace.root
         try:
             path = Path(os.path.realpath(root / os.path.expanduser(workdir)))
             there = path.is_dir()
-        except (OSError, ValueError):  # too long, closed, or no text that can be a name
+        except (OSError, ValueError):  # too long, not accessible, or not valid as a name
             raise ToolError("shell: workdir names no folder of the workspace.") from None
         if not path.is_relative_to(root):
             raise ToolError(f"shell: {workdir} is not in the workspace. Commands run in {root} and below.")
@@ -106,7 +106,7 @@ class ShellTool:
 
 @dataclass(frozen=True, slots=True)
 class ShellCall:
-    """A command that was read but has not run. Without a sandbox it runs with all rights of the person."""
+    """A command that was parsed but has not run. Without a sandbox it runs with all of the user's rights."""
 
     request: Request
     directory: Path
@@ -117,24 +117,24 @@ class ShellCall:
 
     @property
     def source(self) -> str:
-        """The command, for changes before it is allowed."""
+        """The command, so that the user can change it before allowing it."""
         return self.request.command
 
     async def revise(self, text: str) -> ShellCall:
-        """The command that a person made of it, in the same folder and with the same access. Raises ToolError."""
+        """Plan the user's edited command instead, with the same folder, time limit and network. Raises ToolError."""
         if not text.strip():
             raise ToolError("shell: there is no command.")
         return await self.tool.plan(replace(self.request, command=text))
 
     @property
     def summary(self) -> str:
-        """The first line, and how many there are."""
+        """The first line, and the number of lines."""
         lines = self.request.command.strip().splitlines()
         cut = lines[0] if len(lines[0]) <= _SUMMARY_CHARS else f"{lines[0][:_SUMMARY_CHARS]}…"
         return f"shell {cut}" + (f" ({len(lines)} lines)" if len(lines) > 1 else "")
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """Run it. Cancelling ends it and what it started. Raises ToolError when it cannot be started."""
+        """Run the command. Cancelling ends it and all that it started. Raises ToolError when it cannot be started."""
         limits = Limits(seconds=self.request.seconds)
         outcome, found = await self._run(limits, on_output)
         data = {"code": outcome.code, "ending": outcome.ending, "sandboxed": self.sandbox is not None}
@@ -173,7 +173,7 @@ class ShellCall:
         return outcome, replace(found, closed=tuple(before.closed), refused=refused)
 
     async def _held_back(self, root: Path, before: Survey) -> tuple[Findings, bool]:
-        """To its end, also when this is cancelled meanwhile, and whether it was."""
+        """Run `hold_back` to its end, even if this is cancelled meanwhile. Also returns whether it was cancelled."""
         work = functools.partial(hold_back, root, before, git=self.access.git)
         done = asyncio.get_running_loop().run_in_executor(None, work)
         cancelled = False
@@ -198,7 +198,7 @@ async def _started(launch: Launch, limits: Limits, on_output: Callable[[str], No
 
 
 def report(outcome: Outcome, limits: Limits, found: Findings = NOTHING) -> str:
-    """What the model reads: the output, how it ended, and what a person should look at."""
+    """The text that the model reads: the output, how the command ended, and what the user should look at."""
     said = []
     if outcome.ending == "timeout":
         said.append(f"[Stopped: it ran for more than {limits.seconds:g} seconds. All that it had started was ended.]")
@@ -211,7 +211,7 @@ def report(outcome: Outcome, limits: Limits, found: Findings = NOTHING) -> str:
 
 
 def notes(found: Findings) -> list[str]:
-    """What is told of protected files, a line each."""
+    """Notes on protected files, one line each."""
     lines = []
     if found.held or found.removed:
         kept = f" What the command wrote was moved to {found.place}, numbered in this order." if found.place else ""
@@ -242,12 +242,12 @@ def notes(found: Findings) -> list[str]:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    """Names of a command's choice, so that none looks like a line or an end of a note."""
+    """List file names. They are chosen by the command, so they are escaped to not look like lines or ends of notes."""
     return ", ".join(to_terminal_line(name) for name in names)
 
 
 def _crowded(effect: Effect, name: str) -> Effect:
-    """Asks in every mode, since not all protected files can be made read-only."""
+    """Make the effect ask in every mode, because not all protected files can be made read-only."""
     warning = f"There are so many protected files that it can write some of them, such as {to_terminal_line(name)}."
     asked = (*effect.must_ask, "not all protected files are read-only")
     return replace(effect, paths=(*effect.paths, name), warnings=(*effect.warnings, warning), must_ask=asked)

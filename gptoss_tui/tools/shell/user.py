@@ -1,4 +1,4 @@
-"""Commands of the person, from the composer's `!`: with their own shell, rights and environment."""
+"""Commands that the user types after `!` in the composer: run with their own shell, rights and environment."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ USER_LIMITS = Limits(seconds=600.0)
 
 
 def user_effect(command: str, directory: Path) -> Effect:
-    """What the policy decides about: the words of the command, as for the model's own.
+    """The effect that the policy decides about: the words of the command, as for the model's commands.
 
-    It counts as a command in a sandbox, though it is in none: what else it could reach is the person's, who wrote it.
-    A rule that is made of the answer therefore never lets a command of the model out of its sandbox. Raises UsageError
-    when there is no command.
+    It counts as sandboxed, although it is not: the user wrote the command and may use all that it can reach. A rule
+    made from the answer therefore never lets one of the model's commands out of its sandbox. Raises UsageError when
+    there is no command.
     """
     _require_command(command)
     bound = json.dumps(["user", command, str(directory)])
@@ -41,10 +41,10 @@ def user_effect(command: str, directory: Path) -> Effect:
 async def run_for_user(
     command: str, directory: Path, on_output: Callable[[str], None], limits: Limits = USER_LIMITS
 ) -> Outcome:
-    """Run a command that the person typed, unsandboxed as in their own terminal, without its stdin.
+    """Run a command that the user typed, unsandboxed as in their own terminal, but without stdin.
 
-    Nothing is asked here: see `user_effect`. Streams what it prints. Cancelling ends it and its process group. Raises
-    UsageError when there is no command, and ToolError when it cannot be started.
+    This asks for no approval: see `user_effect`. The output is streamed. Cancelling ends the command and its process
+    group. Raises UsageError when there is no command, and ToolError when it cannot be started.
     """
     _require_command(command)
     try:
@@ -59,7 +59,7 @@ def _require_command(command: str) -> None:
 
 
 def user_launch(command: str, directory: Path) -> Launch:
-    """`command` for the person's shell, with all of their rights."""
+    """Return how to start `command` in the user's shell, with all of their rights."""
     shell = os.environ.get("SHELL", "")
     program = shell if os.path.basename(shell) in ("bash", "zsh", "dash", "ksh") and os.access(shell, os.X_OK) else BASH
     environment = {**os.environ, "PAGER": "cat", "GIT_PAGER": "cat", "TERM": "dumb"}

@@ -1,4 +1,4 @@
-"""Looks through a workspace for files that other programs obey, and for folders that cannot be looked into."""
+"""Searches a workspace for files that control other programs, and for folders that cannot be read."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from gptoss_tui.patch.protected import plain_name, protected_by
 from gptoss_tui.patch.repository import named_by
 
 ENTRIES: Final = 50_000
-"""After so many files and folders no deeper level is looked at."""
+"""After this many files and folders, no deeper level is searched."""
 
 _NOT_ENTERED: Final = frozenset({"node_modules", ".venv", "__pycache__"})
 _GIT: Final = ".git"
 
 BARE_PARTS: Final = ("config", "config.worktree", "commondir", "hooks", "info", "modules", "worktrees")
-"""What git obeys in a repository that is a folder of any name: each can name a program."""
+"""The parts of a bare repository that git obeys: each can name a program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a look through a workspace found. `paths` are protected, those of git first, then the highest.
+    """What a search of a workspace found. `paths` are protected: git's first, then those at the highest level.
 
-    `closed` are folders that may not be read, `unseen` those that could not be for another reason; `named` count since
-    a repository says so, whether they are there or not. `complete` is False
-    when there was too much for the rest to be looked at.
+    `closed` are folders without read permission, `unseen` those that could not be read for another reason. `named` are
+    protected because a repository names them, whether they exist or not. `complete` is False when the limit ended the
+    search.
     """
 
     paths: tuple[Path, ...]
@@ -40,10 +40,10 @@ class Seen:
 
 
 def look_through(root: Path, *, limit: int = ENTRIES, shut: frozenset[int] | None = None) -> Seen:
-    """Look at all below `root`; protected files and folders are not entered, nor are links.
+    """Search everything below `root`. Protected folders and links are not entered.
 
-    With `shut` a command has ended: folders that may not be read are opened for their owner, but for those with these
-    numbers, which are not looked into. Raises OSError when `root` cannot be listed.
+    `shut` is given after a command has run: unreadable folders are then made readable for their owner, except those
+    whose inode numbers are in `shut`, which are not entered. Raises OSError when `root` cannot be listed.
     """
     paths: list[Path] = []
     closed: list[Path] = []
@@ -57,7 +57,7 @@ def look_through(root: Path, *, limit: int = ENTRIES, shut: frozenset[int] | Non
             except OSError as error:
                 if folder == str(root):
                     raise
-                if not isinstance(error, FileNotFoundError | NotADirectoryError):  # else it went meanwhile
+                if not isinstance(error, FileNotFoundError | NotADirectoryError):  # otherwise it was removed meanwhile
                     (closed if isinstance(error, PermissionError) else unseen).append(Path(folder))
                 continue
             count += len(entries)
@@ -70,7 +70,7 @@ def look_through(root: Path, *, limit: int = ENTRIES, shut: frozenset[int] | Non
 
 
 def everything_in(folder: str) -> Iterator[os.DirEntry[str]]:
-    """All below `folder`, a folder before what is in it, however deep; no link is followed, what is closed left out."""
+    """Yield everything below `folder`, each folder before its contents. Follows no links; skips unreadable folders."""
     folders = [folder]
     while folders:
         try:
@@ -85,7 +85,7 @@ def everything_in(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def make_usable(path: str) -> None:
-    """Give the owner all rights to the folder at `path`, which is no link. Raises OSError."""
+    """Give the owner all rights to the folder at `path`, which must not be a link. Raises OSError."""
     mode = os.lstat(path).st_mode
     if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
         os.chmod(path, stat.S_IMODE(mode) | stat.S_IRWXU)
@@ -94,7 +94,7 @@ def make_usable(path: str) -> None:
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         found = sorted(entries, key=_name)
-    if not os.access(folder, os.X_OK):  # its names can be read, but nothing else about them
+    if not os.access(folder, os.X_OK):  # only the names can be read
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
     return found
 
@@ -109,7 +109,9 @@ def _opened(folder: str) -> list[os.DirEntry[str]]:
 
 def _protected(folder: str, entries: Iterable[os.DirEntry[str]]) -> Iterator[str]:
     parent = os.path.basename(folder)
-    lead = "" if protected_by(parent) else f"{parent}/"  # in a workspace of such a name not everything is protected
+    lead = (
+        "" if protected_by(parent) else f"{parent}/"
+    )  # otherwise a workspace of such a name would be protected entirely
     bare = _is_bare(entries)
     for entry in entries:
         if protected_by(lead + entry.name) or (bare and plain_name(entry.name) in BARE_PARTS):
@@ -124,13 +126,13 @@ def _below(entries: Iterable[os.DirEntry[str]], own: set[str], shut: frozenset[i
 
 
 def _is_bare(entries: Iterable[os.DirEntry[str]]) -> bool:
-    """Whether git takes a folder with these for a repository, whatever its name is."""
+    """Whether git takes a folder with these entries for a repository, whatever its name."""
     names = {plain_name(entry.name) for entry in entries}
     return "head" in names and ("commondir" in names or names >= {"objects", "refs"})
 
 
 def _by_rank(root: Path, paths: list[Path], named: frozenset[Path]) -> tuple[Path, ...]:
-    """The repository of the workspace first, then other ones, so that no number of other files comes before them."""
+    """Sort the workspace's repository first, then other repositories, so that other files cannot crowd them out."""
     repositories = {path for path in paths if path.name == _GIT}
     first = repositories | named
     every = dict.fromkeys((*paths, *(path for path in sorted(named) if os.path.lexists(path))))

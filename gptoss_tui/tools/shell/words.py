@@ -1,8 +1,8 @@
-"""The words of a command line, for rules: every simple command in it, or nothing when that cannot be told for sure.
+"""Parses a command line into words for rules: every simple command in it, or nothing if that is not certain.
 
-A rule compares words, never text: `git log; rm -r .` does not begin with the words `git log`. So what bash would
-substitute, define, assign or redirect is not guessed at. Such a command has no words, no rule fits it, and it is asked
-about. A word with an unquoted pattern, tilde or brace is kept as what it is, and differs from the same word in quotes.
+A rule compares words, never text: `git log; rm -r .` does not begin with the words `git log`. What bash would
+substitute, define, assign or redirect is never guessed. Such a command has no words, so no rule matches it and the user
+is asked. A word with an unquoted pattern, tilde or brace keeps its quoting, and differs from the same word in quotes.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ RESERVED: Final = frozenset(
 
 
 class _Unclear(Exception):
-    """Something that only bash itself could work out."""
+    """The command contains something that only bash itself could resolve."""
 
 
 def parse_words(command: str) -> tuple[Words, ...]:
-    """The words of each simple command, in their order, with quotes taken off; empty when they are not certain."""
+    """The words of each simple command, in order and with quotes removed; empty when they are not certain."""
     if len(command) > MAX_CHARS or _UNSURE.search(command):
         return ()
     try:
@@ -86,7 +86,7 @@ def _commands(node: Node, source: bytes, found: list[Words], depth: int) -> None
 
 
 def _check_gaps(node: Node, source: bytes) -> None:
-    """The parser must have read every character as something: what lies between its nodes is blank."""
+    """Check that only blanks lie between the parser's nodes, so that it skipped nothing. Raises _Unclear."""
     at = node.start_byte
     for child in node.children:
         if source[at : child.start_byte].strip(_BLANK):
@@ -98,7 +98,7 @@ def _check_gaps(node: Node, source: bytes) -> None:
 
 def _words(node: Node, source: bytes) -> Words:
     if any(left.end_byte == right.start_byte and right.type in _LITERALS for left, right in pairwise(node.children)):
-        raise _Unclear  # one word to bash
+        raise _Unclear  # bash would read the two as one word
     words: list[Word] = []
     for child in node.children:
         if child.type == "command_name":
@@ -116,9 +116,10 @@ def _words(node: Node, source: bytes) -> Words:
 
 
 def _check_redirect(node: Node, source: bytes) -> None:
-    """Only streams into each other and /dev/null: any other redirection reads or writes a file that no word names.
+    """Allow only redirections between streams and to or from /dev/null. Raises _Unclear for any other.
 
-    Nor one like `{PATH}>/dev/null`: bash takes the word in front of it for a variable to set.
+    Others read or write a file that no word names. `{PATH}>/dev/null` is not allowed either: bash would set the
+    variable that is named in front of it.
     """
     if not _STREAM.match(_text(node)) or source[: node.start_byte].endswith(b"}"):
         raise _Unclear
@@ -134,7 +135,7 @@ def _word(node: Node) -> Word:
 
 
 def _check_spelling(node: Node) -> None:
-    """To the parser too it must be a word, or pieces of one without a gap, in which nothing is substituted."""
+    """Check that the parser, too, reads a word, or adjacent pieces of one, without substitutions. Raises _Unclear."""
     if node.type not in _LITERALS or node.is_missing:
         raise _Unclear
     if node.type == "concatenation":

@@ -1,8 +1,9 @@
-"""Commands that run other commands: `timeout 5 pytest` is about pytest.
+"""Commands that run other commands: `timeout 5 pytest` really runs pytest.
 
-What is only carried is named alone: a rule for `pytest` fits `timeout 5 pytest`. What changes what runs (other rights,
-another environment, arguments from elsewhere) is named with its wrapper too, so that a rule must fit both. What a
-word that the shell expands could hide is named as a command without words, which no rule fits.
+A harmless wrapper is dropped: a rule for `pytest` matches `timeout 5 pytest`. A wrapper that changes what runs (other
+rights, another environment, arguments from elsewhere) is listed together with the command, so that rules must match
+both. Where a word that the shell expands could hide a command, a command without words is listed, which no rule
+matches.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ _ASSIGNMENT = re.compile(r"\A[A-Za-z_]\w*\+?=")
 _SYSTEM_FOLDERS = frozenset({"/bin", "/usr/bin"})
 _MAX_DEPTH = 8
 HIDDEN: Final[Words] = ()
-"""A command that is there perhaps. Beside it stand those that can be told, for rules that forbid."""
+"""Stands for a possible hidden command. It is listed beside the known ones, so that rules that forbid still apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Wrapper:
-    """How a wrapper is written: options that take a value, and how many operands stand before the command.
+    """The syntax of a wrapper: its options that take a value, and its number of operands before the command.
 
-    `stays` names the wrapper beside what it runs. Options in `unclear` make it impossible to say what runs.
+    If `stays`, the wrapper is listed as well as what it runs. Options in `unclear` make it impossible to tell what
+    runs.
     """
 
     values: frozenset[str] = frozenset()
@@ -101,24 +103,24 @@ _CONCEALING = frozenset(
         *("systemd-run", "tcsh", "trap"),
     )
 )
-"""What they run stands in a text, or where their options and the system decide."""
+"""Commands that run a text as code, or something that depends on their options and the system."""
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 
 
 def unwrapped(words: Words) -> tuple[Words, ...]:
-    """The commands that running `words` runs; empty when that cannot be told."""
+    """The commands that running `words` runs; empty when that is not certain."""
     found = _unwrap(words, 0)
     return tuple(found) if found is not None else ()
 
 
 def command_words(command: str) -> tuple[Words, ...]:
-    """All commands in `command`, wrappers taken off; empty when any of them cannot be told for sure."""
+    """All commands in `command`, without wrappers; empty when any of them is not certain."""
     found = _all_of(parse_words(command), 0)
     return tuple(found) if found is not None else ()
 
 
 def _all_of(commands: tuple[Words, ...], depth: int) -> list[Words] | None:
-    """None when there is no command or one is not clear."""
+    """Unwrap all commands. Returns None when there is none, or when one is unclear."""
     found: list[Words] = []
     for words in commands:
         inner = _unwrap(words, depth)
@@ -134,14 +136,16 @@ def _unwrap(words: Words, depth: int) -> list[Words] | None:
     if isinstance(words[0], Expands):
         return [words, HIDDEN]
     path = PurePosixPath(words[0])
-    name = path.name if str(path.parent) in _SYSTEM_FOLDERS else words[0]  # ./timeout is whatever it is
+    name = path.name if str(path.parent) in _SYSTEM_FOLDERS else words[0]  # ./timeout could be anything
     if name in SHELLS:
         return _script(words, depth)
     if name == "eval":
         return _evaluated(words, depth)
     if name == "find":
         return _found(words, depth)
-    if name in _CONCEALING or (name == "git" and any("=!" in plain(word) for word in words)):  # an alias for a shell
+    if name in _CONCEALING or (
+        name == "git" and any("=!" in plain(word) for word in words)
+    ):  # an alias that runs a shell
         return [words, HIDDEN]
     wrapper = _WRAPPERS.get(name)
     if wrapper is None:
@@ -149,7 +153,9 @@ def _unwrap(words: Words, depth: int) -> list[Words] | None:
     inner = _carried(words, wrapper)
     if inner is None:
         return None
-    before = words[: len(words) - len(inner)]  # what can become any number of words, also the command itself
+    before = words[
+        : len(words) - len(inner)
+    ]  # an expanding word here can become any number of words, including another command
     hidden = [HIDDEN] if any(isinstance(word, Expands) for word in before) else []
     if not inner:
         return [words, *hidden]
@@ -160,7 +166,7 @@ def _unwrap(words: Words, depth: int) -> list[Words] | None:
 
 
 def _evaluated(words: Words, depth: int) -> list[Words] | None:
-    """What eval makes of its words: what the shell expands in them, it reads as commands."""
+    """The commands that `eval` runs: it parses its words again, including anything that the shell expanded in them."""
     run = _all_of(parse_words(" ".join(map(plain, words[1:]))), depth + 1)
     if run is not None and any(isinstance(word, Expands) for word in words):
         return [words, *run, HIDDEN]
@@ -168,7 +174,7 @@ def _evaluated(words: Words, depth: int) -> list[Words] | None:
 
 
 def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
-    """The command behind a wrapper's options and operands; empty when there is none, None when it is not clear."""
+    """The command after a wrapper's options and operands; empty when there is none, None when it is unclear."""
     at, operands = 1, wrapper.operands
     while at < len(words):
         word = plain(words[at])
@@ -191,7 +197,7 @@ def _carried(words: Words, wrapper: _Wrapper) -> Words | None:
 
 
 def _unsure(option: str, wrapper: _Wrapper) -> bool:
-    """Whether `option` makes it impossible to say what runs, or hides one with a value: `-ao`, `--outp`."""
+    """Whether `option` makes it unclear what runs, or may hide an option with a value: `-ao`, `--outp`."""
     valued = wrapper.values | wrapper.unclear
     if option.startswith("--"):
         return option in wrapper.unclear or (option not in valued and any(name.startswith(option) for name in valued))
@@ -201,7 +207,7 @@ def _unsure(option: str, wrapper: _Wrapper) -> bool:
 
 
 def _script(words: Words, depth: int) -> list[Words] | None:
-    """`bash -c TEXT` is its text; `bash FILE` is itself; a shell that reads commands from stdin is not clear."""
+    """`bash -c TEXT` runs TEXT; `bash FILE` counts as itself; a shell that reads commands from stdin is unclear."""
     for at, word in enumerate(words[1:], 1):
         if isinstance(word, Expands):
             return [words] if word.anchored else [words, HIDDEN]
@@ -220,7 +226,7 @@ def _script(words: Words, depth: int) -> list[Words] | None:
 
 
 def _found(words: Words, depth: int) -> list[Words] | None:
-    """find, and what its -exec runs; a word that can become an -exec hides a command."""
+    """`find`, and what its -exec runs. A word that may expand to an -exec hides a command."""
     found = [words]
     if any(isinstance(word, Expands) and not word.anchored for word in words):
         found.append(HIDDEN)

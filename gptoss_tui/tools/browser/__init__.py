@@ -1,1 +1,1 @@
-"""The `browser` tool: search, open and find, with the page format that the models were trained on."""
+"""The `browser` tool: search, open and find, in the page format that the models were trained on."""

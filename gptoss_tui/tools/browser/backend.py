@@ -1,4 +1,4 @@
-"""Where pages come from: the one interface of the browser's backends."""
+"""Where pages come from: the common interface of the browser's backends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gptoss_tui.tools.net.urls import WebUrl
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """One hit. `summary` is one line."""
+    """One search result. `summary` is a single line."""
 
     title: str
     url: str
@@ -19,9 +19,9 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document as text. `text` has marks such as `【0†label】`, whose number is the place of a URL in `links`.
+    """A document as text. `text` contains marks such as `【0†label】`, whose number is an index into `links`.
 
-    `source` is what the text was made from, for `view_source`.
+    `source` is the original that the text was made from, for `view_source`.
     """
 
     url: str
@@ -36,21 +36,21 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """Who is asked, in a word or two: `local documents`, `DuckDuckGo`."""
+        """The source of pages, in a word or two: `local documents`, `DuckDuckGo`."""
         ...
 
     @property
     def description(self) -> str:
-        """One line for people: what is searched."""
+        """One line for users: what is searched."""
         ...
 
     @property
     def remote(self) -> bool:
-        """Whether documents are other people's, from the network."""
+        """Whether documents come from third parties on the network."""
         ...
 
     def web_url(self, url: str) -> WebUrl | None:
-        """The address that reading `url` reaches; None when it stays on this machine. Raises ToolError."""
+        """The address that reading `url` would request; None if that stays on this machine. Raises ToolError."""
         ...
 
     async def search(self, query: str, topn: int) -> list[SearchResult]:
@@ -58,5 +58,5 @@ class Backend(Protocol):
         ...
 
     async def fetch(self, url: str) -> Document:
-        """The document at `url`. Raises ToolError; a page that leads to another host is not read there."""
+        """Read the document at `url`. Redirects to another host are not followed. Raises ToolError."""
         ...

@@ -1,4 +1,4 @@
-"""Bytes of a page to text: a byte order mark, what the server says, what the page says, what fits."""
+"""Decodes a page by its byte order mark, the server's charset, the page's own declaration or a guess, in this order."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _LOOKED_AT = 4096
 _GUESSED_FROM = 1 << 16
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
-# Python knows codecs that are none of the web's (utf-7, punycode, unicode_escape): some run code paths that are slow
-# or that read plain text as something else.
+# Python has codecs that the web does not use (utf-7, punycode, unicode_escape). Some are slow, or read plain text as
+# something else.
 _WEB = re.compile(
     r"utf-8|utf-16(-[lb]e)?|ascii|cp125\d|cp866|cp874|cp932|cp949|iso8859-\d+|koi8-[ru]|mac-(roman|cyrillic)"
     r"|gb2312|gbk|gb18030|big5(hkscs)?|shift_jis|euc_(jp|kr)|iso2022_jp|tis-620"
@@ -20,7 +20,7 @@ _WEB = re.compile(
 
 
 def decode(data: bytes, declared: str = "") -> str:
-    """`data` as text. `declared` is the charset of the HTTP header. Never fails: what fits nothing is replaced."""
+    """Decode `data`. `declared` is the charset of the HTTP header. Never fails: invalid bytes are replaced."""
     for mark, name in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(name, "replace")
@@ -30,7 +30,7 @@ def decode(data: bytes, declared: str = "") -> str:
         *(found[1].decode("ascii", "replace") for found in (_XML.match(head), _META.search(head)) if found),
     ):
         if name := _codec(label):
-            # A page that can say so in ASCII is not in UTF-16, whatever it says.
+            # A page whose declaration is readable as ASCII is not in UTF-16, whatever it declares.
             return data.decode("utf-8" if name.startswith("utf-16") and label != declared else name, "replace")
     try:
         return data.decode("utf-8")
@@ -39,7 +39,7 @@ def decode(data: bytes, declared: str = "") -> str:
 
 
 def _codec(label: str) -> str:
-    """The codec that a browser uses for a label; empty for one that the web does not know."""
+    """The codec that a browser uses for a charset label; empty for one that the web does not use."""
     try:
         name = codecs.lookup(label.strip()).name if label else ""
     except (LookupError, ValueError):

@@ -1,4 +1,4 @@
-"""Which backend the browser uses: what the settings name, or the best that there is."""
+"""Chooses the browser's backend: the one in the settings, or the best available."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _KEYED: dict[str, type[Exa] | type[YouCom] | type[Brave] | type[Tavily]] = {
 
 
 def choose_backend(settings: Settings, environ: Mapping[str, str] = os.environ) -> Backend:
-    """The backend for `settings`. Nothing is asked or imported for it yet.
+    """Return the backend for `settings`. This sends no request and imports no library yet.
 
-    `auto` takes the folder of documents when one is named or the model is the built-in one, which was trained with
-    documents; else a service for which there is a key, a SearXNG whose address is known, or DuckDuckGo. Raises
-    UsageError when what was named lacks a key or an address.
+    `auto` means the documents folder if one is set or the model is the built-in one, which was trained with documents;
+    else a service with a key, else SearXNG if its address is set, else DuckDuckGo. Raises UsageError when the named
+    service lacks a key or an address.
     """
     wanted = backend_name(settings, environ)
     if wanted == "local":
@@ -43,7 +43,7 @@ def choose_backend(settings: Settings, environ: Mapping[str, str] = os.environ) 
 
 
 def backend_name(settings: Settings, environ: Mapping[str, str] = os.environ) -> str:
-    """Where the browser looks, by the name of the setting: `local`, `duckduckgo`."""
+    """The name of the backend as in the settings: `local`, `duckduckgo`."""
     return _best(settings, environ) if settings.browser_backend == "auto" else settings.browser_backend
 
 
@@ -70,7 +70,7 @@ def _service(wanted: str, settings: Settings, environ: Mapping[str, str]) -> Ser
 
 
 def _address(text: str, setting: str) -> str:
-    """`text` when it is an http address. Raises UsageError."""
+    """Return `text` if it is an http or https address. Raises UsageError otherwise."""
     try:
         parts = urlsplit(text)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

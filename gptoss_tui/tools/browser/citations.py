@@ -1,4 +1,4 @@
-"""Citations in an answer: `【3†L8-L9】` to the page and the lines that it points at. Linear in the text."""
+"""Resolves citations in an answer such as `【3†L8-L9】` to their page and lines, in linear time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ _PARTIAL = re.compile(r"【\d{0,9}(?:†[^【】]*)?\Z")
 
 
 def resolve_citations(text: str, pages: Mapping[int, Page]) -> list[Citation]:
-    """The citations in `text` in their order. `pages` are those that were shown, by cursor.
+    """Return the citations in `text` in order. `pages` are the pages that were shown, by cursor.
 
-    Pages are numbered from 1 as they are first cited, one number a page. A mark whose cursor or lines were never shown
-    has number 0 and neither title nor URL.
+    Pages are numbered from 1 in the order of their first citation. A mark with an unknown cursor or lines has number 0
+    and neither title nor URL.
     """
     numbers: dict[tuple[str, str], int] = {}
     return [_resolve(mark, pages, numbers) for mark in _MARK.finditer(text)]
 
 
 def hold_back(text: str) -> tuple[str, str]:
-    """Streaming text as (what can be shown, the beginning of a mark that has to wait for its end).
+    """Split streaming text into the part that can be shown and the beginning of an unfinished mark at its end.
 
-    Feed the second part back in front of the text that comes next: each character is looked at a bounded number of
-    times.
+    Prepend the second part to the text that comes next. Each character is looked at a bounded number of times.
     """
     start = text.rfind("【", max(0, len(text) - _MAX_MARK))
     if start < 0 or not _PARTIAL.match(text, start):

@@ -1,6 +1,6 @@
-"""What a server sent, as a document: the text of HTML, of a PDF, plain text and Markdown as they are.
+"""Turns what a server sent into a document: the text of HTML or PDF, or plain text and Markdown as they are.
 
-This runs in a process of its own (`extract_worker`), because the libraries here read what strangers made.
+This runs in a separate process (`extract_worker`), because the libraries used here parse untrusted data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gptoss_tui.tools.browser.markdown import read_markdown
 from gptoss_tui.tools.browser.pdf import read_pdf
 
 MAX_TEXT = 1 << 20
-"""Characters of a document; the rest is left out, and the text says so."""
+"""The most characters of a document; the rest is left out, and the text says so."""
 
 CUT_NOTE = "[The rest of the document is too long to be shown.]"
 
@@ -37,9 +37,9 @@ _MAIN_SHARE = 0.25
 
 
 def read_document(data: bytes, content_type: str, charset: str, url: str) -> Iterator[Document]:
-    """The document, perhaps twice: what can be had quickly and surely first, and then better.
+    """Yield the document, perhaps twice: first a quick and reliable version, then a better one.
 
-    Raises ToolError for what is no document.
+    Raises ToolError for what is not a document.
     """
     kind = _kind(data, content_type, url)
     if kind == "pdf":
@@ -78,7 +78,7 @@ def _kind(data: bytes, content_type: str, url: str) -> str:
 
 
 def _main_part(whole: Document) -> Document | None:
-    """The document without what surrounds its text, or None when that leaves too little: an index, an app."""
+    """The document reduced to its main text, or None if that leaves too little, as for an index page or an app."""
     import trafilatura
 
     found = trafilatura.extract(
@@ -99,7 +99,7 @@ def _main_part(whole: Document) -> Document | None:
 
 
 def _bounded(document: Document) -> Document:
-    """`document` within `MAX_TEXT`, and without lines that take long to wrap."""
+    """Cut `document` to `MAX_TEXT`, and break lines so long that wrapping them would be slow."""
     text, source = (_LONG_LINE.sub(r"\g<0>\n", part[:MAX_TEXT]) for part in (document.text, document.source))
     if len(document.text) > MAX_TEXT:
         text += f"\n\n{CUT_NOTE}"

@@ -1,7 +1,7 @@
-"""The process that reads one document that a stranger made: `python -m gptoss_tui.tools.browser.extract_worker`.
+"""The process that parses one untrusted document: `python -m gptoss_tui.tools.browser.extract_worker`.
 
-In on stdin: a frame with what is known about the document, then its bytes. Out on stdout: one frame a result. A frame
-is a length of four bytes and JSON. It may take so much memory and time, writes no file, and ends after one document.
+Stdin: a frame with what is known about the document, then its bytes. Stdout: one frame per result. A frame is a length
+of four bytes and JSON. The process has limited memory and time, cannot write files, and ends after one document.
 """
 
 from __future__ import annotations

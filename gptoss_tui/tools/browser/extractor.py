@@ -1,4 +1,4 @@
-"""Documents of strangers read in a process of their own: what hangs is ended, what crashes takes nothing along."""
+"""Parses untrusted documents in a separate process: it can be killed when it hangs, and a crash harms nothing else."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from gptoss_tui.tools.child import end_child, start_child
 
 SECONDS = 10.0
 BETTER_SECONDS = 4.0
-"""So long a better reading is waited for when there is one already."""
+"""How long to wait for a better version when there is already one."""
 
 _MAX_FRAME = 32 << 20
 
 
 class Extractor:
-    """One document's process. Start it early: it gets ready while the document is still on its way."""
+    """The process for one document. Start it early, so that it is ready when the document arrives."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @classmethod
     async def start(cls) -> Extractor:
-        """Raises ToolError when no process can be started."""
+        """Start the process. Raises ToolError when that fails."""
         return cls(await start_child("gptoss_tui.tools.browser.extract_worker"))
 
     async def read(
         self, data: bytes, *, content_type: str, charset: str, url: str, seconds: float = SECONDS
     ) -> Document:
-        """The best reading that comes within `seconds`. Raises ToolError when there is none."""
+        """Return the best version that arrives within `seconds`. Raises ToolError when there is none."""
         about = json.dumps({"content_type": content_type, "charset": charset, "url": url}).encode()
         best: dict[str, Any] | None = None
         with contextlib.suppress(TimeoutError, OSError, ValueError, asyncio.IncompleteReadError):
@@ -64,7 +64,7 @@ class Extractor:
         stdin.close()
 
     async def _frame(self) -> dict[str, Any]:
-        """The next result. Raises IncompleteReadError when there are no more, ValueError for what is none."""
+        """Read the next result. Raises IncompleteReadError when there are no more, ValueError for an invalid one."""
         stdout = self._process.stdout
         assert stdout is not None
         length = int.from_bytes(await stdout.readexactly(4), "big")

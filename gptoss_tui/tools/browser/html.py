@@ -1,4 +1,4 @@
-"""HTML to the text of a page: headings, lists and tables readable, links as marks, nothing that is not shown."""
+"""Turns HTML into the text of a page: readable headings, lists and tables, links as marks, no invisible content."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CUT_NOTE = "[The rest of the document takes too long to read.]"
 
 
 def read_html(source: str, url: str) -> tuple[str, str, tuple[str, ...]]:
-    """Title, text and links of a document. Never fails: HTML has no errors.
+    """Return the title, text and links of a document. Never fails: HTML has no errors.
 
-    The parser looks at the rest of the text again for each tag that has no end, so made-up documents could take hours:
-    what cannot be read within 2 seconds is left out, and the text says so.
+    The parser rescans the rest of the text for each unclosed tag, so a malicious document could take hours. What cannot
+    be read within 2 seconds is left out, and the text says so.
     """
     reader = _Reader(url)
     note = ""
@@ -54,7 +54,7 @@ class _Reader(HTMLParser):
         self._deadline = time.monotonic() + _SECONDS
 
     def title(self) -> str:
-        """What <title> says, else the first heading."""
+        """The contents of <title>, else the first heading."""
         return " ".join("".join(self._title or self._first_heading).split())
 
     def text(self) -> str:
@@ -129,7 +129,7 @@ class _Reader(HTMLParser):
         self._put(text)
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """`<![` begins a comment in HTML; the parser would take it for SGML, in which it can be wrong."""
+        """Treat `<![` as the start of a comment, as HTML does; the base class parses SGML and may raise an error."""
         return self.parse_bogus_comment(i)
 
     def _check_time(self) -> None:

@@ -1,4 +1,4 @@
-"""Full-text search over a folder of documents: SQLite FTS5, kept in the user's cache, renewed file by file."""
+"""Full-text search over a folder of documents: an SQLite FTS5 index in the user's cache, updated file by file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WAIT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A document that matches. `snippet` is the passage that matches best."""
+    """A matching document. `snippet` is the passage that matches best."""
 
     path: str
     title: str
@@ -37,21 +37,21 @@ class Hit:
 
 
 def cache_file(cache: Path, root: Path) -> Path:
-    """Where the index of folder `root` is kept."""
+    """The path of the index of the folder `root`."""
     return cache / f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.sqlite"
 
 
 class Index:
-    """The index in `path`. Used from one thread at a time."""
+    """The index stored at `path`. Use it from one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._database: sqlite3.Connection | None = None
 
     def update(self, stamps: dict[str, str], read: Callable[[str], tuple[str, str] | None]) -> int:
-        """Make the index hold exactly the files in `stamps` (path to what changes with the file's content).
+        """Make the index contain exactly the files in `stamps` (path to a string that changes with the content).
 
-        `read` gives title and text of a path, None for one that cannot be read. Gives how many files were read.
+        `read` returns the title and text of a path, or None if it cannot be read. Returns how many files were read.
         Raises ToolError.
         """
         with self._transaction() as database:
@@ -68,7 +68,7 @@ class Index:
         return len(changed)
 
     def search(self, query: str, count: int) -> list[Hit]:
-        """The best `count` documents for the words of `query`; those that have more of them come first."""
+        """Return the best `count` documents that contain any word of `query`, ranked by BM25. Raises ToolError."""
         words = list(dict.fromkeys(_WORD.findall(query.lower())))[:_MAX_WORDS]
         if not words:
             return []
@@ -88,7 +88,7 @@ class Index:
             raise ToolError(f"The index of the documents cannot be used: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
-        """The database of this version; one that is damaged or of another version is made anew."""
+        """Open the database. If it is damaged or of another version, it is created anew."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -99,7 +99,7 @@ class Index:
         try:
             return _connect(str(self._path))
         except sqlite3.OperationalError:
-            return _connect(":memory:")  # no place to keep it
+            return _connect(":memory:")  # the cache is not writable
 
 
 def _connect(name: str) -> sqlite3.Connection:

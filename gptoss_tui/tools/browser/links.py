@@ -1,4 +1,4 @@
-"""Links inside the text of a page: `【3†label】`, or `【3†label†host】` when they lead to another host."""
+"""Links in the text of a page: `【3†label】`, or `【3†label†host】` for a link to another host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_HREF = 4096
 
 
 def plain(text: str) -> str:
-    """Text of a document with the signs that mean something to us replaced, so that no document can forge a mark."""
+    """Replace the characters of our own marks in a document's text, so that no document can forge a mark."""
     return text.translate(_OUR_SIGNS)
 
 
@@ -44,11 +44,11 @@ class LinkCollector:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """URL of each number."""
+        """The URLs, indexed by link number."""
         return tuple(self._numbers)
 
     def add(self, href: str, label: str) -> str:
-        """The mark of a link, or its label when it leads to no document. `label` is `plain` already."""
+        """Return the mark of a link, or its label if it leads to no document. `label` must already be `plain`."""
         url = self._absolute(href.strip())
         if url is None or len(url) > _MAX_HREF or not label.strip():
             return label
@@ -62,7 +62,7 @@ class LinkCollector:
                 return None
             if parts.scheme:
                 return href
-            # urljoin knows nothing of schemes that are not registered.
+            # urljoin does not handle unregistered schemes.
             scheme, _, rest = self._page_url.partition(":")
             joined = urljoin(f"http:{rest}", href)
         except ValueError:
@@ -71,7 +71,7 @@ class LinkCollector:
 
 
 def label_of(text: str) -> tuple[str, Sequence[tuple[int, int]]]:
-    """`text` with labels instead of marks, and where its pieces come from: (start in the result, start in `text`)."""
+    """Replace marks by their labels. Also returns the origin of each piece: (start in the result, start in `text`)."""
     pieces: list[str] = []
     starts: list[tuple[int, int]] = [(0, 0)]
     length = at = 0

@@ -1,4 +1,4 @@
-"""The offline backend: a folder of Markdown, text and HTML documents, at addresses such as `local://docs/keys.md`."""
+"""The offline backend: a folder of Markdown, text and HTML documents, with URLs such as `local://docs/keys.md`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gptoss_tui.tools.workspace import Budget, Walk, in_thread
 
 SCHEME = "local"
 MAX_BYTES = 1 << 20
-"""Longer documents are neither found nor opened."""
+"""Larger documents are neither found nor opened."""
 
 _MARKDOWN = (".md", ".markdown")
 _HTML = (".html", ".htm", ".xhtml")
@@ -33,13 +33,13 @@ _SECONDS = 60.0
 
 
 def own_documentation() -> Path:
-    """The app's documentation: in the installed package, or beside it in a checkout."""
+    """The folder of the app's documentation: in the installed package, or beside it in a checkout."""
     package = Path(gptoss_tui.__file__).parent
     return next((folder for folder in (package / "docs", package.parent / "docs") if folder.is_dir()), package)
 
 
 class LocalDocuments:
-    """The documents beneath `root`. The index is kept in `cache`. Raises UsageError when there is no such folder."""
+    """The documents beneath `root`, with an index in `cache`. Raises UsageError when there is no such folder."""
 
     name = "local documents"
     remote = False
@@ -57,15 +57,15 @@ class LocalDocuments:
         return f"the documents in {self._root}; the web is out of reach"
 
     async def search(self, query: str, topn: int) -> list[SearchResult]:
-        """Looks at what changed in the folder first. Raises ToolError."""
+        """Update the index, then search it. Raises ToolError."""
         return await in_thread(lambda budget: self._search(query, topn, budget), seconds=_SECONDS)
 
     def web_url(self, url: str) -> WebUrl | None:
-        """None: nothing here leaves the machine."""
+        """Always None: nothing here leaves the machine."""
         return None
 
     async def fetch(self, url: str) -> Document:
-        """The document at a `local://` address or a path in the folder. Raises ToolError."""
+        """Read the document at a `local://` URL or a path in the folder. Raises ToolError."""
         return await in_thread(lambda budget: self._fetch(url, budget), seconds=_SECONDS)
 
     def _search(self, query: str, topn: int, budget: Budget) -> list[SearchResult]:
@@ -75,7 +75,7 @@ class LocalDocuments:
         return [SearchResult(hit.title, self._url(hit.path), " ".join(hit.snippet.split())) for hit in hits]
 
     def _stamps(self, tree: Tree, budget: Budget) -> dict[str, str]:
-        """Paths of documents, with what changes when they do."""
+        """The paths of documents, each with a string that changes when the document does."""
         stamps = {}
         for entry in Walk(tree, budget, max_entries=_MAX_FILES).files("."):
             if entry.folder or entry.link or not entry.path.lower().endswith(_SUFFIXES):
@@ -122,7 +122,7 @@ class LocalDocuments:
         return f"{SCHEME}://{self._host}/{quote(path)}"
 
     def _path(self, url: str) -> str:
-        """The path in the folder that a URL means. Raises ToolError for one that is elsewhere."""
+        """The path in the folder that a URL means. Raises ToolError for a URL outside of the folder."""
         try:
             parts = urlsplit(url)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Markdown as a page: the text as it is, with its links as marks."""
+"""Turns Markdown into a page: the text as it is, with links as marks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _INLINE = re.compile(
     r"|\[(?P<label>[^\[\]\n]{1,300})\]\(<?(?P<href>[^()\s<>]{1,1000})>?(?:\s+\"[^\"\n]{0,200}\")?\)"
 )
 _MAX_LINE = 20_000
-"""A longer line is no prose; its links stay as they are."""
+"""A longer line is not prose; its links are left as they are."""
 
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(.*?)\s*#*$")
 
 
 def read_markdown(source: str, url: str) -> tuple[str, str, tuple[str, ...]]:
-    """Title (the first heading), text and links of a document."""
+    """Return the title (the first heading), text and links of a document."""
     links = LinkCollector(url)
     title, fence = "", ""
     lines = []

@@ -1,4 +1,4 @@
-"""A page as the model sees it: a head with its cursor, numbered lines of 80 columns, a window of 1024 tokens."""
+"""Pages as the model sees them: a header with the cursor, numbered lines of 80 columns, and a window of 1024 tokens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PageKind = Literal["document", "results", "matches"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a link leads: to a URL, or to a line of a page that was seen before."""
+    """Where a link leads: to a URL, or to a line of an earlier page."""
 
     url: str = ""
     page: Page | None = None
@@ -40,9 +40,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one cursor names; it never changes. `lines` are wrapped; `targets` by link number.
+    """The page behind one cursor; it never changes. `lines` are wrapped; `targets` are indexed by link number.
 
-    `whole` is False for a page of which only what the model was shown is known, from a saved conversation.
+    `whole` is False for a page from a saved conversation, of which only the lines shown to the model are known.
     """
 
     kind: PageKind
@@ -55,7 +55,7 @@ class Page:
 
 
 def document_page(document: Document, *, source: bool = False) -> Page:
-    """The page of a document, or of its source."""
+    """Make the page of a document, or of its source."""
     title = plain(document.title)
     if source:
         return _page("document", f"Source of {title}", document.url, plain(document.source), ())
@@ -64,7 +64,7 @@ def document_page(document: Document, *, source: bool = False) -> Page:
 
 
 def results_page(query: str, results: Sequence[SearchResult]) -> Page:
-    """The page of a search."""
+    """Make the page of search results."""
     lines = ["", "URL: ", "# Search Results", ""]
     lines += [
         f"  * {mark(number, plain(found.title), found.url, '')} {plain(label_of(found.summary)[0])}"
@@ -76,7 +76,7 @@ def results_page(query: str, results: Sequence[SearchResult]) -> Page:
 
 
 def matches_page(page: Page, pattern: str) -> Page:
-    """The places of `pattern` in a page, each with the lines that follow; case and line ends do not matter."""
+    """Make the page of the matches of `pattern` in a page, with the lines after each. Ignores case and line breaks."""
     chunks: list[str] = []
     targets: list[Target] = []
     resume = 0
@@ -93,7 +93,7 @@ def matches_page(page: Page, pattern: str) -> Page:
 
 
 def find_lines(page: Page, pattern: str) -> list[int]:
-    """The lines on which a match of `pattern` begins, ascending, each once."""
+    """The numbers of the lines on which matches of `pattern` begin, ascending and without duplicates."""
     words = pattern.split()
     if not words:
         return []
@@ -108,7 +108,7 @@ def find_lines(page: Page, pattern: str) -> list[int]:
 
 
 def view(page: Page, cursor: int, first: int, num_lines: int, count_tokens: Callable[[str], int]) -> str:
-    """What is shown of a page from line `first` on: `num_lines`, or when that is not positive as many as 1024 tokens.
+    """Render a page from line `first` on: `num_lines` lines, or about 1024 tokens if that is not positive.
 
     Raises ToolError when there is no such line.
     """
@@ -132,7 +132,7 @@ def view(page: Page, cursor: int, first: int, num_lines: int, count_tokens: Call
 
 
 def shown_page(reply: str) -> tuple[int, Page] | None:
-    """The cursor and the page of an earlier reply, as far as it was shown; None when the reply shows no page."""
+    """Parse the cursor and the shown part of the page from an earlier reply; None if the reply shows no page."""
     head = _HEAD.match(reply)
     if head is None or not int(head[4]) < _MAX_LINES:
         return None
@@ -157,7 +157,7 @@ def _wrap(line: str) -> list[str]:
 
 
 def _line_lengths(page: Page) -> list[int]:
-    """How much of the page's text each line takes, the line end that stands behind it included."""
+    """The number of characters of the page's text that each line takes, including its line break."""
     lengths = []
     at = 0
     for line in page.lines:

@@ -1,4 +1,4 @@
-"""The pages of a conversation by cursor. Every call that shows something adds one; none changes afterwards."""
+"""The pages of a conversation by cursor. Every call that shows a page adds one, and pages never change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gptoss_tui.errors import ToolError
 from gptoss_tui.tools.browser.page import Page, Target
 
 KEPT = 500
-"""So many pages are kept, the newest; a conversation that opened more has long forgotten what the first ones said."""
+"""How many of the newest pages are kept. In a longer conversation the oldest have left the model's context anyway."""
 
 
 class PageStack:
@@ -20,7 +20,7 @@ class PageStack:
 
     @property
     def pages(self) -> Mapping[int, Page]:
-        """The pages that are kept."""
+        """The pages that are kept, by cursor."""
         return self._pages
 
     @property
@@ -35,12 +35,12 @@ class PageStack:
         self._next += 1
 
     def restore(self, cursor: int, page: Page) -> None:
-        """Give `page` the cursor that it had; the next page gets a later one."""
+        """Give `page` its old cursor back; the next page gets a later one."""
         self._pages[cursor] = page
         self._next = max(self._next, cursor + 1)
 
     def page(self, cursor: int) -> Page:
-        """The page of a cursor; a negative one means the newest. Raises ToolError when there is none."""
+        """Return the page of a cursor; a negative one means the newest. Raises ToolError when there is none."""
         if not self._next:
             raise ToolError("No pages to access!")
         found = self._pages.get(self._next - 1 if cursor < 0 else cursor)
@@ -52,7 +52,7 @@ class PageStack:
         return found
 
     def target(self, cursor: int, link: int) -> Target:
-        """Where link `link` of the page of `cursor` leads. Raises ToolError when there is no such link."""
+        """Return where link `link` on the page of `cursor` leads. Raises ToolError when there is no such link."""
         page = self.page(cursor)
         targets = page.targets
         if not page.whole:

@@ -1,4 +1,4 @@
-"""The text of a PDF, page by page."""
+"""Extracts the text of a PDF, page by page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_PAGES = 300
 
 
 def read_pdf(data: bytes) -> tuple[str, str]:
-    """Title and text. Pages are headed `[Page 3]`. Raises ToolError when it is damaged, locked or only pictures."""
+    """Return title and text, pages headed `[Page 3]`. Raises ToolError if the PDF is damaged, locked or has no text."""
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
@@ -24,7 +24,7 @@ def read_pdf(data: bytes) -> tuple[str, str]:
     except ToolError:
         raise
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OSError) as error:
-        # The library meets damage in many ways, and each of its helpers has its own error.
+        # The library can fail on damaged files in many ways, and each of its helpers has its own exceptions.
         raise ToolError(f"The PDF cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
     if not any(text.strip() for _, text in texts):
         raise ToolError("The PDF has no text, only pictures.")

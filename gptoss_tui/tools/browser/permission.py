@@ -1,7 +1,7 @@
-"""What a person is asked before an address of the web is read.
+"""What the user must allow before a web address is read.
 
-Every address is an effect; rules about hosts may answer for a person. None may when the address could carry away what
-the model knows: when much of it is the model's own words, found on no page that it was shown.
+Every address is an effect, and rules about hosts may answer for the user. No rule may when the address could leak what
+the model knows, because much of it is the model's own words and was on none of the pages that it was shown.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from gptoss_tui.tools.base import Effect
 from gptoss_tui.tools.net.urls import WebUrl
 
 FREE_BYTES = 64
-"""So much of an address may be the model's own words..."""
+"""The most bytes of an address that may be the model's own words without asking the user."""
 
 FREE_BYTES_TOTAL = 256
-"""...and so much of all addresses of a domain together, before a person is asked about one: a rule may hold for all of
-its hosts and ports, and whoever has the domain hears each of them."""
+"""The same for all addresses of a domain together: a rule may cover all of the domain's hosts and ports, and its owner
+sees every request."""
 
 _MAX_KNOWN = 50_000
 _MAX_PER_PAGE = 5_000
 
 
 class Ledger:
-    """The addresses of one conversation: those on pages that the model was shown, and those that were read."""
+    """Tracks the addresses of one conversation: those on pages that the model was shown, and those that were read."""
 
     def __init__(self) -> None:
         self._known: list[str] = []
@@ -34,13 +34,13 @@ class Ledger:
         self._spent: dict[str, int] = {}
 
     def learn(self, urls: Iterable[str]) -> None:
-        """Pages with these addresses were shown: to follow one of them carries nothing away."""
+        """Record addresses on a page that was shown: following one of them leaks nothing."""
         new = [url for url in itertools.islice(urls, _MAX_PER_PAGE) if not self._knows(url)]
         if len(self._known) + len(new) <= _MAX_KNOWN:
             self._known = sorted({*self._known, *new})
 
     def effect(self, url: WebUrl) -> Effect:
-        """What a person, or a rule, has to allow before `url` is asked for."""
+        """The effect that the user, or a rule, has to allow before `url` is requested."""
         written = self._written(url)
         spent = self._spent.get(_domain(url), 0)
         must_ask: tuple[str, ...] = ()
@@ -63,19 +63,19 @@ class Ledger:
         )
 
     def allowed(self, url: WebUrl) -> None:
-        """`url` was allowed and is about to be asked for: what the model wrote of it is counted."""
+        """Record that `url` was allowed and is about to be requested, and count the bytes that the model wrote."""
         asked = bool(self.effect(url).must_ask)
         self._spent[_domain(url)] = 0 if asked else self._spent.get(_domain(url), 0) + self._written(url)
         self._read.add(url.origin)
         self.learn((url.text,))
 
     def arrived(self, url: WebUrl) -> None:
-        """A redirect led to `url`."""
+        """Record that `url` was reached, perhaps by a redirect."""
         self._read.add(url.origin)
         self.learn((url.text,))
 
     def clear(self) -> None:
-        """A new conversation begins."""
+        """Forget everything, because a new conversation begins."""
         self._known.clear()
         self._read.clear()
         self._spent.clear()
@@ -85,7 +85,7 @@ class Ledger:
         return self._known[at : at + 1] == [url]
 
     def _written(self, url: WebUrl) -> int:
-        """The bytes of `url` that neither a page nor a host that was read before gave: perhaps the model's own."""
+        """The bytes of `url` that come neither from a shown page nor from a host read before: perhaps the model's own."""
         at = bisect.bisect_left(self._known, url.text)
         common = max((_common(url.text, other) for other in self._known[max(0, at - 1) : at + 1]), default=0)
         begin = len(url.origin) + 1
@@ -93,17 +93,17 @@ class Ledger:
             return len(url.text) - max(common, begin)
         if common >= begin:
             return len(url.text) - common
-        # Names in front of a domain are free to choose, and can carry as much as a path.
+        # Subdomains can be chosen freely and can leak as much as a path.
         return len(url.host) - len(_domain(url)) + len(url.text) - begin
 
 
 def same_site(one: WebUrl, other: WebUrl) -> bool:
-    """Whether two addresses are one host's, in either scheme and with or without `www.`: no new host to allow."""
+    """Whether two addresses have the same host, ignoring the scheme and `www.`, so that no new approval is needed."""
     return one.host.removeprefix("www.") == other.host.removeprefix("www.")
 
 
 def _domain(url: WebUrl) -> str:
-    """The end of the host that is not free to choose, as far as its dots tell; of an address all of it."""
+    """The registered domain of the host, approximated by its last two labels; an IP address as a whole."""
     address = ":" in url.host or url.host.rpartition(".")[2].isdecimal()
     return url.host if address else ".".join(url.host.split(".")[-2:])
 

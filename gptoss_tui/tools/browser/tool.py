@@ -29,7 +29,7 @@ from gptoss_tui.tools.browser.permission import Ledger
 from gptoss_tui.tools.net.urls import parse_web_url
 
 SOURCE = "web"
-"""What the models are told about where pages come from, whichever backend is active: nano was trained on it."""
+"""The source of pages that the models are told, whichever backend is active: nano was trained with it."""
 
 MAX_RESULTS = 20
 _DEFAULT_RESULTS = 10
@@ -37,7 +37,7 @@ _DEFAULT_RESULTS = 10
 _INTEGER = {"type": "integer", "default": -1}
 _SOURCE = {"type": "string"}
 
-# What arguments are accepted; what the model is told is the namespace in the words that it was trained on.
+# The accepted arguments. The model itself reads the namespace description that it was trained on.
 _SEARCH = FunctionDeclaration(
     "browser.search",
     "",
@@ -77,9 +77,9 @@ Act = Callable[[], Awaitable[ToolResult]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a call will do: `act` does it, `effect` is what a person has to allow first.
+    """What a call will do: `act` does it, and `effect` is what the user has to allow first.
 
-    `asked` names the service that gets to hear of it.
+    `asked` names the service that receives the query.
     """
 
     act: Act
@@ -88,7 +88,7 @@ class Plan:
 
 
 class Browser:
-    """The browser namespace of one conversation over `backend`. `count_tokens` measures what a text takes."""
+    """The `browser` namespace of one conversation over `backend`. `count_tokens` returns a text's number of tokens."""
 
     def __init__(self, backend: Backend, count_tokens: Callable[[str], int]) -> None:
         self._backend = backend
@@ -111,7 +111,7 @@ class Browser:
 
     @property
     def source(self) -> str:
-        """Who is asked for pages: `local documents`, `DuckDuckGo`."""
+        """Where pages come from: `local documents`, `DuckDuckGo`."""
         return self._backend.name
 
     def cite(self, answer: str) -> tuple[Citation, ...]:
@@ -119,19 +119,19 @@ class Browser:
         return tuple(resolve_citations(answer, self._stack.pages))
 
     def page_text(self, citation: Citation) -> tuple[str, ...]:
-        """The lines of the page that a citation points at; none when it points at nothing or the page is forgotten."""
+        """The lines of the page that a citation points at; empty if it points at nothing or the page was forgotten."""
         page = self._stack.pages.get(citation.cursor) if citation.number else None
         return page.lines if page is not None and page.url == citation.url else ()
 
     def reset(self) -> None:
-        """Forget the pages, and what was allowed to be read."""
+        """Forget the pages, and which addresses were read."""
         self._stack.clear()
         self._ledger.clear()
 
     def restore(self, replies: Iterable[tuple[str, str]]) -> None:
-        """A saved conversation goes on: its cursors are taken, and what was shown under them can be cited.
+        """Restore a saved conversation: its cursors are in use again, and the lines that were shown can be cited.
 
-        `replies` are names of functions and what the model read back.
+        `replies` are pairs of function name and the reply that the model read.
         """
         self.reset()
         for name, text in replies:
@@ -168,7 +168,7 @@ class Browser:
         pattern = values["pattern"]
         if not pattern.strip():
             raise ToolError("browser.find: the pattern is empty.")
-        if len(pattern.split()) > MAX_PATTERN_WORDS:  # a page may be made so that each of them costs a look at it all
+        if len(pattern.split()) > MAX_PATTERN_WORDS:  # a malicious page can make each word cost a scan of all of it
             raise ToolError(f"browser.find: the pattern has more than {MAX_PATTERN_WORDS} words. Send fewer of them.")
         page = self._stack.page(values["cursor"])
         if not page.whole:
@@ -178,7 +178,7 @@ class Browser:
         return Plan(lambda: self._find(page, pattern))
 
     def _plan_fetch(self, url: str, line: int, num_lines: int, *, source: bool) -> Plan:
-        """Read `url`. What is asked for is the address that was shown, letter by letter."""
+        """Plan to read `url`. The address that is requested is exactly the one that was shown."""
         web = self._backend.web_url(url)
         if web is None:
             return Plan(lambda: self._fetch(url, line, num_lines, source=source))
@@ -214,7 +214,7 @@ class Browser:
 
 @dataclass(frozen=True, slots=True)
 class BrowserTool:
-    """One function of the namespace. `accepted` says which arguments it takes."""
+    """One function of the namespace. `accepted` declares its arguments."""
 
     accepted: FunctionDeclaration
     plan: Callable[[dict[str, Any]], Plan]
@@ -224,7 +224,7 @@ class BrowserTool:
         return self.accepted.name
 
     async def prepare(self, arguments: str) -> BrowserCall:
-        """Raises ToolError for wrong arguments, for pages that are not there and for addresses that are not read."""
+        """Plan a call. Raises ToolError for wrong arguments, unknown pages and refused addresses."""
         values = parse_arguments(arguments, self.accepted)
         if "id" in values:
             values["id"] = _link(values["id"])
@@ -233,7 +233,7 @@ class BrowserTool:
 
 @dataclass(frozen=True, slots=True)
 class BrowserCall:
-    """A call with its arguments checked, and what it will do."""
+    """A call with checked arguments, and the plan of what it will do."""
 
     name: str
     values: dict[str, Any]
@@ -251,7 +251,7 @@ class BrowserCall:
 
     @property
     def effect(self) -> Effect | None:
-        """None for what stays on the machine."""
+        """The effect to allow; None when nothing leaves the machine."""
         return self.plan.effect
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
@@ -260,7 +260,7 @@ class BrowserCall:
 
 
 def _link(value: object) -> int | str:
-    """A link's number, also when it was sent as a text; or a URL."""
+    """Read the `id` argument: a link's number, which may be given as text, or a URL."""
     if isinstance(value, str):
         stripped = value.strip()
         return int(stripped) if stripped.removeprefix("-").isdecimal() and len(stripped) < 10 else stripped

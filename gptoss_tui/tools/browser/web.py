@@ -1,4 +1,4 @@
-"""The web as a backend: a service finds pages, and this program reads them itself."""
+"""The web as a backend: a search service finds pages, and this program reads them itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SearchEngine(Protocol):
 
     @property
     def name(self) -> str:
-        """For people: `DuckDuckGo`."""
+        """The name for users: `DuckDuckGo`."""
         ...
 
     async def search(self, query: str, topn: int) -> list[SearchResult]:
@@ -29,7 +29,7 @@ class SearchEngine(Protocol):
 
 
 class Web:
-    """Pages of the web within `policy`, found with `engine`."""
+    """Reads web pages within `policy`, and finds them with `engine`."""
 
     remote = True
 
@@ -47,14 +47,14 @@ class Web:
         return f"the web, searched with {self._engine.name}"
 
     def web_url(self, url: str) -> WebUrl:
-        """Raises ToolError for an address that is not read."""
+        """Parse `url`, adding `https://` if needed. Raises ToolError for a refused address."""
         return parse_web_url(url if "://" in url else f"https://{url}", ports=self._policy.ports)
 
     async def search(self, query: str, topn: int) -> list[SearchResult]:
         return await self._engine.search(query, topn)
 
     async def fetch(self, url: str) -> Document:
-        """The page as text: read in a process of its own, which gets ready while the page is on its way."""
+        """Read a page as text. It is parsed in a separate process, which starts up during the download."""
         extractor = await Extractor.start()
         try:
             start = self.web_url(url)

@@ -1,1 +1,1 @@
-"""Search services of the web: who is asked, with which key, and what is made of the answer."""
+"""Web search services: their requests, their keys, and the parsing of their answers."""

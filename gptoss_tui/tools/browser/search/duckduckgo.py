@@ -1,4 +1,4 @@
-"""DuckDuckGo through the `ddgs` library: no key, and no promise of the service that it will answer."""
+"""DuckDuckGo through the `ddgs` library: it needs no key, but the service does not guarantee an answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TRIES = 2
 
 
 class DuckDuckGo:
-    """Searches with DuckDuckGo's page for browsers without scripts, or with another `page` like it."""
+    """Searches with DuckDuckGo's HTML page for browsers without JavaScript, or with another such `page`."""
 
     name = "DuckDuckGo"
 
@@ -28,14 +28,14 @@ class DuckDuckGo:
         self._sleep = sleep
 
     async def search(self, query: str, topn: int) -> list[SearchResult]:
-        """At most `topn` hits. Raises ToolError."""
+        """Return at most `topn` results. Raises ToolError."""
         job = {"query": query, "topn": topn, "proxy": self._proxy, "page": self._page}
         found = await retrying(lambda: _ask(job), tries=_TRIES, sleep=self._sleep)
         return cleaned((SearchResult(hit["title"], hit["href"], hit["body"]) for hit in found), topn)
 
 
 async def _ask(job: dict[str, Any]) -> list[dict[str, str]]:
-    """The results of one search, made in a process of its own. Raises ToolError."""
+    """Run one search in a separate process. Raises ToolError."""
     process = await start_child("gptoss_tui.tools.browser.search.duckduckgo_worker")
     try:
         async with asyncio.timeout(_SECONDS):

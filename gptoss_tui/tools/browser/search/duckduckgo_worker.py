@@ -1,7 +1,7 @@
-"""The process that asks DuckDuckGo: `python -m gptoss_tui.tools.browser.search.duckduckgo_worker`.
+"""The process that queries DuckDuckGo: `python -m gptoss_tui.tools.browser.search.duckduckgo_worker`.
 
-JSON in on stdin, JSON out on stdout. The library speaks HTTP through proxies that the environment names, and cannot be
-stopped while it waits; a process with an empty environment does not and can.
+It reads JSON from stdin and writes JSON to stdout. The library would use the proxies in the environment and cannot be
+stopped while it waits; a process with a minimal environment has no proxies and can be killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SECONDS = 10
 
 
 def main() -> None:
-    """Answer the one search on stdin."""
+    """Run the one search that is on stdin."""
     logging.disable()
     json.dump(_search(json.load(sys.stdin)), sys.stdout)
 

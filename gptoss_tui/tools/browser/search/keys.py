@@ -1,6 +1,6 @@
 """Keys of search services, from the environment or from `keys.toml` beside the settings file.
 
-A key goes into the header of a request and nowhere else.
+A key is only ever put into a request's header.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "brave": ("BRAVE_API_KEY", "BRAVE_SEARCH_API_KEY"),
     "tavily": ("TAVILY_API_KEY",),
 }
-"""Services and where the environment may hold their keys, in the order in which they are preferred."""
+"""Services and the environment variables of their keys, both in order of preference."""
 
 
 def keys_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the file of keys is, or would be."""
+    """The path of the keys file, whether it exists or not."""
     return config_path(environ).with_name("keys.toml")
 
 
 def load_keys(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The keys that there are, by service; the environment's before the file's.
+    """Return the available keys by service; the environment takes precedence over the file.
 
-    Raises UsageError when the file can be read by others or is not a table of texts. No message has a key in it.
+    Raises UsageError when the file can be read by others or is not a table of strings. No message contains a key.
     """
     keys = _from_file(keys_path(environ))
     for service, variables in VARIABLES.items():

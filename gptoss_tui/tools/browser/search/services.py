@@ -1,4 +1,4 @@
-"""Search services with an API of their own. Each says what to send, and reads what comes back."""
+"""Search services with an API. Each class builds the request and parses the answer."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Service(Protocol):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name for users."""
         ...
 
     def call(self, query: str, topn: int) -> ApiCall:
-        """What to send."""
+        """The request to send."""
         ...
 
     def results(self, answer: Any) -> Iterator[SearchResult]:
-        """The hits in an answer, which may have any shape."""
+        """Yield the results in an answer, which may have any shape."""
         ...
 
 
 class ApiSearch:
-    """Searches with a service."""
+    """A search engine that uses a service's API."""
 
     def __init__(self, service: Service, *, proxy: str | None = None, sleep: Sleep = asyncio.sleep) -> None:
         self._service = service
@@ -49,14 +49,14 @@ class ApiSearch:
         return self._service.name
 
     async def search(self, query: str, topn: int) -> list[SearchResult]:
-        """At most `topn` hits. Raises ToolError."""
+        """Return at most `topn` results. Raises ToolError."""
         answer = await call_api(self._service.call(query, topn), proxy=self._proxy, sleep=self._sleep)
         return cleaned(self._service.results(answer), topn)
 
 
 @dataclass(frozen=True, slots=True)
 class Exa:
-    """https://exa.ai: passages that fit the query."""
+    """https://exa.ai: returns passages that match the query."""
 
     key: str = field(repr=False)
     base: str = "https://api.exa.ai"
@@ -73,7 +73,7 @@ class Exa:
 
 @dataclass(frozen=True, slots=True)
 class YouCom:
-    """https://you.com: pages and news."""
+    """https://you.com: returns pages and news."""
 
     key: str = field(repr=False)
     base: str = "https://ydc-index.io"
@@ -127,7 +127,7 @@ class Tavily:
 
 @dataclass(frozen=True, slots=True)
 class SearXNG:
-    """A SearXNG at `base`, often one's own. Its settings must allow the format `json`."""
+    """A SearXNG instance at `base`, often the user's own. Its settings must allow the format `json`."""
 
     base: str
     name: str = "SearXNG"
@@ -143,7 +143,7 @@ class SearXNG:
 
 
 def cleaned(found: Iterable[SearchResult], topn: int) -> list[SearchResult]:
-    """The first `topn` hits that lead to the web, each address once, as plain text of one line each."""
+    """The first `topn` results with valid web addresses, without duplicates, their texts as single plain lines."""
     kept: dict[str, SearchResult] = {}
     for hit in found:
         try:
@@ -168,7 +168,7 @@ def _hits(answer: Any, *path: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _text(hit: Mapping[str, Any], *names: str) -> str:
-    """The first of the fields that holds a text, or several."""
+    """The first of the fields `names` with a non-empty text; a list of texts is joined."""
     for name in names:
         value = hit.get(name)
         if isinstance(value, list):

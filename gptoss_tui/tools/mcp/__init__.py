@@ -1,1 +1,1 @@
-"""Tools of other programs, through the Model Context Protocol: servers that the user set up in `mcp.json`."""
+"""Tools of other programs through the Model Context Protocol, from servers that the user set up in `mcp.json`."""

@@ -1,4 +1,4 @@
-"""What an MCP server may send: bounded, where the SDK takes whatever comes and as it comes."""
+"""Limits on what an MCP server may send; the SDK itself accepts anything of any size."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from mcp.types import CallToolResult
 
 MAX_RESPONSE: Final = 64 << 20
-"""Bytes of one response over HTTP, unpacked; a stream of events that gets there is opened anew by the SDK."""
+"""The most bytes of one HTTP response, uncompressed. The SDK reconnects an event stream that reaches the limit."""
 
 HEADERS: Final = {"Accept-Encoding": "identity"}
-"""Ask for what is not packed: what is packed small can be without end."""
+"""Request uncompressed answers, because a small compressed one can expand without end."""
 
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class LedAwayError(httpx2.RequestError):
-    """A server that asks for a login names an address that it should not."""
+    """A server that requires a login names an address that it must not."""
 
 
 class TooMuchError(httpx2.ReadError):
-    """A server sent more than anybody could read."""
+    """A server sent too much, or a compressed answer."""
 
 
 class _Bounded(httpx2.AsyncByteStream):
@@ -50,7 +50,7 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 async def bound(response: httpx2.Response) -> None:
-    """A hook of the HTTP client, called before the body is read. Raises TooMuchError for one that is packed."""
+    """HTTP client hook that limits a response before its body is read. Raises TooMuchError if it is compressed."""
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise TooMuchError("it sent a compressed answer that was not requested")
     if isinstance(response.stream, httpx2.AsyncByteStream):
@@ -58,9 +58,9 @@ async def bound(response: httpx2.Response) -> None:
 
 
 def stay_outside(url: str) -> Callable[[httpx2.Request], Awaitable[None]]:
-    """A hook of the HTTP client for the server at `url`, which names the addresses to log in at and get tokens from.
+    """Return an HTTP client hook that checks the login and token addresses that the server at `url` names.
 
-    They are encrypted, and none is inside of this machine or its network, unless the server is there itself. Raises
+    They must be encrypted, and not on this machine or its network unless the server itself is. The hook raises
     LedAwayError.
     """
     home = urlsplit(url)
@@ -80,12 +80,12 @@ def stay_outside(url: str) -> Callable[[httpx2.Request], Awaitable[None]]:
 async def _is_inside(host: str) -> bool:
     try:
         return any(map(why_not_public, await system_lookup(host, 443)))
-    except OSError:  # where only a proxy can look names up
+    except OSError:  # only a proxy can look names up here
         return False
 
 
 def trust_results(client: Client) -> None:
-    """Take results as they are: a pattern in a schema of the server's could keep the SDK, and us, busy for years."""
+    """Turn off the SDK's validation of results: a malicious regex in the server's schema could hang it forever."""
 
     async def taken(name: str, result: CallToolResult) -> None:
         return None
@@ -94,7 +94,7 @@ def trust_results(client: Client) -> None:
 
 
 def limited(say: Callable[[str], None], room: int) -> Callable[[str], None]:
-    """`say` for the first `room` characters; the rest is left out."""
+    """Wrap `say` so that it only gets the first `room` characters; the rest is dropped."""
 
     def said(text: str) -> None:
         nonlocal room

@@ -1,4 +1,4 @@
-"""The servers in `mcp.json` beside the settings file, in the format that other programs use too."""
+"""Reads the servers from `mcp.json` beside the settings file, in the format that other programs use too."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _HTTP = ("http", "streamable-http", "streamable_http", "streamableHttp")
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """One server: a program that is started (`command`), or an address (`url`). Its values may be secrets.
+    """One server: a program to start (`command`), or an address (`url`). Its values may be secrets.
 
-    `seconds` is the longest that a call may take.
+    `seconds` is the time limit of a call.
     """
 
     name: str
@@ -36,14 +36,14 @@ class ServerConfig:
 
 
 def servers_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the file of servers is, or would be."""
+    """The path of the servers file, whether it exists or not."""
     return config_path(environ).with_name("mcp.json")
 
 
 def load_servers(environ: Mapping[str, str] = os.environ) -> tuple[ServerConfig, ...]:
-    """The servers that are set up and not disabled. `${NAME}` and `${NAME:-default}` stand for the environment.
+    """Return the servers that are not disabled. `${NAME}` and `${NAME:-default}` refer to environment variables.
 
-    Raises UsageError that names the file and the server; no message has a value in it.
+    Raises UsageError that names the file and the server. No message contains a secret value.
     """
     path = servers_path(environ)
     try:

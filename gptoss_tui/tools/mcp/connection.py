@@ -1,4 +1,4 @@
-"""The connection to one server, held by a task of its own: it comes up or it does not, and nobody waits for long."""
+"""The connection to one server, held by its own task; whether it comes up or not, nothing waits for it for long."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _MAX_SAID = 300
 _MAX_PROGRESS = 16 << 10
 
 _ending: set[asyncio.Task[None]] = set()
-"""Connections that are being closed: the event loop holds tasks only weakly."""
+"""Connections that are being closed; kept here because the event loop holds only weak references to tasks."""
 
 
 class Connection:
-    """The connection to the server of `config`. Used from one event loop."""
+    """The connection to the server of `config`. Use it from one event loop."""
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
@@ -52,14 +52,14 @@ class Connection:
         self._fault = ""
 
     def start(self) -> None:
-        """Begin to connect, if that has not begun."""
+        """Start connecting, unless connected or connecting already."""
         if self._task is None or self._task.done():
             self.state, self.problem, self._unknown, self._fault = "connecting", "", False, ""
             self._settled, self._stopping = asyncio.Event(), asyncio.Event()
             self._task = asyncio.create_task(self._hold(self._settled, self._stopping), name=f"mcp {self.config.name}")
 
     async def settle(self, seconds: float) -> None:
-        """Wait until the first try to connect has come to something, but no longer than `seconds`."""
+        """Wait until the connection is up or has failed, but no longer than `seconds`."""
         if self.state == "off":
             self.start()
         with contextlib.suppress(TimeoutError):
@@ -67,7 +67,7 @@ class Connection:
                 await self._settled.wait()
 
     def stop(self) -> None:
-        """End the connection and the server's process, soon."""
+        """Begin to end the connection and the server's process, without waiting."""
         self._stopping.set()
         if self._task is not None:
             _ending.add(self._task)
@@ -86,7 +86,7 @@ class Connection:
             await asyncio.gather(task, return_exceptions=True)
 
     async def call(self, tool: str, arguments: Mapping[str, Any], on_progress: Callable[[str], None]) -> CallToolResult:
-        """Call a tool. A connection that was lost is made once more. Raises ToolError."""
+        """Call a tool, reconnecting first if the connection was lost. Raises ToolError."""
 
         from gptoss_tui.tools.mcp.bounded import limited
 
@@ -102,7 +102,7 @@ class Connection:
         return await self._asked(lambda client: client.read_resource(uri))
 
     async def prompt(self, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
-        """The messages of a prompt. Raises ToolError."""
+        """Get the messages of a prompt. Raises ToolError."""
         return await self._asked(lambda client: client.get_prompt(name, dict(arguments)))
 
     async def _asked(self, ask: Callable[[Client], Awaitable[T]]) -> T:
@@ -120,7 +120,7 @@ class Connection:
         except TimeoutError:
             raise ToolError(f"{self.config.name} did not answer within {self.config.seconds:.0f} seconds.") from None
         except Exception as error:
-            # The SDK, its HTTP client and its streams each have their own errors.
+            # The SDK, its HTTP client and its streams each have their own exceptions.
             lost = self._lost(error)
             if lost:
                 self.stop()
@@ -129,7 +129,7 @@ class Connection:
             raise ToolError(f"{self.config.name} failed: {what}") from error
 
     async def _hold(self, settled: asyncio.Event, stopping: asyncio.Event) -> None:
-        """Connect, list, and keep the connection until it is not wanted."""
+        """Connect, list what the server offers, and hold the connection until `stopping` is set."""
         with tempfile.TemporaryFile() as errors:
             try:
                 # The SDK takes a second to import.
@@ -191,18 +191,18 @@ class Connection:
         self._fault = what
 
     async def _look_at(self, response: Response) -> None:
-        """Whether the server knows who asks: what the SDK says of a failure does not tell."""
+        """Note whether the server requires a login, because the SDK's errors do not say so."""
         self._unknown = response.status_code == 401
 
     def _lost(self, error: Exception) -> bool:
         from mcp import MCPError
 
-        # What the server itself says is an MCPError with a code; -32000 is the SDK's for a closed connection.
+        # Errors from the server itself are MCPErrors with a code; -32000 is the SDK's code for a closed connection.
         return not isinstance(error, MCPError) or error.error.code == -32000
 
 
 async def _list(client: Client) -> Listing:
-    """All that the server offers."""
+    """List everything that the server offers."""
     capabilities = client.server_capabilities
     tools: list[tuple[str, str, Any]] = []
     resources: list[Offer] = []
@@ -224,7 +224,7 @@ async def _list(client: Client) -> Listing:
 
 
 async def _patterns(client: Client) -> list[Offer]:
-    """Addresses with parts that the reader fills in; a server need not know the question."""
+    """List resource templates, whose parts in braces the reader fills in; servers need not support this request."""
     from mcp import MCPError
 
     try:
@@ -246,7 +246,7 @@ def _prompt(prompt: Any) -> Offer:
 
 
 async def _pages(ask: Callable[..., Awaitable[Any]]) -> list[Any]:
-    """The pages of a list; a server that never ends it is cut off."""
+    """Get the pages of a list, at most `_MAX_PAGES`, because a server may never end it."""
     pages = [await ask()]
     while pages[-1].next_cursor and len(pages) < _MAX_PAGES:
         pages.append(await ask(cursor=pages[-1].next_cursor))
@@ -254,13 +254,13 @@ async def _pages(ask: Callable[..., Awaitable[Any]]) -> list[Any]:
 
 
 def _last(errors: IO[bytes]) -> str:
-    """The end of what a program wrote to stderr, however much that is."""
+    """The end of what a program wrote to stderr."""
     errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4 * _MAX_SAID))
     return errors.read().decode("utf-8", "replace")[-_MAX_SAID:].strip()
 
 
 def _said(error: BaseException) -> str:
-    """What an error says; of a group, what its first one says."""
+    """The message of an error, or of the first one in a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return cut(str(error) or type(error).__name__, _MAX_SAID)

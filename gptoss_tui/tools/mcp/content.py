@@ -1,4 +1,4 @@
-"""What another program answered, as text for the model: results of tools, resources, prompts."""
+"""Converts another program's answers to text for the model: tool results, resources, prompts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_TEXT = 256 * 1024
 
 
 def result_text(result: CallToolResult) -> str:
-    """The text of a result; what is no text is named."""
+    """The text of a result; other content is only named."""
     parts = [_block(block) for block in result.content]
     structured = result.structured_content
     if structured is not None and not any(parts):
@@ -21,7 +21,7 @@ def result_text(result: CallToolResult) -> str:
 
 
 def resource_text(result: ReadResourceResult) -> str:
-    """The text of a resource, which may have several parts; what is no text is named."""
+    """The text of a resource, which may have several parts; other content is only named."""
     return _cut("\n".join(map(_contents, result.contents)) or "[no content]")
 
 
@@ -32,7 +32,7 @@ def prompt_text(result: GetPromptResult) -> str:
 
 
 def _block(block: Any) -> str:
-    """A block of content as text; none for a kind that is not known."""
+    """A block of content as text; empty for an unknown type."""
     if block.type == "text":
         return str(block.text)
     if block.type in ("image", "audio"):

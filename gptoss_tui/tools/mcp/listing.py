@@ -1,4 +1,4 @@
-"""What a server offers, in our own values: its tools as the model reads them, its resources and prompts for people."""
+"""What a server offers, in our own types: tools as the model reads them, and resources and prompts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 _TAKEN = frozenset({"functions", "browser", "python", "container", "assistant", "user", "system", "developer", "tool"})
 
 _MEANING_MORE = frozenset({"*", "resources/read"})
-"""Names that mean something else in a rule: no tool is called so."""
+"""Names with another meaning in rules; tools of these names are left out."""
 
 _NAMED = ("properties", "$defs", "definitions")
 _INNER = ("items", "anyOf", "oneOf", "allOf", "additionalProperties")
@@ -28,7 +28,7 @@ _INNER = ("items", "anyOf", "oneOf", "allOf", "additionalProperties")
 
 @dataclass(frozen=True, slots=True)
 class OfferedTool:
-    """A tool: what the server calls it, and what the model is told."""
+    """A tool: the server's name for it, and the declaration that the model reads."""
 
     name: str
     declaration: FunctionDeclaration
@@ -36,10 +36,10 @@ class OfferedTool:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A resource or a prompt: its address or name, and what it is.
+    """A resource or a prompt: its URI or name, and its description.
 
-    `pattern`: the address has parts in braces that the reader fills in. `arguments` are those of a prompt, and
-    `required` those of them that it needs.
+    `pattern` means that the URI has parts in braces to fill in. `arguments` are those of a prompt, and `required` the
+    mandatory ones among them.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All that a server offers."""
+    """Everything that a server offers."""
 
     tools: tuple[OfferedTool, ...] = ()
     resources: tuple[Offer, ...] = ()
@@ -59,13 +59,13 @@ class Listing:
 
 
 def namespace_name(server: str, taken: Iterable[str] = ()) -> str:
-    """The namespace of a server: letters, digits, `_` and `-`, and no name that means something else."""
+    """The namespace for a server: only letters, digits, `_` and `-`, and neither reserved nor in `taken`."""
     name = _NOT_IN_NAMES.sub("_", server).strip("_-")[:_MAX_NAME] or "server"
     return distinct(f"mcp_{name}" if name.lower() in _TAKEN else name, set(taken))
 
 
 def offered_tools(tools: Iterable[tuple[str, str, Any]]) -> tuple[OfferedTool, ...]:
-    """Tools from name, description and schema as a server gives them: any text, any size, any shape."""
+    """Convert a server's tools from name, description and schema, which may have any size and shape."""
     found: dict[str, OfferedTool] = {}
     for name, description, schema in tools:
         if len(found) < MAX_TOOLS and name not in _MEANING_MORE:
@@ -76,12 +76,12 @@ def offered_tools(tools: Iterable[tuple[str, str, Any]]) -> tuple[OfferedTool, .
 
 
 def cut(text: str, length: int) -> str:
-    """`text`, or its beginning and `…`."""
+    """Shorten `text` to `length` characters, ending in `…` if it was cut."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _parameters(schema: Any) -> Mapping[str, Any] | None:
-    """A schema that can be rendered; None for a tool without arguments."""
+    """Convert a schema to one that can be rendered; None for a tool without arguments."""
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         return {"type": "object", "properties": {}}
     if not schema.get("properties") and not schema.get("anyOf") and not schema.get("$ref"):
@@ -97,7 +97,7 @@ def _parameters(schema: Any) -> Mapping[str, Any] | None:
 
 
 def _untitled(schema: Any) -> Any:
-    """A schema without titles: libraries make them from the names of parameters, and they only repeat these."""
+    """Remove titles from a schema: libraries generate them from parameter names, so they add nothing."""
     if isinstance(schema, list):
         return [_untitled(part) for part in schema]
     if not isinstance(schema, dict):
@@ -112,7 +112,7 @@ def _untitled(schema: Any) -> Any:
 
 
 def distinct(name: str, taken: Iterable[str]) -> str:
-    """`name`, or with the first number behind it that makes it another than those taken."""
+    """Return `name`, with a number appended if needed to make it differ from all in `taken`."""
     taken = set(taken)
     number, found = 2, name
     while found in taken:

@@ -1,7 +1,7 @@
-"""Logging in to an MCP server that asks for it (OAuth 2.1, which the SDK speaks), with the person's own browser.
+"""Logs in to an MCP server that requires it (OAuth 2.1, implemented by the SDK), with the user's own browser.
 
-The browser comes back to an address on this machine that exists only meanwhile. That the answer belongs to the question
-is checked by the SDK, with a state and PKCE.
+The browser is redirected to an address on this machine that only exists during the login. The SDK checks with a state
+and PKCE that the answer belongs to the request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mcp.shared.auth import AuthorizationCodeResult
 
 SECONDS: Final = 300.0
-"""How long a person has for it."""
+"""How long the user has for the login."""
 
 _REQUEST_SECONDS: Final = 10.0
 _MAX_LINE: Final = 8192
@@ -35,7 +35,7 @@ _DONE: Final = "You can close this page and go back to gptoss-tui."
 
 
 def hint(name: str) -> str:
-    """What to do about a server that asks for a login."""
+    """Advice for a server that requires a login."""
     return f"it asks for a login: `gptoss-tui mcp login {name}`"
 
 
@@ -47,9 +47,9 @@ def provider_of(
     show: Callable[[str], Awaitable[None]] | None = None,
     answer: Callable[[], Awaitable[AuthorizationCodeResult]] | None = None,
 ) -> OAuthClientProvider:
-    """What adds the token to requests and gets another one when it ends.
+    """Return the provider that adds the token to requests and refreshes it when it expires.
 
-    Without `show` and `answer` nobody is there to log in: a server that asks for it is a ToolError then.
+    Without `show` and `answer`, nobody can log in: a server that requires it then causes a ToolError.
     """
     from mcp.client.auth import OAuthClientProvider
     from mcp.shared.auth import OAuthClientMetadata
@@ -67,9 +67,9 @@ def provider_of(
 
 
 async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seconds: float = SECONDS) -> int:
-    """Log in and keep the token. `open_page` gets the address that the person has to visit.
+    """Log in and save the token. `open_page` is called with the address that the user has to visit.
 
-    Gives how many tools the server has then. Raises ToolError, with nothing kept.
+    Returns how many tools the server then offers. Raises ToolError, with nothing saved.
     """
     await asyncio.to_thread(importlib.import_module, "mcp")
     import httpx2
@@ -107,7 +107,7 @@ async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seco
                 count = len((await client.list_tools()).tools)
         except TimeoutError:
             raise ToolError(f"{config.name}: nobody logged in within {seconds:.0f} seconds.") from None
-        except Exception as error:  # the SDK, its HTTP client and its streams each have their own errors
+        except Exception as error:  # the SDK, its HTTP client and its streams each have their own exceptions
             raise ToolError(f"{config.name}: the login failed: {_first(error)}") from error
     if not tokens.exist:
         raise ToolError(f"{config.name} needs no login: it has {count} tools without one.")
@@ -118,7 +118,7 @@ async def log_in(config: ServerConfig, open_page: Callable[[str], None], *, seco
 
 
 def check_page(name: str, address: str) -> None:
-    """A password is typed into it: from another machine it comes encrypted. Raises ToolError."""
+    """Check a login page: the user types a password there, so it must be HTTPS unless local. Raises ToolError."""
     page = urlsplit(address)
     if page.scheme not in ("http", "https"):
         raise ToolError(f"{name} gave no login page.")
@@ -133,13 +133,13 @@ def _first(error: BaseException) -> str:
 
 
 class _Doorbell:
-    """The address on this machine that the browser is sent back to. It takes one answer."""
+    """The address on this machine that the browser is redirected to. It accepts a single answer."""
 
     address: str
 
     def __init__(self) -> None:
         self.state: str | None = None
-        """What the answer has to bring back: any other visitor is not the browser that was sent."""
+        """The state that the answer must contain; a visitor without it is not the browser that was redirected."""
         self._answered: asyncio.Future[AuthorizationCodeResult] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> _Doorbell:
@@ -152,7 +152,7 @@ class _Doorbell:
         self._answered.cancel()
 
     async def answer(self) -> AuthorizationCodeResult:
-        """What the browser brings. Raises ToolError when it brings a refusal."""
+        """Wait for the browser's answer. Raises ToolError when it is a refusal."""
         return await self._answered
 
     async def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,7 +169,7 @@ class _Doorbell:
         writer.close()
 
     def _take(self, method: str, target: str) -> tuple[str, str]:
-        """The answer to a request, of which only one is meant."""
+        """Handle a request and return the status and text for it. Only one request is the expected answer."""
         from mcp.shared.auth import AuthorizationCodeResult
 
         visited = urlsplit(target)

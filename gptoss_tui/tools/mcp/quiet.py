@@ -1,4 +1,4 @@
-"""The log of the SDK and its HTTP client: it would be written over the screen, with a server's own bytes in it."""
+"""Silences the logs of the SDK and its HTTP client, which would overwrite the screen, even with bytes from a server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LOGGERS: Final = ("mcp", "httpx2", "httpcore2")
 
 
 def quiet() -> None:
-    """Keep the log off stderr where nobody set it up. What went wrong is told by the errors."""
+    """Keep the logs off stderr unless logging was set up. Exceptions tell what went wrong."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         if not logger.handlers:

@@ -1,4 +1,4 @@
-"""Two tools for the resources of a server, offered only when it has some: which there are, and what is in one."""
+"""Two tools for a server's resources, offered only if it has any: one lists them, the other reads one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gptoss_tui.tools.mcp.content import resource_text
 from gptoss_tui.tools.mcp.listing import distinct
 
 METHOD: Final = "resources/read"
-"""What a rule about reading resources names in place of a tool, as the protocol does."""
+"""The name that stands for a tool in rules about reading resources; the protocol calls the method so."""
 
 _LIST: Final = "List the resources of this server: addresses of data that can be read."
 _READ: Final = "Read a resource of this server by its address."
@@ -29,7 +29,7 @@ _URI: Final[Mapping[str, Any]] = {
 
 
 def resource_tools(connection: Connection, namespace: str) -> tuple[ListResources | ReadResource, ...]:
-    """The two tools; none for a server without resources."""
+    """Return the two tools, or none for a server without resources."""
     if not connection.listing.resources:
         return ()
     taken = [offered.declaration.name for offered in connection.listing.tools]
@@ -47,7 +47,7 @@ def _declaration(
 
 @dataclass(frozen=True, slots=True)
 class ListResources:
-    """What the server told when it was connected: nothing is sent to it, and nothing asked."""
+    """Lists what the server offered when it was connected. Nothing is sent to it, so no approval is needed."""
 
     connection: Connection
     namespace: str
@@ -58,13 +58,13 @@ class ListResources:
         return f"{self.namespace}.{self.declaration.name}"
 
     async def prepare(self, arguments: str) -> ListCall:
-        """Any arguments will do: there are none."""
+        """Accept any arguments, because the tool has none."""
         return ListCall(self)
 
 
 @dataclass(frozen=True, slots=True)
 class ListCall:
-    """Tells what is known."""
+    """Lists the known resources."""
 
     tool: ListResources
 
@@ -74,10 +74,10 @@ class ListCall:
 
     @property
     def effect(self) -> None:
-        """None: it only reads."""
+        """None, because it only lists what is already known."""
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """One line each."""
+        """Return one line for each resource."""
         offers = self.tool.connection.listing.resources
         lines = [
             f"{offer.name}{' (fill in the braces)' if offer.pattern else ''}: {offer.description}" for offer in offers
@@ -87,7 +87,7 @@ class ListCall:
 
 @dataclass(frozen=True, slots=True)
 class ReadResource:
-    """Reads one resource; the server decides what that does, so it is asked about as a call of a tool is."""
+    """Reads one resource. The server decides what that does, so it needs approval like a tool call."""
 
     connection: Connection
     namespace: str
@@ -98,7 +98,7 @@ class ReadResource:
         return f"{self.namespace}.{self.declaration.name}"
 
     async def prepare(self, arguments: str) -> ReadCall:
-        """Raises ToolError without an address."""
+        """Parse a call. Raises ToolError when there is no URI."""
         uri = parse_arguments(arguments, self.declaration)["uri"]
         if not uri.strip():
             raise ToolError(f"{self.name}: uri is empty.")
@@ -107,7 +107,7 @@ class ReadResource:
 
 @dataclass(frozen=True, slots=True)
 class ReadCall:
-    """A resource that is to be read."""
+    """A call that reads the resource at `uri`."""
 
     tool: ReadResource
     uri: str
@@ -118,7 +118,7 @@ class ReadCall:
 
     @property
     def effect(self) -> Effect:
-        """Shows the whole address: it may carry what the model knows."""
+        """The effect, which shows the whole URI because it may leak what the model knows."""
         server = self.tool.connection.config.name
         return Effect(
             kind="mcp",

@@ -1,6 +1,7 @@
-"""The connection to a server that is a program of its own: messages over its input and output, a line each.
+"""The connection to a server that is a local program: messages over its stdin and stdout, one per line.
 
-The SDK has one too, which gathers a line for as long as it goes on. Here a line has a bound; the rest is the same.
+This is like the SDK's own stdio transport, except that the SDK buffers a line without limit; here its length is
+limited.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 END_SECONDS = 2.0
-"""How long a server has to end after its input did, and once more after a signal."""
+"""How long a server may take to end after its stdin is closed, and again after SIGTERM."""
 
 _FLUSH_SECONDS = 0.5
 _CHUNK = 64 << 10
@@ -40,10 +41,10 @@ Received = SessionMessage | Exception
 async def program(
     config: ServerConfig, errors: IO[bytes], on_fault: Callable[[str], None]
 ) -> AsyncIterator[tuple[MemoryObjectReceiveStream[Received], MemoryObjectSendStream[SessionMessage]]]:
-    """Run the server of `config`, its stderr into `errors`. It is gone when this is left.
+    """Run the server of `config` with its stderr going to `errors`. It has ended when the context exits.
 
-    A server that sends too much is ended at once: `on_fault` hears why, and the streams close. Raises OSError or
-    ValueError when it cannot be started.
+    A server that sends too much is killed at once: `on_fault` is called with the reason, and the streams close. Raises
+    OSError or ValueError when the server cannot be started.
     """
     process, stdout = await _start(config, errors)
     found, received = anyio.create_memory_object_stream[Received](0)
@@ -53,7 +54,7 @@ async def program(
     try:
         yield received, sent
     finally:
-        received.close()  # what still comes is thrown away, so that the server does not wait for a reader
+        received.close()  # further messages are discarded, so that the server does not block on writing
         sent.close()
         try:
             await asyncio.wait([writing], timeout=_FLUSH_SECONDS)
@@ -67,7 +68,10 @@ async def program(
 
 
 async def _start(config: ServerConfig, errors: IO[bytes]) -> tuple[asyncio.subprocess.Process, int]:
-    """The process and the pipe to read from, which is none of asyncio's: a child of it may hold that open."""
+    """Start the process. Returns it with the pipe to read from.
+
+    The pipe is not asyncio's own, because a child of the process may hold that open.
+    """
     reading, writing = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -90,7 +94,7 @@ async def _start(config: ServerConfig, errors: IO[bytes]) -> tuple[asyncio.subpr
 
 @dataclass(slots=True)
 class _Reader:
-    """Takes the program's lines to whoever listens, one after another."""
+    """Parses the program's lines and delivers them one by one."""
 
     process: asyncio.subprocess.Process
     stdout: int
@@ -98,7 +102,7 @@ class _Reader:
     on_fault: Callable[[str], None]
 
     async def read(self) -> None:
-        """To the end of its output, or of our patience."""
+        """Read to the end of the output, or until a line is too long."""
         reader = asyncio.StreamReader(limit=_CHUNK)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self.stdout, "rb", buffering=0)
@@ -134,7 +138,7 @@ async def _write(
     wanted: MemoryObjectReceiveStream[SessionMessage],
     found: MemoryObjectSendStream[Received],
 ) -> None:
-    """Messages to the program's input; when it takes no more, the connection has ended."""
+    """Write messages to the program's stdin; when that fails, end the connection."""
     assert process.stdin is not None
     try:
         async for one in wanted:
@@ -148,7 +152,7 @@ async def _write(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the program as the protocol has it: no more input, then a signal, then one that cannot be ignored."""
+    """End the program as the protocol specifies: close its stdin, then send SIGTERM, then SIGKILL."""
     assert process.stdin is not None
     process.stdin.close()
     by_itself = False
@@ -160,7 +164,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     finally:
         if not by_itself:
             signal_group(process.pid, signal.SIGKILL)
-            process.stdin.transport.abort()  # a child elsewhere may hold it open, and what it was sent unread
+            process.stdin.transport.abort()  # a child in another group may hold it open with unread data
     await _ends(process)
 
 

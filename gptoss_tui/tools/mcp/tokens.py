@@ -1,4 +1,4 @@
-"""What a login to an MCP server left behind: a file for each address, readable by its owner alone."""
+"""Stores logins to MCP servers: one file for each address, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Form = TypeVar("Form", bound="BaseModel")
 
 
 class Tokens:
-    """The SDK's storage of the login to the server at `url`. While `saves` is False nothing is written.
+    """The SDK's token storage for the server at `url`. While `saves` is False, nothing is written.
 
-    Beside what the SDK stores it keeps when the token ends and where to get another one: without that a token that
-    ended could be replaced only by a new login.
+    In addition to what the SDK stores, it keeps when the token expires and where to refresh it; without that, an
+    expired token could only be replaced by a new login.
     """
 
     def __init__(self, url: str, folder: Path | None = None, *, saves: bool = True) -> None:
@@ -40,30 +40,30 @@ class Tokens:
         return "tokens" in self._known
 
     async def get_tokens(self) -> OAuthToken | None:
-        """The token; None when there is none, or the file cannot be understood."""
+        """The token; None if there is none or it is not valid."""
         from mcp.shared.auth import OAuthToken
 
         return _valid(OAuthToken, self._known.get("tokens"))
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
-        """Another token."""
+        """Save a new token."""
         self._known["tokens"] = tokens.model_dump(mode="json", exclude_none=True)
         self._known["ends"] = None if tokens.expires_in is None else time.time() + tokens.expires_in
         self.save()
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        """Who we are to the server that gives tokens."""
+        """Our client registration at the authorization server, or None."""
         from mcp.shared.auth import OAuthClientInformationFull
 
         return _valid(OAuthClientInformationFull, self._known.get("client"))
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        """Registered anew."""
+        """Save a new client registration."""
         self._known["client"] = client_info.model_dump(mode="json", exclude_none=True)
         self.save()
 
     def remind(self, provider: OAuthClientProvider) -> None:
-        """Tell `provider` what it found out when the login was made."""
+        """Restore in `provider` what it discovered during the login."""
         from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 
         context, ends = provider.context, self._known.get("ends")
@@ -72,13 +72,13 @@ class Tokens:
         context.protected_resource_metadata = _valid(ProtectedResourceMetadata, self._known.get("resource"))
 
     def learn(self, provider: OAuthClientProvider) -> None:
-        """Keep what `provider` found out."""
+        """Remember what `provider` discovered during the login."""
         context = provider.context
         for name, found in (("metadata", context.oauth_metadata), ("resource", context.protected_resource_metadata)):
             self._known[name] = None if found is None else found.model_dump(mode="json", exclude_none=True)
 
     def save(self) -> None:
-        """Write it, whole or not at all. Raises OSError."""
+        """Write the file atomically. Raises OSError."""
         if not self.saves:
             return
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ class Tokens:
             raise
 
     def forget(self) -> bool:
-        """Log out. False when there was no login."""
+        """Log out. Returns False when there was no login."""
         self._known = {}
         try:
             self.path.unlink()
@@ -103,7 +103,7 @@ class Tokens:
 
 
 def _valid(form: type[Form], known: object) -> Form | None:
-    """What is kept as what it should be; None for what is not: the error would show the token."""
+    """Validate stored data; None if it is invalid. The exception is dropped because it would show the token."""
     from pydantic import ValidationError
 
     try:
@@ -113,7 +113,7 @@ def _valid(form: type[Form], known: object) -> Form | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What is kept; nothing of a file that is damaged: then a login is asked for."""
+    """Read the stored data. A damaged file counts as empty, so a new login is required."""
     try:
         known = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

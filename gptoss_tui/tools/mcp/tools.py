@@ -1,4 +1,4 @@
-"""A server's tools as the agent sees them: a namespace of its own, and every call an effect that a person allows."""
+"""A server's tools as the agent sees them: a namespace of their own, with every call an effect that needs approval."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gptoss_tui.tools.mcp.resources import ListResources, ReadResource, resource
 
 
 class McpServer:
-    """The tools of one server, as a namespace of the system message; none until it is connected."""
+    """The tools of one server as a namespace of the system message. There are none until it is connected."""
 
     def __init__(self, config: ServerConfig, namespace: str) -> None:
         self.connection = Connection(config)
@@ -44,14 +44,17 @@ class McpServer:
 
     @property
     def prompts(self) -> tuple[PromptOffer, ...]:
-        """The prompts that the server offers, for a person to send."""
+        """The prompts that the server offers the user."""
         return tuple(
             PromptOffer(self._namespace, one.name, one.description, one.arguments, one.required)
             for one in self.connection.listing.prompts
         )
 
     async def prompt(self, name: str, arguments: Mapping[str, str]) -> str:
-        """The text of a prompt. It is data of another program: shown before it is sent. Raises ToolError."""
+        """Return the text of a prompt, which comes from another program and is shown before sending.
+
+        Raises ToolError.
+        """
         return prompt_text(await self.connection.prompt(name, arguments))
 
     @property
@@ -63,11 +66,11 @@ class McpServer:
         return f"MCP, {len(connection.listing.tools)} tools" if connection.listing.tools else f"MCP, {connection.state}"
 
     def cite(self, answer: str) -> tuple[Citation, ...]:
-        """None: tools have no pages."""
+        """Always empty: these tools have no pages."""
         return ()
 
     def page_text(self, citation: Citation) -> tuple[str, ...]:
-        """None: tools have no pages."""
+        """Always empty: these tools have no pages."""
         return ()
 
     async def ready(self, seconds: float) -> None:
@@ -75,12 +78,12 @@ class McpServer:
         await self.connection.settle(seconds)
 
     def reset(self) -> None:
-        """End the server. The next call, or the next conversation, starts it again."""
+        """Stop the server. The next call, or the next conversation, starts it again."""
         self.connection.stop()
 
 
 def mcp_servers(configs: Sequence[ServerConfig]) -> tuple[McpServer, ...]:
-    """The servers of `configs`, each with a namespace of its own. Nothing is started yet."""
+    """Return the servers of `configs`, each with a unique namespace. This starts nothing yet."""
     names: list[str] = []
     for config in configs:
         names.append(namespace_name(config.name, names))
@@ -101,11 +104,11 @@ class McpTool:
 
     @property
     def declaration(self) -> FunctionDeclaration:
-        """What the model is told."""
+        """The declaration that the model reads."""
         return self.offered.declaration
 
     async def prepare(self, arguments: str) -> McpCall:
-        """Raises ToolError when the arguments are not a JSON object; the server checks what is in it."""
+        """Parse a call. Raises ToolError unless the arguments are a JSON object; the server checks its contents."""
         try:
             values = json.loads(arguments, strict=False) if arguments.strip() else {}
         except (ValueError, RecursionError):
@@ -117,7 +120,7 @@ class McpTool:
 
 @dataclass(frozen=True, slots=True)
 class McpCall:
-    """A call with its arguments read."""
+    """A call with parsed arguments."""
 
     tool: McpTool
     arguments: Mapping[str, Any]
@@ -129,12 +132,12 @@ class McpCall:
 
     @property
     def source(self) -> str:
-        """The arguments, for a person to change."""
+        """The arguments, for the user to change."""
         return json.dumps(self.arguments, ensure_ascii=False, indent=2)
 
     @property
     def effect(self) -> Effect:
-        """What a server does is the server's business: every call is asked about, unless a rule allows it."""
+        """The effect. As we cannot know what the server does, every call is asked about unless a rule allows it."""
         server, tool = self.tool.connection.config.name, self.tool.offered.name
         sent = json.dumps([server, tool, self.arguments], sort_keys=True)
         return Effect(
@@ -149,7 +152,7 @@ class McpCall:
         )
 
     async def revise(self, text: str) -> McpCall:
-        """The call with other arguments. Raises ToolError."""
+        """Return the call with other arguments. Raises ToolError."""
         return await self.tool.prepare(text)
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:

@@ -1,1 +1,1 @@
-"""One module a subcommand. Each has `run(args) -> int` and imports what it needs when it is called."""
+"""The subcommands, one module each. Each has `run(args) -> int`, and imports what it needs only when it runs."""

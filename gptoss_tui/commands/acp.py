@@ -1,4 +1,4 @@
-"""`gptoss-tui acp`: the agent for an editor, over the Agent Client Protocol on stdin and stdout."""
+"""`gptoss-tui acp`: serves the agent to an editor, over the Agent Client Protocol on stdin and stdout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve the editor at stdin and stdout until it is gone."""
+    """Serve the editor on stdin and stdout until it disconnects. Raises UsageError when stdin is a terminal."""
     settings = settings_from(args)
     if sys.stdin.isatty():
         raise UsageError("`gptoss-tui acp` has to be started by an editor", hint="docs/acp.md shows how to set it up")
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    # Before anything else comes in that might print: stdout is the protocol's.
+    # This comes before all other imports, since they might print: stdout is reserved for the protocol.
     reader, writer = await open_stdio()
     from gptoss_tui.acp.server import serve
     from gptoss_tui.acp.transport import LineTransport

@@ -1,4 +1,4 @@
-"""The final answer of `exec` in a file of the person's: `--output-last-message`."""
+"""Writes the final answer of `exec` to a file: `--output-last-message`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from gptoss_tui.errors import GptOssError, UsageError
 
 
 class AnswerFileError(GptOssError):
-    """The answer cannot be written into its file."""
+    """The answer cannot be written to its file."""
 
 
 class AnswerFile:
-    """Takes the events of a turn as an output does, and `write` puts its answer into the file.
+    """Follows the events of a turn like other outputs; `write` then writes the answer to the file.
 
-    What a pipe would get of it: `exact` leaves citations as they are. Raises UsageError for a file that cannot be,
-    before anything runs.
+    The text is the same as on a pipe; `exact` leaves citations unchanged. The constructor raises UsageError when the
+    file cannot be written, so that this is found before anything runs.
     """
 
     def __init__(self, path: Path, *, exact: bool = False) -> None:
@@ -34,16 +34,16 @@ class AnswerFile:
         self._answer: str | None = None
 
     def show(self, event: Event) -> None:
-        """Follow the turn."""
+        """Follow the turn's events to find the answer."""
         self._text.follow(event)
         if isinstance(event, TurnFinished) and event.reason == "done":
             self._answer = self._text.ending(event.answer)
 
     def failed(self, error: GptOssError) -> None:
-        """Nothing: there is no answer."""
+        """Do nothing, since there is no answer."""
 
     def write(self) -> None:
-        """Put the answer into the file. Without a whole one the file stays as it was. Raises AnswerFileError."""
+        """Write the answer to the file. Without a complete answer, leave the file unchanged. Raises AnswerFileError."""
         if self._answer is None:
             return
         try:
@@ -57,5 +57,5 @@ class AnswerFile:
 
     @property
     def _is_special(self) -> bool:
-        """A pipe, a terminal, /dev/null: what cannot be replaced."""
+        """Whether the path is a pipe, a terminal or /dev/null, which must be written to instead of replaced."""
         return self._path.exists() and not self._path.is_file()

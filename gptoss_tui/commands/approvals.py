@@ -1,4 +1,4 @@
-"""`gptoss-tui approvals`: the rules that answer for a person in a workspace - which there are, and taking one back."""
+"""`gptoss-tui approvals`: lists and revokes the approval rules of a workspace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command and its own commands."""
+    """Register the command and its subcommands."""
     parser = subparsers.add_parser(
         "approvals",
         help="list or revoke approval rules",
@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the action that was parsed. Raises UsageError or PolicyError."""
+    """Run the parsed action. Raises UsageError or PolicyError."""
     from gptoss_tui.agent.policy.book import RuleBook
     from gptoss_tui.tools.workspace import open_workspace
 

@@ -1,4 +1,4 @@
-"""`gptoss-tui bench`: load, first token, prefill and decode of a model, beside the floor that memory sets."""
+"""`gptoss-tui bench`: measures load, first token, prefill and decode, and compares decode with the memory bandwidth."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ MAX_TOKENS = 64
 
 _WARM_UP_PROMPT, _WARM_UP_TOKENS = 16, 4
 _ORDINARY_IDS = 100_000
-"""Random prompts take ids below this: text in every vocabulary."""
+"""Random prompts use ids below this, which are text tokens in every vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One generation after a fresh prompt. Times in seconds, rates in tokens a second.
+    """One generation after an uncached prompt. Times are in seconds, rates in tokens per second.
 
-    `floor_bytes` is what a token must read halfway through the decode (None for a model on a server), `floor_rate` what
-    the memory's bandwidth makes of it, `floor_share` the part of that rate that was reached (both None when the
-    bandwidth could not be measured).
+    `floor_bytes` is how many bytes must be read per token halfway through the decode (None for a model on a server).
+    `floor_rate` is the decode rate that the memory bandwidth allows for it, and `floor_share` is the fraction of it
+    that was reached (both None when the bandwidth could not be measured).
     """
 
     prompt_tokens: int
@@ -49,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that was measured, and where. `load_seconds` counts from the start of the worker process."""
+    """All measurements and where they were taken. `load_seconds` counts from the start of the worker process."""
 
     machine: Machine
     torch: dict[str, Any]
@@ -83,7 +83,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print."""
+    """Measure and print the report. Raises UsageError or EngineError."""
     import asyncio
 
     lengths = args.prompt_tokens or list(PROMPT_TOKENS)
@@ -139,7 +139,10 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
 
 
 def _dense_of(spec: EngineSpec, info: EngineInfo) -> DenseBits | None:
-    """What is read of the dense layers: in 8 bits by the CPU engine, if nothing asks for them as published."""
+    """How the engine stores the dense layers: the CPU engine uses 8 bits unless told to keep them as published.
+
+    None means as published.
+    """
     from gptoss_tui.engine.floor import NATIVE_INT8, TRITON_INT8
 
     if info.backend == "native":
@@ -148,7 +151,7 @@ def _dense_of(spec: EngineSpec, info: EngineInfo) -> DenseBits | None:
 
 
 def _memory_of(spec: EngineSpec) -> str:
-    """The device whose memory the weights will be in, as the probe names it."""
+    """The device whose memory will hold the weights, under the name that the probe uses."""
     from gptoss_tui.engine.backends import AUTO, fastest_backend
 
     backend = fastest_backend() if spec.backend == AUTO else spec.backend
@@ -156,7 +159,10 @@ def _memory_of(spec: EngineSpec) -> str:
 
 
 def _fitting(lengths: Sequence[int], max_tokens: int, context: int, *, asked: bool) -> list[int]:
-    """The lengths that leave room for `max_tokens`. Lengths that somebody asked for must all do."""
+    """The lengths that leave room for `max_tokens`. If the user `asked` for the lengths, all of them must.
+
+    Raises UsageError.
+    """
     fitting = [length for length in lengths if length + max_tokens <= context]
     if not fitting or (asked and len(fitting) < len(lengths)):
         raise UsageError(f"A prompt of {max(lengths)} and {max_tokens} more tokens exceed the context of {context}")
@@ -174,11 +180,11 @@ def _config(spec: EngineSpec) -> ModelConfig:
 
 
 async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: int, number: int) -> tuple[float, Usage]:
-    """Seconds to the first token after a random prompt of `length` ids, as the front sees it, and the usage."""
+    """Generate after a random prompt of `length` ids. Returns the seconds to the first token, and the usage."""
     from gptoss_tui.engine.types import Finished, SamplingParams, TokenBatch
 
-    # Another number is another prompt from its first id on, so that no cached prefix is used again. A server may
-    # have it from the last time.
+    # Prompts with different numbers differ from their first id on, so that no cached prefix is reused. On a server
+    # the seed is random, because it may still have the prompts of an earlier run in its cache.
     source = random.Random(number if info.masks else None)
     prompt = [source.randrange(min(info.vocab_size, _ORDINARY_IDS)) for _ in range(length)]
     started = time.perf_counter()
@@ -208,7 +214,7 @@ def _as_run(first: float, usage: Usage, floor_bytes: int | None, bandwidth: floa
 
 
 def describe(report: Report) -> Iterator[str]:
-    """The report as lines of text."""
+    """Format the report as lines of text."""
     from gptoss_tui.engine.memory import gigabytes
 
     machine, model = report.machine, report.model

@@ -1,4 +1,4 @@
-"""`gptoss-tui completion`: a script that lets a shell complete commands, flags and paths."""
+"""`gptoss-tui completion`: prints a script with which a shell completes commands, flags and paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script for the parser of the whole command line, which the caller left in `args.root_parser`."""
+    """Print the script for the parser of the whole command line, which the caller passes in `args.root_parser`."""
     import shtab
 
     for action in _actions(args.root_parser):

@@ -1,4 +1,4 @@
-"""`gptoss-tui doctor`: what this machine has, what is missing, and what to do about it."""
+"""`gptoss-tui doctor`: checks what this machine has, what is missing, and what to do about it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; 1 when there is a problem."""
+    """Print the findings. Returns 1 when there is a problem."""
     checks = list(examine())
     healthy = all(check.status != "problem" for check in checks)
     if args.json:
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def examine() -> Iterator[Check]:
-    """All findings, the quick ones first."""
+    """Yield all findings, quick ones first."""
     sections: tuple[Callable[[], Iterator[Check]], ...] = (
         *(_machine, _metal, _terminal, _settings, examine_server, _vocabulary, _models, _torch, _kernels),
         *(_docker, _sandbox, _commands, _browser, _mcp),
@@ -86,7 +86,7 @@ def _machine() -> Iterator[Check]:
 
 
 def _metal() -> Iterator[Check]:
-    """On a Mac with Apple silicon: the chip, and whether the engine for its GPU can run."""
+    """On a Mac: the chip, and whether the Metal engine can run."""
     from gptoss_tui.engine.metal.apple import is_translated
     from gptoss_tui.engine.metal.device import is_apple_silicon, is_usable, measured_chip, mlx_problem, mlx_version
 
@@ -109,7 +109,7 @@ def _metal() -> Iterator[Check]:
 
 
 def _fused_kernels() -> Iterator[Check]:
-    """Which kernels of the Metal engine compute right here, tried anew, and how fast they read."""
+    """Test again which fused kernels of the Metal engine give correct results here, and how fast they read memory."""
     from gptoss_tui.engine.config import GPT_OSS_20B
     from gptoss_tui.engine.memory import gigabytes
     from gptoss_tui.engine.metal.verdicts import remember, try_kernels
@@ -179,7 +179,7 @@ def _settings() -> Iterator[Check]:
 
 
 def _waiting(nbytes: int | None) -> Check:
-    """What the conversations may take that are not the one which the engine runs."""
+    """The memory that conversations may use while they wait for another one."""
     from gptoss_tui.engine.memory import gigabytes
 
     if nbytes is None:
@@ -192,7 +192,7 @@ def _waiting(nbytes: int | None) -> Check:
 
 
 def examine_server() -> Iterator[Check]:
-    """The server that has the model, where the model is on one."""
+    """Check the server of the model, if the model is on a server."""
     import asyncio
 
     from gptoss_tui.agent.engines import ask_server
@@ -268,7 +268,7 @@ def _docker() -> Iterator[Check]:
             version = client.version()["Version"]
         finally:
             client.close()
-    except Exception as error:  # requests, urllib3 and the SDK each have their own, and none is worth telling apart
+    except Exception as error:  # requests, urllib3 and the SDK all raise their own; they need not be told apart here
         yield Check("docker", "note", f"not reachable: {error}", "only needed if the `sandbox` line says so")
         return
     yield Check("docker", "ok", f"engine {version}")
@@ -316,7 +316,7 @@ def _browser() -> Iterator[Check]:
     except GptOssError as error:
         yield Check("browser", "problem", error.message, error.hint)
         return
-    # Only the host: a proxy's address can have a password in it.
+    # Only show the host, since the address of a proxy can contain a password.
     proxy = urlsplit(settings.browser_proxy).hostname if settings.browser_proxy and backend.remote else None
     through = f", through the proxy {proxy}" if proxy else ""
     yield Check("browser", "ok", f"reads {backend.description}{through}")

@@ -1,4 +1,4 @@
-"""`gptoss-tui exec`: one turn without a screen. The answer goes to stdout, what happens meanwhile to stderr."""
+"""`gptoss-tui exec`: runs one turn without a screen. The answer goes to stdout, progress to stderr."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ INTERRUPTED: Final = 130
 _CODES: Final[dict[TurnEnd, int]] = {"done": 0, "failed": FAILED, "limit": FAILED, "interrupted": INTERRUPTED}
 
 _MODES: Final[dict[str, Mode]] = {"none": "ask", "edits": "auto-edit", "all": "full-auto"}
-"""Nobody is there to ask: whatever a mode would ask for ends the turn. `all` gives up the questions as well."""
+"""The mode for each value of --approve. As there is no one to ask, an effect that the mode would ask about ends the
+turn (or is denied with --deny). `all` also allows what would otherwise be asked about."""
 
 _STDIN: Final = "From standard input:"
-"""What is piped in is data: the person who piped a page did not write what it asks for."""
+"""Marks piped input as data: the user may not have written it, so its instructions are not the user's."""
 
 _NOBODY: Final = "Nobody is here to be asked. Go on without it."
 
@@ -90,10 +91,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What one run of the command is to do. `session` is the conversation to go on with, in a copy with `fork`.
+    """The task of one run of the command.
 
-    `approve` is one of `_MODES`; with `deny` what it does not cover is denied, else it ends the turn. `saves` says
-    whether the conversation is saved.
+    `session` is the conversation to continue, or to continue in a copy with `fork`. `approve` is a key of `_MODES`;
+    what it does not cover is denied with `deny`, and ends the turn without. `saves` says whether the conversation is
+    saved.
     """
 
     settings: Settings
@@ -107,7 +109,7 @@ class _Job:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the turn and give the exit code."""
+    """Run the turn and return the exit code."""
     import asyncio
 
     from gptoss_tui.commands.answer_file import AnswerFile
@@ -131,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     except GptOssError as error:
         output.failed(error)
         raise
-    except KeyboardInterrupt:  # while the model was loading: there was no turn to end in good order
+    except KeyboardInterrupt:  # while the model was loading, so there is no turn to interrupt
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     if file is not None:
@@ -140,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _job(args: argparse.Namespace) -> _Job:
-    """What the flags ask for. Raises UsageError, SessionError or GrammarError."""
+    """The task that the flags describe. Raises UsageError, SessionError or GrammarError."""
     settings = settings_from(args)
     prompt = _prompt(args.prompt, settings.workspace)
     session = session_from(args, settings)
@@ -165,7 +167,7 @@ def _prompt(given: str | None, workspace: Path) -> str:
 
 
 def _expanded(given: str, workspace: Path) -> str:
-    """The message of a saved prompt, for its call. Raises UsageError for a command that there is not."""
+    """Expand a call of a saved prompt to its message. Raises UsageError when there is no such prompt."""
     if not given.startswith("/"):
         return given
     from gptoss_tui.agent.saved_prompts import find_prompt, was_shown
@@ -185,7 +187,7 @@ def _expanded(given: str, workspace: Path) -> str:
 
 
 def _schema(file: str | None, settings: Settings) -> AnswerSchema | None:
-    """The form of the answer. Raises GrammarError, and UsageError for a file that cannot be read."""
+    """Read the schema of the answer. Raises GrammarError, and UsageError when the file cannot be read."""
     if file is None:
         return None
     from gptoss_tui.agent.structured import read_answer_schema
@@ -194,7 +196,7 @@ def _schema(file: str | None, settings: Settings) -> AnswerSchema | None:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The schema cannot be read: {error}") from error
-    # nano was never told about forms of answers, and loses its way when it is.
+    # nano was not trained with response formats in its prompt, and is confused by them.
     return read_answer_schema(text, told=not settings.is_nano)
 
 
@@ -204,7 +206,7 @@ async def _exec(job: _Job, output: Output) -> int:
     from gptoss_tui.harmony.tokenizer import load_tokenizer
     from gptoss_tui.tools.workspace import open_workspace
 
-    # What is wrong with the settings shows before a model is loaded for them.
+    # Find mistakes in the settings before a model is loaded.
     settings = job.settings
     workspace = open_workspace(settings.workspace)
     build_registry(settings, workspace)
@@ -232,7 +234,7 @@ async def _exec(job: _Job, output: Output) -> int:
 
 
 def _say_guides(settings: Settings, workspace: Path) -> None:
-    """Whose words the model is told beside the prompt."""
+    """Print which skills and AGENTS.md files the model gets in addition to the prompt."""
     from gptoss_tui.agent.factory import guides, skills
 
     if known := ", ".join(skill.name for skill in skills(settings, workspace) if not skill.asked_only):
@@ -242,7 +244,7 @@ def _say_guides(settings: Settings, workspace: Path) -> None:
 
 
 def _go_on(agent: Agent, session: str, output: Output, *, fork: bool) -> None:
-    """Take up a saved conversation, or a copy of it. Raises SessionError or UsageError."""
+    """Resume a saved conversation, or a copy of it. Raises SessionError or UsageError."""
     from gptoss_tui.agent.events import Notice
 
     for notice in agent.resume(session).notices:
@@ -254,7 +256,7 @@ def _go_on(agent: Agent, session: str, output: Output, *, fork: bool) -> None:
 async def run_turn(
     agent: Agent, prompt: str, output: Output, schema: AnswerSchema | None = None, *, deny: bool = False
 ) -> int:
-    """Run one turn to its end and give the exit code. A question that nobody can answer ends it, or is a no."""
+    """Run one turn to its end and return the exit code. An approval request ends the turn, or is denied with `deny`."""
     from gptoss_tui.agent.commands import Decision
     from gptoss_tui.agent.events import ApprovalRequest, TurnFinished
     from gptoss_tui.commands.exec_signals import interrupted_by_signals
@@ -280,7 +282,7 @@ async def run_turn(
 
 
 def _checked(event: TurnFinished, schema: AnswerSchema) -> TurnFinished:
-    """A turn that was done without the answer that was asked for has failed."""
+    """Turn the end of a finished turn into a failure if its answer does not match the schema."""
     problem = schema.problem(event.answer) if event.reason == "done" else None
     if problem is None:
         return event

@@ -1,4 +1,4 @@
-"""What `exec` prints: the answer, the raw tokens or JSON on stdout; short lines about progress on stderr."""
+"""The output of `exec`: the answer, raw tokens or JSON on stdout, and short lines about progress on stderr."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class Output(Protocol):
     """A consumer of the turn's events."""
 
     def show(self, event: Event) -> None:
-        """Print what the event says."""
+        """Print what the event reports."""
         ...
 
     def failed(self, error: GptOssError) -> None:
-        """There was no turn, or it ended without its last event. The caller prints the error for people."""
+        """Called when there was no turn, or it ended without its last event. The caller prints the error itself."""
         ...
 
 
 def make_output(
     *, as_json: bool, raw: bool, show_pages: bool, exact: bool = False, stops: bool = True, answer: Output | None = None
 ) -> Output:
-    """The output that the flags ask for, on the real stdout and stderr, and `answer` beside it.
+    """The output that the flags ask for, on stdout and stderr; `answer` is an additional output.
 
-    `stops` says whether a question ends the turn.
+    `stops` says whether an approval request ends the turn.
     """
     shown: Output = JsonOutput(sys.stdout)
     if not as_json:
@@ -60,7 +60,7 @@ def make_output(
 
 
 class BothOutputs:
-    """Two outputs of one turn."""
+    """Sends the events of one turn to two outputs."""
 
     def __init__(self, first: Output, second: Output) -> None:
         self._both = (first, second)
@@ -75,7 +75,7 @@ class BothOutputs:
 
 
 class JsonOutput:
-    """One event a line, in the form of `docs/events.md`, flushed at once."""
+    """Prints one JSON event per line, as described in `docs/events.md`, and flushes after each."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -84,12 +84,12 @@ class JsonOutput:
         print(json.dumps(to_dict(event)), file=self._out, flush=True)
 
     def failed(self, error: GptOssError) -> None:
-        """A program that reads the events always finds `turn_finished` at the end."""
+        """Print a `turn_finished` event, so that a program that reads the events always finds one at the end."""
         self.show(TurnFinished(reason="failed", error=error.message, hint=error.hint or ""))
 
 
 class AnswerText:
-    """An answer as people read it: its citations as numbers, with a list below. `exact` leaves it as it is."""
+    """Formats an answer for users: citations become numbers, with a list below. `exact` leaves the answer unchanged."""
 
     def __init__(self, *, exact: bool = False) -> None:
         self._exact = exact
@@ -97,7 +97,7 @@ class AnswerText:
         self._references = References()
 
     def follow(self, event: Event) -> None:
-        """Learn what the marks of the answer point at."""
+        """Follow the events to learn what the marks of the answer refer to."""
         match event:
             case AnswerDone():
                 self._answer, self._references = event.text, References()
@@ -105,20 +105,20 @@ class AnswerText:
                 self._references = references(self._answer, event.citations)
 
     def ending(self, rest: str) -> str:
-        """The end of the answer, from some place on or all of it, and the list."""
+        """Format `rest`, which is the end of the answer or all of it, followed by the list of references."""
         shown = replace_marks(rest, self._references.labels)
         listed = "".join(f"{label} {description}\n" for label, description in self._references.entries)
         return f"{shown}\n" + (f"\n{listed}" if listed else "")
 
 
 class TextOutput:
-    """For people and pipes.
+    """Text output for users and pipes.
 
-    The answer streams to a terminal, up to its first citation: what that is called is known at the end. To anything
-    else it is written whole, byte for byte but for the citations, which become numbers with a list below the answer;
-    `exact` leaves them as they are. With `raw` the sampled tokens take its place. stderr shows the reasoning only on a
-    terminal, and the pages that the browser gives to the model only with `show_pages`. `stops` says whether a question
-    ends the turn, so that nothing is said of the call after it.
+    On a terminal the answer is streamed up to its first citation, whose label is only known at the end. Elsewhere the
+    answer is written as a whole, byte for byte except for the citations, which become numbers with a list below the
+    answer; `exact` leaves them unchanged. With `raw` the sampled tokens are written instead. stderr only shows the
+    reasoning if it is a terminal, and the pages that the browser gives to the model only with `show_pages`. `stops`
+    says whether an approval request ends the turn, in which case the result of its call is not reported.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class TextOutput:
                 self._report(event)
 
     def failed(self, error: GptOssError) -> None:
-        """Nothing: the command line prints the error."""
+        """Do nothing, since the command line prints the error."""
 
     def _report(self, event: Event) -> None:
         match event:
@@ -196,7 +196,7 @@ class TextOutput:
                 self._say(f"note: {event.text}")
 
     def _report_call(self, event: ToolCall) -> None:
-        """What is called; of a plan, the steps that changed."""
+        """Report a call by its summary, or a plan by its changed steps."""
         told = self._plans.told_by(event)
         if told is None:
             self._say(f"* {event.summary}")

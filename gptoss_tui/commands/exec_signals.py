@@ -1,4 +1,4 @@
-"""The signals that end a turn of `exec` in good order."""
+"""Handles the signals that end a turn of `exec` gracefully."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _ENDING_SIGNALS: Final = tuple(
 
 @contextmanager
 def interrupted_by_signals(interrupt_turn: Callable[[], None]) -> Iterator[list[int]]:
-    """The first Ctrl+C, hang-up or SIGTERM ends the turn in good order, a second one the process.
+    """Interrupt the turn gracefully on the first Ctrl+C, SIGHUP or SIGTERM; a second one kills the process.
 
-    What a command made by then is held back before that. Gives the signals other than Ctrl+C that came.
+    A graceful end gives a sandbox time to hold back what a running command has made. Yields a list, to which received
+    signals other than Ctrl+C are added.
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
@@ -32,7 +33,7 @@ def interrupted_by_signals(interrupt_turn: Callable[[], None]) -> Iterator[list[
 
     try:
         for number in _ENDING_SIGNALS:
-            if before[number] != signal.SIG_IGN:  # as by nohup
+            if before[number] != signal.SIG_IGN:  # nohup ignores SIGHUP, for example
                 loop.add_signal_handler(number, interrupt, number)
     except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
         yield told

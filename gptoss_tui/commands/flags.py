@@ -1,4 +1,4 @@
-"""Flags that several commands share. A flag that is not given is absent, so that file and environment can speak."""
+"""Flags that several commands share. Flags that are not given are absent, so that the file and environment apply."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gptoss_tui.settings import Settings, load_settings
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """What to run and how: `--model`, `--backend`, `--dtype`, `--dense`, `--drafts`, `--context`."""
+    """Add the model flags: `--model`, `--backend`, `--dtype`, `--dense`, `--drafts`, `--context`, `--threads`."""
     group = parser.add_argument_group("model", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "-m",
@@ -43,7 +43,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
-    """How to choose tokens: `--temperature`, `--top-p`, `--seed`, `--max-tokens`."""
+    """Add the flags for sampling: `--temperature`, `--top-p`, `--seed`, `--max-tokens`."""
     group = parser.add_argument_group("sampling", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "--temperature", type=float, metavar="T", help="0 always takes the likeliest token (default: 1.0)"
@@ -59,7 +59,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_chat_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of a chat, with or without a screen."""
+    """Add the flags for a chat, with or without a screen, including those for the model and sampling."""
     group = parser.add_argument_group("chat", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "-r", "--reasoning-effort", choices=("low", "medium", "high"), help="how long to think (default: medium)"
@@ -125,7 +125,7 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_screen_flags(parser: argparse.ArgumentParser) -> None:
-    """How the terminal app looks and calls: `--theme`, `--plain`, `--notifications`, `--mouse`."""
+    """Add the flags for the terminal app: `--mode`, `--plain`, `--theme`, `--notifications`, `--mouse`."""
     group = parser.add_argument_group("screen", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "--mode",
@@ -155,7 +155,7 @@ def add_screen_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_session_flags(parser: argparse.ArgumentParser, *, choose: bool = False) -> None:
-    """Going on with a saved conversation: `--resume`, `--continue`. With `choose` the id may be left out."""
+    """Add the flags to resume a conversation: `--resume`, `--continue`. With `choose` the id may be left out."""
     group = parser.add_mutually_exclusive_group()
     about = "resume a saved conversation: its id, the beginning of it, or `last`"
     if choose:
@@ -174,9 +174,9 @@ def add_session_flags(parser: argparse.ArgumentParser, *, choose: bool = False) 
 
 
 def session_from(args: argparse.Namespace, settings: Settings) -> str | None:
-    """The whole id of the session to go on with; empty to choose one, None for none.
+    """The full id of the session to resume; empty to choose one from a list, None for a new session.
 
-    Raises UsageError when there is none of that id, SessionError when sessions cannot be listed.
+    Raises UsageError when there is no such session, and SessionError when sessions cannot be listed.
     """
     if not args.resume:
         asked: str | None = args.resume
@@ -188,5 +188,5 @@ def session_from(args: argparse.Namespace, settings: Settings) -> str | None:
 
 
 def settings_from(args: argparse.Namespace) -> Settings:
-    """The settings with the flags in `args` on top. Raises UsageError."""
+    """Load the settings, overridden by the flags in `args`. Raises UsageError."""
     return load_settings(vars(args))

@@ -1,4 +1,4 @@
-"""`gptoss-tui generate`: continue a text or token ids as they are, without messages, roles or tools."""
+"""`gptoss-tui generate`: continues a text or token ids as they are, without messages, roles or tools."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ async def _generate(
 
 
 class Printer:
-    """Tokens to stdout, as text or as JSON lines.
+    """Prints tokens to stdout, as text or as JSON lines.
 
-    A character may be spread over tokens: its text comes with the token that completes it.
+    A character that is spread over several tokens is printed with the token that completes it.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, as_json: bool) -> None:
@@ -107,7 +107,7 @@ class Printer:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def tokens(self, tokens: tuple[Token, ...]) -> None:
-        """Print a batch."""
+        """Print a batch of tokens."""
         self._begun = True
         for token in tokens:
             text = self._text(token.id)
@@ -118,7 +118,7 @@ class Printer:
         sys.stdout.flush()
 
     def end_text(self) -> None:
-        """Print what is left of a character, and end the line if anything was printed."""
+        """Print what is left of an incomplete character, and end the line if anything was printed."""
         if self._begun and not self._as_json:
             self._write(self._decoder.decode(b"", final=True) + "\n")
             sys.stdout.flush()
@@ -134,7 +134,7 @@ class Printer:
 
 
 def _as_json(token: Token, text: str) -> dict[str, Any]:
-    """JSON has no NaN: what a server does not tell is null."""
+    """The JSON form of a token. JSON has no NaN, so a log-probability that a server does not report is null."""
     logprob = None if math.isnan(token.logprob) else token.logprob
     return {"id": token.id, "text": text, "logprob": logprob, "top": [list(pair) for pair in token.top]}
 

@@ -1,4 +1,4 @@
-"""A loaded engine for the length of a command, with the progress of loading on stderr."""
+"""Loads an engine for the duration of a command, and shows the progress on stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def loaded_engine(spec: EngineSpec) -> AsyncIterator[tuple[Engine, EngineInfo]]:
-    """Load `spec` in an engine that ends with the block. Raises what `Engine.load` raises."""
+    """Load `spec` into an engine that is closed at the end of the block. Raises what `Engine.load` raises."""
     from gptoss_tui.agent.engines import open_engine
 
     engine = open_engine(spec)
@@ -38,6 +38,6 @@ async def _load(engine: Engine) -> EngineInfo:
 
 
 def _show(line: str) -> None:
-    """Rewrite the line of progress; nothing where stderr is no terminal."""
+    """Rewrite the progress line. Does nothing when stderr is not a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Facts about this machine and this program that a bug report or a benchmark needs. No torch here."""
+"""Facts about this machine and this program, for bug reports and benchmarks. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gptoss_tui import __version__
 
 _PACKAGE = Path(__file__).parents[1]
 
-# What decides between fast and slow kernels, in the names that Linux gives them.
+# CPU features that decide between fast and slow kernels, by their names in Linux.
 _FEATURES = (
     *("avx2", "f16c", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
     *("amx_tile", "amx_bf16", "amx_int8", "asimd", "asimddp", "bf16", "i8mm", "sve", "sve2"),
@@ -23,9 +23,9 @@ _FEATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One line of facts each; `memory` in bytes, `cores` as the operating system lets this process use them.
+    """Facts about this machine. `memory` is in bytes; `cores` are those that this process may use.
 
-    `chip` is what macOS says of an Apple chip: GPU cores, unified memory, and how much of it the GPU may hold.
+    `chip` describes an Apple chip: GPU cores, unified memory, and how much of it the GPU may use.
     """
 
     system: str
@@ -40,7 +40,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """The facts of this machine."""
+    """Collect the facts about this machine."""
     from gptoss_tui.engine.metal.apple import read_chip
 
     cpuinfo = _read(Path("/proc/cpuinfo"))
@@ -69,7 +69,7 @@ def hardware_line() -> str:
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may run on."""
+    """The number of CPU cores that this process may run on."""
     if sys.platform != "linux":
         return os.cpu_count() or 1
     return len(os.sched_getaffinity(0))
@@ -98,7 +98,7 @@ def _total_memory() -> int | None:
 
 
 def _commit() -> str | None:
-    """The commit that runs, where the package lies in its git repository; `+` marks changes on top of it."""
+    """The current commit if the package is in its git repository, with a `+` when there are uncommitted changes."""
     if not (_PACKAGE.parent / ".git").exists():
         return None
     commit = _output("git", "-C", str(_PACKAGE.parent), "rev-parse", "--short=12", "HEAD")

@@ -1,4 +1,4 @@
-"""`gptoss-tui mcp`: the MCP servers that are set up and what they offer; `mcp serve` is a server itself."""
+"""`gptoss-tui mcp`: lists the configured MCP servers and what they offer; `mcp serve` runs as a server itself."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _add_login(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what there is; 1 when a server does not answer."""
+    """Print the servers and what they offer. Returns 1 when a server does not answer."""
     import asyncio
 
     from gptoss_tui.tools.mcp.config import load_servers, servers_path
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _ask(servers: Sequence[McpServer]) -> list[dict[str, Any]]:
-    """What each server says, all asked at once; they are ended afterwards."""
+    """Ask all servers at the same time what they offer, and close them afterwards."""
     import asyncio
 
     from gptoss_tui.tools.mcp.connection import CONNECT_SECONDS
@@ -148,7 +148,7 @@ def _lines(server: dict[str, Any]) -> Iterator[str]:
 
 
 def _server_named(name: str) -> ServerConfig:
-    """The server at an address that has that name. Raises UsageError."""
+    """The configured server with that name, which must have an address. Raises UsageError."""
     from gptoss_tui.tools.mcp.config import load_servers, servers_path
 
     known = {server.name: server for server in load_servers() if server.url}
@@ -159,7 +159,7 @@ def _server_named(name: str) -> ServerConfig:
 
 
 def run_login(args: argparse.Namespace) -> int:
-    """Log in with the person's browser."""
+    """Log in to a server with the user's browser."""
     import asyncio
     import webbrowser
 
@@ -176,7 +176,7 @@ def run_login(args: argparse.Namespace) -> int:
 
 
 def run_logout(args: argparse.Namespace) -> int:
-    """Forget the token."""
+    """Delete the token of a server."""
     from gptoss_tui.tools.mcp.tokens import Tokens
 
     had = Tokens(_server_named(args.name).url).forget()
@@ -185,7 +185,7 @@ def run_logout(args: argparse.Namespace) -> int:
 
 
 def run_server(args: argparse.Namespace) -> int:
-    """Serve hosts until there are no more."""
+    """Run as an MCP server until the host disconnects or a signal arrives. Raises UsageError."""
     settings = settings_from(args)
     groups = _groups(args.tools)
     if not args.http and sys.stdin.isatty():
@@ -194,7 +194,7 @@ def run_server(args: argparse.Namespace) -> int:
 
 
 def _groups(text: str) -> tuple[Group, ...]:
-    """The groups of tools that a list names, in our order. Raises UsageError."""
+    """The groups of tools in a comma-separated list, in the order of `GROUPS`. Raises UsageError."""
     from gptoss_tui.mcp_server.catalog import GROUPS
 
     named = [name.strip() for name in text.split(",")]
@@ -204,7 +204,7 @@ def _groups(text: str) -> tuple[Group, ...]:
 
 
 async def _serve(settings: Settings, groups: tuple[Group, ...], approve: str, port: int | None) -> None:
-    # Before anything else comes in that might print: stdout is the protocol's.
+    # This comes before all other imports, since they might print: stdout is reserved for the protocol.
     streams = await open_stdio() if port is None else None
     from gptoss_tui.agent.engines import open_engine
     from gptoss_tui.engine.shared import SharedEngine
@@ -213,7 +213,7 @@ async def _serve(settings: Settings, groups: tuple[Group, ...], approve: str, po
 
     engine = SharedEngine(open_engine)
     sessions = Sessions(lambda: HostSession(settings, engine, approve))
-    HostSession(settings, engine, approve)  # what is wrong with the settings shows before a host comes
+    HostSession(settings, engine, approve)  # find mistakes in the settings before a host connects
     try:
         if streams is not None:
             await serve_stdio(sessions, groups, *streams)

@@ -1,4 +1,4 @@
-"""`gptoss-tui models`: which models there are, what one needs, fetching one, and making one of random weights."""
+"""`gptoss-tui models`: lists, describes and downloads models, and creates models with random weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Row = tuple[str, int | None, str]
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command and its own commands."""
+    """Register the command and its subcommands."""
     parser = subparsers.add_parser(
         "models",
         help="list, inspect, download or generate models",
@@ -45,7 +45,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the action that was parsed. Raises CheckpointError, ModelNotFoundError, DownloadError or UsageError."""
+    """Run the parsed action. Raises CheckpointError, ModelNotFoundError, DownloadError or UsageError."""
     action: Callable[[argparse.Namespace], int] = args.models_action
     return action(args)
 
@@ -117,7 +117,10 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _configured_server() -> str | None:
-    """The address that the settings name in place of a model. What is wrong with them says who uses them."""
+    """The server address in the settings, or None.
+
+    Errors in the settings are ignored here; the commands that use the settings report them.
+    """
     from gptoss_tui.engine.remote.address import is_address, parse_address
     from gptoss_tui.settings import load_settings
 
@@ -125,7 +128,7 @@ def _configured_server() -> str | None:
         model = load_settings().model
         if not is_address(model):
             return None
-        parse_address(model)  # there may be a password in one that cannot be used
+        parse_address(model)  # an invalid address is not shown, since it may contain a password
     except UsageError:
         return None
     return model
@@ -184,7 +187,7 @@ def _random(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _status_line() -> Iterator[Callable[[str], None]]:
-    """A line on stderr that rewrites itself and is gone at the end; nothing where stderr is no terminal."""
+    """A status line on stderr that is rewritten, and cleared at the end. Shows nothing if stderr is not a terminal."""
     terminal = sys.stderr.isatty()
     due = 0.0
 
@@ -202,7 +205,7 @@ def _status_line() -> Iterator[Callable[[str], None]]:
 
 
 def _config_like(name: str) -> ModelConfig:
-    """The shape of a published model, which need not be there, or of any other model."""
+    """The config of a published model, which need not be installed, or of any installed model."""
     from gptoss_tui.engine.catalog import published_model
 
     model = published_model(name)

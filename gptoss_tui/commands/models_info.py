@@ -1,4 +1,4 @@
-"""`gptoss-tui models info`: shape, files and memory plan of a model, and before it is here what it would take."""
+"""`gptoss-tui models info`: shows a model's shape, files and memory plan, or what it would need if not downloaded."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes on the disk of a model that is not complete here: what `arrived`, what the rest needs, what is `free`.
+    """The disk space for a model that is not completely downloaded, in bytes: how much `arrived` and what is `free`.
 
-    `prepared` is what the CPU engine keeps beside it after the first load; None where it cannot run.
+    `prepared` is what the CPU engine additionally stores after the first load; None where that engine cannot run.
     """
 
     folder: str
@@ -33,7 +33,7 @@ class Room:
 
 
 def add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Register the action; the caller says what runs it."""
+    """Register the action. The caller sets what runs it."""
     parser = actions.add_parser(
         "info",
         help="shape, files and memory plan of a model",
@@ -52,7 +52,7 @@ def add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> ar
 
 
 def show_info(args: argparse.Namespace) -> int:
-    """Print what there is to know of the model. Raises CheckpointError, ModelNotFoundError or UsageError."""
+    """Print the facts about the model. Raises CheckpointError, ModelNotFoundError or UsageError."""
     from gptoss_tui.engine.catalog import published_model
     from gptoss_tui.engine.remote.address import is_address
 
@@ -73,7 +73,7 @@ def show_info(args: argparse.Namespace) -> int:
 
 
 def installed(name: str) -> Path | None:
-    """The directory of the published model `name` when it is complete here, also in the Hugging Face cache."""
+    """The directory of the published model `name`, which may be in the Hugging Face cache; None if not complete."""
     from gptoss_tui.engine.catalog import published_model, resolve_model
 
     if published_model(name) is None:
@@ -85,7 +85,7 @@ def installed(name: str) -> Path | None:
 
 
 def open_model(name: str) -> Checkpoint:
-    """The checkpoint of a model on this machine; the built-in one is unpacked first."""
+    """Open the checkpoint of a model on this machine. The built-in model is unpacked first."""
     from gptoss_tui.engine.catalog import resolve_model
     from gptoss_tui.engine.checkpoint import open_checkpoint
 
@@ -115,7 +115,7 @@ def _show_server(address: str, context: int | None, *, as_json: bool) -> int:
 
 
 def _show_published(model: PublishedModel, args: argparse.Namespace) -> int:
-    """What is known of a model before it is here."""
+    """Print the facts about a published model that is not downloaded."""
     memory = _planned(model.config, model.weight_bytes, args)
     room = _room(model)
     if args.json:
@@ -166,7 +166,7 @@ def _planned(config: ModelConfig, weight_bytes: int, args: argparse.Namespace) -
 
 
 def _print_json(facts: dict[str, Any], config: ModelConfig, size: int, memory: MemoryPlan, dtype: str) -> None:
-    """`facts` first, then what is known of any model."""
+    """Print `facts`, followed by those that are known for every model, as JSON."""
     common = {
         "weight_bytes": size,
         "max_context": config.max_context,

@@ -1,4 +1,4 @@
-"""`gptoss-tui models prepared`: what the CPU engine keeps of models in its own layout, and removing it."""
+"""`gptoss-tui models prepared`: lists and removes the weights that the CPU engine stores in its own layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_prepared(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Register the action; the caller says what runs it."""
+    """Register the action. The caller sets what runs it."""
     parser = actions.add_parser(
         "prepared",
         help="weights prepared for the CPU engine",
@@ -30,7 +30,7 @@ def add_prepared(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def show_prepared(args: argparse.Namespace) -> int:
-    """List what there is, or remove some and say how much room that made. Raises UsageError."""
+    """List the prepared weights, or remove some and print how much space that freed. Raises UsageError."""
     from gptoss_tui.engine.native.kept import kept_weights
 
     found = kept_weights()

@@ -1,4 +1,4 @@
-"""`gptoss-tui patch`: a patch from stdin onto a folder, all of it or nothing, and the way back."""
+"""`gptoss-tui patch`: applies a patch from stdin to a folder, completely or not at all, and undoes or redoes it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it. Raises UsageError, PatchError or UndoError."""
+    """Check, apply, undo or redo the patch. Raises UsageError, PatchError or UndoError."""
     from gptoss_tui.undo import UndoStore
 
     root = args.workspace.expanduser()
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read_patch(*, optional: bool) -> str:
-    """The patch on stdin; empty when there is none and none is needed."""
+    """Read the patch from stdin. With `optional`, returns an empty string if stdin is a terminal. Raises PatchError."""
     if sys.stdin.isatty():
         if optional:
             return ""
@@ -124,12 +124,12 @@ def _go_back(store: UndoStore, text: str, args: argparse.Namespace) -> int:
 
 
 def _choices(report: UndoReport, way: Choice) -> dict[str, Choice]:
-    """`way` for every conflict, and the nearest that does not lose a byte where it cannot be."""
+    """Choose `way` for every conflict where it is possible, and otherwise `keep`, which loses nothing."""
     return {conflict.path: way if way in conflict.choices else "keep" for conflict in report.conflicts}
 
 
 def _turn_of(store: UndoStore, text: str, *, undone: bool) -> str:
-    """The newest application of this very patch."""
+    """The turn of the newest application of exactly this patch. Raises UndoError when there is none."""
     name = _name(text)
     found = [turn.turn for turn in store.turns() if turn.turn.startswith(f"{name}-") and turn.undone is undone]
     if not found:
@@ -146,7 +146,7 @@ def _name(text: str) -> str:
 
 
 def _print_diff(planned: Plan) -> None:
-    """Raw for a program that reads it, made harmless for a terminal."""
+    """Print the diff: unchanged for programs, and made safe for a terminal."""
     from gptoss_tui import patch
 
     diff = patch.unified_diff(planned) + "\n"

@@ -1,4 +1,4 @@
-"""Running a program that speaks a protocol on stdin and stdout: its streams, its log, its end when it is told to."""
+"""Runs a program that speaks a protocol on stdin and stdout: sets up its streams, its log and signal handling."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     import asyncio
 
 MAX_LINE: Final = 32 << 20
-"""Bytes that are read ahead: no message is longer, and no program sends files of this size."""
+"""The limit of the read buffer in bytes, which is also the maximum length of a message; far more than is needed."""
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 
 
 class _Formatter(logging.Formatter):
-    """What is logged may have been written by whoever is at the other end."""
+    """Makes log messages safe for a terminal, since they may contain text from the other end."""
 
     def format(self, record: logging.LogRecord) -> str:
         return to_terminal_text(super().format(record))
 
 
 def run_protocol(work: Coroutine[Any, Any, None]) -> int:
-    """Run `work` to its end, or until SIGINT, SIGTERM or a hang-up, which cancel it; gives the exit code.
+    """Run `work` to its end, or until SIGINT, SIGTERM or SIGHUP cancels it. Returns the exit code.
 
-    What libraries log goes to stderr, nothing below a warning.
+    Warnings and errors that are logged go to stderr.
     """
     import asyncio
 
@@ -65,9 +65,9 @@ def _cancel(task: asyncio.Task[None], told: list[int]) -> None:
 
 
 async def open_stdio() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """stdin and stdout for the protocol, taken from everybody else in this process.
+    """Reserve stdin and stdout for the protocol.
 
-    What it prints, or a program that it starts, goes to stderr from now on.
+    What this process, or a program that it starts, prints to stdout goes to stderr from now on.
     """
     import asyncio
 
@@ -76,7 +76,7 @@ async def open_stdio() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader = asyncio.StreamReader(limit=MAX_LINE)
     try:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), incoming)
-    except ValueError:  # a file
+    except ValueError:  # stdin is a regular file
         reader.feed_data(await asyncio.to_thread(incoming.read))
         reader.feed_eof()
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, outgoing)
@@ -84,7 +84,7 @@ async def open_stdio() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 
 def _take(descriptor: int) -> int:
-    """The stream behind a standard descriptor; the descriptor itself leads to nothing, or to stderr."""
+    """Duplicate a standard descriptor, and redirect the original: stdin from /dev/null, stdout to stderr."""
     taken = os.dup(descriptor)
     other = os.open(os.devnull, os.O_RDONLY) if descriptor == 0 else os.dup(2)
     os.dup2(other, descriptor)

@@ -1,4 +1,4 @@
-"""`gptoss-tui sandbox`: what runs the model's Python and commands; building its image, testing and clearing it away."""
+"""`gptoss-tui sandbox`: builds, tests and cleans up the sandboxes that run the model's Python and commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DOCKER, _BUBBLEWRAP, _SHELL = "docker", "bubblewrap", "shell"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command and its own commands."""
+    """Register the command and its subcommands."""
     parser = subparsers.add_parser(
         "sandbox",
         help="build, test or clean up the sandboxes for Python and commands",
@@ -36,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the action that was parsed. Raises SandboxError or UsageError."""
+    """Run the parsed action. Raises SandboxError or UsageError."""
     action: Callable[[argparse.Namespace], int] = args.sandbox_action
     return action(args)
 
@@ -157,7 +157,7 @@ def _settings() -> Settings:
 
 
 def _tested(name: str, settings: Settings) -> dict[str, Any]:
-    """Whether a sandbox holds, and what it is or why it is not there."""
+    """Test a sandbox. Returns whether it works, and its description or why it is not available."""
     import asyncio
 
     try:
@@ -168,7 +168,7 @@ def _tested(name: str, settings: Settings) -> dict[str, Any]:
 
 
 async def _find(name: str, settings: Settings) -> tuple[str, int]:
-    """What a sandbox is and how many attempts to get out failed. Raises SandboxError."""
+    """The description of a sandbox, and how many attempts to escape from it failed. Raises SandboxError."""
     if name == _SHELL:
         from gptoss_tui.tools.shell import probes
         from gptoss_tui.tools.shell.sandbox import Access, find_shell_sandbox
@@ -199,7 +199,7 @@ def _image(settings: Settings) -> dict[str, Any] | None:
 
 
 def _tell_tests(found: dict[str, dict[str, Any]]) -> int:
-    """A line for each; 1 when any does not hold."""
+    """Print a line for each sandbox. Returns 1 when any of them does not work."""
     for name, state in found.items():
         held = f"all {state['probes']} attempts to get out failed" if state["works"] else state["detail"]
         _say(f"{name:<12} {'holds' if state['works'] else 'does not run'}: {held}")

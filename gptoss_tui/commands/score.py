@@ -1,4 +1,4 @@
-"""`gptoss-tui score`: what a model says at every position of given tokens. Two engines are compared by it."""
+"""`gptoss-tui score`: prints log-probabilities at every position of given tokens, for example to compare engines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def _score(spec: EngineSpec, token_ids: list[int], where: str) -> list[Sco
 
 
 def _as_json(position: ScoredPosition) -> dict[str, Any]:
-    """JSON has no infinity: an impossible id has the log-probability null."""
+    """The JSON form of a position. JSON has no infinity, so the log-probability of an impossible id is null."""
     return {
         "next": position.next,
         "logprob": _finite(position.logprob),

@@ -1,4 +1,4 @@
-"""`gptoss-tui serve`: the engine over HTTP, for clients of OpenAI's API."""
+"""`gptoss-tui serve`: serves the engine over HTTP, for clients of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "GPTOSS_TUI_API_KEY"
 REMOTE_SLOTS = 8
-"""So many generations at a time are asked of another server, which runs them together or has a queue of its own."""
+"""The maximum number of concurrent generations on a remote server, which batches or queues them itself."""
 _DESCRIPTION = f"""\
 Serve the model over HTTP: OpenAI's Responses, chat completions and completions. Concurrent requests take turns. To
 listen beyond this machine (`--host`), set an API key in {KEY_VARIABLE} or `--api-key-file`."""
@@ -43,7 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_address_flags(parser: argparse.ArgumentParser) -> None:
-    """Where to listen, and who may ask."""
+    """Add the flags for the address and for access control."""
     parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument(
         "--port", type=int, default=8000, metavar="N", help="port to listen on, 0 for a free one (default: 8000)"
@@ -66,7 +66,7 @@ def _add_address_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_service_flags(parser: argparse.ArgumentParser) -> None:
-    """What is served, and how."""
+    """Add the flags for what is served, and how."""
     parser.add_argument(
         "--alias", action="append", default=[], metavar="NAME", help="another name that the model answers to"
     )
@@ -93,7 +93,7 @@ def _add_service_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal."""
+    """Serve until a signal arrives. Raises UsageError."""
     import asyncio
 
     from gptoss_tui.server.guard import is_loopback, rules_for
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def build_service(settings: Settings, args: argparse.Namespace) -> Service:
-    """The service that settings and flags describe, not loaded yet."""
+    """Build the service that the settings and flags describe. The model is not loaded yet."""
     from gptoss_tui.agent.engines import open_engine
     from gptoss_tui.agent.factory import default_sampling
     from gptoss_tui.harmony.tokenizer import load_tokenizer
@@ -148,13 +148,13 @@ def build_service(settings: Settings, args: argparse.Namespace) -> Service:
 
 
 def _own_tools(settings: Settings, *, web_search: bool, code_interpreter: bool) -> OwnTools:
-    """The tools that the server runs itself, as the settings of the app say. Raises UsageError."""
+    """The tools that the server runs itself, configured by the app's settings. Raises UsageError."""
     from gptoss_tui.agent.factory import make_browser, make_python
     from gptoss_tui.server.toolbox import OwnTools
 
     tools = OwnTools()
     if web_search:
-        make_browser(settings)  # what is missing is said now, not to the first client
+        make_browser(settings)  # report missing settings now rather than to the first client
         tools.make["web_search"] = lambda: make_browser(settings)
     if code_interpreter:
         tools.make["code_interpreter"] = lambda: make_python(settings, None)
@@ -162,8 +162,8 @@ def _own_tools(settings: Settings, *, web_search: bool, code_interpreter: bool) 
 
 
 def read_keys(path: Path | None) -> tuple[str, ...]:
-    """The API keys of the environment and of a file. Raises UsageError when the file cannot be read or has none."""
-    keys = [os.environ.pop(KEY_VARIABLE, "").strip()]  # programs that are started later need not know it
+    """The API keys from the environment and from a file. Raises UsageError if the file is unreadable or has none."""
+    keys = [os.environ.pop(KEY_VARIABLE, "").strip()]  # removed so that child processes do not inherit it
     if path is not None:
         try:
             keys += [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
@@ -180,7 +180,7 @@ def _check_range(flag: str, value: int, low: int, high: int) -> None:
 
 
 def _log_requests(*, quiet: bool) -> None:
-    """One line of JSON a request on stderr."""
+    """Log each request to stderr as one line of JSON, unless `quiet`."""
     import logging
 
     from gptoss_tui.server.app import ACCESS_LOG

@@ -1,4 +1,4 @@
-"""`gptoss-tui sessions`: saved conversations - which there are, what is in one, as a document, and deleting."""
+"""`gptoss-tui sessions`: lists, shows, exports and deletes saved conversations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ID_HELP = "its id, or the beginning of it, or `last` for the newest one in the 
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command and its own commands."""
+    """Register the command and its subcommands."""
     parser = subparsers.add_parser(
         "sessions",
         help="list, show, export or delete saved conversations",
@@ -41,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the action that was parsed. Raises SessionError or UsageError."""
+    """Run the parsed action. Raises SessionError or UsageError."""
     action: Callable[[argparse.Namespace], int] = args.sessions_action
     return action(args)
 
@@ -95,7 +95,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _overview(args: argparse.Namespace) -> int:
-    """The list, and what can be done with what is in it."""
+    """Print the list, and what can be done with the sessions in it."""
     if _print_list(args):
         said = "Resume one with `gptoss-tui --resume ID`. `gptoss-tui sessions -h` shows what else you can do."
         print(said, file=sys.stderr)
@@ -103,7 +103,7 @@ def _overview(args: argparse.Namespace) -> int:
 
 
 def _print_list(args: argparse.Namespace) -> bool:
-    """Whether there was something to print."""
+    """Print the list. Returns whether there are any sessions."""
     from gptoss_tui.agent.session import sessions_directory
     from gptoss_tui.agent.sessions import list_sessions
 
@@ -141,7 +141,7 @@ def _export(args: argparse.Namespace) -> int:
         return 0
     path = Path(args.output)
     try:
-        # A conversation can have anything in it: only its owner may read it, as with the session itself.
+        # A conversation may contain secrets: only its owner may read the file, as with the session itself.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
             file.write(document)
@@ -168,7 +168,7 @@ def _delete(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> tuple[SessionState, list[Event]]:
-    """A session and the events in it that count. Raises SessionError or UsageError."""
+    """Read a session and its events, without those that were rewound. Raises SessionError or UsageError."""
     from gptoss_tui.agent.events import from_dict
     from gptoss_tui.agent.session import load_session, sessions_directory
     from gptoss_tui.agent.sessions import find_session, shown_records

@@ -1,4 +1,4 @@
-"""Text that comes through a pipe."""
+"""Reads text from stdin."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import stat
 import sys
 
 PATIENCE_SECONDS = 5.0
-"""How long the first bytes of a pipe may take: over ssh, or under a service, one may be open that nobody writes to."""
+"""How long to wait for the first bytes of a pipe: over ssh or in a service, stdin may be a pipe with no writer."""
 
 
 def read_stdin() -> str:
-    """All of stdin; bytes that are no text in its encoding become U+FFFD."""
+    """Read all of stdin. Bytes that are invalid in its encoding become U+FFFD."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     return sys.stdin.read()
 
 
 def piped_text() -> str:
-    """What a pipe or a file brings on stdin; empty when it is neither, and when nothing comes for a while.
+    """Read stdin if it is a pipe or a file. Returns an empty string if it is neither, or if no input arrives in time.
 
-    A file that somebody read from already is theirs: in `while read` the other lines are for the loop.
+    A file that was already partly read is left alone: in a `while read` loop, the remaining lines are for the loop.
     """
     try:
         descriptor = sys.stdin.fileno()
         mode = os.fstat(descriptor).st_mode
-    except (AttributeError, OSError):  # no stdin at all, or one that is no file
+    except (AttributeError, OSError):  # there is no stdin, or it is not a file
         return ""
     if stat.S_ISREG(mode):
         return "" if os.lseek(descriptor, 0, os.SEEK_CUR) else read_stdin()

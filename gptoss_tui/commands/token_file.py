@@ -1,4 +1,4 @@
-"""Token ids from a JSON file, checked before anything is loaded."""
+"""Reads token ids from a JSON file and checks them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gptoss_tui.errors import UsageError
 
 
 def read_token_file(path: Path) -> list[int]:
-    """The JSON list of token ids in `path`. Raises UsageError when it is anything else."""
+    """Read a JSON list of token ids from `path`. Raises UsageError when it contains anything else or is empty."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

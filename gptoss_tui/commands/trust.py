@@ -1,4 +1,4 @@
-"""`gptoss-tui trust`: let a workspace's own `.gptoss-tui.toml` allow things, as it is now."""
+"""`gptoss-tui trust`: trusts the current state of a workspace's own `.gptoss-tui.toml`, so that it can allow things."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Keep the answer. Raises UsageError when there is no such folder or file, PolicyError when it is damaged."""
+    """Trust or distrust the file. Raises UsageError when the folder or file does not exist, and PolicyError."""
     from gptoss_tui.agent.policy.book import RuleBook, describe_rule
     from gptoss_tui.errors import UsageError
     from gptoss_tui.sanitize import to_terminal_line

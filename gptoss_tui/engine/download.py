@@ -180,7 +180,7 @@ def _fetch(repository: str, revision: str, file: _RemoteFile, directory: Path, r
 def _transfer(url: str, output: IO[bytes], size: int, report: _ReportFile) -> None:
     """Append what `output` still lacks of the `size` bytes at `url`, over as many connections as necessary.
 
-    Gives up once every pause in `_PAUSES` was used up by connections in a row that brought nothing.
+    Pauses after connections that bring nothing, and gives up after one more in a row than there are `_PAUSES`.
     """
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -36,7 +36,7 @@ KEPT_TOKENS = 6144
 """Limit for all kept prefixes together, in tokens: 157 MB for gpt-oss-20b in bfloat16."""
 
 SMALL_LOSS = 16
-"""A sequence is not parked if it would lose less than this fraction (1 / 16): running that again costs little."""
+"""A sequence that would lose less than 1 / `SMALL_LOSS` of its tokens is not parked: they are cheap to run again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,7 @@ def plan(
 
     `context` None selects the model's longest context that fits, leaving room for waiting conversations if they share
     its memory; if none fits or the memory is unknown, the model's full context. `available` is the memory of the
-    device, by default `available_memory()` of this machine; `needs` are the engine's, by default those of the torch
-    engine.
+    device, by default `available_memory()` of this machine; `needs` are the engine's, by default the torch engine's.
 
     `parked` bytes are for waiting conversations: by default as much as the KV cache takes, but at most half of what is
     left. If the engine's device has its own memory, what does not fit there goes to at most half of the `host` bytes

@@ -67,7 +67,7 @@ def _encode(values: Tensor, exponent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @cache
 def _midpoints(device: torch.device) -> Tensor:
-    """Midpoints between magnitudes. Ties go up only to an even code, so every second bound is one float below `>`."""
+    """Midpoints between magnitudes. Ties round down, so where the even code is above, the bound is one float lower."""
     magnitudes = torch.tensor(_MAGNITUDES, dtype=torch.float64)
     middle = (magnitudes[1:] + magnitudes[:-1]) / 2
     middle[1::2] = torch.nextafter(middle[1::2], torch.zeros((), dtype=torch.float64))

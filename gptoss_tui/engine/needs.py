@@ -1,4 +1,4 @@
-"""What an engine needs in memory beside the weights: the data type, and the part that all engines share."""
+"""What an engine needs in memory besides the weights: the data type, and the part that all engines share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Bytes that an engine needs beside the weights: functions of model, context in tokens, and dtype.
+    """Bytes that an engine needs besides the weights: functions of model, context in tokens, and dtype.
 
     `own_memory`: the engine's device has its own memory; waiting conversations may also go to host memory.
     """

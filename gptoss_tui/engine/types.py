@@ -32,8 +32,8 @@ class SamplingParams:
     (0..20) come from the log-softmax of the raw logits, before bias and temperature.
 
     `constraint` says which tokens may come next, and which grammars the text must follow (see `engine.constraint`). An
-    engine without access to its logits ignores the tokens, but raises EngineError for grammars, because callers rely on
-    the form they ask for.
+    engine without access to its logits ignores the former, but raises EngineError for grammars that it cannot enforce,
+    because callers rely on the form they ask for.
 
     `keep_prefix` does not affect sampling: it is the number of tokens at the beginning of the prompt that other prompts
     will share. An engine may keep their keys and values beside the sequence, so that returning to them is free.
@@ -79,7 +79,7 @@ class EngineSpec:
     and memory allows. `name` is the display name, by default the name of the directory. `dense` None leaves the choice
     to the engine: 8 bits on the native CPU engine, as published on the others. `drafts` lets the Triton engine run
     several tokens per step. `parked_bytes` is the memory for keys and values of waiting conversations; None means as
-    much as the context takes, if memory allows. With a `url` the model is on a server (`engine.remote`), and only
+    much as the context takes, or what memory allows. With a `url` the model is on a server (`engine.remote`), and only
     `context` and `name` of the rest apply.
     """
 

@@ -48,7 +48,7 @@ class PartEncoder:
 
     @asynccontextmanager
     async def part(self) -> AsyncIterator[None]:
-        """Inside, one part may be encoded: of all requests, only one before the event loop polls its sockets again."""
+        """Inside, one part may be encoded. Between two parts, of any request, the event loop polls its sockets."""
         async with self._lock:
             yield
             await asyncio.sleep(0)

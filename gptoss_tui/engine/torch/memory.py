@@ -1,4 +1,4 @@
-"""Memory needs of the torch engine beside the weights. Does not import torch: plans are made before it is loaded."""
+"""Memory needs of the torch engine besides the weights. Does not import torch: plans are made before it is loaded."""
 
 from __future__ import annotations
 

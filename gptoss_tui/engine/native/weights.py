@@ -46,9 +46,9 @@ _KINDS = {"exact": BF16, "int8": INT8}
 class Weights:
     """The weights of a model. `rows` int32 [V] is the row of each id among the distinct rows of the unembedding.
 
-    `coarse` is the unembedding in four bits, and `doubt` the address of each row's rounding error in it; for int8 only.
-    `cached`: everything was mapped from the cache. `not_kept`: why the weights could not be written to the cache, so
-    that the next load has to repack them again; else empty.
+    `coarse` is the unembedding in four bits, `doubt` the address of the norms of its rows' rounding errors; both only
+    for int8. `cached`: everything was mapped from the cache. `not_kept`: why the weights could not be written to the
+    cache, so that the next load has to repack them; else empty.
     """
 
     shared: Sections

@@ -1,4 +1,4 @@
-// Rows that may not be chosen count as having no ids that may, for as long as this lives.
+// While an object of this class lives, forbidden rows count as having no ids that may be sampled.
 #pragma once
 
 #include "model.h"
@@ -24,7 +24,7 @@ class Hiding {
   Hiding(const Hiding&) = delete;
   Hiding& operator=(const Hiding&) = delete;
 
-  // Whether the rows are those of the model.
+  // Whether all forbidden rows exist in the model, and so are hidden.
   bool done() const { return hidden_ == draw_.forbidden_count; }
 
  private:

@@ -1,4 +1,4 @@
-// Which of two ways of doing the same work goes faster, where that changes with what else runs on the machine.
+// Decides which of two ways of doing the same work is faster, where that depends on what else the machine is doing.
 #pragma once
 
 #include <chrono>
@@ -6,11 +6,11 @@
 
 namespace native {
 
-// Of a step whose layers are so small that threads wait for each other about as long as they work, or much longer where
-// others need the processors: whether all threads share it or the caller runs it alone goes by how long both took.
+// Decides by recent times whether all threads share a step or the caller runs it alone. This is for steps with layers
+// so small that threads spend about as much time waiting for each other as working, or much more on a busy machine.
 class Pace {
  public:
-  // Runs `work(shared)` the way that was faster lately, now and then the other way.
+  // Runs `work(shared)` the way that was faster lately, and now and then the other way.
   template <typename Work>
   void timed(Work work) {
     const bool shared = next();
@@ -20,11 +20,11 @@ class Pace {
     took(shared, passed.count());
   }
 
-  // Whether the next step is to be shared.
+  // Whether the next step should be shared.
   bool next() { return usual() != (--left_ == 0); }
 
-  // How long the step took that `next` told of. While the other way goes faster it is tried on, until it is the usual
-  // one; each time that it does not, twice as many steps pass before it is tried again.
+  // Records the time of the step that `next` decided. As long as the other way is faster, it is tried again until it
+  // becomes the usual one; each time that it is not, twice as many steps pass before the next try.
   void took(bool shared, double seconds) {
     const bool before = usual();
     const bool tried = shared != before, faster = seconds < (before ? shared_ : alone_);

@@ -1,12 +1,12 @@
-// Making and ending a thread pool; native.h says how it is used.
+// Creating and destroying a thread pool; native.h has the functions to use it.
 #pragma once
 
 #include "native.h"
 
 namespace native {
 
-// With `pin` each thread beside the caller stays on one processor, where there are enough. Null where the system does not
-// give so many threads.
+// With `pin`, each thread but the caller's is bound to one processor, if there are enough. Returns null if the system
+// does not allow that many threads.
 Pool* pool_new(int threads, bool pin);
 void pool_free(Pool* pool);
 

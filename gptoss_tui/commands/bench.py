@@ -139,9 +139,9 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
 
 
 def _dense_of(spec: EngineSpec, info: EngineInfo) -> DenseBits | None:
-    """How the engine stores the dense layers: the CPU engine uses 8 bits unless told to keep them as published.
+    """How the engine stores the dense layers; None means as published.
 
-    None means as published.
+    The CPU engine uses 8 bits unless told otherwise, the Triton engine only with `--dense int8`.
     """
     from gptoss_tui.engine.floor import NATIVE_INT8, TRITON_INT8
 

@@ -109,7 +109,8 @@ def parse_prompt(name: str, content: str, place: str = "") -> Prompt:
     front, body = split_front_matter(content)
     text = body.strip("\n")
     first = next((line.strip("# ").strip() for line in text.split("\n") if line.strip()), "")
-    description = front.get("description") or first[:80] or "a prompt of yours"
+    whose = "a prompt of the project" if place else "a prompt of yours"
+    description = front.get("description") or first[:80] or whose
     hint = front.get("argument-hint", "")
     return Prompt(name, to_terminal_line(description), to_terminal_line(hint), text, place)
 

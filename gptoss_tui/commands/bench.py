@@ -189,11 +189,14 @@ async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: i
     prompt = [source.randrange(min(info.vocab_size, _ORDINARY_IDS)) for _ in range(length)]
     started = time.perf_counter()
     first = 0.0
+    usage: Usage | None = None
     async for event in engine.generate(prompt, SamplingParams(temperature=0.0, max_tokens=max_tokens)):
         if isinstance(event, TokenBatch) and not first:
             first = time.perf_counter() - started
         if isinstance(event, Finished):
             usage = event.usage
+    if usage is None:
+        raise EngineError("The engine ended without saying what the generation took")
     if usage.cached_tokens:
         raise EngineError(f"The measurement is not valid: {usage.cached_tokens} tokens of its prompt were cached")
     return first, usage

@@ -18,7 +18,6 @@ MAX_LINE: Final = 32 << 20
 """The limit of the read buffer in bytes, which is also the maximum length of a message; far more than is needed."""
 
 INTERRUPTED: Final = 130
-TERMINATED: Final = 143
 
 
 class _Formatter(logging.Formatter):
@@ -46,7 +45,7 @@ def run_protocol(work: Coroutine[Any, Any, None]) -> int:
     except asyncio.CancelledError:
         if not told:
             raise
-    return TERMINATED if told else 0
+    return 128 + told[0] if told else 0
 
 
 async def _until_told(work: Coroutine[Any, Any, None], told: list[int]) -> None:
@@ -55,12 +54,12 @@ async def _until_told(work: Coroutine[Any, Any, None], told: list[int]) -> None:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, _cancel, task, told)
+        asyncio.get_running_loop().add_signal_handler(number, _cancel, task, told, number)
     await work
 
 
-def _cancel(task: asyncio.Task[None], told: list[int]) -> None:
-    told.append(signal.SIGTERM)
+def _cancel(task: asyncio.Task[None], told: list[int], number: int) -> None:
+    told.append(number)
     task.cancel()
 
 

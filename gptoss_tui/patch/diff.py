@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from gptoss_tui.patch.lines import MAX_LINES
 from gptoss_tui.patch.text import NotTextError, TextFile, decode
 from gptoss_tui.patch.types import Edit, FileChange, Plan
 
@@ -34,7 +35,7 @@ def _file(change: FileChange) -> Iterator[str]:
         return
     yield "--- /dev/null" if change.old is None else f"--- a/{change.path}"
     yield "+++ /dev/null" if change.new is None else f"+++ b/{change.new_path or change.path}"
-    old = TextFile((), ()) if binary else decode(change.old or b"")
+    old = TextFile((), ()) if binary else decode(change.old or b"", MAX_LINES)
     size = len(old.lines) + sum(len(edit.lines) - (edit.stop - edit.start) for edit in change.edits)
     bare = size if _ends_in_newline(change.new, old.encoding) else size - 1
     yield from _hunks(old, bare, _with_last_line(old, bare, change.edits))
@@ -42,7 +43,7 @@ def _file(change: FileChange) -> Iterator[str]:
 
 def _is_binary(data: bytes | None) -> bool:
     try:
-        decode(data or b"")
+        decode(data or b"", MAX_LINES)
     except NotTextError:
         return True
     return False

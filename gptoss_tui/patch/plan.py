@@ -13,6 +13,7 @@ from gptoss_tui.errors import PatchError
 from gptoss_tui.patch import disk
 from gptoss_tui.patch.confine import PathError, Tree, describe
 from gptoss_tui.patch.journal import is_backup
+from gptoss_tui.patch.lines import MAX_LINES
 from gptoss_tui.patch.match import Matched, match_hunks
 from gptoss_tui.patch.parse import UNWRITABLE
 from gptoss_tui.patch.protected import (
@@ -164,7 +165,7 @@ class _Planner:
         edits: tuple[Edit, ...] = ()
         new = old
         if operation.hunks:
-            text = text or decode(old)  # binary data: decode says why not
+            text = text or decode(old, MAX_LINES)  # binary data: decode says why not
             edits = self._edits(path, match_hunks(operation.hunks, text.lines))
             new = splice(text, edits)
         new_path = self._destination(operation.move_to, path) if operation.move_to is not None else None
@@ -178,7 +179,7 @@ class _Planner:
         if not operation.old and self.tree.stat(path) is None:
             return self._add(AddFile(operation.path, lines))
         old, mode, text = self._read(path)
-        text = text or decode(old)
+        text = text or decode(old, MAX_LINES)
         if operation.old:
             edits = self._edits(path, replace_text(text.lines, operation.old, operation.new, operation.count))
         elif not text.lines:
@@ -284,7 +285,7 @@ def _folded(path: str) -> str:
 
 def _lines(data: bytes) -> TextFile | None:
     try:
-        return decode(data)
+        return decode(data, MAX_LINES)
     except NotTextError:
         return None
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gptoss_tui.errors import GptOssError
-from gptoss_tui.patch.lines import MAX_LINES
 from gptoss_tui.patch.types import Edit
 
 _MARKS = (
@@ -51,8 +50,8 @@ class TextFile:
         return not self.endings or bool(self.endings[-1])
 
 
-def decode(data: bytes) -> TextFile:
-    """Cut `data` into lines. Raises NotTextError for binary data and for more than `MAX_LINES` lines."""
+def decode(data: bytes, most: int | None = None) -> TextFile:
+    """Cut `data` into lines. Raises NotTextError for binary data and, if `most` is given, for more lines than that."""
     mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
     body = data[len(mark) :]
     if encoding == "utf-8" and b"\0" in body:
@@ -63,8 +62,8 @@ def decode(data: bytes) -> TextFile:
         if encoding != "utf-8":
             raise NotTextError(f"it starts like {encoding} but is not") from None
         text, encoding = body.decode("utf-8", "surrogateescape"), _UNKNOWN
-    if text.count("\n") >= MAX_LINES:
-        raise NotTextError(f"it has more than {MAX_LINES} lines")
+    if most is not None and text.count("\n") >= most:
+        raise NotTextError(f"it has more than {most} lines")
     pieces = text.split("\n")
     last = pieces.pop()
     lines = tuple(piece[:-1] if piece.endswith("\r") else piece for piece in pieces)

@@ -88,10 +88,12 @@ ACP_HELLO = request(1, "initialize", protocolVersion=1)
 
 
 @pytest.mark.parametrize(
-    ("command", "hello"), [(["acp"], ACP_HELLO), (["mcp", "serve"], MCP_HELLO)], ids=["acp", "mcp"]
+    ("command", "hello", "end"),
+    [(["acp"], ACP_HELLO, signal.SIGHUP), (["mcp", "serve"], MCP_HELLO, signal.SIGTERM)],
+    ids=["acp", "mcp"],
 )
-async def test_what_is_on_stdout_is_protocol_and_sigterm_is_the_end(
-    command: list[str], hello: bytes, workspace: Path, environment: dict[str, str]
+async def test_what_is_on_stdout_is_protocol_and_a_signal_is_the_end(
+    command: list[str], hello: bytes, end: signal.Signals, workspace: Path, environment: dict[str, str]
 ) -> None:
     process, stdin, stdout = await start([PROGRAM, *command], workspace, environment)
     stdin.write(b"this is no JSON\n" + hello)
@@ -100,9 +102,9 @@ async def test_what_is_on_stdout_is_protocol_and_sigterm_is_the_end(
         answers.append(json.loads(await stdout.readline()))
     assert answers[-1]["id"] == 1
     assert "result" in answers[-1]
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(end)
     assert await stdout.read() == b""
-    assert await process.wait() == 128 + signal.SIGTERM
+    assert await process.wait() == 128 + end
 
 
 async def test_serving_imports_no_model_code() -> None:

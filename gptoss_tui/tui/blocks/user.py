@@ -43,7 +43,7 @@ class UserBlock(Block):
 
     def toggle(self) -> bool:
         self.is_open = not self.is_open
-        return bool(self.attached) or len(self.typed) > HEAD_ROWS
+        return True
 
     def source(self) -> str:
         return self.text

@@ -128,7 +128,7 @@ async def test_a_socket_that_is_gone_and_an_image_that_is_gone(engine: Engine) -
     sandbox = await find_tested_docker(TAG)
     assert isinstance(sandbox, Docker)
     await asyncio.to_thread(sandbox.client.images.remove, TAG, force=True)
-    with pytest.raises(SandboxError, match=f"the image {TAG} is not here"):
+    with pytest.raises(SandboxError, match=f"the image {TAG} does not exist"):
         await find_docker(TAG)
     with pytest.raises(SandboxError, match="No such image"):
         await sandbox.start(Limits())

@@ -1,9 +1,9 @@
-"""The patch language: parse, match, plan, apply as one transaction, diff. Pure: no agent, no model in it.
+"""The patch language: parse, match, plan, apply as one transaction, diff. Independent of the agent and the model.
 
 planned = plan(parse(text), root)   # reads the files, writes nothing, collects every error
-print(unified_diff(planned))        # what a person approves; `digest(planned)` binds the answer to these bytes
-apply(planned)                      # every file, or none
-undo(planned)                       # every file as it was
+print(unified_diff(planned))        # what the user approves; `digest(planned)` ties the approval to these bytes
+apply(planned)                      # writes every file, or none
+undo(planned)                       # restores every file
 """
 
 from gptoss_tui.patch.apply import apply, undo

@@ -1,9 +1,9 @@
-"""A plan onto the disk, as one transaction: every file, or none.
+"""Writes a plan to disk as one transaction: every file, or none.
 
-Nothing is written over. First all new content is staged beside its targets, old files get second names, and both are
-synced: up to here nothing that a user sees has changed. Then names are swapped, and the journal is told: that is the
-point of no return. What is temporary goes last. Until the journal was told, everything can be put back by renaming
-alone, which needs no space; `recover.py` does it, in this process or in the next one.
+Nothing is overwritten. First, all new content is staged beside its targets, old files get second names, and both are
+synced; up to here, nothing visible has changed. Then names are swapped and the journal is marked as committed: this is
+the point of no return. Temporary files are removed last. Until the commit, everything can be restored by renaming
+alone, which needs no disk space; `recover.py` does that, in this process or the next one.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ _STAGE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class _RefusedError(GptOssError):
-    """The transaction did not happen; all files are as they were."""
+    """The transaction did not happen; all files are unchanged."""
 
 
 class _ChangedError(_RefusedError):
-    """The same, because a file is not as it was planned."""
+    """The transaction did not happen because a file is not as the plan saw it."""
 
 
 def apply(planned: Plan, journal: Journal | None = None) -> None:
-    """Write what `planned` says. Raises OutdatedPlanError when a file changed since, PatchError when the disk refuses.
+    """Write a plan. Raises OutdatedPlanError when a file changed since, and PatchError when the disk refuses.
 
-    After an error all files are as they were; if even that failed, the message names the files and their backups.
-    Only with a `journal` can the next start end what a killed process began.
+    After an error all files are as they were before; if restoring them failed, the message names the files and their
+    backups. Only with a `journal` can the next start finish or undo what a killed process began.
     """
     write(planned.root, planned.writes, journal, protected=bool(planned.protected))
 
 
 def undo(planned: Plan, journal: Journal | None = None) -> None:
-    """Take an applied plan back: every file as it was before. Raises PatchError when one changed since."""
+    """Restore every file as it was before the plan was applied. Raises PatchError when one changed since."""
     writes = [step.inverted() for step in reversed(planned.writes)]
     write(planned.root, writes, journal, protected=bool(planned.protected))
 
@@ -62,11 +62,10 @@ def write(
     refused: str = REFUSED,
     protected: bool = False,
 ) -> None:
-    """The transaction beneath `apply` and `undo`: all of `writes`, each name once, or none.
+    """Do all of `writes`, each to a different path, or none of them. `apply` and `undo` are built on this.
 
-    Raises PatchError, OutdatedPlanError for a file that changed; when nothing was changed, the message begins with
-    `refused`. `protected` says that a person
-    approved those of them that other programs obey.
+    Raises PatchError, or OutdatedPlanError for a file that changed; if nothing was changed, the message begins with
+    `refused`. `protected` means that the user approved writing files that control other programs.
     """
     try:
         with Tree(root) as tree:
@@ -92,7 +91,7 @@ class _Transaction:
     journal: Journal
 
     def run(self) -> None:
-        """Raises _RefusedError, or PatchError when the way back failed as well."""
+        """Run the transaction. Raises _RefusedError, or PatchError when rolling back failed as well."""
         try:
             self.journal.opened(self.record, self.writes)
             self._prepare()
@@ -106,13 +105,15 @@ class _Transaction:
                 raise self._explained(error, stuck) from error
             raise
         if tidy(self.tree, self.record):
-            with contextlib.suppress(OSError, GptOssError):  # what stays in the journal is tidied at the next start
+            with contextlib.suppress(
+                OSError, GptOssError
+            ):  # what is left in the journal is tidied up at the next start
                 self.journal.closed(self.record)
 
     def _back_out(self) -> tuple[Stuck, ...]:
         stuck = roll_back(self.tree, self.record)
         if not stuck:
-            with contextlib.suppress(OSError, GptOssError):  # rolling back once more at the next start does no harm
+            with contextlib.suppress(OSError, GptOssError):  # rolling back again at the next start does no harm
                 self.journal.withdrawn(self.record)
         return stuck
 
@@ -130,7 +131,7 @@ class _Transaction:
         return PatchError(f"The patch failed. {reason} {names}", hint=hint)
 
     def _prepare(self) -> None:
-        """Everything that needs space, beside the targets and onto the disk."""
+        """Do everything that needs disk space: stage the new content beside the targets, and sync it."""
         for made in self.record.folders:
             above, _, name = made.rpartition("/")
             with self.tree.folder(above) as fd, contextlib.suppress(FileExistsError):
@@ -145,7 +146,7 @@ class _Transaction:
         self._sync()
 
     def _swap(self) -> None:
-        """Give each target its new content; then make sure that nobody wrote to an old file meanwhile."""
+        """Give each target its new content, then check that no other program wrote to an old file meanwhile."""
         for number, (step, seen) in enumerate(zip(self.writes, self.seen, strict=True)):
             staged, backup = self.record.staged(number), self.record.backup(number)
             with self.tree.parent(step.path) as (folder, name):
@@ -169,7 +170,7 @@ class _Transaction:
 
 
 def _verified(tree: Tree, step: Write) -> os.stat_result | None:
-    """The status of the file as planned. Raises PatchError when it is not what the plan saw."""
+    """Return the status of the file, None for a new one. Raises _ChangedError if it is not as the plan saw it."""
     if step.old is None:
         if tree.stat(step.path) is not None:
             raise _changed(step.path)
@@ -182,7 +183,7 @@ def _verified(tree: Tree, step: Write) -> os.stat_result | None:
 
 
 def _missing_folders(tree: Tree, writes: Sequence[Write]) -> list[str]:
-    """The folders that have to be made, outer ones first."""
+    """The folders that have to be created, outer ones first."""
     missing: dict[str, None] = {}
     for step in writes:
         if step.old is None:
@@ -193,7 +194,7 @@ def _missing_folders(tree: Tree, writes: Sequence[Write]) -> list[str]:
 
 
 def _write(folder: int, name: str, content: FileState, owner: os.stat_result | None, like: str | None = None) -> None:
-    """A new file, synced, with the owner and the mode of the old one, and the attributes of the file `like`."""
+    """Write and sync a new file, with the old file's owner and mode, and the extended attributes of the file `like`."""
     fd = os.open(name, _STAGE, _NEW_MODE, dir_fd=folder)
     try:
         left = memoryview(content.data)
@@ -213,7 +214,7 @@ def _write(folder: int, name: str, content: FileState, owner: os.stat_result | N
 
 
 def _keep(folder: int, name: str, backup: str, old: FileState, seen: os.stat_result) -> None:
-    """A second name for the old file; a copy where the file system has no links."""
+    """Give the old file a second name, or copy it if the file system has no hard links."""
     try:
         os.link(name, backup, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except OSError as error:
@@ -223,7 +224,7 @@ def _keep(folder: int, name: str, backup: str, old: FileState, seen: os.stat_res
 
 
 def _publish(folder: int, staged: str, name: str, step: Write) -> None:
-    """Give a new file its name, without replacing what may have appeared there meanwhile."""
+    """Give a new file its name, without replacing a file that may have appeared there meanwhile."""
     try:
         os.link(staged, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
@@ -238,7 +239,7 @@ def _publish(folder: int, staged: str, name: str, step: Write) -> None:
 
 
 def _replace(folder: int, staged: str, name: str, seen: os.stat_result, path: str) -> None:
-    """Swap the target with its new content. What turns out to be another file than the one seen is swapped back."""
+    """Swap the target with its new content. If the target turns out to be another file than planned, swap back."""
     now = disk.status(folder, name)
     if now is None or not disk.unchanged(seen, now):
         raise _changed(path)
@@ -252,7 +253,7 @@ def _replace(folder: int, staged: str, name: str, seen: os.stat_result, path: st
 
 
 def _set_aside(folder: int, name: str, backup: str, seen: os.stat_result, path: str) -> None:
-    """Take a file's name away by renaming: what was taken can still be looked at, and be given back."""
+    """Remove a file by renaming it, so that it can still be checked and restored."""
     os.rename(name, backup, src_dir_fd=folder, dst_dir_fd=folder)
     taken = disk.status(folder, backup)
     if taken is None or not disk.unchanged(seen, taken):

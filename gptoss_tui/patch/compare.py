@@ -1,4 +1,4 @@
-"""Which lines of two versions of a text differ, in bounded time."""
+"""Finds the lines in which two versions of a text differ, in bounded time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
 _MAX_COMPARED = 25_000_000  # lines times lines
-_MAX_PAIRS = 4_000_000  # pairs of equal lines: what few different lines, repeated, cost
+_MAX_PAIRS = 4_000_000  # pairs of equal lines, of which a few often repeated lines make many
 
 
 def changed_runs(old: Sequence[Hashable], new: Sequence[Hashable]) -> Iterator[tuple[int, int, int, int]]:
-    """`(i1, i2, j1, j2)` for each run that differs, ascending: lines `i1`..`i2` of `old` give way to `j1`..`j2`.
+    """Yield `(i1, i2, j1, j2)` for each changed run, ascending: `old[i1:i2]` is replaced by `new[j1:j2]`.
 
-    What would take too long to compare counts as one run; equal lines at both ends are never part of one.
+    Equal lines at both ends are never part of a run; if comparing the rest would take too long, it counts as one run.
     """
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:

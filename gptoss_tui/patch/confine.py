@@ -1,8 +1,8 @@
-"""Files beneath one directory, reached by descriptor and never outside of it.
+"""Access to the files beneath one directory, by descriptor and never outside of it.
 
-Every path is opened from a descriptor of the root without following any link: by `openat2` where the kernel has it,
-else one component at a time with `O_NOFOLLOW`. A directory that is swapped for a link in the middle of the work is an
-error and not a way out. Links that stay inside are resolved first; opening then meets none.
+Every path is opened from a descriptor of the root without following links: with `openat2` where the kernel has it, else
+one component at a time with `O_NOFOLLOW`. A directory that is swapped for a link midway causes an error, not an escape.
+Links that stay inside are resolved first, so that opening meets none.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class PathError(GptOssError):
-    """A path that may not be used, or that is not what the caller needs. The message starts with the path."""
+    """A path may not be used, or is not what the caller needs. The message starts with the path."""
 
 
 class Tree:
-    """The files beneath `root`. A context manager: it holds one descriptor of the root."""
+    """The files beneath `root`. A context manager that holds a descriptor of the root."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
@@ -50,14 +50,14 @@ class Tree:
         os.close(self._fd)
 
     def lexical(self, raw: str) -> str:
-        """`raw` relative to the root, its links not followed. Raises PathError when it may not be used."""
+        """Return `raw` relative to the root, without following links. Raises PathError when it may not be used."""
         return "/".join(_components(raw, self._roots)) or "."
 
     def resolve(self, raw: str, *, last_link: bool = True) -> str:
-        """The path that `raw` names, relative to the root, without links; `.` is the root. It need not exist.
+        """Return the path that `raw` names, relative to the root and with links resolved. It need not exist.
 
-        Accepts relative paths and absolute ones inside the root. With `last_link` False a link as last component is
-        not followed. Raises PathError for everything that leads out.
+        The root itself is `.`. Accepts relative paths, and absolute ones inside the root. If `last_link` is False, a
+        link as the last component is not followed. Raises PathError for everything that leads out.
         """
         pending = list(reversed(_components(raw, self._roots)))
         done: list[str] = []
@@ -83,7 +83,7 @@ class Tree:
         return "/".join(done) or "."
 
     def stat(self, path: str) -> os.stat_result | None:
-        """`lstat` of a resolved path; None when there is nothing. Raises PathError when it cannot be told."""
+        """`lstat` of a resolved path; None if it does not exist. Raises PathError for any other error."""
         try:
             with self.parent(path) as (fd, name):
                 return os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -93,9 +93,9 @@ class Tree:
             raise PathError(f"{path}: {_reason(error)}") from error
 
     def read(self, path: str, *, limit: int = MAX_FILE_BYTES) -> tuple[bytes, os.stat_result]:
-        """The bytes of a resolved path and its status.
+        """Read a resolved path. Returns its bytes and status.
 
-        Raises PathError when it is missing, not a regular file, unreadable or longer than `limit` bytes.
+        Raises PathError when it is missing, not a regular file, unreadable or larger than `limit` bytes.
         """
         try:
             with self.parent(path) as (parent, name):
@@ -117,14 +117,14 @@ class Tree:
 
     @contextlib.contextmanager
     def parent(self, path: str) -> Iterator[tuple[int, str]]:
-        """A descriptor of the folder of a resolved path, and the last name. Raises OSError."""
+        """Open the folder of a resolved path. Yields its descriptor and the last name. Raises OSError."""
         folder, _, name = path.rpartition("/")
         with self.folder(folder) as fd:
             yield fd, name or path
 
     @contextlib.contextmanager
     def folder(self, path: str) -> Iterator[int]:
-        """A descriptor of a resolved folder. Raises OSError."""
+        """Open a resolved folder and yield its descriptor. Raises OSError."""
         fd = self._open_folder(path)
         try:
             yield fd
@@ -157,7 +157,7 @@ class Tree:
 
 
 def describe(status: os.stat_result) -> str:
-    """What kind of thing `status` is of, in words."""
+    """The file type in `status`, in words."""
     kinds = {
         stat.S_IFREG: "a file",
         stat.S_IFDIR: "a folder",
@@ -169,7 +169,7 @@ def describe(status: os.stat_result) -> str:
 
 
 def _read_all(fd: int, limit: int) -> bytes | None:
-    """Everything up to the end of the file; None when that is more than `limit` bytes."""
+    """Read to the end of the file; None if that is more than `limit` bytes."""
     chunks: list[bytes] = []
     room = limit + 1
     while room and (chunk := os.read(fd, min(room, _CHUNK))):
@@ -195,7 +195,7 @@ def _components(raw: str, roots: Sequence[str]) -> list[str]:
 
 
 def _beneath(path: str, roots: Sequence[str], raw: str) -> str:
-    """`path`, absolute, as relative to one of the spellings of the root."""
+    """Make the absolute `path` relative to one of the spellings of the root. Raises PathError if it is outside."""
     for root in roots:
         base = root.rstrip("/")
         if path.rstrip("/") == base or path.startswith(f"{base}/"):

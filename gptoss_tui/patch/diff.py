@@ -1,4 +1,4 @@
-"""A plan as a unified diff: what a person approves. Linear in the size of the files; built from the planned edits."""
+"""Renders a plan as a unified diff for approval, from its edits and in time linear in the size of the files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_NEWLINE = "\\ No newline at end of file"
 
 
 def unified_diff(planned: Plan) -> str:
-    """Every file of the plan in the form that `git apply` reads, with full paths relative to the root."""
+    """Render every file of the plan in the format that `git apply` reads, with paths relative to the root."""
     return "\n".join(line for change in planned.changes for line in _file(change))
 
 
@@ -55,7 +55,7 @@ def _ends_in_newline(data: bytes | None, encoding: str) -> bool:
 
 
 def _with_last_line(old: TextFile, bare: int, edits: Sequence[Edit]) -> Sequence[Edit]:
-    """`edits`, and the last unchanged line as one more when it gains or loses its newline."""
+    """Extend `edits` by the last unchanged line if that gains or loses its newline."""
     last = len(old.lines) - 1
     behind = len(edits)
     while behind and edits[behind - 1].stop == last + 1:
@@ -70,7 +70,7 @@ def _with_last_line(old: TextFile, bare: int, edits: Sequence[Edit]) -> Sequence
 
 
 def _hunks(old: TextFile, bare: int, edits: Sequence[Edit]) -> Iterator[str]:
-    """The hunks of one file. New line `bare`, if there is one, has no newline."""
+    """Yield the hunks of one file. The new line with index `bare`, if there is one, has no newline."""
     shift = 0
     for group in _groups(edits):
         start = max(group[0].start - _CONTEXT, 0)
@@ -101,7 +101,7 @@ def _old_lines(marker: str, old: TextFile, start: int, stop: int) -> Iterator[st
 
 
 def _groups(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
-    """Edits whose context meets are one hunk."""
+    """Group edits whose context touches or overlaps into hunks."""
     group: list[Edit] = []
     for edit in edits:
         if group and edit.start - group[-1].stop > 2 * _CONTEXT:
@@ -113,6 +113,6 @@ def _groups(edits: Sequence[Edit]) -> Iterator[list[Edit]]:
 
 
 def _range(start: int, stop: int) -> str:
-    """Lines `start`..`stop` (from 0) as a unified diff counts them."""
+    """Lines `start`..`stop` (from 0) in the notation of unified diffs."""
     length = stop - start
     return f"{start if not length else start + 1},{length}"

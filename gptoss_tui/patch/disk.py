@@ -1,4 +1,4 @@
-"""Small steps on names in an open folder, synced where it matters. They follow no link."""
+"""Small file operations on names in an open folder, synced where it matters. None of them follows links."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 _CHUNK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CAPABILITIES = "security.capability"  # rights of a program beyond its user: new content does not get them
+_CAPABILITIES = "security.capability"  # extra privileges of a program, which new content must not get
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
 def sync(fd: int) -> None:
-    """Onto the disk itself; on macOS `fsync` alone stops at the drive's cache."""
+    """Flush a file to the disk itself; on macOS, `fsync` alone only reaches the drive's cache."""
     if sys.platform == "darwin":
         import fcntl
 
@@ -28,7 +28,7 @@ def sync(fd: int) -> None:
 
 
 def sync_folder(fd: int) -> None:
-    """The names in a folder onto the disk; file systems that cannot are left alone."""
+    """Flush the entries of a folder to disk; does nothing on file systems that do not support it."""
     try:
         sync(fd)
     except OSError as error:
@@ -37,7 +37,7 @@ def sync_folder(fd: int) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """A folder for its owner alone, with those above it; their names are on the disk when this returns."""
+    """Create a folder that only its owner can use, with missing parents, and sync their entries to disk."""
     missing = [place for place in (path, *path.parents) if not place.exists()]
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for place in reversed(missing):
@@ -49,7 +49,7 @@ def make_folder(path: Path) -> None:
 
 
 def status(folder: int, name: str) -> os.stat_result | None:
-    """`lstat`; None when there is no such name."""
+    """`lstat` of a name, or None if it does not exist."""
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -57,25 +57,25 @@ def status(folder: int, name: str) -> os.stat_result | None:
 
 
 def remove(folder: int, name: str) -> None:
-    """Take the name away if it is there."""
+    """Remove the name if it exists."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
 
 
 def same_file(one: os.stat_result | None, other: os.stat_result | None) -> bool:
-    """Whether both are names of one file."""
+    """Whether both are the same file."""
     return one is not None and other is not None and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def unchanged(seen: os.stat_result, now: os.stat_result) -> bool:
-    """Whether `now` is the file that was seen, not written since."""
+    """Whether `now` is the same file as `seen`, and was not written since."""
     return same_file(seen, now) and (seen.st_size, seen.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
 
 
 def copy_attributes(folder: int, name: str, to: int) -> None:
-    """The extended attributes of the file `name`: lists of who may read it, labels, notes. As far as they can be set.
+    """Copy the extended attributes of the file `name`, such as ACLs and labels, as far as they can be set.
 
-    Without its list, the group bits of a mode would let the group do what only somebody on the list may.
+    Without the ACL, the mode's group bits would grant the group what the ACL grants only to its members.
     """
     if sys.platform != "linux":
         return
@@ -91,7 +91,7 @@ def copy_attributes(folder: int, name: str, to: int) -> None:
 
 
 def fingerprint(folder: int, name: str) -> str | None:
-    """SHA-256 of a regular file; an empty text for another kind of thing, None when there is nothing."""
+    """The SHA-256 of a regular file; an empty string for any other type, None if it does not exist."""
     try:
         fd = os.open(name, _READ, dir_fd=folder)
     except FileNotFoundError:
@@ -112,7 +112,7 @@ def fingerprint(folder: int, name: str) -> str | None:
 
 
 def starts_like(folder: int, name: str, whole: str) -> bool:
-    """Whether the regular file `name` is the beginning of the file `whole`."""
+    """Whether the content of the regular file `name` is a prefix of that of the file `whole`."""
     if fingerprint(folder, name) in (None, ""):
         return False
     with (

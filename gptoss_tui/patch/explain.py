@@ -1,4 +1,4 @@
-"""Why a hunk was refused, in words that let a model send a right one: which hunk, what the file has, what to resend."""
+"""Explains why a hunk was refused, so that the model can correct it: which hunk, what the file has, what to resend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _where(hunk: Hunk) -> str:
 
 
 def numbered(lines: Sequence[str], start: int, stop: int) -> str:
-    """Lines `start`..`stop` (from 0) of a file with their numbers (from 1), long ones cut."""
+    """Render lines `start`..`stop` (from 0) of a file with their numbers (from 1); long lines are cut."""
     stop = min(stop, len(lines))
     width = len(str(stop))
     return "\n".join(
@@ -30,7 +30,7 @@ def numbered(lines: Sequence[str], start: int, stop: int) -> str:
 
 
 def ambiguous(hunk: Hunk, hits: Sequence[int], lines: Sequence[str]) -> str:
-    """The lines of the hunk stand at several places."""
+    """Error: the lines of the hunk occur at several places."""
     count = f"{len(hits)} or more" if len(hits) >= MAX_HITS else str(len(hits))
     shown = ", ".join(str(hit + 1) for hit in hits[:_SHOWN]) + (", …" if len(hits) > _SHOWN else "")
     return (
@@ -41,7 +41,7 @@ def ambiguous(hunk: Hunk, hits: Sequence[int], lines: Sequence[str]) -> str:
 
 
 def only_additions(hunk: Hunk) -> str:
-    """Nothing says where the lines go."""
+    """Error: the hunk does not say where its lines go."""
     return (
         f"{_where(hunk)} only adds lines, so their place is not known. Send it again with an unchanged line before or "
         "after them, with '@@ ' and the text of the line above them, or with '*** End of File' below them."
@@ -49,12 +49,12 @@ def only_additions(hunk: Hunk) -> str:
 
 
 def overlapping(hunk: Hunk, line: int) -> str:
-    """Two hunks change the same lines."""
+    """Error: two hunks change the same lines."""
     return f"{_where(hunk)} changes line {line + 1}, which an earlier hunk changes already. Make one hunk of them."
 
 
 def header_missing(hunk: Hunk, header: str, lines: Sequence[str]) -> str:
-    """The text of an `@@` line is not in the file, or not inside of the `@@` line above it."""
+    """Error: the text of an `@@` line is not in the file, or not inside the block of the `@@` line above it."""
     level = hunk.headers.index(header)
     place = f"inside '{hunk.headers[level - 1]}'" if level else "of the file"
     near = _closest_line(header, lines)
@@ -66,7 +66,7 @@ def header_missing(hunk: Hunk, header: str, lines: Sequence[str]) -> str:
 
 
 def not_found(hunk: Hunk, index: LineIndex) -> str:
-    """The old lines of the hunk are nowhere."""
+    """Error: the old lines of the hunk are not in the file."""
     wanted = "\n".join(f"{line.kind}{line.text}" for line in hunk.lines if line.kind != "+")
     parts = [f"{_where(hunk)}: these lines are not in the file:", shown_lines(wanted.split("\n"))]
     new = hunk.new
@@ -78,7 +78,7 @@ def not_found(hunk: Hunk, index: LineIndex) -> str:
 
 
 def nearest_place(old: Sequence[str], index: LineIndex, what: str) -> str:
-    """The part of the file that is most like `old`, and that `what` is to be sent again."""
+    """Show the part of the file that is most similar to `old`, and ask the model to send `what` again."""
     near = _nearest(old, index)
     if near is None:
         return f"Nothing like them is in its {len(index.lines)} lines. Read the file, then send {what} again."
@@ -93,13 +93,13 @@ def nearest_place(old: Sequence[str], index: LineIndex, what: str) -> str:
 
 
 def shown_lines(lines: Sequence[str]) -> str:
-    """`lines` for a message: not too many, none too long."""
+    """Render `lines` for a message, limited in number and length."""
     shown = [line if len(line) <= _WIDTH else line[:_WIDTH] + "…" for line in lines[:_SHOWN]]
     return "\n".join((*shown, f"… ({len(lines) - _SHOWN} more)") if len(lines) > _SHOWN else shown)
 
 
 def _nearest(old: Sequence[str], index: LineIndex) -> int | None:
-    """The line of the file at which most of `old` would stand; None when none of it is alike."""
+    """The line of the file at which most lines of `old` would match; None if nothing is similar."""
     votes: Counter[int] = Counter()
     for offset, line in enumerate(old[:_SCANNED]):
         if line.strip():
@@ -113,7 +113,7 @@ def _nearest(old: Sequence[str], index: LineIndex) -> int | None:
 
 
 def _closest_line(wanted: str, lines: Sequence[str]) -> int | None:
-    """The line most like `wanted`, among the first few thousand."""
+    """The line most similar to `wanted` among the first `_SCANNED`; None if none is similar enough."""
     matcher = difflib.SequenceMatcher(autojunk=False)
     matcher.set_seq2(fold(wanted)[:_WIDTH])
     best, best_ratio = None, _CLOSE

@@ -1,4 +1,4 @@
-"""Configuration files of git, read as git reads them: sections, values over several lines, quotes and comments."""
+"""Parses git's configuration files as git does: sections, values over several lines, quotes and comments."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LINE: Final = re.compile(r"[^\n]*")
 
 
 def entries(text: str) -> Iterator[tuple[str, str]]:
-    """Each key with its section in lower case (`core.hookspath`, `diff.word.textconv`), and its value.
+    """Yield each key with its section in lower case (`core.hookspath`, `diff.word.textconv`), and its value.
 
-    Lines that git would refuse are left out. A section's second part keeps its case.
+    A subsection keeps its case. Lines that git would reject are skipped.
     """
     section, at, text = "", 0, text.removeprefix("\ufeff")
     while at < len(text):
@@ -37,5 +37,5 @@ def entries(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _plain(value: str) -> str:
-    """Without quotes and escapes. Blanks at its end count inside of quotes only, which is as good as never."""
+    """Remove quotes and escapes. Outer blanks are stripped even inside quotes, where they practically never occur."""
     return _PIECE.sub(lambda piece: _ESCAPED.get(piece[1], piece[1].strip("\r\n")) if piece[1] else "", value).strip()

@@ -1,4 +1,4 @@
-"""Indentation of added lines when a hunk matched its block but for indentation: it follows the file, not the patch."""
+"""Adapts the indentation of added lines to the file when a hunk matched except for its indentation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from gptoss_tui.patch.lines import indent_of
 
 
 def reindent(old: Sequence[str], found: Sequence[str], added: Sequence[str]) -> list[str]:
-    """`added` with the indentation that `old` has in the file, where it stands as `found`.
+    """Indent `added` as the file does: the patch's lines `old` appear there as `found`.
 
-    Lines whose shift cannot be told stay as they are.
+    Lines whose shift cannot be determined stay as they are.
     """
     pairs = [(indent_of(a), indent_of(b)) for a, b in zip(old, found, strict=True) if a.strip() and b.strip()]
     known: dict[str, str] = {}
@@ -22,7 +22,7 @@ def reindent(old: Sequence[str], found: Sequence[str], added: Sequence[str]) -> 
 
 
 def _common_shift(pairs: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
-    """`(removed, put)` in front of every line, when it is the same for all."""
+    """The prefixes `(removed, added)` in front of every line, if they are the same for all; else None."""
     shifts = set()
     for ours, theirs in pairs:
         if theirs.endswith(ours):
@@ -35,7 +35,7 @@ def _common_shift(pairs: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
 
 
 def _tab_width(pairs: Sequence[tuple[str, str]]) -> int | None:
-    """How many spaces of the patch are one tab of the file; None when it is not that."""
+    """How many spaces in the patch correspond to one tab in the file; None if that is not the difference."""
     widths = set()
     for ours, theirs in pairs:
         if not ours and not theirs:

@@ -1,13 +1,13 @@
-"""What is known of a transaction before it touches the disk, so that a later process can end what this one began.
+"""Records a transaction before it touches the disk, so that a later process can finish what this one began.
 
-A journal keeps the `Record` somewhere that outlives the process. It hears of a transaction four times:
+A journal keeps the `Record` somewhere that outlives the process. It is notified of these events:
 
-    opened      before anything in the tree changes; after this, an interrupted transaction is rolled back
-    committed   all names are swapped and synced; after this, it counts as done and is only tidied up
-    closed      nothing temporary is left
-    withdrawn   instead of the last two: it was rolled back
+    opened      before anything in the tree changes; from now on, an interrupted transaction is rolled back
+    committed   all names are swapped and synced; from now on, it counts as done and is only tidied up
+    closed      no temporary files are left
+    withdrawn   instead of the last two: the transaction was rolled back
 
-Each must be on the disk when it returns.
+Each must be on disk when the method returns.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _BACKUP = re.compile(r"\.patch-[0-9a-f]+-\d+\.old")
 
 
 class UnsettledError(GptOssError):
-    """A journal cannot tell whether a commit reached the disk; the next start reads it and ends the transaction."""
+    """The journal cannot tell whether a commit reached the disk; the next start finds out and ends the transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One name that changes, its content as SHA-256; None where there is no file."""
+    """One path that changes, with its old and new content as SHA-256; None means no file."""
 
     path: str
     old: str | None
@@ -41,14 +41,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A transaction: the token of its temporary names, its steps in order, and the folders that it makes."""
+    """A transaction: the token in its temporary names, its steps in order, and the folders that it creates."""
 
     token: str
     steps: tuple[Step, ...]
     folders: tuple[str, ...] = ()
 
     def staged(self, number: int) -> str:
-        """The name, beside the target of step `number`, under which its new content waits."""
+        """The temporary name, beside the target of step `number`, of its new content."""
         return f".patch-{self.token}-{number}.new"
 
     def backup(self, number: int) -> str:
@@ -57,23 +57,23 @@ class Record:
 
 
 def is_backup(name: str) -> bool:
-    """Whether a file of that name is the old one of a transaction."""
+    """Whether a file name is that of a transaction's backup."""
     return _BACKUP.fullmatch(name) is not None
 
 
 class Journal(Protocol):
-    """Where a transaction is written down. Every method raises PatchError or OSError when it cannot."""
+    """Where transactions are recorded. Every method raises a GptOssError or OSError when that fails."""
 
     def opened(self, record: Record, writes: Sequence[Write]) -> None:
         """The transaction is about to begin."""
         ...
 
     def committed(self, record: Record) -> None:
-        """The point of no return. After an error it has not happened; UnsettledError when nobody can tell."""
+        """The point of no return. After an error, the commit has not happened; after UnsettledError, that is unknown."""
         ...
 
     def closed(self, record: Record) -> None:
-        """Everything temporary is gone."""
+        """All temporary files are removed."""
         ...
 
     def withdrawn(self, record: Record) -> None:
@@ -82,7 +82,7 @@ class Journal(Protocol):
 
 
 class NoJournal:
-    """For trees that nobody needs after a crash: an interrupted process can leave a part of the files new."""
+    """No journal, for trees that need not survive a crash: an interrupted process can leave only some files changed."""
 
     def opened(self, record: Record, writes: Sequence[Write]) -> None:
         pass
@@ -98,11 +98,11 @@ class NoJournal:
 
 
 def sha(state: FileState | None) -> str | None:
-    """The hash by which a record names a content."""
+    """The hash that identifies a content in a record; None for no file."""
     return None if state is None else hashlib.sha256(state.data).hexdigest()
 
 
 def new_record(writes: Sequence[Write], folders: Sequence[str]) -> Record:
-    """A record with a token of its own."""
+    """Create a record with a new token."""
     steps = tuple(Step(write.path, sha(write.old), sha(write.new)) for write in writes)
     return Record(secrets.token_hex(_TOKEN_BYTES), steps, tuple(folders))

@@ -1,8 +1,8 @@
-"""Two system calls of Linux that Python has no function for, and whether the running kernel has them.
+"""Two Linux system calls that Python does not provide, and whether the running kernel has them.
 
-`openat2` opens a path and refuses, in the kernel, to follow any link or to leave the folder that it starts from.
-`renameat2` swaps two names in one step, so that no other program's file can get lost between a look and a rename.
-Where there is none, callers have another way that is as safe but needs more steps.
+`openat2` opens a path, and the kernel itself refuses to follow links or to leave the starting folder. `renameat2` swaps
+two names atomically, so that no other program's file can get lost between a check and a rename. Without them, callers
+fall back to other ways that need more steps.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _MISSING = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG)
 
 
 def open_beneath(folder: int, path: str, flags: int) -> int | None:
-    """A descriptor of `path` (no `..` in it) beneath `folder`; None where the kernel has no such call.
+    """Open `path` (without `..`) beneath `folder`. Returns a descriptor, or None if the kernel lacks `openat2`.
 
-    Raises OSError: ELOOP for a link on the way, EXDEV for a way out.
+    Raises OSError: ELOOP for a link on the way, EXDEV for a path that leads out.
     """
     call = _openat2()
     return None if call is None else call(folder, path, flags)
 
 
 def exchange(folder: int, one: str, other: str) -> bool:
-    """Swap two names of one folder. False, with nothing done, where that cannot be. Raises OSError."""
+    """Swap two names in a folder. Returns False, with nothing done, if that is not supported. Raises OSError."""
     call = _renameat2()
     return call is not None and call(folder, one, other)
 
@@ -64,7 +64,7 @@ def _openat2() -> Callable[[int, str, int], int] | None:
 
 
 def _works(call: Callable[[int, str, int], int]) -> bool:
-    """Old kernels do not know the call, and the filters of some containers forbid it."""
+    """Whether the call works: old kernels lack it, and the filters of some containers forbid it."""
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.close(call(root, ".", os.O_RDONLY | os.O_DIRECTORY))

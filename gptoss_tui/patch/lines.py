@@ -1,7 +1,7 @@
-"""Finding runs of lines in a file, in linear time and under looser and looser ideas of equality.
+"""Finds runs of lines in a file, in linear time and under looser and looser notions of equality.
 
-Each distinct line becomes one character, so that a file is a string and a hunk a substring: `str.find` is linear even
-for a file of a hundred thousand equal lines.
+Each distinct line is mapped to one character, so that a file becomes a string and a hunk a substring. `str.find` is
+linear even for a file of a hundred thousand equal lines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 MAX_HITS = 50
-MAX_LINES = 1_000_000  # below the number of code points, so that every line can have a letter
+MAX_LINES = 1_000_000  # below the number of code points, so that every distinct line can have its own character
 
 _SPACES = "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _ALIKE = {
@@ -28,13 +28,13 @@ _LOOK_ALIKES = {ord(char): plain for plain, chars in _ALIKE.items() for char in 
 
 
 def fold(line: str) -> str:
-    """`line` without outer blanks and with Unicode look-alikes as their plain form."""
+    """Strip `line` and replace Unicode look-alikes by their plain forms."""
     return line.translate(_LOOK_ALIKES).strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One idea of equality: lines are equal when `key` maps them to the same text."""
+    """One notion of equality: lines are equal if `key` maps them to the same text."""
 
     name: str
     key: Callable[[str], str]
@@ -48,7 +48,7 @@ LADDER = (EXACT, TRAILING, INDENT, LOOK_ALIKE)
 
 
 class LineIndex:
-    """The lines of a file (at most `MAX_LINES`), searchable under every rung. Built lazily, one rung at a time."""
+    """The lines of a file (at most `MAX_LINES`), searchable on every rung. Each rung's index is built on first use."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         self.lines = lines
@@ -56,7 +56,7 @@ class LineIndex:
         self._folded: tuple[str, list[int]] | None = None
 
     def find(self, rung: Rung, pattern: Sequence[str], start: int, stop: int, *, limit: int = MAX_HITS) -> list[int]:
-        """Where `pattern` (not empty) stands within lines `start`..`stop`, at most `limit` places, ascending."""
+        """Find `pattern` (not empty) within lines `start`..`stop`. Returns at most `limit` positions, ascending."""
         letters, text = self._spelled(rung)
         try:
             needle = "".join(letters[rung.key(line)] for line in pattern)
@@ -70,11 +70,11 @@ class LineIndex:
         return hits
 
     def positions(self, rung: Rung, line: str) -> list[int]:
-        """Where single lines equal to `line` stand."""
+        """The positions of lines that equal `line`."""
         return self.find(rung, [line], 0, len(self.lines), limit=MAX_HITS)
 
     def containing(self, fragment: str, *, at_start: bool, limit: int = MAX_HITS) -> list[int]:
-        """Lines that hold `fragment` (or start with it), outer blanks and look-alikes aside."""
+        """The lines that contain `fragment`, or start with it, ignoring outer blanks and look-alikes."""
         if self._folded is None:
             folded = [fold(line) for line in self.lines]
             starts = list(accumulate((len(line) + 1 for line in folded), initial=0))
@@ -101,5 +101,5 @@ class LineIndex:
 
 
 def indent_of(line: str) -> str:
-    """The blanks in front of `line`."""
+    """The indentation of `line`."""
     return line[: len(line) - len(line.lstrip(" \t"))]

@@ -1,9 +1,9 @@
-"""Where the hunks of an update stand in a file.
+"""Finds where the hunks of an update belong in a file.
 
-Each hunk climbs a ladder until its old lines are found: exactly, but for blanks at line ends, but for the marker column
-that models forget, but for indentation, but for Unicode look-alikes. On every rung the places are tried from the most
-to the least likely: below its `@@` headers, behind the hunk before it, anywhere. More than one place is an error that
-lists them: nothing is guessed.
+Each hunk climbs a ladder of ever looser comparisons until its old lines are found: exactly, ignoring blanks at line
+ends, ignoring the marker column that models forget, ignoring indentation, ignoring Unicode look-alikes. On every rung,
+places are tried from most to least likely: below its `@@` headers, after the previous hunk, anywhere. More than one
+match is an error that lists them; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_ERRORS = 5
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """The edits of a file in ascending order, what was not exact, and every hunk's error."""
+    """The edits of a file in ascending order, notes on inexact matches, and the errors of hunks."""
 
     edits: tuple[Edit, ...]
     notes: tuple[str, ...]
@@ -34,7 +34,7 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class _Region:
-    """Spans of lines to look in. `nearest`: only the first place of each span counts."""
+    """Spans of lines to search. If `nearest`, only the first match in each span counts."""
 
     spans: tuple[tuple[int, int], ...]
     nearest: bool = False
@@ -43,7 +43,7 @@ class _Region:
 
 @dataclass(slots=True)
 class _Progress:
-    """What earlier hunks left: lines they removed, where they ended, what they wrote."""
+    """The state after earlier hunks: the lines they removed, where they ended, and their edits."""
 
     removed: bytearray
     change_end: int = 0
@@ -53,7 +53,7 @@ class _Progress:
 
 
 def match_hunks(hunks: Sequence[Hunk], lines: Sequence[str]) -> Matched:
-    """Place every hunk of one file. The first few errors are collected, so that the model hears of them at once."""
+    """Place every hunk of one file. The first few errors are collected, so that the model sees them together."""
     index = LineIndex(lines)
     matcher = _Matcher(index, Scopes(index), _Progress(bytearray(len(lines))))
     errors: list[str] = []
@@ -78,9 +78,9 @@ class _Matcher:
     progress: _Progress
 
     def place(self, hunk: Hunk, repeats: int) -> None:
-        """Find the place of `hunk` and record its edits. `repeats` hunks, it included, still ask for these lines.
+        """Find the place of `hunk` and record its edits. `repeats` counts the remaining equal hunks with this one.
 
-        As many equal hunks as there are places take one place each.
+        If there are exactly as many equal hunks as matches, each hunk takes one match.
         """
         scopes = self.scopes.of(hunk.headers)
         if hunk.headers and not scopes:
@@ -130,10 +130,10 @@ class _Matcher:
         return groups
 
     def _named(self, scopes: Sequence[Scope]) -> list[_Region]:
-        """Where `@@` lines point to: inside of the blocks that they open, or else the nearest place below them.
+        """The regions that `@@` lines point to: inside the blocks that they open, else the nearest match below them.
 
-        After an earlier hunk, what is behind it goes first, and a block is only then taken to begin with its `@@` line:
-        a hunk may repeat that line, but more often it means one further down.
+        After an earlier hunk, what follows it is searched first. The `@@` line itself is only included last: a hunk may
+        repeat that line, but more often its lines are further down.
         """
         size, ended = len(self.index.lines), self.progress.hunk_end
         blocks = tuple((scope.header, scope.stop) for scope in scopes if scope.block)
@@ -177,7 +177,7 @@ class _Matcher:
         return scopes[0].header + 1
 
     def _record(self, hunk: Hunk, start: int, rung: str) -> None:
-        """Turn a placed hunk into edits; the unchanged lines stay as the file has them."""
+        """Turn a placed hunk into edits. Unchanged lines stay as they are in the file."""
         progress = self.progress
         if rung != EXACT.name:
             progress.notes.append(f"hunk {hunk.number}, line {start + 1}: matches the file {rung}")
@@ -219,7 +219,7 @@ def _rungs(hunk: Hunk) -> list[tuple[str, Rung, Sequence[str]]]:
 
 
 def _edits(hunk: Hunk, start: int, added: Sequence[str]) -> list[Edit]:
-    """One edit for each run of `-` and `+` lines of a hunk that stands at line `start`."""
+    """One edit for each run of `-` and `+` lines of a hunk that is placed at line `start`."""
     edits: list[Edit] = []
     at = run = start
     lines: list[str] = []
@@ -239,7 +239,7 @@ def _edits(hunk: Hunk, start: int, added: Sequence[str]) -> list[Edit]:
 
 
 def _trimmed(edit: Edit, lines: Sequence[str]) -> Edit | None:
-    """`edit` without the lines that it would write again as they are; None when nothing is left."""
+    """`edit` without outer lines that it would leave unchanged; None when nothing is left."""
     start, stop, added = edit.start, edit.stop, list(edit.lines)
     while start < stop and added and lines[start] == added[0]:
         start += 1

@@ -1,4 +1,4 @@
-"""Patch text to `Patch`. Pure: never looks at a disk.
+"""Parses patch text into a `Patch`, without accessing the disk.
 
     Patch  := "*** Begin Patch" { Add | Delete | Update } "*** End Patch"
     Add    := "*** Add File: " path { "+" line }
@@ -6,8 +6,8 @@
     Update := "*** Update File: " path [ "*** Move to: " path ] { Hunk }
     Hunk   := { "@@" [ " " header ] } { (" " | "-" | "+") text } [ "*** End of File" ]
 
-What models write besides is listed in `docs/patch.md`; each tolerance that was used becomes a note of the patch. Lines
-end at `\\n` or `\\r\\n` and at nothing else.
+Other forms that models write are tolerated; they are listed in `docs/patch.md`, and each one that occurs becomes a note
+of the patch. Lines end with `\\n` or `\\r\\n` and nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FORM = "*** Begin Patch\n*** Update File: path\n@@\n unchanged line\n-old line\
 
 
 def parse(text: str) -> Patch:
-    """Read a patch. Raises PatchError that names the line and the right form."""
+    """Parse a patch. Raises PatchError that names the line and what is wrong with it."""
     if len(text) > MAX_PATCH_CHARS:
         raise PatchError(f"The patch is larger than {MAX_PATCH_CHARS >> 20} MiB.", hint="Send it in parts.")
     bare, notes = unwrap(text)
@@ -99,7 +99,7 @@ class _Parser:
         return path
 
     def _body(self) -> list[tuple[int, str]]:
-        """The lines up to the next operation or the end, with their index."""
+        """The lines up to the next operation or the end, with their indices."""
         start = self._at
         while self._at < len(self._lines) and _control(self._lines[self._at]) in (None, "End of File", "Move to"):
             self._at += 1
@@ -144,7 +144,7 @@ class _Parser:
         self.note("text outside of the patch was ignored")
 
     def control(self, line: str) -> str | None:
-        """`_control` of a line that is used now."""
+        """Classify a line that is being parsed, as `_control` does, and note deviations in its form."""
         found = _control(line)
         if found and line != line.rstrip():
             self.note("blanks after control lines were ignored")
@@ -153,7 +153,7 @@ class _Parser:
         return found
 
     def note(self, note: str) -> None:
-        """Something that was forgiven: said once, however often it was used."""
+        """Record a tolerated deviation; each is noted only once."""
         self._notes[note] = None
 
     def error(self, what: str, index: int | None = None) -> PatchError:
@@ -169,12 +169,12 @@ class _Hunks:
         self._hunks: list[Hunk] = []
         self._headers: list[str] = []
         self._lines: list[HunkLine] = []
-        self._blanks = 0  # how many lines at the end of _lines are wholly empty in the patch
+        self._blanks = 0  # the number of lines at the end of _lines that are completely empty in the patch
         self._start = 0
         self._ended = False
 
     def feed(self, index: int, line: str) -> None:
-        """The next line of the update."""
+        """Add the next line of the update."""
         kind = _KINDS.get(line[:1])
         if kind is not None and not self._ended:
             self._append(index, HunkLine(kind, line[1:]))
@@ -199,7 +199,7 @@ class _Hunks:
         self._blanks = blanks
 
     def _unmarked(self, line: str) -> HunkLine:
-        """An unchanged line whose space in front is missing; blank ones may be without."""
+        """An unchanged line without its leading space, which is only noted for lines that are not blank."""
         if line.strip():
             self._parser.note(f"{self._path}: unchanged lines without a space in front were taken as unchanged lines")
         return HunkLine(" ", line)
@@ -220,7 +220,7 @@ class _Hunks:
             self._headers.append(header)
 
     def _close(self, *, at_end: bool) -> None:
-        """End the hunk. Empty lines after it separate it from the next one, unless they are all that it stands on."""
+        """End the hunk. Empty lines at its end are taken as a separator, unless they are its only old lines."""
         lines = self._lines
         solid = lines[: len(lines) - self._blanks]
         if not at_end and (not solid or any(line.kind != "+" for line in solid)):
@@ -243,7 +243,7 @@ class _Hunks:
 
 
 def _control(line: str) -> str | None:
-    """Which control line `line` is: `Add`, `Update`, `Delete`, `Move to`, `Begin Patch`, ...; None for other lines."""
+    """The kind of a control line: `Add`, `Update`, `Delete`, `Move to`, `Begin Patch`, ...; None for other lines."""
     if not line.startswith("***"):
         return None
     match = _CONTROL.match(line)
@@ -253,7 +253,7 @@ def _control(line: str) -> str | None:
 
 
 def _merged(operations: list[FileOperation], note: Callable[[str], None]) -> tuple[FileOperation, ...]:
-    """Several updates of one file as one: models repeat the file line for each hunk."""
+    """Merge several updates of one file, because models repeat the file line for each hunk."""
     merged: dict[str, UpdateFile] = {}
     out: list[FileOperation | str] = []
     for operation in operations:

@@ -1,4 +1,4 @@
-"""A patch and a directory to the exact bytes that would be written. Reads, and writes nothing."""
+"""Computes from a patch and a directory the exact bytes that would be written. Writes nothing."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from gptoss_tui.patch.types import (
 
 
 def plan(patch: Patch, root: Path, *, protected: bool = False) -> Plan:
-    """What `patch` does to the files beneath `root`.
+    """Plan what `patch` does to the files beneath `root`.
 
-    Raises PatchError with the errors of every file and hunk; a patch with one error has no plan at all. Files that
-    other programs obey are refused, unless `protected` is True: then the plan names them, and the caller has a person
+    Raises PatchError with the errors of all files and hunks; a single error means no plan at all. Files that control
+    other programs are refused unless `protected` is True: then the plan lists them, and the caller must have the user
     approve each.
     """
     planner = _Planner(root, protected=protected)
@@ -63,7 +63,7 @@ def plan(patch: Patch, root: Path, *, protected: bool = False) -> Plan:
 
 
 def digest(planned: Plan) -> str:
-    """A hash of the root, every path, and every byte and mode before and after: what an approval is bound to."""
+    """A hash of the root, all paths, and all contents before and after with their modes, to tie an approval to."""
 
     def sha(data: bytes | None) -> str | None:
         return None if data is None else hashlib.sha256(data).hexdigest()
@@ -73,7 +73,7 @@ def digest(planned: Plan) -> str:
 
 
 class _Planner:
-    """Plans one operation after the other; each path may be touched once."""
+    """Plans one operation after another; each path may be touched only once."""
 
     def __init__(self, root: Path, *, protected: bool) -> None:
         try:
@@ -101,7 +101,7 @@ class _Planner:
             self.changes[change.path] = change
 
     def check_folders(self) -> None:
-        """A path cannot be a file and the folder of another file."""
+        """Check that no path is both a file and the folder of another file."""
         written = [c.new_path or c.path for c in self.changes.values() if c.kind != "D"]
         for path in written:
             parents = [path[:at] for at, char in enumerate(path) if char == "/"]
@@ -111,7 +111,7 @@ class _Planner:
                     self.errors.append(f"{path}: {parent} is a file, not a folder.")
 
     def check_repositories(self) -> None:
-        """Files that together are a repository are git's, whatever each is called."""
+        """Protect files that together make up a git repository, whatever their names."""
         paths = [path for c in self.changes.values() for path in (c.path, c.new_path) if path is not None]
         new = {_folded(c.new_path or c.path) for c in self.changes.values() if c.kind != "D"}
         new |= {path[:at] for path in new for at, char in enumerate(path) if char == "/"}
@@ -165,7 +165,7 @@ class _Planner:
         edits: tuple[Edit, ...] = ()
         new = old
         if operation.hunks:
-            text = text or decode(old, MAX_LINES)  # binary data: decode says why not
+            text = text or decode(old, MAX_LINES)  # for binary data, decode raises an error that says why
             edits = self._edits(path, match_hunks(operation.hunks, text.lines))
             new = splice(text, edits)
         new_path = self._destination(operation.move_to, path) if operation.move_to is not None else None
@@ -197,7 +197,7 @@ class _Planner:
         return matched.edits
 
     def _changed(self, change: FileChange) -> FileChange:
-        """Takes the paths of a file that was there. Raises PatchError when nothing would change."""
+        """Claim the paths of a change to an existing file. Raises PatchError when nothing would change."""
         if change.new == change.old and change.new_path is None:
             raise PatchError(f"{change.path}: the update changes nothing; its new lines are what the file has.")
         self._take(change.path, *([change.new_path] if change.new_path else []))
@@ -240,7 +240,7 @@ class _Planner:
         self.protected[path] = owner
 
     def _read(self, path: str) -> tuple[bytes, int, TextFile | None]:
-        """Content, permission bits and lines (None for what is no text) of a file that may be rewritten or removed."""
+        """The content, permission bits and lines (None if not text) of a file that may be rewritten or removed."""
         if self.tree.stat(path) is None:
             raise PatchError(f"{path}: there is no such file.{self._similar(path)}")
         data, status = self.tree.read(path)
@@ -254,7 +254,7 @@ class _Planner:
         return data, stat.S_IMODE(status.st_mode), _lines(data)
 
     def _is_being_written(self, path: str, status: os.stat_result) -> bool:
-        """Whether its second name is that of a transaction, in which an old file waits for the end of it."""
+        """Whether the file's second name is the backup of a transaction that has not ended."""
         try:
             with self.tree.folder(path.rpartition("/")[0]) as fd:
                 backups = [name for name in os.listdir(fd) if is_backup(name)]
@@ -263,7 +263,7 @@ class _Planner:
             return False
 
     def _similar(self, path: str) -> str:
-        """Names of the same folder that the model may have meant."""
+        """A hint with similar names in the same folder, which the model may have meant."""
         folder, _, name = path.rpartition("/")
         try:
             with self.tree.folder(folder) as fd:
@@ -291,6 +291,6 @@ def _lines(data: bytes) -> TextFile | None:
 
 
 def _whole(text: TextFile | None, lines: tuple[str, ...]) -> tuple[Edit, ...]:
-    """One edit that puts `lines` in place of all lines of a file; none when there are none on both sides."""
+    """One edit that replaces all lines of a file by `lines`; empty when both are empty."""
     size = len(text.lines) if text else 0
     return (Edit(0, size, lines),) if size or lines else ()

@@ -1,6 +1,6 @@
-"""Files that change what other programs do: writing one is a way to run code later, so each needs its own approval.
+"""Files that control other programs: writing one is a way to run code later, so each needs its own approval.
 
-Names are compared as the most forgiving file system would: without case, compatibility forms, trailing dots and
+Names are compared as the most lenient file system would: ignoring case, compatibility forms, trailing dots and NTFS
 streams.
 """
 
@@ -126,7 +126,7 @@ _NAMES: Final[dict[str, str]] = {
     ".pypirc": _KEYS,
 }
 _SHAPES: Final = tuple((name, owner) for name, owner in _NAMES.items() if "*" in name)
-# Two components in a row, for a workspace that is the home folder.
+# Two consecutive components, for a workspace that is the home folder.
 _PAIRS: Final[dict[tuple[str, str], str]] = {
     (".config", "gptoss-tui"): _OWN,
     ("application support", "gptoss-tui"): _OWN,
@@ -145,11 +145,11 @@ _PAIRS: Final[dict[tuple[str, str], str]] = {
 }
 
 PROTECTED_NAMES: Final = tuple(_NAMES)
-"""What a sandbox that lets a command write the workspace should keep from being written."""
+"""The names that a sandbox with a writable workspace should keep read-only."""
 
 
 def protected_by(path: str) -> str | None:
-    """Whose behaviour the file at `path` decides (`git`, `the shell`); None when it is like any other file."""
+    """The program whose behaviour the file at `path` controls (`git`, `the shell`); None for an ordinary file."""
     parts = [plain_name(part) for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     for part in parts:
         owner = _NAMES.get(part) or next((owner for shape, owner in _SHAPES if fnmatchcase(part, shape)), None)
@@ -159,10 +159,11 @@ def protected_by(path: str) -> str | None:
 
 
 def obeyed(root: Path) -> dict[str, str]:
-    """What is obeyed in the folder `root` although its own name does not say so, and by whom.
+    """Find paths in the folder `root` that control other programs although their names do not show it.
 
-    Paths relative to `root`: what its protected links lead to, where its repository is and what its configuration
-    names, and the AGENTS.md of a folder above that is a link into it. A file or a folder, there or not.
+    Returns paths relative to `root`, each with the program: targets of protected links, the folders of the git
+    repository and what its configuration names, and the target of an AGENTS.md link in a folder above. They may be
+    files or folders, and need not exist.
     """
     try:
         names = os.listdir(root)
@@ -182,9 +183,9 @@ def _end(link: Path) -> Path:
 
 
 def in_repository(path: str, there: Callable[[str], bool]) -> bool:
-    """Whether a file at `path` makes a bare repository, or is in one: git obeys the `config` of any folder like that.
+    """Whether a file at `path` creates a bare repository or is in one, since git obeys the `config` of such a folder.
 
-    `there` says of a path whether something will be there.
+    `there` tells whether a path will exist.
     """
     parts = path.split("/")
     for depth in range(len(parts)):
@@ -198,12 +199,12 @@ def in_repository(path: str, there: Callable[[str], bool]) -> bool:
 
 
 def reason(path: str, owner: str) -> str:
-    """Why a person is asked about it, whatever modes and rules say."""
+    """The reason why the user is asked about a protected file, whatever modes and rules say."""
     return f"{path} is protected: it decides what {owner} does"
 
 
 def named_in(words: Iterable[str]) -> str | None:
-    """The first word of a command that names a protected file, also as the value of an option; None without one."""
+    """The first word of a command that names a protected file, perhaps as the value of an option, or None."""
     for word in words:
         if any(protected_by(piece) for piece in (word, *word.split("="), *word.split(":"))):
             return word
@@ -211,7 +212,7 @@ def named_in(words: Iterable[str]) -> str | None:
 
 
 def plain_name(name: str) -> str:
-    """A file name as a forgiving file system compares it."""
+    """A file name in the form in which a lenient file system compares it."""
     if not name.isascii():
         name = unicodedata.normalize("NFKC", "".join(char for char in name if unicodedata.category(char) != "Cf"))
     return name.casefold().split(":")[0].rstrip(" .")

@@ -1,7 +1,7 @@
-"""Ending a transaction that did not end by itself, from its record and from what the disk shows.
+"""Finishes or rolls back an interrupted transaction, from its record and the state of the disk.
 
-Both ends can be tried again and again: each step looks at what is there, does what is missing, and never takes away a
-content that is neither the old nor the new one.
+Both can be repeated safely: each step looks at what is there, does what is missing, and never removes content that is
+neither the old nor the new one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _GONE = (FileNotFoundError, NotADirectoryError)
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A name that could not be put back.
+    """A file that could not be restored.
 
-    `backup` is the name beside it that has the old content, empty for none. `final`: another try would not help,
-    because somebody else wrote to the name or its folder is gone.
+    `backup` is the name beside it that has the old content, or empty. `final` means that another try would not help,
+    because another program wrote to the file or its folder is gone.
     """
 
     path: str
@@ -34,13 +34,13 @@ class Stuck:
 
 
 class _ForeignError(OSError):
-    """Somebody wrote to the name after the transaction did."""
+    """Another program wrote to the file after the transaction did."""
 
 
 def roll_back(tree: Tree, record: Record) -> tuple[Stuck, ...]:
-    """Every name as it was before the transaction; what could not be put back is given.
+    """Restore every file as it was before the transaction. Returns those that could not be restored.
 
-    The staged files, which tell whose a new file is, go when the names are on the disk.
+    The staged files, which tell whether a new file is ours, are only removed once the restored names are synced.
     """
     stuck: list[Stuck] = []
     settled: list[int] = []
@@ -50,7 +50,7 @@ def roll_back(tree: Tree, record: Record) -> tuple[Stuck, ...]:
             settled.append(number)
         except OSError as error:
             if step.old is None and isinstance(error, _GONE):
-                continue  # its folder was never made
+                continue  # its folder was never created
             final = isinstance(error, (*_GONE, _ForeignError))
             stuck.append(Stuck(step.path, record.backup(number) if step.old is not None else "", final))
     sync_folders(tree, record)
@@ -63,7 +63,7 @@ def roll_back(tree: Tree, record: Record) -> tuple[Stuck, ...]:
 
 
 def tidy(tree: Tree, record: Record) -> bool:
-    """Take the temporary names of a committed transaction away. False when some could not be."""
+    """Remove the temporary files of a committed transaction. Returns False if some could not be removed."""
     done = True
     for number, step in enumerate(record.steps):
         try:
@@ -78,7 +78,7 @@ def tidy(tree: Tree, record: Record) -> bool:
 
 
 def sync_folders(tree: Tree, record: Record) -> bool:
-    """Sync every folder that the record touches and that is there. False when the disk refuses."""
+    """Sync every existing folder that the record touches. Returns False if the disk refuses."""
     done = True
     for path in folders_of(record):
         try:
@@ -92,13 +92,13 @@ def sync_folders(tree: Tree, record: Record) -> bool:
 
 
 def folders_of(record: Record) -> Iterator[str]:
-    """The folders whose names change, each once: those of the targets, and those that get a new folder."""
+    """Yield the folders whose entries change, each once: those of the targets, and those that get a new folder."""
     above = (folder.rpartition("/")[0] for folder in record.folders)
     yield from dict.fromkeys([*above, *(step.path.rpartition("/")[0] for step in record.steps)])
 
 
 def remove_folder(tree: Tree, path: str) -> None:
-    """Take away a folder that a transaction made, if it is empty."""
+    """Remove a folder that a transaction created, if it is empty."""
     above, _, name = path.rpartition("/")
     try:
         with tree.folder(above) as fd:
@@ -119,7 +119,9 @@ def _unstage(tree: Tree, record: Record, number: int) -> Iterator[Stuck]:
     path = record.steps[number].path
     try:
         with tree.parent(path) as (folder, _):
-            if disk.status(folder, record.staged(number)) is not None:  # read-only disks refuse also to remove nothing
+            if (
+                disk.status(folder, record.staged(number)) is not None
+            ):  # on a read-only disk even removing a missing file fails
                 disk.remove(folder, record.staged(number))
     except _GONE:
         return
@@ -128,7 +130,7 @@ def _unstage(tree: Tree, record: Record, number: int) -> Iterator[Stuck]:
 
 
 def _take_away(folder: int, name: str, staged: str) -> None:
-    """A new file goes again, if it is ours: the staged file under a second name, or a copy of it that was begun."""
+    """Remove a new file if it is ours: a hard link to the staged file, or a possibly incomplete copy of it."""
     ours, there = disk.status(folder, staged), disk.status(folder, name)
     if ours is None or there is None:
         return
@@ -137,17 +139,17 @@ def _take_away(folder: int, name: str, staged: str) -> None:
 
 
 def _restore(folder: int, name: str, backup: str, staged: str, step: Step) -> None:
-    """The old file gets its name back, unless it still has it."""
+    """Give the old file its name back, unless it still has it."""
     kept, there = disk.status(folder, backup), disk.status(folder, name)
     if kept is None:
         return
     now, waiting = disk.fingerprint(folder, name), disk.fingerprint(folder, staged)
     not_swapped = disk.same_file(kept, there) or (waiting is not None and waiting == step.new)
     if not_swapped or now == step.old:
-        disk.remove(folder, backup)  # the name has what it had, or what another program gave it
+        disk.remove(folder, backup)  # the file still has its old content, or what another program wrote
     elif now is None or now == step.new:
         if waiting not in (None, step.old) and now is not None:
-            # Another program had put its file there just before the swap, which moved it to the staged name.
+            # Another program replaced the file just before the swap, which moved that file to the staged name.
             os.rename(staged, name, src_dir_fd=folder, dst_dir_fd=folder)
             raise _ForeignError(f"{name} was replaced meanwhile")
         os.rename(backup, name, src_dir_fd=folder, dst_dir_fd=folder)

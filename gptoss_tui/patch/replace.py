@@ -1,7 +1,7 @@
-"""Where a text stands in a file, and the edits that put another one there.
+"""Finds a text in a file and makes the edits that replace it.
 
-The text is looked for letter by letter, across lines and inside of them. A text of whole lines that is not there so
-climbs the same ladder as the hunks of a patch; unchanged lines of it then stay as the file has them.
+The text is first searched for exactly, within lines and across them. If it is not found, but consists of whole lines,
+it climbs the same ladder as the hunks of a patch; its unchanged lines then stay as they are in the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gptoss_tui.patch.types import Edit, Hunk, HunkLine
 
 
 def replace_text(lines: Sequence[str], old: str, new: str, count: int) -> Matched:
-    """The edits that replace all of exactly `count` places of `old` (not empty). Line ends in both are `\\n`."""
+    """Make the edits that replace `old` (not empty), which must occur exactly `count` times. CRLF is read as `\\n`."""
     old, new = _plain_ends(old), _plain_ends(new)
     text = "".join(f"{line}\n" for line in lines)
     starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
@@ -35,7 +35,7 @@ def _plain_ends(text: str) -> str:
 
 
 def _places(text: str, old: str) -> list[int]:
-    """Where `old` starts, places that overlap counted once."""
+    """The offsets of `old`, without overlapping matches."""
     hits: list[int] = []
     at = text.find(old)
     while at >= 0:
@@ -45,7 +45,7 @@ def _places(text: str, old: str) -> list[int]:
 
 
 def _edits(text: str, starts: Sequence[int], hits: Sequence[int], old: str, new: str) -> list[Edit]:
-    """One edit for each run of lines that hits touch."""
+    """One edit for each run of lines that the matches touch."""
     edits: list[Edit] = []
     at = 0
     while at < len(hits):
@@ -65,13 +65,13 @@ def _edits(text: str, starts: Sequence[int], hits: Sequence[int], old: str, new:
 
 
 def _in_a_line(pieces: Sequence[str]) -> bool:
-    """Whether they end in the middle of a line."""
+    """Whether the text ends in the middle of a line."""
     last = next((piece for piece in reversed(pieces) if piece), "\n")
     return not last.endswith("\n")
 
 
 def _loosely(lines: Sequence[str], old: str, new: str, count: int) -> Matched:
-    """Whole lines that are in the file but for blanks, indentation or look-alike characters."""
+    """Replace whole lines that are in the file except for blanks, indentation or look-alike characters."""
     pattern, added = _cut(old), _cut(new)
     index = LineIndex(lines)
     rungs = LADDER[1:] if any(line.strip() for line in pattern) else ()
@@ -92,7 +92,7 @@ def _cut(text: str) -> list[str]:
 
 
 def _hunk_lines(old: Sequence[str], new: Sequence[str]) -> list[HunkLine]:
-    """Both texts as one hunk: lines of both are unchanged ones."""
+    """Combine both texts into the lines of one hunk; common lines are unchanged ones."""
     out: list[HunkLine] = []
     at = 0
     for i1, i2, j1, j2 in changed_runs(old, new):

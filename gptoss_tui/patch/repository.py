@@ -1,4 +1,4 @@
-"""Where the repository of a `.git` is, when that is a file, and what its configuration names in the workspace."""
+"""Finds the repository that a `.git` file points to, and what its configuration names in the workspace."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ _HOOKS: Final = "core.hookspath"
 
 
 def git_folders(root: Path, git: Path) -> tuple[Path, ...]:
-    """The folders in the workspace at `root` of the repository that `git` is or says; the last has its hooks.
+    """The folders of the repository that `git` is or points to; the last one contains the hooks.
 
-    None for a link, and for what lies elsewhere or holds the workspace itself.
+    Only folders inside the workspace at `root` are returned, and none if `git` is a link.
     """
     return () if git.is_symlink() else tuple(place for place in _folders(git) if _within(place, root))
 
 
 def named_by(root: Path, git: Path) -> Iterator[Path]:
-    """What decides about git beside `git` itself: the repository's folders, and what its configuration names.
+    """Yield what controls git besides `git` itself: the repository's folders, and what its configuration names.
 
-    That are files which it includes, the folder of hooks, both also when they are not there, and files that a value
-    names, such as a program. The repository may lie elsewhere; a person's own configuration counts as well.
+    The configuration names included files and the hooks folder, which need not exist, and existing files in values,
+    such as programs. The repository may be elsewhere, and the user's own configuration counts as well. Only paths
+    inside `root` are yielded.
     """
     folders = _folders(git)
     yield from (folder for folder in folders if folder != git and _within(folder, root))
@@ -46,7 +47,7 @@ def _folders(git: Path) -> tuple[Path, ...]:
 
 
 def _named(files: list[Path], top: Path) -> Iterator[Path]:
-    """What configuration in `files`, and in what they include, names for a repository whose files are at `top`."""
+    """Yield the paths that `files`, and the files they include, name for a repository whose work tree is `top`."""
     seen: set[Path] = set()
     while files and len(seen) < _MAX_FILES:
         file = files.pop()
@@ -61,12 +62,12 @@ def _named(files: list[Path], top: Path) -> Iterator[Path]:
                 yield files[-1]
             elif key == _HOOKS:
                 yield _at(top, value)
-            elif value.startswith("!") or not key.startswith("alias."):  # else it names a command of git
+            elif value.startswith("!") or not key.startswith("alias."):  # other aliases name a git command
                 yield from _programs(value, top)
 
 
 def _programs(value: str, top: Path) -> Iterator[Path]:
-    """The files that a value names, if it is a command line: a path, or behind the first word `script.py`."""
+    """Yield existing files that a value names if it is a command line: words with a `/`, and arguments with a `.`."""
     try:
         words = shlex.split(value.removeprefix("!"))
     except ValueError:
@@ -79,7 +80,7 @@ def _programs(value: str, top: Path) -> Iterator[Path]:
 
 
 def _personal() -> Iterator[Path]:
-    """The configuration of the person and of the machine."""
+    """Yield the configuration files of the machine and of the user."""
     home = Path.home()
     yield Path(os.environ.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig")
     if chosen := os.environ.get("GIT_CONFIG_GLOBAL"):
@@ -104,7 +105,7 @@ def _at(folder: Path, said: str) -> Path:
 def _text(path: Path) -> str | None:
     """The text of a regular file; None for anything else."""
     try:
-        # A folder opens, too, and then cannot be read: with an opener it is closed all the same.
+        # os.open succeeds for a folder, too, and open() then fails; with an opener, the descriptor is still closed.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None

@@ -1,4 +1,4 @@
-"""Where the `@@` headers of a hunk point to: the lines of the file that they open."""
+"""Finds the lines of a file that the `@@` headers of a hunk refer to."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from gptoss_tui.patch.lines import LADDER, MAX_HITS, LineIndex, indent_of
 
 _BRACKETS = tuple(")]}{")
 _MAX_OUTER = 1000
-_MAX_MEASURED = 5_000_000  # lines looked at in all, to find where blocks end; what is left then counts as no block
+_MAX_MEASURED = (
+    5_000_000  # limit on the lines scanned in total to find the ends of blocks; further headers count as no block
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Lines `header`..`stop` (from 0) below one place where the headers stand.
+    """The lines `header`..`stop` (from 0) that follow one occurrence of the headers.
 
-    `block` says that the header opens an indented block that ends at `stop`; else `stop` is where the outer scope ends.
+    If `block`, the header opens an indented block that ends at `stop`; otherwise `stop` is the end of the outer scope.
     """
 
     header: int
@@ -26,7 +28,7 @@ class Scope:
 
 
 class Scopes:
-    """Looks up headers in one file, each text once."""
+    """Looks up headers in one file, with a cache."""
 
     def __init__(self, index: LineIndex) -> None:
         self._index = index
@@ -35,9 +37,9 @@ class Scopes:
         self._left = _MAX_MEASURED
 
     def of(self, headers: tuple[str, ...]) -> list[Scope]:
-        """The scopes of the innermost header, inside those of the outer ones. Empty when a header is missing.
+        """The scopes of the innermost header, within those of the outer ones. Empty when a header is missing.
 
-        At most `MAX_HITS` of them: a header that stands at more places says too little to tell them apart.
+        Returns at most `MAX_HITS`: a header with more occurrences does not help to tell them apart.
         """
         if not headers:
             return []
@@ -47,11 +49,11 @@ class Scopes:
         return self._inside(around, headers[-1], MAX_HITS)
 
     def missing(self, headers: tuple[str, ...]) -> str:
-        """The first header that has no place."""
+        """The first header that is not found."""
         return next(h for n, h in enumerate(headers, 1) if not self.of(headers[:n]))
 
     def _inside(self, around: Sequence[Scope], header: str, limit: int) -> list[Scope]:
-        """The scopes of `header` that open inside of `around`, cut to it; in the order of the file."""
+        """The scopes of `header` that start inside those in `around`, cut off at their ends, in file order."""
         lines = self._lines_of(header)
         kept: dict[int, Scope] = {}
         for outer in around:
@@ -64,7 +66,7 @@ class Scopes:
         return [kept[line] for line in sorted(kept)]
 
     def _lines_of(self, header: str) -> list[int]:
-        """Every line that `header` means, ascending."""
+        """All line numbers that `header` may refer to, ascending."""
         if header not in self._lines:
             self._lines[header] = self._looked_up(header)
         return self._lines[header]

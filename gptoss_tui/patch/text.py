@@ -1,7 +1,8 @@
-"""The bytes of a text file as lines, and back without losing one.
+"""Splits the bytes of a text file into lines, and joins them again without losing a byte.
 
-Lines end at `\\n` alone: form feeds, U+2028 and the like are characters of a line. Each line keeps its own ending, the
-file its byte order mark, its encoding and whether it ends in a newline. Bytes that are not UTF-8 survive unchanged.
+Lines only end at `\\n`: form feeds, U+2028 and the like are ordinary characters. Each line keeps its own ending, and
+the file its byte order mark, its encoding and its final newline or lack of one. Bytes that are not UTF-8 survive
+unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _UNKNOWN = "unknown-8bit"
 
 
 class NotTextError(GptOssError):
-    """The bytes are not text that lines can be cut from, or a text cannot be written in a file's encoding."""
+    """The bytes cannot be split into lines of text, or a text cannot be written in the file's encoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +41,18 @@ class TextFile:
 
     @property
     def newline(self) -> str:
-        """The ending that most lines have; `\\n` for a file without one."""
+        """The most frequent line ending; `\\n` for a file without any."""
         counts = Counter(ending for ending in self.endings if ending)
         return max(counts, key=lambda ending: (counts[ending], ending == "\n")) if counts else "\n"
 
     @property
     def ends_in_newline(self) -> bool:
-        """True for an empty file too: what is added to it ends in a newline."""
+        """Whether the file ends in a newline. True for an empty file: text that is added to it ends in one."""
         return not self.endings or bool(self.endings[-1])
 
 
 def decode(data: bytes, most: int | None = None) -> TextFile:
-    """Cut `data` into lines. Raises NotTextError for binary data and, if `most` is given, for more lines than that."""
+    """Split `data` into lines. Raises NotTextError for binary data and, if `most` is given, for more lines than that."""
     mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
     body = data[len(mark) :]
     if encoding == "utf-8" and b"\0" in body:
@@ -74,14 +75,14 @@ def decode(data: bytes, most: int | None = None) -> TextFile:
 
 
 def encode_new(lines: Sequence[str]) -> bytes:
-    """The bytes of a new file: UTF-8, `\\n` after every line."""
+    """Encode a new file: UTF-8, with `\\n` after every line."""
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def splice(text: TextFile, edits: Sequence[Edit]) -> bytes:
-    """The bytes of `text` after `edits` (ascending, not overlapping).
+    """Apply `edits` (ascending, not overlapping) to `text` and return the resulting bytes.
 
-    An added line takes the ending of the line that it replaces or follows. Raises NotTextError when an added line
+    An added line gets the ending of the line that it replaces or follows. Raises NotTextError when an added line
     cannot be written in the file's encoding.
     """
     newline = text.newline

@@ -1,4 +1,4 @@
-"""The values of the patch language: what a patch says, and what it would do to a directory."""
+"""The data types of the patch language: what a patch says, and what it would do to a directory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RUNS_AS_OWNER = stat.S_ISUID | stat.S_ISGID
 
 
 class OutdatedPlanError(PatchError):
-    """A file is not as the plan saw it; nothing was changed. A new plan may fit."""
+    """A file is no longer as the plan saw it; nothing was changed. A new plan may work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class HunkLine:
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """One place of a file that changes.
+    """A change at one place of a file.
 
-    `number` counts from 1 in its file and `patch_line` from 1 in the patch text. `headers` are the texts of its `@@`
-    lines, outermost first. `at_end` says that its last old line is the last line of the file.
+    `number` counts from 1 within the file, and `patch_line` from 1 within the patch text. `headers` are the texts of
+    its `@@` lines, outermost first. `at_end` means that its last old line is the last line of the file.
     """
 
     number: int
@@ -44,18 +44,18 @@ class Hunk:
 
     @property
     def old(self) -> tuple[str, ...]:
-        """The lines that must be in the file."""
+        """The lines that must be in the file before the change."""
         return tuple(line.text for line in self.lines if line.kind != "+")
 
     @property
     def new(self) -> tuple[str, ...]:
-        """The lines that stand there afterwards."""
+        """The lines that replace them."""
         return tuple(line.text for line in self.lines if line.kind != "-")
 
 
 @dataclass(frozen=True, slots=True)
 class AddFile:
-    """`*** Add File`: a new file of these lines."""
+    """`*** Add File`: a new file with these lines."""
 
     path: str
     lines: tuple[str, ...]
@@ -79,9 +79,9 @@ class UpdateFile:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceText:
-    """Not of the patch language: exactly `count` places of `old` in a file give way to `new`.
+    """Replaces exactly `count` occurrences of `old` in a file by `new`. Not part of the patch language.
 
-    An empty `old` stands for the content of a file that is empty or not there yet.
+    An empty `old` stands for the content of a file that is empty or does not exist yet.
     """
 
     path: str
@@ -95,7 +95,7 @@ FileOperation = AddFile | DeleteFile | UpdateFile | ReplaceText
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A parsed patch. `notes` name each tolerance that the parser used."""
+    """A parsed patch. `notes` describe each deviation from the format that the parser tolerated."""
 
     operations: tuple[FileOperation, ...]
     notes: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Lines `start`..`stop` (from 0, `stop` excluded) of a file give way to `lines`."""
+    """Replaces lines `start`..`stop` (from 0, `stop` excluded) of a file by `lines`."""
 
     start: int
     stop: int
@@ -112,10 +112,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """What happens to one file. Paths are relative to the root, with `/`, and go through no symbolic link.
+    """The change of one file. Paths are relative to the root, use `/`, and contain no symbolic links.
 
-    `A` has no `old`, `D` has no `new`, `R` has a `new_path`. `mode` holds the permission bits of the old file, None
-    for a new file. `edits` lead from the old lines to the new ones and are what the diff shows.
+    `A` (add) has no `old`, `D` (delete) has no `new`, and `R` (rename) has a `new_path`. `mode` holds the permission
+    bits of the old file, None for a new file. `edits` turn the old lines into the new ones and are what the diff shows.
     """
 
     kind: ChangeKind
@@ -128,14 +128,14 @@ class FileChange:
 
     @property
     def label(self) -> str:
-        """The path, or `old -> new` of a move."""
+        """The path, or `old -> new` for a move."""
         return f"{self.path} -> {self.new_path}" if self.new_path else self.path
 
     @property
     def writes(self) -> tuple[Write, ...]:
-        """The change by names: one, or two for a move.
+        """The writes that make up the change: one, or two for a move.
 
-        What is written does not run with the rights of the file's owner, as when any program writes to such a file.
+        Setuid and setgid bits are dropped, as the kernel does when a program writes to such a file.
         """
         old = None if self.old is None else FileState(self.old, self.mode)
         mode = None if self.mode is None else self.mode & ~_RUNS_AS_OWNER
@@ -147,7 +147,7 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A regular file: its bytes and permission bits. `mode` None: what a new file gets, or whatever it has."""
+    """A regular file: its bytes and permission bits. `mode` None means the default of a new file, or any mode."""
 
     data: bytes
     mode: int | None = None
@@ -155,14 +155,14 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One name that goes from `old` (None: must not exist) to `new` (None: goes away)."""
+    """Changes the file at `path` from `old` (None: it must not exist) to `new` (None: it is removed)."""
 
     path: str
     old: FileState | None
     new: FileState | None
 
     def inverted(self) -> Write:
-        """The way back."""
+        """The write that reverses this one."""
         return Write(self.path, self.new, self.old)
 
 
@@ -170,8 +170,8 @@ class Write:
 class Plan:
     """Everything that applying a patch will do beneath `root`.
 
-    `notes` are what a person should see before a yes. `protected` are the paths among them that need a yes of their
-    own, each with whose behaviour it decides.
+    `notes` are what the user should see before approving. `protected` are the paths that need an approval of their own,
+    each with the program whose behaviour it controls.
     """
 
     root: Path
@@ -192,5 +192,5 @@ class Plan:
 
     @property
     def writes(self) -> tuple[Write, ...]:
-        """The plan by names, in the order in which they are written: a move writes two."""
+        """All writes of the plan, in the order in which they happen. A move consists of two."""
         return tuple(write for change in self.changes for write in change.writes)

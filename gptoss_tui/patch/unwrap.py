@@ -1,4 +1,4 @@
-"""The patch text inside of what a model wrapped around it: JSON, a shell heredoc, code fences, escaped newlines."""
+"""Extracts the patch text from what a model wrapped around it: JSON, a shell heredoc, code fences, escaped newlines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAX_LAYERS = 6
 
 
 def unwrap(text: str) -> tuple[str, tuple[str, ...]]:
-    """The bare patch text and a note for each layer that was taken off."""
+    """Return the bare patch text, and a note for each layer that was removed."""
     notes: list[str] = []
     for _ in range(_MAX_LAYERS):
         inner = _from_json(text) or _from_pattern(text) or _from_escapes(text)
@@ -35,7 +35,7 @@ def _from_json(text: str) -> tuple[str, str] | None:
 
 
 def _patch_string(value: object) -> str | None:
-    """The string of `value` that holds the patch: itself, a known key, the only or the last item."""
+    """The string in `value` that contains the patch: itself, that of a known key, or the last item."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):

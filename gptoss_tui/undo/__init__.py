@@ -1,10 +1,10 @@
-"""What was edited in a workspace, kept so that it can be taken back, made again, and survive a crash. No git needed.
+"""Keeps the edits of a workspace, so that they can be undone and redone and survive a crash. No git needed.
 
 store = UndoStore(root)
-notices = store.recover()        # ends what a killed process began
+notices = store.recover()        # finishes or rolls back what a killed process began
 store.begin("turn 7")
 store.apply(planned)             # journaled, and kept under that turn
-report = store.undo("turn 7")    # any turn, in any order; `report.conflicts` asks what cannot be told
+report = store.undo("turn 7")    # any turn, in any order; `report.conflicts` lists what the user must decide
 """
 
 from gptoss_tui.undo.store import UndoStore, undo_directory

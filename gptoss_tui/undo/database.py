@@ -1,6 +1,6 @@
-"""The file behind an undo store: SQLite, one a workspace. Contents are kept once each, by their SHA-256, compressed.
+"""The SQLite database of an undo store, one per workspace. Contents are stored once each, by SHA-256 and compressed.
 
-A connection lives as long as one piece of work. Every commit is on the disk when it returns (`synchronous=EXTRA`); the
+A connection is only open for one piece of work. Every commit is on disk when it returns (`synchronous=EXTRA`). The
 plain rollback journal is used because it works on every file system that has locks.
 """
 
@@ -44,19 +44,19 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Database:
-    """The file at `path`, made when it is first written to."""
+    """The database at `path`, which is created on first use."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def exists(self) -> bool:
-        """Whether anything was ever kept."""
+        """Whether anything was ever stored."""
         return self.path.exists()
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[sqlite3.Connection]:
-        """A connection in autocommit mode. Raises UndoError for whatever SQLite or the disk refuses."""
+        """Open a connection in autocommit mode. Raises UndoError for any error of SQLite or the disk."""
         connection = None
         try:
             if not self.path.exists():
@@ -74,7 +74,7 @@ class Database:
                 connection.close()
 
     def set_aside_if_damaged(self) -> Path | None:
-        """Give a file that is no database any more another name, which is returned. Raises UndoError."""
+        """Rename the file if it is corrupt, and return its new path; None if it is not. Raises UndoError."""
         try:
             with self.connect() as connection:
                 connection.execute("SELECT COUNT(*) FROM transactions").fetchone()
@@ -93,7 +93,7 @@ class Database:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All statements of the block, or none of them."""
+    """Run all statements of the block in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -105,7 +105,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def keep(connection: sqlite3.Connection, digest: str | None, state: FileState | None) -> None:
-    """Store a content under its hash, once."""
+    """Store a content under its hash, unless it is already stored."""
     if digest is None or state is None:
         return
     if connection.execute("SELECT 1 FROM contents WHERE hash = ?", (digest,)).fetchone() is None:
@@ -114,7 +114,7 @@ def keep(connection: sqlite3.Connection, digest: str | None, state: FileState | 
 
 
 def load(connection: sqlite3.Connection, digest: str | None, mode: int | None) -> FileState | None:
-    """The content of a hash; None for None."""
+    """Load the content with this hash; None for None."""
     if digest is None:
         return None
     row = connection.execute("SELECT data FROM contents WHERE hash = ?", (digest,)).fetchone()
@@ -124,7 +124,7 @@ def load(connection: sqlite3.Connection, digest: str | None, mode: int | None) -
 
 
 def prune(connection: sqlite3.Connection, max_bytes: int, max_turns: int) -> None:
-    """Forget the oldest turns until the rest fits; the newest stays whatever its size."""
+    """Delete the oldest turns until the limits are met; the newest is kept whatever its size."""
     with transaction(connection):
         while True:
             (turns,) = connection.execute("SELECT COUNT(DISTINCT turn) FROM transactions").fetchone()

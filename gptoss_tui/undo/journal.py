@@ -1,4 +1,4 @@
-"""The undo store as the journal of a transaction: what is kept for undo is what a crash is mended from."""
+"""The undo store as a transaction journal: the data kept for undo also serves to recover from a crash."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _INSERT = "INSERT INTO transactions (token, turn, kind, state, created, folders)
 
 @dataclass(frozen=True, slots=True)
 class TurnJournal:
-    """Writes one transaction down under `turn`. The caller holds the store's lock."""
+    """Records one transaction under `turn`. The caller must hold the store's lock."""
 
     database: Database
     turn: str
     kind: Kind
 
     def opened(self, record: Record, writes: Sequence[Write]) -> None:
-        """Keeps every content of both sides, before anything in the tree changes."""
+        """Store all old and new contents, before anything in the tree changes."""
         self._write(record, writes, "open")
 
     def noted(self, record: Record, writes: Sequence[Write]) -> None:
-        """Keeps what another program has done already."""
+        """Store what another program has already changed."""
         self._write(record, writes, "closed")
 
     def _write(self, record: Record, writes: Sequence[Write], state: str) -> None:
@@ -46,7 +46,7 @@ class TurnJournal:
                 connection.execute("INSERT INTO writes VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def committed(self, record: Record) -> None:
-        """One statement. After an error, another connection is asked what the disk has."""
+        """Mark the transaction as committed. After an error, a new connection checks what reached the disk."""
         try:
             self._mark(record, "committed")
         except UndoError as error:
@@ -77,7 +77,7 @@ class TurnJournal:
 
 
 def unfinished(connection: sqlite3.Connection) -> Iterator[tuple[Record, bool]]:
-    """Transactions that did not end, the oldest first; True marks those that were committed."""
+    """Yield transactions that are not closed, oldest first, each with whether it was committed."""
     rows = connection.execute("SELECT id, token, state, folders FROM transactions WHERE state != 'closed' ORDER BY id")
     for number, token, state, folders in rows.fetchall():
         steps = connection.execute(

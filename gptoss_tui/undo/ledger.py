@@ -1,4 +1,4 @@
-"""What is in force of a turn, from its transactions: what undo takes back, and what redo makes again."""
+"""Computes from a turn's transactions which edits are in effect: what undo would revert, and redo would repeat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gptoss_tui.undo.database import load
 from gptoss_tui.undo.types import Goal, Kind, TurnEdits
 
 Content = tuple[str | None, int | None]
-"""Hash and mode; `(None, None)` where there is no file."""
+"""Hash and mode; `(None, None)` for no file."""
 
 _ROWS = """
 SELECT t.turn, t.id, t.kind, t.created, w.path, w.old_hash, w.old_mode, w.new_hash, w.new_mode
@@ -21,7 +21,7 @@ FROM transactions t JOIN writes w ON w.transaction_id = t.id WHERE t.state != 'o
 
 @dataclass(slots=True)
 class Ledger:
-    """One turn. `done` and `undone` map paths to the content before and after."""
+    """The edits of one turn. `done` and `undone` map paths to their contents before and after."""
 
     turn: str
     created: str
@@ -31,7 +31,7 @@ class Ledger:
     paths: dict[str, None] = field(default_factory=dict)
 
     def feed(self, number: int, kind: Kind, path: str, old: Content, new: Content) -> None:
-        """One write of transaction `number`."""
+        """Add one write of transaction `number`."""
         self.last = number
         self.paths[path] = None
         if kind == "undo":
@@ -40,7 +40,7 @@ class Ledger:
             return
         if kind == "redo":
             self.undone.pop(path, None)
-        elif self.undone:  # the turn goes on after an undo: what was undone is past
+        elif self.undone:  # a new edit after an undo: it can no longer be redone
             self.undone.clear()
         before = self.done[path][0] if path in self.done else old
         self.done[path] = (before, new)
@@ -48,12 +48,12 @@ class Ledger:
             del self.done[path]
 
     def summary(self) -> TurnEdits:
-        """For people."""
+        """The turn's edits, for users."""
         return TurnEdits(self.turn, self.created, tuple(self.paths), undone=not self.done)
 
 
 def ledgers(connection: sqlite3.Connection) -> dict[str, Ledger]:
-    """Every turn that is kept, the oldest first."""
+    """The ledgers of all turns that are kept, oldest first."""
     found: dict[str, Ledger] = {}
     for turn, number, kind, created, path, old_hash, old_mode, new_hash, new_mode in connection.execute(_ROWS):
         ledger = found.setdefault(turn, Ledger(turn, created))
@@ -62,7 +62,7 @@ def ledgers(connection: sqlite3.Connection) -> dict[str, Ledger]:
 
 
 def ledger_folders(connection: sqlite3.Connection, turn: str) -> tuple[str, ...]:
-    """The folders that a turn made, inner ones first."""
+    """The folders that a turn created, inner ones first."""
     rows = connection.execute("SELECT folders FROM transactions WHERE turn = ? ORDER BY id", (turn,))
     made = dict.fromkeys(folder for (folders,) in rows for folder in json.loads(folders))
     return tuple(sorted(made, key=lambda folder: (-folder.count("/"), folder)))
@@ -71,7 +71,7 @@ def ledger_folders(connection: sqlite3.Connection, turn: str) -> tuple[str, ...]
 def goals(
     connection: sqlite3.Connection, pairs: Mapping[str, tuple[Content, Content]], *, back: bool
 ) -> Iterable[Goal]:
-    """What undo (`back`) or redo of these has to reach."""
+    """Yield what undo (if `back`) or redo has to achieve for these paths."""
     for path, (before, after) in pairs.items():
         expected, wanted = (after, before) if back else (before, after)
         yield Goal(path, load(connection, *expected), load(connection, *wanted))

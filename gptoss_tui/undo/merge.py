@@ -1,4 +1,4 @@
-"""Three versions of a text into one: what each side changed, where they did not change the same lines."""
+"""Three-way merge of text: combines the changes of both sides where they did not change the same lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gptoss_tui.patch.compare import changed_runs
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """`data` has conflict marks around the places that both sides changed; `conflicts` counts them."""
+    """A merge result. `data` has conflict marks around lines that both sides changed; `conflicts` counts them."""
 
     data: bytes
     conflicts: int
@@ -18,7 +18,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """Lines `start`..`stop` of the base give way to `lines`."""
+    """Replaces lines `start`..`stop` of the base by `lines`."""
 
     start: int
     stop: int
@@ -27,7 +27,7 @@ class _Change:
 
 
 def merge(base: bytes, ours: bytes, theirs: bytes, *, names: tuple[str, str]) -> Merged:
-    """Both changes of `base`. `names` stand at the conflict marks of the two sides."""
+    """Merge both sides' changes to `base`. `names` label the two sides in conflict marks."""
     old = _lines(base)
     changes = [*_changes(old, _lines(ours), ours=True), *_changes(old, _lines(theirs), ours=False)]
     changes.sort(key=lambda change: (change.start, change.stop))
@@ -58,7 +58,7 @@ def _changes(old: Sequence[bytes], new: Sequence[bytes], *, ours: bool) -> list[
 
 
 def _groups(changes: Sequence[_Change]) -> list[list[_Change]]:
-    """Changes that overlap or touch belong together."""
+    """Group changes that overlap or touch."""
     groups: list[list[_Change]] = []
     end = -1
     for change in changes:
@@ -71,7 +71,7 @@ def _groups(changes: Sequence[_Change]) -> list[list[_Change]]:
 
 
 def _side(old: Sequence[bytes], start: int, stop: int, changes: Sequence[_Change]) -> list[bytes]:
-    """Lines `start`..`stop` as one side has them."""
+    """Lines `start`..`stop` of the base with the changes of one side."""
     out: list[bytes] = []
     at = start
     for change in changes:

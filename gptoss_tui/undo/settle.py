@@ -1,4 +1,4 @@
-"""From goals to writes: what has to be written so that files are as they were, though other changes came since."""
+"""Turns goals into writes: what to write so that files reach their goals even if they were changed since."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARKS = ("now", "wanted")
 
 @dataclass(slots=True)
 class Settlement:
-    """The writes that are needed, and how each file fares."""
+    """The writes that are needed, and the outcome for each file."""
 
     writes: list[Write] = field(default_factory=list)
     restored: list[str] = field(default_factory=list)
@@ -26,13 +26,13 @@ class Settlement:
     conflicts: list[Conflict] = field(default_factory=list)
 
     def report(self, turn: str) -> UndoReport:
-        """What to tell a person."""
+        """The report for the user."""
         parts = (tuple(self.restored), tuple(self.merged), tuple(self.kept), tuple(self.conflicts))
         return UndoReport(turn, *parts)
 
 
 def settle(tree: Tree, goals: Sequence[Goal], choices: Mapping[str, Choice]) -> Settlement:
-    """Reads the files and writes nothing. `choices` are the answers to conflicts, by path."""
+    """Decide what to write, without writing it. `choices` are the answers to conflicts, by path."""
     out = Settlement()
     for goal in goals:
         try:
@@ -82,14 +82,14 @@ def _choose(
 
 
 def _write(out: Settlement, path: str, current: FileState | None, wanted: FileState | None) -> None:
-    """A file that is there keeps its mode; one that comes back has the mode that it had."""
+    """Add a write. An existing file keeps its mode; a restored one gets the mode that it had."""
     if current is not None and wanted is not None:
         wanted = FileState(wanted.data, current.mode)
     out.writes.append(Write(path, current, wanted))
 
 
 def _read(tree: Tree, path: str) -> FileState | None:
-    """The file as it is; None when there is none. Raises PathError for what may not be written."""
+    """Read the current file; None if it does not exist. Raises PathError for a file that may not be written."""
     if tree.resolve(path, last_link=False) != path:
         raise PathError(f"{path}: a folder on the way is a symbolic link now")
     if tree.stat(path) is None:
@@ -101,7 +101,7 @@ def _read(tree: Tree, path: str) -> FileState | None:
 
 
 def _merged(base: bytes | None, ours: bytes | None, theirs: bytes | None) -> Merged | None:
-    """Both changes in one text; None when one side has no file or is no text."""
+    """Merge both changes; None if a version is missing, is not text, or they cannot be merged by lines."""
     if base is None or ours is None or theirs is None:
         return None
     try:

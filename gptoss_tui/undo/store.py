@@ -1,4 +1,4 @@
-"""Edits of one workspace: applied so that a crash cannot tear them, kept so that a person can take them back."""
+"""The edits of one workspace: applied atomically even in a crash, and kept so that the user can undo them."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ MAX_TURNS = 1000
 
 
 def undo_directory() -> Path:
-    """Where undo stores live: `$GPTOSS_TUI_UNDO`, or the user's state directory."""
+    """The folder of all undo stores: `$GPTOSS_TUI_UNDO`, or one in the user's state directory."""
     given = os.environ.get(DIRECTORY_VARIABLE)
     return Path(given).expanduser().absolute() if given else user_state_path("gptoss-tui") / "undo"
 
 
 class UndoStore:
-    """The store of the workspace at `root`. Nothing is read or made on disk before it is needed.
+    """The undo store of the workspace at `root`. Nothing on disk is read or created before it is needed.
 
-    Several processes can use one store: a lock makes them wait for each other. `max_bytes` bounds the compressed
-    contents; the oldest turns are forgotten first.
+    Several processes can use one store: a lock serializes them. `max_bytes` limits the size of the compressed contents,
+    and `max_turns` the number of turns; the oldest turns are deleted first.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class UndoStore:
         self._turn = _unnamed()
 
     def begin(self, turn: str) -> None:
-        """Edits from now on belong to `turn`, a name that is unique in this workspace."""
+        """Assign all further edits to `turn`, a name that must be unique in this workspace."""
         self._turn = turn
 
     def recover(self) -> tuple[str, ...]:
-        """End what a killed process began, and say in one sentence each what was done. Raises UndoError."""
+        """Finish or roll back what a killed process began. Returns a sentence about each. Raises UndoError."""
         if not self._database.exists:
             return ()
         with self._locked():
             return self._settled()
 
     def apply(self, planned: Plan) -> None:
-        """Write `planned` as one transaction and keep it under the current turn. Raises PatchError, nothing changed."""
+        """Write `planned` as one transaction and keep it under the current turn. Raises PatchError."""
         try:
             with self._ready():
                 journal = TurnJournal(self._database, self._turn, "apply")
@@ -78,7 +78,7 @@ class UndoStore:
             raise PatchError(f"{REFUSED} {error.message}", hint=error.hint) from error
 
     def note(self, writes: Sequence[Write], folders: Sequence[str] = ()) -> None:
-        """Keep what a command changed already under the current turn, as an edit that can be taken back.
+        """Keep what a command has already changed under the current turn, as an edit that can be undone.
 
         Raises UndoError.
         """
@@ -87,7 +87,7 @@ class UndoStore:
             self._prune()
 
     def turns(self) -> tuple[TurnEdits, ...]:
-        """Every turn whose edits are kept, the oldest first. Raises UndoError."""
+        """Return all turns whose edits are kept, oldest first. Raises UndoError."""
         if not self._database.exists:
             return ()
         with self._database.connect() as connection:
@@ -96,18 +96,18 @@ class UndoStore:
     def undo(
         self, turn: str | None = None, choices: Mapping[str, Choice] | None = None, *, check: bool = False
     ) -> UndoReport:
-        """Take the edits of `turn` back; None is the last turn that has some in force.
+        """Undo the edits of `turn`; None means the last turn with edits in effect.
 
-        Files that changed since are merged where other lines changed. When one cannot be, nothing is written and the
-        report asks: call again with a choice for each of its conflicts. `check` only tells what would be done. Raises
-        UndoError when there is nothing to take back or the disk refuses.
+        Files that changed since are merged if other lines changed. If one cannot be merged, nothing is written and the
+        report has conflicts: call again with a choice for each of them. With `check`, nothing is written, and the
+        report says what would be done. Raises UndoError when there is nothing to undo or the disk refuses.
         """
         return self._change(turn, "undo", choices or {}, check=check)
 
     def redo(
         self, turn: str | None = None, choices: Mapping[str, Choice] | None = None, *, check: bool = False
     ) -> UndoReport:
-        """Make undone edits again; None is the turn that was undone last. Otherwise as `undo`."""
+        """Redo undone edits; `turn` None means the turn that was undone last. Otherwise like `undo`."""
         return self._change(turn, "redo", choices or {}, check=check)
 
     def _change(self, turn: str | None, kind: Kind, choices: Mapping[str, Choice], *, check: bool) -> UndoReport:
@@ -135,7 +135,7 @@ class UndoStore:
         self._prune()
 
     def _prune(self) -> None:
-        """The edit is done by now; a store that cannot be made smaller is made smaller the next time."""
+        """Prune the database. An error is only logged: the edit is already done, and the next one prunes again."""
         try:
             with self._database.connect() as connection:
                 prune(connection, *self._limits)
@@ -144,7 +144,7 @@ class UndoStore:
 
     @contextlib.contextmanager
     def _ready(self) -> Iterator[None]:
-        """The lock, with nothing unfinished behind it."""
+        """Hold the lock, after recovering any unfinished transactions."""
         with self._locked():
             for notice in self._settled():
                 _log.warning("%s", notice)
@@ -170,7 +170,7 @@ class UndoStore:
             raise UndoError(error.message) from error
 
     def _settled(self) -> tuple[str, ...]:
-        """Roll open transactions back and tidy committed ones. Raises UndoError when a file cannot be put back."""
+        """Roll back open transactions and tidy up committed ones. Raises UndoError if a file cannot be restored."""
         notices = []
         if aside := self._database.set_aside_if_damaged():
             notices.append(f"The undo store was damaged; it is kept as {aside}, and a new one begins.")
@@ -184,7 +184,7 @@ class UndoStore:
         return tuple(filter(None, notices))
 
     def _ended(self, tree: Tree, record: Record, *, committed: bool) -> str:
-        """End one transaction and strike it out of the journal."""
+        """End one transaction and remove it from the journal."""
         journal = TurnJournal(self._database, self._turn, "apply")
         if committed:
             if tidy(tree, record):
@@ -230,7 +230,7 @@ def _unusable(directory: Path, error: OSError) -> UndoError:
 
 
 def _key(root: Path) -> str:
-    """A folder name for a workspace: readable, and different for each path."""
+    """A folder name for a workspace: readable, and unique for each path."""
     digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', root.name)[:40] or 'root'}-{digest}"
 

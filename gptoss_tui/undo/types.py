@@ -1,4 +1,4 @@
-"""What the undo store says."""
+"""The data types of the undo store."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from gptoss_tui.patch.types import FileState
 
 Kind = Literal["apply", "undo", "redo"]
 Choice = Literal["keep", "restore", "merge"]
-"""For a file that changed since: leave it as it is, write what it should go back to, or both, with conflict marks."""
+"""For a file that changed since: leave it as it is, restore the wanted content, or write both, with conflict marks."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnEdits:
     """The edits of one turn.
 
-    `created` is the local time of the first (ISO 8601). `undone`: nothing of it is in force.
+    `created` is the local time of the first edit (ISO 8601). `undone` means that none of them is in effect.
     """
 
     turn: str
@@ -27,7 +27,7 @@ class TurnEdits:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A file that was left as `expected` and is to become `wanted`; None where there is no file."""
+    """A file that was left as `expected` and should become `wanted`; None means no file."""
 
     path: str
     expected: FileState | None
@@ -36,9 +36,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file that is not as the turn left it, and what a person can choose for it.
+    """A file that is not as the turn left it, and the user's choices for it.
 
-    `expected` is its content after the turn, `current` now, `wanted` the one to go back to; None where there is none.
+    `expected` is its content after the turn, `current` its content now, and `wanted` the content to restore; None means
+    no file.
     """
 
     path: str
@@ -51,9 +52,9 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class UndoReport:
-    """What undo or redo did, or would do. While `conflicts` are open nothing was written.
+    """What undo or redo did, or would do. If there are open `conflicts`, nothing was written.
 
-    `restored` are exactly as before, `merged` keep later changes of other lines, `kept` were left by choice.
+    `restored` files are exactly as before, `merged` ones also keep later changes, `kept` ones were left by choice.
     """
 
     turn: str

@@ -85,7 +85,7 @@ class Ledger:
         return self._known[at : at + 1] == [url]
 
     def _written(self, url: WebUrl) -> int:
-        """The bytes of `url` that come neither from a shown page nor from a host read before: perhaps the model's own."""
+        """The number of bytes of `url` from neither a shown page nor a host read before: perhaps the model's own."""
         at = bisect.bisect_left(self._known, url.text)
         common = max((_common(url.text, other) for other in self._known[max(0, at - 1) : at + 1]), default=0)
         begin = len(url.origin) + 1

@@ -69,7 +69,7 @@ class Journal(Protocol):
         ...
 
     def committed(self, record: Record) -> None:
-        """The point of no return. After an error, the commit has not happened; after UnsettledError, that is unknown."""
+        """The point of no return. After an error it has not happened; after UnsettledError, that is unknown."""
         ...
 
     def closed(self, record: Record) -> None:

@@ -52,7 +52,7 @@ class TextFile:
 
 
 def decode(data: bytes, most: int | None = None) -> TextFile:
-    """Split `data` into lines. Raises NotTextError for binary data and, if `most` is given, for more lines than that."""
+    """Split `data` into lines. Raises NotTextError for binary data, and for more than `most` lines."""
     mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "utf-8"))
     body = data[len(mark) :]
     if encoding == "utf-8" and b"\0" in body:

@@ -1,4 +1,4 @@
-"""What macOS says of an Apple chip: its name, its memory, and how much of that the GPU may hold. No MLX here."""
+"""What macOS reports about an Apple chip: its name, memory, and how much of it the GPU may use. Does not import MLX."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class AppleChip:
-    """One chip. Bytes of memory, which CPU and GPU share, and of `wired_limit`: what the GPU may hold of it.
+    """One chip. `memory` is shared by CPU and GPU, and `wired_limit` is how much of it the GPU may use; both in bytes.
 
-    `raised` where somebody set that limit, `estimated` where only Metal could tell it and was not asked.
+    `raised`: the user has set that limit. `estimated`: only Metal knows the limit, and was not asked.
     """
 
     name: str
@@ -30,14 +30,14 @@ class AppleChip:
     estimated: bool = False
 
     def describe(self) -> str:
-        """A line for people."""
+        """A one-line description for users."""
         cores = f", {self.gpu_cores} GPU cores" if self.gpu_cores else ""
         origin = "set" if self.raised else "by default"
         limit = f"{'about ' * self.estimated}{self.wired_limit / 2**30:.1f} GiB for the GPU ({origin})"
         return f"{self.name}{cores}, {self.memory / 2**30:.0f} GiB of unified memory, {limit}"
 
     def hint(self, needed: int) -> str | None:
-        """The command that lets the GPU hold `needed` bytes, where the memory has them and macOS keeps some."""
+        """The command that lets the GPU use `needed` bytes; None if it may already, or if macOS would have too few."""
         wanted = -(-needed // _MIB)
         if self.wired_limit >= needed or needed > self.memory - min(4 << 30, self.memory // 8):
             return None
@@ -45,14 +45,15 @@ class AppleChip:
 
 
 def read_chip() -> AppleChip | None:
-    """The chip of this Mac; None where there is none. Its limit may be estimated: `device.measured_chip` asks Metal."""
+    """The chip of this Mac, or None elsewhere. Its limit may be an estimate: `device.measured_chip` asks Metal."""
     return parse_chip(_output(SYSCTL), _output(IOREG))
 
 
 def parse_chip(sysctl: str, ioreg: str) -> AppleChip | None:
-    """The chip that the outputs of `SYSCTL` and `IOREG` tell of.
+    """The chip described by the outputs of `SYSCTL` and `IOREG`; None if it is not one of Apple's.
 
-    A limit of 0 is macOS's own, which Metal knows: about two thirds of a small memory, three quarters of a large one.
+    A limit of 0 stands for macOS's default, which only Metal knows: about two thirds of a small memory, three quarters
+    of a large one.
     """
     found = dict(re.findall(r"^([\w.]+): (.+)$", sysctl, re.MULTILINE))
     name, memory = found.get("machdep.cpu.brand_string", ""), found.get("hw.memsize", "")
@@ -73,7 +74,7 @@ def is_translated() -> bool:
 
 def _output(command: tuple[str, ...]) -> str:
     try:
-        # A key that this macOS does not know is an exit code of 1, and the others are printed.
+        # If this macOS does not know a key, the exit code is 1, but the others are still printed.
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.SubprocessError):
         return ""

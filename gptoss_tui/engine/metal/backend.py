@@ -1,4 +1,4 @@
-"""Loading the Metal engine. Without MLX this module can be imported, and says what is missing."""
+"""Loads the Metal engine. This module can be imported without MLX; loading then fails with an error that says so."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gptoss_tui.engine.types import EngineSpec, LoadProgress
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     """Load the checkpoint of `spec`.
 
-    Raises CheckpointError, EngineError where there is no Metal or for a context that the model does not have, and
-    WrongResultsError where MLX misreads prompts on this GPU.
+    Raises CheckpointError, EngineError if there is no Metal or the model does not have such a context, and
+    WrongResultsError if MLX misreads prompts on this GPU.
     """
     device = prepare()
     import mlx.core as mx
@@ -30,7 +30,7 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
     on_read = count_reads(report, checkpoint.weight_bytes, 0.95)
     dtype = {"bfloat16": mx.bfloat16, "float32": mx.float32}[spec.dtype]
     if fused := may_fuse(checkpoint.config):
-        # Before the weights are there: it takes memory, too.
+        # Before the weights are loaded, since the trial takes memory too.
         report(LoadProgress("Trying the kernels, once on this machine", 0.0))
         refused = refusals(checkpoint.config, spec.dtype)
     with in_our_words():

@@ -1,6 +1,6 @@
-"""One token through all layers, by steps that are kernels of ours where the device computes them right.
+"""Runs one token through all layers, using our own kernels for the steps that this device computes right.
 
-An index such as [0] is a kernel to MLX, which gathers; `squeeze` and slices are views.
+To remove an axis, use `squeeze` or a slice, which are views: indexing with [0] makes MLX run a gather kernel.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gptoss_tui.engine.metal.steps import Fused, Steps, Twins
 
 
 class Decoder:
-    """Runs tokens one by one. `fused` names the steps that `kernels` does; the others are MLX's operations."""
+    """Runs tokens one by one. `fused` names the steps that use `kernels`; the others use MLX's operations."""
 
     def __init__(self, model: Transformer, kernels: Fused | None = None, fused: frozenset[str] = frozenset()) -> None:
         self.model, self.fused = model, fused
@@ -26,9 +26,9 @@ class Decoder:
         self._gate_up, self._down, self.head = steps("gate_up").gate_up, steps("down").down, steps("head").head
 
     def hidden(self, id: mx.array, cache: KVCache) -> mx.array:
-        """Run the token `id` [1] after what `cache` holds and add it to it: its float32 state [H] before the last norm.
+        """Run the token `id` [1] after the cached tokens; returns its state before the last norm, float32 [H].
 
-        The caller reserves the room and commits the id.
+        Its keys and values are written to `cache`; the caller reserves room and commits the id.
         """
         x = self.model.embed(id).squeeze(0)
         for index, layer in enumerate(self.model.weights.layers):

@@ -1,4 +1,4 @@
-"""The Apple chip that the engine runs on: whether it is there, and what is known of it. MLX is imported when needed."""
+"""Finds and prepares the Apple GPU that the engine runs on. MLX is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from gptoss_tui.engine.metal.memory import CACHE_LIMIT
 from gptoss_tui.errors import EngineError
 
 ON_CPU_VARIABLE = "GPTOSS_TUI_METAL_ON_CPU"
-"""Set to 1, the engine runs on MLX's CPU kernels: tests do. They are a thousand times slower than any other engine."""
+"""Environment variable: 1 runs the engine on MLX's CPU kernels, as tests do, a thousand times slower than any other."""
 
 
 def is_apple_silicon() -> bool:
-    """Whether this is a Mac with an M chip, and a Python that was built for it."""
+    """Whether this is a Mac with an M chip, running a Python that was built for it."""
     return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 def mlx_problem() -> str | None:
-    """Why MLX cannot be imported here; None where it can, and then it was."""
+    """Why MLX cannot be imported here; None if it can, in which case it has been imported."""
     if find_spec("mlx") is None:
         return "it is not installed"
     try:
         import_module("mlx.core")
-    except (ImportError, OSError, RuntimeError) as error:  # a library of it that does not load, or no metallib
+    except (ImportError, OSError, RuntimeError) as error:  # one of its libraries does not load, or there is no metallib
         return f"it cannot be imported ({error})"
     return None
 
@@ -41,14 +41,14 @@ def is_usable() -> bool:
 
 
 def on_gpu() -> bool:
-    """Whether MLX computes on a GPU: not where tests chose its CPU, though the Mac has one. Imports MLX."""
+    """Whether MLX computes on a GPU: false if tests chose the CPU, even on a Mac with a GPU. Imports MLX."""
     import mlx.core as mx
 
     return _reaches_gpu() and mx.default_device() == mx.Device(mx.gpu)
 
 
 def measured_chip() -> AppleChip | None:
-    """As `read_chip`, with the limit that Metal itself reports. Imports MLX: not for a front."""
+    """Like `read_chip`, but with the limit that Metal itself reports. Imports MLX, so not for use in a front."""
     chip = read_chip()
     if chip is None or not is_usable():
         return chip
@@ -56,7 +56,7 @@ def measured_chip() -> AppleChip | None:
 
 
 def mlx_version() -> str | None:
-    """The version of MLX; None where it is not installed."""
+    """The version of MLX; None if it is not installed."""
     try:
         return version("mlx")
     except PackageNotFoundError:
@@ -64,7 +64,7 @@ def mlx_version() -> str | None:
 
 
 def prepare() -> str:
-    """Make MLX ready and name its device. Raises EngineError, with the engine to use instead, where it cannot be."""
+    """Set MLX up and return its device's name. If that fails, raises EngineError with the engine to use instead."""
     on_cpu = os.environ.get(ON_CPU_VARIABLE) == "1"
     if not (on_cpu or is_apple_silicon()):
         raise _not_here()
@@ -85,9 +85,9 @@ def prepare() -> str:
             hint=f"here `--backend {fastest_without_metal()}` is the right engine; `--backend auto` picks it",
         )
     limit = _working_set()
-    # Weights that macOS may page out are read again at the speed of the disk.
+    # If macOS could page weights out, they would be read again at the speed of the disk.
     mx.set_wired_limit(limit)
-    # Beyond this MLX waits for what runs to free something, before it asks the system for more.
+    # Above this limit, MLX waits for running work to free memory before it asks the system for more.
     mx.set_memory_limit(limit)
     mx.set_cache_limit(CACHE_LIMIT)
     return str(mx.device_info(mx.gpu).get("device_name", "Apple GPU"))
@@ -108,12 +108,12 @@ def _not_here() -> EngineError:
 def _reaches_gpu() -> bool:
     import mlx.core as mx
 
-    # MLX for Macs says that Metal is available wherever it runs; only the count asks Metal for a GPU.
+    # MLX for Macs always reports Metal as available; only the device count actually asks Metal for a GPU.
     return bool(mx.metal.is_available()) and mx.device_count(mx.gpu) > 0
 
 
 def _working_set() -> int:
-    """Bytes that the GPU may hold, as Metal says: macOS's own limit, or the one that `iogpu.wired_limit_mb` sets."""
+    """Bytes that the GPU may use according to Metal: macOS's default, or the limit set by `iogpu.wired_limit_mb`."""
     import mlx.core as mx
 
     return int(mx.device_info(mx.gpu)["max_recommended_working_set_size"])

@@ -1,4 +1,4 @@
-"""What MLX raises while it computes, in words of ours: it has no types for it."""
+"""Turns the exceptions that MLX raises while it computes into EngineError: MLX has no types of its own for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from gptoss_tui.errors import EngineError
 
-# Of its allocator: no memory, no buffer of that size, no more buffers. Of the driver, when a command buffer failed.
+# Messages of MLX's allocator (no memory, no buffer of that size, no more buffers), and of the driver when a command
+# buffer failed.
 _NO_MEMORY = re.compile(
     r"unable to allocate|maximum allowed buffer size|resource limit \(\d+\) exceeded|insufficient memory|outofmemory",
     re.IGNORECASE,
@@ -16,12 +17,12 @@ _NO_MEMORY = re.compile(
 
 
 RAISED = (MemoryError, RuntimeError, ValueError)
-"""By MLX while it computes: ValueError for what only the device tells, as that it takes fewer threads for a kernel."""
+"""What MLX raises while it computes. ValueError is for what only the device knows, like a kernel's limit of threads."""
 
 
 @contextmanager
 def in_our_words(clean_up: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Around work of MLX's: raises EngineError for what it raises, with what to do about it, after `clean_up`."""
+    """Wrap work of MLX: call `clean_up` for what it raises, then raise EngineError, with a hint what to do."""
     try:
         yield
     except RAISED as error:
@@ -30,7 +31,7 @@ def in_our_words(clean_up: Callable[[], None] = lambda: None) -> Iterator[None]:
 
 
 def engine_error(error: Exception) -> EngineError:
-    """The error that people see for one of MLX's."""
+    """The error shown to users for one of MLX's."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, MemoryError) or is_lack_of_memory(text):
         return EngineError(
@@ -43,5 +44,5 @@ def engine_error(error: Exception) -> EngineError:
 
 
 def is_lack_of_memory(text: str) -> bool:
-    """Whether what MLX says is about memory."""
+    """Whether a message of MLX means a lack of memory."""
     return _NO_MEMORY.search(text) is not None

@@ -1,12 +1,12 @@
-"""Keys and values of sequences in memory that the GPU shares.
+"""Keys and values of sequences in memory shared with the GPU.
 
-A layer has one array, [2, K, slots, D] with keys at index 0 and values at 1, so that a step writes to it once. MLX
-writes in place as long as nobody else holds the array: copies (`_window`, `_full_copy`) are made at once, not lazily.
-The arrays of the full layers change hands as they are when a sequence is parked.
+Each layer has one array [2, K, slots, D], with keys at index 0 and values at 1, so that a step needs only one write.
+MLX writes in place as long as nothing else references the array: so copies (`_window`, `_full_copy`) are evaluated at
+once, not lazily. When a sequence is parked, the arrays of the full layers are handed over without a copy.
 
 Full layers grow by `GROWTH` tokens. A sliding layer has room for its window and a chunk: tokens are written one after
-the other, and when there is no room left the newest `window` - 1 move to the front. Keys in sight are thus always one
-slice, in order, as the attention of MLX wants them.
+another, and when there is no room left, the newest `window` - 1 are moved to the front. So the visible keys are always
+one slice, in order, as MLX's attention needs them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class FullLayers:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all of them."""
+        """Bytes of all arrays."""
         return sum(int(array.nbytes) for array in self.arrays)
 
 
 class KVCache(kv_cache.KVCache[mx.array, FullLayers]):
-    """Room for `context` tokens of which at most `max_chunk` come at once."""
+    """A cache for `context` tokens, of which at most `max_chunk` are added at once."""
 
     layers: list[mx.array]
     _start: int
@@ -51,11 +51,11 @@ class KVCache(kv_cache.KVCache[mx.array, FullLayers]):
 
     @property
     def bytes_per_token(self) -> int:
-        """What a further token adds: its keys and values in the full layers."""
+        """Bytes that each further token takes: its keys and values in the full layers."""
         return 2 * len(self._full) * self.config.kv_width * int(self._dtype.size)
 
     def reset(self) -> None:
-        """Forget everything, in new arrays that take memory when they are used: MLX failed, perhaps for lack of it."""
+        """Forget everything and make new arrays, after MLX failed. They take memory only when they are used."""
         self.clear()
         self._make_layers()
 
@@ -70,9 +70,9 @@ class KVCache(kv_cache.KVCache[mx.array, FullLayers]):
         self._grow(self.length + tokens)
 
     def append(self, layer: int, pair: mx.array) -> tuple[mx.array, mx.array]:
-        """Write keys and values [2, K, T, D] of the next tokens; return all that these may see, each [1, K, S, D].
+        """Write keys and values [2, K, T, D] of the next tokens; returns all that these may see, each [1, K, S, D].
 
-        S is T plus the tokens before: all of them in a full layer, at most `window` - 1 in a sliding one.
+        S is T plus the earlier tokens: all of them in a full layer, at most `window` - 1 in a sliding one.
         """
         sliding = self.config.is_sliding(layer)
         start = self.length - self._start if sliding else self.length
@@ -89,7 +89,7 @@ class KVCache(kv_cache.KVCache[mx.array, FullLayers]):
         self.layers = [self._zeros(self._slots if slides else 0) for slides in sliding]
 
     def _grow(self, tokens: int) -> None:
-        """Let the full layers hold `tokens`. One after the other, so that one of them is there twice at a time."""
+        """Let the full layers hold `tokens`. They grow one by one, so that only one exists twice at a time."""
         if tokens <= self._room:
             return
         room = min(self.context, -(-tokens // GROWTH) * GROWTH)
@@ -139,13 +139,13 @@ class KVCache(kv_cache.KVCache[mx.array, FullLayers]):
         self._have(memory)
 
     def _have(self, memory: FullLayers) -> None:
-        """Have these arrays for the full layers."""
+        """Replace the arrays of the full layers by these."""
         for layer, array in zip(self._full, memory.arrays, strict=True):
             self.layers[layer] = array
             self._room = array.shape[2]
 
     def _copied(self, layers: Sequence[int], first: int, end: int) -> mx.array:
-        """Slots of some layers, [layers, 2, K, slots, D], in memory of their own."""
+        """A copy of slots `first` to `end` of some layers, [layers, 2, K, slots, D]."""
         if not layers:
             return mx.zeros((0, 2, 0, end - first, 0), dtype=self._dtype)
         copied = mx.stack([self.layers[layer][:, :, first:end] for layer in layers])

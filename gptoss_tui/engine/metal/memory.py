@@ -1,4 +1,4 @@
-"""What the Metal engine needs beside the weights. No MLX here: plans are made before it is loaded."""
+"""How much memory the Metal engine needs beside the weights. Plans are made before MLX is imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gptoss_tui.engine.needs import DTYPE_BYTES, Needs, kv_bytes
 from gptoss_tui.engine.types import Dtype
 
 PREFILL_CHUNK = 512
-"""Tokens. A chunk reads every expert that one of its tokens chose, and a cancel waits for its end."""
+"""Tokens per chunk. A chunk reads every expert that any of its tokens chose."""
 
 GROWTH = 4096
 """Tokens that the full layers' cache grows by: 101 MB for gpt-oss-20b in bfloat16."""
@@ -16,21 +16,21 @@ SCORE_ROWS = 64
 """Positions whose logits are in memory at once while scoring."""
 
 CACHE_LIMIT = 256_000_000
-"""Bytes of freed buffers that MLX may keep for later."""
+"""Bytes of freed buffers that MLX may keep for reuse."""
 
 _RUNTIME_BYTES = 300_000_000
 """A process with MLX and its compiled kernels; an estimate, to be measured on a Mac (docs/metal.md)."""
 
 
 def _kv_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    """All layers' arrays, one full layer twice while it grows, snapshots, kept prefixes."""
+    """Bytes for all layers' arrays (a full layer exists twice while it grows), snapshots, and kept prefixes."""
     slots = config.sliding_window - 1 + min(PREFILL_CHUNK, context)
     growing = 2 * config.kv_width * DTYPE_BYTES[dtype] * context
     return kv_bytes(config, context, dtype, slots=slots, segment=min(GROWTH, context)) + growing
 
 
 def _scratch_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
-    """Activations of a chunk, logits, rotary tables, and what MLX keeps of freed buffers."""
+    """Bytes for the activations of a chunk, logits, rotary tables, and freed buffers that MLX keeps."""
     size, chunk = DTYPE_BYTES[dtype], min(PREFILL_CHUNK, context)
     widths = 4 * config.hidden_size + 2 * config.qkv_width + config.query_width
     widths += config.experts_per_token * (4 * config.intermediate_size + 2 * config.hidden_size)

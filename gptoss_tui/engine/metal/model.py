@@ -1,7 +1,7 @@
-"""The gpt-oss transformer in MLX. The same steps as `torch/model.py`, which tells what each is; shapes as there.
+"""The gpt-oss transformer in MLX. It takes the same steps as `torch/model.py`, which explains them and their shapes.
 
-The residual stream and the router are float32, products are in the dtype of the weights. Arrays are promises, and who
-reads one has it computed; only `hidden`, which runs chunks of prompts, waits on the way.
+The residual stream and the router are float32, products are in the dtype of the weights. Arrays are lazy: they are
+computed when they are read. Only `hidden`, which runs chunks of prompts, waits for results on the way.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from gptoss_tui.engine.metal.weights import Experts, LayerWeights, ModelWeights
 from gptoss_tui.engine.rope import rope_frequencies
 
 SORTED_ROWS = 64
-"""So many rows are sorted by expert before they are multiplied: each expert is then read once."""
+"""From this many rows on, rows are sorted by expert before they are multiplied, so that each expert is read once."""
 
 VECTOR_QUERIES, VECTOR_ROWS = 8, 32
-"""Up to so many queries, MLX's attention runs as a kernel when they make at most so many rows beside each key head.
-Between the two it writes all scores to memory."""
+"""For at most `VECTOR_QUERIES` queries, MLX's attention has a kernel if they make at most `VECTOR_ROWS` rows per key
+head. With as few queries but more rows, it writes all scores to memory."""
 
 
 def norm(x: mx.array, scale: mx.array) -> mx.array:
-    """x [T, H] over its root mean square, times `scale` [H]; float32."""
+    """x [T, H] divided by its root mean square, times `scale` [H]; float32."""
     return mx.fast.rms_norm(x, scale, RMS_NORM_EPS)
 
 
@@ -43,14 +43,14 @@ def gated(gate: mx.array, up: mx.array, limit: float) -> mx.array:
 
 
 def rotated(heads: mx.array, cosine: mx.array, sine: mx.array) -> mx.array:
-    """heads [T, n, D] turned, element i with i + D / 2; cosine and sine are float32 [T, 1, D / 2]."""
+    """Rotate heads [T, n, D], pairing element i with i + D / 2; cosine and sine are float32 [T, 1, D / 2]."""
     first, second = mx.split(heads.astype(mx.float32), 2, axis=-1)
     turned = (first * cosine - second * sine, second * cosine + first * sine)
     return mx.concatenate(turned, axis=-1).astype(heads.dtype)
 
 
 def compiled(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
-    """A few elementwise steps as one kernel."""
+    """Compile a few elementwise operations into one kernel."""
     made: Callable[..., mx.array] = mx.compile(function)
     return made
 
@@ -59,8 +59,8 @@ _gated, _rotated = compiled(gated), compiled(rotated)
 
 
 def swiglu(x: mx.array, limit: float) -> mx.array:
-    """[..., 2 I] to [..., I]. Even columns gate, odd ones are linear."""
-    # Elsewhere than on a GPU, compiling takes a C++ compiler, and gains nothing.
+    """Map [..., 2 I] to [..., I]. Even columns are the gate, odd ones the linear part."""
+    # Without a GPU, compiling would need a C++ compiler and gain nothing.
     return (_gated if on_gpu() else gated)(x[..., 0::2], x[..., 1::2], limit)
 
 
@@ -72,7 +72,7 @@ def route(x: mx.array, layer: LayerWeights, experts_per_token: int) -> tuple[mx.
 
 
 def project(x: mx.array, experts: Experts, chosen: mx.array, *, in_order: bool = False) -> mx.array:
-    """Rows x [..., 1, in] through the experts `chosen` [...] of each: [..., 1, out]."""
+    """Multiply each row of x [..., 1, in] by its expert in `chosen` [...]: [..., 1, out]."""
     product = mx.gather_qmm(
         x,
         experts.words,
@@ -88,7 +88,7 @@ def project(x: mx.array, experts: Experts, chosen: mx.array, *, in_order: bool =
 
 
 def moe(x: mx.array, chosen: mx.array, weights: mx.array, layer: LayerWeights, limit: float) -> mx.array:
-    """What the experts `chosen` [T, k] make of x [T, H], weighted: float32 [T, H]."""
+    """The weighted sum of what the experts `chosen` [T, k] make of x [T, H]: float32 [T, H]."""
     tokens, k = chosen.shape
     if tokens * k < SORTED_ROWS:
         up = project(x[:, None, None], layer.mlp1, chosen)
@@ -103,7 +103,7 @@ def moe(x: mx.array, chosen: mx.array, weights: mx.array, layer: LayerWeights, l
 
 
 class Transformer:
-    """A loaded model. `hidden` runs tokens against a cache; `logits` turns the states asked for into logits."""
+    """A loaded model. `hidden` runs tokens with a cache; `logits` turns selected states into logits."""
 
     def __init__(self, config: ModelConfig, weights: ModelWeights, context: int) -> None:
         self.config = config
@@ -117,21 +117,21 @@ class Transformer:
         mx.eval(self._cosine, self._sine, self._sinks)
 
     def embed(self, ids: mx.array) -> mx.array:
-        """Rows of `ids` [T]: the residual stream, float32 [T, H]."""
+        """Look up the embeddings of `ids` [T], which begin the residual stream: float32 [T, H]."""
         return self.weights.embedding[ids].astype(mx.float32)
 
     def hidden(self, ids: mx.array, cache: KVCache, cancelled: Callable[[], bool] = never) -> mx.array | None:
-        """Run `ids` [T] after what `cache` holds and add them to it: float32 states before the last norm [T, H].
+        """Run `ids` [T] after the cached tokens and add them to `cache`; returns states before the last norm [T, H].
 
-        The caller reserves the room (`cache.reserve`) and commits the ids when this returned. None when `cancelled`,
-        polled layer by layer, said so: nothing of `ids` counts then.
+        The states are float32. The caller reserves room (`cache.reserve`) and commits the ids afterwards. Returns None
+        if `cancelled`, polled after each layer, returned true; the ids must not be committed then.
         """
         x = before = self.embed(ids)
         mask = self._sliding_mask(ids.shape[0], cache)
         for index, layer in enumerate(self.weights.layers):
             x = x + self._attention(x, index, layer, cache, mask)
             x = x + self._experts(x, layer)
-            # The GPU has this layer to do while we wait for the one before.
+            # The GPU works on this layer while we wait for the one before.
             mx.async_eval(x)
             mx.eval(before)
             if cancelled():
@@ -142,12 +142,12 @@ class Transformer:
         return x
 
     def logits(self, x: mx.array) -> mx.array:
-        """States [P, H] of the positions asked for to logits, float32 [P, vocabulary]."""
+        """Turn the states [P, H] of some positions into logits, float32 [P, vocabulary]."""
         t = norm(x, self.weights.norm).astype(self.weights.dtype)
         return (t @ self.weights.unembedding.T).astype(mx.float32)
 
     def attend(self, query: mx.array, seen: Sequence[mx.array], index: int, mask: mx.array | str | None) -> mx.array:
-        """Attention of query [1, Q, T, D] over keys and values `seen`, each [1, K, S, D]: [T, Q * D].
+        """Attention of query [1, Q, T, D] over the keys and values in `seen`, each [1, K, S, D]: [T, Q * D].
 
         `mask` is bool [T, S], "causal" (the last query sees all keys), or None.
         """
@@ -169,16 +169,16 @@ class Transformer:
         return mixed.swapaxes(1, 2).reshape(query.shape[2], -1)
 
     def rotary(self, position: int) -> tuple[mx.array, mx.array]:
-        """Cosine and sine of one position, each float32 [D / 2]. All layers of a step ask for the same."""
+        """Cosine and sine for one position, each float32 [D / 2]. Cached, since all layers of a step need the same."""
         if self._turn is None or self._turn[0] != position:
             cosine, sine = (table[position : position + 1].squeeze(0) for table in (self._cosine, self._sine))
             self._turn = (position, cosine, sine)
         return self._turn[1:]
 
     def turned(self, rows: mx.array, position: int) -> tuple[mx.array, mx.array]:
-        """Rows of q, k and v [T, (Q + 2 K) * D], the first at `position`, as query [1, Q, T, D] and pair [2, K, T, D].
+        """Split rows of q, k and v [T, (Q + 2 K) * D] into query [1, Q, T, D] and pair [2, K, T, D].
 
-        The pair is key and value; query and key are turned to their positions.
+        The pair is keys and values. Queries and keys are rotated to their positions, the first to `position`.
         """
         tokens, kv = rows.shape[0], self.config.num_key_value_heads
         heads = rows.reshape(tokens, -1, self.config.head_dim)

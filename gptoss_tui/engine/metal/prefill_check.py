@@ -1,6 +1,6 @@
-"""Before the first request: does this device read a prompt as it runs tokens one by one?
+"""Checks, before the first request, that this device gives the same results for a prompt as for its tokens one by one.
 
-Prompts go through other kernels of MLX's than single tokens do: those of matrices, which compilers and chips have got
+MLX runs prompts through other kernels than single tokens: products of matrices, which compilers and chips have got
 wrong while answers to short prompts stayed right (https://github.com/ml-explore/mlx/issues/3586).
 """
 
@@ -19,33 +19,33 @@ from gptoss_tui.engine.metal.model import Transformer
 from gptoss_tui.errors import WrongResultsError
 
 TOKENS = 16
-"""From the beginning of a text that also run one by one."""
+"""How many tokens from the beginning of a text also run one by one."""
 
 LAST = 4
-"""From the end of a long chunk that also run one by one, behind what the chunk left in the cache: rows of the last
-tiles, which kernels have got wrong alone, and attention over as many keys as a chunk has."""
+"""How many tokens from the end of a long chunk also run one by one, after the rest of the chunk in the cache. This
+tests the rows of the last tiles, which kernels have got wrong on their own, and attention over all keys of a chunk."""
 
 LENGTHS = (5, TOKENS, 77, PREFILL_CHUNK)
-"""Of chunks, for each of which MLX takes other kernels: few rows; as many as are sorted by expert; rows that fill no
-tile, with 4 tokens or more for an expert, which are multiplied as matrices; and a full one."""
+"""Lengths of chunks for which MLX uses different kernels: few rows; enough to be sorted by expert; rows that do not
+fill whole tiles, with 4 tokens or more per expert, which are multiplied as matrices; and a full chunk."""
 
 LAYERS = 2
-"""A sliding and a full one."""
+"""How many layers run: a sliding one and a full one."""
 
 STRIDES = (31, 1013, 4099, 7919, 12553)
-"""Between the ids of the texts that are tried. Roundings as large as bfloat16 has let up to one of 15 tokens choose
-another expert (of 128); the same place of five texts is no chance."""
+"""Steps between the token ids of the texts to try. With the rounding of bfloat16, up to one of 15 tokens has chosen
+another expert (of 128); if the same place is wrong in all five texts, that is no coincidence."""
 
 TOLERANCE = 5e-2
-"""Of the norm of what the layers add to a token, in either dtype: some chips multiply matrices of float32 with 10 bits
-of mantissa. Roundings make a fifth of it; kernels that were wrong have been off by all of the norm."""
+"""Relative to the norm of what the layers add to a token, for both dtypes: some chips multiply float32 matrices with 10
+bits of mantissa. Rounding gives a fifth of this; kernels that were wrong have been off by the whole norm."""
 
 
 def check_prefill(model: Transformer, context: int) -> None:
-    """Raises WrongResultsError where the first layers make something else of tokens in a chunk than one by one.
+    """Raise WrongResultsError if the first layers give other results for tokens in a chunk than one by one.
 
-    A token at a place is wrong if it is so in each text. Where two of its experts are as good as each other, either is
-    right, and a layer adds something else; what is no number stays wrong.
+    A place counts as wrong only if it is wrong in every text: where two experts of a token score the same, either
+    choice is right, but they add different things. A result that is not a number stays wrong.
     """
     chunk = min(PREFILL_CHUNK, context)
     first = _first_layers(model, chunk)
@@ -69,7 +69,7 @@ def _first_layers(model: Transformer, context: int) -> Transformer:
 
 
 def _one_by_one(model: Transformer, ids: list[int], cache: KVCache) -> mx.array:
-    """States of tokens that run alone, in MLX's operations: the twins that our own kernels are compared with."""
+    """States of tokens that run one by one with MLX's operations: the twins that our own kernels are compared with."""
     decoder, states = Decoder(model), list[mx.array]()
     for id in ids:
         cache.reserve(1)
@@ -80,7 +80,7 @@ def _one_by_one(model: Transformer, ids: list[int], cache: KVCache) -> mx.array:
 
 
 def _errors(model: Transformer, ids: list[int], wanted: mx.array) -> mx.array:
-    """How much tokens of a chunk are off: the first ones, which should be `wanted`, and the last ones of a long one."""
+    """The errors of a chunk's first tokens, which should be `wanted`, and of the last ones if it is long."""
     cache = _cache(model, len(ids), len(ids))
     cache.reserve(len(ids))
     states = model.hidden(mx.array(ids), cache)
@@ -95,7 +95,7 @@ def _errors(model: Transformer, ids: list[int], wanted: mx.array) -> mx.array:
 
 
 def _off(got: mx.array, wanted: mx.array, embedded: mx.array) -> mx.array:
-    """The error of each state, by the norm of what the layers add to it."""
+    """The error of each state, relative to the norm of what the layers add to it."""
     return mx.linalg.norm(got - wanted, axis=-1) / mx.linalg.norm(wanted - embedded, axis=-1)
 
 

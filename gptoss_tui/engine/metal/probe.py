@@ -1,8 +1,8 @@
-"""Tries kernels, as lines of JSON on stdout: `python -m gptoss_tui.engine.metal.probe --config JSON [--speed] NAME...`.
+"""Tries kernels and reports as JSON lines: `python -m gptoss_tui.engine.metal.probe --config JSON [--speed] NAME...`.
 
-Without a checkpoint: a layer of random weights in the shapes of a model. It runs in a process of its own
-(`verdicts.py`), which a kernel may end: what was found is said at once. After the first refusal nothing more is tried
-here, as it may have left the device in disorder.
+It needs no checkpoint, but uses a layer of random weights in the shapes of a model. It runs in a separate process
+(`verdicts.py`) because a kernel may crash it, so each result is printed at once. After the first refusal no more
+kernels are tried in this process, since that one may have left the device in a bad state.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.metal.model import Transformer
 
 VOCABULARY = 70_001
-"""As many rows as make each thread of `draw` go round twice, and no full threadgroup at the end of `unembed`."""
+"""Enough rows for each thread of `draw` to loop twice, and not a multiple of what a threadgroup of `unembed` takes."""
 
 SPEED_LAYERS = 3
-"""So many that no cache of a chip holds them."""
+"""Enough that no chip's cache holds them all."""
 
 
 def verdicts(
     launch: Launcher, config: ModelConfig, dtype: mx.Dtype, names: Sequence[str] = NAMES
 ) -> Iterator[tuple[str, str | None]]:
-    """For steps of decode, why their kernels are refused: None where they compute what MLX does."""
+    """For each step in `names`, yield why its kernels are refused, or None if they compute the same as MLX."""
     from gptoss_tui.engine.metal.selftest import refusal
     from gptoss_tui.engine.metal.steps import Fused, Twins
 
@@ -50,12 +50,12 @@ def verdicts(
 
 
 def small(config: ModelConfig, layers: int = 1) -> ModelConfig:
-    """The shape with a few layers, and as much of the vocabulary as shows whether all threadgroups agree."""
+    """The same shape with fewer layers, and just enough of the vocabulary to test how threadgroups combine."""
     return replace(config, num_hidden_layers=layers, vocab_size=min(VOCABULARY, config.vocab_size))
 
 
 def random_model(config: ModelConfig, dtype: mx.Dtype, context: int = 64) -> Transformer:
-    """A model of random weights, with activations of order 1."""
+    """A model with random weights, whose activations are of order 1."""
     from gptoss_tui.engine.metal.model import Transformer
     from gptoss_tui.engine.metal.weights import load_weights
 
@@ -64,7 +64,7 @@ def random_model(config: ModelConfig, dtype: mx.Dtype, context: int = 64) -> Tra
 
 def _random_weights(config: ModelConfig) -> Callable[[str], Raw]:
     table, generator = tensor_table(config), np.random.default_rng(0)
-    # A prime number of values, over and over from different places: no two rows are the same.
+    # A prime number of values, repeated from different places, so that no two rows are the same.
     noise = generator.standard_normal(1_000_003, dtype=np.float32)
 
     def read(name: str) -> Raw:
@@ -73,7 +73,7 @@ def _random_weights(config: ModelConfig) -> Callable[[str], Raw]:
             return generator.integers(0, 256, size=spec.shape, dtype=np.uint8)
         if name.endswith(".scales"):
             return generator.integers(118, 121, size=spec.shape, dtype=np.uint8)
-        # Biases of order 1 show when one of them is left out.
+        # Biases of order 1 make it show if one is left out.
         factor = 1.0 if name.endswith("bias") else spec.shape[-1] ** -0.5
         values = np.roll(noise, int(generator.integers(len(noise)))) * np.float32(factor)
         values += np.float32(name.endswith("norm.scale"))
@@ -84,14 +84,14 @@ def _random_weights(config: ModelConfig) -> Callable[[str], Raw]:
 
 
 def main() -> None:
-    """Print the findings, and what is wrong with this machine on stderr."""
+    """Print the findings; if this machine cannot run the engine, say why on stderr."""
     parser = argparse.ArgumentParser(prog="python -m gptoss_tui.engine.metal.probe")
     parser.add_argument("--config", type=json.loads, default=None, help="fields of a model's shape")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--speed", action="store_true", help="measure the kernels named instead of trying them")
     parser.add_argument("names", nargs="*", help="steps")
     args = parser.parse_args()
-    # Whoever started this may be gone when it hangs.
+    # The parent process may be gone when this one hangs.
     signal.alarm((len(args.names) + 1) * SECONDS)
     config = GPT_OSS_20B if args.config is None else ModelConfig(**args.config)
     from gptoss_tui.engine.metal.device import prepare

@@ -1,7 +1,7 @@
-"""Choosing tokens where the logits are. The rules are those of `engine/sampling.py`, which has them for torch.
+"""Chooses tokens on the GPU, where the logits are, by the same rules as `engine/sampling.py` does with torch.
 
 A draw is an arg-max: of the scores, or of scores plus Gumbel noise, which chooses each token with its probability. The
-noise of an id is a hash of it and of the step's key, so a kernel can make it as it goes (`kernels/unembed.metal`).
+noise of an id is a hash of the id and the step's key, so a kernel can compute it on the fly (`kernels/unembed.metal`).
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 Mask = npt.NDArray[np.bool_]
 
-# Of float32 logits: what differs at all differs by more than this.
+# Below this, temperatures make no difference: float32 logits that differ at all differ by more.
 LOWEST_TEMPERATURE = 1e-20
 
 
 COLDEST = 1e-3
-"""Temperatures below this are divided by after the largest score was taken away, so that nothing overflows."""
+"""With temperatures below this, the largest score is subtracted before the division, so that nothing overflows."""
 
 
 def hashed(x: mx.array) -> mx.array:
-    """uint32 mixed so that each bit of x changes half of the bits: the finaliser `lowbias32` of Chris Wellons."""
+    """Hash x uint32 so that each of its bits affects half of the result's: `lowbias32` by Chris Wellons."""
     x = (x ^ (x >> 16)) * mx.array(0x7FEB352D, dtype=mx.uint32)
     x = (x ^ (x >> 15)) * mx.array(0x846CA68B, dtype=mx.uint32)
     return x ^ (x >> 16)
 
 
 def gumbel(ids: mx.array, key: mx.array) -> mx.array:
-    """Noise float32 of `ids` uint32 for a step's `key` uint32 [2]."""
+    """Gumbel noise float32 for `ids` uint32 and a step's `key` uint32 [2]."""
     uniform = (hashed(hashed(ids + key[0]) ^ key[1]).astype(mx.float32) + 0.5) * 2.0**-32
-    # Where it matters, near 0, the logarithm of 1 - x has lost the digits of x.
+    # Near 0, where precision matters, 1 - x would lose the digits of x.
     exponential = mx.where(uniform < 1e-3, uniform + 0.5 * uniform * uniform, -mx.log(1.0 - uniform))
     return -mx.log(exponential)
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A token that was chosen, as promises: `id` uint32 [1], its log-probability, and alternatives, best first."""
+    """A chosen token as lazy arrays: `id` uint32 [1], its log-probability, and alternatives, best first."""
 
     id: mx.array
     logprob: mx.array
@@ -54,11 +54,11 @@ class Drawn:
     top_logprobs: mx.array | None = None
 
     def arrays(self) -> list[mx.array]:
-        """All that is read of it."""
+        """All arrays that `read` reads."""
         return [part for part in (self.id, self.logprob, self.top_ids, self.top_logprobs) if part is not None]
 
     def read(self) -> Token:
-        """Wait for it. Raises EngineError when the logits were not numbers."""
+        """Wait for the token. Raises EngineError if the logits were not finite."""
         logprob = float(self.logprob.item())
         if not math.isfinite(logprob):
             raise EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
@@ -69,27 +69,27 @@ class Drawn:
 
 
 class Sampler:
-    """Chooses tokens of one request: its parameters, its random numbers, and what may be chosen in each state."""
+    """Chooses the tokens of one request. Holds its parameters, its random numbers, and masks of the allowed ids."""
 
     def __init__(self, params: SamplingParams, vocab_size: int) -> None:
         self.params = params
         self._vocab = vocab_size
         self._random = random.Random(params.seed)
         for _ in range(params.drawn):
-            self._random.getrandbits(64)  # a key for each token
+            self._random.getrandbits(64)  # skip the key of each token drawn before
         self._masks: dict[tuple[int, ...] | None, mx.array] = {}
         self._bias = self._biases()
 
     @property
     def is_plain(self) -> bool:
-        """Whether a draw needs the logits alone: no filter, no bias, no alternatives, no temperature close to 0."""
+        """Whether a draw needs only the logits: no filter, no bias, no alternatives, and no temperature close to 0."""
         params = self.params
         filtered = params.top_p < 1.0 or params.top_k or params.min_p > 0.0 or params.logit_bias
         return not (filtered or params.top_logprobs or 0.0 < params.temperature < COLDEST)
 
     @property
     def coldness(self) -> float:
-        """One over the temperature; 0 for the likeliest token."""
+        """One over the temperature; 0 asks for the likeliest token."""
         return 1.0 / self.params.temperature if self.params.temperature else 0.0
 
     def next_key(self) -> mx.array:
@@ -98,7 +98,7 @@ class Sampler:
         return mx.array([bits & 0xFFFFFFFF, bits >> 32], dtype=mx.uint32)
 
     def allowed(self, state: TokenState | None) -> mx.array:
-        """Which ids may be chosen in `state`: bool [V]. Raises EngineError when none may."""
+        """Which ids may be chosen in `state`: bool [V]. Raises EngineError if there are none."""
         if state is not None and (state.mask is not None or not state.text):
             return mx.array(_checked(self._allowed(state)))
         key = None if state is None else tuple(sorted(state.following))
@@ -107,7 +107,7 @@ class Sampler:
         return self._masks[key]
 
     def draw(self, logits: mx.array, allowed: mx.array, key: mx.array) -> Drawn:
-        """Choose a token by `logits` float32 [V]. What is said of it comes from their log-softmax, unfiltered."""
+        """Choose a token by `logits` float32 [V]. Log-probabilities come from their log-softmax, before any filter."""
         total = mx.logsumexp(logits)
         chosen = self._choose(logits, allowed, key).reshape(1)
         drawn = Drawn(chosen, logits[chosen[0]] - total)
@@ -117,12 +117,12 @@ class Sampler:
         return drawn
 
     def _choose(self, logits: mx.array, allowed: mx.array, key: mx.array) -> mx.array:
-        """The id, uint32 []."""
+        """Choose an id, uint32 []."""
         params = self.params
         scores = mx.where(allowed, logits if self._bias is None else logits + self._bias, -math.inf)
         if params.temperature == 0.0:
             return mx.argmax(scores)
-        # Relative to the largest and never by zero, so that no temperature overflows.
+        # Subtract the largest first, and never divide by zero, so that no temperature makes the scores overflow.
         scores = (scores - scores.max()) / max(params.temperature, LOWEST_TEMPERATURE)
         ids = mx.arange(self._vocab, dtype=mx.uint32)
         if 0 < params.top_k < self._vocab:

@@ -1,8 +1,8 @@
-"""Before the first request: which of our kernels compute on this device what MLX computes?
+"""Checks, before the first request, which of our kernels give the same results as MLX on this device.
 
-Each runs on random numbers and weights of the model, beside its twin, after another process has tried it on this
-machine (`verdicts.py`). One that cannot be compiled, or computes something else, is not used: MLX's operations take
-its place, and the device's description says so.
+Each kernel is run on random numbers with the model's weights and compared with its twin in MLX's operations. By then,
+another process has tried it on this machine (`verdicts.py`). A kernel that does not compile, or gives other results, is
+not used: MLX's operations take its place, and the device's description says so.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from gptoss_tui.engine.metal.steps import Activated, Fused, Steps, Twins, can_fu
 from gptoss_tui.errors import UsageError
 
 KERNELS_VARIABLE = "GPTOSS_TUI_METAL_KERNELS"
-"""Which kernels may be used: names with commas between them, or `off`. By default all."""
+"""Environment variable with the kernels that may be used: names separated by commas, or `off`. By default all."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 TOLERANCE = {mx.bfloat16: 1e-2, mx.float32: 1e-4}
-"""Of the norm of a result. Products are rounded once, and sums are taken in another order."""
+"""Relative to the norm of a result. Kernels round a product once, and add up sums in another order."""
 
 ROW_TOLERANCE = {mx.bfloat16: 4e-2, mx.float32: 1e-3}
-"""Of each single value, or of the root mean square of all of them where that is larger: one wrong row among thousands
-hardly changes the norm. In bfloat16, what is rounded the other way is off by 0.8 % of itself, before it is turned."""
+"""For single values, relative to the value or, if that is larger, to the root mean square of all values: one wrong row
+among thousands hardly changes the norm. A bfloat16 that is rounded the other way is off by 0.8 %, before rotation."""
 
 
 def may_fuse(config: ModelConfig) -> bool:
-    """Whether kernels are wanted, take models of this shape, and have a GPU.
+    """Whether kernels are wanted, support models of this shape, and have a GPU to run on.
 
-    Raises UsageError for a name in the environment that there is not.
+    Raises UsageError if the environment names an unknown kernel.
     """
     return bool(wanted_kernels()) and can_fuse(config) and on_gpu()
 
 
 def choose_steps(model: Transformer, launch: Launcher = launch_metal, refused: Mapping[str, str] = _NOTHING) -> Decoder:
-    """A decoder with all kernels that are wanted, right, and not `refused` already, by the name of their step.
+    """A decoder with all kernels that are wanted, right, and not already `refused` (by the name of their step).
 
-    Raises UsageError for a name in the environment that there is not.
+    Raises UsageError if the environment names an unknown kernel.
     """
     kernels, twins, right = Fused(model, launch), Twins(model), set[str]()
     for name in wanted_kernels():
@@ -61,7 +61,7 @@ def choose_steps(model: Transformer, launch: Launcher = launch_metal, refused: M
 
 
 def describe(decoder: Decoder) -> str:
-    """Which steps are MLX's own operations, in a few words; nothing where none is."""
+    """A short description of which steps use MLX's own operations; empty if none does."""
     others = [name for name in NAMES if name not in decoder.fused]
     if len(others) == len(NAMES):
         return "MLX's operations only"
@@ -69,7 +69,7 @@ def describe(decoder: Decoder) -> str:
 
 
 def wanted_kernels() -> list[str]:
-    """What the environment allows. Raises UsageError for a name that there is not."""
+    """The kernels that the environment allows. Raises UsageError if it names an unknown one."""
     named = os.environ.get(KERNELS_VARIABLE)
     if named is None:
         return list(NAMES)
@@ -83,39 +83,39 @@ def wanted_kernels() -> list[str]:
 
 
 def refusal(name: str, kernels: Steps, twins: Steps, model: Transformer) -> str | None:
-    """Why the kernels of a step are not to be used: they fail, or compute something else than its twin. Else None."""
+    """Why the kernels of a step must not be used: they fail, or their results differ from the twin's. Else None."""
     try:
         ours, theirs = results(name, kernels, model), results(name, twins, model, exact=True)
         for (part, got), (_, wanted) in zip(ours, theirs, strict=True):
             if difference := compare(got, wanted, model.weights.dtype):
                 return f"{part}: {difference}"
         return _wrong_draw(kernels, model) if name == "head" else None
-    except Exception as error:  # whatever MLX, its compiler or the device says: the twin is there
+    except Exception as error:  # whatever goes wrong in MLX, its compiler or the device: the twin can take over
         return " ".join(str(error).split()) or type(error).__name__
 
 
 def compare(got: mx.array, wanted: mx.array, dtype: mx.Dtype) -> str | None:
-    """How a result in `dtype` differs by more than roundings, in words; None where it does not."""
+    """A description of how a result in `dtype` differs by more than rounding; None if it does not."""
     ours, theirs = (array.astype(mx.float32).flatten() for array in (got, wanted))
     size = mx.sqrt(mx.mean(theirs * theirs))
     rows = mx.abs(ours - theirs) / mx.maximum(mx.abs(theirs), size)
     norm = float((mx.linalg.norm(ours - theirs) / mx.linalg.norm(theirs)).item())
     worst = int(mx.argmax(mx.where(mx.isnan(rows), mx.inf, rows)).item())
-    # What is not a number is not smaller than anything.
+    # `not <` so that NaN is a difference too.
     if not float(rows[worst].item()) < ROW_TOLERANCE[dtype]:
         return f"value {worst} of {len(ours)} is {ours[worst].item():.4g} instead of {theirs[worst].item():.4g}"
     return None if norm < TOLERANCE[dtype] else f"differs by {norm:.2g} of its norm"
 
 
 def results(name: str, steps: Steps, model: Transformer, *, exact: bool = False) -> Iterator[tuple[str, mx.array]]:
-    """What a step makes of random numbers, with a name each. Of sums with the residual stream, what was added.
+    """The named results of a step on random numbers. Of a sum with the residual stream, only what was added.
 
-    Experts are chosen by chance and, for the edges of their arrays, from the last one on. `exact` has MLX's operations
-    compute theirs in float32: in bfloat16 they round at each step on the way, which kernels do not.
+    Experts are chosen at random and, to test the ends of their arrays, the last ones. With `exact`, MLX's operations
+    compute experts in float32: in bfloat16 they round after each operation, which the kernels do not.
     """
     config, layer, dtype = model.config, model.weights.layers[0], model.weights.dtype
     x, experts, wide = _random(config.hidden_size, 1), config.num_experts, mx.float32 if exact else dtype
-    # By their biases, which are larger than anything that a router makes of a token.
+    # Forced by biases that are larger than any score of a router.
     last = replace(layer, gate_bias=layer.gate_bias + 1000.0 * mx.arange(experts))
     match name:
         case "qkv":
@@ -141,8 +141,11 @@ def results(name: str, steps: Steps, model: Transformer, *, exact: bool = False)
 
 
 def _wrong_draw(kernels: Steps, model: Transformer) -> str | None:
-    """What is wrong with draws, which are to be the best of the kernel's own logits among what is allowed: with noise
-    and without, and where only the first or the last id is."""
+    """What is wrong with the kernel's draws; None if nothing is.
+
+    A draw must be the best allowed id by the kernel's own logits, with and without noise, and also if only the first or
+    only the last id is allowed.
+    """
     ids = mx.arange(model.config.vocab_size, dtype=mx.uint32)
     for number, coldness in enumerate((0.0, 1.0, 0.5)):
         for allowed in (ids % 3 != 0, ids == 0, ids == len(ids) - 1):

@@ -1,4 +1,4 @@
-"""The Metal model as a backend: run, draw ahead, score."""
+"""The Metal engine's backend: runs prompts, draws tokens ahead of time, and scores."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
 
 
 class MetalBackend(SequenceBackend[KVCache, mx.array]):
-    """A `Backend`. A run leaves the states [T, H] of its tokens.
+    """A `Backend` on MLX. A run returns the states [T, H] of its tokens.
 
-    `chunk` is the number of tokens that prefill runs at once. `model` may be shared between backends.
+    `chunk` is how many tokens prefill runs at once. `model` may be shared between backends.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
         return in_our_words(self._recover)
 
     def _recover(self) -> None:
-        """After a failure: what it leaves in the arrays of the cache is unknown."""
-        # What was on its way behind it has failed too, which MLX tells whoever waits next: not the next request.
+        """Clean up after a failure, which leaves the arrays of the cache in an unknown state."""
+        # Work that was queued after it has failed too. MLX reports that to whoever waits next: not to the next request.
         with suppress(*RAISED):
             mx.synchronize()
         self._cache.reset()
@@ -62,7 +62,7 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
     def _run(self, ids: list[int], cancelled: Callable[[], bool]) -> mx.array | None:
         if cancelled():
             return None
-        # The last answer may have ended with a step under way. It reads the cache, which MLX would copy to write to it.
+        # The last answer may have left a step running. While that reads the cache, MLX would copy it for a write.
         mx.synchronize()
         self._cache.reserve(len(ids))
         states = self.model.hidden(mx.array(ids), self._cache, cancelled)
@@ -73,7 +73,10 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
     def _tokens(
         self, after: mx.array, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
-        """While a token is shown, the GPU runs it and draws the next one, which holds if the walk stays."""
+        """Draw tokens one ahead: while a token is shown, the GPU already runs it and draws the next one.
+
+        That draw is valid if the state of the walk has not changed in the meantime.
+        """
         sampler = Sampler(params, self.config.vocab_size)
         state = walk.state if walk else None
         with self._computing():
@@ -90,8 +93,8 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
                     ahead.begin()
             yield token
             if cancelled():
-                return  # the last token is not run: who goes on behind it needs its logits anyway
-            # Asked on, so there is a next step.
+                return  # the last token is not run: whoever continues after it has to run it for its logits anyway
+            # The caller asks for another token, so there is a next step.
             assert ahead is not None
             with self._computing():
                 self._cache.commit([token.id])
@@ -102,10 +105,10 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
             step, state = ahead, now
 
     def _ahead(self, drawn: Drawn, sampler: Sampler, state: TokenState | None) -> Step:
-        """What to do with a token that is not read yet. It may begin when it was read: until then MLX holds the cache
-        for the step before, and would copy it to write to it.
+        """The step after a token that has not been read yet.
 
-        Nothing is committed: what it leaves in the cache may be overwritten.
+        It must not begin before the token has been read: until then the step before holds the cache, and MLX would copy
+        it for a write. The token is not committed, so what this step writes to the cache may be overwritten.
         """
         self._cache.reserve(1)
         step = Step(self._decoder, sampler, self._decoder.hidden(drawn.id, self._cache))
@@ -127,7 +130,7 @@ class MetalBackend(SequenceBackend[KVCache, mx.array]):
 
 
 class Step:
-    """The state x [H] after one token, and what is drawn from it. Drawing again, in another state, is another draw."""
+    """The state x [H] after one token, and the token drawn from it. It can be drawn again, for another state."""
 
     def __init__(self, decoder: Decoder, sampler: Sampler, x: mx.array) -> None:
         self.x = x
@@ -138,21 +141,21 @@ class Step:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether there is a draw."""
+        """Whether a token has been drawn."""
         return self._drawn is not None
 
     @property
     def drawn(self) -> Drawn:
-        """The draw made last."""
+        """The latest draw."""
         assert self._drawn is not None
         return self._drawn
 
     def begin(self) -> None:
-        """Have the GPU do it."""
+        """Have the GPU begin to compute the draw, or else the state."""
         mx.async_eval(self._drawn.arrays() if self._drawn is not None else self.x)
 
     def draw(self, state: TokenState | None) -> None:
-        """Choose among what `state` allows."""
+        """Draw a token among those that `state` allows."""
         sampler, allowed = self._sampler, self._sampler.allowed(state)
         if self._logits is None:
             coldness = sampler.coldness if sampler.is_plain else 0.0

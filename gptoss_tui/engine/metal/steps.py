@@ -1,7 +1,7 @@
-"""The steps of decode, each in two forms: MLX's own operations (`Twins`), and a kernel of ours (`Fused`).
+"""The steps of decode, each in two forms: MLX's own operations (`Twins`) and kernels of our own (`Fused`).
 
-A layer is `qkv`, attention (MLX's), `output`, `gate_up`, `down`; then comes `head`. Shapes as in `model.py`, for one
-token: x float32 [H] is the residual stream, k experts per token.
+A layer runs `qkv`, attention (MLX's), `output`, `gate_up` and `down`; `head` comes after the last layer. Shapes are
+those of `model.py` for one token: x float32 [H] is the residual stream, k the number of experts per token.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from gptoss_tui.engine.metal.sampling import gumbel
 from gptoss_tui.engine.metal.weights import LayerWeights
 
 ROWS = 4
-"""Rows of a matrix that a simdgroup sums at once, so that enough of memory is on its way."""
+"""Rows of a matrix that a simdgroup sums at once, so that enough memory reads are in flight."""
 
 OUTPUT_ROWS = 2
-"""The same for matrices with few rows: more simdgroups have work."""
+"""The same for matrices with few rows: fewer at once, so that more simdgroups have work."""
 
 LOOPS = 8
-"""Times that a threadgroup of the unembedding goes on to further rows."""
+"""How many times a threadgroup of the unembedding takes a set of rows."""
 
 GATE_UP_LOOPS = 3
-"""The same for the experts: each threadgroup adds up what those of `output` have of the router first."""
+"""The same for the experts, where each threadgroup first has to add up the router's partial sums from `output`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """What `output` leaves: x and what the experts need of it, whose norm and scores are not added up yet.
+    """The results of `output`: x and what the experts need of it, with the norm and the router still in partial sums.
 
     t [H] in the model's dtype is x times the scale of the norm. `parts` float32 [G, E] and `squares` float32 [G] are
-    what G parts of its rows give to the products with the router, and to the sum of the squares of x.
+    the contributions of G parts of x to its products with the router and to the sum of its squares.
     """
 
     x: mx.array
@@ -57,11 +57,11 @@ class Steps(Protocol):
     """The steps of one model."""
 
     def qkv(self, x: mx.array, layer: LayerWeights, position: int) -> tuple[mx.array, mx.array]:
-        """Query [1, Q, 1, D] and key and value [2, K, 1, D], turned to their position."""
+        """Query [1, Q, 1, D], and key and value [2, K, 1, D]; query and key are rotated to their position."""
         ...
 
     def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> Routed:
-        """x plus the projection of what attention gave, [Q * D], and what experts and router get of it."""
+        """x plus the projection of attention's result `mixed` [Q * D], prepared for the experts and the router."""
         ...
 
     def gate_up(self, routed: Routed, layer: LayerWeights) -> Activated:
@@ -69,7 +69,7 @@ class Steps(Protocol):
         ...
 
     def down(self, activated: Activated, layer: LayerWeights, x: mx.array) -> mx.array:
-        """x plus what the best experts make of their activations, weighted."""
+        """x plus the weighted outputs of the best experts for their activations."""
         ...
 
     def head(
@@ -94,12 +94,12 @@ class Twins:
         return self._model.turned(linear(t, layer.qkv_weight, layer.qkv_bias), position)
 
     def output(self, mixed: mx.array, layer: LayerWeights, x: mx.array) -> Routed:
-        """See `Steps`. What only kernels read of the result is not computed for others: arrays are promises."""
+        """See `Steps`. The parts that only kernels read are not computed unless they are used: arrays are lazy."""
         after = x + linear(mixed[None], layer.out_weight, layer.out_bias).squeeze(0).astype(mx.float32)
         return routed(after, layer, self._dtype)
 
     def gate_up(self, routed: Routed, layer: LayerWeights) -> Activated:
-        """See `Steps`. From x alone, in the dtype of t."""
+        """See `Steps`. Computed from x alone, in the dtype of t."""
         t = norm(routed.x[None], layer.mlp_norm)
         scores = linear(t, layer.gate_weight, layer.gate_bias).squeeze(0)
         best = mx.argsort(-scores)[: self._config.experts_per_token]
@@ -123,7 +123,7 @@ class Twins:
 
 
 class Fused:
-    """The steps as kernels of our own. All that does not change from step to step is made ready once."""
+    """The steps as kernels of our own. Everything that does not change from step to step is prepared once."""
 
     def __init__(self, model: Transformer, launch: Launcher) -> None:
         self._model, self._launch = model, launch
@@ -155,7 +155,7 @@ class Fused:
     def head(
         self, x: mx.array, allowed: mx.array, key: mx.array, coldness: mx.array
     ) -> tuple[mx.array, mx.array, mx.array]:
-        """See `Steps`. Two kernels: the second one needs what all threadgroups of the first one found."""
+        """See `Steps`. Takes two kernels, since the second needs the results of all threadgroups of the first."""
         weights = self._model.weights
         logits, *parts = self._unembed([x, weights.norm, weights.unembedding, allowed, key, coldness])
         drawn, logprob = self._draw([*parts, logits])
@@ -241,18 +241,21 @@ class Fused:
 
 
 def routed(x: mx.array, layer: LayerWeights, dtype: mx.Dtype) -> Routed:
-    """What `output` leaves of x, in MLX's operations: as many parts as its kernel has threadgroups."""
+    """The result of `output` for x, by MLX's operations, with as many parts as its kernel has threadgroups."""
     scaled, count = x * layer.mlp_norm, groups(len(x), OUTPUT_ROWS)
     parts = (layer.gate_weight * scaled).reshape(-1, count, len(x) // count).sum(axis=-1).swapaxes(0, 1)
     return Routed(x, scaled.astype(dtype), parts, (x * x).reshape(count, -1).sum(axis=-1))
 
 
 def can_fuse(config: ModelConfig) -> bool:
-    """Whether the kernels take a model of this shape: they load 4 values, `output` has no rows left for another
-    threadgroup, and MLX passes short arrays otherwise."""
+    """Whether the kernels support models of this shape.
+
+    They load 4 values at a time, the rows of `output` must fill whole threadgroups, and MLX passes arrays of fewer than
+    8 elements in another address space.
+    """
     return config.head_dim % 8 == 0 and config.hidden_size % (SIMDS * OUTPUT_ROWS) == 0 and config.num_experts >= 8
 
 
 def groups(items: int, each: int) -> int:
-    """Threadgroups for `items`, of which a simdgroup takes `each`."""
+    """How many threadgroups `items` need if each simdgroup takes `each` of them."""
     return -(-items // (SIMDS * each))

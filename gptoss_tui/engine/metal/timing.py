@@ -1,4 +1,4 @@
-"""How fast steps of decode are, on a model of random weights: for `gptoss-tui doctor` and benchmarks/metal.py."""
+"""Measures decode steps on a model of random weights, for `gptoss-tui doctor` and benchmarks/metal.py."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from gptoss_tui.engine.probe import measure_bandwidth
 
 CONTEXT = 64
 AT_ONCE = 8
-"""Tokens between two waits for the GPU, so that waiting does not show."""
+"""Tokens between two waits for the GPU: enough that waiting does not affect the result."""
 
 
 def speed(model: Transformer, fused: frozenset[str], runs: int = 5) -> dict[str, float]:
-    """The bytes a second that the GPU reads, and the share of them that a token's layers and its logits reach with
-    the kernels of the steps `fused`."""
+    """The bytes per second that the GPU can read, and what fraction of that a token's layers and its logits reach.
+
+    The steps in `fused` use our own kernels.
+    """
     decoder = Decoder(model, Fused(model, launch_metal) if on_gpu() else None, fused if on_gpu() else frozenset())
     config, bandwidth = model.config, measure_bandwidth("metal")
     layers = sum(read_bytes(name, config) for name in NAMES if name != "head") * config.num_hidden_layers
@@ -47,7 +49,7 @@ def tokens(decoder: Decoder, model: Transformer) -> Callable[[], Sequence[mx.arr
         id, made = mx.array([5]), list[mx.array]()
         for _ in range(AT_ONCE):
             made.append(decoder.hidden(id, cache))
-            # Tokens that do not wait for each other would find the weights in a cache of the chip.
+            # Tokens that did not depend on each other would find the weights in the chip's cache.
             (id,) = mx.depends([id], [made[-1]])
         return made
 
@@ -55,7 +57,7 @@ def tokens(decoder: Decoder, model: Transformer) -> Callable[[], Sequence[mx.arr
 
 
 def calls(name: str, steps: Any, model: Transformer) -> Callable[[], list[Any]]:
-    """A function that runs a step of `steps` once in each layer; the head once, which a `Decoder` has, too."""
+    """A function that runs a step of `steps` once in each layer; the head, which a `Decoder` has too, only once."""
     config, layers, dtype = model.config, model.weights.layers, model.weights.dtype
     x, mixed = mx.random.normal((config.hidden_size,)), mx.random.normal((config.query_width,)).astype(dtype)
     given = routed(x, layers[0], dtype)
@@ -70,7 +72,7 @@ def calls(name: str, steps: Any, model: Transformer) -> Callable[[], list[Any]]:
 
     runs: dict[str, Callable[[LayerWeights], Any]] = {
         "qkv": lambda layer: steps.qkv(x, layer, 7),
-        # The rest of it is a kernel's by-product, and nothing that MLX's operations need.
+        # The other results are by-products of the kernel that MLX's operations do not need.
         "output": lambda layer: steps.output(mixed, layer, x).x,
         "gate_up": gate_up,
         "down": lambda layer: steps.down(active, layer, x),
@@ -80,7 +82,7 @@ def calls(name: str, steps: Any, model: Transformer) -> Callable[[], list[Any]]:
 
 
 def best_seconds(run: Callable[[], Sequence[Any]], runs: int) -> float:
-    """Of one of the calls that `run` makes."""
+    """The best time per call of those that `run` makes, in seconds."""
     mx.eval(run())
     seconds = []
     for _ in range(runs):

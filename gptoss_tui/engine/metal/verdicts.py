@@ -1,8 +1,8 @@
-"""Which kernels must not be used on this machine, found out by a process of its own and remembered.
+"""Finds out, in a separate process, which kernels must not be used on this machine, and remembers it.
 
-A kernel that a compiler, a driver or a chip does not take may do worse than compute something wrong: it may end the
-process, or never end itself. So each is first tried where that harms nobody, on random weights of the model's shapes.
-What came of it holds for a chip, a macOS, an MLX and our version; `gptoss-tui doctor` tries again. No MLX here.
+A kernel that a compiler, a driver or a chip cannot handle may do worse than compute wrong results: it may crash the
+process or hang. So each kernel is first tried in another process, on random weights of the model's shapes. The verdict
+is valid for this chip, macOS, MLX and our version; `gptoss-tui doctor` tries again. This module does not import MLX.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from gptoss_tui.engine.metal.failures import is_lack_of_memory
 from gptoss_tui.engine.metal.kernels import NAMES
 
 SECONDS = 60
-"""That a process may be silent: compiling a kernel takes a second, running it none, making weights a few."""
+"""How long a process may be silent: compiling a kernel takes a second, running it no time, making weights a few."""
 
 HANGS = 2
-"""After so many a device hangs whatever it is given: the rest is not tried, so that a start takes minutes at most."""
+"""After so many hangs the device seems to hang on anything: the rest is not tried, so that a start takes minutes at
+most."""
 
 
 @dataclass(slots=True)
 class Trial:
-    """What a trial of kernels found: for each step why it is refused, or None. `failure` kept it from beginning.
+    """The result of a trial: for each step, why its kernels are refused, or None. `failure`: why it could not begin.
 
-    `speed` has the bytes a second that this machine reads, and the shares of it that layers and the vocabulary reach.
+    `speed` has the bytes per second that this machine reads, and the fractions that layers and vocabulary reach.
     """
 
     verdicts: dict[str, str | None] = field(default_factory=dict)
@@ -51,14 +52,14 @@ class Trial:
 
     @property
     def refused(self) -> dict[str, str]:
-        """The steps whose kernels are not to be used, and why."""
+        """The steps whose kernels must not be used, and why."""
         if self.failure is not None:
             return dict.fromkeys(NAMES, self.failure)
         return {name: reason for name, reason in self.verdicts.items() if reason is not None}
 
 
 def refusals(config: ModelConfig, dtype: str) -> dict[str, str]:
-    """Why kernels are not to be used for models of this shape, by step: as remembered, or found out now."""
+    """Why kernels must not be used for models of this shape, by step: as remembered or, if not known yet, tried now."""
     try:
         known: dict[str, str] = json.loads(_path(config, dtype).read_text(encoding="utf-8"))["refused"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -69,7 +70,7 @@ def refusals(config: ModelConfig, dtype: str) -> dict[str, str]:
 
 
 def remember(config: ModelConfig, dtype: str, found: Trial) -> None:
-    """Write down what came of a trial, where there is a folder for it; not what a lack of memory may have caused."""
+    """Save the result of a trial, if the cache can be written, unless a lack of memory may have caused it."""
     reasons = found.refused.values()
     if found.failure is not None or any(is_lack_of_memory(reason) or "SIGKILL" in reason for reason in reasons):
         return
@@ -82,7 +83,7 @@ def remember(config: ModelConfig, dtype: str, found: Trial) -> None:
 
 
 def try_kernels(config: ModelConfig, dtype: str, names: Sequence[str] = NAMES, *, speed: bool = False) -> Trial:
-    """Try kernels in processes of their own: one that ends is followed by another one, for those behind the cause."""
+    """Try kernels in separate processes. If one of these dies, another continues after the kernel that caused it."""
     found, hangs = Trial(), 0
     while left := [name for name in names if name not in found.verdicts]:
         before = len(found.verdicts)
@@ -111,7 +112,7 @@ def _hang() -> str:
 
 
 class _Watchdog:
-    """Ends a process of which nothing was `heard` for so long. `bit`: it had to."""
+    """Kills a process that has been silent for `SECONDS`; each call of `heard` restarts the time. `bit`: it did."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.bit = False
@@ -139,7 +140,7 @@ class _Watchdog:
 
 
 def _run(arguments: list[str], found: Trial) -> tuple[bool, str | None]:
-    """One process. What it says goes to `found`. Whether it came to begin, and what ended it too early."""
+    """Run a process and add what it reports to `found`. Returns whether it got started, and why it ended too early."""
     command = [sys.executable, "-P", "-m", "gptoss_tui.engine.metal.probe", *arguments]
     with tempfile.TemporaryFile() as errors:
         try:
@@ -156,14 +157,14 @@ def _run(arguments: list[str], found: Trial) -> tuple[bool, str | None]:
 
 
 def _listen(lines: Iterable[bytes], found: Trial, heard: Callable[[], None]) -> bool:
-    """Take down what a process says, until it ends. Whether it came to begin."""
+    """Record what a process reports until it ends. Returns whether it got started."""
     ready = False
     for line in lines:
         try:
             said: Any = json.loads(line)
         except ValueError:
             said = None
-        if not isinstance(said, dict):  # a driver says something, or the end of what was written is missing
+        if not isinstance(said, dict):  # output of a driver, or a truncated line
             continue
         heard()
         ready = ready or "ready" in said
@@ -181,7 +182,7 @@ def _end(code: int, errors: str) -> str:
 
 
 def _path(config: ModelConfig, dtype: str) -> Path:
-    """The file of what is known of kernels for this shape, on this machine as it is."""
+    """The file with the verdicts for this shape, on this machine in its present state."""
     text = json.dumps([_machine(), asdict(config), dtype])
     return (
         user_cache_path("gptoss-tui") / "metal" / f"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}.json"
@@ -189,7 +190,8 @@ def _path(config: ModelConfig, dtype: str) -> Path:
 
 
 def _machine() -> dict[str, str]:
-    """All that a verdict depends on beside the shape. Sources may change within a version of ours."""
+    """Everything that a verdict depends on beside the shape. Includes a hash of the sources, which may change without
+    a new version of ours."""
     chip, here = read_chip(), Path(__file__).parent
     sources = hashlib.blake2b(digest_size=8)
     for file in (*sorted((here / "kernels").glob("*.metal")), here / "kernels" / "source.py", here / "steps.py"):

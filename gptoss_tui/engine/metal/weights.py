@@ -1,6 +1,6 @@
 """The weights as MLX arrays: dense ones in the model's dtype, experts as the packed bytes of the checkpoint.
 
-MLX's own MXFP4 is the checkpoint's: the lowest four bits of a 32-bit word are its first element, and scales are E8M0.
+MLX's MXFP4 format is the checkpoint's: the lowest four bits of a 32-bit word are its first element; scales are E8M0.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.checkpoint.reader import Raw
 
 ReadRaw = Callable[[str], "Raw"]
-"""Gives the bits of the tensor of a canonical name, as `Checkpoint.raw` does."""
+"""Returns the raw bits of the tensor with a canonical name, as `Checkpoint.raw` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """One projection of all experts of a layer, in MXFP4."""
+    """One projection of all experts in a layer, in MXFP4."""
 
     words: mx.array  # uint32 [E, out, in / 8]
     scales: mx.array  # uint8 [E, out, in / 32]
@@ -37,7 +37,7 @@ class Experts:
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer. Norm scales, sinks and the router are float32, the rest is in the model's dtype."""
+    """The weights of one layer. Norm scales, sinks and the router are float32, the rest has the model's dtype."""
 
     attn_norm: mx.array  # [H]
     qkv_weight: mx.array  # [(Q + 2 K) * D, H]
@@ -68,7 +68,7 @@ class ModelWeights:
 
     @property
     def dtype(self) -> mx.Dtype:
-        """Of activations, dense weights and the cache."""
+        """The dtype of activations, dense weights and the cache."""
         return self.unembedding.dtype
 
     @property
@@ -81,7 +81,7 @@ class ModelWeights:
 def load_weights(
     read: ReadRaw, config: ModelConfig, dtype: mx.Dtype, on_read: Callable[[int], None] = lambda nbytes: None
 ) -> ModelWeights:
-    """Copy every tensor to memory that the GPU shares; `on_read` gets the stored bytes of each once it is there."""
+    """Copy every tensor to memory shared with the GPU; after each, `on_read` gets its size in the checkpoint."""
 
     def load(name: str, to: mx.Dtype) -> mx.array:
         raw = read(name)
@@ -94,7 +94,7 @@ def load_weights(
     def experts(name: str) -> Experts:
         blocks = load(f"{name}_weight.blocks", mx.uint8)
         words = blocks.reshape(*blocks.shape[:2], -1).view(mx.uint32)
-        mx.eval(words)  # a view of the same bytes; nothing is left to do for the thread that answers
+        mx.eval(words)  # a view of the same bytes; evaluated now, so that nothing is left for the thread that answers
         return Experts(words, load(f"{name}_weight.scales", mx.uint8), load(f"{name}_bias", dtype))
 
     def layer(index: int) -> LayerWeights:

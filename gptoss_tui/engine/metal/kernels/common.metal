@@ -1,4 +1,4 @@
-// What the kernels share. A row of a matrix belongs to the 32 lanes of one simdgroup, each of which sums a part of it.
+// Code shared by the kernels. A row of a matrix is handled by one simdgroup, whose 32 lanes each sum a part of it.
 // Tests compile these sources as C++ (tests/engine/metal/shim.h), which has no address spaces: hence SHARED.
 
 using namespace metal;
@@ -32,8 +32,8 @@ inline void load16(const device T* at, thread float4* into) {
   }
 }
 
-// x [H] over its root mean square, times scale, rounded to T. All threads take part. The result is made of vectors so
-// that it lies where vectors may.
+// x [H] divided by its root mean square, times scale, rounded to T. All threads must take part. The result is declared
+// as vectors so that it is aligned for them.
 template <typename T, int H>
 inline void normed(
     const device float* x,
@@ -64,8 +64,8 @@ inline void normed(
   threadgroup_barrier(mem_flags::mem_threadgroup);
 }
 
-// The K largest of E scores, the largest first and the lower index where two are equal, and their softmax. By one
-// simdgroup, of which a lane reads every 32nd score.
+// The K largest of E scores, largest first (of equal ones, the lower index first), and their softmax. Runs on one
+// simdgroup, whose lanes each read every 32nd score.
 template <int E, int K>
 inline void
 top_k(const threadgroup float* scores, threadgroup uint* chosen, threadgroup float* shares, uint lane) {
@@ -104,8 +104,9 @@ top_k(const threadgroup float* scores, threadgroup uint* chosen, threadgroup flo
   }
 }
 
-// 16 packed values of a block times 16 others. Four bits of E2M1 are a half with a smaller exponent: the sign goes to
-// the sign's place and the rest behind it, which leaves a factor of 2^-14. Two are made at once: n and n + 4 of a word.
+// The dot product of 16 packed values of a block with 16 others. Four bits of E2M1 become a half: the sign is moved to
+// the sign bit and the rest to the end of the exponent and the start of the mantissa, which leaves a factor of 2^-14.
+// Two are converted at once: n and n + 4 of a word.
 inline float packed_dot(uint2 words, uint scale, const thread float4* values) {
   float sum = 0.0f;
   for (int part = 0; part < 2; part++) {

@@ -1,4 +1,4 @@
-// The second projection of the chosen experts, weighted, added to the residual stream.
+// Adds the weighted second projections of the chosen experts to the residual stream.
 // hidden [K, I]; chosen, shares [K]; words [E, H, I / 8], scales [E, H, I / 32], bias [E, H]; x [H]. Out: after [H].
 const uint lane = thread_index_in_simdgroup;
 const uint first = (threadgroup_position_in_grid.x * SIMDS + simdgroup_index_in_threadgroup) * ROWS;

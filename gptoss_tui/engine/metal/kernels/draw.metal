@@ -1,4 +1,4 @@
-// The best of the threadgroups of `unembed`, and its log-probability. One threadgroup.
+// The best candidate of all threadgroups of `unembed`, and its log-probability. Runs as one threadgroup.
 // best, best_id, largest, total [G]; logits [V]. Out: id [1], logprob [1].
 SHARED float scores[THREADS];
 SHARED uint ids[THREADS];
@@ -28,7 +28,7 @@ for (uint step = THREADS / 2; step > 0; step /= 2) {
   }
 }
 if (index == 0) {
-  // Nothing is larger than what is not a number.
+  // With NaN logits, no candidate was found: comparisons with NaN are false.
   id[0] = found < V ? found : 0;
   logprob[0] = found < V ? logits[found] - top - log(mass) : NAN;
 }

@@ -1,8 +1,8 @@
-// The router's sums and choice, and the first projection of the chosen experts with their activation. Rows alternate
-// between gate and linear.
-// t [H]: without the factor of RMSNorm; parts [G, E], squares [G]: of the router's products and the norm; router_bias
+// Adds up the router's partial sums and chooses the experts; then computes their first projection and activation. Rows
+// alternate between gate and linear.
+// t [H], without the factor of RMSNorm; parts [G, E] of the router's products; squares [G] for the norm; router_bias
 // [E]; words [E, 2 I, H / 8], scales [E, 2 I, H / 32], bias [E, 2 I]. Out: hidden [K, I]; chosen, shares [K].
-// A simdgroup has LOOPS times PAIRS values of one expert, the grid's second axis is the expert.
+// A simdgroup computes LOOPS times PAIRS values of one expert; the grid's second axis is the expert.
 SHARED float sums[SIMDS * E];
 SHARED float squared[SIMDS];
 SHARED float scores[E];

@@ -1,7 +1,7 @@
-// The attention's output projection, added to the residual stream, and a part of the router's: the factor of RMSNorm is
-// the same for all values, so products with the rows of a threadgroup need not wait for those of all others.
+// Adds attention's output projection to the residual stream, and computes partial products for the router. The factor
+// of RMSNorm is the same for all values, so a threadgroup can multiply its own rows without waiting for all others.
 // mixed [WIDTH]; weight [H, WIDTH], bias [H]; x, scale [H]; gate float32 [E, H].
-// Out: after [H]; t [H]: times the scale, without the factor; parts [threadgroups, E]; squares [threadgroups].
+// Out: after [H]; t [H], times the scale but not the factor; parts [threadgroups, E]; squares [threadgroups].
 SHARED float4 wide[SIMDS * ROWS / 4];
 SHARED float square[SIMDS * ROWS];
 const uint lane = thread_index_in_simdgroup;

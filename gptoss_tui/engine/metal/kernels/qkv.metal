@@ -1,6 +1,6 @@
 // RMSNorm, the q, k and v projections, and rotary positions of one token.
 // x, scale [H]; weight [(HEADS) * D, H], bias; cosine, sine [D / 2]. Out: query [Q * D], pair [2 * K * D].
-// A simdgroup has PAIRS pairs of rows, half a head apart: those that are turned together.
+// A simdgroup computes PAIRS pairs of rows half a head apart, which are rotated together.
 SHARED float4 t[H / 4];
 SHARED float sums[SIMDS];
 const uint lane = thread_index_in_simdgroup;
@@ -30,7 +30,7 @@ for (uint i = 4 * lane; i < H; i += 4 * LANES) {
 }
 for (uint p = 0; p < PAIRS; p++) {
   const uint row = rows[p];
-  // Rounded as a product of its own would be.
+  // Rounded as the result of a separate product would be.
   const float a = float(T(simd_sum(sum[2 * p]) + float(bias[row])));
   const float b = float(T(simd_sum(sum[2 * p + 1]) + float(bias[row + half_dim])));
   if (lane == 0 && first + p < count) {

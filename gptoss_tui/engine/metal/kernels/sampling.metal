@@ -1,4 +1,4 @@
-// Random numbers and sums of the softmax, for `unembed` and `draw`. The noise is that of `sampling.py`.
+// Random numbers and running softmax sums, for `unembed` and `draw`. The noise is the same as in `sampling.py`.
 
 inline uint hashed(uint x) {
   x = (x ^ (x >> 16)) * 0x7FEB352Du;
@@ -12,7 +12,7 @@ inline float gumbel(uint id, uint first_key, uint second_key) {
   return -log(exponential);
 }
 
-// Adds a part to a best score with its id, and to a sum of exponentials relative to its largest exponent.
+// Merges another part into a best score with its id, and into a sum of exponentials relative to the largest exponent.
 inline void join(
     thread float& score,
     thread uint& id,

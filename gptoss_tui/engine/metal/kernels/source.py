@@ -1,4 +1,4 @@
-"""The kernels as data: names, sources, and how one is launched."""
+"""Reads the kernels' sources and launches kernels through MLX."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Template = tuple[tuple[str, int | mx.Dtype], ...]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One kernel. `header` goes before it; `source` is its body, in which inputs and outputs have their names."""
+    """One kernel. `header` is put before it; `source` is its body, which uses the names of inputs and outputs."""
 
     name: str
     inputs: tuple[str, ...]
@@ -34,7 +34,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a kernel runs once: values of its template parameters, threadgroups of `THREADS`, shapes and dtypes made."""
+    """How a kernel is run: its template parameters, numbers of threadgroups, and its outputs' shapes and dtypes."""
 
     template: Template
     groups: tuple[int, int]
@@ -43,15 +43,15 @@ class Launch:
 
 
 Run = Callable[[list[mx.array]], list[mx.array]]
-"""Takes the inputs of a kernel and gives its outputs."""
+"""Takes the inputs of a kernel and returns its outputs."""
 
 Launcher = Callable[[Kernel, Launch], Run]
-"""Makes a kernel ready to run in one way, once for all its steps."""
+"""Prepares a kernel to be run in one way, once for all steps."""
 
 
 @cache
 def kernel(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], swiglu_limit: float) -> Kernel:
-    """The kernel in the file of that name."""
+    """Read the kernel called `name` from its file."""
     constants = {"RMS_NORM_EPS": RMS_NORM_EPS, "SWIGLU_ALPHA": SWIGLU_ALPHA, "SWIGLU_LIMIT": float(swiglu_limit)}
     defined = "".join(f"#define {constant} {value!r}f\n" for constant, value in constants.items())
     shared = ("common", "sampling") if name in ("unembed", "draw") else ("common",)
@@ -59,7 +59,7 @@ def kernel(name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], swiglu_
 
 
 def launch_metal(kernel: Kernel, launch: Launch) -> Run:
-    """Let the GPU run it. What the compiler says of its source is raised when the result is computed."""
+    """A function that runs the kernel on the GPU. Errors of the Metal compiler are raised when a result is computed."""
     across, down = launch.groups
     return partial(
         _started,
@@ -85,6 +85,6 @@ def _started(made: Callable[..., list[mx.array]], how: dict[str, Any], inputs: l
 
 
 def _read(name: str) -> str:
-    """A file without its comments: MLX puts the source together, and hashes it, at every launch."""
+    """Read a `.metal` file without its comments: MLX assembles and hashes the source at every launch."""
     lines = Path(__file__).with_name(f"{name}.metal").read_text(encoding="utf-8").splitlines()
     return "".join(f"{line.strip()}\n" for line in lines if line.strip() and not line.lstrip().startswith("//"))

@@ -1,7 +1,7 @@
-// The last RMSNorm, the logits, and for each threadgroup its best score and its part of the softmax.
+// The last RMSNorm, the logits, and each threadgroup's best score and part of the softmax.
 // x, scale [H]; weight [V, H]; allowed [V]; key [2]; coldness [1]: one over the temperature, 0 for the arg-max.
 // Out: logits [V]; best, best_id, largest, total [threadgroups].
-// A threadgroup has LOOPS times SIMDS * ROWS rows, so that the norm is a small part of its work.
+// A threadgroup computes LOOPS times SIMDS * ROWS rows, so that the norm is a small part of its work.
 SHARED float4 t[H / 4];
 SHARED float sums[SIMDS];
 SHARED float scores[SIMDS];

@@ -1,8 +1,8 @@
-"""What two conversations that take turns wait for: each goes on with a few new tokens when the other one has answered.
+"""How long two conversations that take turns have to wait: each continues with a few new tokens after the other.
 
     python benchmarks/conversations.py [--model nano] [--backend auto] [--tokens 6000] [--shared 2000]
 
-Printed are the times to the first token, with conversations that wait and without. Prompts are random ids.
+Prints the times to the first token, with and without parking the waiting conversation. Prompts are random ids.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gptoss_tui.engine.types import Finished, SamplingParams, Token
 from gptoss_tui.settings import load_settings
 
 NEW = 16
-"""Tokens of a new message."""
+"""Tokens in a new message."""
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def take_turns(backend: Backend, tokens: int, shared: int) -> None:
-    """Three rounds."""
+    """Run three rounds."""
     ids = random.Random(7)
     most = backend.info().vocab_size - 100
     begin, names = [ids.randrange(most) for _ in range(shared)], ("first", "second")
@@ -60,7 +60,7 @@ def take_turns(backend: Backend, tokens: int, shared: int) -> None:
 
 
 def first_token(backend: Backend, prompt: list[int], shared: int) -> tuple[float, list[int], Finished]:
-    """Seconds to the first token, the answer, and what it cost."""
+    """Return the seconds to the first token, the answer, and its usage."""
     params = SamplingParams(temperature=0.0, max_tokens=8, keep_prefix=shared)
     started, first, answer = time.perf_counter(), 0.0, list[int]()
     for event in backend.generate(prompt, params, lambda: False):

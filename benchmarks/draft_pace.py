@@ -1,8 +1,8 @@
-"""What drafts would bring for given times of steps: `python benchmarks/draft_pace.py 1.9 2.7 3.4 5.0`. No GPU.
+"""Estimate what drafts gain, from the times of steps: `python benchmarks/draft_pace.py 1.9 2.7 3.4 5.0`. Needs no GPU.
 
-The times are those of steps of 1, 2, 4 and 8 tokens in milliseconds, as `benchmarks/triton_kernels.py` prints them.
-The answers are those of `benchmarks/triton_turns.py`, drafts are looked up as kernels/draft.py does, and the engine's
-own `Pace` says how many tokens each step runs and how many steps are in flight.
+The arguments are the times of steps of 1, 2, 4 and 8 tokens in milliseconds, as `benchmarks/triton_kernels.py` prints
+them. The answers are those of `benchmarks/triton_turns.py`. Drafts are looked up as in kernels/draft.py, and the
+engine's own `Pace` decides how many tokens each step runs and how many steps are in flight.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gptoss_tui.engine.triton.steps import Pace
 
 MATCH, LONGER = 3, 4
 WAIT = 0.03
-"""Milliseconds that the device waits for the host where one step is in flight. Assumed."""
+"""Milliseconds that the device waits for the host when one step is in flight. An assumption."""
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def simulated(share: float, times: dict[int, float], seed: int) -> float:
-    """Milliseconds for an answer."""
+    """Return the milliseconds that an answer would take."""
     chance = random.Random(seed)
     prompt = [chance.randrange(150_000) for _ in range(1024)]
     answer = given_answer(prompt, share, chance)
@@ -60,7 +60,7 @@ def simulated(share: float, times: dict[int, float], seed: int) -> float:
 
 
 def drafted(history: list[int]) -> list[int]:
-    """Up to seven tokens that followed where most of the newest tokens stood before, at the latest such place."""
+    """Return up to seven tokens that followed the longest earlier match of the newest tokens; the latest of several."""
     newest = len(history) - 1
     best = (-1, 0)
     for end in range(MATCH - 1, newest):

@@ -1,7 +1,7 @@
-"""Plot how near decode comes to what memory allows: `python benchmarks/floor_plot.py FILE [FILE ...]`.
+"""Plot how close decode comes to the limit set by memory: `python benchmarks/floor_plot.py FILE [FILE ...]`.
 
-Each file is what `gptoss-tui bench --json` printed, each line of the plot its runs: the share of the floor by length
-of the prompt. Writes docs/images/share-of-floor.svg, or what `--output` names.
+Each file is the output of `gptoss-tui bench --json`, and gives one line of the plot: the share of the floor by length
+of the prompt. Writes docs/images/share-of-floor.svg, or the file named by `--output`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 760, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 736, 64, 336
 
 COLOURS = ("#2f7fd6", "#c2571a", "#2a9363")
-"""Of the lines; each has a contrast of 3 or more with white and with black."""
+"""Colours of the lines; each has a contrast of 3 or more with white and with black."""
 
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #24292f; }
@@ -40,7 +40,7 @@ STYLE = """
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A prompt's length in tokens, the rate of decode behind it in tokens a second, and its share of the floor."""
+    """A prompt's length in tokens, the rate of decode after it in tokens per second, and its share of the floor."""
 
     prompt: int
     rate: float
@@ -49,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The runs of a model, by length of the prompt, on a device."""
+    """The runs of a model on a device, by length of the prompt."""
 
     name: str
     device: str
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def read_report(path: Path) -> Line:
-    """The runs of a report whose floor is known. Raises SystemExit where none is."""
+    """Read the runs of a report whose floor is known. Raises SystemExit if there are none."""
     report = json.loads(path.read_text(encoding="utf-8"))
     runs = [
         Run(run["prompt_tokens"], run["decode_rate"], run["floor_share"])
@@ -85,7 +85,7 @@ def read_report(path: Path) -> Line:
 
 
 def plot(lines: Sequence[Line]) -> str:
-    """The picture, as SVG."""
+    """Return the plot as SVG."""
     prompts = sorted({run.prompt for line in lines for run in line.runs})
     body = "\n".join(
         [*_axes(prompts), *(part for n, line in enumerate(lines) for part in _drawn(n, line, prompts, len(lines)))]
@@ -100,7 +100,7 @@ def plot(lines: Sequence[Line]) -> str:
 
 
 def _axes(prompts: Sequence[int]) -> Iterator[str]:
-    """A line for each fifth, and the lengths of prompts below."""
+    """Draw a grid line for each fifth, and the lengths of prompts below."""
     for fifth in range(6):
         y = _y(fifth / 5)
         yield f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{RIGHT}" y2="{y:.1f}"/>'
@@ -111,7 +111,7 @@ def _axes(prompts: Sequence[int]) -> Iterator[str]:
 
 
 def _drawn(number: int, line: Line, prompts: Sequence[int], count: int) -> Iterator[str]:
-    """A line with its points, their rates, and its name. The first line's rates stand above it, the others' below."""
+    """Draw a line with its points, their rates and its name. The first line's rates are above it, the others' below."""
     colour, above = COLOURS[number], number == 0
     places = [(_x(run.prompt, prompts), _y(run.share)) for run in line.runs]
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -125,7 +125,7 @@ def _drawn(number: int, line: Line, prompts: Sequence[int], count: int) -> Itera
 
 
 def _x(prompt: int, prompts: Sequence[int]) -> float:
-    """Lengths lie as their logarithms do, with room at both ends for the rates."""
+    """The x coordinate of a length, on a logarithmic scale with room at both ends for the rates."""
     first, last = math.log(prompts[0]), math.log(prompts[-1])
     place = (math.log(prompt) - first) / (last - first) if last > first else 0.5
     return LEFT + 40 + place * (RIGHT - LEFT - 80)

@@ -1,11 +1,11 @@
-"""How much of a steady decode the GPU is busy: `python benchmarks/gpu_busy.py`. Needs an NVIDIA GPU with CUPTI.
+"""Measure how busy the GPU is in steady decode: `python benchmarks/gpu_busy.py`. Needs an NVIDIA GPU with CUPTI.
 
-Weights are random, of gpt-oss-20b's shapes. Of the time between the first and the last kernel of some hundred tokens,
-the share in which at least one kernel ran: kernels overlap, so their intervals are united. The first tokens, during
-which the profiler starts, do not count. Exits with 1 below 97 %.
+Weights are random, with gpt-oss-20b's shapes. The result is the share of the time between the first and the last
+kernel of a few hundred tokens in which at least one kernel ran; kernels overlap, so their intervals are merged. The
+first tokens, during which the profiler starts, do not count. Exits with 1 below 97 %.
 
-A profiler slows down what it looks at. So a second number does without: the time of steps that are replayed one after
-another, while the host does nothing else, beside that of a token of the engine.
+A profiler slows down what it measures, so a second result does without it: the time of steps that are replayed one
+after another while the host does nothing else, compared to the engine's time per token.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gptoss_tui.engine.types import EngineSpec, SamplingParams, Token
 
 WANTED = 0.97
 SKIPPED = 0.1
-"""Of the profile's time, at its beginning and at its end."""
+"""Shares of the profile's time at its beginning and its end that do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def decode(backend: TritonBackend, prompt: list[int], tokens: int) -> float:
-    """Greedy; seconds a token, without the first ones."""
+    """Decode greedily; return the seconds per token, without the first ones."""
     generation = backend.generate(prompt, SamplingParams(temperature=0.0, max_tokens=tokens), lambda: False)
     times = [time.perf_counter() for event in generation if isinstance(event, Token)]
     steady = times[round(len(times) * SKIPPED) :]
@@ -80,7 +80,7 @@ def decode(backend: TritonBackend, prompt: list[int], tokens: int) -> float:
 
 @torch.inference_mode()
 def replayed(backend: TritonBackend, tokens: int) -> float:
-    """Seconds a step where the last generation ended, behind each other."""
+    """Return the seconds per step, replayed back to back at the position where the last generation ended."""
     cache = backend._cache
     cache.reserve(tokens + 1)
     backend._decoder.state.position.fill_(cache.length)
@@ -97,7 +97,7 @@ def replayed(backend: TritonBackend, tokens: int) -> float:
 
 
 def profiled(backend: TritonBackend, prompt: list[int], tokens: int) -> list[Span]:
-    """What the GPU did in the middle of an answer, by time."""
+    """Profile the middle of an answer; return what ran on the GPU, in order of time."""
     with profile(activities=[ProfilerActivity.CUDA]):
         torch.zeros(1, device="cuda").item()  # the first profile of a process takes long to start
     generation = backend.generate(prompt, SamplingParams(temperature=0.0, max_tokens=tokens), lambda: False)
@@ -114,7 +114,7 @@ def profiled(backend: TritonBackend, prompt: list[int], tokens: int) -> list[Spa
 
 
 def steady_part(trace: dict[str, list[dict[str, object]]]) -> list[Span]:
-    """The spans of a trace, by their start, but those at its ends. Raises SystemExit when there are none."""
+    """The spans of a trace without those at its ends, sorted by start. Raises SystemExit if there are none."""
     found = [
         Span(str(each["name"]), kind, float(str(each["ts"])), float(str(each["ts"])) + float(str(each["dur"])))
         for each in trace["traceEvents"]
@@ -134,7 +134,7 @@ def duration(spans: Sequence[Span]) -> float:
 
 
 def busy(spans: Sequence[Span]) -> float:
-    """The share of their time that at least one of the spans, which are in order, covers."""
+    """The share of the total time that is covered by at least one of the spans, which are sorted by start."""
     covered, reached = 0.0, spans[0].start
     for span in spans:
         covered += max(0.0, span.end - max(reached, span.start))
@@ -143,7 +143,7 @@ def busy(spans: Sequence[Span]) -> float:
 
 
 def by_name(kernels: Sequence[Span]) -> Iterator[str]:
-    """For each kernel its launches, their median, and what passes from its start to that of the next one."""
+    """For each kernel: its launches, their median time, and the time from its start to that of the next kernel."""
     lengths: dict[str, list[float]] = {}
     apart: dict[str, list[float]] = {}
     for span, following in pairwise(kernels):

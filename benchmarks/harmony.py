@@ -1,10 +1,10 @@
-"""What constraints cost in decoding: headers, a JSON schema, a patch that is held to its file, against nothing.
+"""Measure what constraints cost in decoding: headers, a JSON schema, a patch that has to fit its file, or nothing.
 
     python benchmarks/harmony.py [--model nano] [--backend torch] [--runs 9] [--tokens 64] [--temperature 0]
 
-Each case is a request of its own, and the cases take turns, so that a busy neighbour meets all of them. Of each the
-fastest tenth of its steps is compared, in CPU time of the engine and on the clock; what a case takes once, before its
-first token, stands beside it.
+Each case is a request of its own, and the cases take turns, so that other load on the machine affects all of them. Of
+each case, the fastest tenth of its steps is compared, in CPU time of the engine and in wall-clock time; the time that
+it takes once, before its first token, is printed too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCHEMA = {
 
 
 def main() -> None:
-    """Parse, load, run the cases in turn, print a row of each."""
+    """Parse, load, run the cases in turn, print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--backend", default="torch")
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def make_cases(tokenizer: Tokenizer) -> Iterator[tuple[str, tuple[list[int], TokenAutomaton | None]]]:
-    """Name, prompt and constraint. All write text, and as much of it as they may."""
+    """Name, prompt and constraint of each case. All write text, as much of it as they are allowed to."""
     question = [START, *tokenizer.encode("user"), MESSAGE, *tokenizer.encode("Tell me a story. " * 40), END, START]
     answer = [CHANNEL, *tokenizer.encode("final"), MESSAGE, *tokenizer.encode("Once upon a time")]
     call = [*tokenizer.encode(f" to={RECIPIENTS[0]}"), CHANNEL, *tokenizer.encode("commentary"), MESSAGE]
@@ -75,7 +75,7 @@ def make_cases(tokenizer: Tokenizer) -> Iterator[tuple[str, tuple[list[int], Tok
 
 
 def behind(tokenizer: Tokenizer, tokens: Sequence[int], **grammars: object) -> TokenAutomaton | None:
-    """What may follow `tokens` of the assistant."""
+    """The constraint on what may follow `tokens` of the assistant."""
     walk = Walk(message_automaton(tokenizer, RECIPIENTS, **grammars))  # type: ignore[arg-type]
     for token in tokens:
         walk.advance(token)
@@ -83,7 +83,7 @@ def behind(tokenizer: Tokenizer, tokens: Sequence[int], **grammars: object) -> T
 
 
 def run(backend: Backend, prompt: list[int], params: SamplingParams) -> tuple[float, list[tuple[float, float]]]:
-    """Seconds up to the first token, and CPU and clock seconds of each step behind it."""
+    """Return the seconds to the first token, and the CPU and wall-clock seconds of each step after it."""
     started = time.perf_counter()
     events = backend.generate(prompt, params, lambda: False)
     times = [(time.process_time(), time.perf_counter()) for event in events if isinstance(event, Token)]
@@ -91,7 +91,7 @@ def run(backend: Backend, prompt: list[int], params: SamplingParams) -> tuple[fl
 
 
 def report(steps: dict[str, list[tuple[float, float]]], firsts: dict[str, float]) -> None:
-    """A row of each case; what it costs is against the first one."""
+    """Print a row for each case, with its cost relative to the first one."""
     print("| constraint | step, CPU | cost | step, clock | cost | first token |")
     print("|---|---|---|---|---|---|")
     base: list[float] = []
@@ -105,7 +105,7 @@ def report(steps: dict[str, list[tuple[float, float]]], firsts: dict[str, float]
 
 
 def fastest(times: list[float]) -> float:
-    """The mean of the fastest tenth."""
+    """Return the mean of the fastest tenth."""
     best = sorted(times)[: max(1, len(times) // 10)]
     return sum(best) / len(best)
 

@@ -1,10 +1,10 @@
-"""Speed of the Metal engine's kernels on a Mac, step by step, beside MLX's own operations.
+"""Measure the Metal engine's kernels on a Mac, step by step, against MLX's own operations.
 
     python benchmarks/metal.py [--layers 8] [--experts 32] [--runs 10]
 
-The weights are random, in the shapes of gpt-oss-20b: no checkpoint is needed, but 0.5 GB of memory a layer and 2.3 GB
-for the vocabulary. Steps go from layer to layer, so that no cache holds the weights; the best of the runs counts.
-`--experts 128` has the shapes of gpt-oss-120b (1.8 GB a layer).
+The weights are random, with the shapes of gpt-oss-20b: no checkpoint is needed, but 0.5 GB of memory per layer and 2.3
+GB for the vocabulary. Steps go from layer to layer, so that no cache holds the weights; the best of the runs counts.
+`--experts 128` gives the shapes of gpt-oss-120b (1.8 GB per layer).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def measure(config: ModelConfig, runs: int) -> None:
 
 
 def host_seconds(decoder: Decoder, model: Transformer, runs: int) -> float:
-    """That the CPU takes to make the graph of one token through all layers."""
+    """Return the seconds that the CPU takes to build the graph of one token through all layers."""
     make, seconds = tokens(decoder, model), []
     for _ in range(runs):
         started = time.perf_counter()

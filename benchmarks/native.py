@@ -1,11 +1,11 @@
-"""Speed of the CPU engine on a checkpoint: what each product and each step reads a second, and tokens a second.
+"""Measure the CPU engine on a checkpoint: bytes per second of each product and step, and tokens per second.
 
     gptoss-tui models random --like gpt-oss-20b --layers 4 DIRECTORY    (or any other checkpoint)
     python benchmarks/native.py DIRECTORY [--dense exact] [--prompt 512] [--tokens 32] [--threads 2]
 
-Bandwidth is that of plain reads of the weights themselves, in the same run. Times are the best of several: on a shared
-machine the mean measures the neighbours. `--effect TEXTFILE` measures what 8-bit layers change on that text instead,
-against float32.
+Bandwidth is that of plain reads of the same weights, in the same run. Times are the best of several: on a shared
+machine, the mean depends on what else is running. `--effect TEXTFILE` instead compares 8-bit layers with float32 on
+that text.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ def main() -> None:
 
 
 def loaded(directory: Path, dense: Dense, threads: int, context: int, dtype: str = "bfloat16") -> NativeBackend:
-    """The checkpoint on the CPU engine."""
+    """Load the checkpoint on the CPU engine."""
     spec = EngineSpec(directory, backend="native", dtype=dtype, dense=dense, context=context, threads=threads)  # type: ignore[arg-type]
     return load_backend(spec, lambda step: None)
 
 
 def best(runs: int, measure: Callable[[], float]) -> float:
-    """The shortest time."""
+    """Return the shortest time."""
     return min(measure() for _ in range(runs))
 
 
 def measure_bandwidth(backend: NativeBackend, runs: int) -> float:
-    """Bytes a second that all threads read of the largest section of the weights."""
+    """Return the bytes per second at which all threads together read the largest section of the weights."""
     weights = backend.model.weights
     unembedding = weights.unembedding
     size = load_library().gt_packed_bytes(unembedding.kind, unembedding.rows, unembedding.columns)
@@ -76,7 +76,7 @@ def measure_bandwidth(backend: NativeBackend, runs: int) -> float:
 
 
 def measure_products(backend: NativeBackend, bandwidth: float, runs: int) -> None:
-    """Each matrix of a layer, as often in a row as makes it long enough, experts in turn; and the unembedding."""
+    """Time each matrix of a layer, repeated until it takes long enough, experts in turn; and the unembedding."""
     weights, library = backend.model.weights, load_library()
     layer = weights.layers[0]
     x = np.random.default_rng(0).normal(size=2 * max(layer.out.columns, layer.qkv.columns) + BLOCK).astype(np.float32)
@@ -98,7 +98,7 @@ def measure_products(backend: NativeBackend, bandwidth: float, runs: int) -> Non
 
 
 def step_bytes(backend: NativeBackend) -> int:
-    """Weights that one token reads, but for the few rows of the unembedding that its coarse copy leaves open."""
+    """Bytes of weights that one token reads, without the few rows of the unembedding that are read in full."""
     config, weights, library = backend.model.config, backend.model.weights, load_library()
 
     def size(matrix: Matrix) -> int:
@@ -112,7 +112,7 @@ def step_bytes(backend: NativeBackend) -> int:
 
 
 def measure_steps(backend: NativeBackend, prompt: int, tokens: int, bandwidth: float) -> None:
-    """A prompt and an answer, twice: the first run reads the weights from the disk."""
+    """Time a prompt and an answer, twice: the first run reads the weights from the disk."""
     generator = np.random.default_rng(0)
     nbytes = step_bytes(backend)
     for label in ("warm-up", "measured"):
@@ -133,7 +133,7 @@ def measure_steps(backend: NativeBackend, prompt: int, tokens: int, bandwidth: f
 
 
 def print_effect(directory: Path, text: Path, threads: int) -> None:
-    """What 8-bit layers and activations do to the distribution of the next token, at each position of a text."""
+    """Print how 8-bit layers and activations change the distribution of the next token at each position of a text."""
     from gptoss_tui.harmony.tokenizer import load_tokenizer
 
     ids = load_tokenizer().encode(text.read_text(encoding="utf-8"))[:1024]

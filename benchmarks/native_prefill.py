@@ -1,8 +1,8 @@
-"""How fast the CPU engine's products of many tokens are: `python benchmarks/native_prefill.py`.
+"""Measure the CPU engine's products for many tokens: `python benchmarks/native_prefill.py`.
 
-For each instruction set of this machine, exact and fast: what its product instructions do on values in registers, and
-what products with the shapes of gpt-oss-20b reach, as GFLOP/s (GOP/s for int8) and as a share of that. Weights are read
-from memory and unpacked within the time. Fastest of `--repeat` runs.
+For each instruction set of this machine, exact and fast, it prints the peak rate of the product instructions on values
+in registers, and the rate of products with the shapes of gpt-oss-20b, in GFLOP/s (GOP/s for int8) and as a share of the
+peak. The time includes reading weights from memory and unpacking them. The fastest of `--repeat` runs counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KINDS = {"mxfp4": library.MXFP4, "bf16": library.BF16, "int8": library.INT8}
 
 
 def weights(kind: int, experts: int, rows: int, columns: int) -> tuple[library.Matrix, tuple[object, Tensor]]:
-    """Random packed matrices, and what is to be kept while they are used."""
+    """Return random packed matrices, and the arrays that must be kept alive while they are used."""
     lib = library.load_library()
     size = lib.gt_packed_bytes(kind, rows, columns)
     data, bias = aligned_bytes(experts * size), torch.zeros(experts, rows)
@@ -38,7 +38,7 @@ def weights(kind: int, experts: int, rows: int, columns: int) -> tuple[library.M
 
 
 def time_products(kernels: Kernels, kind: int, tokens: int) -> float:
-    """Operations a second of one dense matrix, or of experts with `tokens` tokens each."""
+    """Return the operations per second of one dense matrix, or of experts with `tokens` tokens each."""
     dense = kind != library.MXFP4
     w, kept = weights(kind, 1 if dense else EXPERTS, QKV if dense else 2 * HIDDEN, HIDDEN)
     rows = tokens if dense else tokens * EXPERTS
@@ -51,7 +51,7 @@ def time_products(kernels: Kernels, kind: int, tokens: int) -> float:
 
 
 def time_attention(kernels: Kernels, tokens: int, past: int, window: int) -> float:
-    """Milliseconds of a chunk in one layer."""
+    """Return the milliseconds of a chunk's attention in one layer."""
     keys, values = (torch.randn(8, past + tokens, 64).bfloat16() for _ in range(2))
     query, out = torch.randn(tokens, 64, 64) / 8, torch.empty(tokens, 64, 64)
     return 1e3 * attention(kernels, query, keys, values, torch.randn(64), past, window, out)

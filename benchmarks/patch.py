@@ -1,9 +1,10 @@
-"""How long the patch engine takes: to plan, to show, and to write with everything that undo keeps.
+"""Measure the patch engine: the time to plan, to show, and to write a patch with everything that undo keeps.
 
     python benchmarks/patch.py [--runs 5]
 
-Each case is made anew in a temporary folder; the median of the runs is printed. `CPU` is what parsing and planning take
-of a core, which other work on the machine does not change much; `memory` is the peak of Python's own allocations then.
+Each case is created anew in a temporary folder; the median of the runs is printed. `CPU` is the processor time of
+parsing and planning, which other load on the machine hardly changes; `memory` is the peak of Python's own allocations
+during them.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def large_patch(root: Path) -> str:
 
 
 def hopeless(root: Path) -> str:
-    """10,000 hunks for a file of equal lines, where nothing can be told apart: a refusal."""
+    """10,000 hunks for a file of equal lines, which cannot be told apart: the patch is refused."""
     (root / "same.txt").write_text("same\n" * 100_000)
     parts = ["*** Begin Patch", "*** Update File: same.txt"]
     for at in range(10_000):
@@ -83,7 +84,7 @@ CASES: tuple[Callable[[Path], str], ...] = (many_files, many_hunks, many_loose_h
 
 @contextmanager
 def timed(times: list[float], clock: Callable[[], float] = time.perf_counter) -> Iterator[None]:
-    """Append the seconds that the block takes, also when the patch is refused."""
+    """Append the seconds that the block takes, even if the patch is refused."""
     began = clock()
     try:
         yield
@@ -94,7 +95,7 @@ def timed(times: list[float], clock: Callable[[], float] = time.perf_counter) ->
 
 
 def measure(case: Callable[[Path], str], runs: int) -> str:
-    """One row: patch size, and the medians in milliseconds."""
+    """Print one row: the patch's size, and the medians in milliseconds."""
     stages: dict[str, list[float]] = {name: [] for name in ("plan", "cpu", "diff", "apply", "undo")}
     text = ""
     for _ in range(runs):
@@ -119,7 +120,7 @@ def measure(case: Callable[[Path], str], runs: int) -> str:
 
 
 def peak(case: Callable[[Path], str]) -> int:
-    """Bytes that parsing and planning hold at most, in a run of its own: watching makes them slower."""
+    """Return the peak of bytes allocated by parsing and planning, in a separate run since tracing slows them down."""
     with tempfile.TemporaryDirectory() as folder:
         text = case(Path(folder))
         tracemalloc.start()

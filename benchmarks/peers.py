@@ -1,9 +1,9 @@
-"""Our engine and llama.cpp on the same machine, taking turns: `python benchmarks/peers.py --help`.
+"""Compare our engine and llama.cpp on the same machine, taking turns: `python benchmarks/peers.py --help`.
 
-Needs `llama-bench` of llama.cpp, a GGUF (`random_gguf.py`) and a checkpoint of the same shapes: a directory that
-`gptoss-tui models random --like gpt-oss-20b DIR` made, or on a GPU `random:gpt-oss-20b`. One engine runs at a time, so
-that a machine needs the memory of one. Prints each run, and the median of each engine. On a CPU llama-bench loads
-without mapping, on a GPU it uses flash attention: the fastest ways it has. Memory is that of the host.
+Needs llama.cpp's `llama-bench`, a GGUF (`random_gguf.py`) and a checkpoint of the same shapes: a directory made by
+`gptoss-tui models random --like gpt-oss-20b DIR` or, on a GPU, `random:gpt-oss-20b`. Only one engine runs at a time, so
+the machine needs memory for one. Prints each run, and the median of each engine. llama-bench is used in its fastest
+way: on a CPU it loads without mapping, on a GPU it uses flash attention. Memory is that of the host.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Tokens a second of one run, and the most memory that a process of it held, in GB."""
+    """Tokens per second of one run, and the peak memory of its largest process, in GB."""
 
     prefill: float
     decode: float
@@ -28,7 +28,7 @@ class Run:
 
 
 def measured(command: list[str]) -> tuple[str, float]:
-    """What `command` prints, and the most memory that it or a process that it waited for held, in GB."""
+    """Run `command`; return its output, and the peak memory of it or of a process that it waited for, in GB."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     output = process.stdout.read()
@@ -40,7 +40,7 @@ def measured(command: list[str]) -> tuple[str, float]:
 
 
 def ours(args: argparse.Namespace) -> Run:
-    """One run of ours."""
+    """Measure one run of our engine."""
     command = [sys.executable, "-m", "gptoss_tui", "bench", "--json", "--backend", args.backend, "--model", args.model]
     command += ["--dense", args.dense, "--context", str(args.prompt + args.decode + 16)]
     command += ["--prompt-tokens", str(args.prompt), "--max-tokens", str(args.decode)]
@@ -51,7 +51,7 @@ def ours(args: argparse.Namespace) -> Run:
 
 
 def llama(args: argparse.Namespace) -> Run:
-    """One run of llama-bench."""
+    """Measure one run of llama-bench."""
     command = [str(args.llama_bench), "-m", str(args.gguf), "-p", str(args.prompt), "-n", str(args.decode)]
     command += ["-r", "1", "-o", "json"]
     command += ["-ngl", "99", "-fa", "1"] if args.backend == "triton" else ["-t", str(args.threads), "-lm", "none"]
@@ -61,7 +61,7 @@ def llama(args: argparse.Namespace) -> Run:
 
 
 def main() -> None:
-    """Take turns, then print medians and what we are to the peer."""
+    """Take turns, then print the medians and our speed relative to the peer's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--llama-bench", type=Path, required=True)
     parser.add_argument("--gguf", type=Path, required=True)

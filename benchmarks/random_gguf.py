@@ -1,4 +1,4 @@
-"""Write a GGUF with the shapes of gpt-oss-20b and random weights, to measure llama.cpp beside us.
+"""Write a GGUF with the shapes of gpt-oss-20b and random weights, to compare llama.cpp with our engine.
 
 `pip install gguf`, then `python benchmarks/random_gguf.py FILE [--layers N]`: 12 GB for all 24 layers. Types are those
 of the published file: experts MXFP4, attention, embedding and unembedding Q8_0, the rest F32.
@@ -43,7 +43,7 @@ def tensors(layers: int) -> Iterator[Tensor]:
 
 
 def values(kind: str, shape: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray[np.generic]:
-    """Random content of about the size that weights have."""
+    """Random values of about the magnitude of real weights."""
     if kind == "f32":
         return generator.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
     blocks = int(np.prod(shape)) // BLOCK
@@ -58,7 +58,7 @@ def values(kind: str, shape: tuple[int, ...], generator: np.random.Generator) ->
 
 
 def add_settings(writer: gguf.GGUFWriter, layers: int) -> None:
-    """What llama.cpp wants to know of the model."""
+    """Write the metadata that llama.cpp needs about the model."""
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(HIDDEN)
     writer.add_block_count(layers)

@@ -1,10 +1,10 @@
-"""How long until Python and commands answer in each sandbox: start to the first result, and a call after that.
+"""Measure how fast Python and commands answer in each sandbox: from start to the first result, and later calls.
 
     python benchmarks/sandbox.py [--runs 20]
 
-A start is a new interpreter that prints the result of one cell; choosing and testing the sandbox is done once a
-conversation and counted apart. A command starts anew each time. Sandboxes that this machine does not have are left
-out; `gptoss-tui sandbox status` says why.
+A start is a new interpreter that prints the result of one cell. The sandbox is chosen and tested only once per
+conversation, so that is measured separately. A command starts anew each time. Sandboxes that this machine does not have
+are left out; `gptoss-tui sandbox status` says why.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CALLS_PER_RUN = 20
 
 
 def ignore(text: str) -> None:
-    """Takes output that nobody looks at."""
+    """Discard output."""
 
 
 async def python(name: str, find: Callable[[], Awaitable[Sandbox]], runs: int) -> None:
@@ -72,7 +72,7 @@ async def commands(runs: int) -> None:
 
 
 def told(times: list[float]) -> str:
-    """Median, the best, which is nearest to a machine that does nothing else, and the 95th percentile."""
+    """Format the median, the best (closest to an idle machine), and the 95th percentile."""
     p95 = statistics.quantiles(times, n=20)[-1]
     return f"{statistics.median(times):.2f} ms (best {min(times):.2f}, p95 {p95:.2f})"
 

@@ -1,9 +1,10 @@
-"""What HTTP costs: tokens of nano through the server, and the same generation straight from the engine.
+"""Measure what HTTP costs: tokens of nano through the server, and the same generation directly from the engine.
 
     python benchmarks/server.py [--runs 5] [--tokens 200]
 
-Both run in turns, and the best of the runs counts: the machine is shared. `CPU` is what this process takes a token, the
-server and the engine's client without the model, which other work hardly changes; the client is a process of its own.
+Both take turns, and the best of the runs counts, since the machine may be shared. `CPU` is this process's time per
+token: that of the server and the engine's client without the model, which other load hardly changes. The HTTP client is
+a separate process.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ while response.read1(65536):
 
 
 class Recorder(EngineClient):
-    """Remembers what it was asked for, and when tokens came."""
+    """Records what was requested of it, and when tokens arrived."""
 
     last: tuple[tuple[int, ...], SamplingParams]
     first = 0.0

@@ -1,4 +1,4 @@
-"""How long until the app is on the screen, and until it takes a key, while the model still loads.
+"""Measure how long it takes until the app is on the screen and accepts a key, while the model is still loading.
 
     python benchmarks/startup.py [--runs 7]
 
@@ -24,7 +24,7 @@ _FRAME, _WORD = "Enter", "quickly"
 
 
 def start(folder: Path) -> tuple[float, float]:
-    """Seconds to the first frame and to the first word typed."""
+    """Return the seconds to the first frame and to the first typed word."""
     began = time.perf_counter()
     terminal = Terminal([sys.executable, "-m", "gptoss_tui"], folder, dict(os.environ), (120, 40))
     try:

@@ -1,10 +1,10 @@
-"""Speed of the torch engine on a checkpoint: load, prefill, decode.
+"""Measure the torch engine on a checkpoint: load, prefill, decode.
 
     gptoss-tui models random --like gpt-oss-20b --layers 4 DIRECTORY    (or any other checkpoint)
     python benchmarks/torch_decode.py DIRECTORY [--prompt 1000] [--tokens 100] [--dtype bfloat16] [--threads 2]
 
-Prompts are random ids; decoding is greedy. The best step is printed beside the mean: on a shared machine the mean
-measures the neighbours.
+Prompts are random ids; decoding is greedy. The best step is printed beside the mean: on a shared machine, the mean
+depends on what else is running.
 """
 
 from __future__ import annotations

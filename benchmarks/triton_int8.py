@@ -1,7 +1,7 @@
-"""What `--dense int8` of the Triton engine changes: `python benchmarks/triton_int8.py TEXT`. Needs no GPU.
+"""Measure what `--dense int8` of the Triton engine changes: `python benchmarks/triton_int8.py TEXT`. Needs no GPU.
 
-The built-in model in float32, attention's projections and the unembedding as published and in 8 bits with a scale for
-each 64 columns, over the first 1,024 tokens of a text.
+Runs the built-in model in float32 over the first 1,024 tokens of a text, with attention's projections and the
+unembedding as published, and then in 8 bits with a scale for each 64 columns.
 """
 
 from __future__ import annotations

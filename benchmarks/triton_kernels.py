@@ -1,10 +1,10 @@
 """Time the kernels of a decode step, one by one and together: `python benchmarks/triton_kernels.py`.
 
-Needs an NVIDIA GPU. Weights are random, of gpt-oss-20b's shapes (`--model gpt-oss-120b` for the other), in as many
-layers as keep the caches cold. Each kernel runs once a layer in a CUDA graph, so launches do not show, but kernels
-overlap: the time of a launch is the median of the replays over the layers, of that kernel behind itself. Beside it
-stand the bytes that it must read (for one token), and the rate. In the end it is checked that a token gets the same
-bits alone and in steps of several.
+Needs an NVIDIA GPU. Weights are random, with gpt-oss-20b's shapes (`--model gpt-oss-120b` for the other's), in enough
+layers to keep the caches cold. Each kernel runs once per layer in a CUDA graph, so launch overhead does not count, but
+a kernel overlaps with the next launch of itself. The time of a launch is the median of the replays, divided by the
+number of layers. The bytes that it must read (for one token) and the rate are printed too. At the end it is checked
+that a token gets the same bits alone and in steps of several.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ TRIED: dict[str, dict[str, tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """Those of all kernels."""
+    """The sizes of all kernels."""
 
     blocks: Blocks
     dense: DenseSizes
 
     def changed(self, values: dict[str, int]) -> Sizes:
-        """These, but for some."""
+        """Return a copy of these sizes with some changed."""
         dense = {name: value for name, value in values.items() if hasattr(self.dense, name)}
         blocks = {name: value for name, value in values.items() if name not in dense}
         return Sizes(replace(self.blocks, **blocks), replace(self.dense, **dense))
@@ -56,7 +56,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Model:
-    """Weights, a cache with `length` tokens in it, and what they are of."""
+    """Weights, a cache with `length` tokens in it, and the config that they belong to."""
 
     config: ModelConfig
     weights: ModelWeights
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def make_model(name: str, layers: int, length: int) -> Model:
-    """The model of random weights, made on the GPU, with a cache of random keys and values."""
+    """Create a model of random weights on the GPU, with a cache of random keys and values."""
     source = random_model(name)
     config = replace(source.config, num_hidden_layers=layers)
     device = torch.device("cuda")
@@ -107,7 +107,7 @@ def make_model(name: str, layers: int, length: int) -> Model:
 
 
 def fill(cache: KVCache, length: int) -> None:
-    """Random keys and values for `length` tokens."""
+    """Fill the cache with random keys and values for `length` tokens."""
     cache.clear()
     for start in range(0, length, 2048):
         step = min(2048, length - start)
@@ -142,7 +142,7 @@ def kernels(decoder: Decoder, length: int, tokens: int) -> dict[str, Callable[[i
 
 
 def needed_bytes(model: Model) -> dict[str, int]:
-    """What each launch must read: weights and keys; the mean of a sliding and a full layer for attention."""
+    """Bytes that each launch must read: weights and keys; for attention, the mean of a sliding and a full layer."""
     config, layer = model.config, model.weights.layers[0]
     share = config.experts_per_token / config.num_experts
     seen = (min(model.length, config.sliding_window) + model.length) / 2
@@ -159,7 +159,7 @@ def needed_bytes(model: Model) -> dict[str, int]:
 
 
 def replay_time(launch: Callable[[], None]) -> float:
-    """Median seconds of a replay of what `launch` launches."""
+    """Capture what `launch` launches as a graph; return the median seconds of a replay."""
     launch()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
@@ -177,7 +177,7 @@ def replay_time(launch: Callable[[], None]) -> float:
 
 
 def kernel_time(decoder: Decoder, length: int, name: str, tokens: int) -> float:
-    """Seconds of one launch, over all layers in turn."""
+    """Return the seconds of one launch, averaged over all layers in turn."""
     launch, layers = kernels(decoder, length, tokens)[name], decoder.config.num_hidden_layers
     once = name in ("logits", "choose")
     decoder.route(0, tokens)  # scores to choose experts by
@@ -185,9 +185,9 @@ def kernel_time(decoder: Decoder, length: int, name: str, tokens: int) -> float:
 
 
 def tuned(model: Model, kernel: str, sizes: Sizes, tokens: int) -> Sizes:
-    """`sizes` with those of `kernel` that make a step fastest; prints the best five.
+    """Return `sizes` with those sizes of `kernel` that make a step fastest; print the best five.
 
-    The whole step is timed: kernels overlap, so what one costs shows in no other way.
+    The whole step is timed: since kernels overlap, the cost of one shows in no other way.
     """
     found: list[tuple[float, Sizes, str]] = []
     for values in combinations(TRIED[kernel]):
@@ -195,7 +195,7 @@ def tuned(model: Model, kernel: str, sizes: Sizes, tokens: int) -> Sizes:
         text = " ".join(f"{name}={value}" for name, value in values.items())
         try:
             found.append((step_time(model, candidate, tokens), candidate, text))
-        except Exception as error:  # a size that does not compile or fit is out
+        except Exception as error:  # skip sizes that do not compile or fit
             print(f"  {kernel} {text}: {str(error).splitlines()[0][:80]}")
     found.sort(key=lambda entry: entry[0])
     for seconds, _, text in found[:5]:
@@ -204,13 +204,13 @@ def tuned(model: Model, kernel: str, sizes: Sizes, tokens: int) -> Sizes:
 
 
 def combinations(sizes: dict[str, tuple[int, ...]]) -> Iterator[dict[str, int]]:
-    """Every choice of one value a field."""
+    """All combinations of one value per field."""
     for values in itertools.product(*sizes.values()):
         yield dict(zip(sizes, values, strict=True))
 
 
 def report(model: Model, sizes: Sizes, tokens: int) -> None:
-    """A table of the launches, and the steps of the whole model."""
+    """Print a table of the launches, and the times of steps of the whole model."""
     decoder, needed = new_decoder(model, sizes), needed_bytes(model)
     for part in (sizes.blocks, sizes.dense):
         print(" ".join(f"{field.name}={getattr(part, field.name)}" for field in fields(part)))
@@ -228,7 +228,7 @@ def report(model: Model, sizes: Sizes, tokens: int) -> None:
 
 
 def step_time(model: Model, sizes: Sizes, tokens: int) -> float:
-    """Seconds of a step of the whole model, when all its drafts are real."""
+    """Return the seconds of a step of the whole model in which all drafts are real."""
     decoder = new_decoder(model, sizes)
     layers = random_model(model_name(model)).config.num_hidden_layers
     splits = splits_for(model.length, decoder.blocks.keys)
@@ -276,7 +276,7 @@ def model_name(model: Model) -> str:
 
 
 def time_prefill(model: Model, sizes: Sizes, tokens: int) -> None:
-    """One chunk from an empty cache, without a graph, as the engine runs it."""
+    """Time one chunk from an empty cache, without a graph, as the engine runs it."""
     cache = model.cache
     cache.clear()
     decoder = new_decoder(model, sizes)
@@ -299,11 +299,11 @@ def time_prefill(model: Model, sizes: Sizes, tokens: int) -> None:
 
 
 def _drop(value: object) -> None:
-    """Nothing: a launch has no result."""
+    """Drop the result: a launch has none."""
 
 
 def bandwidth() -> float:
-    """Bytes a second of a sum over 4 GB."""
+    """Return the bytes per second of a sum over 4 GB."""
     data = torch.empty(1 << 30, dtype=torch.float32, device="cuda").normal_()
     return data.nbytes / replay_time(lambda: _drop(torch.sum(data)))
 

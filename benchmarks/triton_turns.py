@@ -1,9 +1,8 @@
-"""Time what an agent's turns ask of the Triton engine: `python benchmarks/triton_turns.py`. Needs an NVIDIA GPU.
+"""Time the Triton engine on the work of an agent's turns: `python benchmarks/triton_turns.py`. Needs an NVIDIA GPU.
 
-Weights are random, of gpt-oss-20b's shapes. The first line is the time to the first token of 200 new tokens behind
-8,192 cached ones. The others are decode rates of an answer that is given (an automaton leaves one token at each
-place), of which a share repeats spans of the prompt, with and without drafts: what drafts bring depends on the text
-alone then.
+Weights are random, with gpt-oss-20b's shapes. The first line is the time to the first token for 200 new tokens after
+8,192 cached ones. The others are decode rates, with and without drafts, of a given answer (an automaton allows one
+token at each place), of which a share repeats spans of the prompt: so the gain from drafts depends on the text alone.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ def main() -> None:
 
 
 def usage_of(backend: TritonBackend, prompt: list[int], params: SamplingParams) -> Usage:
-    """What a generation cost."""
+    """Return the usage of a generation."""
     *_, last = backend.generate(prompt, params, lambda: False)
     assert isinstance(last, Finished)
     return last.usage
 
 
 def time_follow_up(backend: TritonBackend, runs: int) -> None:
-    """A prompt whose beginning is cached."""
+    """Time a prompt whose beginning is cached."""
     chance = random.Random(1)
     start = [chance.randrange(150_000) for _ in range(CACHED)]
     one = SamplingParams(temperature=0.0, max_tokens=1)
@@ -58,7 +57,7 @@ def time_follow_up(backend: TritonBackend, runs: int) -> None:
 
 
 def time_answer(backend: TritonBackend, share: float, runs: int, name: str) -> None:
-    """A given answer, of which so much repeats spans of the prompt."""
+    """Time a given answer, of which a share repeats spans of the prompt."""
     rates = []
     for run in range(runs + 1):  # the first one warms up
         chance = random.Random(run)
@@ -73,7 +72,7 @@ def time_answer(backend: TritonBackend, share: float, runs: int, name: str) -> N
 
 
 def given_answer(prompt: list[int], share: float, chance: random.Random) -> list[int]:
-    """ANSWER tokens: spans of the prompt, each followed by tokens of its own."""
+    """Return ANSWER tokens: spans of the prompt, each followed by new tokens."""
     answer: list[int] = []
     while len(answer) < ANSWER:
         copied = round(SPAN * share)

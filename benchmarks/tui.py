@@ -1,11 +1,12 @@
-"""How quick the app is and what it costs, in a real terminal and with nothing left out but the model.
+"""Measure the app's speed and cost in a real terminal, with everything but a real model.
 
     python benchmarks/tui.py [start] [idle] [stream] [keys] [events] [memory]
 
 `start`: first frame, input ready, memory. `idle`: CPU and memory of the app's own process with nano loaded. `stream`:
-CPU of that process for 3,000 tokens at 200/s. `keys`: from a key to the screen while 600 tokens/s stream below 50,000
-rows. `events`: CPU of a key, a frame of an answer and a change of focus behind 300 messages. `memory`: after an hour of
-600 tokens/s, played faster. Needs the `test` extra. Run it on a machine that does nothing else; it says what else ran.
+CPU of that process for 3,000 tokens at 200/s. `keys`: time from a key to the screen while 600 tokens/s stream below
+50,000 rows. `events`: CPU of a key, a frame of an answer and a change of focus after 300 messages. `memory`: after an
+hour of 600 tokens/s, played faster. Needs the `test` extra. Run it on an otherwise idle machine; it prints what else
+was running.
 """
 
 from __future__ import annotations
@@ -75,12 +76,12 @@ class Screen:
         return self.process.memory_info().rss / 1e6
 
     def send(self, text: str) -> float:
-        """Press keys; the time at which that was done."""
+        """Press keys; return the time at which they were sent."""
         os.write(self._child.child_fd, text.encode())
         return time.perf_counter()
 
     def read(self, seconds: float) -> bytes:
-        """What comes within `seconds`, not drawn."""
+        """Return the output that arrives within `seconds`, without drawing it."""
         if not select.select([self._child.child_fd], [], [], max(0.0, seconds))[0]:
             return b""
         data = os.read(self._child.child_fd, 1 << 16)
@@ -91,7 +92,7 @@ class Screen:
         self._stream.feed(_UNKNOWN.sub(b"", data))
 
     def wait(self, shown: Callable[[str], object], seconds: float = 120) -> float:
-        """Draw until `shown` holds; the seconds since the program began."""
+        """Draw until `shown` is true; return the seconds since the program began."""
         deadline = time.perf_counter() + seconds
         while not shown(self.text):
             if time.perf_counter() > deadline:
@@ -180,7 +181,7 @@ def measure_keys(rows: int = 50_000, keys: int = 300) -> None:
 
 
 def _echo(screen: Screen, character: str) -> float | None:
-    """Type a letter that nothing else on the screen has, and take it back. Seconds until it came."""
+    """Type a letter that is nowhere else on the screen, and delete it. Return the seconds until it appeared."""
     wanted, seen = character.encode(), b""
     sent = screen.send(character)
     while wanted not in seen:
@@ -274,7 +275,7 @@ MEASURES: dict[str, Callable[[], None]] = {
 
 
 def main() -> None:
-    """Run what was asked for and print it."""
+    """Run the selected measurements and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; all by default")
     for name in parser.parse_args().measures or MEASURES:

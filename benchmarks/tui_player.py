@@ -1,9 +1,9 @@
 """An engine that streams Markdown at a steady rate, and the app around it, for `benchmarks/tui.py`.
 
-As a module it is a backend for the engine's worker (`--backend python:benchmarks.tui_player`): every prompt is answered
-with PLAYER_TOKENS tokens of prose, code, lists and tables at PLAYER_RATE tokens a second, ended by END. As a program it
-is `gptoss-tui` itself, but a message `fill rows N` (or `tokens`) plays finished turns into the conversation as fast as
-the app takes them, without an engine.
+As a module, it is a backend for the engine's worker (`--backend python:benchmarks.tui_player`): it answers every prompt
+with PLAYER_TOKENS tokens of prose, code, lists and tables at PLAYER_RATE tokens per second, ended by END. As a program,
+it is `gptoss-tui` itself, except that a message `fill rows N` (or `tokens`) plays finished turns into the conversation
+as fast as the app accepts them, without an engine.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gptoss_tui.engine.types import (
 RATE, TOKENS = "PLAYER_RATE", "PLAYER_TOKENS"
 END = "ENDMARK"
 TOKENS_A_SECTION = 420
-"""About how many tokens `section` has; only used to write enough of them."""
+"""About how many tokens a `section` has; only used to write enough of them."""
 
 _WORDS = tuple(
     "the model streams a token stream that is rendered by the terminal widget as markdown with **bold** and `code` "  # noqa: SIM905
@@ -90,16 +90,16 @@ class Player:
         return iter(())
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is nothing to close."""
 
 
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Player:
-    """What the worker calls."""
+    """The entry point that the worker calls."""
     return Player(report)
 
 
 def turn(number: int, sections: int) -> Iterator[ev.Event]:
-    """A finished turn: a thought, a tool call, and an answer in pieces of 20 tokens, as frames of 30 a second hold."""
+    """A finished turn: a thought, a tool call, and an answer in pieces of 20 tokens, as in frames at 30 per second."""
     yield ev.TurnStarted(text=f"Question {number}")
     thought = " ".join(_WORDS) + "\n" + section(number).replace("`", "")
     yield from (ev.ReasoningDelta(item_id="r", text=piece) for piece in _pieces(thought))
@@ -120,7 +120,7 @@ def _pieces(text: str, size: int = 80) -> Iterator[str]:
 
 
 class FillingAgent:
-    """The real agent, but `fill rows N` and `fill tokens N` play turns until the conversation has so many."""
+    """The real agent, except that `fill rows N` and `fill tokens N` play turns until the conversation has that many."""
 
     def __init__(self, agent: Any, rows: Callable[[], int]) -> None:
         self.__dict__.update(_agent=agent, _rows=rows)

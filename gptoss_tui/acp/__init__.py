@@ -1,1 +1,1 @@
-"""The agent for editors: the Agent Client Protocol on stdin and stdout."""
+"""The agent for editors, over the Agent Client Protocol on stdin and stdout."""

@@ -1,4 +1,4 @@
-"""Tool calls as a client draws them: their kind, the places they touch, and blocks of content."""
+"""Tool calls as a client draws them: their kind, the locations they touch, and content blocks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gptoss_tui.tools.base import PreviewType
 Content = ContentToolCallContent | FileEditToolCallContent | TerminalToolCallContent
 
 SHOWN_CHARS: Final = 16_000
-"""So much of what a tool answered is sent; the model reads all of it. Some clients read lines of 64 KiB at most."""
+"""How much of a tool's output is sent to the client; the model reads all of it. Some clients only read 64 KiB lines."""
 
 _MAX_LOCATIONS: Final = 50
 
@@ -46,7 +46,7 @@ _LANGUAGES: Final[dict[PreviewType, str]] = {"diff": "diff", "command": "sh", "c
 
 
 def kind_of(tool: str, diff: Diff | None = None) -> ToolKind:
-    """What a tool does. An edit that only deletes, or only moves files, is that."""
+    """The protocol's kind of a tool. An edit that only deletes, or only moves files, gets that kind."""
     kind = _KINDS.get(tool, "other")
     if kind == "edit" and diff is not None and (diff.hunks or diff.rest):
         if all(hunk.deletes for hunk in diff.hunks) and not diff.rest:
@@ -57,7 +57,7 @@ def kind_of(tool: str, diff: Diff | None = None) -> ToolKind:
 
 
 def arguments_of(tool: str, arguments: str) -> Any:
-    """What the model wrote, to look at: an object where it is one."""
+    """The arguments as the model wrote them, made safe for display: as an object if they are one."""
     try:
         value = json.loads(arguments)
         if isinstance(value, dict):
@@ -68,7 +68,7 @@ def arguments_of(tool: str, arguments: str) -> Any:
 
 
 def _safe(value: Any) -> Any:
-    """JSON with its texts made safe for a terminal."""
+    """Make all texts in a JSON value safe for a terminal."""
     if isinstance(value, str):
         return to_terminal_text(value)
     if isinstance(value, list):
@@ -79,7 +79,7 @@ def _safe(value: Any) -> Any:
 
 
 def argument_locations(root: Path, arguments: Any) -> list[ToolCallLocation]:
-    """The place that a call names in its arguments: `path` and `start_line`."""
+    """The location that a call's arguments name with `path` and `start_line`."""
     path, line = arguments.get("path"), arguments.get("start_line")
     if not isinstance(path, str) or not path:
         return []
@@ -87,14 +87,14 @@ def argument_locations(root: Path, arguments: Any) -> list[ToolCallLocation]:
 
 
 def hunk_locations(root: Path, hunks: Sequence[Hunk]) -> list[ToolCallLocation]:
-    """The place of every hunk, the first one a file."""
+    """The location of the first hunk in each file."""
     first = {hunk.path: hunk for hunk in reversed(hunks)}
     places = [ToolCallLocation(path=str(root / hunk.path), line=hunk.line) for hunk in first.values()]
     return places[::-1][:_MAX_LOCATIONS]
 
 
 def preview_content(root: Path, preview: str, preview_type: PreviewType) -> list[Content]:
-    """All of what a call does, as `ApprovalRequest` and `ToolStarted` have it."""
+    """Everything that a call does, from the preview of an `ApprovalRequest` or `ToolStarted`."""
     if preview_type != "diff":
         return [fenced(preview, _LANGUAGES[preview_type])] if preview else []
     diff = read_diff(preview)
@@ -110,12 +110,12 @@ def _hunk_content(root: Path, hunk: Hunk) -> Content:
 
 
 def paragraph(text: str) -> Content:
-    """A text for people."""
+    """A plain text block."""
     return tool_content(text_block(to_terminal_text(text)))
 
 
 def fenced(text: str, language: str = "") -> Content:
-    """A text that is shown letter by letter: nothing in it is markup."""
+    """A code block, in which nothing is interpreted as markup."""
     safe = to_terminal_text(text)
     longest = max((len(run) for run in re.findall(r"`{3,}", safe)), default=2)
     fence = "`" * (longest + 1)
@@ -123,7 +123,7 @@ def fenced(text: str, language: str = "") -> Content:
 
 
 def output_content(output: str) -> Content:
-    """What a tool answered, cut where it is long."""
+    """A tool's output, cut if it is long."""
     text = output.rstrip("\n")
     if len(text) > SHOWN_CHARS:
         text = f"{text[:SHOWN_CHARS]}\n[{len(text) - SHOWN_CHARS} more characters are not shown]"

@@ -1,7 +1,7 @@
-"""What a client sends as a prompt, as one message in the words in which the other fronts send it.
+"""Converts a client's prompt to one message in the same form as in the other user interfaces.
 
-A link to a file becomes its name, which the model reads with its tools; what is embedded is attached in full where it
-is small enough.
+A link to a file becomes its name, and the model reads the file with its tools. Embedded content is attached in full if
+it is small enough.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _CHARS_PER_TOKEN: Final = 3
 
 
 def room_for(context: int | None) -> int:
-    """Characters that may be attached to one message in a context of so many tokens: half of it at most."""
+    """How many characters may be attached to one message: at most half of a context of `context` tokens."""
     return min(MAX_CHARS, context * _CHARS_PER_TOKEN // 2) if context else MAX_CHARS
 
 
 def message_of(blocks: Sequence[Block], root: Path, room: int = MAX_CHARS) -> str:
-    """The message of a prompt. Raises UsageError for pictures and sounds, which the models cannot take."""
+    """Convert a prompt to a message. Raises UsageError for images and audio, which the models do not support."""
     typed: list[str] = []
     attached: list[str] = []
     for block in blocks:
@@ -59,7 +59,7 @@ def message_of(blocks: Sequence[Block], root: Path, room: int = MAX_CHARS) -> st
             case _:
                 raise UsageError("The models only read text, not images or audio")
     message = join_message("".join(typed), attached)
-    return message.encode(errors="replace").decode()  # half of a surrogate pair is a "?"
+    return message.encode(errors="replace").decode()  # lone surrogates become "?"
 
 
 def _embedded(resource: TextResourceContents, root: Path, room: int) -> str:
@@ -72,7 +72,7 @@ def _embedded(resource: TextResourceContents, root: Path, room: int) -> str:
 
 
 def _mention(uri: str, name: str, root: Path) -> str:
-    """How a resource is named in the text: `@src/app.py`, or its title and address when it is no file."""
+    """The mention of a resource in the text: `@src/app.py`, or its title and address if it is not a file."""
     if _file_of(uri) is None:
         return to_terminal_line(uri if name == uri else f"{name} ({uri})")
     path = _name(uri, root)
@@ -80,7 +80,7 @@ def _mention(uri: str, name: str, root: Path) -> str:
 
 
 def _name(uri: str, root: Path) -> str:
-    """A file as its path, below the workspace where it is, with the lines that the address names; else the address."""
+    """A file's path, relative to the workspace if inside it, with the fragment of the address; else the address."""
     path = _file_of(uri)
     if path is None:
         return to_terminal_line(uri)
@@ -90,7 +90,7 @@ def _name(uri: str, root: Path) -> str:
 
 
 def _file_of(uri: str) -> Path | None:
-    """The file that an address names; None for other addresses, and for what is none."""
+    """The file that a `file:` address names; None for other addresses and for invalid ones."""
     try:
         parts = urlsplit(uri)
         return Path(os.path.realpath(unquote(parts.path))) if parts.scheme == "file" else None

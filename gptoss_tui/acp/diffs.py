@@ -1,4 +1,4 @@
-"""A unified diff of ours as the pieces that a client draws: old and new text of every hunk."""
+"""Splits one of our unified diffs into what a client draws: the old and new text of each hunk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NOTHING = "/dev/null"
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """A part of a file, with its context. `old` is None in a new file, `line` (from 1) where the new text begins."""
+    """A part of a file with context. `old` is None for a new file; `line` (from 1) is where the new text begins."""
 
     path: str
     old: str | None
@@ -22,14 +22,14 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """What a diff says: `hunks`, and the lines of it that no hunk can say (moves, empty and binary files)."""
+    """A parsed diff: its `hunks`, and the lines outside of hunks (moves, empty and binary files)."""
 
     hunks: tuple[Hunk, ...] = ()
     rest: tuple[str, ...] = ()
 
 
 def read_diff(text: str) -> Diff:
-    """Take a diff of `patch.unified_diff` apart. Lines are counted as its headers say, so no content is a header."""
+    """Parse a diff from `patch.unified_diff`. Lines are counted by the hunk headers, so content is never misread."""
     lines = text.split("\n") if text else []
     hunks: list[Hunk] = []
     rest: list[str] = []
@@ -53,7 +53,7 @@ def read_diff(text: str) -> Diff:
 
 
 def _read_hunk(lines: list[str], at: int, old_count: int, new_count: int) -> tuple[str, str, int]:
-    """Old and new text of the hunk whose body begins at line `at`, and the line behind it."""
+    """Return the old and new text of the hunk whose body begins at line `at`, and the index of the line after it."""
     old: list[str] = []
     new: list[str] = []
     while at < len(lines) and (len(old) < old_count or len(new) < new_count or lines[at].startswith("\\")):

@@ -1,4 +1,4 @@
-"""Loading a model as the client sees it: a tool call that says how far it is."""
+"""Shows the loading of a model to the client as a tool call with progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Send = Callable[[ToolCallStart | ToolCallProgress], Awaitable[None]]
 
 
 async def show_load(seat: EngineSeat, model: str, call_id: str, send: Send) -> None:
-    """Have the model of `seat` loaded, and tell of it as the call `call_id`. Raises as `Engine.load`."""
+    """Load the model of `seat`, shown as the tool call `call_id`. Raises the same errors as `Engine.load`."""
     title = f"Loading {to_terminal_line(model)}"
     await send(
         ToolCallStart(session_update="tool_call", tool_call_id=call_id, title=title, kind="other", status="in_progress")
@@ -35,7 +35,7 @@ async def show_load(seat: EngineSeat, model: str, call_id: str, send: Send) -> N
 
 
 async def _show_steps(steps: asyncio.Queue[LoadProgress], title: str, call_id: str, send: Send) -> None:
-    """Show every tenth of the way."""
+    """Show the progress in steps of 10%."""
     shown = 0
     while True:
         tenth = int((await steps.get()).fraction * 10)

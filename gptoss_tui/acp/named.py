@@ -1,4 +1,4 @@
-"""What a client names: folders, saved sessions, MCP servers. What there is not, or cannot be, is an error in words."""
+"""Resolves what a client names: folders, saved sessions, MCP servers. Raises readable errors for what is invalid."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
 
 
 def not_found(error: UsageError) -> RequestError:
-    """There is no such session: clients begin another one then."""
+    """The protocol's error for an unknown session, on which clients start a new one."""
     return RequestError(_NOT_FOUND, to_terminal_line(with_hint(error.message, error.hint)))
 
 
 def folder_of(cwd: str) -> Path:
-    """The folder that a client names. Raises UsageError for what can be the name of none."""
+    """The folder that a client names. Raises UsageError for what cannot be an absolute path."""
     try:
         if Path(cwd).is_absolute() and b"\0" not in os.fsencode(cwd):
             return Path(cwd)
@@ -42,19 +42,19 @@ def folder_of(cwd: str) -> Path:
 
 
 def saved_in(cwd: str | None) -> tuple[SessionSummary, ...]:
-    """The saved conversations of a folder, or all. Raises UsageError."""
+    """The saved conversations of a folder, or of all folders. Raises UsageError."""
     return list_sessions(SessionStore().directory, folder_of(cwd).resolve() if cwd else None)
 
 
 def whole_id(session_id: str) -> str:
-    """The id, which other fronts may cut short and a client may not. Raises UsageError."""
+    """Check that a session id exists and is not abbreviated, as only users may do. Raises UsageError."""
     if _ID.fullmatch(session_id) is None or not (SessionStore().directory / f"{session_id}.jsonl").is_file():
         raise UsageError(f"There is no session {session_id[:80]!r}")
     return session_id
 
 
 def copy_of(session_id: str) -> str:
-    """Copy what counts of a saved session, which may be open, into a new one; gives its id. Raises SessionError."""
+    """Copy the valid part of a saved session, which may be open, to a new one. Returns its id. Raises SessionError."""
     store = SessionStore()
     try:
         state = load_session(find_session(store.directory, whole_id(session_id)))
@@ -74,7 +74,7 @@ def copy_of(session_id: str) -> str:
 
 
 def server_configs(servers: McpServers, cwd: str) -> tuple[ServerConfig, ...]:
-    """The client's MCP servers as our own client connects to them. Raises UsageError."""
+    """Convert the client's MCP servers to our own configuration. Raises UsageError."""
     configs = []
     for server in servers:
         match server:

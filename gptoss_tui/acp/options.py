@@ -1,4 +1,4 @@
-"""What a person can choose for a session: the approval mode, the model, how long it thinks."""
+"""The options of a session: the approval mode, the model, and the reasoning effort."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MODE_NAMES: Final[dict[Mode, str]] = {
 
 
 def mode_state(mode: Mode, modes: Sequence[Mode]) -> SessionModeState:
-    """The modes that the workspace lets happen, for clients that know no configuration options."""
+    """The modes that the workspace allows, for clients without support for configuration options."""
     available = [SessionMode(id=one, name=_MODE_NAMES[one], description=MODE_MEANINGS[one]) for one in modes]
     return SessionModeState(current_mode_id=mode, available_modes=available)
 
@@ -31,7 +31,7 @@ def mode_state(mode: Mode, modes: Sequence[Mode]) -> SessionModeState:
 def config_options(
     mode: Mode, modes: Sequence[Mode], model: str, models: Sequence[str], effort: Effort
 ) -> list[SessionConfigOptionSelect]:
-    """All choices, each with what is chosen."""
+    """All options with their choices and current values."""
     return [
         SessionConfigOptionSelect(
             id=MODE,

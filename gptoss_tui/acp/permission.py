@@ -1,4 +1,4 @@
-"""A request for approval as a client's question, and the client's answer as a decision about exactly these bytes."""
+"""Turns an approval request into a question to the client, and its answer into a decision tied to the exact effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DENY: Final = "deny"
 
 
 def options(request: ApprovalRequest) -> list[PermissionOption]:
-    """The answers: once, each offer for the session and for good, no."""
+    """The possible answers: allow once, allow each grant for the session or permanently, reject."""
     lasting = [
         PermissionOption(option_id=f"{kind}:{number}", name=words.format(to_terminal_line(label)), kind="allow_always")
         for number, label in enumerate(request.grants)
@@ -32,7 +32,7 @@ def options(request: ApprovalRequest) -> list[PermissionOption]:
 
 
 def question(request: ApprovalRequest, call_id: str, root: Path) -> ToolCallUpdate:
-    """What is asked about: all that would be done, and what speaks against it."""
+    """The tool call to approve: everything it would do, with warnings and details."""
     diff = read_diff(request.preview) if request.preview_type == "diff" else None
     return ToolCallUpdate(
         tool_call_id=call_id,
@@ -45,7 +45,7 @@ def question(request: ApprovalRequest, call_id: str, root: Path) -> ToolCallUpda
 
 
 def facts(request: ApprovalRequest) -> list[Content]:
-    """What a person should know beside the preview."""
+    """What the user should know besides the preview."""
     lines = [f"Warning: {text}" for text in (*request.warnings, *request.reasons)]
     if request.sources:
         lines.append(f"Warning: the model has read text of {', '.join(request.sources)}, which may be who asks")
@@ -54,7 +54,7 @@ def facts(request: ApprovalRequest) -> list[Content]:
 
 
 def decision(request: ApprovalRequest, outcome: AllowedOutcome | DeniedOutcome) -> Decision:
-    """What `outcome` decides. An answer that was not offered allows nothing."""
+    """The decision that `outcome` stands for. An answer that was not offered counts as a denial."""
     chosen = outcome.option_id if isinstance(outcome, AllowedOutcome) else _DENY
     kind, _, number = chosen.partition(":")
     grant = int(number) if number.isdecimal() and len(number) < 4 else -1

@@ -1,4 +1,4 @@
-"""The agent's side of the protocol: sessions of one client, all on one engine that is loaded when it is needed."""
+"""The agent's side of the protocol: the sessions of one client, all sharing one engine that is loaded on first use."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _PAGE: Final = 50
 
 
 class AcpServer:
-    """Implements `acp.Agent` for one client. `settings` are those of the command line and hold for every session."""
+    """Implements `acp.Agent` for one client. `settings` come from the command line and apply to every session."""
 
     def __init__(self, settings: Settings, engine: SharedEngine) -> None:
         self._settings = settings
@@ -68,11 +68,11 @@ class AcpServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_connect(self, conn: Client) -> None:
-        """The client is there."""
+        """Remember the client that connected."""
         self._client = conn
 
     async def close(self) -> None:
-        """The client is gone: end every turn, then the engine."""
+        """End every turn and then the engine, after the client has gone."""
         await asyncio.gather(*(session.close() for session in self._sessions.values()))
         await self._engine.close()
 
@@ -85,7 +85,7 @@ class AcpServer:
         client_info: Implementation | None = None,
         **meta: Any,
     ) -> InitializeResponse:
-        """Say what this agent can do."""
+        """Report this agent's capabilities."""
         told = client_capabilities.field_meta if client_capabilities else None
         self._terminals = bool(told and told.get("terminal_output") is True)
         return InitializeResponse(
@@ -106,7 +106,7 @@ class AcpServer:
         )
 
     async def authenticate(self, method_id: str, **meta: Any) -> AuthenticateResponse | None:
-        """There is nothing to log in to."""
+        """Raise RequestError: there is nothing to log in to."""
         raise RequestError(-32602, "This agent needs no authentication")
 
     # -- sessions ---------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class AcpServer:
         mcp_servers: McpServers | None = None,
         **meta: Any,
     ) -> NewSessionResponse:
-        """Begin a conversation in a folder."""
+        """Start a conversation in a folder."""
         with _errors():
             store = SessionStore()
             session = await self._open(store.reserve(), cwd, additional_directories, mcp_servers, store)
@@ -132,7 +132,7 @@ class AcpServer:
         additional_directories: list[str] | None = None,
         **meta: Any,
     ) -> LoadSessionResponse:
-        """Go on with a saved conversation, and tell all of it again."""
+        """Continue a saved conversation, and replay all of it to the client."""
         session, resumed = await self._resume(session_id, cwd, additional_directories, mcp_servers)
         await session.replay(resumed)
         return LoadSessionResponse(modes=session.modes, config_options=[*session.config_options])
@@ -145,7 +145,7 @@ class AcpServer:
         mcp_servers: McpServers | None = None,
         **meta: Any,
     ) -> ResumeSessionResponse:
-        """Go on with a saved conversation that the client knows."""
+        """Continue a saved conversation that the client already knows, without replaying it."""
         session, _ = await self._resume(session_id, cwd, additional_directories, mcp_servers)
         return ResumeSessionResponse(modes=session.modes, config_options=[*session.config_options])
 
@@ -157,7 +157,7 @@ class AcpServer:
         mcp_servers: McpServers | None = None,
         **meta: Any,
     ) -> ForkSessionResponse:
-        """Go on in a copy of a saved conversation, and leave that one as it is."""
+        """Continue in a copy of a saved conversation, leaving the original as it is."""
         if (live := self._sessions.get(session_id)) is not None and live.busy:
             raise RequestError(-32600, "A turn is running in this session; cancel it or wait for its end")
         with _errors():
@@ -168,7 +168,7 @@ class AcpServer:
     async def list_sessions(
         self, cwd: str | None = None, cursor: str | None = None, **meta: Any
     ) -> ListSessionsResponse:
-        """The saved conversations of a folder, or all, the newest first."""
+        """List the saved conversations of a folder, or of all folders, newest first."""
         with _errors():
             if cursor is not None and not (cursor.isdecimal() and len(cursor) < 10):
                 raise UsageError("The cursor is not one of this agent's")
@@ -186,7 +186,7 @@ class AcpServer:
         )
 
     async def close_session(self, session_id: str, **meta: Any) -> CloseSessionResponse:
-        """End a session; what was said is saved."""
+        """End a session. The conversation stays saved."""
         await self._session(session_id).close()
         self._sessions.pop(session_id, None)
         return CloseSessionResponse()
@@ -198,12 +198,12 @@ class AcpServer:
         return await self._session(session_id).prompt(prompt)
 
     async def cancel(self, session_id: str, **meta: Any) -> None:
-        """End the turn of a session."""
+        """Cancel the running turn of a session, if there is one."""
         if session := self._sessions.get(session_id):
             session.cancel()
 
     async def set_session_mode(self, session_id: str, mode_id: str, **meta: Any) -> SetSessionModeResponse:
-        """Say how much may happen without asking."""
+        """Set the approval mode: how much may happen without asking."""
         with _errors():
             await self._session(session_id).choose(MODE, mode_id)
         return SetSessionModeResponse()
@@ -211,18 +211,18 @@ class AcpServer:
     async def set_config_option(
         self, config_id: str, session_id: str, value: str | bool, **meta: Any
     ) -> SetSessionConfigOptionResponse:
-        """Choose a mode, a model or an effort."""
+        """Set a session's mode, model or effort."""
         session = self._session(session_id)
         with _errors():
             await session.choose(config_id, str(value))
         return SetSessionConfigOptionResponse(config_options=[*session.config_options])
 
     async def ext_method(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        """There are no methods beside those of the protocol."""
+        """Raise RequestError: there are no extension methods."""
         raise RequestError.method_not_found(f"_{method}")
 
     async def ext_notification(self, method: str, params: dict[str, Any]) -> None:
-        """Passed by."""
+        """Ignore extension notifications."""
 
     # -- parts ------------------------------------------------------------------------------------------------------
 
@@ -240,7 +240,7 @@ class AcpServer:
         servers: McpServers | None,
         store: SessionStore,
     ) -> AcpSession:
-        """A session in `cwd` with nothing said yet. Raises UsageError, or ModelNotFoundError."""
+        """Open an empty session in `cwd`. Raises UsageError, or ModelNotFoundError."""
         if additional:
             raise UsageError("A session has one folder; additional directories are not supported")
         settings = replace(self._settings, workspace=folder_of(cwd))
@@ -280,7 +280,7 @@ class AcpServer:
         return session, resumed
 
     def _announce(self, session: AcpSession) -> None:
-        """Tell of the slash commands once the client knows the session."""
+        """Announce the slash commands in a task, after the client knows the session."""
         task = asyncio.create_task(session.announce())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -288,7 +288,7 @@ class AcpServer:
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """Errors for people become the protocol's."""
+    """Convert our errors to those of the protocol."""
     try:
         yield
     except GptOssError as error:
@@ -296,14 +296,14 @@ def _errors() -> Iterator[None]:
 
 
 def _model_names() -> tuple[str, ...]:
-    """The models of this machine that can be loaded."""
+    """The installed models that can be loaded."""
     from gptoss_tui.engine.catalog import installed_models
 
     return tuple(model.name for model in installed_models() if model.problem is None)
 
 
 async def serve(settings: Settings, transport: LineTransport, make_engine: Callable[[EngineSpec], Engine]) -> None:
-    """Serve one client until it is gone; then everything that was started for it is ended."""
+    """Serve one client until it is gone, then end everything that was started for it."""
     server = AcpServer(settings, SharedEngine(make_engine))
     try:
         await run_agent(server, transport, use_unstable_protocol=True)

@@ -1,4 +1,4 @@
-"""One session of a client: its agent, the turn that runs, and the question that is open."""
+"""One session of a client: its agent, the running turn, and the open approval question."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from gptoss_tui.settings import Settings
 from gptoss_tui.undo import Choice, Conflict
 
 _SHARED: Final = ("context", "turns", "tools", "skills", "rules", "revoke", "effort", "mode")
-"""Those commands of the other fronts that make sense where the client keeps the list of sessions."""
+"""The commands of the other user interfaces that make sense here, where the client keeps the list of sessions."""
 
 _OWN: Final = {
     "compact": ("[what matters]", "let the model sum the conversation up"),
@@ -62,7 +62,11 @@ Build = Callable[[Settings], tuple[Agent, EngineSeat]]
 
 
 class AcpSession:
-    """Talks to `client` under the session's `id`. `build` makes the agent for settings, `models` can be chosen."""
+    """Talks to `client` as session `session_id`.
+
+    `build` makes the agent for given settings; `models` are those that can be chosen. `terminals` means that the client
+    can draw command output as a terminal.
+    """
 
     def __init__(
         self,
@@ -92,7 +96,7 @@ class AcpSession:
     # -- what the client asks for -----------------------------------------------------------------------------------
 
     async def prompt(self, blocks: Sequence[Block]) -> PromptResponse:
-        """Run a turn, or a slash command. Raises RequestError, also while a turn runs that was not cancelled."""
+        """Run a turn or a slash command. Raises RequestError, also while another turn is running and not cancelled."""
         while self._turn is not None:
             if not self._cancelled:
                 raise RequestError(-32600, "A turn is running in this session; cancel it or wait for its end")
@@ -111,11 +115,11 @@ class AcpSession:
 
     @property
     def busy(self) -> bool:
-        """Whether a turn runs."""
+        """Whether a turn is running."""
         return self._turn is not None
 
     def cancel(self) -> None:
-        """End what runs; its prompt is answered `cancelled`. Without a turn nothing happens."""
+        """Cancel the running turn, whose prompt is then answered with `cancelled`. Without a turn, do nothing."""
         if self._turn is not None:
             self._cancelled = True
             self._agent.interrupt()
@@ -123,11 +127,11 @@ class AcpSession:
                 self._waiting.cancel()
 
     def resume(self, session_id: str) -> ResumedSession:
-        """Take up a saved conversation. Raises UsageError or SessionError."""
+        """Load a saved conversation into the agent. Raises UsageError or SessionError."""
         return self._agent.resume(session_id)
 
     async def replay(self, resumed: ResumedSession) -> None:
-        """Tell the client what was said and done before."""
+        """Send the client what was said and done before."""
         for event in resumed.events:
             for update in self._translator.apply(event, replay=True):
                 await self._send(update)
@@ -136,17 +140,17 @@ class AcpSession:
 
     @property
     def modes(self) -> SessionModeState:
-        """The approval modes, and which one holds."""
+        """The approval modes, with the current one."""
         return mode_state(self._agent.mode, self._agent.modes)
 
     @property
     def config_options(self) -> list[SessionConfigOptionSelect]:
-        """Everything that can be chosen."""
+        """All options that can be set, with their current values."""
         agent = self._agent
         return config_options(agent.mode, agent.modes, self._settings.model, self._models, agent.effort)
 
     async def choose(self, option: str, value: str) -> None:
-        """Set a mode, a model or an effort. Raises UsageError with nothing changed."""
+        """Set a mode, a model or an effort. Raises UsageError, with nothing changed."""
         if option == MODE and (mode := next((one for one in MODES if one == value), None)):
             self._agent.mode = mode
         elif option == EFFORT and (effort := next((one for one in EFFORTS if one == value), None)):
@@ -157,7 +161,7 @@ class AcpSession:
             raise UsageError(f"There is no {to_terminal_line(option)} {to_terminal_line(value)!r} to choose")
 
     async def announce(self) -> None:
-        """Tell the client which slash commands there are."""
+        """Send the client the list of slash commands."""
         shared = {name: (COMMANDS[name].form, COMMANDS[name].help) for name in _SHARED}
         prompts = await asyncio.to_thread(saved_prompts, own_prompts_folder(), self._root)
         saved = {prompt.name: (prompt.takes, prompt.about) for prompt in prompts}
@@ -171,7 +175,7 @@ class AcpSession:
             )
 
     async def close(self) -> None:
-        """End the turn, and what tools keep running."""
+        """End the turn, and the processes that tools keep running."""
         self.cancel()
         if self._turn is not None:
             await asyncio.wait({self._turn})
@@ -188,7 +192,7 @@ class AcpSession:
                 return await self._run_command(name, argument.strip())
             lines: list[str] = []
             saved = await asyncio.to_thread(saved_message, text.strip(), self._root, lines.append)
-            if saved == "":  # the project's, and new to the person: its text was only shown
+            if saved == "":  # a project's prompt that is new to the user: its text was only shown
                 return await self._say(lines)
             text = saved or text
             await self._load()
@@ -223,14 +227,14 @@ class AcpSession:
         return await self._say(lines)
 
     async def _say(self, lines: Sequence[str]) -> PromptResponse:
-        """What a command has to say, which is no turn."""
+        """Send the output of a command, which is not a turn."""
         self._commands += 1
         item_id = f"command.{self._commands}"
         await self._show(ev.AnswerDone(item_id=item_id, text="\n\n".join(lines), tokens=0, seconds=0.0))
         return self._response("end_turn")
 
     async def _load(self) -> None:
-        """Have the model in memory. Where that takes a load, the client sees how far it is."""
+        """Make sure that the model is loaded. If it has to be loaded, the client sees the progress."""
         if await self._seat.info() is not None:
             return
         self._loads += 1
@@ -246,7 +250,7 @@ class AcpSession:
             self._waiting = None
 
     async def _follow(self, events: AsyncIterator[ev.Event]) -> PromptResponse:
-        """Show what happens until the turn is over. Closing, as when the client is gone, interrupts it."""
+        """Show a turn's events until it is over. If this is closed early, as when the client is gone, the turn ends."""
         reason: StopReason = "end_turn"
         calls_ended = False
         try:
@@ -268,7 +272,7 @@ class AcpSession:
         return self._response("cancelled" if self._cancelled else reason)
 
     async def _begin(self, event: ev.TurnStarted) -> None:
-        """The turn can be interrupted from now on, and the session has a name."""
+        """Handle the start of a turn: from now on it can be interrupted, and the first turn names the session."""
         if self._cancelled:
             self._agent.interrupt()
         if len(self._agent.turns()) == 1:
@@ -288,7 +292,7 @@ class AcpSession:
                 )
 
     async def _ask(self, request: ev.ApprovalRequest) -> None:
-        """Put a question to the client and take its answer. A client that cannot ask allows nothing."""
+        """Ask the client for approval and apply its answer. If the client cannot ask, the call is denied."""
         asked = question(request, self._translator.call_id(request), self._root)
         try:
             response = await self._client.request_permission(self.id, asked, options(request))
@@ -296,14 +300,14 @@ class AcpSession:
             stops = response.outcome.outcome == "cancelled"
         except (RequestError, ValueError, ConnectionError):
             answer, stops = Decision("deny", request.digest, "The editor could not ask."), False
-        with contextlib.suppress(UsageError):  # it was settled meanwhile
+        with contextlib.suppress(UsageError):  # it was decided meanwhile
             self._agent.decide(request.item_id, answer)
         if stops:
             self._cancelled = True
             self._agent.interrupt()
 
     async def _ask_about_file(self, conflict: Conflict) -> Choice | None:
-        """What to do with a file that was changed since the turn; nothing where the client cannot ask."""
+        """Ask what to do with a file that was changed since the turn; None if the client cannot ask."""
         self._commands += 1
         question = ask_editor(self._client, self.id, self._root, f"undo.{self._commands}", conflict)
         self._waiting = asking = asyncio.create_task(question)
@@ -315,7 +319,7 @@ class AcpSession:
             self._waiting = None
 
     async def _drop_question(self) -> None:
-        """Nobody waits for an answer any more."""
+        """Cancel the open approval question, because its answer is no longer needed."""
         if self._question is not None:
             self._question.cancel()
             await asyncio.gather(self._question, return_exceptions=True)
@@ -334,7 +338,7 @@ class AcpSession:
         await self._client.session_update(self.id, update)
 
     def _use_model(self, name: str) -> None:
-        """Another model; the conversation goes on. Raises UsageError while a turn runs, ModelNotFoundError."""
+        """Switch to another model and keep the conversation. Raises UsageError during a turn, or ModelNotFoundError."""
         if name == self._settings.model:
             return
         if self._turn is not None:
@@ -351,7 +355,7 @@ class AcpSession:
 
 
 def as_request_error(error: GptOssError) -> RequestError:
-    """An error for people as the protocol has it."""
+    """Convert one of our errors to one of the protocol."""
     code = -32602 if isinstance(error, UsageError) else -32603
     return RequestError(code, to_terminal_text(with_hint(error.message, error.hint)))
 
@@ -361,7 +365,7 @@ def _input(form: str) -> AvailableCommandInput | None:
 
 
 def _stop_reason(event: ev.TurnFinished, calls_ended: bool) -> StopReason:
-    """How a turn ended. Raises RequestError when it failed: the conversation is kept and can go on."""
+    """The protocol's stop reason for a turn. Raises RequestError if it failed; the conversation can still continue."""
     match event.reason:
         case "interrupted":
             return "cancelled"

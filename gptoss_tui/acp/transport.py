@@ -1,4 +1,4 @@
-"""JSON-RPC, one message a line. Whatever a client sends is answered or passed by; nothing but its end ends it."""
+"""JSON-RPC with one message per line. Invalid input is answered or ignored; only the end of the input ends it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 from typing import Any, Final, TypeGuard
 
 _NOTIFICATIONS: Final = frozenset({"session/cancel"})
-"""Those that mean something here; others, of extensions and of later versions, are passed by."""
+"""The supported notifications; others, from extensions or later versions, are ignored."""
 
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 
@@ -16,9 +16,9 @@ Message = dict[str, Any]
 
 
 class LineTransport:
-    """Messages over two byte streams; the `Transport` of the SDK. Ends when either side of the client is gone.
+    """The SDK's `Transport` over two byte streams. It ends when either stream is closed by the client.
 
-    The reader's limit is that of a message.
+    The reader's limit is the maximum size of a message.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -28,7 +28,7 @@ class LineTransport:
         self._gone = False
 
     async def receive(self) -> Message | None:
-        """The next message that is one; None when the client is gone. What is none is answered with an error."""
+        """Return the next valid message, or None when the client is gone. Invalid ones are answered with an error."""
         while not self._gone:
             try:
                 line = await self._reader.readuntil(b"\n")
@@ -47,7 +47,7 @@ class LineTransport:
         return None
 
     async def send(self, message: Message) -> None:
-        """Write a message; waits for a client that reads slowly. To one that is gone nothing is written."""
+        """Write a message, waiting for a slow client. Does nothing if the client is gone."""
         text = json.dumps(message, separators=(",", ":"), default=str, ensure_ascii=False)
         data = text.encode(errors="replace") + b"\n"
         async with self._sending:
@@ -61,7 +61,7 @@ class LineTransport:
                 self._reader.feed_eof()
 
     async def close(self) -> None:
-        """Write no more."""
+        """Stop writing and close the stream."""
         self._gone = True
         with contextlib.suppress(OSError):
             self._writer.close()
@@ -82,7 +82,7 @@ class LineTransport:
         await self.send({"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": what}})
 
     async def _skip_line(self, consumed: int) -> None:
-        """Read on to the end of a line that is too long, and keep nothing of it."""
+        """Discard the rest of a line that is too long."""
         while True:
             await self._reader.readexactly(consumed)
             try:

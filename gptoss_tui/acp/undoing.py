@@ -1,4 +1,4 @@
-"""Taking changes back in an editor: a file that was changed since is asked about, and nothing of it is lost unasked."""
+"""Undo and redo in an editor. The user is asked about files that were changed since, so that no change is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPTIONS: Final[dict[Choice, tuple[str, PermissionOptionKind]]] = {
 
 
 async def go_back(agent: AgentPort, name: str, argument: str, ask: Ask) -> list[str]:
-    """Undo or redo; gives what was done, in lines. Raises UsageError or UndoError."""
+    """Undo or redo. Returns lines that say what was done. Raises UsageError or UndoError."""
     if argument and not (name == "undo" and argument.isdecimal()):
         raise UsageError(f"{argument} is not a turn number", hint="/turns lists them")
     turn = int(argument) if argument else None
@@ -37,7 +37,7 @@ async def go_back(agent: AgentPort, name: str, argument: str, ask: Ask) -> list[
 
 
 async def _settle(act: Act, ask: Ask, done: str) -> list[str]:
-    """Act, ask about each file that somebody else changed, and act again until all is decided."""
+    """Call `act`, ask about each conflict, and call it again until none is left or the user stops."""
     choices: dict[str, Choice] = {}
     lines: list[str] = []
     while True:
@@ -62,7 +62,7 @@ def _told(outcome: UndoOutcome, done: str) -> list[str]:
 
 
 async def ask_editor(client: Client, session_id: str, root: Path, call_id: str, conflict: Conflict) -> Choice | None:
-    """What the person wants for one file; None when nothing is to be done."""
+    """Ask the user what to do with one file; None if they chose nothing."""
     path = str(root / conflict.path)
     content: list[Content] = [paragraph(conflict.reason)]
     now = None if conflict.current is None else _text(conflict.current)

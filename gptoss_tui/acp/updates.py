@@ -1,4 +1,4 @@
-"""The agent's events as session updates: what is thought, said and done, live and when a session is read back."""
+"""Translates the agent's events to session updates: thoughts, messages and calls, live and when replaying a session."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ Update = (
 )
 
 _OUTPUT_SECONDS: Final = 0.2
-"""Output of a running tool is sent no more often: an update repeats all of it."""
+"""The shortest time between two updates with a running tool's output, because each update repeats all of it."""
 
 _EXIT_CODE = re.compile(r"\[exit code (\d+)\]\s*\Z")
 
 
 @dataclass(slots=True)
 class _Message:
-    """A message that is being shown: how much of it was sent, and what waits for the citations."""
+    """A message that is being shown. Its text from `sent` on waits for the citations."""
 
     text: str = ""
     sent: int = 0
@@ -64,7 +64,7 @@ class _Message:
 
 @dataclass(slots=True)
 class _Call:
-    """A tool call that goes on. The client hears of a `quiet` one by the plan that it shows, unless it fails."""
+    """A running tool call. The client only sees the plan that a `quiet` one shows, unless it fails."""
 
     tool: str
     quiet: bool = False
@@ -75,9 +75,9 @@ class _Call:
 
 
 class Translator:
-    """Knows what the client was told of one conversation. Paths are below `root`.
+    """Translates the events of one conversation, keeping track of what was sent. Paths are below `root`.
 
-    `terminals`: the client draws the output of commands that the agent runs as a terminal.
+    `terminals` means that the client can draw the output of the agent's commands as a terminal.
     """
 
     def __init__(self, root: Path, *, terminals: bool = False) -> None:
@@ -87,12 +87,12 @@ class Translator:
         self._calls: dict[str, _Call] = {}
 
     def call_id(self, event: ev.Event) -> str:
-        """The id of the call that an event is about, one in the whole session."""
+        """The id of the item that an event is about, unique in the session."""
         item_id: str = getattr(event, "item_id", "")
         return item_id if item_id.startswith(f"{event.turn_id}.") else f"{event.turn_id}.{item_id}"
 
     def apply(self, event: ev.Event, *, replay: bool = False) -> Iterator[Update]:
-        """The updates that tell of `event`. With `replay` the user's own messages are told, too."""
+        """Yield the updates for `event`. With `replay`, this includes the user's own messages."""
         match event:
             case ev.ReasoningDelta() | ev.ReasoningDone():
                 yield from self._think(event)
@@ -122,7 +122,7 @@ class Translator:
             yield _thought(event.text, key)
 
     def _answer(self, event: ev.AnswerDelta | ev.AnswerDone | ev.AnswerCited) -> Iterator[Update]:
-        """An answer streams up to its first citation; what that is called is known at the end."""
+        """Stream an answer up to its first citation. The labels of citations are only known at its end."""
         key = self.call_id(event)
         message = self._messages.setdefault(key, _Message())
         if isinstance(event, ev.AnswerDelta):
@@ -175,7 +175,7 @@ class Translator:
             yield from self._preview(key, call, event)
 
     def _preview(self, key: str, call: _Call, event: ev.ApprovalRequest | ev.ToolStarted) -> Iterator[Update]:
-        """What the call does; again when a person changed it."""
+        """Show what the call does. This is repeated if the user changed it."""
         started = isinstance(event, ev.ToolStarted)
         diff = read_diff(event.preview) if event.preview_type == "diff" else None
         call.content = preview_content(self._root, event.preview, event.preview_type)
@@ -229,7 +229,7 @@ class Translator:
         yield _progress(key, status=status, content=content, field_meta=meta)
 
     def _finish(self, event: ev.TurnFinished) -> Iterator[Update]:
-        """Nothing stays open behind a turn."""
+        """Close everything that is still open at the end of a turn."""
         yield from self._flush_all()
         for key in list(self._calls):
             if not self._calls.pop(key).quiet:
@@ -238,13 +238,13 @@ class Translator:
             yield _said(f"\n\n*{with_hint(event.error, event.hint)}*", f"{event.turn_id}.end")
 
     def _flush_all(self) -> Iterator[Update]:
-        """Send what waits for citations that do not come."""
+        """Send the text that was waiting for citations."""
         for key in list(self._messages):
             yield from self._flush(key)
 
 
 def with_hint(what: str, hint: str | None) -> str:
-    """What happened and what to do about it, in one sentence."""
+    """Join what happened and a hint on what to do about it."""
     return f"{what}: {hint}" if hint else what
 
 
@@ -259,7 +259,7 @@ def _thought(text: str, message_id: str | None = None) -> AgentThoughtChunk:
 
 
 def _user(text: str) -> Iterator[Update]:
-    """What the person typed, and the names of what went with it."""
+    """The user's message: the typed text and the names of attachments."""
     typed, attached = split_message(text)
     names = "".join(f"\n[{name}]" for name in attached)
     content = text_block(to_terminal_text(typed + names))
@@ -267,7 +267,7 @@ def _user(text: str) -> Iterator[Update]:
 
 
 def _plan(event: ev.Event) -> Iterator[Update]:
-    """The plan, where `event` is a call that shows one."""
+    """Yield the plan if `event` is a call that shows one."""
     if isinstance(event, ev.ToolCall) and (plan := checklist_of(event)):
         entries = [PlanEntry(content=step.text, priority="medium", status=step.status) for step in plan.steps]
         yield AgentPlanUpdate(session_update="plan", entries=entries)
@@ -288,7 +288,7 @@ def _progress(call_id: str, **fields: object) -> ToolCallProgress:
 
 
 def _note(event: ev.Event) -> str:
-    """What a person should know beside what is said and done; empty for other events."""
+    """The text of an event that the user should know about; empty for other events."""
     match event:
         case ev.Notice():
             return with_hint(event.text, event.hint)

@@ -1,1 +1,1 @@
-"""Tools and the agent for other programs: a server of the Model Context Protocol."""
+"""Our tools and agent for other programs: a server of the Model Context Protocol."""

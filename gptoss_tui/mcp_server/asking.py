@@ -1,4 +1,4 @@
-"""The `ask` tool: a turn of the agent, told as progress, and its answer with citations as the result."""
+"""The `ask` tool: runs a turn of the agent, reports its progress, and returns its answer with citations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gptoss_tui.tools.base import Citation
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The arguments of a call."""
+    """The arguments of an `ask` call."""
 
     prompt: str
     effort: str = ""
@@ -43,7 +43,7 @@ def read_question(arguments: dict[str, Any]) -> Question:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What a turn came to, as its events told it."""
+    """The outcome of a turn, collected from its events."""
 
     answers: dict[str, str] = field(default_factory=dict)
     cited: ev.AnswerCited | None = None
@@ -52,7 +52,7 @@ class _Outcome:
 
 
 async def ask(agent: Agent, seat: EngineSeat, question: Question, host: Asker) -> CallToolResult:
-    """Run a turn to its end. Cancelling interrupts it. Raises GptOssError."""
+    """Run a turn to its end. Cancelling interrupts the turn. Raises GptOssError."""
     if not question.go_on:
         agent.new_conversation()
     effort = next((one for one in EFFORTS if one == question.effort), None)
@@ -72,7 +72,7 @@ async def ask(agent: Agent, seat: EngineSeat, question: Question, host: Asker) -
 
 
 async def _load(seat: EngineSeat, host: Asker) -> None:
-    """Have the model in memory, and tell every tenth of the way."""
+    """Make sure that the model is loaded, reporting progress in steps of 10%."""
     if await seat.info() is not None:
         return
     steps: asyncio.Queue[LoadProgress | None] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""The tools that hosts are offered: names, words and schemas."""
+"""The tools that hosts are offered: names, descriptions and schemas."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REGISTERED: Final = {
     "python": "python",
     "apply_patch": "apply_patch",
 }
-"""What a host calls a tool, and what it is called here."""
+"""The host's name of each tool, and our own name of it."""
 
 _PATCH: Final = """\
 Create, change, move and delete files of the folder that this server was started for. All of a patch is applied, or \
@@ -84,7 +84,7 @@ def offered(groups: tuple[Group, ...]) -> list[Tool]:
 
 
 def instructions(groups: tuple[Group, ...]) -> str:
-    """What a host's model is told about the server: a namespace's own words when there is but one."""
+    """The server's instructions for a host's model. A single namespace has its own description."""
     if groups == ("browser",):
         return browser_namespace("web").description or ""
     if groups == ("python",):
@@ -99,7 +99,7 @@ def instructions(groups: tuple[Group, ...]) -> str:
 
 
 def _browser() -> list[Tool]:
-    """As the models were trained with them."""
+    """The browser tools as the models were trained with them."""
     annotations = ToolAnnotations(read_only_hint=True, open_world_hint=True)
     return [
         Tool(
@@ -114,7 +114,8 @@ def _browser() -> list[Tool]:
 
 def _python() -> Tool:
     tool = _text_tool("python", python_namespace().description or "", "code", "Python code", destructive=False)
-    # Whoever builds a prompt for these models from a list of tools leaves this one out: they send it plain text.
+    # Hosts that build a prompt for these models from the list of tools must leave this one out: the models send it
+    # plain text.
     return tool.model_copy(update={"meta": {"include_in_prompt": False}})
 
 

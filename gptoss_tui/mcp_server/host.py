@@ -1,4 +1,4 @@
-"""What one request of a host can do beside its answer: tell how far it is, and ask the person in front of the host."""
+"""What one request of a host can do before its answer: report progress, and ask the host's user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KEY: Final = "decision"
 
 
 class AnswerNeeded(Exception):
-    """The host has to call again with the person's answer: protocols from 2026-07-28 on ask in this way."""
+    """The host has to call again with the user's answer; protocol versions from 2026-07-28 on ask in this way."""
 
     def __init__(self, result: InputRequiredResult) -> None:
         super().__init__("the host has to ask")
@@ -21,19 +21,19 @@ class AnswerNeeded(Exception):
 
 
 class Asker(Protocol):
-    """Who hears how a call goes and can be asked meanwhile."""
+    """Receives a call's progress, and can be asked questions while it runs."""
 
     @property
     def can_ask(self) -> bool:
-        """Whether the person can be asked at any time while the call runs."""
+        """Whether the user can be asked at any time while the call runs."""
         ...
 
     async def tell(self, message: str) -> None:
-        """Tell the host how it goes; nothing when it does not want to know."""
+        """Report progress to the host, if it wants to know."""
         ...
 
     async def ask(self, message: str, choices: Sequence[str]) -> str:
-        """Put a question. Gives one of `choices`, or nothing when the person chose none."""
+        """Ask a question. Returns one of `choices`, or an empty string if the user chose none."""
         ...
 
 
@@ -47,21 +47,21 @@ class Host:
 
     @property
     def can_ask(self) -> bool:
-        """Whether the person can be asked at any time while the request is served."""
+        """Whether the user can be asked at any time while the request is served."""
         return self._takes_forms and self._session.can_send_request
 
     @property
     def can_ask_by_retry(self) -> bool:
-        """Whether the person can be asked before anything is done, by a second call."""
+        """Whether the user can be asked by having the host call again, before anything is done."""
         return self._takes_forms and not self._session.can_send_request
 
     async def tell(self, message: str) -> None:
-        """Tell the host how it goes; nothing when it does not want to know."""
+        """Report progress to the host, if it wants to know."""
         self._told += 1
         await self._session.report_progress(self._told, message=message)
 
     async def ask(self, message: str, choices: Sequence[str]) -> str:
-        """Put a question. Gives one of `choices`, or nothing when the person chose none."""
+        """Ask a question. Returns one of `choices`, or an empty string if the user chose none."""
         try:
             result = await self._session.elicit_form(message, _schema(choices))
         except MCPError:
@@ -70,11 +70,11 @@ class Host:
 
     @property
     def state(self) -> str:
-        """What an earlier answer of ours gave the host to bring back; empty in a first call."""
+        """The state that an earlier response of ours asked the host to send back; empty in a first call."""
         return self._params.request_state or ""
 
     def ask_by_retry(self, message: str, choices: Sequence[str], state: str, *, again: bool = False) -> str:
-        """The answer that this call brings for `state`. Raises AnswerNeeded when it brings none, or with `again`."""
+        """Return the answer that this request has for `state`. Raises AnswerNeeded if it has none, or if `again`."""
         answers = self._params.input_responses or {}
         answer = answers.get(_KEY)
         if self.state == state and isinstance(answer, ElicitResult) and not again:

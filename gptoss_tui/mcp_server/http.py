@@ -1,4 +1,4 @@
-"""The server over streamable HTTP: on this machine alone, for those who have the token, for no page of a browser."""
+"""The server over streamable HTTP: only on this machine, only with the token, and not for web pages in a browser."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _HOST: Final = "127.0.0.1"
 
 
 def load_token(environ: Mapping[str, str] = os.environ) -> tuple[str, Path | None]:
-    """The token of the environment; else the one that is kept in a file of the user's, made when there is none.
+    """Return the token from the environment; else the one in a file of the user's, which is created if missing.
 
-    Gives the file too, for people. Raises UsageError when it can be neither read nor made.
+    Also returns the file's path, to show it to the user. Raises UsageError when it cannot be read or created.
     """
     if given := environ.get(TOKEN_VARIABLE):
         return given, None
@@ -57,9 +57,10 @@ def load_token(environ: Mapping[str, str] = os.environ) -> tuple[str, Path | Non
 
 
 class Guard:
-    """In front of the SDK's application: who has no token gets nothing, and a session that is ended is forgotten.
+    """Middleware around the SDK's application: requires the token, and forgets sessions that the host ended.
 
-    Protocols without sessions are refused: pages and variables belong to a session. Hosts then speak an older one.
+    Protocol versions without sessions are refused, because pages and variables belong to a session. Hosts then use an
+    older version.
     """
 
     def __init__(self, app: ASGIApp, token: str, sessions: Sessions) -> None:
@@ -92,7 +93,7 @@ def _unsupported(version: str) -> Response:
 
 
 def make_app(sessions: Sessions, groups: tuple[Group, ...], token: str) -> ASGIApp:
-    """The application: one path, Host and Origin of this machine, bounded bodies and numbers of sessions."""
+    """Make the application: one path, only local Host and Origin headers, a limited number of sessions."""
     names = ("127.0.0.1", "localhost", "[::1]")
     security = TransportSecuritySettings(
         allowed_hosts=[host for name in names for host in (name, f"{name}:*")],
@@ -111,7 +112,7 @@ def make_app(sessions: Sessions, groups: tuple[Group, ...], token: str) -> ASGIA
 async def serve_http(
     sessions: Sessions, groups: tuple[Group, ...], port: int, token: str, listening: Callable[[str], None]
 ) -> None:
-    """Serve until the process is told to stop. `listening` gets the address. Raises UsageError for a port in use."""
+    """Serve until the process is told to stop. `listening` gets the URL. Raises UsageError if the port is in use."""
     try:
         bound = socket.create_server((_HOST, port))
     except (OSError, OverflowError) as error:
@@ -134,7 +135,7 @@ async def serve_http(
 
 
 async def _serve(server: uvicorn.Server, bound: socket.socket) -> None:
-    """Serve on `bound`. A cancelled server comes to its own end, for uvicorn would print a traceback otherwise."""
+    """Serve on `bound`. When cancelled, let the server exit by itself, because uvicorn would print a traceback."""
     serving = asyncio.ensure_future(server.serve(sockets=[bound]))
     try:
         await asyncio.shield(serving)

@@ -1,7 +1,7 @@
-"""Two byte streams as the text file that the SDK reads and writes.
+"""Presents two byte streams as the text file that the SDK reads and writes.
 
-Unlike a file it can be cancelled; and what is no message is answered here, where the SDK passes it by: the host would
-wait for that answer for ever.
+Unlike a file, it can be cancelled. Invalid messages are answered here, because the SDK ignores them and the host would
+wait for an answer forever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _INVALID_REQUEST: Final = -32600
 
 
 class Lines:
-    """Messages, one a line."""
+    """A file-like stream of messages, one per line."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -28,7 +28,7 @@ class Lines:
         return self
 
     async def __anext__(self) -> str:
-        """The next line that is a message."""
+        """Return the next line that is a valid message."""
         while True:
             try:
                 line = await self._reader.readline()
@@ -48,7 +48,7 @@ class Lines:
             await self._refuse(refusal)
 
     async def write(self, text: str) -> None:
-        """Write, and wait for a host that reads slowly. One that is gone ends the reading too."""
+        """Write text, waiting for a slow host. If the host is gone, reading ends as well."""
         try:
             self._writer.write(text.encode())
             await self._writer.drain()
@@ -56,14 +56,14 @@ class Lines:
             self._reader.feed_eof()
 
     async def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing, because nothing is buffered."""
 
     async def _refuse(self, refusal: dict[str, Any]) -> None:
         await self.write(json.dumps(refusal) + "\n")
 
 
 def refusal_of(line: str) -> dict[str, Any] | None:
-    """The answer to a line that the SDK does not take; None when it takes it."""
+    """The error response to a line that the SDK would not accept; None if it accepts the line."""
     try:
         jsonrpc_message_adapter.validate_json(line, by_name=False)
         return None
@@ -73,7 +73,7 @@ def refusal_of(line: str) -> dict[str, Any] | None:
         message = json.loads(line)
     except (ValueError, RecursionError):
         return _error(None, _PARSE_ERROR, "Parse error")
-    # Only a request has an id of the host's; that of an answer is ours.
+    # Only a request has an id of the host's; the id of a response is ours.
     known = message.get("id") if isinstance(message, dict) and "method" in message else None
     is_id = isinstance(known, int | str) and not isinstance(known, bool)
     return _error(known if is_id else None, _INVALID_REQUEST, "Invalid request")

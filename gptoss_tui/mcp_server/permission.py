@@ -1,6 +1,6 @@
-"""What may happen with a call of a host, or of the agent for it: the same policy as everywhere, asked through the host.
+"""Approval of a host's calls, and of the agent's calls for it: the usual policy, with questions asked through the host.
 
-A host that cannot ask gets a refusal with what would help.
+If the host cannot ask, the call is refused with advice on what would help.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOBODY: Final = (
 
 
 async def permit(approvals: Approvals, effect: Effect | None, host: Host) -> None:
-    """Return when the call may run. Raises ToolError with why it may not, and AnswerNeeded."""
+    """Return if the call may run. Raises ToolError that says why it may not, or AnswerNeeded."""
     verdict = approvals.verdict(effect)
     if effect is None or verdict.outcome == "allow":
         return
@@ -50,7 +50,7 @@ async def permit(approvals: Approvals, effect: Effect | None, host: Host) -> Non
 
 
 async def answer(request: ApprovalRequest, host: Asker) -> Decision:
-    """The person's decision about a call of the agent; a denial where nobody can be asked."""
+    """Ask for the user's decision about a call of the agent; a denial if nobody can be asked."""
     if not host.can_ask:
         return Decision("deny", request.digest, NOBODY)
     choices = _choices(request.grants)
@@ -85,6 +85,6 @@ def _request_question(request: ApprovalRequest) -> str:
 
 
 def _question(title: str, preview: str, warnings: Sequence[str], details: Sequence[tuple[str, str]]) -> str:
-    """All that would be done, letter by letter, and what a person should know beside it."""
+    """The text of a question: exactly what would be done, and what else the user should know."""
     lines = [f"{title}?", *(f"Warning: {text}" for text in warnings), *(f"{name}: {text}" for name, text in details)]
     return "\n".join((*map(to_terminal_line, lines), "", to_terminal_source(preview)))

@@ -1,6 +1,6 @@
-"""A call that outlives its request: from protocol 2026-07-28 on, a question is the answer to a request.
+"""A call that outlives its request: from protocol version 2026-07-28 on, a question is the response to a request.
 
-The host then calls again with the answer, and the call, which has waited, goes on for that request.
+The host then calls again with the answer, and the waiting call continues for the new request.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from mcp.types import CallToolResult
 from gptoss_tui.mcp_server.host import Asker, Host
 
 ANSWER_SECONDS: Final = 900.0
-"""So long a call waits for the person; then the answer is no."""
+"""How long a call waits for the user's answer; after that it counts as a no."""
 
 
 class RetriedCall:
-    """A running call. `serve` it for each request that belongs to it; `state` names it to the host between them."""
+    """A running call. Call `serve` for each request that belongs to it; in between, `state` identifies it."""
 
     def __init__(self, start: Callable[[Asker], Coroutine[Any, Any, CallToolResult]]) -> None:
         self.state = secrets.token_urlsafe(16)
@@ -33,16 +33,16 @@ class RetriedCall:
 
     @property
     def can_ask(self) -> bool:
-        """Yes, by a retry."""
+        """Always True: a question is asked by a retry."""
         return True
 
     async def tell(self, message: str) -> None:
-        """Tell the request that is open now, if there is one."""
+        """Report progress to the current request, if there is one."""
         if self._host is not None:
             await self._host.tell(message)
 
     async def ask(self, message: str, choices: Sequence[str]) -> str:
-        """Wait until a request brings the answer; nothing when none does."""
+        """Wait until a request brings the answer. Returns an empty string if none does in time."""
         self._question, self._answer = (message, choices), asyncio.get_running_loop().create_future()
         self._asked.set()
         try:
@@ -56,9 +56,9 @@ class RetriedCall:
     # -- for the requests -------------------------------------------------------------------------------------------
 
     async def serve(self, host: Host) -> CallToolResult:
-        """Go on for this request, to the end or to the next question. Raises AnswerNeeded, and what the call raises.
+        """Continue the call for this request, to its end or its next question. Cancelling ends the call.
 
-        Cancelling ends the call.
+        Raises AnswerNeeded for a question, and whatever the call raises.
         """
         if self._question is not None and self._answer is not None and not self._answer.done():
             self._answer.set_result(host.ask_by_retry(*self._question, self.state))

@@ -1,4 +1,4 @@
-"""The MCP server: the tools of `catalog.py`, with a state of its own for each session of a host."""
+"""The MCP server: the tools of `catalog.py`, with separate state for each session of a host."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gptoss_tui.sanitize import to_terminal_line
 
 SESSION_HEADER: Final = "mcp-session-id"
 IDLE_SECONDS: Final = 1800.0
-"""A session over HTTP that nobody used for so long is forgotten, with its pages and its Python."""
+"""An HTTP session that was not used for this long is forgotten, with its pages and its Python."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class _Kept:
 
 
 class Sessions:
-    """The sessions by their ids; over stdio there is one, whose id is empty. `make` begins one."""
+    """The sessions by id, created by `make`. Over stdio there is only one, with an empty id."""
 
     def __init__(self, make: Callable[[], HostSession], idle_seconds: float = IDLE_SECONDS) -> None:
         self._make = make
@@ -48,7 +48,7 @@ class Sessions:
 
     @contextlib.asynccontextmanager
     async def use(self, session_id: str) -> AsyncIterator[HostSession]:
-        """The session of that id, which is kept at least as long as it is used."""
+        """Yield the session with this id, created if needed. It is kept at least as long as it is in use."""
         kept = self._kept.get(session_id)
         if kept is None:
             kept = self._kept[session_id] = _Kept(self._make())
@@ -64,7 +64,7 @@ class Sessions:
                 kept.timer = loop.call_later(self._idle_seconds, self._forget_idle, session_id)
 
     def forget(self, session_id: str) -> None:
-        """The host ended this session."""
+        """Forget a session and end it in the background."""
         if (kept := self._kept.pop(session_id, None)) is not None:
             if kept.timer is not None:
                 kept.timer.cancel()
@@ -84,7 +84,10 @@ class Sessions:
 
 
 def make_server(sessions: Sessions, groups: tuple[Group, ...]) -> Server[Any]:
-    """The server with the tools of `groups`. One group alone gives it its name, as hosts know these tools."""
+    """Make the server with the tools of `groups`.
+
+    If the only group is `browser` or `python`, the server has that name, by which hosts know these tools.
+    """
     tools = offered(groups)
     names = {tool.name for tool in tools}
 
@@ -120,7 +123,7 @@ def _session_id(context: ServerRequestContext[Any, Any]) -> str:
 async def serve_stdio(
     sessions: Sessions, groups: tuple[Group, ...], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Serve the host at two byte streams until it is gone."""
+    """Serve the host over two byte streams until it is gone."""
     server = make_server(sessions, groups)
     lines: Any = Lines(reader, writer)
     try:

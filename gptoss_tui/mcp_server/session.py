@@ -1,4 +1,4 @@
-"""One session of a host: its browser pages, its Python, its conversation with the agent, and what it was allowed."""
+"""One session of a host: its browser pages, its Python, its conversation with the agent, and its granted approvals."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from gptoss_tui.undo import UndoStore
 T = TypeVar("T")
 
 MODES: dict[str, Mode] = {"none": "ask", "edits": "auto-edit", "sandboxed": "full-auto", "all": "full-auto"}
-"""What `--approve` means; `all` gives up the questions as well."""
+"""The approval modes of `--approve`; `all` turns off the remaining questions as well."""
 
 _HOST_MODEL = "host"
-"""Stands for the host's model where settings depend on which one it is."""
+"""Stands for the host's unknown model in settings that depend on the model."""
 
 
 class HostSession:
-    """Everything that one session keeps. Nothing is started before it is called. Raises UsageError for settings."""
+    """The state of one session. Nothing is started before the first call. Raises UsageError for invalid settings."""
 
     def __init__(self, settings: Settings, engine: SharedEngine, approve: str = "none") -> None:
         self._settings = settings
@@ -65,11 +65,11 @@ class HostSession:
 
     @property
     def idle(self) -> bool:
-        """Whether no call runs."""
+        """Whether no call is running."""
         return not self._running
 
     async def call(self, name: str, arguments: dict[str, Any], host: Host) -> CallToolResult | InputRequiredResult:
-        """Run a tool. What goes wrong is a result that the host's model reads."""
+        """Run a tool. Errors become a result that the host's model reads."""
         try:
             if name == ASK and host.can_ask_by_retry:
                 return await self._ask_with_retries(arguments, host)
@@ -83,7 +83,7 @@ class HostSession:
             return CallToolResult(content=[TextContent(text=to_terminal_text(what))], is_error=True)
 
     async def close(self) -> None:
-        """End what runs, and the processes that tools keep."""
+        """End all running calls, and the processes that tools keep."""
         self._closed = True
         for task in self._running:
             task.cancel()
@@ -93,7 +93,7 @@ class HostSession:
             self._agent[0].close()
 
     async def _in_task(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` apart from the request's own task, so that cancelling it gives it the time to clean up."""
+        """Run `work` in its own task, so that it has time to clean up when the request is cancelled."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -115,7 +115,7 @@ class HostSession:
         return CallToolResult(content=[TextContent(text=text)], is_error=not result.ok)
 
     async def _ask_with_retries(self, arguments: dict[str, Any], host: Host) -> CallToolResult:
-        """Begin a call, or go on with the one that the host brings an answer for."""
+        """Start a call, or continue the one for which the host brings an answer."""
         call = self._retried.get(host.state)
         if call is None:
             call = RetriedCall(lambda asker: self._ask(arguments, asker))
@@ -147,7 +147,7 @@ class HostSession:
 
 
 def _raw(name: str, arguments: dict[str, Any]) -> str:
-    """The arguments as a model of ours would write them. Raises ToolError."""
+    """The arguments as our own model would write them. Raises ToolError."""
     key = {"python": "code", "apply_patch": "input"}.get(name)
     if key is None:
         return json.dumps(arguments)

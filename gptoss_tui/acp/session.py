@@ -250,7 +250,7 @@ class AcpSession:
             self._waiting = None
 
     async def _follow(self, events: AsyncIterator[ev.Event]) -> PromptResponse:
-        """Show a turn's events until it is over. If this is closed early, as when the client is gone, the turn ends."""
+        """Show a turn's events until it is over. Closing this early, as when the client is gone, interrupts it."""
         reason: StopReason = "end_turn"
         calls_ended = False
         try:

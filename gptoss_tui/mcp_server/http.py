@@ -93,7 +93,7 @@ def _unsupported(version: str) -> Response:
 
 
 def make_app(sessions: Sessions, groups: tuple[Group, ...], token: str) -> ASGIApp:
-    """Make the application: one path, only local Host and Origin headers, a limited number of sessions."""
+    """Make the application: one path, only local Host and Origin headers, limited body sizes and number of sessions."""
     names = ("127.0.0.1", "localhost", "[::1]")
     security = TransportSecuritySettings(
         allowed_hosts=[host for name in names for host in (name, f"{name}:*")],

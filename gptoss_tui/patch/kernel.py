@@ -2,7 +2,7 @@
 
 `openat2` opens a path, and the kernel itself refuses to follow links or to leave the starting folder. `renameat2` swaps
 two names atomically, so that no other program's file can get lost between a check and a rename. Without them, callers
-fall back to other ways that need more steps.
+fall back to ways that are as safe but need more steps.
 """
 
 from __future__ import annotations

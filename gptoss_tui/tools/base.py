@@ -36,7 +36,7 @@ class Effect:
     workspace, with links resolved. `commands` are the simple commands of a shell command as parsed words, without
     wrappers such as `sudo`; it is empty when the command could not be parsed, and then the user is always asked.
     `hosts` are the host names of addresses, in lower case. `mcp` is a server and its tool. `must_ask` lists the reasons
-    why no mode or rule may answer in place of a person.
+    why no mode or rule may answer in place of the user.
     """
 
     kind: EffectKind
@@ -102,7 +102,7 @@ class PreparedCall(Protocol):
 
 @runtime_checkable
 class RevisableCall(PreparedCall, Protocol):
-    """A call that a person may change before allowing it."""
+    """A call that the user may change before allowing it."""
 
     @property
     def source(self) -> str:
@@ -125,7 +125,7 @@ class RepeatableCall(PreparedCall, Protocol):
 
 @runtime_checkable
 class SelectableCall(PreparedCall, Protocol):
-    """A call on several files, of which a person may leave some out."""
+    """A call on several files, some of which the user may leave out."""
 
     async def without(self, paths: tuple[str, ...]) -> PreparedCall:
         """Plan the call again without the files `paths`. Raises ToolError when no valid call remains."""

@@ -58,7 +58,7 @@ class ListFilesCall:
         return None
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """Raises ToolError when there is no such folder."""
+        """List the files. Raises ToolError when there is no such folder."""
         return await in_thread(self._list, seconds=_SECONDS)
 
     def _list(self, budget: Budget) -> ToolResult:

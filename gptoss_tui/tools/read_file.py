@@ -61,7 +61,7 @@ class ReadFileCall:
         return None
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """Raises ToolError when there is no such text file or line."""
+        """Read the lines. Raises ToolError when there is no such text file or line."""
         return await in_thread(self._read, seconds=_SECONDS)
 
     def _read(self, budget: Budget) -> ToolResult:

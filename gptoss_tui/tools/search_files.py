@@ -79,7 +79,7 @@ class SearchFilesCall:
         return None
 
     async def run(self, on_output: Callable[[str], None]) -> ToolResult:
-        """Raises ToolError when there is no such path, or when the pattern takes too long."""
+        """Search the files. Raises ToolError when there is no such path, or when the pattern takes too long."""
         return await in_thread(self._search, seconds=_SECONDS)
 
     def _search(self, budget: Budget) -> ToolResult:

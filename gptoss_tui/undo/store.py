@@ -68,7 +68,7 @@ class UndoStore:
             return self._settled()
 
     def apply(self, planned: Plan) -> None:
-        """Write `planned` as one transaction and keep it under the current turn. Raises PatchError."""
+        """Write `planned` in one transaction and keep it under the current turn. Raises the errors of `patch.apply`."""
         try:
             with self._ready():
                 journal = TurnJournal(self._database, self._turn, "apply")

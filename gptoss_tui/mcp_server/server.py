@@ -58,10 +58,7 @@ class Sessions:
             yield kept.session
         finally:
             if session_id and self._kept.get(session_id) is kept:
-                loop = asyncio.get_running_loop()
-                if kept.timer is not None:
-                    kept.timer.cancel()
-                kept.timer = loop.call_later(self._idle_seconds, self._forget_idle, session_id)
+                self._start_timer(session_id)
 
     def forget(self, session_id: str) -> None:
         """Forget a session and end it in the background."""
@@ -78,9 +75,18 @@ class Sessions:
             self.forget(session_id)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
+    def _start_timer(self, session_id: str) -> None:
+        kept = self._kept[session_id]
+        if kept.timer is not None:
+            kept.timer.cancel()
+        kept.timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._forget_idle, session_id)
+
     def _forget_idle(self, session_id: str) -> None:
+        """Forget the session, or look again later: a call may go on though no request waits for it."""
         if self._kept[session_id].session.idle:
             self.forget(session_id)
+        else:
+            self._start_timer(session_id)
 
 
 def make_server(sessions: Sessions, groups: tuple[Group, ...]) -> Server[Any]:

@@ -75,6 +75,21 @@ async def test_a_session_that_nobody_uses_is_forgotten(work: Path) -> None:
     await sessions.close()
 
 
+async def test_a_session_whose_call_goes_on_is_forgotten_after_it(work: Path) -> None:
+    sessions = Sessions(make_sessions(make_engine(), work)._make, idle_seconds=0.0)
+    ended = asyncio.Event()
+    async with sessions.use("a") as session:
+        call = asyncio.create_task(ended.wait())
+        session._running.add(call)
+        call.add_done_callback(session._running.discard)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert list(sessions._kept) == ["a"]
+    ended.set()
+    await until(lambda: not sessions._kept)
+    await sessions.close()
+
+
 async def test_a_host_that_goes_away_ends_its_call(work: Path) -> None:
     hung = asyncio.Event()
     engine = make_engine(ANSWER, ANSWER, hang_after=6, on_hang=hung.set)

@@ -1,6 +1,6 @@
-// Attention of a chunk of tokens, tile by tile: the queries of some tokens that share a key/value head pass over the keys
-// in blocks, with a running maximum and mass (arXiv 2205.14135), to which the sink adds 1 at the start. Included by the
-// units of instruction sets, which bring the arithmetic.
+// Attention of a chunk of tokens, tile by tile: the queries of some tokens that share a key/value head go over the keys
+// in blocks, with a running maximum and mass (arXiv 2205.14135); the mass starts with 1 for the sink. Included by the
+// units of instruction sets, which provide the arithmetic.
 #pragma once
 
 #include <array>
@@ -19,15 +19,16 @@ namespace {
 constexpr int kKeys = 64;  // of a block: four groups
 constexpr float kNotSeen = -3e38f, kLeastScore = -1e38f;
 
-// What an `Arithmetic` has:
-//   Number               what queries, keys, values and shares are rounded to
-//   kRows                most rows of a product
-//   round(x, count, to)  `count` floats, a multiple of 32, as Numbers
+// The members of an `Arithmetic`:
+//   Number               the type that queries, keys, values and shares are rounded to
+//   kRows                the most rows in a product
+//   round(x, count, to)  converts `count` floats, a multiple of 32, to Numbers
 //   key_panel(rows, wide, count, dim, to), value_panel(...)
-//                        the block's rows [count][dim], bf16 or float, as the panels of TileMemory; missing rows are zeros
+//                        pack the block's rows [count][dim], bf16 or float, into the panels of TileMemory; missing rows
+//                        are zeros
 //   multiply(rows, a, a_stride, panel, depth, c, c_stride, shrink)
-//                        c[r][0..31] = shrink[r] * c[r] (0 where shrink is null) + sum over k < depth of a[r][k] times two
-//                        groups of the panel
+//                        c[r][0..31] = shrink[r] * c[r] (0 where shrink is null) + sum over k < depth of a[r][k] times
+//                        two groups of the panel
 template <class Arithmetic>
 struct alignas(64) TileMemory {
   typename Arithmetic::Number query[kMostTileRows][kMostHeadDim];
@@ -42,13 +43,13 @@ struct alignas(64) TileMemory {
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// 16 numbers; the compiler makes of them what the instruction set has.
+// 16 numbers; the compiler maps them to the registers of the instruction set.
 typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t WholeLanes __attribute__((vector_size(64), aligned(4), may_alias));
 typedef float HalfLanes __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float QuarterLanes __attribute__((vector_size(16), aligned(4), may_alias));
 
-// Where one is not a number this gives the second.
+// If an element is NaN, the result is the second one.
 inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
 
 inline float largest_of(Lanes x) {
@@ -79,7 +80,7 @@ inline float sum_of(Lanes x) {
 #endif
 }
 
-// exp of x <= 0, within 5e-7 of its size; what is below 1e-38 may be anything up to that.
+// exp(x) for x <= 0, with a relative error below 5e-7; results below 1e-38 may be anything up to that.
 #if defined(__AVX512F__)
 inline Lanes exp_below_zero(Lanes x) {
   const __m512 log2 = _mm512_mul_ps(_mm512_max_ps(_mm512_set1_ps(-200.0f), (__m512)x), _mm512_set1_ps(1.44269504f));
@@ -108,9 +109,9 @@ inline Lanes exp_below_zero(Lanes x) {  // as exp_within
 }
 #endif
 
-// Turns rows of scores into shares of the mass relative to the largest score of each so far, and says in `shrink` by how much
-// what was mixed before shrinks. A score of kNotSeen has no share. There are at most
-// kGroup rows, and so many floats at `largest` and `shrink` in any case.
+// Turns rows of scores into shares of the mass, relative to each row's largest score so far, and sets `shrink` to the
+// factor for what has been mixed before. A score of kNotSeen gets no share. There are at most kGroup rows; `largest`
+// and `shrink` always have kGroup floats.
 inline void take_in(float (*score)[kKeys], int32_t rows, float* largest, float* mass, float* shrink) {
   alignas(64) float most[kGroup] = {};
   for (int32_t r = 0; r < rows; r++) {
@@ -131,7 +132,7 @@ inline void take_in(float (*score)[kKeys], int32_t rows, float* largest, float* 
   }
 }
 
-// Tokens first .. first + tokens - 1 of the chunk, at key/value head `head`.
+// Computes tokens first .. first + tokens - 1 of the chunk at key/value head `head`.
 template <class Arithmetic>
 void attend_tile(const ChunkAttention& c, int32_t head, int32_t first, int32_t tokens, void* memory) {
   auto& m = *static_cast<TileMemory<Arithmetic>*>(memory);
@@ -147,7 +148,7 @@ void attend_tile(const ChunkAttention& c, int32_t head, int32_t first, int32_t t
     m.mass[r] = 1.0f;
   }
   std::memset(m.largest + rows, 0, kGroup * sizeof(float));
-  // The keys that the token of a row sees: from_of(token) .. c.past + token.
+  // A token sees the keys from_of(token) .. c.past + token.
   const auto from_of = [&](int32_t token) {
     return c.window == 0 ? int64_t{0} : greatest(0, c.past + token - c.window + 1);
   };

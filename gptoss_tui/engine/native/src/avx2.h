@@ -1,4 +1,4 @@
-// What the products of whole numbers with AVX2 share.
+// Code shared by the integer products with AVX2.
 #pragma once
 
 #include <immintrin.h>
@@ -15,11 +15,11 @@ constexpr int32_t kInfinity = 0x7f800000;
 inline __m256i load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 inline void store(void* to, __m256i value) { _mm256_storeu_si256(static_cast<__m256i*>(to), value); }
 
-// Keeps additions in their order: in others, which compilers take since they are as good for whole numbers, there are not
-// enough registers.
+// Keeps additions in their order. Compilers may reorder additions of integers, and then run out of registers.
 inline void keep_order(__m256i& a, __m256i& b) { asm("" : "+x"(a), "+x"(b)); }
 
-// The largest magnitude of 32 floats, as its bits: these are ordered as magnitudes are, what is no number at the end.
+// The bits of the largest magnitude of 32 floats: the bits are ordered as the magnitudes are, with infinity and NaN
+// last.
 inline int32_t most_bits(const float* x) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   __m256i most = _mm256_setzero_si256();

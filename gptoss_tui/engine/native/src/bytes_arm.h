@@ -1,10 +1,10 @@
-// What ARM's products in bytes share: weights and activations as int8, activations in groups of 32 columns that share a
-// float scale. 32 products are summed exactly; their sum times both scales is added up in float32.
+// Code shared by ARM's byte products: weights and activations are int8, activations in groups of 32 columns that share
+// a float scale. 32 products are summed exactly; their sum times both scales is added up in float32.
 //
-// `Layout` is how one kind of instruction takes them: where eight bytes of a token go in a tile and weights in a panel, and
-// the product itself. A panel is, for each group, 512 bytes of each block, twice the value for MXFP4, and floats
-// [blocks][16] that turn them into weights. A tile of activations is [blocks] of: bytes [count][32] in the order of the
-// layout, scale [count].
+// `Layout` is the form that a kind of instruction needs: where eight bytes of a token go in a tile and where weights go
+// in a panel, and the product itself. A panel has, for each group, 512 bytes per block (for MXFP4, twice the value) and
+// floats [blocks][16] that turn them into weights. A tile of activations is [blocks] of: bytes [count][32] in the order
+// of the layout, scale [count].
 #pragma once
 
 #include <arm_neon.h>

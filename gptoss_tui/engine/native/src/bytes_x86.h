@@ -1,5 +1,6 @@
-// What products in bytes share on x86: int8 activations in groups of 32 columns with a float scale, and panels of MXFP4 that
-// the first tile of a strip unpacks on its way. That takes other units than products, so it costs next to nothing there.
+// Code shared by the byte products on x86: int8 activations in groups of 32 columns with a float scale, and panels of
+// MXFP4 that are unpacked by a strip's first tile while it multiplies. Unpacking uses other execution units than the
+// products, so it costs next to nothing there.
 #pragma once
 
 #include "epilogue.h"
@@ -8,9 +9,9 @@ namespace native {
 namespace {
 
 constexpr int kRows = 6;    // tokens of a tile
-constexpr int kWords = 10;  // of 4 bytes, that a block of a token's activations takes
-// Scales of activations and, as exponents, of weights stay this far from what a float holds. What is smaller than
-// 2 ** -60 counts as if it were that.
+constexpr int kWords = 10;  // 4-byte words that a block of a token's activations takes
+// The scales of activations and, as exponents, of weights are kept this far from the limits of a float. Scales below
+// 2 ** -60 are rounded up to it.
 constexpr int kMostExponent = 60;
 constexpr float kLeastScale = 0x1p-60f;
 
@@ -20,8 +21,8 @@ alignas(16) constexpr uint8_t kTwiceE2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 
 
 inline size_t row_bytes(Kind, int64_t columns) { return static_cast<size_t>(columns / kBlock) * kWords * 4; }
 
-// The panel of a strip of MXFP4: of each group the bytes [blocks][8][16][4], and [blocks][16] exponents, as the bits that are
-// to be added to a float to multiply it.
+// The panel of a strip of MXFP4: for each group the bytes [blocks][8][16][4], and exponents [blocks][16] in the form of
+// bits that are added to a float to multiply it.
 struct Panel {
   uint8_t* values[2];
   int32_t* exponents[2];

@@ -1,10 +1,10 @@
-// Choosing a token without reading all of the unembedding. A coarse copy of it says how far each row can reach; only rows
-// that can matter are read as they are: those that would be chosen if their coarse logit lacked six standard deviations of
-// what rounding leaves.
+// Chooses a token without reading all of the unembedding. A coarse copy gives a bound for each row's logit; only rows
+// that can matter are read in full: those that would be chosen if their coarse logit were too low by six standard
+// deviations of the rounding error.
 //
-// A draw is a contest too: each row has a number from the exponential distribution, and the row whose weight divided by its
-// number is the largest is drawn: each as often as its weight says. Which number a row has depends on the draw alone.
-// The sum of all weights takes the coarse logits of rows that have little of it.
+// A random draw is a contest too: each row has a number from the exponential distribution, and the row with the largest
+// weight divided by its number wins, which draws each row in proportion to its weight. The numbers depend on the draw
+// alone. In the sum of all weights, rows with a small share count by their coarse logits.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,12 +16,12 @@
 namespace native {
 namespace {
 
-constexpr int64_t kStretch = 1024;     // rows that are looked at together
-constexpr double kLargeShare = 0.001;  // of the sum of weights: whoever has it is read
+constexpr int64_t kStretch = 1024;     // rows that are handled together
+constexpr double kLargeShare = 0.001;  // rows with at least this share of the sum of weights are read
 constexpr float kDeviations = 6.0f;
 constexpr float kMostMargin = 50.0f;   // exp of it is still a float
-constexpr float kSmallest = 1e-27f;    // weights below may be of rows that were rounded to nothing
-constexpr size_t kFewGroups = 16;      // that one thread reads by itself
+constexpr float kSmallest = 1e-27f;    // rows with smaller weights may have been rounded to zero
+constexpr size_t kFewGroups = 16;      // groups that one thread reads by itself
 
 struct Screening {
   gt_model& model;
@@ -43,7 +43,7 @@ float norm_of(const Activations& x, int64_t columns) {
   return static_cast<float>(std::sqrt(total));
 }
 
-// Coarse logits, the largest of them, then how far each row reaches.
+// Computes the coarse logits, the largest of them, then the bound of each row.
 void screen_job(void* context, int thread, int threads) {
   Screening& s = *static_cast<Screening*>(context);
   gt_model& model = s.model;
@@ -63,14 +63,14 @@ void screen_job(void* context, int thread, int threads) {
   s.x = x;
 }
 
-// Compares rows by their whole logits.
+// Compares rows by their exact logits.
 struct Contest {
   const Screen& screen;
   gt_draw* result;
   double total;                  // of the weights of all ids
   float best = -INFINITY;
 
-  // The rows of a group, of which `exact` are the logits.
+  // Enters the rows of a group, whose exact logits are `exact`.
   void enter(int64_t group, const float* exact) {
     for (int64_t i = 0; i < kGroup; i++) {
       const int64_t row = group * kGroup + i;
@@ -88,7 +88,7 @@ struct Contest {
   }
 };
 
-// Groups with a row that reaches `bar`, or whose coarse logit is at least `near`.
+// The groups with a row whose bound reaches `bar`, or whose coarse logit is at least `near`.
 std::vector<int64_t> groups_to_read(const gt_model& model, const Screen& s, float bar, float near) {
   std::vector<int64_t> groups;
   for (int64_t first = 0; first < model.known; first += kStretch) {
@@ -105,7 +105,7 @@ std::vector<int64_t> groups_to_read(const gt_model& model, const Screen& s, floa
   return groups;
 }
 
-// Whole logits of some groups.
+// Computes the exact logits of some groups.
 std::vector<float> read_groups(gt_model& model, const Screening& s, const std::vector<int64_t>& groups) {
   std::vector<float> logits(groups.size() * kGroup);
   const auto read = [&](int thread, int threads) {
@@ -135,14 +135,14 @@ void key_of(double uniform, uint32_t* key) {
   key[1] = static_cast<uint32_t>(x >> 32);
 }
 
-// Which of the ids of the row that was drawn: a number of its own.
+// Selects one of the drawn row's ids, by another random number.
 double place_in_row(double uniform) {
   uint32_t key[2];
   key_of(uniform + 1.0, key);
   return static_cast<double>(key[0]) * 0x1p-32;
 }
 
-// What a row's doubt times the norm of the activations is to be multiplied with: what rounding leaves has no direction.
+// The factor for a row's doubt times the norm of the activations: rounding errors have a random direction.
 float deviations(const gt_model& model) { return kDeviations / std::sqrt(static_cast<float>(model.config.hidden)); }
 
 Screen screen_of(const gt_model& model, const gt_draw& draw) {
@@ -158,7 +158,7 @@ Screen screen_of(const gt_model& model, const gt_draw& draw) {
   return s;
 }
 
-// False where too much would have to be read: then nothing was chosen.
+// Returns false, without a choice, if too much would have to be read.
 bool choose_coarsely(gt_model& model, const float* state, gt_draw* result) {
   const auto threads = static_cast<size_t>(pool_threads(model.pool));
   Screening s{model, state, screen_of(model, *result), std::vector<float>(threads),
@@ -175,7 +175,7 @@ bool choose_coarsely(gt_model& model, const float* state, gt_draw* result) {
   const std::vector<int64_t> first{front / kGroup};
   contest.enter(first[0], read_groups(model, s, first).data());
   const float bar = contest.best * std::exp(-margin);
-  // A forbidden row may be so far ahead that what is allowed has hardly a weight beside it.
+  // A forbidden row may be so far ahead that the allowed rows have hardly any weight.
   if (s.screen.factor > 0 && !(bar > kSmallest)) return false;
   const float near = s.screen.largest + static_cast<float>(std::log(contest.total * kLargeShare));
   std::vector<int64_t> groups = groups_to_read(model, s.screen, s.screen.factor > 0 ? bar : contest.best, near);
@@ -185,13 +185,13 @@ bool choose_coarsely(gt_model& model, const float* state, gt_draw* result) {
   for (size_t i = 0; i < groups.size(); i++) contest.enter(groups[i], logits.data() + i * kGroup);
   result->log_total = std::log(contest.total) + static_cast<double>(s.screen.largest);
   if (!std::isfinite(result->log_total) || !std::isfinite(result->logit)) result->row = -1;
-  // The first of the row's ids where nothing is drawn.
+  // Without a random draw, it is the first of the row's ids.
   if (s.screen.factor > 0) result->within = place_in_row(result->uniform);
   return true;
 }
 
-// The same contest, with the same numbers, of all whole logits, where gt_sample has drawn. How much there is to read depends
-// on the numbers: to draw by others then would make some rows likelier than they are.
+// The same contest with the same numbers over all exact logits, in place of gt_sample's draw. How much has to be read
+// depends on the numbers, so drawing with others here would make some rows likelier than they are.
 void draw_of_all(gt_model& model, gt_draw* result) {
   Screen s = screen_of(model, *result);
   s.largest = s.coarse[model.kernels->likeliest(s.coarse, s.used, model.known)];
@@ -212,7 +212,7 @@ int32_t gt_choose(gt_model* model, int32_t index, gt_draw* result) try {
   result->within = 0;
   const native::Hiding hiding(*model, *result);
   if (!hiding.done()) return GT_OUTSIDE;
-  // A temperature that a float hardly holds is as good as none.
+  // Temperatures too small for the contest in float take the other way.
   const bool coarse = model->coarse.data != nullptr && (result->temperature == 0 || result->temperature > 1e-6f);
   if (coarse && native::choose_coarsely(*model, model->states.get() + index * model->hidden, result)) return 0;
   gt_logits(model, index);

@@ -1,5 +1,5 @@
-// What kernels share: fetching ahead, and what happens to results on their way to memory. Included by the units of
-// instruction sets, each of which has its own copy: the loops are plain, the compiler makes vectors of them.
+// Code shared by kernels: prefetching, and the processing of results on their way to memory. Included by the units of
+// instruction sets, so that each has its own copy: the loops are plain, and the compiler vectorizes them.
 #pragma once
 
 #include <cstring>
@@ -9,9 +9,9 @@
 namespace native {
 namespace {
 
-// exp for -87 <= x <= 87, within 2 units in the last place: 2 ** n times a polynomial in what is left of x.
+// exp(x) for -87 <= x <= 87, within 2 units in the last place: 2 ** n times a polynomial in the remainder of x.
 inline float exp_within(float x) {
-  const float shifted = x * 1.44269504f + 12582912.0f;  // 1.5 * 2 ** 23: the whole number stands in the low bits
+  const float shifted = x * 1.44269504f + 12582912.0f;  // adding 1.5 * 2 ** 23 leaves the integer in the low bits
   const float n = shifted - 12582912.0f;
   const float r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
   float p = 1.98756915e-4f;
@@ -29,11 +29,11 @@ inline float exp_within(float x) {
   return p * scale;
 }
 
-// What is not a number stays that.
+// NaN stays NaN.
 inline float at_most(float x, float most) { return most < x ? most : x; }
 inline float at_least(float x, float least) { return least > x ? least : x; }
 
-// Lines that each of so many steps has to fetch.
+// How many cache lines each of `steps` steps has to prefetch.
 inline int lines_of(const Ahead& ahead, int64_t steps) {
   const int64_t lines = (ahead.end - ahead.at + 63) / 64, each = (lines + steps - 1) / steps;
   return static_cast<int>(each < 8 ? each : 8);
@@ -42,7 +42,7 @@ inline void fetch(Ahead& ahead, int lines) {
   for (int i = 0; i < lines && ahead.at < ahead.end; i++, ahead.at += 64) __builtin_prefetch(ahead.at, 0, 2);
 }
 
-// `c` holds kStrip results of each of `count` tokens; they go to rows `first` and on of the output.
+// `c` holds kStrip results for each of `count` tokens, which are written to the output's rows from `first` on.
 inline void finish(const float* c, int32_t first, int32_t count, const Output& output) {
   for (int32_t t = 0; t < count; t++, c += kStrip) {
     float* y = output.y + (first + t) * output.stride;
@@ -63,8 +63,8 @@ inline void finish(const float* c, int32_t first, int32_t count, const Output& o
   }
 }
 
-// The products of `count` packed tokens, in tiles of up to `Most`: `tile(first, rows, c)` makes those of `rows` tokens from
-// `first` on.
+// Multiplies `count` packed tokens in tiles of up to `Most`; `tile(first, rows, c)` computes those of `rows` tokens
+// from `first` on.
 template <int Most, class Tile>
 inline void multiply_rows(int32_t count, const Output& output, Tile tile) {
   const int32_t tiles = tile_count(count, Most);

@@ -1,7 +1,8 @@
 // float32 products with any kind of weight, for the instruction set that the including unit is compiled for. The unit
-// defines NATIVE_LANES, floats of a vector, and calls float_gemm for its table.
+// defines NATIVE_LANES, the floats in a vector, and calls float_gemm for its table.
 //
-// A panel is two groups after each other, each [columns][16] floats. A tile of activations is [columns][count] floats.
+// A panel is two groups one after the other, each [columns][16] floats. A tile of activations is [columns][count]
+// floats.
 #pragma once
 
 #include <array>
@@ -18,11 +19,11 @@ namespace native {
 namespace {
 
 constexpr int kLanes = NATIVE_LANES;
-constexpr int kVectors = kGroup / kLanes;  // of a group
+constexpr int kVectors = kGroup / kLanes;  // vectors in a group
 typedef float Vector __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 typedef int32_t Whole __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
-// Rows of a tile: as many as leave registers for one step's weights and a broadcast.
+// Rows of a tile: as many as possible while registers are left for one step's weights and a broadcast.
 constexpr int kRows = kLanes == 16 ? 12 : kLanes == 8 ? 6 : NATIVE_NARROW_ROWS;
 // Groups that are multiplied together.
 constexpr int kGroups = kLanes == 16 ? 2 : 1;
@@ -160,7 +161,7 @@ Strip unpack(Kind kind, const uint8_t* const* groups, int64_t columns, void* pan
       case Kind::kMxfp4: unpack_mxfp4(groups[g], columns, half[g]); break;
       case Kind::kBf16: unpack_bf16(groups[g], columns, half[g]); break;
       case Kind::kInt8: unpack_int8(groups[g], columns, half[g]); break;
-      case Kind::kInt4: break;  // decode's alone
+      case Kind::kInt4: break;  // only used by decode
     }
   }
   return {{half[0], half[1]}, {nullptr, nullptr}};

@@ -1,9 +1,10 @@
-// Products of pairs of bf16 in tiles, as AMX has them: tile C [16][16] floats += A [16][32] x B [32][16], bf16. `Tiles` is
-// AMX itself, or what it does written out (gemm_tiles_bf16.cpp), so that all around it is tested without AMX.
+// Products of bf16 pairs in tiles, as in AMX: tile C [16][16] floats += A [16][32] x B [32][16], bf16. `Tiles` is AMX
+// itself or an emulation of it (gemm_tiles_bf16.cpp), so that everything around it can be tested without AMX.
 //
-// Packed activations are, for each block of 32 columns, parts of [count][32] bf16. A tile of fewer than 16 rows takes what
-// comes after them, and what comes of it is dropped. A strip is two B; with two A they make four C, which leaves
-// two registers for A and two for B. Depth is cut into stretches whose B stays in the first cache while all rows pass.
+// Packed activations are, for each block of 32 columns, parts of [count][32] bf16. A tile of fewer than 16 rows also
+// reads the memory after them, and those results are dropped. A strip is two B; with two A they make four C, which
+// leaves two registers for A and two for B. The depth is cut into stretches whose B stays in the first-level cache
+// while all rows are multiplied.
 #pragma once
 
 #include "pairs.h"
@@ -14,7 +15,7 @@ namespace {
 constexpr int kTileRows = 16;
 constexpr int kTileBytes = 1024, kTileStride = 64;
 constexpr int64_t kStretch = 10;      // blocks
-constexpr int32_t kTilesAtOnce = 16;  // whose results wait for the next stretch: 32 KB
+constexpr int32_t kTilesAtOnce = 16;  // tiles whose results wait for the next stretch: 32 KB
 
 template <int Parts>
 struct PackedTile {
@@ -25,7 +26,8 @@ struct PackedTile {
   const uint8_t* block(int64_t b, int part) const { return data + (b * Parts + part) * count * kTileStride; }
 };
 
-// Blocks begin .. end - 1 of one or two tiles of activations, added to their results at `c`, [16][kStrip] each.
+// Multiplies blocks begin .. end - 1 of one or two tiles of activations and adds to their results at `c`, [16][kStrip]
+// each.
 template <class Tiles, int Parts, bool Two>
 void multiply_stretch(const Strip& strip, const PackedTile<Parts>* a, int64_t begin, int64_t end, float* c, Ahead& ahead,
                       int lines) {
@@ -65,7 +67,7 @@ void multiply_stretch(const Strip& strip, const PackedTile<Parts>* a, int64_t be
   if (Two) Tiles::template store<3>(below + kGroup, kRowBytes);
 }
 
-// Tiles first .. last - 1 of `count` tokens.
+// Multiplies tiles first .. last - 1 of `count` tokens.
 template <class Tiles, int Parts>
 void multiply_tiles(const Strip& strip, int64_t blocks, const uint8_t* packed, int32_t count, int32_t first, int32_t last,
                     const Output& output, Ahead& ahead, int lines) {
@@ -122,7 +124,7 @@ uint64_t pack_tile(Kind kind, const float* const* rows, int32_t count, int64_t c
   return 0;
 }
 
-// Products in two parts take twice the operations that count.
+// Products in two parts take twice as many operations as are counted.
 template <class Tiles, int Parts>
 int64_t tile_peak(int64_t steps) {
   Tiles::begin();

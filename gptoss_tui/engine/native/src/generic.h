@@ -1,5 +1,5 @@
-// What all instruction sets compute the same way, in the compiler's vectors of kWidth floats. Each kernels_*.cpp defines
-// NATIVE_WIDTH, includes this, and gets code for its own instructions.
+// The kernels that are the same for all instruction sets, written with the compiler's vectors of kWidth floats. Each
+// kernels_*.cpp defines NATIVE_WIDTH, includes this, and gets code for its own instructions.
 #pragma once
 
 #include <cmath>
@@ -31,7 +31,7 @@ NATIVE_INLINE void store(void* to, V v) {
   std::memcpy(to, &v, sizeof v);
 }
 NATIVE_INLINE Floats all(float value) { return Floats{} + value; }
-// Where one is not a number these give the second: what must not get lost stands there.
+// If an element is NaN, these return the second one: a value whose NaN must not get lost is passed second.
 NATIVE_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
 NATIVE_INLINE Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
 NATIVE_INLINE Floats from_halves(const uint16_t* from) {
@@ -69,7 +69,7 @@ NATIVE_INLINE Floats folded(Floats a, Floats b, std::integer_sequence<int, LANE.
          chosen_lanes(a, b, std::integer_sequence<int, (LANE & STEP ? kWidth + (LANE ^ STEP) : LANE ^ STEP)...>());
 }
 
-// Lane i is the sum of v[i], which is spent.
+// Lane i of the result is the sum of v[i]; `v` is overwritten.
 template <int STEP = kWidth / 2>
 NATIVE_INLINE Floats sums_of(Floats* v) {
   for (int i = 0; i < STEP; i++) v[i] = folded<STEP>(v[i], v[i + STEP], std::make_integer_sequence<int, kWidth>());
@@ -80,7 +80,8 @@ NATIVE_INLINE Floats sums_of(Floats* v) {
   }
 }
 
-// exp(x), relative error below 2e-7; 0 far below, infinity far above. Cody and Waite's reduction, a polynomial of degree 6.
+// exp(x) with a relative error below 2e-7; 0 far below 0, infinity far above. Cody-Waite reduction and a polynomial of
+// degree 6.
 NATIVE_INLINE Floats exp_of(Floats x) {
   const Floats low = all(-87.0f), high = all(88.0f);  // 2 to the 128 is infinite
   const Ints tiny = x < low;
@@ -109,7 +110,7 @@ void quantize(const Activations& a, int64_t columns) {
     for (int i = 0; i < kBlock; i += kWidth) {
       const Floats v = load<Floats>(x + i);
       most = larger(most, larger(v, -v));
-      nothing = nothing + v * 0.0f;  // not a number where v is none: int8 could not tell
+      nothing = nothing + v * 0.0f;  // NaN if v is infinite or NaN, which int8 could not represent
     }
     const float size = largest_of(most);
     const Floats inverse = all(size > 0 ? 127.0f / size : 0.0f), magic = all(12582912.0f);
@@ -170,8 +171,8 @@ struct Running {
   float largest, mass;
 };
 
-// Turns `count` (at most kKeysAtOnce) scores into shares relative to the new largest one; returns by how much what was
-// mixed so far shrinks.
+// Turns `count` (at most kKeysAtOnce) scores into shares relative to the new largest one; returns the factor for what
+// has been mixed so far.
 NATIVE_INLINE float take_in(Running& head, float* scores, int64_t count) {
   for (int64_t i = count; i < kKeysAtOnce; i++) scores[i] = -1e30f;
   Floats most = all(head.largest);
@@ -189,14 +190,14 @@ NATIVE_INLINE float take_in(Running& head, float* scores, int64_t count) {
   return shrink;
 }
 
-// Some rows of keys or values of VECTORS * kWidth elements as floats: where they are, or put at `room`.
+// Some rows of keys or values, of VECTORS * kWidth elements, as floats: in place, or converted into `room`.
 template <int VECTORS, bool WIDE>
 NATIVE_INLINE const float* as_floats(const void* rows, int64_t first, int64_t count, float* room) {
   constexpr int64_t kDim = VECTORS * kWidth;
   if (WIDE) return static_cast<const float*>(rows) + first * kDim;
   const uint16_t* from = static_cast<const uint16_t*>(rows) + first * kDim;
   for (int64_t i = 0; i < count * kDim; i += kWidth) {
-    __builtin_prefetch(from + i + kKeysAtOnce * kDim);  // of the next rows, while these are used
+    __builtin_prefetch(from + i + kKeysAtOnce * kDim);  // prefetch the next rows while these are used
     store(room + i, from_halves(from + i));
   }
   return room;
@@ -217,7 +218,7 @@ NATIVE_INLINE void score_keys(const float* query, const float* keys, int64_t cou
   }
 }
 
-// Heads of VECTORS * kWidth elements over the same keys.
+// Attention of heads of VECTORS * kWidth elements that share the keys.
 template <int VECTORS, bool WIDE>
 void attend_all(const float* query, int64_t stride, int64_t heads, const Sight& sight, const float* sinks, float* out,
                 int64_t out_stride, float* scratch) {
@@ -260,7 +261,7 @@ void attend_all(const float* query, int64_t stride, int64_t heads, const Sight& 
   }
 }
 
-// Heads of any size, number by number.
+// The same for heads of any size, number by number.
 template <bool WIDE>
 void attend_any(const float* query, int64_t stride, int64_t heads, int64_t dim, const Sight& sight, const float* sinks,
                 float* out, int64_t out_stride, float* scores) {
@@ -343,7 +344,7 @@ int64_t likeliest(const float* x, const float* counts, int64_t count) {
 }
 
 double mass(const float* x, const float* counts, float largest, float factor, int64_t count) {
-  constexpr int64_t kStretch = 1024;  // so many are added up as float
+  constexpr int64_t kStretch = 1024;  // terms that are added up as float
   double total = 0;
   for (int64_t first = 0; first < count; first += kStretch) {
     const int64_t end = first + kStretch < count ? first + kStretch : count;
@@ -353,15 +354,15 @@ double mass(const float* x, const float* counts, float largest, float factor, in
       part += load<Floats>(counts + i) * exp_of((load<Floats>(x + i) - largest) * factor);
     }
     total += static_cast<double>(sum_of(part));
-    // A row that may not be chosen counts nothing, however far ahead it is: no infinity times 0.
+    // A forbidden row must count 0 however large it is: the minimum avoids infinity times 0.
     for (; i < end; i++) total += static_cast<double>(counts[i] * std::exp(std::fmin((x[i] - largest) * factor, 88.0f)));
   }
   return total;
 }
 
-// log(x) for 0 < x < 1, within 2e-7 of its size.
+// log(x) for 0 < x < 1, with a relative error below 2e-7.
 NATIVE_INLINE Floats log_below_one(Floats x) {
-  const Ints bits = (Ints)x - 0x3f3504f3;  // sqrt(1 / 2): what is left of x is around 1
+  const Ints bits = (Ints)x - 0x3f3504f3;  // sqrt(1 / 2), so that the remainder of x is around 1
   const Floats exponent = __builtin_convertvector(bits >> 23, Floats);
   const Floats r = (Floats)((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
   Floats p = all(7.0376836292e-2f);
@@ -376,7 +377,7 @@ NATIVE_INLINE Floats log_below_one(Floats x) {
   return exponent * 0.693147180560f + (p * r * r * r - 0.5f * r * r + r);
 }
 
-// Of each row a number from the exponential distribution: the same for the same key.
+// A number from the exponential distribution for each row, always the same for the same key.
 NATIVE_INLINE Floats exponential(Words row, const uint32_t* key) {
   Words x = row * 0x9e3779b1u + key[0];
   x = (x ^ (x >> 16)) * 0x21f0aaadu;
@@ -384,14 +385,14 @@ NATIVE_INLINE Floats exponential(Words row, const uint32_t* key) {
   x = (x ^ (x >> 16)) * 0x85ebca6bu;
   x = (x ^ (x >> 13)) * 0xc2b2ae35u;
   x = x ^ (x >> 16);
-  // -log(1 - u) for a number u between 0 and 1. Below 1 / 256 all of its bits count: it is the small results that win.
+  // -log(1 - u) for a number u between 0 and 1. Below 1 / 256, u gets more bits: it is the small results that win.
   const Floats rest = (__builtin_convertvector((Ints)(~x >> 8), Floats) + 0.5f) * 0x1p-24f;
   const Floats fine = (__builtin_convertvector((Ints)(x & 0xffffff), Floats) + 0.5f) * 0x1p-32f;
   const Ints is_fine = (Ints)(x >> 24) == 0;
   return is_fine ? fine * (1.0f + 0.5f * fine) : -log_below_one(rest);
 }
 
-constexpr float kRounding = 1e-4f;  // of sums in float32, beside what coarse rows lack
+constexpr float kRounding = 1e-4f;  // of float32 sums, in addition to the coarse rows' errors
 
 double screen(const Screen& s, int64_t first, int64_t count) {
   Words row;
@@ -430,7 +431,7 @@ int32_t read(const uint8_t* data, int64_t bytes) {
 
 using Product = decltype(Kernels::bf16);
 
-// The table of a set with these products.
+// The table of an instruction set with these products.
 constexpr Kernels table_of(const char* name, Product mxfp4, Product mxfp4_int8, Product bf16, Product int8_int8,
                            Product int4_int8) {
   return {name, quantize, mxfp4, mxfp4_int8, bf16,    int8_int8, int4_int8, rms_norm, swiglu,

@@ -1,6 +1,6 @@
 // Weights as pairs of bf16, for AVX-512 BF16 and AMX: a group is [columns / 2][16 rows][2], as native.h stores kBf16.
-// MXFP4 is exact in bf16; its columns come in another order, which activations follow (`pair_columns`). Int8 weights are
-// rounded.
+// MXFP4 is exact in bf16; its columns are in another order, in which activations are put too (`pair_columns`). Int8
+// weights are rounded.
 #pragma once
 
 #include <immintrin.h>
@@ -10,7 +10,7 @@
 namespace native {
 namespace {
 
-// A block's columns in the order in which pairs of MXFP4 hold them: pair 4 j + n of columns c and c + 2,
+// A block's columns in the order of MXFP4's pairs: pair 4 j + n has columns c and c + 2, where
 // c = 8 j + (0, 4, 1, 5)[n].
 inline __m512i pair_columns() {
   return _mm512_setr_epi32(0x00020000, 0x00060004, 0x00030001, 0x00070005, 0x000a0008, 0x000e000c, 0x000b0009, 0x000f000d,
@@ -26,7 +26,7 @@ inline __m512i pack_block(Kind kind, const float* x) {
   return kind == Kind::kMxfp4 ? _mm512_permutexvar_epi16(pair_columns(), natural) : natural;
 }
 
-// What rounding left of it, rounded too: both together have 16 bits.
+// The same for the rounding errors of pack_block, rounded too: both parts together have 16 bits.
 inline __m512i pack_rest(Kind kind, const float* x) {
   const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
   const __m512i first = round_block(low, high);
@@ -37,8 +37,8 @@ inline __m512i pack_rest(Kind kind, const float* x) {
   return kind == Kind::kMxfp4 ? _mm512_permutexvar_epi16(pair_columns(), rest) : rest;
 }
 
-// A block's four vectors of nibbles as 16 pairs. The table has each E2M1 number twice, since its index has five bits; `by`
-// turns a number of the table into one times its row's scale.
+// Unpacks a block's four vectors of nibbles into 16 pairs. The table has each E2M1 number twice, since its index has
+// five bits; `by` multiplies a number of the table by its row's scale.
 template <class Scale>
 inline void pairs_of_block(const uint8_t* nibbles, __m512i table, Scale by, uint8_t* out) {
   for (int j = 0; j < 4; j++) {
@@ -59,13 +59,13 @@ inline void pairs_of_mxfp4(const uint8_t* group, int64_t columns, uint8_t* out) 
   const int64_t blocks = columns / kBlock;
   const uint8_t* exponents = group + blocks * 256;
   for (int64_t b = 0; b < blocks; b++) {
-    // A scale is a difference of exponents. Below 2 ** -124 and above 2 ** 125 a bf16 would not hold the products.
+    // A scale shifts exponents. Below 2 ** -124 and above 2 ** 125, a bf16 could not hold the products.
     __m512i by = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(exponents + b * kGroup)));
     by = _mm512_min_epi32(_mm512_max_epi32(by, _mm512_set1_epi32(3)), _mm512_set1_epi32(252));
     by = _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(127), by), 7);
     const bool shrinks = _mm512_cmplt_epi32_mask(by, _mm512_setzero_si512()) == 0;
     by = _mm512_or_si512(_mm512_slli_epi32(by, 16), _mm512_and_si512(by, _mm512_set1_epi32(0xffff)));
-    if (shrinks) {  // as good as always: then 0 stays 0 by itself, since differences below 0 are 0
+    if (shrinks) {  // almost always: then 0 stays 0 by itself, since the subtraction saturates at 0
       pairs_of_block(group + b * 256, table, [by](__m512i v) { return _mm512_subs_epu16(v, by); }, out + b * 1024);
     } else {
       pairs_of_block(group + b * 256, table,
@@ -102,7 +102,7 @@ inline size_t pairs_panel_bytes(Kind kind, int64_t columns) {
   return kind == Kind::kBf16 ? 0 : static_cast<size_t>(columns) * kStrip * 2;
 }
 
-// Both groups of a strip as pairs.
+// Unpacks both groups of a strip into pairs.
 inline Strip unpack_pairs(Kind kind, const uint8_t* const* groups, int64_t columns, void* panel) {
   if (kind == Kind::kBf16) return {{groups[0], groups[1]}, {nullptr, nullptr}};
   uint8_t* half[2] = {static_cast<uint8_t*>(panel), static_cast<uint8_t*>(panel) + columns * kGroup * 2};

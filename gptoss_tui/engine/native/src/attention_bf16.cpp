@@ -1,4 +1,5 @@
-// Attention with AVX-512 BF16: queries and shares are rounded to bf16, keys and values are bf16, sums are float32.
+// Attention with AVX-512 BF16: queries and shares are rounded to bf16, keys and values are bf16 already, sums are
+// float32.
 #include "attention.h"
 
 #include <immintrin.h>
@@ -16,7 +17,7 @@ struct PairArithmetic {
     }
   }
 
-  // 16 vectors of 16 numbers: rows become columns.
+  // Transposes 16 vectors of 16 numbers.
   static void transpose(__m512i* x) {
     __m512i a[16], b[16];
     for (int i = 0; i < 16; i += 2) {
@@ -56,7 +57,7 @@ struct PairArithmetic {
     }
   }
 
-  // Pairs are of two keys: a group of 16 dimensions becomes [kKeys / 2][16].
+  // A pair has two keys: a group of 16 dimensions becomes [kKeys / 2][16].
   static void value_panel(const void* rows, bool, int32_t count, int32_t dim, uint16_t* to) {
     const auto* from = static_cast<const uint16_t*>(rows);
     for (int32_t k = 0; k < kKeys; k += 2) {

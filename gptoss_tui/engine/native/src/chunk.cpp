@@ -1,4 +1,4 @@
-// Some tokens through all layers, layer by layer: each product is a job of the pool over all tokens.
+// Runs several tokens through all layers, layer by layer: each product is a job of the pool over all tokens.
 #include <cstring>
 
 #include "model.h"
@@ -24,7 +24,7 @@ void attend_all(gt_model& model, const gt_cache& cache, int32_t index, int32_t c
   run_on_all(model.pool, [&](int thread, int threads) {
     auto* scratch = static_cast<float*>(pool_scratch(model.pool, thread, kAttentionSlot,
         static_cast<size_t>(attend_scratch(model.config.heads / model.config.kv_heads, model.config.head_dim)) * sizeof(float)));
-    // Every thread takes every so many tokens: late ones see more than early ones.
+    // Tokens are dealt out to the threads in turn, since later ones see more keys than earlier ones.
     for (int32_t head = 0; head < model.config.kv_heads; head++) {
       for (int64_t t = thread; t < count; t += threads) {
         attend(model, cache, index, position + t, head, model.heads.get() + t * model.qkv,

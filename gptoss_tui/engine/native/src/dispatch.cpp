@@ -1,4 +1,4 @@
-// What this library was built with and what this processor runs.
+// The instruction sets that this library was built with and that this processor supports.
 #include "abi.h"
 #include "kernels.h"
 
@@ -31,7 +31,7 @@ const Kernels* const kNeonKernels = nullptr;
 namespace {
 
 #if defined(__linux__) && defined(__x86_64__)
-// Linux hands the tile registers' state out when a process asks for it; threads made later inherit that.
+// On Linux, a process has to request the use of the tile registers; threads created later inherit the permission.
 bool ask_for_tiles() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;

@@ -1,12 +1,12 @@
-// Products of MXFP4 in bytes with AVX2: activations as int8 in groups of 32 columns that share a float scale. 32 products are
-// summed exactly; their sum times both scales is added up in float32.
+// Byte products of MXFP4 with AVX2: activations are int8 in groups of 32 columns that share a float scale. 32 products
+// are summed exactly; their sum times both scales is added up in float32.
 //
-// Twice a value + 12 is a byte of at most 24. Its products with int8 are added up in lanes of 16 bits, each of 16 columns of a
-// block, from minus 12 times the sum of the activations on: then no sum on the way is beyond 12 * 127 * 16 = 24384, and
-// lanes are widened once in a block. Products of two int8 do not fit: those are gemm_words_avx2.cpp's.
+// Twice a value + 12 is a byte of at most 24. Its products with int8 are added up in 16-bit lanes, each over 16 columns
+// of a block, starting from minus 12 times the sum of the activations: then no intermediate sum exceeds 12 * 127 * 16 =
+// 24384, and lanes are widened once per block. Products of two int8 do not fit: gemm_words_avx2.cpp has those.
 //
-// A tile of activations is [blocks] of: bytes [8][count][4], scale [count], minus 12 times the sums of the bytes in 16 bits,
-// [count][2].
+// A tile of activations is [blocks] of: bytes [8][count][4], scale [count], minus 12 times the sums of the bytes in 16
+// bits, [count][2].
 #include <immintrin.h>
 
 #include <array>
@@ -19,7 +19,7 @@
 namespace native {
 namespace {
 
-// A block of a group into its panel.
+// Unpacks a block of a group into its panel.
 void unpack_block(const uint8_t* nibbles, const uint8_t* exponents, uint8_t* values, int32_t* to) {
   const __m256i table = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(kTwiceE2m1)));
   const __m256i low = _mm256_set1_epi8(15);
@@ -40,7 +40,7 @@ void unpack_block(const uint8_t* nibbles, const uint8_t* exponents, uint8_t* val
   }
 }
 
-// One group's results of a tile; the first tile (`Fresh`) unpacks the group on its way.
+// Computes one group's results for a tile; the first tile (`Fresh`) also unpacks the group.
 template <int Rows, bool Fresh>
 void multiply_group(const uint8_t* packed, uint8_t* values, int32_t* exponents, const int32_t* a, int64_t blocks, float* c,
                     Ahead& ahead, int lines) {
@@ -101,7 +101,7 @@ void multiply(Kind, const Strip& strip, int64_t columns, const void* activations
   });
 }
 
-// 32 values as int8, and the scale that they share. False where one of them is no number.
+// Rounds 32 values to int8 with a common scale. Returns false if one of them is infinite or NaN.
 bool round_block(const float* x, int8_t* bytes, float* scale) {
   const int32_t bits = most_bits(x);
   float largest;
@@ -110,7 +110,7 @@ bool round_block(const float* x, int8_t* bytes, float* scale) {
   const __m256 inverse = _mm256_set1_ps(1.0f / *scale);
   __m256i q[4];
   for (int i = 0; i < 4; i++) q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse));
-  // Packing takes four of one register and four of the next by turns.
+  // Packing alternates between four elements of one register and four of the next.
   const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
   store(bytes, _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
   return bits < kInfinity;

@@ -1,7 +1,8 @@
-// Products in bytes with AVX-512 VNNI: weights as unsigned bytes, activations as int8 in groups of 32 columns that share
-// a float scale. 32 products are summed exactly; their sum times both scales is added up in float32.
+// Byte products with AVX-512 VNNI: weights are unsigned bytes, activations int8 in groups of 32 columns that share a
+// float scale. 32 products are summed exactly; their sum times both scales is added up in float32.
 //
-// A tile of activations is [blocks] of: bytes [8][count][4], scale [count], minus offset times the sum of the bytes [count].
+// A tile of activations is [blocks] of: bytes [8][count][4], scale [count], minus offset times the sum of the bytes
+// [count].
 #include <immintrin.h>
 
 #include <array>
@@ -15,7 +16,7 @@ namespace {
 
 int32_t offset_of(Kind kind) { return kind == Kind::kMxfp4 ? kOffset : 128; }
 
-// A block of a group of MXFP4 into its panel.
+// Unpacks a block of a group of MXFP4 into its panel.
 void unpack_block(const uint8_t* nibbles, const uint8_t* exponents, uint8_t* values, int32_t* to) {
   const __m512i table = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(kTwiceE2m1)));
   const __m512i low = _mm512_set1_epi8(15);
@@ -34,7 +35,8 @@ void unpack_block(const uint8_t* nibbles, const uint8_t* exponents, uint8_t* val
   _mm512_storeu_si512(to, _mm512_slli_epi32(exponent, 23));
 }
 
-// How a tile comes to its weights: those of MXFP4 are unpacked by the first tile (`kFresh`), 8-bit ones are taken as they are.
+// Where a tile gets its weights: those of MXFP4 are unpacked by the first tile (`kFresh`), 8-bit ones are used as they
+// are.
 enum class Source { kFresh, kUnpacked, kInt8 };
 
 template <int Rows, Source source>
@@ -109,7 +111,7 @@ uint64_t pack(Kind kind, const float* const* rows, int32_t count, int64_t column
     int32_t* out = static_cast<int32_t*>(tile) + r;
     for (int64_t b = 0; b < columns / kBlock; b++, out += kWords * count) {
       const __m512 x0 = _mm512_loadu_ps(rows[r] + b * kBlock), x1 = _mm512_loadu_ps(rows[r] + b * kBlock + 16);
-      // Magnitudes are ordered as their bits are, those of what is no number at the end.
+      // Magnitudes are ordered as their bits are, with infinity and NaN last.
       const int32_t bits = _mm512_reduce_max_epi32(_mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(x0), magnitude),
                                                                     _mm512_and_si512(_mm512_castps_si512(x1), magnitude)));
       if (bits >= kInfinity) lost |= uint64_t{1} << r;

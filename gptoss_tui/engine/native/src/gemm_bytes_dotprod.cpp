@@ -1,12 +1,12 @@
-// Products in bytes with ARM's dot products: four columns of four rows of weights times four of a token.
+// Byte products with ARM's dot products: four columns of four rows of weights times four columns of a token.
 #include "bytes_arm.h"
 
 namespace native {
 namespace {
 
-constexpr int kQuads = kGroup / 4;  // of rows, as many as a register has lanes
+constexpr int kQuads = kGroup / 4;  // groups of four rows, as many as a register has lanes
 
-// Bytes of a block of weights are [8][16 rows][4], those of a token in their order.
+// The bytes of a block of weights are [8][16 rows][4], those of a token in their natural order.
 struct Dots {
   static constexpr int64_t kOperations = 4 * 8;  // of one instruction
 

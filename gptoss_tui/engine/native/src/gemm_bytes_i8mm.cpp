@@ -1,5 +1,5 @@
-// Products in bytes with ARM's products of small matrices: eight columns of two tokens times those of two rows of weights,
-// twice as many products in an instruction as a dot product has.
+// Byte products with ARM's products of small matrices: eight columns of two tokens times those of two rows of weights,
+// twice as many products per instruction as a dot product.
 #include "bytes_arm.h"
 
 namespace native {
@@ -7,8 +7,8 @@ namespace {
 
 constexpr int kRowPairs = kGroup / 2;
 
-// Bytes of a block of weights are [4][8 pairs of rows][2][8], those of a pair of tokens [4][2][8]; the last one of an odd
-// number of tokens is in its order.
+// The bytes of a block of weights are [4][8 pairs of rows][2][8], those of a pair of tokens [4][2][8]; the last one of
+// an odd number of tokens is in its natural order.
 struct Pairs {
   static constexpr int64_t kOperations = 4 * 16;  // of one instruction
 
@@ -25,7 +25,7 @@ struct Pairs {
     vst1q_s8(values + quad * 32 + 16, vreinterpretq_s8_s32(vzip2q_s32(first, second)));
   }
 
-  // Columns 8 * i and on of pair `p` of Rows tokens; nothing stands in for the one that a pair may lack.
+  // The columns from 8 * i on of pair `p` of Rows tokens; zeros take the place of a missing second token.
   template <int Rows>
   static int8x16_t tokens(const int8_t* a, int p, int i) {
     if (2 * p + 1 < Rows) return vld1q_s8(a + p * 2 * kBlock + i * 16);
@@ -35,7 +35,7 @@ struct Pairs {
   template <int Rows>
   static void multiply(const Strip& strip, const int8_t* a, int64_t blocks, float* c, Ahead& ahead, int lines) {
     constexpr int kPairs = (Rows + 1) / 2;
-    // Lanes: rows 0 and 1 of the first token, then of the second one.
+    // Lanes: rows 0 and 1 for the first token, then for the second one.
     float32x4_t total[2][kPairs][kRowPairs];
     for (auto& group : total) {
       for (auto& pair : group) {

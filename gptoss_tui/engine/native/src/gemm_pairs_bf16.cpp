@@ -1,5 +1,5 @@
-// Products of pairs of bf16 with AVX-512 (VDPBF16PS), added up in float32. A tile of activations is [columns / 2][parts]
-// [count] pairs: one part rounded to bf16, or two whose sum has 16 bits.
+// Products of bf16 pairs with AVX-512 (VDPBF16PS), added up in float32. A tile of activations is [columns / 2][parts]
+// [count] pairs: one part rounded to bf16, or two parts whose sum has 16 bits.
 #include "pairs.h"
 
 #include <array>
@@ -74,7 +74,7 @@ uint64_t pack(Kind kind, const float* const* rows, int32_t count, int64_t column
   return 0;
 }
 
-// Products in two parts take twice the operations that count.
+// Products in two parts take twice as many operations as are counted.
 template <int Parts>
 int64_t peak(int64_t steps) {
   constexpr int kChains = 12;

@@ -1,6 +1,6 @@
-// Products in tiles with AMX. Its instructions are written as assembly: the compilers' functions take the numbers of tiles
-// only as literals, and GCC 12's _tile_loadconfig takes 8 of the 64 bytes of its operand for read, so that the stores to
-// the rest vanish.
+// Products in tiles with AMX. The instructions are written in assembly because the compilers' intrinsics take tile
+// numbers only as literals, and because GCC 12's _tile_loadconfig is declared to read only 8 of the 64 bytes of its
+// operand, so that the stores to the rest are optimized away.
 #include "gemm_tiles.h"
 
 namespace native {

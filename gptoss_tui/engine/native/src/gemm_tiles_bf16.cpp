@@ -1,4 +1,4 @@
-// Products in tiles whose instructions are written out in plain code: slow, for tests on machines without AMX.
+// Products in tiles with the AMX instructions emulated in plain code: slow, for tests on machines without AMX.
 #include <cstring>
 
 #include "gemm_tiles.h"
@@ -6,11 +6,11 @@
 namespace native {
 namespace {
 
-// What the instructions do by Intel's description: pairs are multiplied and added to float32 sums.
+// Emulates the instructions by Intel's description: pairs are multiplied and added to float32 sums.
 struct WrittenTiles {
   static thread_local uint8_t tiles[8][kTileBytes];
 
-  // Nothing that was left in a tile may matter: its bytes are those of a NaN.
+  // Old contents of a tile must not matter, so it is filled with NaN.
   static void begin() { std::memset(tiles, 0xff, sizeof tiles); }
   static void end() { std::memset(tiles, 0xff, sizeof tiles); }
 

@@ -1,6 +1,6 @@
-// Products of 8-bit matrices in words of 16 bits with AVX2: activations in groups of 32 columns that share a float scale. 32
-// products are summed exactly; their sum times both scales is added up in float32. In bytes the products of two int8 would
-// have to be widened one by one; words take half the instructions of float32.
+// Products of 8-bit matrices in 16-bit words with AVX2: activations are in groups of 32 columns that share a float
+// scale. 32 products are summed exactly; their sum times both scales is added up in float32. With bytes, each product
+// of two int8 would have to be widened; words take half as many instructions as float32.
 //
 // A panel is, for each group, words [blocks][16][16][2], two columns of each row, and floats [blocks][16]. A tile of
 // activations is [blocks] of: words [16][count][2], scale [count].
@@ -16,11 +16,11 @@ namespace {
 
 constexpr int kRows = 6;    // tokens of a tile
 constexpr int kPairs = 16;  // of columns of a block
-constexpr int kWords = kPairs + 1;  // of 4 bytes, that a block of a token's activations takes
+constexpr int kWords = kPairs + 1;  // 4-byte words that a block of a token's activations takes
 constexpr float kMost = 32767.0f;
-constexpr float kLeastScale = 0x1p-60f;  // what is smaller counts as if it were that
+constexpr float kLeastScale = 0x1p-60f;  // smaller scales are rounded up to this
 
-// One group's results of a tile.
+// Computes one group's results for a tile.
 template <int Rows>
 void multiply_group(const uint8_t* values, const float* scales, const int32_t* a, int64_t blocks, float* c, Ahead& ahead,
                     int lines) {

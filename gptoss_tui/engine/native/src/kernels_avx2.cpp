@@ -7,7 +7,7 @@
 namespace native {
 namespace {
 
-constexpr int64_t kAhead = 2048;  // bytes that are asked for before they are needed
+constexpr int64_t kAhead = 2048;  // how many bytes ahead to prefetch
 
 NATIVE_INLINE void prefetch(const void* from) {
   _mm_prefetch(static_cast<const char*>(from) + kAhead, _MM_HINT_T0);
@@ -28,7 +28,7 @@ NATIVE_INLINE __m256i four_bytes(const int8_t* from) {
   return _mm256_set1_epi32(word);
 }
 
-// In all of these a half is 8 rows: HALVES of them are 8 * HALVES rows.
+// In all of these functions, a half is 8 rows of a group, and HALVES halves are 8 * HALVES rows.
 NATIVE_INLINE const uint8_t* half_of(const uint8_t* w, int64_t bytes, int half) {
   return w + half / 2 * bytes + half % 2 * 32;
 }
@@ -74,10 +74,11 @@ NATIVE_INLINE __m256 bf16_scales(const uint8_t* scales) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 
-// Of MXFP4 or INT4.
+// For MXFP4 and INT4.
 template <int HALVES, Kind KIND>
 NATIVE_INLINE void nibbles_int8_halves(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
-  // Twice the value plus 12 or 15: unsigned, as the product of bytes wants its first operand. No pair reaches 2 ** 15.
+  // Twice the value plus 12 or 15, since the byte product needs an unsigned first operand. No pair's sum reaches 2 **
+  // 15.
   constexpr bool kLinear = KIND == Kind::kInt4;
   const __m256i lut = _mm256_broadcastsi128_si256(
       kLinear ? _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
@@ -161,7 +162,7 @@ NATIVE_INLINE void int8_int8_halves(const uint8_t* w, int64_t bytes, int64_t blo
 
 using Rows = void (*)(const uint8_t*, int64_t, int64_t, const Activations&, float*);
 
-// All groups, two at once while there are two.
+// All groups, two at once as long as there are two.
 template <Rows FOUR, Rows TWO, Kind KIND>
 void product(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
   const int64_t blocks = columns / kBlock, bytes = group_bytes(KIND, columns);

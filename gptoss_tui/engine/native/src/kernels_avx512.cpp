@@ -1,5 +1,5 @@
-// Decode kernels for AVX-512 with VNNI. A register is 16 rows; some groups go at once, so that there are as many streams
-// from memory and as many chains of sums.
+// Decode kernels for AVX-512 with VNNI. A register has 16 rows; several groups are handled at once, to have several
+// streams from memory and several chains of sums.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 warns of its own intrinsics
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #define NATIVE_WIDTH 16
@@ -10,8 +10,8 @@
 namespace native {
 namespace {
 
-// How far ahead of their use bytes are asked for: within long groups of rows a little, and where `GROUPS` of them are
-// short, the same place in the next ones.
+// How far ahead bytes are prefetched: a little way within long groups of rows, or if `GROUPS` groups are short, the
+// same place in the next ones.
 template <int GROUPS>
 NATIVE_INLINE int64_t distance(int64_t bytes) {
   constexpr int64_t kLittle = 2048, kShort = 256 << 10;
@@ -78,10 +78,10 @@ NATIVE_INLINE __m512 bf16_scales(const uint8_t* scales) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 
-// Of MXFP4 or INT4.
+// For MXFP4 and INT4.
 template <int GROUPS, Kind KIND>
 NATIVE_INLINE void nibbles_int8_groups(const uint8_t* w, int64_t bytes, int64_t blocks, const Activations& x, float* y) {
-  // Twice the value plus 12 or 15: unsigned, as VNNI wants its first operand.
+  // Twice the value plus 12 or 15, since VNNI needs an unsigned first operand.
   constexpr bool kLinear = KIND == Kind::kInt4;
   const __m512i lut = _mm512_broadcast_i32x4(
       kLinear ? _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
@@ -158,7 +158,7 @@ NATIVE_INLINE void int8_int8_groups(const uint8_t* w, int64_t bytes, int64_t blo
 
 using Groups = void (*)(const uint8_t*, int64_t, int64_t, const Activations&, float*);
 
-// All groups, as many at once as is best while there are so many.
+// All groups, as many at once as is best as long as there are that many.
 template <Groups FOUR, Groups TWO, Groups ONE, Kind KIND>
 void product(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
   const int64_t blocks = columns / kBlock, bytes = group_bytes(KIND, columns);

@@ -7,7 +7,7 @@
 namespace native {
 namespace {
 
-constexpr int64_t kAhead = 1024;  // bytes that are asked for before they are needed
+constexpr int64_t kAhead = 1024;  // how many bytes ahead to prefetch
 
 // Four columns of activations in every lane.
 NATIVE_INLINE int8x16_t four_bytes(const int8_t* from) {
@@ -88,7 +88,7 @@ void mxfp4(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const 
   nibble_groups<Kind::kMxfp4>(w, columns, begin, end, y, block);
 }
 
-// Of MXFP4 or INT4.
+// For MXFP4 and INT4.
 template <Kind KIND>
 void nibbles_int8(const uint8_t* w, int64_t columns, int64_t begin, int64_t end, const Activations& x, float* y) {
   constexpr bool kLinear = KIND == Kind::kInt4;

@@ -1,4 +1,4 @@
-// The decode kernels of any machine: plain loops over the 16 rows of a group, for the compiler to make the most of.
+// The decode kernels for any machine: plain loops over the 16 rows of a group, which the compiler can vectorize.
 #define NATIVE_WIDTH 4
 #include "generic.h"
 

@@ -1,4 +1,4 @@
-// For tests and measurements: one product, and how long products and plain reading take.
+// For tests and measurements: a single product, and the times of products and of plain reading.
 #include <atomic>
 #include <chrono>
 
@@ -7,7 +7,7 @@
 
 namespace {
 
-// Runs `work(thread, threads)` on all threads; seconds.
+// Runs `work(thread, threads)` on all threads; returns the seconds.
 template <typename Work>
 double timed(native::Pool* pool, Work work) {
   const auto start = std::chrono::steady_clock::now();

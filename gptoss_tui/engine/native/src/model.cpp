@@ -1,4 +1,4 @@
-// Making a model, and what a single token and a chunk have in common.
+// Creating a model, and what the runs of a single token and of a chunk have in common.
 #include "model.h"
 
 #include <algorithm>
@@ -20,10 +20,10 @@ Floats1 rows_of(int64_t rows, int64_t columns) {
   return Floats1(static_cast<float*>(memory));
 }
 
-// A layer of fewer bytes is over before threads have met.
+// A layer with fewer bytes takes less time than synchronizing the threads.
 constexpr int64_t kSmallLayer = 8 << 20;
 
-// What one token reads of a layer.
+// The bytes that one token reads of a layer.
 int64_t step_bytes(const gt_model& model) {
   const Layer& l = model.layers[0];
   return l.qkv.matrix_bytes + l.out.matrix_bytes +
@@ -74,7 +74,7 @@ struct Place {
   int64_t slot;            // of the position
 };
 
-// Layers take turns: even ones slide, odd ones are full.
+// Layers alternate: even ones are sliding, odd ones are full.
 Place place_of(const gt_model& model, const gt_cache& cache, int32_t layer, int64_t position, int32_t kv_head) {
   const gt_config& c = model.config;
   const bool sliding = layer % 2 == 0;
@@ -164,7 +164,7 @@ Chosen choose(const gt_model& model, const float* scores) {
 
 namespace {
 
-// Whether the model has these tokens and the cache has room for them, behind what they see.
+// Whether the model has these tokens, and the cache has room for them and what they see.
 bool fits(const gt_model& model, const gt_cache& cache, const int32_t* tokens, int32_t count, int64_t position) {
   const gt_config& c = model.config;
   if (count < 1 || count > c.chunk || position < 0 || position + count > cache.context) return false;

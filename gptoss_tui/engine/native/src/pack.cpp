@@ -1,4 +1,4 @@
-// From the checkpoint's rows to the layouts of native.h.
+// Packs the checkpoint's rows into the layouts of native.h.
 #include <cmath>
 #include <cstring>
 
@@ -12,22 +12,22 @@ using native::round_up;
 
 namespace {
 
-// The row of the source that stands at `row`; with `paired`, groups of gates and of linear rows take turns.
+// The row of the source that is stored at `row`; with `paired`, groups of gate rows and of linear rows alternate.
 int64_t source_row(int64_t row, bool paired) {
   if (!paired) return row;
   const int64_t group = row / kGroup, within = row % kGroup;
   return 2 * (group / 2 * kGroup + within) + group % 2;
 }
 
-// What to multiply with in place of dividing by a scale. A scale so small that this is infinite counts as 0: what it is of
-// is below 1e-36.
+// The inverse of a scale, to multiply instead of dividing. A scale so small that this is infinite counts as 0: its
+// values are below 1e-36.
 float inverse_of(uint16_t scale) {
   const float inverse = 1.0f / native::from_bf16(scale);
   return std::isfinite(inverse) ? inverse : 0.0f;
 }
 
-// One block of a row: the smallest bf16 scale that clips nothing, and the nearest values. A value that is not a number
-// makes all of them that.
+// Quantizes one block of a row with the smallest bf16 scale that clips nothing, to the nearest values. A value that is
+// infinite or NaN makes all of them so.
 void quantize_block(const uint16_t* source, int64_t count, uint8_t* values, uint16_t* scale) {
   uint32_t most = 0;  // magnitudes are ordered as their bits are
   for (int64_t i = 0; i < count; i++) {
@@ -49,8 +49,9 @@ void quantize_block(const uint16_t* source, int64_t count, uint8_t* values, uint
   }
 }
 
-// The values of a block that quantize_block made, in four bits: the smallest bf16 scale that reaches the outermost, and
-// the nearest of (n - 7.5) * scale. Adds up how far the values are from that, squared. Without numbers there are none here.
+// Quantizes the output of quantize_block for a block to four bits, with the smallest bf16 scale that reaches the
+// outermost value, to the nearest of (n - 7.5) * scale. Adds the squared errors to `error`. Infinity and NaN carry
+// over.
 void coarsen_block(const uint8_t* values, uint16_t scale, int64_t lane, uint8_t* nibbles, uint16_t* coarse, double* error) {
   *coarse = scale;
   if (!std::isfinite(native::from_bf16(scale))) return;

@@ -1,4 +1,4 @@
-// The thread pool: threads that stay, each on a processor of its own; they spin for a moment and then sleep.
+// The thread pool: permanent threads, each on a processor of its own, which spin for a moment and then sleep.
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
@@ -17,8 +17,8 @@ namespace native {
 
 namespace {
 
-// Waits in a row: `kSpins` short ones first, about as long as a front takes between two tokens of a small model; a
-// waiting thread then gives its processor away, since whom it waits for may need it.
+// A wait begins with `kSpins` short spins, about as long as a front takes between two tokens of a small model. After
+// that the thread yields its processor, which the thread it waits for may need.
 constexpr int kSpins = 20000;
 constexpr int kSpinsBeforeYield = 4000;
 
@@ -50,7 +50,7 @@ void stay_on(pthread_t thread, int processor) {
 }
 #endif
 
-// How many forks lie between the process that loaded this library and the one that is asking.
+// The number of forks between the process that loaded this library and this one.
 std::atomic<int> forks{0};
 
 int count_forks() {
@@ -79,7 +79,7 @@ class Pool {
 #if defined(__linux__)
     const std::vector<int> cpus = processors();
     if (!pin || static_cast<int>(cpus.size()) < threads) return;
-    // The caller is not ours to bind: the workers take the last processors, the first ones stay free for it.
+    // The caller's thread is not ours to bind: the workers take the last processors, and the first stay free for it.
     const size_t first = cpus.size() - static_cast<size_t>(threads);
     for (int thread = 1; thread < threads; thread++) {
       stay_on(workers_[thread - 1].native_handle(), cpus[first + static_cast<size_t>(thread)]);
@@ -96,7 +96,7 @@ class Pool {
 
   int threads() const { return threads_; }
 
-  // A fork takes the caller along and none of the others; what these held when it happened cannot be known.
+  // A forked process has only the calling thread; the state that the others left behind is unknown.
   bool forked() const { return count_forks() != forks_; }
 
   void run(Job job, void* context) {
@@ -110,7 +110,7 @@ class Pool {
     running_.store(threads_ - 1, std::memory_order_relaxed);
     started_.fetch_add(1, std::memory_order_seq_cst);
     if (sleeping_.load(std::memory_order_seq_cst) > 0) {
-      // The lock makes sure that who is about to sleep either sees the new number or hears the call.
+      // The lock makes sure that a thread about to sleep either sees the new number or gets the notification.
       { std::lock_guard<std::mutex> lock(mutex_); }
       wake_.notify_all();
     }
@@ -171,7 +171,7 @@ class Pool {
     }
   }
 
-  // Waits until the number of started jobs is another than `seen`, and gives it.
+  // Waits until the number of started jobs differs from `seen`, and returns it.
   uint32_t next(uint32_t seen) {
     for (int spins = 0; spins < kSpins; spins++) {
       const uint32_t now = started_.load(std::memory_order_acquire);
@@ -206,7 +206,7 @@ Pool* pool_new(int threads, bool pin) try {
   return nullptr;
 }
 
-// In a forked process the memory goes with the process: there is nobody to wait for.
+// In a forked process there are no threads to wait for; its memory is freed when it ends.
 void pool_free(Pool* pool) {
   if (!pool->forked()) delete pool;
 }

@@ -1,5 +1,5 @@
-// Prefill: products of a chunk of tokens with dense matrices and with the experts that they chose. Activations are packed
-// once, by all threads; then each thread takes strips of the matrices, one at a time, unpacks and multiplies them.
+// Prefill: products of a chunk of tokens with dense matrices and with the experts that they chose. All threads pack the
+// activations once; then each thread takes strips of the matrices, one at a time, unpacks them and multiplies.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -43,8 +43,8 @@ namespace {
 constexpr int kPackedSlot = 2, kPanelSlot = 3;  // of the pool's scratch memory
 constexpr int kMostTile = 64;
 
-// A product of one matrix, or one for each expert, with rows of activations. Row i of expert e's is
-// x + source[i] * x_stride (source null: i), and goes to row i of y.
+// A product of one matrix, or of one for each expert, with rows of activations. Row i of expert e's rows is
+// x + source[i] * x_stride (or row i itself if source is null), and its result goes to row i of y.
 struct Product {
   const Gemm* gemm;
   Pool* pool;
@@ -60,7 +60,7 @@ struct Product {
 
   size_t row_bytes;
   uint8_t* packed;
-  uint8_t* lost;  // not 0: the row's products are not numbers
+  uint8_t* lost;  // nonzero: the row's products are NaN
   std::atomic<int64_t> next_tile{0}, next_strip{0};
   std::atomic<bool> any_lost{false};
 };
@@ -68,7 +68,7 @@ struct Product {
 int64_t strips_of(const Matrix& w) { return (w.rows / kGroup + 1) / 2; }
 
 void pack_tiles(Product& p) {
-  // Tiles are counted through all experts; each thread walks them and packs those that it drew.
+  // Tiles are numbered across all experts; each thread walks through them and packs those whose numbers it drew.
   int64_t drawn = p.next_tile.fetch_add(1, std::memory_order_relaxed), passed = 0;
   for (int32_t e = 0; e < p.w->experts; e++) {
     const int32_t begin = p.first[e], count = p.first[e + 1] - begin;
@@ -89,13 +89,14 @@ void pack_tiles(Product& p) {
   }
 }
 
-// A strip of an expert that has tokens; expert -1: there are no more.
+// A strip of an expert that has tokens; expert -1 means that there are no more.
 struct Task {
   int32_t expert = -1;
   int64_t strip = 0;
 };
 
-// Strips are counted through all experts that have tokens; each thread walks them and takes those that it draws.
+// Strips are numbered across all experts that have tokens; each thread walks through them and takes those that it
+// draws.
 struct Walk {
   Product& p;
   int32_t expert = 0;
@@ -120,7 +121,7 @@ void multiply_strip(Product& p, const Task& task, void* panel, const Ahead& ahea
   const Matrix& w = *p.w;
   const uint8_t* data = weights_of(p, task);
   const bool whole = 2 * task.strip + 1 < w.rows / kGroup;
-  // Half a strip is multiplied as if its group were there twice.
+  // Half a strip is multiplied as if it had its group twice.
   const uint8_t* const pair[2] = {data, whole ? data + w.group_bytes : data};
   alignas(64) float bias[kStrip] = {};
   if (w.bias != nullptr) {
@@ -167,7 +168,7 @@ void run_product(void* context, int thread, int) {
   multiply_strips(p, panel);
 }
 
-// Packed tiles may be read beyond the last row, by less than a tile.
+// Packed tiles may be read past the last row, by less than a tile.
 void start(Product& p, int32_t rows) {
   p.row_bytes = p.gemm->row_bytes(p.w->kind, p.w->columns);
   const size_t bytes = static_cast<size_t>(rows + p.gemm->tile) * p.row_bytes;
@@ -183,7 +184,7 @@ struct Attending {
   std::atomic<int32_t> next{0};
 };
 
-// Tiles are drawn from the end of the chunk, where tokens see most, so that what is left at last is small.
+// Tiles are taken from the end of the chunk, where tokens see most keys, so that the last ones are small.
 void run_attention(void* context, int thread, int) {
   Attending& a = *static_cast<Attending*>(context);
   const ChunkAttention& c = *a.chunk;
@@ -199,11 +200,11 @@ void run_attention(void* context, int thread, int) {
   }
 }
 
-// Rows up to which a dense matrix is multiplied exactly: the router's choice of experts is not to depend on rounding.
+// Dense matrices of up to this many rows are multiplied exactly: the router's choice must not depend on rounding.
 constexpr int64_t kFewRows = 256;
 
-// The fastest table for a kind of matrix at an instruction set, of those that were built. Int8 weights have more bits
-// than bf16, so that their exact products are in float32.
+// The fastest table for a kind of matrix and an instruction set among those that were built. Int8 weights have more
+// bits than bf16, so their exact products are in float32.
 const Gemm* choose(Isa isa, Precision precision, Kind kind, bool written) {
   const bool fast = precision == Precision::kFast;
   if (written && (fast || kind != Kind::kInt8)) return fast ? kTilesWritten : kSplitTilesWritten;

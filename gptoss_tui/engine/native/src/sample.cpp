@@ -1,4 +1,4 @@
-// Choosing a token from the logits of a model's distinct rows.
+// Chooses a token from the logits of a model's distinct rows.
 #include <cmath>
 #include <cstring>
 
@@ -11,7 +11,7 @@ double log_total(const gt_model& model, const float* logits, float largest) {
   return std::log(mass) + static_cast<double>(largest);
 }
 
-// The row in which the running sum of weights passes `uniform` times the whole, and where in its part that falls.
+// Finds the row in which the running sum of weights passes `uniform` times the total, and where within the row's share.
 void draw(const gt_model& model, const float* logits, const float* counts, float largest, gt_draw* result) {
   const float factor = 1.0f / std::fmax(result->temperature, 1e-20f);
   constexpr int64_t kStretch = 512;
@@ -30,7 +30,7 @@ void draw(const gt_model& model, const float* logits, const float* counts, float
     if (rest < sums[s]) break;
     rest -= sums[s];
   }
-  if (s == stretches) s = last;  // rounding brought the point to the end
+  if (s == stretches) s = last;  // rounding moved the point to the end
   for (int64_t i = s * kStretch; i < s * kStretch + length(s); i++) {
     const double weight = mass(i, 1);
     if (weight <= 0) continue;

@@ -1,4 +1,4 @@
-// One token through all layers: one job of the pool, whose threads meet a few times in each layer.
+// Runs one token through all layers as one job of the pool, whose threads synchronize a few times per layer.
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -23,7 +23,7 @@ struct Step {
 struct Hand {
   gt_model& model;
   int thread, threads;
-  float* normed;    // the activations that the next product takes; each thread makes them for itself
+  float* normed;    // the activations for the next product; each thread computes them for itself
   float* products;  // results of a stretch of groups
   float* scratch;   // of attention
 };
@@ -34,7 +34,7 @@ void meet(const Hand& hand) {
   if (hand.threads > 1) pool_barrier(hand.model.pool);
 }
 
-// Makes the int8 part of `values` where products with `w` need it.
+// Quantizes `values` to int8 if products with `w` need it.
 Activations prepare(const Hand& hand, const Matrix& w, int slot, float* values) {
   if (!takes_int8(hand.model, w)) return {values, nullptr, nullptr, nullptr};
   const Activations x = activations(hand.model, hand.thread, slot, values, w.columns);
@@ -42,7 +42,7 @@ Activations prepare(const Hand& hand, const Matrix& w, int slot, float* values) 
   return x;
 }
 
-// This thread's rows of to = w x + bias, or to += where `add` is set.
+// Computes this thread's rows of to = w x + bias, or to += w x + bias if `add` is set.
 void rows(const Hand& hand, const Matrix& w, const Activations& x, float* to, bool add) {
   const Span mine = span(w.rows / kGroup, hand.thread, hand.threads);
   for (int64_t g = mine.begin; g < mine.end; g += kGroupsAtOnce) {
@@ -72,7 +72,7 @@ void attention(const Hand& hand, Step& step, int32_t index) {
   meet(hand);
 }
 
-// Gates and linear rows of this thread's share of all chosen experts, down to the activated values.
+// Computes this thread's share of the gate and linear rows of all chosen experts, and their activation.
 void raise(const Hand& hand, const Layer& layer, const Chosen& chosen, const Activations& x) {
   gt_model& model = hand.model;
   const int64_t pairs = layer.up.rows / (2 * kGroup);
@@ -91,7 +91,7 @@ void raise(const Hand& hand, const Layer& layer, const Chosen& chosen, const Act
   }
 }
 
-// This thread's rows of state += the weighted sum of the chosen experts' down projections.
+// Adds the weighted sum of the chosen experts' down projections to this thread's rows of the state.
 void lower(const Hand& hand, const Layer& layer, const Chosen& chosen) {
   gt_model& model = hand.model;
   const int32_t count = model.config.experts_per_token;
@@ -139,7 +139,7 @@ void step_job(void* context, int thread, int threads) {
   for (int32_t layer = 0; layer < model.config.layers; layer++) {
     if (thread == 0 && step.cancelled != nullptr && step.cancelled() != 0) step.stopped.store(true);
     attention(hand, step, layer);
-    if (step.stopped.load()) return;  // all threads have met since it was set
+    if (step.stopped.load()) return;  // set before the last barrier, so all threads see it
     experts(hand, layer);
   }
 }
@@ -150,7 +150,7 @@ struct Head {
   std::atomic<int64_t> next{0};
 };
 
-constexpr int64_t kDrawnBytes = 256 << 10;  // of the unembedding, that a thread takes at once
+constexpr int64_t kDrawnBytes = 256 << 10;  // bytes of the unembedding that a thread takes at once
 
 void head_job(void* context, int thread, int) {
   Head& head = *static_cast<Head*>(context);
@@ -167,7 +167,7 @@ Activations head_activations(gt_model& model, int thread, const float* state) {
 }
 
 float multiply_head(gt_model& model, const Matrix& w, const Activations& x, std::atomic<int64_t>& next) {
-  // Threads draw their rows: one that has to wait for its processor holds up no more than what it drew.
+  // Threads take rows dynamically, so that one that has to wait for its processor delays only the rows it has taken.
   const int64_t step = round_up(kDrawnBytes / w.group_bytes + 1, 4), groups = w.rows / kGroup;
   float largest = -INFINITY;
   for (int64_t g = next.fetch_add(step); g < groups; g = next.fetch_add(step)) {

@@ -1,4 +1,4 @@
-// Prefill's kernels alone, as tests and measurements call them.
+// Single prefill kernels, for tests and measurements.
 #include <time.h>
 
 #include "model.h"
@@ -14,14 +14,14 @@ const PrefillKernels* kernels_for(const gt_trial& trial) {
   return isa_available(isa) ? prefill_kernels(isa, precision) : nullptr;
 }
 
-// One thread is timed by what the processor did for it, which others on the machine disturb less.
+// A single thread is timed by CPU time, which is less disturbed by other load on the machine.
 double now(bool alone) {
   timespec time;
   clock_gettime(alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// Seconds of the fastest of `repeat` runs of `work(pool, kernels)`.
+// Returns the seconds of the fastest of `repeat` runs of `work(pool, kernels)`.
 template <typename Work>
 double fastest(const gt_trial& trial, Work work) {
   const PrefillKernels* kernels = kernels_for(trial);

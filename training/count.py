@@ -16,7 +16,7 @@ _FIRST_SEED = 7 * 10**12
 
 
 def count(seed: int) -> npt.NDArray[np.int64]:
-    """Counts of the ids of one group, [VOCAB_SIZE]; ids that are learned count, those only read do too."""
+    """Count the ids of one group, both those to learn and those only read: [VOCAB_SIZE]."""
     group = generate_group(_FIRST_SEED + seed, 3_500)
     ids = [*group.preamble_ids]
     for sample in group.samples:

@@ -58,7 +58,7 @@ def block_tensors(block: Block, layer: int) -> dict[str, Tensor]:
 
 
 def vocabulary_tensors(v: Vocabulary, stem: Tensor) -> dict[str, Tensor]:
-    """What the rows are computed from."""
+    """The tensors that token rows are computed from."""
     delta = v.delta[: len(v.common)].float()
     scale = delta.abs().amax(-1, keepdim=True).clamp_min(1e-8) / 127
     spoken = torch.zeros(len(v.flags), dtype=torch.bool)

@@ -69,8 +69,8 @@ def _work(seeds: Iterator[int], length: int, out: Any) -> None:
 class Feed:
     """Rows from `workers` processes, each with its own stream of seeds.
 
-    A thread empties the queue all the time: its pipe holds little more than a row, so that a reader who comes by now
-    and then would find one row each time, however many the workers have ready.
+    A thread empties the queue continuously. The queue's pipe holds little more than a row, so that an occasional reader
+    would find only one row each time, however many the workers have ready.
     """
 
     def __init__(self, *, workers: int, length: int, first_seed: int, depth: int = 2048) -> None:

@@ -113,7 +113,7 @@ def _bounded() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one conversation. `problems` is empty when it is right."""
+    """The outcome of one conversation. `problems` is empty if it is right."""
 
     skill: str
     prompt: str
@@ -209,7 +209,7 @@ def read_files(root: Path) -> dict[str, str]:
 
 
 def is_harmony(events: Sequence[Event]) -> bool:
-    """Nothing had to be recovered, every tool exists, and the turn ends with an answer."""
+    """Whether nothing had to be recovered, every tool exists, and the turn ends with an answer."""
     last = events[-1]
     return (
         isinstance(last, TurnFinished)
@@ -221,7 +221,7 @@ def is_harmony(events: Sequence[Event]) -> bool:
 
 
 def grade(expected: Expectation, events: Sequence[Event], files: dict[str, str]) -> list[str]:
-    """What is wrong: tool, files or answer."""
+    """List what is wrong: tool, files or answer."""
     problems: list[str] = []
     finished = [e for e in events if isinstance(e, ToolFinished)]
     wanted = (expected.tool or "").removeprefix("functions.")

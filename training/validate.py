@@ -1,7 +1,7 @@
 """Exact match on held-out prompts, on the GPU, in seconds.
 
-Greedy decoding writes the expected tokens if and only if each of them is the arg-max behind the ones before it, so one
-forward pass over prompt and expected text decides.
+Greedy decoding writes the expected tokens if and only if each of them is the arg-max after the ones before it, so one
+forward pass over the prompt and the expected text is enough to decide.
 """
 
 from __future__ import annotations

@@ -40,12 +40,12 @@ def preamble_ids(scene: Scene) -> tuple[int, ...]:
 
 
 def preamble_key(scene: Scene) -> tuple[str | bool | None, ...]:
-    """What tells one preamble from another."""
+    """A key that is the same for scenes with the same preamble."""
     return (scene.effort, scene.date, scene.files, scene.python, scene.browser, scene.developer_message)
 
 
 def generate_group(seed: int, num_tokens: int) -> Group:
-    """Conversations under one random preamble, about `num_tokens` tokens in all (without the preamble).
+    """Generate conversations under one random preamble, about `num_tokens` tokens in total (without the preamble).
 
     The same seed gives the same group. Conversations longer than 1,500 tokens are left out.
     """

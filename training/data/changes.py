@@ -14,7 +14,7 @@ Change = tuple[int, int, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What is asked of a file. `goal` says it as a verb phrase, `done` in the past; `changes` are in file order."""
+    """A requested edit of a file. `goal` is a verb phrase, `done` the same in the past; `changes` are in file order."""
 
     request: str
     file: TextFile
@@ -37,9 +37,9 @@ def _occurrences(lines: list[str], block: list[str]) -> int:
 
 
 def hunks(lines: list[str], changes: list[Change]) -> list[str] | None:
-    """Hunks for the changes: only as many lines before each one as make its place unique.
+    """Hunks for the changes, each with only as many lines before it as make its place unique.
 
-    None when three lines do not.
+    None if three lines are not enough.
     """
     out: list[str] = []
     for at, count, new in _joined(lines, changes):
@@ -60,7 +60,7 @@ def hunks(lines: list[str], changes: list[Change]) -> list[str] | None:
 
 
 def _joined(lines: list[str], changes: list[Change]) -> list[Change]:
-    """Changes of neighbouring lines as one."""
+    """Join changes of neighbouring lines into one."""
     joined: list[Change] = []
     for at, count, new in changes:
         if joined and sum(joined[-1][:2]) == at and count and joined[-1][1]:

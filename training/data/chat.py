@@ -32,7 +32,7 @@ StepKind = Literal["user", "analysis", "call", "reply", "final"]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the preamble says, as far as answers depend on it.
+    """The parts of the preamble that answers depend on.
 
     `date` is YYYY-MM-DD. Without `files` there is no apply_patch: files can only be read.
     """
@@ -49,7 +49,7 @@ class Scene:
 class Step:
     """One message. `to` is the recipient of a call or the author of a reply.
 
-    What is not `learned` is a mistake that the model must get over, not make.
+    A message that is not `learned` is a mistake from which the model must recover, but which it must not learn to make.
     """
 
     kind: StepKind
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the evaluation looks for after a turn: files on disk, a piece of the answer, or the answer itself."""
+    """What the evaluation expects after a turn: files on disk, a part of the answer, or the whole answer."""
 
     files_before: dict[str, str] = field(default_factory=dict)
     files_after: dict[str, str] | None = None
@@ -85,7 +85,7 @@ class Chat:
         self.steps.append(Step("user", text))
 
     def think(self, low: str, medium: str, high: str) -> None:
-        """The chain of thought: `medium` goes on after `low`'s place, `high` is added to `medium`."""
+        """The chain of thought, by effort: `medium` takes the place of `low`, and `high` is added to `medium`."""
         effort = self.scene.effort
         text = low if effort == "low" else medium if effort == "medium" else f"{medium} {high}"
         self.steps.append(Step("analysis", text))
@@ -141,7 +141,7 @@ class Chat:
 
 @lru_cache(maxsize=4096)
 def fixed(text: str) -> tuple[int, ...]:
-    """Tokens of text that comes again and again."""
+    """The tokens of a text that occurs often; cached."""
     return tuple(load_tokenizer().encode(text))
 
 

@@ -59,7 +59,7 @@ def measure(config: ModelConfig, runs: int) -> None:
         _row(name, read_bytes(name, config), seconds)
     nbytes = sum(read_bytes(name, config) for name in NAMES if name != "head") * config.num_hidden_layers
     _row("layers", nbytes, [best_seconds(tokens(decoder, model), runs) for decoder in decoders])
-    # While the GPU does one token, the host makes the next one. What it needs must be less than a token takes.
+    # While the GPU runs one token, the host prepares the next one, which must take it less time than that.
     print(f"{'host':>8} {'-':>8} " + " ".join(_timed(host_seconds(decoder, model, runs), 0) for decoder in decoders))
 
 

@@ -28,7 +28,7 @@ from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
 
 REPLAYS = 15
 
-# What is tried for each kernel: fields of `Blocks` or `DenseSizes` and their values.
+# The sizes to try for each kernel: fields of `Blocks` or `DenseSizes` and their values.
 TRIED: dict[str, dict[str, tuple[int, ...]]] = {
     "project_in": {"qkv_warps": (4, 8), "qkv_steps": (4, 6, 8), "qkv_registers": (104, 128, 168)},
     "attend": {"keys": (64, 128), "window_splits": (1, 2, 4), "attend_warps": (4, 8)},

@@ -13,7 +13,7 @@ import time
 
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.backends import load_backend
-from gptoss_tui.engine.memory import gigabytes
+from gptoss_tui.engine.planning.memory import gigabytes
 from gptoss_tui.engine.types import Finished, SamplingParams, Token
 from gptoss_tui.settings import load_settings
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gptoss_tui.engine.machine import usable_processors
 from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import BLOCK, Matrix, load_library
+from gptoss_tui.engine.planning.machine import usable_processors
 from gptoss_tui.engine.types import Dense, EngineSpec, Finished, SamplingParams
 
 READ_BYTES = 256 << 20

@@ -9,7 +9,7 @@ from dataclasses import replace
 from gptoss_tui.agent.commands import ContextReport
 from gptoss_tui.agent.events import StepFinished
 from gptoss_tui.agent.history import History
-from gptoss_tui.engine.prefix import common_prefix, prefix_digest
+from gptoss_tui.engine.cache.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.types import Engine, EngineInfo
 from gptoss_tui.errors import EngineError
 from gptoss_tui.harmony.messages import Message, Preamble

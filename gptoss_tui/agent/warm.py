@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final, cast
 
-from gptoss_tui.engine.prefix import prefix_digest
+from gptoss_tui.engine.cache.prefix import prefix_digest
 from gptoss_tui.engine.types import Engine, GenerationEvent, SamplingParams
 
 SECONDS: Final = 2.0

@@ -17,7 +17,7 @@ from gptoss_tui.errors import EngineError, UsageError
 if TYPE_CHECKING:
     from gptoss_tui.commands.machine import Machine
     from gptoss_tui.engine.config import ModelConfig
-    from gptoss_tui.engine.floor import DenseBits
+    from gptoss_tui.engine.planning.floor import DenseBits
     from gptoss_tui.engine.types import Engine, EngineInfo, EngineSpec, Usage
 
 PROMPT_TOKENS = (128, 1024, 4096)
@@ -104,8 +104,8 @@ async def _measure(spec: EngineSpec, lengths: Sequence[int], max_tokens: int, *,
 
     from gptoss_tui.commands.loading import loaded_engine
     from gptoss_tui.commands.machine import describe_machine
-    from gptoss_tui.engine.floor import decode_bytes
-    from gptoss_tui.engine.probe import BANDWIDTH_METHOD, run_probe
+    from gptoss_tui.engine.planning.floor import decode_bytes
+    from gptoss_tui.engine.planning.probe import BANDWIDTH_METHOD, run_probe
 
     machine = await asyncio.to_thread(describe_machine)
     device = _memory_of(spec)
@@ -143,7 +143,7 @@ def _dense_of(spec: EngineSpec, info: EngineInfo) -> DenseBits | None:
 
     The CPU engine uses 8 bits unless told otherwise, the Triton engine only with `--dense int8`.
     """
-    from gptoss_tui.engine.floor import NATIVE_INT8, TRITON_INT8
+    from gptoss_tui.engine.planning.floor import NATIVE_INT8, TRITON_INT8
 
     if info.backend == "native":
         return None if spec.dense == "exact" or spec.dtype == "float32" else NATIVE_INT8
@@ -218,7 +218,7 @@ def _as_run(first: float, usage: Usage, floor_bytes: int | None, bandwidth: floa
 
 def describe(report: Report) -> Iterator[str]:
     """Format the report as lines of text."""
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     machine, model = report.machine, report.model
     commit = f" (commit {machine.commit})" if machine.commit else ""

@@ -70,8 +70,8 @@ def examine() -> Iterator[Check]:
 
 def _machine() -> Iterator[Check]:
     from gptoss_tui.commands.machine import describe_machine
-    from gptoss_tui.engine.machine import available_memory
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.machine import available_memory
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     machine = describe_machine()
     yield Check("version", "ok", machine.version + (f" (commit {machine.commit})" if machine.commit else ""))
@@ -111,8 +111,8 @@ def _metal() -> Iterator[Check]:
 def _fused_kernels() -> Iterator[Check]:
     """Test again which fused kernels of the Metal engine give correct results here, and how fast they read memory."""
     from gptoss_tui.engine.config import GPT_OSS_20B
-    from gptoss_tui.engine.memory import gigabytes
     from gptoss_tui.engine.metal.verdicts import remember, try_kernels
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     found = try_kernels(GPT_OSS_20B, "bfloat16", speed=True)
     remember(GPT_OSS_20B, "bfloat16", found)
@@ -180,7 +180,7 @@ def _settings() -> Iterator[Check]:
 
 def _waiting(nbytes: int | None) -> Check:
     """The memory that conversations may use while they wait for another one."""
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     if nbytes is None:
         detail = "waiting conversations get as much memory as one context, at most half of what is left"
@@ -227,7 +227,7 @@ def _vocabulary() -> Iterator[Check]:
 
 def _models() -> Iterator[Check]:
     from gptoss_tui.engine.catalog import installed_models, models_directory
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     yield Check("models", "ok", f"kept in {models_directory()}")
     for model in installed_models():
@@ -239,8 +239,8 @@ def _models() -> Iterator[Check]:
 
 
 def _torch() -> Iterator[Check]:
-    from gptoss_tui.engine.memory import gigabytes
-    from gptoss_tui.engine.probe import run_probe
+    from gptoss_tui.engine.planning.memory import gigabytes
+    from gptoss_tui.engine.planning.probe import run_probe
 
     found = run_probe()
     if "error" in found:

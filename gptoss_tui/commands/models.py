@@ -87,8 +87,8 @@ def _add_random(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _list(args: argparse.Namespace) -> int:
     from gptoss_tui.engine.catalog import PUBLISHED, installed_models, models_directory
-    from gptoss_tui.engine.memory import gigabytes
     from gptoss_tui.engine.native.kept import kept_weights
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     installed = installed_models()
     names = {model.name for model in installed}
@@ -145,7 +145,7 @@ def _state(model: InstalledModel) -> str:
 
 
 def _table(rows: list[_Row]) -> Iterator[str]:
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     width = max(len(to_terminal_line(name)) for name, _, _ in rows)
     for name, size, state in rows:
@@ -172,7 +172,7 @@ def _download(args: argparse.Namespace) -> int:
 
 def _random(args: argparse.Namespace) -> int:
     from gptoss_tui.engine.checkpoint import random_checkpoint
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     config = _resized(_config_like(args.like), args.layers, args.experts)
     with _status_line() as show:
@@ -221,7 +221,7 @@ def _resized(config: ModelConfig, layers: int | None, experts: int | None) -> Mo
 
 
 def _download_line(progress: DownloadProgress) -> str:
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     share = progress.done / progress.total
     sizes = f"{gigabytes(progress.done)} of {gigabytes(progress.total)}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.catalog import PublishedModel
     from gptoss_tui.engine.checkpoint import Checkpoint
     from gptoss_tui.engine.config import ModelConfig
-    from gptoss_tui.engine.memory import MemoryPlan
+    from gptoss_tui.engine.planning.memory import MemoryPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _room(model: PublishedModel) -> Room:
 
 
 def _room_lines(model: PublishedModel, room: Room) -> Iterator[str]:
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     size, missing = model.weight_bytes, max(0, model.weight_bytes - room.arrived)
     command = f"gptoss-tui models download {model.name}"
@@ -157,7 +157,7 @@ def _room_lines(model: PublishedModel, room: Room) -> Iterator[str]:
 
 
 def _planned(config: ModelConfig, weight_bytes: int, args: argparse.Namespace) -> MemoryPlan:
-    from gptoss_tui.engine.memory import plan
+    from gptoss_tui.engine.planning.memory import plan
     from gptoss_tui.settings import load_settings
 
     if args.context is not None and not 0 < args.context <= config.max_context:
@@ -177,7 +177,7 @@ def _print_json(facts: dict[str, Any], config: ModelConfig, size: int, memory: M
 
 
 def _file_lines(checkpoint: Checkpoint) -> Iterator[str]:
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     yield f"directory  {to_terminal_line(str(checkpoint.directory))}"
     yield f"layout     {checkpoint.layout}"
@@ -198,7 +198,7 @@ def _shape_lines(config: ModelConfig) -> Iterator[str]:
 
 
 def _memory_lines(memory: MemoryPlan, dtype: str) -> Iterator[str]:
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     yield f"memory     {gigabytes(memory.total)} for {memory.context} tokens in {dtype}"
     yield f"           weights {gigabytes(memory.weights)}, KV cache {gigabytes(memory.kv_cache)}, " + (

@@ -73,14 +73,14 @@ def _as_json(kept: Kept) -> dict[str, object]:
 
 
 def _print_freed(removed: list[Kept], freed: int) -> None:
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     names = ", ".join(kept.name for kept in removed)
     print(to_terminal_line(f"removed the prepared weights of {names}: {gigabytes(freed)} freed"))
 
 
 def _print_table(found: list[Kept]) -> None:
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     width = max((len(to_terminal_line(kept.name)) for kept in found), default=0)
     for kept in found:

@@ -10,12 +10,12 @@ from typing import cast
 
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
-from gptoss_tui.engine.choice import cpu_backend, fastest_without_metal
-from gptoss_tui.engine.machine import available_memory
-from gptoss_tui.engine.memory import MemoryPlan, check, gigabytes, plan
 from gptoss_tui.engine.metal.device import measured_chip
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.native.memory import NATIVE_NEEDS
+from gptoss_tui.engine.planning.choice import cpu_backend, fastest_without_metal
+from gptoss_tui.engine.planning.machine import available_memory
+from gptoss_tui.engine.planning.memory import MemoryPlan, check, gigabytes, plan
 from gptoss_tui.engine.triton.memory import TRITON_NEEDS
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import MemoryPlanError, UsageError, WrongResultsError

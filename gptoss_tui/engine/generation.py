@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from gptoss_tui.engine.backend import ReportProgress
+from gptoss_tui.engine.cache.kv_cache import KVCache
+from gptoss_tui.engine.cache.prefix import prefix_digest
 from gptoss_tui.engine.checkpoint import Checkpoint, open_checkpoint
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.grammar.matcher import new_walk
-from gptoss_tui.engine.kv_cache import KVCache
 from gptoss_tui.engine.meter import Meter
-from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.types import (
     EngineInfo,
     EngineSpec,

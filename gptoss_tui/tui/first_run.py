@@ -6,8 +6,8 @@ import shutil
 import subprocess
 
 from gptoss_tui.engine.catalog import NANO, PUBLISHED, disk_free, installed_models
-from gptoss_tui.engine.machine import available_memory
-from gptoss_tui.engine.memory import gigabytes, plan
+from gptoss_tui.engine.planning.machine import available_memory
+from gptoss_tui.engine.planning.memory import gigabytes, plan
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.first_run import ModelRow
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from gptoss_tui.engine.prefix import prefix_digest
+from gptoss_tui.engine.cache.prefix import prefix_digest
 from gptoss_tui.engine.types import (
     EngineInfo,
     Finished,

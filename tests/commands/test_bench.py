@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui import cli
-from gptoss_tui.engine import probe
 from gptoss_tui.engine.metal.apple import parse_chip
+from gptoss_tui.engine.planning import probe
 from tests.engine.metal.test_device import SYSCTL
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from gptoss_tui import __version__, cli
 from gptoss_tui.commands import doctor
-from gptoss_tui.engine import probe
 from gptoss_tui.engine.native.library import available as native_available
-from gptoss_tui.engine.probe import run_probe
+from gptoss_tui.engine.planning import probe
+from gptoss_tui.engine.planning.probe import run_probe
 from gptoss_tui.errors import VocabularyError
 
 

@@ -18,7 +18,7 @@ from gptoss_tui.cli import main
 from gptoss_tui.engine import nano
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint, tensor_table
 from gptoss_tui.engine.config import GPT_OSS_120B
-from gptoss_tui.engine.memory import gigabytes
+from gptoss_tui.engine.planning.memory import gigabytes
 from tests.engine.hub import Hub, serve
 from tests.engine.shapes import TINY
 

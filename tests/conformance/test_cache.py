@@ -56,7 +56,7 @@ def test_rewind_and_continue_equals_fresh(
     model: Transformer, shape: str, tokens: list[int], cut_windows: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Back to a cut before or after the window's length, on with other tokens: as if the first ones never were."""
-    monkeypatch.setattr("gptoss_tui.engine.kv_cache.SNAPSHOT_INTERVAL", INTERVAL)
+    monkeypatch.setattr("gptoss_tui.engine.cache.kv_cache.SNAPSHOT_INTERVAL", INTERVAL)
     cut = int(cut_windows * SHAPES[shape].sliding_window)
     other = [(token + 1) % model.config.vocab_size for token in tokens[cut:]]
     history = tokens[:cut] + other

@@ -232,7 +232,7 @@ class Contract:
 
     def test_a_beginning_is_shared(self, parking: Backend, reference: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
         """Up to the cut that was named, though it is too long to be kept; whose it was loses nothing."""
-        monkeypatch.setattr("gptoss_tui.engine.kv_cache.KEPT_TOKENS", 0)
+        monkeypatch.setattr("gptoss_tui.engine.cache.kv_cache.KEPT_TOKENS", 0)
         params, begin = replace(GREEDY, max_tokens=1, keep_prefix=10), list(range(20, 30))
         first, second = [*begin, *range(60, 69)], [*begin, 7, *range(50, 55)]
         run(parking, first, params)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptoss_tui.engine import choice, memory
 from gptoss_tui.engine.backends import SMALLEST_CONTEXT, backend_module, backend_names, fastest_backend, load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
-from gptoss_tui.engine.memory import gigabytes
 from gptoss_tui.engine.native import library
+from gptoss_tui.engine.planning import choice, memory
+from gptoss_tui.engine.planning.memory import gigabytes
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import MemoryPlanError, UsageError
 from tests.engine.shapes import TINY

@@ -255,7 +255,10 @@ async def earlier(pilot: Pilot[int]) -> None:
 async def models(pilot: Pilot[int]) -> None:
     """The models of a machine with 24 GB of free memory that has none but the built-in one."""
     nowhere = {"GPTOSS_MODELS_DIR": "/nonexistent", "HF_HUB_CACHE": "/nonexistent"}
-    with patch.dict(os.environ, nowhere), patch("gptoss_tui.engine.memory.available_memory", lambda: 24 * 10**9):
+    with (
+        patch.dict(os.environ, nowhere),
+        patch("gptoss_tui.engine.planning.memory.available_memory", lambda: 24 * 10**9),
+    ):
         await _picker(pilot, *"/model", "enter")
         await pilot.press("down")
 

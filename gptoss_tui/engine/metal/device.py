@@ -10,9 +10,9 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from gptoss_tui.engine.choice import fastest_without_metal
 from gptoss_tui.engine.metal.apple import AppleChip, is_translated, read_chip
 from gptoss_tui.engine.metal.memory import CACHE_LIMIT
+from gptoss_tui.engine.planning.choice import fastest_without_metal
 from gptoss_tui.errors import EngineError
 
 ON_CPU_VARIABLE = "GPTOSS_TUI_METAL_ON_CPU"

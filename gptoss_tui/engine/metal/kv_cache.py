@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
-from gptoss_tui.engine import kv_cache
+from gptoss_tui.engine.cache import kv_cache
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.metal.memory import GROWTH
 

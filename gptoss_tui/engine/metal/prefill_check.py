@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import mlx.core as mx
 
-from gptoss_tui.engine.choice import cpu_backend
 from gptoss_tui.engine.metal.decode import Decoder
 from gptoss_tui.engine.metal.device import mlx_version
 from gptoss_tui.engine.metal.kv_cache import KVCache
 from gptoss_tui.engine.metal.memory import PREFILL_CHUNK
 from gptoss_tui.engine.metal.model import Transformer
+from gptoss_tui.engine.planning.choice import cpu_backend
 from gptoss_tui.errors import WrongResultsError
 
 TOKENS = 16

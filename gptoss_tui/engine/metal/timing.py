@@ -17,7 +17,7 @@ from gptoss_tui.engine.metal.kv_cache import KVCache
 from gptoss_tui.engine.metal.model import Transformer
 from gptoss_tui.engine.metal.steps import Fused, Twins, routed
 from gptoss_tui.engine.metal.weights import LayerWeights
-from gptoss_tui.engine.probe import measure_bandwidth
+from gptoss_tui.engine.planning.probe import measure_bandwidth
 
 CONTEXT = 64
 AT_ONCE = 8

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, open_model
-from gptoss_tui.engine.machine import usable_processors
 from gptoss_tui.engine.native.kv_cache import KVCache
 from gptoss_tui.engine.native.library import chosen_set, load_library
 from gptoss_tui.engine.native.memory import PREFILL_CHUNK
 from gptoss_tui.engine.native.model import Model
 from gptoss_tui.engine.native.sampling import bias_of, score_row, set_seed
 from gptoss_tui.engine.native.weights import load_weights
+from gptoss_tui.engine.planning.machine import usable_processors
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, ScoredPosition, Token
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.needs import Needs, kv_bytes
+from gptoss_tui.engine.planning.needs import Needs, kv_bytes
 from gptoss_tui.engine.types import Dtype
 
 PREFILL_CHUNK = 512

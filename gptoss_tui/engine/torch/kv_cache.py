@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gptoss_tui.engine.cache.linear import LinearKVCache, Strips
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.linear_kv_cache import LinearKVCache, Strips
 
 
 class KVCache(LinearKVCache[Tensor]):

@@ -3,8 +3,8 @@
 Full layers hold every token, in segments of a few thousand tokens that are allocated when they are first needed.
 Sliding layers are rings: position p is in slot p % `ring`. A ring is longer than the window by at least the longest
 chunk, so a whole chunk can be appended before its first query looks back, and going back by no more than the rest of
-the ring costs nothing. To go back further, a snapshot of the window is needed (engine/history.py says where they are
-taken).
+the ring costs nothing. To go back further, a snapshot of the window is needed (engine/cache/history.py says where they
+are taken).
 
 Kernels find a layer's memory through a table of addresses, int64 [layers, 2, segments]: position p of a full layer is
 in segment p // segment, and every position of a sliding layer in segment 0 (its table has one segment, as long as the
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gptoss_tui.engine import kv_cache
+from gptoss_tui.engine.cache import kv_cache
+from gptoss_tui.engine.cache.parking import Parked
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.parking import Parked
 from gptoss_tui.engine.triton.memory import ring_slots, segment_slots
 
 

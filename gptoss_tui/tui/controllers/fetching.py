@@ -43,7 +43,7 @@ class Speedometer:
 
     def tell(self, total: int) -> str:
         """Describe the speed: `45.0 MB/s, 5 min left`; empty before there is anything to say."""
-        from gptoss_tui.engine.memory import gigabytes
+        from gptoss_tui.engine.planning.memory import gigabytes
 
         (began, first), (now, done) = self._seen[0], self._seen[-1]
         if now - self._grew >= SILENT_SECONDS:
@@ -130,7 +130,7 @@ class Fetcher:
             await asyncio.wait({ended}, timeout=BEAT_SECONDS)
 
     def _told(self, latest: DownloadProgress, meter: Speedometer) -> LoadProgress:
-        from gptoss_tui.engine.memory import gigabytes
+        from gptoss_tui.engine.planning.memory import gigabytes
 
         sizes = f"{gigabytes(latest.done)} of {gigabytes(latest.total)}"
         speed = meter.tell(latest.total) if latest.stage == "downloading" else latest.stage

@@ -38,7 +38,7 @@ async def _model(port: SlashPort, argument: str) -> None:
 def model_items(current: str) -> list[Item]:
     """Installed and downloadable models, with what they need. Reads the disk, so call it in a thread."""
     from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     items, begun = [], {}
     installed = installed_models()
@@ -63,7 +63,7 @@ def model_items(current: str) -> list[Item]:
 
 def _missing(size: int, arrived: int) -> tuple[str, str]:
     """How much of a model's `size` bytes is still to be downloaded, in a word and in full."""
-    from gptoss_tui.engine.memory import gigabytes
+    from gptoss_tui.engine.planning.memory import gigabytes
 
     if not arrived:
         return "download", f"Not on this machine: choosing it downloads {gigabytes(size)}."
@@ -74,7 +74,7 @@ def _missing(size: int, arrived: int) -> tuple[str, str]:
 def _needs(name: str, size: int) -> tuple[str, str]:
     """Whether a model fits into memory, in a few words and in full."""
     from gptoss_tui.engine.catalog import NANO, published_model
-    from gptoss_tui.engine.memory import gigabytes, plan
+    from gptoss_tui.engine.planning.memory import gigabytes, plan
 
     published = published_model(name)
     if published is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gptoss_tui.agent.policy.modes import MODE_MEANINGS
-from gptoss_tui.engine.memory import gigabytes
+from gptoss_tui.engine.planning.memory import gigabytes
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.blocks.notice import COLUMN_GAP
 from gptoss_tui.tui.slash.registry import Command

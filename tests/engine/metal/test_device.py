@@ -10,7 +10,7 @@ import pytest
 
 from gptoss_tui.commands import doctor
 from gptoss_tui.commands.machine import describe_machine
-from gptoss_tui.engine import backends, choice, memory, probe
+from gptoss_tui.engine import backends
 from gptoss_tui.engine.backends import fastest_backend, load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.config import GPT_OSS_20B
@@ -19,6 +19,7 @@ from gptoss_tui.engine.metal.apple import AppleChip, parse_chip
 from gptoss_tui.engine.metal.kernels import NAMES
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.metal.verdicts import Trial
+from gptoss_tui.engine.planning import choice, memory, probe
 from gptoss_tui.engine.types import EngineSpec
 from gptoss_tui.errors import EngineError, MemoryPlanError
 from tests.engine.shapes import TINY

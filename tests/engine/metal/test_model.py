@@ -12,9 +12,9 @@ import pytest
 
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.generation import never
-from gptoss_tui.engine.memory import plan
 from gptoss_tui.engine.metal.backend import load_backend
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
+from gptoss_tui.engine.planning.memory import plan
 from gptoss_tui.engine.torch.backend import load_backend as load_torch
 from gptoss_tui.engine.types import Dtype, EngineSpec, SamplingParams, Token
 from tests.conformance.runs import float32_model, run_chunks
@@ -101,7 +101,7 @@ def test_going_back_and_on_is_as_if_it_had_not_been(
     cut: int, chunk: int, checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To any place, before or behind what the sliding layers still hold; and a beginning that was kept comes back."""
-    monkeypatch.setattr("gptoss_tui.engine.kv_cache.SNAPSHOT_INTERVAL", 16)
+    monkeypatch.setattr("gptoss_tui.engine.cache.kv_cache.SNAPSHOT_INTERVAL", 16)
     tokens = tokens_of("uneven", 40)
     history = tokens[:cut] + [(token + 1) % SHAPES["uneven"].vocab_size for token in tokens[cut:]]
     expected = run_chunks(float32_model(checkpoint("uneven")), history).numpy()

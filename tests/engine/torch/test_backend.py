@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptoss_tui.engine import kv_cache
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.backends import load_backend as load_by_name
+from gptoss_tui.engine.cache import kv_cache
+from gptoss_tui.engine.cache.history import MAX_MARKS
+from gptoss_tui.engine.cache.prefix import prefix_digest
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.generation import MIN_CONTEXT
-from gptoss_tui.engine.history import MAX_MARKS
-from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.torch.backend import TorchBackend, load_backend
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK
 from gptoss_tui.engine.types import (

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gptoss_tui.engine import kv_cache
+from gptoss_tui.engine.cache import kv_cache
+from gptoss_tui.engine.cache.history import MAX_MARKS
+from gptoss_tui.engine.cache.prefix import prefix_digest
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.history import MAX_MARKS
-from gptoss_tui.engine.prefix import prefix_digest
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from tests.conformance.shapes import SMALL
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gptoss_tui.engine import kv_cache
+from gptoss_tui.engine.cache import kv_cache
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from tests.engine.torch.test_kv_cache import WINDOW, feed_all, make_cache
 

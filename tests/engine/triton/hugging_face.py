@@ -302,7 +302,7 @@ def made_small() -> Iterator[tuple[ModelConfig, Lengths]]:
 
     with (
         patch("gptoss_tui.engine.triton.decode.Blocks", lambda: FEW),
-        patch("gptoss_tui.engine.kv_cache.SNAPSHOT_INTERVAL", 5),
+        patch("gptoss_tui.engine.cache.kv_cache.SNAPSHOT_INTERVAL", 5),
     ):
         yield SHAPES["tiny"], TINY
 

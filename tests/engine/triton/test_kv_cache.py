@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gptoss_tui.engine import kv_cache
+from gptoss_tui.engine.cache import kv_cache
 from gptoss_tui.engine.checkpoint.tensors import tensor_table
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
 from gptoss_tui.engine.triton import memory

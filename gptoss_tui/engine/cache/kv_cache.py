@@ -1,10 +1,10 @@
 """What the engines' KV caches share: one active sequence, and what is kept beside it.
 
-The sequence's history says where it can be rewound to (engine/history.py). Rewinding to a cut that is no longer held
-means going to the newest snapshot at or before it and running at most `SNAPSHOT_INTERVAL` - 1 tokens again.
+The sequence's history says where it can be rewound to (history.py). Rewinding to a cut that is no longer held means
+going to the newest snapshot at or before it and running at most `SNAPSHOT_INTERVAL` - 1 tokens again.
 
 Beside the sequence there are kept prefixes: copies of all keys and values of a few prompt beginnings, such as the
-system message for each reasoning effort. And there are parked sequences (engine/parking.py): other conversations, whose
+system message for each reasoning effort. And there are parked sequences (parking.py): other conversations, whose
 memory was set aside unchanged. `begin` uses whatever covers most of a prompt:
 
 - the sequence itself or a parked one, if the prompt continues its conversation: everything after the cut is dropped;
@@ -24,10 +24,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
+from gptoss_tui.engine.cache.history import SNAPSHOT_INTERVAL, A, History
+from gptoss_tui.engine.cache.parking import OUT_OF_MEMORY, M, Parked, ParkingLot
+from gptoss_tui.engine.cache.prefix import common_prefix, prefix_digest
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.history import SNAPSHOT_INTERVAL, A, History
-from gptoss_tui.engine.parking import OUT_OF_MEMORY, M, Parked, ParkingLot
-from gptoss_tui.engine.prefix import common_prefix, prefix_digest
 
 MAX_KEPT = 3
 """How many prefixes are kept beside the sequence: one for each reasoning effort."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from gptoss_tui.engine.history import A, History, Sized
-from gptoss_tui.engine.prefix import common_prefix
+from gptoss_tui.engine.cache.history import A, History, Sized
+from gptoss_tui.engine.cache.prefix import common_prefix
 
 MAX_PARKED = 64
 """Limits the number of sequences, because each is compared with every prompt. Their size is limited in bytes."""

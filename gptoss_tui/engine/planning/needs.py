@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gptoss_tui.engine.cache.history import MAX_MARKS, SNAPSHOT_INTERVAL
+from gptoss_tui.engine.cache.kv_cache import KEPT_TOKENS, MAX_KEPT
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.history import MAX_MARKS, SNAPSHOT_INTERVAL
-from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT
 from gptoss_tui.engine.types import Dtype
 
 DTYPE_BYTES: dict[Dtype, int] = {"bfloat16": 2, "float32": 4}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gptoss_tui.engine.checkpoint import tensor_table
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.needs import DTYPE_BYTES
+from gptoss_tui.engine.planning.needs import DTYPE_BYTES
 from gptoss_tui.engine.types import Dtype
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from gptoss_tui.engine.checkpoint.tensors import tensor_table
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.machine import available_memory
-from gptoss_tui.engine.needs import Needs
+from gptoss_tui.engine.planning.machine import available_memory
+from gptoss_tui.engine.planning.needs import Needs
 from gptoss_tui.engine.torch.memory import TORCH_NEEDS
 from gptoss_tui.engine.types import Dtype
 from gptoss_tui.errors import MemoryPlanError

@@ -6,9 +6,9 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from gptoss_tui.engine.cache.history import A
+from gptoss_tui.engine.cache.kv_cache import KVCache
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.history import A
-from gptoss_tui.engine.kv_cache import KVCache
 
 GROWTH = 256
 """Tokens. The full layers grow by half of what they hold, rounded up to a multiple of this."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gptoss_tui.engine.machine import available_memory, parse_vm_stat, usable_processors
+from gptoss_tui.engine.planning.machine import available_memory, parse_vm_stat, usable_processors
 
 HERE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

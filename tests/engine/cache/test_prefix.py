@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gptoss_tui.engine.prefix import common_prefix, prefix_digest
+from gptoss_tui.engine.cache.prefix import common_prefix, prefix_digest
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B
-from gptoss_tui.engine.floor import NATIVE_INT8, TRITON_INT8, decode_bytes
+from gptoss_tui.engine.planning.floor import NATIVE_INT8, TRITON_INT8, decode_bytes
 from tests.engine.shapes import TINY
 
 

@@ -1,4 +1,6 @@
-"""Prints what torch finds on this machine as one JSON object: `python -m gptoss_tui.engine.probe [--bandwidth]`.
+"""Prints what torch finds on this machine as one JSON object.
+
+    python -m gptoss_tui.engine.planning.probe [--bandwidth]
 
 Front ends run it in a separate process (`run_probe`), because importing torch is slow and a broken install may crash.
 """
@@ -29,7 +31,7 @@ def run_probe(*, bandwidth: bool = False, device: str = "cpu", threads: int | No
 
     The result has only the key `error`, a line of text, if torch cannot be imported or the process fails.
     """
-    command = [sys.executable, "-P", "-m", "gptoss_tui.engine.probe", "--device", device]
+    command = [sys.executable, "-P", "-m", "gptoss_tui.engine.planning.probe", "--device", device]
     command += ["--bandwidth"] if bandwidth else []
     command += ["--threads", str(threads)] if threads else []
     try:
@@ -118,7 +120,7 @@ def _triton_version() -> str | None:
 
 def main() -> None:
     """Print the facts."""
-    parser = argparse.ArgumentParser(prog="python -m gptoss_tui.engine.probe")
+    parser = argparse.ArgumentParser(prog="python -m gptoss_tui.engine.planning.probe")
     parser.add_argument("--bandwidth", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gptoss_tui.engine import probe
+from gptoss_tui.engine.planning import probe
 
 
 def test_facts_and_bandwidth_from_another_process() -> None:

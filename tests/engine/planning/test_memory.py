@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from gptoss_tui.engine.cache.history import MAX_MARKS
+from gptoss_tui.engine.cache.kv_cache import KEPT_TOKENS, MAX_KEPT
 from gptoss_tui.engine.checkpoint import tensor_table
 from gptoss_tui.engine.checkpoint.random_weights import random_tensor
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
-from gptoss_tui.engine.history import MAX_MARKS
-from gptoss_tui.engine.kv_cache import KEPT_TOKENS, MAX_KEPT
-from gptoss_tui.engine.memory import check, gigabytes, plan
+from gptoss_tui.engine.planning.memory import check, gigabytes, plan
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK
 from gptoss_tui.engine.torch.weights import load_weights
@@ -111,7 +111,7 @@ def test_sizes_for_people(count: int, text: str) -> None:
 
 
 def test_planning_does_not_import_torch() -> None:
-    code = "import sys, gptoss_tui.engine.memory; sys.exit('torch' in sys.modules)"
+    code = "import sys, gptoss_tui.engine.planning.memory; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

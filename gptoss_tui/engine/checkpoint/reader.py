@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     import torch
 
     Raw = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+ReadTensor = Callable[[str], "torch.Tensor"]
+"""Returns the tensor with a canonical name, as `Checkpoint.read` does."""
+
+ReadRaw = Callable[[str], "Raw"]
+"""Returns the raw bits of the tensor with a canonical name, as `Checkpoint.raw` does."""
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"

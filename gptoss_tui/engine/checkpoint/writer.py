@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from gptoss_tui.engine.checkpoint.reader import CONFIG_FILE, INDEX_FILE
+from gptoss_tui.engine.checkpoint.reader import CONFIG_FILE, INDEX_FILE, ReadTensor
 from gptoss_tui.engine.checkpoint.tensors import StoredTensor, stored_tensors
 from gptoss_tui.engine.config import Layout, ModelConfig, write_config
 from gptoss_tui.errors import CheckpointError
@@ -18,7 +18,6 @@ from gptoss_tui.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-ReadTensor = Callable[[str], "torch.Tensor"]
 ReportBytes = Callable[[int, int], None]
 """Called with the bytes written so far and the total."""
 

@@ -6,19 +6,14 @@ MLX's MXFP4 format is the checkpoint's: the lowest four bits of a 32-bit word ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import mlx.core as mx
 import numpy as np
 
+from gptoss_tui.engine.checkpoint import layers
+from gptoss_tui.engine.checkpoint.reader import ReadRaw
 from gptoss_tui.engine.config import ModelConfig
-
-if TYPE_CHECKING:
-    from gptoss_tui.engine.checkpoint.reader import Raw
-
-ReadRaw = Callable[[str], "Raw"]
-"""Returns the raw bits of the tensor with a canonical name, as `Checkpoint.raw` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +30,8 @@ class Experts:
         return int(self.words.nbytes + self.scales.nbytes + self.bias.nbytes)
 
 
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
-    """The weights of one layer. Norm scales, sinks and the router are float32, the rest has the model's dtype."""
-
-    attn_norm: mx.array  # [H]
-    qkv_weight: mx.array  # [(Q + 2 K) * D, H]
-    qkv_bias: mx.array
-    sinks: mx.array  # [Q]
-    out_weight: mx.array  # [H, Q * D]
-    out_bias: mx.array
-    mlp_norm: mx.array  # [H]
-    gate_weight: mx.array  # [E, H]
-    gate_bias: mx.array
-    mlp1: Experts  # H to 2 I, gate and linear rows alternating
-    mlp2: Experts  # I to H
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors."""
-        return sum(int(getattr(self, field.name).nbytes) for field in fields(self))
+LayerWeights = layers.LayerWeights[mx.array, mx.array, Experts]
+"""One layer (shapes: checkpoint/layers.py). Norm scales, sinks and router are float32, the rest has the model's dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,40 +59,46 @@ def load_weights(
     read: ReadRaw, config: ModelConfig, dtype: mx.Dtype, on_read: Callable[[int], None] = lambda nbytes: None
 ) -> ModelWeights:
     """Copy every tensor to memory shared with the GPU; after each, `on_read` gets its size in the checkpoint."""
-
-    def load(name: str, to: mx.Dtype) -> mx.array:
-        raw = read(name)
-        stored = mx.array(np.asarray(raw))
-        tensor = stored if to == mx.uint8 else stored.view(mx.bfloat16).astype(to)
-        mx.eval(tensor)
-        on_read(raw.nbytes)
-        return tensor
-
-    def experts(name: str) -> Experts:
-        blocks = load(f"{name}_weight.blocks", mx.uint8)
-        words = blocks.reshape(*blocks.shape[:2], -1).view(mx.uint32)
-        mx.eval(words)  # a view of the same bytes; evaluated now, so that nothing is left for the thread that answers
-        return Experts(words, load(f"{name}_weight.scales", mx.uint8), load(f"{name}_bias", dtype))
-
-    def layer(index: int) -> LayerWeights:
-        attn, mlp = f"block.{index}.attn", f"block.{index}.mlp"
-        return LayerWeights(
-            attn_norm=load(f"{attn}.norm.scale", mx.float32),
-            qkv_weight=load(f"{attn}.qkv.weight", dtype),
-            qkv_bias=load(f"{attn}.qkv.bias", dtype),
-            sinks=load(f"{attn}.sinks", mx.float32),
-            out_weight=load(f"{attn}.out.weight", dtype),
-            out_bias=load(f"{attn}.out.bias", dtype),
-            mlp_norm=load(f"{mlp}.norm.scale", mx.float32),
-            gate_weight=load(f"{mlp}.gate.weight", mx.float32),
-            gate_bias=load(f"{mlp}.gate.bias", mx.float32),
-            mlp1=experts(f"{mlp}.mlp1"),
-            mlp2=experts(f"{mlp}.mlp2"),
-        )
-
+    reader = _Reader(read, dtype, on_read)
     return ModelWeights(
-        embedding=load("embedding.weight", mx.bfloat16),
-        layers=tuple(layer(index) for index in range(config.num_hidden_layers)),
-        norm=load("norm.scale", mx.float32),
-        unembedding=load("unembedding.weight", dtype),
+        embedding=reader.tensor("embedding.weight", mx.bfloat16),
+        layers=tuple(reader.layer(index) for index in range(config.num_hidden_layers)),
+        norm=reader.precise("norm.scale"),
+        unembedding=reader.matrix("unembedding.weight"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader(layers.LayerReader[mx.array, mx.array, Experts]):
+    """Copies the tensors of a checkpoint. Each is evaluated at once: nothing is left for the thread that answers."""
+
+    read: ReadRaw
+    dtype: mx.Dtype
+    on_read: Callable[[int], None]
+
+    def precise(self, name: str) -> mx.array:
+        return self.tensor(name, mx.float32)
+
+    def dense(self, name: str) -> mx.array:
+        return self.tensor(name, self.dtype)
+
+    def matrix(self, name: str) -> mx.array:
+        return self.dense(name)
+
+    def scoring(self, name: str) -> mx.array:
+        return self.precise(name)
+
+    def experts(self, name: str) -> Experts:
+        blocks = self.tensor(f"{name}_weight.blocks", mx.uint8)
+        words = blocks.reshape(*blocks.shape[:2], -1).view(mx.uint32)
+        mx.eval(words)
+        return Experts(words, self.tensor(f"{name}_weight.scales", mx.uint8), self.dense(f"{name}_bias"))
+
+    def tensor(self, name: str, dtype: mx.Dtype) -> mx.array:
+        """Bytes as they are stored (uint8), or bfloat16 converted to `dtype`."""
+        raw = self.read(name)
+        stored = mx.array(np.asarray(raw))
+        tensor = stored if dtype == mx.uint8 else stored.view(mx.bfloat16).astype(dtype)
+        mx.eval(tensor)
+        self.on_read(raw.nbytes)
+        return tensor

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from gptoss_tui.engine.checkpoint import layers
+from gptoss_tui.engine.checkpoint.reader import ReadTensor
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.mxfp4 import dequantize
 
-ReadTensor = Callable[[str], Tensor]
-"""Returns the tensor with a canonical name, like `Checkpoint.read`."""
+E = TypeVar("E", bound=layers.HasBytes)
+M = TypeVar("M", bound=layers.HasBytes)
 
 _PAGE = 4096
 """Bytes: the smallest memory page of the systems we run on."""
@@ -44,26 +47,8 @@ class PackedExperts:
         return self.blocks.nbytes + self.scales.nbytes + self.bias.nbytes
 
 
-@dataclass(frozen=True, slots=True)
-class LayerWeights:
-    """One layer. Norm scales are float32, the rest is in the model's dtype."""
-
-    attn_norm: Tensor  # [H]
-    qkv_weight: Tensor  # [(Q + 2 K) * D, H]
-    qkv_bias: Tensor
-    sinks: Tensor  # [Q]
-    out_weight: Tensor  # [H, Q * D]
-    out_bias: Tensor
-    mlp_norm: Tensor  # [H]
-    gate_weight: Tensor  # [E, H]
-    gate_bias: Tensor
-    mlp1: PackedExperts  # H to 2 I, gate and linear rows alternating
-    mlp2: PackedExperts  # I to H
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors."""
-        return sum(getattr(self, field.name).nbytes for field in fields(self))
+LayerWeights = layers.LayerWeights[Tensor, Tensor, PackedExperts]
+"""One layer (shapes: checkpoint/layers.py). Norm scales are float32, the rest is in the model's dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,56 +96,55 @@ def load_weights(
     disk slows down loading and not the first token.
     """
     reader = _Reader(read, dtype, device, on_read)
-    unembedding = reader.dense("unembedding.weight")
+    unembedding = reader.matrix("unembedding.weight")
     unembedding, row = distinct_rows(unembedding) or (unembedding, None)
     return ModelWeights(
-        embedding=reader.tensor("embedding.weight", None),
+        embedding=reader.stored("embedding.weight"),
         layers=tuple(reader.layer(index) for index in range(config.num_hidden_layers)),
-        norm=reader.tensor("norm.scale", torch.float32),
+        norm=reader.precise("norm.scale"),
         unembedding=unembedding,
         unembedding_row=row,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads the tensors of a checkpoint in the form the model needs."""
+class TensorReader(layers.LayerReader[Tensor, M, E]):
+    """Reads a checkpoint's tensors to `device`; `on_read` is called with the stored bytes of each."""
 
     read: ReadTensor
     dtype: torch.dtype
     device: torch.device
     on_read: Callable[[int], None]
 
-    def layer(self, index: int) -> LayerWeights:
-        attn, mlp = f"block.{index}.attn", f"block.{index}.mlp"
-        return LayerWeights(
-            attn_norm=self.tensor(f"{attn}.norm.scale", torch.float32),
-            qkv_weight=self.dense(f"{attn}.qkv.weight"),
-            qkv_bias=self.dense(f"{attn}.qkv.bias"),
-            sinks=self.dense(f"{attn}.sinks"),
-            out_weight=self.dense(f"{attn}.out.weight"),
-            out_bias=self.dense(f"{attn}.out.bias"),
-            mlp_norm=self.tensor(f"{mlp}.norm.scale", torch.float32),
-            gate_weight=self.dense(f"{mlp}.gate.weight"),
-            gate_bias=self.dense(f"{mlp}.gate.bias"),
-            mlp1=self.experts(f"{mlp}.mlp1"),
-            mlp2=self.experts(f"{mlp}.mlp2"),
-        )
-
-    def experts(self, name: str) -> PackedExperts:
-        blocks, scales = (self.tensor(f"{name}_weight.{part}", None) for part in ("blocks", "scales"))
-        return PackedExperts(blocks, scales, self.dense(f"{name}_bias"))
+    def precise(self, name: str) -> Tensor:
+        """A tensor in float32."""
+        return self._tensor(name, torch.float32)
 
     def dense(self, name: str) -> Tensor:
-        return self.tensor(name, self.dtype)
+        """A tensor in the model's dtype."""
+        return self._tensor(name, self.dtype)
 
-    def tensor(self, name: str, dtype: torch.dtype | None) -> Tensor:
+    def stored(self, name: str) -> Tensor:
+        """A tensor in the dtype that it is stored in."""
+        return self._tensor(name, None)
+
+    def _tensor(self, name: str, dtype: torch.dtype | None) -> Tensor:
         stored = self.read(name)
         tensor = stored.to(device=self.device, dtype=dtype)
         if tensor is stored:
             stored.flatten().view(torch.uint8)[::_PAGE].sum()
         self.on_read(stored.nbytes)
         return tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader(TensorReader[Tensor, PackedExperts]):
+    def matrix(self, name: str) -> Tensor:
+        return self.dense(name)
+
+    def experts(self, name: str) -> PackedExperts:
+        blocks, scales = (self.stored(f"{name}_weight.{part}") for part in ("blocks", "scales"))
+        return PackedExperts(blocks, scales, self.dense(f"{name}_bias"))
 
 
 def distinct_rows(matrix: Tensor) -> tuple[Tensor, Tensor] | None:

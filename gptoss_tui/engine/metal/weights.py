@@ -31,7 +31,7 @@ class Experts:
 
 
 LayerWeights = layers.LayerWeights[mx.array, mx.array, Experts]
-"""One layer (shapes: checkpoint/layers.py). Norm scales, sinks and router are float32, the rest has the model's dtype."""
+"""One layer (shapes: checkpoint/layers.py). Norms, sinks and router are float32, the rest has the model's dtype."""
 
 
 @dataclass(frozen=True, slots=True)

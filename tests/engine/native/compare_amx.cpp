@@ -82,8 +82,8 @@ float number(const uint8_t* tile, int row, int index) {
   return value;
 }
 
-void dot(uint8_t* c, const uint8_t* a, const uint8_t* b) {
-  for (int m = 0; m < kRows; m++) {
+void dot(uint8_t* c, const uint8_t* a, const uint8_t* b, int rows) {
+  for (int m = 0; m < rows; m++) {
     for (int n = 0; n < 16; n++) {
       float sum;
       std::memcpy(&sum, c + m * kRowBytes + 4 * n, 4);
@@ -95,12 +95,14 @@ void dot(uint8_t* c, const uint8_t* a, const uint8_t* b) {
   }
 }
 
-// Palette 1, and all tiles of 16 rows of 64 bytes: the only configuration that the products ask for.
+int rows_of(int tile) { return configuration[48 + tile]; }
+
+// Palette 1, and tiles of at most 16 rows of 64 bytes: the only configurations that the products ask for.
 void configure(const uint8_t* from) {
   std::memcpy(configuration, from, sizeof configuration);
   if (configuration[0] != 1 || configuration[1] != 0) refuse("another palette");
   for (int t = 0; t < 8; t++) {
-    if (configuration[16 + 2 * t] != kRowBytes || configuration[17 + 2 * t] != 0 || configuration[48 + t] != kRows) {
+    if (configuration[16 + 2 * t] != kRowBytes || configuration[17 + 2 * t] != 0 || rows_of(t) < 1 || rows_of(t) > kRows) {
       refuse("another size of tiles");
     }
   }
@@ -108,8 +110,9 @@ void configure(const uint8_t* from) {
   std::memset(tiles, 0, sizeof tiles);
 }
 
-void move_rows(const Place& place, uint8_t* tile, bool into_memory) {
-  for (int row = 0; row < kRows; row++) {
+void move_rows(const Place& place, int number, bool into_memory) {
+  for (int row = 0; row < rows_of(number); row++) {
+    uint8_t* const tile = tiles[number];
     uint8_t* memory = place.address + row * place.stride;
     std::memcpy(into_memory ? memory : tile + row * kRowBytes, into_memory ? tile + row * kRowBytes : memory, kRowBytes);
   }
@@ -137,10 +140,11 @@ void emulate(int, siginfo_t*, void* where) {
     std::memset(tiles[reg], 0, sizeof tiles[reg]);
   } else if (opcode == 0x4b && (prefix == 3 || prefix == 2)) {
     const Place place = place_of(context, code + 4, extended_index, extended_base);
-    move_rows(place, tiles[reg], prefix == 2);
+    move_rows(place, reg, prefix == 2);
     end = place.end;
   } else if (opcode == 0x5c && prefix == 2 && registers) {
-    dot(tiles[reg], tiles[rm], tiles[second]);
+    if (rows_of(reg) != rows_of(rm) || rows_of(second) != kRows) refuse("tiles that do not fit together");
+    dot(tiles[reg], tiles[rm], tiles[second], rows_of(reg));
   } else {
     refuse("an instruction of AMX that the products do not have");
   }

@@ -141,7 +141,7 @@ int64_t peak_of_bytes(int64_t steps) {
 
 template <class Layout>
 constexpr Gemm gemm_of_bytes(const char* name) {
-  return {name, kRows, row_bytes, panel_bytes, pack_bytes<Layout>, unpack_bytes<Layout>, multiply_bytes<Layout>,
+  return {name, kRows, kAnyCount, row_bytes, panel_bytes, pack_bytes<Layout>, unpack_bytes<Layout>, multiply_bytes<Layout>,
           peak_of_bytes<Layout>};
 }
 

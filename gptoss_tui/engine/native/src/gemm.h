@@ -23,7 +23,7 @@ constexpr int kStrip = 2 * kGroup;
 struct Strip {
   const void* values[2];
   const float* scales[2];
-  // For kernels in which the first tile unpacks the groups: what it unpacks, and where to.
+  // For kernels in which the first tiles unpack the groups: what they unpack, and where to.
   const uint8_t* packed[2] = {nullptr, nullptr};
   void* panel = nullptr;
 };
@@ -43,9 +43,14 @@ struct Output {
   float limit;
 };
 
+constexpr int32_t kAnyCount = 1 << 30;
+
 struct Gemm {
   const char* name;
   int32_t tile;
+  // The most tokens that a strip is multiplied by at once, in whole tiles: their packed activations stay in the
+  // second-level cache while all strips pass by.
+  int32_t most;
   // Bytes of one token's packed activations, and of a thread's panel.
   size_t (*row_bytes)(Kind kind, int64_t columns);
   size_t (*panel_bytes)(Kind kind, int64_t columns);

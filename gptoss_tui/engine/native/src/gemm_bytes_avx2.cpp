@@ -158,7 +158,7 @@ int64_t peak(int64_t steps) {
   return steps * kChains * kLanes * 4 * 2 + _mm256_cvtsi256_si32(w);
 }
 
-constexpr Gemm kGemm = {"int8-avx2", kRows, row_bytes, panel_bytes, pack, unpack, multiply, peak};
+constexpr Gemm kGemm = {"int8-avx2", kRows, kAnyCount, row_bytes, panel_bytes, pack, unpack, multiply, peak};
 
 }  // namespace
 

@@ -171,7 +171,7 @@ int64_t peak(int64_t steps) {
   return steps * kChains * 16 * 8 + _mm512_cvtsi512_si32(w);
 }
 
-constexpr Gemm kGemm = {"int8-avx512", kRows, row_bytes, panel_bytes, pack, unpack, multiply, peak};
+constexpr Gemm kGemm = {"int8-avx512", kRows, kAnyCount, row_bytes, panel_bytes, pack, unpack, multiply, peak};
 
 }  // namespace
 

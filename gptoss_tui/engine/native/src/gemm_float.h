@@ -185,7 +185,7 @@ int64_t peak(int64_t steps) {
 }
 
 constexpr Gemm float_gemm(const char* name) {
-  return {name, kRows, row_bytes, panel_bytes, pack, unpack, multiply, peak};
+  return {name, kRows, kAnyCount, row_bytes, panel_bytes, pack, unpack, multiply, peak};
 }
 
 }  // namespace

@@ -90,8 +90,8 @@ int64_t peak(int64_t steps) {
   return steps * kChains * 16 * 4 / Parts + static_cast<int64_t>(_mm512_cvtss_f32(sum[0]));
 }
 
-constexpr Gemm kOne = {"bf16-avx512", kRows, row_bytes<1>, pairs_panel_bytes, pack<1>, unpack_pairs, multiply<1>, peak<1>};
-constexpr Gemm kTwo = {"bf16x2-avx512", kRows, row_bytes<2>, pairs_panel_bytes, pack<2>, unpack_pairs, multiply<2>, peak<2>};
+constexpr Gemm kOne = {"bf16-avx512", kRows, kAnyCount, row_bytes<1>, pairs_panel_bytes, pack<1>, unpack_pairs, multiply<1>, peak<1>};
+constexpr Gemm kTwo = {"bf16x2-avx512", kRows, kAnyCount, row_bytes<2>, pairs_panel_bytes, pack<2>, unpack_pairs, multiply<2>, peak<2>};
 
 }  // namespace
 

@@ -10,12 +10,14 @@ struct AmxTiles {
   struct alignas(64) Configuration {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
     uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    uint8_t rows[16] = {};
   };
   static_assert(sizeof(Configuration) == 64);
 
-  static void begin() {
-    const Configuration configuration;
+  // C (0 to 3) and A (4 and 5) have `rows` rows, B (6 and 7) has all 16.
+  static void begin(int rows) {
+    Configuration configuration;
+    for (int t = 0; t < 8; t++) configuration.rows[t] = static_cast<uint8_t>(t < 6 ? rows : kTileRows);
     asm volatile("ldtilecfg %0" : : "m"(configuration) : "memory");
   }
   static void end() { asm volatile("tilerelease" : : : "memory"); }

@@ -9,9 +9,15 @@ namespace {
 // Emulates the instructions by Intel's description: pairs are multiplied and added to float32 sums.
 struct WrittenTiles {
   static thread_local uint8_t tiles[8][kTileBytes];
+  static thread_local int height;  // of C and A
+
+  static int rows_of(int tile) { return tile < 6 ? height : kTileRows; }
 
   // Old contents of a tile must not matter, so it is filled with NaN.
-  static void begin() { std::memset(tiles, 0xff, sizeof tiles); }
+  static void begin(int rows) {
+    height = rows;
+    end();
+  }
   static void end() { std::memset(tiles, 0xff, sizeof tiles); }
 
   template <int T>
@@ -20,11 +26,11 @@ struct WrittenTiles {
   }
   template <int T>
   static void load(const void* from, int64_t stride) {
-    for (int r = 0; r < kTileRows; r++) std::memcpy(tiles[T] + r * 64, static_cast<const uint8_t*>(from) + r * stride, 64);
+    for (int r = 0; r < rows_of(T); r++) std::memcpy(tiles[T] + r * 64, static_cast<const uint8_t*>(from) + r * stride, 64);
   }
   template <int T>
   static void store(void* to, int64_t stride) {
-    for (int r = 0; r < kTileRows; r++) std::memcpy(static_cast<uint8_t*>(to) + r * stride, tiles[T] + r * 64, 64);
+    for (int r = 0; r < rows_of(T); r++) std::memcpy(static_cast<uint8_t*>(to) + r * stride, tiles[T] + r * 64, 64);
   }
 
   static float number(const uint8_t* tile, int row, int index) {
@@ -38,7 +44,7 @@ struct WrittenTiles {
 
   template <int C, int A, int B>
   static void dot() {
-    for (int m = 0; m < kTileRows; m++) {
+    for (int m = 0; m < rows_of(C); m++) {
       for (int n = 0; n < 16; n++) {
         float sum;
         std::memcpy(&sum, tiles[C] + m * 64 + n * 4, 4);
@@ -53,6 +59,7 @@ struct WrittenTiles {
 };
 
 thread_local uint8_t WrittenTiles::tiles[8][kTileBytes];
+thread_local int WrittenTiles::height = 0;
 
 constexpr Gemm kOne = tile_gemm<WrittenTiles, 1>("bf16-tiles");
 constexpr Gemm kTwo = tile_gemm<WrittenTiles, 2>("bf16x2-tiles");

@@ -51,49 +51,52 @@ inline void pairs_of_block(const uint8_t* nibbles, __m512i table, Scale by, uint
   }
 }
 
-inline void pairs_of_mxfp4(const uint8_t* group, int64_t columns, uint8_t* out) {
+// Unpacks block b of a group of `blocks` blocks into the 16 pairs at `out`, [16][16 rows][2].
+inline void unpack_mxfp4(const uint8_t* group, int64_t blocks, int64_t b, uint8_t* out) {
   // There is no -0, so that 0 is the only number without an exponent.
   const __m256i half = _mm256_setr_epi16(0, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0, 0, -0x4100, -0x4080,
                                          -0x4040, -0x4000, -0x3fc0, -0x3f80, -0x3f40);
   const __m512i table = _mm512_inserti64x4(_mm512_castsi256_si512(half), half, 1);
-  const int64_t blocks = columns / kBlock;
-  const uint8_t* exponents = group + blocks * 256;
-  for (int64_t b = 0; b < blocks; b++) {
-    // A scale shifts exponents. Below 2 ** -124 and above 2 ** 125, a bf16 could not hold the products.
-    __m512i by = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(exponents + b * kGroup)));
-    by = _mm512_min_epi32(_mm512_max_epi32(by, _mm512_set1_epi32(3)), _mm512_set1_epi32(252));
-    by = _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(127), by), 7);
-    const bool shrinks = _mm512_cmplt_epi32_mask(by, _mm512_setzero_si512()) == 0;
-    by = _mm512_or_si512(_mm512_slli_epi32(by, 16), _mm512_and_si512(by, _mm512_set1_epi32(0xffff)));
-    if (shrinks) {  // almost always: then 0 stays 0 by itself, since the subtraction saturates at 0
-      pairs_of_block(group + b * 256, table, [by](__m512i v) { return _mm512_subs_epu16(v, by); }, out + b * 1024);
-    } else {
-      pairs_of_block(group + b * 256, table,
-                     [by](__m512i v) { return _mm512_mask_sub_epi16(v, _mm512_test_epi16_mask(v, v), v, by); },
-                     out + b * 1024);
-    }
+  const uint8_t* exponents = group + blocks * 256 + b * kGroup;
+  // A scale shifts exponents. Below 2 ** -124 and above 2 ** 125, a bf16 could not hold the products.
+  __m512i by = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(exponents)));
+  by = _mm512_min_epi32(_mm512_max_epi32(by, _mm512_set1_epi32(3)), _mm512_set1_epi32(252));
+  by = _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(127), by), 7);
+  const bool shrinks = _mm512_cmplt_epi32_mask(by, _mm512_setzero_si512()) == 0;
+  by = _mm512_or_si512(_mm512_slli_epi32(by, 16), _mm512_and_si512(by, _mm512_set1_epi32(0xffff)));
+  if (shrinks) {  // almost always: then 0 stays 0 by itself, since the subtraction saturates at 0
+    pairs_of_block(group + b * 256, table, [by](__m512i v) { return _mm512_subs_epu16(v, by); }, out);
+  } else {
+    pairs_of_block(group + b * 256, table,
+                   [by](__m512i v) { return _mm512_mask_sub_epi16(v, _mm512_test_epi16_mask(v, v), v, by); }, out);
   }
 }
 
-inline void pairs_of_int8(const uint8_t* group, int64_t columns, uint8_t* out) {
-  const int64_t blocks = columns / kBlock;
-  const uint8_t* scales = group + blocks * 512;
-  for (int64_t b = 0; b < blocks; b++) {
-    const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales + b * kGroup * 2));
-    const __m512 scale = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-    for (int j = 0; j < 8; j++) {
-      const __m512i bytes = _mm512_loadu_si512(group + b * 512 + j * 64);
-      __m512 value[4];
+// The same for int8, whose products with their scales are rounded.
+inline void unpack_int8(const uint8_t* group, int64_t blocks, int64_t b, uint8_t* out) {
+  // A byte u = 128 + value is put into both halves of a pair as 128 + u % 128 and -128 or -256, whose sum is the value:
+  // both are bf16, and the product of pairs multiplies the sum by the scale.
+  const __m512i bits = _mm512_set1_epi32(0x0080007f), ones = _mm512_set1_epi32(static_cast<int>(0xc3804300));
+  const __m512i columns = _mm512_setr_epi32(0x00100000, 0x00110001, 0x00120002, 0x00130003, 0x00140004, 0x00150005, 0x00160006,
+                                            0x00170007, 0x00180008, 0x00190009, 0x001a000a, 0x001b000b, 0x001c000c, 0x001d000d,
+                                            0x001e000e, 0x001f000f);
+  const auto* halves = reinterpret_cast<const __m256i*>(group + blocks * 512 + b * kGroup * 2);
+  const __m512i half = _mm512_cvtepu16_epi32(_mm256_loadu_si256(halves));
+  const auto scale = (__m512bh)_mm512_or_si512(half, _mm512_slli_epi32(half, 16));
+  for (int j = 0; j < 8; j++) {
+    const __m512i bytes = _mm512_loadu_si512(group + b * 512 + j * 64);
+    __m512 value[4];
 #pragma GCC unroll 4
-      for (int o = 0; o < 4; o++) {
-        const __m512i byte = _mm512_and_si512(_mm512_srli_epi32(bytes, 8 * o), _mm512_set1_epi32(255));
-        value[o] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(byte, _mm512_set1_epi32(128))), scale);
-      }
-      for (int p = 0; p < 2; p++) {
-        const __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value[2 * p]));
-        const __m512i second = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value[2 * p + 1]));
-        _mm512_storeu_si512(out + (b * 16 + 2 * j + p) * 64, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
-      }
+    for (int o = 0; o < 4; o++) {
+      const auto twice = _mm512_set1_epi32(static_cast<int>(0x80008000u) | o << 16 | o);
+      const auto lanes = _mm512_set4_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0);
+      const __m512i byte = _mm512_shuffle_epi8(bytes, _mm512_add_epi8(twice, lanes));
+      const auto pair = (__m512bh)_mm512_ternarylogic_epi32(byte, bits, ones, 0x6a);  // (byte & bits) ^ ones
+      value[o] = _mm512_dpbf16_ps(_mm512_setzero_ps(), pair, scale);
+    }
+    for (int p = 0; p < 2; p++) {
+      const auto both = (__m512i)_mm512_cvtne2ps_pbh(value[2 * p + 1], value[2 * p]);
+      _mm512_storeu_si512(out + (2 * j + p) * 64, _mm512_permutexvar_epi16(columns, both));
     }
   }
 }
@@ -102,16 +105,13 @@ inline size_t pairs_panel_bytes(Kind kind, int64_t columns) {
   return kind == Kind::kBf16 ? 0 : static_cast<size_t>(columns) * kStrip * 2;
 }
 
-// Unpacks both groups of a strip into pairs.
+// Unpacks both groups of a strip of MXFP4 into pairs; bf16 is used as it is.
 inline Strip unpack_pairs(Kind kind, const uint8_t* const* groups, int64_t columns, void* panel) {
   if (kind == Kind::kBf16) return {{groups[0], groups[1]}, {nullptr, nullptr}};
   uint8_t* half[2] = {static_cast<uint8_t*>(panel), static_cast<uint8_t*>(panel) + columns * kGroup * 2};
+  const int64_t blocks = columns / kBlock;
   for (int g = 0; g < 2; g++) {
-    if (kind == Kind::kMxfp4) {
-      pairs_of_mxfp4(groups[g], columns, half[g]);
-    } else {
-      pairs_of_int8(groups[g], columns, half[g]);
-    }
+    for (int64_t b = 0; b < blocks; b++) unpack_mxfp4(groups[g], blocks, b, half[g] + b * 1024);
   }
   return {{half[0], half[1]}, {nullptr, nullptr}};
 }

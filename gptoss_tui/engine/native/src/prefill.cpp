@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <vector>
 
 #include "gemm.h"
 
@@ -43,6 +44,11 @@ namespace {
 constexpr int kPackedSlot = 2, kPanelSlot = 3;  // of the pool's scratch memory
 constexpr int kMostTile = 64;
 
+// Rows of activations that each strip of an expert is multiplied by at once.
+struct Batch {
+  int32_t expert, begin, count;
+};
+
 // A product of one matrix, or of one for each expert, with rows of activations. Row i of expert e's rows is
 // x + source[i] * x_stride (or row i itself if source is null), and its result goes to row i of y.
 struct Product {
@@ -58,9 +64,10 @@ struct Product {
   bool swiglu;
   float limit;
 
-  size_t row_bytes;
-  uint8_t* packed;
-  uint8_t* lost;  // nonzero: the row's products are NaN
+  std::vector<Batch> batches{};
+  size_t row_bytes = 0;
+  uint8_t* packed = nullptr;
+  uint8_t* lost = nullptr;  // nonzero: the row's products are NaN
   std::atomic<int64_t> next_tile{0}, next_strip{0};
   std::atomic<bool> any_lost{false};
 };
@@ -68,15 +75,14 @@ struct Product {
 int64_t strips_of(const Matrix& w) { return (w.rows / kGroup + 1) / 2; }
 
 void pack_tiles(Product& p) {
-  // Tiles are numbered across all experts; each thread walks through them and packs those whose numbers it drew.
+  // Tiles are numbered across all batches; each thread walks through them and packs those whose numbers it drew.
   int64_t drawn = p.next_tile.fetch_add(1, std::memory_order_relaxed), passed = 0;
-  for (int32_t e = 0; e < p.w->experts; e++) {
-    const int32_t begin = p.first[e], count = p.first[e + 1] - begin;
-    const int32_t tiles = tile_count(count, p.gemm->tile);
+  for (const Batch& batch : p.batches) {
+    const int32_t tiles = tile_count(batch.count, p.gemm->tile);
     while (drawn < passed + tiles) {
       const int32_t tile = static_cast<int32_t>(drawn - passed);
-      const int32_t top = begin + tile_begin(count, p.gemm->tile, tile);
-      const int32_t end = begin + tile_begin(count, p.gemm->tile, tile + 1);
+      const int32_t top = batch.begin + tile_begin(batch.count, p.gemm->tile, tile);
+      const int32_t end = batch.begin + tile_begin(batch.count, p.gemm->tile, tile + 1);
       const float* rows[kMostTile];
       for (int32_t i = top; i < end; i++) rows[i - top] = p.x + (p.source ? p.source[i] : i) * p.x_stride;
       uint8_t* to = p.packed + static_cast<size_t>(top) * p.row_bytes;
@@ -89,46 +95,36 @@ void pack_tiles(Product& p) {
   }
 }
 
-// A strip of an expert that has tokens; expert -1 means that there are no more.
+// A strip that a batch is multiplied by; without a batch, there are no more.
 struct Task {
-  int32_t expert = -1;
+  const Batch* batch = nullptr;
   int64_t strip = 0;
 };
 
-// Strips are numbered across all experts that have tokens; each thread walks through them and takes those that it
-// draws.
-struct Walk {
-  Product& p;
-  int32_t expert = 0;
-  int64_t passed = 0;
-
-  Task next() {
-    const int64_t drawn = p.next_strip.fetch_add(1, std::memory_order_relaxed), strips = strips_of(*p.w);
-    for (; expert < p.w->experts; expert++) {
-      if (p.first[expert + 1] == p.first[expert]) continue;
-      if (drawn < passed + strips) return {expert, drawn - passed};
-      passed += strips;
-    }
-    return {};
-  }
-};
+// Strips are numbered across all batches; each thread draws the next number.
+Task next_task(Product& p) {
+  const int64_t drawn = p.next_strip.fetch_add(1, std::memory_order_relaxed), strips = strips_of(*p.w);
+  const auto batch = static_cast<size_t>(drawn / strips);
+  if (batch >= p.batches.size()) return {};
+  return {&p.batches[batch], drawn % strips};
+}
 
 const uint8_t* weights_of(const Product& p, const Task& task) {
-  return p.w->data + task.expert * p.w->matrix_bytes + 2 * task.strip * p.w->group_bytes;
+  return p.w->data + task.batch->expert * p.w->matrix_bytes + 2 * task.strip * p.w->group_bytes;
 }
 
 void multiply_strip(Product& p, const Task& task, void* panel, const Ahead& ahead) {
   const Matrix& w = *p.w;
+  const auto [expert, begin, count] = *task.batch;
   const uint8_t* data = weights_of(p, task);
   const bool whole = 2 * task.strip + 1 < w.rows / kGroup;
   // Half a strip is multiplied as if it had its group twice.
   const uint8_t* const pair[2] = {data, whole ? data + w.group_bytes : data};
   alignas(64) float bias[kStrip] = {};
   if (w.bias != nullptr) {
-    const float* from = w.bias + task.expert * w.rows + task.strip * kStrip;
+    const float* from = w.bias + expert * w.rows + task.strip * kStrip;
     for (int i = 0; i < (whole ? kStrip : kGroup); i++) bias[i] = from[i];
   }
-  const int32_t begin = p.first[task.expert], count = p.first[task.expert + 1] - begin;
   Output output;
   output.y = p.y + begin * p.y_stride + task.strip * (p.swiglu ? kGroup : kStrip);
   output.stride = p.y_stride;
@@ -147,11 +143,10 @@ void multiply_strip(Product& p, const Task& task, void* panel, const Ahead& ahea
 }
 
 void multiply_strips(Product& p, void* panel) {
-  Walk walk{p};
-  for (Task task = walk.next(), next; task.expert >= 0; task = next) {
-    next = walk.next();
+  for (Task task = next_task(p), next; task.batch != nullptr; task = next) {
+    next = next_task(p);
     Ahead ahead{};
-    if (next.expert >= 0) {
+    if (next.batch != nullptr) {
       const bool whole = 2 * next.strip + 1 < p.w->rows / kGroup;
       ahead.at = weights_of(p, next);
       ahead.end = ahead.at + (whole ? 2 : 1) * p.w->group_bytes;
@@ -170,6 +165,13 @@ void run_product(void* context, int thread, int) {
 
 // Packed tiles may be read past the last row, by less than a tile.
 void start(Product& p, int32_t rows) {
+  for (int32_t e = 0; e < p.w->experts; e++) {
+    const int32_t first = p.first[e], count = p.first[e + 1] - first;
+    for (int32_t i = 0; i < tile_count(count, p.gemm->most); i++) {
+      const int32_t begin = tile_begin(count, p.gemm->most, i);
+      p.batches.push_back({e, first + begin, tile_begin(count, p.gemm->most, i + 1) - begin});
+    }
+  }
   p.row_bytes = p.gemm->row_bytes(p.w->kind, p.w->columns);
   const size_t bytes = static_cast<size_t>(rows + p.gemm->tile) * p.row_bytes;
   p.packed = static_cast<uint8_t*>(pool_scratch(p.pool, 0, kPackedSlot, bytes + static_cast<size_t>(rows)));
@@ -255,7 +257,7 @@ template <Isa isa, Precision precision, bool written>
 void dense(Pool* pool, const Matrix& w, const float* x, int64_t x_stride, int32_t tokens, float* y, int64_t y_stride) {
   const int32_t first[2] = {0, tokens};
   const Gemm* gemm = choose(isa, w.rows <= kFewRows ? Precision::kExact : precision, w.kind, written);
-  Product p{gemm, pool, &w, first, nullptr, x, x_stride, y, y_stride, false, 0.0f, 0, nullptr, nullptr};
+  Product p{gemm, pool, &w, first, nullptr, x, x_stride, y, y_stride, false, 0.0f};
   start(p, tokens);
 }
 
@@ -263,7 +265,7 @@ template <Isa isa, Precision precision, bool written>
 void experts_up(Pool* pool, const Matrix& w, const Routing& routing, const float* x, int64_t x_stride, float* h,
                 int64_t h_stride, float limit) {
   const Gemm* gemm = choose(isa, precision, w.kind, written);
-  Product p{gemm, pool, &w, routing.first, routing.token, x, x_stride, h, h_stride, true, limit, 0, nullptr, nullptr};
+  Product p{gemm, pool, &w, routing.first, routing.token, x, x_stride, h, h_stride, true, limit};
   start(p, routing.tokens * routing.per_token);
 }
 
@@ -271,7 +273,7 @@ template <Isa isa, Precision precision, bool written>
 void experts_down(Pool* pool, const Matrix& w, const Routing& routing, const float* h, int64_t h_stride, float* y,
                   int64_t y_stride) {
   const Gemm* gemm = choose(isa, precision, w.kind, written);
-  Product p{gemm, pool, &w, routing.first, nullptr, h, h_stride, y, y_stride, false, 0.0f, 0, nullptr, nullptr};
+  Product p{gemm, pool, &w, routing.first, nullptr, h, h_stride, y, y_stride, false, 0.0f};
   start(p, routing.tokens * routing.per_token);
 }
 

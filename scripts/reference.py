@@ -18,7 +18,7 @@ from gptoss_tui.cli import build_parser
 from gptoss_tui.settings import FILE_ONLY, PREFIX, Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
-SHARED = ("screen", "chat", "model", "sampling")
+SHARED = ("screen", "chat", "tool", "model", "sampling")
 """Groups of flags that several commands have; described once."""
 
 MEANINGS = {

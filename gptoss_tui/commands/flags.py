@@ -59,11 +59,37 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_chat_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for a chat, with or without a screen, including those for the model and sampling."""
+    """Add the flags for a chat, with or without a screen, including those for tools, the model and sampling."""
     group = parser.add_argument_group("chat", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "-r", "--reasoning-effort", choices=("low", "medium", "high"), help="how long to think (default: medium)"
     )
+    group.add_argument(
+        "--compact-at",
+        type=int,
+        metavar="PERCENT",
+        help="summarise the conversation when the context is this full; 0: never (default: 85, 0 for nano)",
+    )
+    group.add_argument("--developer-message", metavar="TEXT", help="your own instructions for the model")
+    group.add_argument(
+        "--agents-md",
+        action=argparse.BooleanOptionalAction,
+        help="give the model your AGENTS.md and the project's (default: on, off for nano)",
+    )
+    group.add_argument(
+        "--skills",
+        action=argparse.BooleanOptionalAction,
+        help="tell the model which skills there are, yours and the project's (default: on, off for nano)",
+    )
+    group.add_argument("--raw", action=argparse.BooleanOptionalAction, help="show the raw tokens of the conversation")
+    group.add_argument("-C", "--workspace", metavar="DIR", help="folder to work in (default: the current one)")
+    _add_tool_flags(parser)
+    add_model_flags(parser)
+    add_sampling_flags(parser)
+
+
+def _add_tool_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("tool", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "-a",
         "--apply-patch",
@@ -101,27 +127,6 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--show-browser-results", action=argparse.BooleanOptionalAction, help="show the pages the model reads"
     )
-    group.add_argument(
-        "--compact-at",
-        type=int,
-        metavar="PERCENT",
-        help="summarise the conversation when the context is this full; 0: never (default: 85, 0 for nano)",
-    )
-    group.add_argument("--developer-message", metavar="TEXT", help="your own instructions for the model")
-    group.add_argument(
-        "--agents-md",
-        action=argparse.BooleanOptionalAction,
-        help="give the model your AGENTS.md and the project's (default: on, off for nano)",
-    )
-    group.add_argument(
-        "--skills",
-        action=argparse.BooleanOptionalAction,
-        help="tell the model which skills there are, yours and the project's (default: on, off for nano)",
-    )
-    group.add_argument("--raw", action=argparse.BooleanOptionalAction, help="show the raw tokens of the conversation")
-    group.add_argument("-C", "--workspace", metavar="DIR", help="folder to work in (default: the current one)")
-    add_model_flags(parser)
-    add_sampling_flags(parser)
 
 
 def add_screen_flags(parser: argparse.ArgumentParser) -> None:

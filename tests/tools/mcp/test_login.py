@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gptoss_tui.errors import ToolError
+from gptoss_tui.tools.mcp.callback import Callback
 from gptoss_tui.tools.mcp.config import ServerConfig
 from gptoss_tui.tools.mcp.connection import Connection
 from gptoss_tui.tools.mcp.login import check_page, log_in, provider_of
@@ -153,6 +154,34 @@ async def test_a_visitor_from_another_login_neither_ends_this_one_nor_is_taken()
 
         assert await log_in(config, Browser(visit)) == 1
         assert forged == [403, 403, 403]
+
+
+async def test_a_visit_may_arrive_in_pieces_and_beside_visitors_that_say_nonsense_or_nothing() -> None:
+    async with Callback() as callback:
+        callback.expect("https://vault.example/login?state=ours")
+        port = urlsplit(callback.address).port
+        silent = await asyncio.open_connection("127.0.0.1", port)
+        assert (await visit(port, b"\x16\x03\x01 hello\r\n\r\n")).startswith(b"HTTP/1.0 400")
+        head = await visit(port, b"HEAD /callback?code=x&state=ours HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 404")
+        parts = (b"GET /callback?co", b"de=a%20b&state=ours HTTP/1.1\r\nHost: x\r\nAcc", b"ept: */*\r\n\r\n")
+        page = await visit(port, *parts)
+        assert page.startswith(b"HTTP/1.1 200")
+        assert b"You can close this page" in page
+        assert (await callback.answer()).code == "a b"
+        silent[1].close()
+
+
+async def visit(port: int | None, *parts: bytes) -> bytes:
+    """What is answered to a request that arrives in these parts."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+    answer = await reader.read()
+    writer.close()
+    return answer
 
 
 async def test_what_a_server_says_of_a_failed_login_is_not_written_over_the_screen(

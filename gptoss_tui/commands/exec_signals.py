@@ -15,26 +15,27 @@ _ENDING_SIGNALS: Final = tuple(
 
 @contextmanager
 def interrupted_by_signals(interrupt_turn: Callable[[], None]) -> Iterator[list[int]]:
-    """Interrupt the turn gracefully on the first Ctrl+C, SIGHUP or SIGTERM; a second one kills the process.
+    """Interrupt the turn gracefully on the first Ctrl+C, SIGHUP or SIGTERM; the second, of any kind, ends the process.
 
-    A graceful end gives a sandbox time to hold back what a running command has made. Yields a list, to which received
-    signals other than Ctrl+C are added.
+    A graceful end gives a sandbox time to hold back what a running command has made. Yields a list, to which the
+    received signal is added if it is not Ctrl+C.
     """
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
+    handled = [number for number in before if before[number] != signal.SIG_IGN]  # nohup ignores SIGHUP, for example
     told: list[int] = []
 
-    def interrupt(number: int) -> None:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)
-        if number != signal.SIGINT:
-            told.append(number)
+    def interrupt(first: int) -> None:
+        for number in handled:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        if first != signal.SIGINT:
+            told.append(first)
         interrupt_turn()
 
     try:
-        for number in _ENDING_SIGNALS:
-            if before[number] != signal.SIG_IGN:  # nohup ignores SIGHUP, for example
-                loop.add_signal_handler(number, interrupt, number)
+        for number in handled:
+            loop.add_signal_handler(number, interrupt, number)
     except (NotImplementedError, RuntimeError):  # Windows, or not the main thread
         yield told
         return

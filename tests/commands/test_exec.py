@@ -422,14 +422,15 @@ def test_ctrl_c_ends_the_turn_in_good_order(tmp_path: Path, number: signal.Signa
     assert load_session(session).events[-1]["reason"] == "interrupted"
 
 
-def test_a_second_ctrl_c_ends_a_process_that_is_stuck(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_of_any_kind_ends_a_process_that_is_stuck(tmp_path: Path, second: signal.Signals) -> None:
     with start_hanging("stuck", tmp_path) as process:
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         assert process.stderr.readline() == "stuck\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(second)
         process.communicate(timeout=30)
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode == -second
 
 
 def test_importing_the_command_is_cheap() -> None:

@@ -207,3 +207,13 @@ def test_weights_of_zero_are_never_drawn() -> None:
     source = generator()
     weights = torch.tensor([0.0, 1e-30, 0.0, 1e-30, 0.0])
     assert {draw(weights, source) for _ in range(200)} == {1, 3}
+
+
+def test_no_rounding_leads_behind_the_last_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of the same weights in another order differ in their last bits."""
+    largest = torch.tensor(math.nextafter(1.0, 0.0), dtype=torch.float64)
+    source = generator()
+    many = [torch.rand(512, generator=source) ** 4 for _ in range(100)]
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: largest)
+    for weights in many:
+        assert weights[draw(weights, source)] > 0

@@ -9,7 +9,7 @@ import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from gptoss_tui import patch
 from gptoss_tui.errors import PatchError
 from gptoss_tui.patch import kernel
 from gptoss_tui.patch.apply import REFUSED
-from gptoss_tui.patch.journal import new_record
+from gptoss_tui.patch.journal import NoJournal, Record, new_record
+from gptoss_tui.patch.types import Write
 from tests.patch.test_scenarios import snapshot
 from tests.sandboxes import missing
 
@@ -258,14 +259,25 @@ CHANGES = (
 )
 
 
+class _Begun(NoJournal):
+    """Tells whether a transaction began."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def opened(self, record: Record, writes: Sequence[Write]) -> None:
+        self.records.append(record)
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
 def test_a_file_changed_after_the_plan_stops_everything(root: Path, change: Callable[[Path], None]) -> None:
-    plan = planned(root)
+    plan, journal = planned(root), _Begun()
     change(root)
     before = snapshot(root.parent)
     with pytest.raises(PatchError, match="nothing was changed"):
-        patch.apply(plan)
+        patch.apply(plan, journal)
     assert snapshot(root.parent) == before
+    assert not journal.records or change is _parent_to_file  # found when the folder is made
 
 
 def test_a_file_that_appears_at_the_last_moment_is_not_overwritten(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

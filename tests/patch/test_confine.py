@@ -128,7 +128,10 @@ def test_names_swapped_for_links_meanwhile_never_lead_out(
     assert outcomes["refused"] > 0
 
 
-@pytest.mark.parametrize("path", ["out/secret.txt", "dir/../../secret.txt", "climb", "loop", "none/x", "dir/a.txt/x"])
+@pytest.mark.parametrize(
+    "path",
+    ["out", "out/root/dir", "rel", "out/secret.txt", "dir/../../secret.txt", "climb", "loop", "none/x", "dir/a.txt/x"],
+)
 def test_folders_are_opened_the_same_way_with_and_without_openat2(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:

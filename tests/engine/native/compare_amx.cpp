@@ -176,6 +176,28 @@ std::vector<float> product(const Gemm& gemm, Kind kind, const uint8_t* w, int64_
   return y;
 }
 
+// Attention of some tokens after 150 others, in a window.
+std::vector<float> attended(const Attention& attention, const std::vector<uint16_t>& memory, int32_t tokens,
+                            const std::vector<float>& query) {
+  constexpr int32_t kHeads = 8, kDim = 32, kPast = 150;
+  const std::vector<float> sinks(kHeads, 0.5f);
+  std::vector<float> out(query.size());
+  const ChunkAttention chunk{memory.data(), memory.data() + memory.size() / 2, 0, false, kPast, 140, tokens, kHeads, 1,
+                             kDim, sinks.data(), query.data(), kHeads * kDim, out.data(), kHeads * kDim};
+  void* scratch = std::aligned_alloc(64, attention.bytes);
+  std::memset(scratch, 0xff, attention.bytes);
+  attention.tile(chunk, 0, 0, tokens, scratch);
+  std::free(scratch);
+  return out;
+}
+
+bool report(const char* name, int32_t tokens, long before, const std::vector<float>& got,
+            const std::vector<float>& expected) {
+  const bool same = std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)) == 0;
+  std::printf("%s %d tokens: %ld instructions, %s\n", name, tokens, emulated - before, same ? "same" : "other");
+  return same;
+}
+
 }  // namespace
 
 int main() {
@@ -203,10 +225,19 @@ int main() {
       const long before = emulated;
       const auto got = product(*amx, Kind::kBf16, w, kColumns, tokens, x);
       const auto expected = product(*written, Kind::kBf16, w, kColumns, tokens, x);
-      const bool same = std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)) == 0;
-      std::printf("%s %d tokens: %ld instructions, %s\n", amx->name, tokens, emulated - before, same ? "same" : "other");
-      wrong += !same;
+      wrong += !report(amx->name, tokens, before, got, expected);
     }
+  }
+  for (const int32_t tokens : {1, 6}) {  // half a tile of queries; a band of two tiles and one of one
+    const std::vector<uint16_t> memory(source.begin(), source.begin() + 2 * 32 * 157);
+    std::vector<float> query(static_cast<size_t>(tokens) * 8 * 32);
+    for (float& value : query) value = random_number();
+    const long before = emulated;
+    const auto got = attended(*kAttentionAmx, memory, tokens, query);
+    wrong += !report("attention", tokens, before, got, attended(*kAttentionWritten, memory, tokens, query));
+    const long middle = emulated;
+    const auto split = attended(*kSplitAttentionAmx, memory, tokens, query);
+    wrong += !report("split-attention", tokens, middle, split, attended(*kSplitAttentionWritten, memory, tokens, query));
   }
   std::free(w);
   return wrong;

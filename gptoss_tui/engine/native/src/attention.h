@@ -132,6 +132,11 @@ inline void take_in(float (*score)[kKeys], int32_t rows, float* largest, float* 
   }
 }
 
+// A token of the chunk sees the keys seen_from(chunk, token) .. chunk.past + token.
+inline int64_t seen_from(const ChunkAttention& c, int32_t token) {
+  return c.window == 0 ? 0 : greatest(0, c.past + token - c.window + 1);
+}
+
 // Computes tokens first .. first + tokens - 1 of the chunk at key/value head `head`.
 template <class Arithmetic>
 void attend_tile(const ChunkAttention& c, int32_t head, int32_t first, int32_t tokens, void* memory) {
@@ -148,12 +153,8 @@ void attend_tile(const ChunkAttention& c, int32_t head, int32_t first, int32_t t
     m.mass[r] = 1.0f;
   }
   std::memset(m.largest + rows, 0, kGroup * sizeof(float));
-  // A token sees the keys from_of(token) .. c.past + token.
-  const auto from_of = [&](int32_t token) {
-    return c.window == 0 ? int64_t{0} : greatest(0, c.past + token - c.window + 1);
-  };
   const int64_t end = c.past + first + tokens;
-  for (int64_t block = from_of(first); block < end; block += kKeys) {
+  for (int64_t block = seen_from(c, first); block < end; block += kKeys) {
     const int32_t count = static_cast<int32_t>(least(kKeys, end - block));
     const size_t at = static_cast<size_t>(block * dim) * number;
     Arithmetic::key_panel(keys + at, c.wide, count, dim, m.keys);
@@ -163,13 +164,13 @@ void attend_tile(const ChunkAttention& c, int32_t head, int32_t first, int32_t t
       const int32_t top = tile_begin(rows, Arithmetic::kRows, tile);
       const int32_t height = tile_begin(rows, Arithmetic::kRows, tile + 1) - top;
       const int32_t earliest = first + top / shared, latest = first + (top + height - 1) / shared;
-      if (block > c.past + latest || block + count <= from_of(earliest)) continue;
+      if (block > c.past + latest || block + count <= seen_from(c, earliest)) continue;
       for (int g = 0; g < kKeys; g += kStrip) {
         Arithmetic::multiply(height, m.query[top], kMostHeadDim, m.keys + g * dim, dim, &m.score[0][g], kKeys, nullptr);
       }
       for (int32_t r = 0; r < height; r++) {
         const int32_t token = first + (top + r) / shared;
-        const int64_t from = from_of(token) - block, to = c.past + token + 1 - block;
+        const int64_t from = seen_from(c, token) - block, to = c.past + token + 1 - block;
         for (int64_t k = 0; k < least(from, kKeys); k++) m.score[r][k] = kNotSeen;
         for (int64_t k = greatest(to, 0); k < kKeys; k++) m.score[r][k] = kNotSeen;
       }

@@ -1,8 +1,7 @@
 // Attention with AVX-512 BF16: queries and shares are rounded to bf16, keys and values are bf16 already, sums are
 // float32.
 #include "attention.h"
-
-#include <immintrin.h>
+#include "attention_pairs.h"
 
 namespace native {
 namespace {
@@ -17,58 +16,11 @@ struct PairArithmetic {
     }
   }
 
-  // Transposes 16 vectors of 16 numbers.
-  static void transpose(__m512i* x) {
-    __m512i a[16], b[16];
-    for (int i = 0; i < 16; i += 2) {
-      a[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-      a[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-      for (int h = 0; h < 2; h++) {
-        b[i + 2 * h] = _mm512_unpacklo_epi64(a[i + h], a[i + 2 + h]);
-        b[i + 2 * h + 1] = _mm512_unpackhi_epi64(a[i + h], a[i + 2 + h]);
-      }
-    }
-    // Part l of b[4 i + c] is column 4 l + c of rows 4 i .. 4 i + 3.
-    for (int c = 0; c < 4; c++) {
-      const __m512i even = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x88), odd = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xdd);
-      const __m512i more_even = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x88);
-      const __m512i more_odd = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xdd);
-      x[c] = _mm512_shuffle_i32x4(even, more_even, 0x88);
-      x[4 + c] = _mm512_shuffle_i32x4(odd, more_odd, 0x88);
-      x[8 + c] = _mm512_shuffle_i32x4(even, more_even, 0xdd);
-      x[12 + c] = _mm512_shuffle_i32x4(odd, more_odd, 0xdd);
-    }
-  }
-
-  // Rows are [dim / 2] pairs; a group of 16 keys becomes [dim / 2][16].
   static void key_panel(const void* rows, bool, int32_t count, int32_t dim, uint16_t* to) {
-    const auto* from = static_cast<const uint16_t*>(rows);
-    for (int32_t g = 0; g < kKeys; g += kGroup) {
-      for (int32_t d = 0; d < dim; d += 2 * kGroup) {
-        __m512i pairs[kGroup];
-        for (int32_t k = 0; k < kGroup; k++) {
-          pairs[k] = g + k < count ? _mm512_loadu_si512(from + (g + k) * dim + d) : _mm512_setzero_si512();
-        }
-        transpose(pairs);
-        for (int32_t p = 0; p < kGroup; p++) _mm512_storeu_si512(to + g * dim + (d / 2 + p) * 32, pairs[p]);
-      }
-    }
+    key_pairs(static_cast<const uint16_t*>(rows), count, dim, kKeys, to);
   }
-
-  // A pair has two keys: a group of 16 dimensions becomes [kKeys / 2][16].
   static void value_panel(const void* rows, bool, int32_t count, int32_t dim, uint16_t* to) {
-    const auto* from = static_cast<const uint16_t*>(rows);
-    for (int32_t k = 0; k < kKeys; k += 2) {
-      for (int32_t d = 0; d < dim; d += kGroup) {
-        const auto* pair = reinterpret_cast<const __m256i*>(from + k * dim + d);
-        const auto* other = reinterpret_cast<const __m256i*>(from + (k + 1) * dim + d);
-        const __m512i first = k < count ? _mm512_cvtepu16_epi32(_mm256_loadu_si256(pair)) : _mm512_setzero_si512();
-        const __m512i second = k + 1 < count ? _mm512_cvtepu16_epi32(_mm256_loadu_si256(other)) : _mm512_setzero_si512();
-        _mm512_storeu_si512(to + d * kKeys + k * kGroup, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
-      }
-    }
+    value_pairs(static_cast<const uint16_t*>(rows), count, dim, kKeys, to);
   }
 
   template <int Rows>

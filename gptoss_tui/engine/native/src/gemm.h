@@ -98,5 +98,9 @@ extern const Attention* const kAttentionScalar;  // in float32
 extern const Attention* const kAttentionAvx2;
 extern const Attention* const kAttentionAvx512;
 extern const Attention* const kAttentionBf16;    // queries and shares rounded to bf16; keys and values are bf16
+extern const Attention* const kAttentionAmx;      // the same in AMX tiles
+extern const Attention* const kSplitAttentionAmx;  // queries and shares rounded to sums of two bf16
+extern const Attention* const kAttentionWritten;  // both with the AMX instructions emulated
+extern const Attention* const kSplitAttentionWritten;
 
 }  // namespace native

@@ -1,7 +1,7 @@
 // Products in tiles with AMX. The instructions are written in assembly because the compilers' intrinsics take tile
 // numbers only as literals, and because GCC 12's _tile_loadconfig is declared to read only 8 of the 64 bytes of its
 // operand, so that the stores to the rest are optimized away.
-#include "gemm_tiles.h"
+#include "attention_tiles.h"
 
 namespace native {
 namespace {
@@ -43,9 +43,13 @@ struct AmxTiles {
 constexpr Gemm kOne = tile_gemm<AmxTiles, 1>("bf16-amx");
 constexpr Gemm kTwo = tile_gemm<AmxTiles, 2>("bf16x2-amx");
 
+constexpr Attention kAttention = tile_attention<AmxTiles, 1>(), kSplitAttention = tile_attention<AmxTiles, 2>();
+
 }  // namespace
 
 extern const Gemm* const kTilesAmx = &kOne;
 extern const Gemm* const kSplitTilesAmx = &kTwo;
+extern const Attention* const kAttentionAmx = &kAttention;
+extern const Attention* const kSplitAttentionAmx = &kSplitAttention;
 
 }  // namespace native

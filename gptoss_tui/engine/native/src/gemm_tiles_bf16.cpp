@@ -1,7 +1,7 @@
 // Products in tiles with the AMX instructions emulated in plain code: slow, for tests on machines without AMX.
 #include <cstring>
 
-#include "gemm_tiles.h"
+#include "attention_tiles.h"
 
 namespace native {
 namespace {
@@ -64,9 +64,13 @@ thread_local int WrittenTiles::height = 0;
 constexpr Gemm kOne = tile_gemm<WrittenTiles, 1>("bf16-tiles");
 constexpr Gemm kTwo = tile_gemm<WrittenTiles, 2>("bf16x2-tiles");
 
+constexpr Attention kAttention = tile_attention<WrittenTiles, 1>(), kSplitAttention = tile_attention<WrittenTiles, 2>();
+
 }  // namespace
 
 extern const Gemm* const kTilesWritten = &kOne;
 extern const Gemm* const kSplitTilesWritten = &kTwo;
+extern const Attention* const kAttentionWritten = &kAttention;
+extern const Attention* const kSplitAttentionWritten = &kSplitAttention;
 
 }  // namespace native

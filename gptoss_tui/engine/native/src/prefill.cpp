@@ -33,10 +33,14 @@ const Gemm* const kSplitBf16 = nullptr;
 const Gemm* const kTilesWritten = nullptr;
 const Gemm* const kSplitTilesWritten = nullptr;
 const Attention* const kAttentionBf16 = nullptr;
+const Attention* const kAttentionWritten = nullptr;
+const Attention* const kSplitAttentionWritten = nullptr;
 #endif
 #ifndef NATIVE_AMX
 const Gemm* const kTilesAmx = nullptr;
 const Gemm* const kSplitTilesAmx = nullptr;
+const Attention* const kAttentionAmx = nullptr;
+const Attention* const kSplitAttentionAmx = nullptr;
 #endif
 
 namespace {
@@ -244,10 +248,13 @@ const Gemm* choose(Isa isa, Precision precision, Kind kind, bool written) {
   return kFloatScalar;
 }
 
-const Attention* choose_attention(Isa isa, Precision precision, bool wide) {
+const Attention* choose_attention(Isa isa, Precision precision, bool wide, bool written) {
+  const bool fast = precision == Precision::kFast;
   const Attention* chosen = nullptr;
+  if (written && !wide) chosen = fast ? kAttentionWritten : kSplitAttentionWritten;
+  if (chosen == nullptr && isa == Isa::kAmx && !wide) chosen = fast ? kAttentionAmx : kSplitAttentionAmx;
   const bool bf16 = isa == Isa::kAmx || isa == Isa::kAvx512Bf16;
-  if (bf16 && precision == Precision::kFast && !wide) chosen = kAttentionBf16;
+  if (chosen == nullptr && bf16 && fast && !wide) chosen = kAttentionBf16;
   if (chosen == nullptr && (bf16 || isa == Isa::kAvx512)) chosen = kAttentionAvx512;
   if (chosen == nullptr && isa == Isa::kAvx2) chosen = kAttentionAvx2;
   return chosen == nullptr ? kAttentionScalar : chosen;
@@ -277,9 +284,9 @@ void experts_down(Pool* pool, const Matrix& w, const Routing& routing, const flo
   start(p, routing.tokens * routing.per_token);
 }
 
-template <Isa isa, Precision precision>
+template <Isa isa, Precision precision, bool written>
 void attend(Pool* pool, const ChunkAttention& chunk) {
-  Attending attending{choose_attention(isa, precision, chunk.wide), pool, &chunk};
+  Attending attending{choose_attention(isa, precision, chunk.wide, written), pool, &chunk};
   pool_run(pool, run_attention, &attending);
 }
 
@@ -291,7 +298,7 @@ int64_t peak(Kind kind, int64_t steps) {
 template <Isa isa, Precision precision, bool written = false>
 constexpr PrefillKernels table(const char* name) {
   return {name, dense<isa, precision, written>, experts_up<isa, precision, written>,
-          experts_down<isa, precision, written>, attend<isa, precision>,
+          experts_down<isa, precision, written>, attend<isa, precision, written>,
           peak<isa, precision, written>};
 }
 

@@ -86,13 +86,11 @@ class Agent(AgentView):
     ) -> None:
         self.engine = engine
         self.effort: Effort = effort
-        self._tokenizer = tokenizer
-        self._workspace = workspace
+        self._tokenizer, self._workspace = tokenizer, workspace
         self._sampling = sampling or SamplingParams()
         self._notifier = notifier
         self._limits = limits or Limits()
-        self._compact_at = compact_at
-        self._raw = raw
+        self._compact_at, self._raw = compact_at, raw
         self._constraints = constraints or Constraints()
         opening = Opening(registry, self._constraints, developer_message, current_date)
         recorder = Recorder(session_store, workspace, self._complain)

@@ -40,37 +40,46 @@ def message_automaton(
     Without `preambles` the model can write nothing to the user except the answer. With `must_call` the turn ends with a
     call, preceded by at most one reasoning message.
     """
-    states = [TokenState({})] * 6
-    grammars: list[Grammar] = []
-
-    def in_grammar(state: TokenState, grammar: Grammar) -> TokenState:
-        grammars.append(grammar)
-        return replace(state, grammar=len(grammars) - 1)
-
-    states[_BETWEEN] = TokenState({START: _AUTHOR})
-    states[_TEXT] = states[_ANSWER] = TokenState({END: _BETWEEN, RETURN: _STOP}, text=True)
-    states[_CALL] = TokenState({CALL: _STOP}, text=True)
-    if answer is not None or must_call:
-        states[_TEXT] = TokenState({END: _BETWEEN}, text=True)
-    if answer is not None:
-        states[_ANSWER] = in_grammar(TokenState({RETURN: _STOP}, text=True), answer)
-    texts = {ANALYSIS: _TEXT} if must_call else {ANALYSIS: _TEXT, COMMENTARY: _TEXT, FINAL: _ANSWER}
-    for channel, allowed in ((ANALYSIS, thinks), (COMMENTARY, preambles)):
-        if not allowed:
-            texts.pop(channel, None)
+    states, grammars = _first_states(answer, must_call=must_call)
+    texts = _text_channels(thinks=thinks, preambles=preambles, must_call=must_call)
     said = [([CHANNEL, *tokenizer.encode(channel), MESSAGE], state) for channel, state in texts.items()]
     paths: list[tuple[list[int], int]] = []
     for recipient in recipients:
         text = _CALL
         if recipient in arguments:
             text = len(states)
-            states.append(in_grammar(states[_CALL], arguments[recipient]))
+            states.append(replace(states[_CALL], grammar=len(grammars)))
+            grammars.append(arguments[recipient])
         for header in _calls(tokenizer, recipient):
             paths += [([*header, *kind, MESSAGE], text) for kind in _content_types(tokenizer)]
     root = automaton_of(_distinct([*said, *paths]), states)
     (assistant,) = tokenizer.encode("assistant")
     states[_AUTHOR] = TokenState({assistant: automaton_of(_distinct(paths), states) if must_call else root})
     return TokenAutomaton(tuple(states), root, tuple(grammars))
+
+
+def _first_states(answer: Grammar | None, *, must_call: bool) -> tuple[list[TokenState], list[Grammar]]:
+    """The states from `_STOP` to `_ANSWER`, but for what may follow an author, and the grammar of the answer."""
+    states = [TokenState({})] * 6
+    states[_BETWEEN] = TokenState({START: _AUTHOR})
+    states[_TEXT] = states[_ANSWER] = TokenState({END: _BETWEEN, RETURN: _STOP}, text=True)
+    states[_CALL] = TokenState({CALL: _STOP}, text=True)
+    if answer is not None or must_call:
+        states[_TEXT] = TokenState({END: _BETWEEN}, text=True)
+    if answer is None:
+        return states, []
+    states[_ANSWER] = TokenState({RETURN: _STOP}, text=True, grammar=0)
+    return states, [answer]
+
+
+def _text_channels(*, thinks: bool, preambles: bool, must_call: bool) -> dict[str, int]:
+    """The channels of messages that are no calls, and the states of their texts."""
+    texts = {ANALYSIS: _TEXT} if thinks else {}
+    if preambles and not must_call:
+        texts[COMMENTARY] = _TEXT
+    if not must_call:
+        texts[FINAL] = _ANSWER
+    return texts
 
 
 def _calls(tokenizer: Tokenizer, recipient: str) -> Iterable[list[int]]:

@@ -47,6 +47,8 @@ _OUTDATED = (
     "A file changed after this was shown. Nothing was written; this is the same call on the files as they are now."
 )
 
+_UNFIT = "The files changed before the call could run, and it does not fit any more."
+
 INTERRUPTED_RUNNING = "The user interrupted this call while it ran. What it had done by then stays done."
 
 
@@ -238,15 +240,7 @@ class CallRunner:
         When the files changed since the call was planned, returns a new plan instead of replying.
         """
         effect = prepared.effect
-        self._emit(
-            ToolStarted(
-                item_id=call.item_id,
-                tool=call.tool,
-                preview=effect.preview if effect else "",
-                preview_type=effect.preview_type if effect else "text",
-                digest=effect.digest if effect else "",
-            )
-        )
+        self._emit(_started(call, effect))
         self._running = True
         began = time.monotonic()
         result: ToolResult | None = None
@@ -262,9 +256,7 @@ class CallRunner:
                 try:
                     return await prepared.again()
                 except ToolError as unfit:
-                    text = (
-                        f"The files changed before the call could run, and it does not fit any more.\n{unfit.message}"
-                    )
+                    text = f"{_UNFIT}\n{unfit.message}"
         except ToolError as error:
             ok, text = False, error.message
         except Exception as error:
@@ -347,6 +339,18 @@ class CallRunner:
         if not self._announced:
             self._announced = True
             self._emit(ToolCall(item_id=call.item_id, tool=call.tool, arguments=call.arguments, summary=summary))
+
+
+def _started(call: SampledCall, effect: Effect | None) -> ToolStarted:
+    if effect is None:
+        return ToolStarted(item_id=call.item_id, tool=call.tool)
+    return ToolStarted(
+        item_id=call.item_id,
+        tool=call.tool,
+        preview=effect.preview,
+        preview_type=effect.preview_type,
+        digest=effect.digest,
+    )
 
 
 def _as_tool_error(call: SampledCall, error: Exception) -> ToolError:

@@ -54,22 +54,19 @@ def build_agent(
 ) -> Agent:
     """Build an agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
 
-    Sessions are saved in `session_store`, by default in the user's session folder, and not at all without `saves`.
-    `allow_all` allows nearly everything without asking (see `Approvals`). `servers` are MCP servers in addition to
-    those that the user configured. `answer` is the schema of all final messages. Raises UsageError when the workspace
-    or the browser's folder is not a folder.
+    Sessions are saved in `session_store` (by default in the user's folder), or nowhere without `saves`. `allow_all`
+    allows nearly everything without asking (see `Approvals`). `servers` come in addition to the MCP servers that the
+    user configured. `answer` is the schema of all final messages. Raises UsageError for a folder that is none.
     """
     workspace = open_workspace(settings.workspace)
-    sampling = default_sampling(settings)
     store = UndoStore(workspace.root)
-    registry = build_registry(settings, workspace, store.apply, servers)
     return Agent(
         engine,
         tokenizer,
-        registry,
+        build_registry(settings, workspace, store.apply, servers),
         workspace=workspace.root,
         effort=settings.reasoning_effort,
-        sampling=replace(sampling, max_tokens=None),
+        sampling=replace(default_sampling(settings), max_tokens=None),
         developer_message=lambda: developer_message(settings, workspace.root),
         skills=lambda: skills(settings, workspace.root),
         notifier=Notifier(settings.notify, workspace.root) if settings.notify else None,
@@ -81,9 +78,7 @@ def build_agent(
         limits=build_limits(settings),
         compact_at=settings.compacts_at,
         raw=settings.raw,
-        constraints=Constraints(
-            settings.constrain_headers, answer, settings.strict_arguments, settings.grounds_patches
-        ),
+        constraints=build_constraints(settings, answer),
     )
 
 
@@ -128,6 +123,11 @@ def build_limits(settings: Settings) -> Limits:
         repeated_tokens=settings.repeated_tokens,
         reasoning_tokens=settings.reasoning_tokens,
     )
+
+
+def build_constraints(settings: Settings, answer: AnswerSchema | None) -> Constraints:
+    """What restricts the tokens of the model; `answer` is the schema of all final messages."""
+    return Constraints(settings.constrain_headers, answer, settings.strict_arguments, settings.grounds_patches)
 
 
 def build_approvals(workspace: Workspace, mode: Mode | None = None, *, allow_all: bool = False) -> Approvals:

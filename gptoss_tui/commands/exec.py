@@ -59,6 +59,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="PROMPT",
         help="the message; piped input is added below it as data, or is the message if there is none (also: -)",
     )
+    _add_flags(parser)
+    add_session_flags(parser)
+    parser.add_argument("--fork", action="store_true", help="with --resume or --continue: go on in a copy")
+    parser.add_argument("--ephemeral", action="store_true", help="do not save the conversation")
+    add_chat_flags(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what only `exec` has: its output, and what takes the place of a person who could be asked."""
     parser.add_argument("--json", action="store_true", help="print events as JSON, one per line, instead of the answer")
     parser.add_argument(
         "--approve",
@@ -71,22 +81,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="deny what --approve does not allow and go on without it, instead of ending the turn",
     )
+    parser.add_argument("-o", "--output-last-message", metavar="FILE", help="also write the complete answer to FILE")
     parser.add_argument(
-        "-o",
-        "--output-last-message",
-        metavar="FILE",
-        help="also write the complete answer to FILE",
+        "--output-schema", metavar="FILE", help="make the answer JSON that matches the JSON schema in FILE"
     )
-    parser.add_argument(
-        "--output-schema",
-        metavar="FILE",
-        help="make the answer JSON that matches the JSON schema in FILE",
-    )
-    add_session_flags(parser)
-    parser.add_argument("--fork", action="store_true", help="with --resume or --continue: go on in a copy")
-    parser.add_argument("--ephemeral", action="store_true", help="do not save the conversation")
-    add_chat_flags(parser)
-    parser.set_defaults(run=run)
 
 
 @dataclass(frozen=True, slots=True)

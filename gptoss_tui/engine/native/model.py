@@ -43,25 +43,10 @@ class Model:
             self.sampler.counts.ctypes.data,
             self.sampler.used.ctypes.data,
         )
-        described = Config(
-            layers=config.num_hidden_layers,
-            experts=config.num_experts,
-            experts_per_token=config.experts_per_token,
-            vocabulary=config.vocab_size,
-            hidden=config.hidden_size,
-            intermediate=config.intermediate_size,
-            head_dim=config.head_dim,
-            heads=config.num_attention_heads,
-            kv_heads=config.num_key_value_heads,
-            window=config.sliding_window,
-            exact=exact,
-            wide=wide,
-            swiglu_limit=config.swiglu_limit,
-            chunk=chunk,
-            threads=threads,
-            pin=threads > 1,
-            isa=INSTRUCTION_SETS.index(instruction_set),
-        )
+        described = _described(config)
+        described.exact, described.wide, described.chunk = exact, wide, chunk
+        described.threads, described.pin = threads, threads > 1
+        described.isa = INSTRUCTION_SETS.index(instruction_set)
         self._library = load_library()
         self.handle = self._library.gt_new(ctypes.byref(described), ctypes.byref(top), weights.layers)
         if not self.handle:
@@ -113,3 +98,20 @@ class Model:
         if self.handle:
             self._library.gt_free(self.handle)
             self.handle = None
+
+
+def _described(config: ModelConfig) -> Config:
+    """The shape of the model for the library, without how it is to be run."""
+    return Config(
+        layers=config.num_hidden_layers,
+        experts=config.num_experts,
+        experts_per_token=config.experts_per_token,
+        vocabulary=config.vocab_size,
+        hidden=config.hidden_size,
+        intermediate=config.intermediate_size,
+        head_dim=config.head_dim,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        window=config.sliding_window,
+        swiglu_limit=config.swiglu_limit,
+    )

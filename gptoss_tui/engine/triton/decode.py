@@ -113,50 +113,68 @@ class State:
     def __init__(
         self, config: ModelConfig, context: int, dtype: torch.dtype, device: torch.device, blocks: Blocks
     ) -> None:
-        def floats(*shape: int) -> Tensor:
-            return torch.zeros(shape, dtype=torch.float32, device=device)
+        self._device, self._dtype = device, dtype
+        self.position, self.step, self.seed, self.token = (self._longs(1) for _ in range(4))
+        self.xs = self._floats(MAX_TOKENS, config.hidden_size)
+        self.x = self.xs[0]
+        self._make_attention(config)
+        self._make_experts(config)
+        self._make_choice(config, blocks)
+        self._make_drafts(context)
 
-        def ints(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=device)
-
+    def _make_attention(self, config: ModelConfig) -> None:
         groups, rows = config.num_key_value_heads * _row_groups(config, MAX_TOKENS), _rows(config)
-        self.xs = floats(MAX_TOKENS, config.hidden_size)
-        self.scaled = torch.zeros((MAX_TOKENS, config.hidden_size), dtype=dtype, device=device)
-        self.squares = floats(MAX_TOKENS, config.hidden_size // TILE_ROWS)
-        self.query = torch.zeros((MAX_TOKENS, config.query_width), dtype=dtype, device=device)
+        self.scaled = self._zeros(MAX_TOKENS, config.hidden_size)
+        self.squares = self._floats(MAX_TOKENS, config.hidden_size // TILE_ROWS)
+        self.query = self._zeros(MAX_TOKENS, config.query_width)
         self.mixed = torch.zeros_like(self.query)
-        self.parts = floats(groups, MAX_SPLITS, rows, config.head_dim)
-        self.stats = floats(groups, MAX_SPLITS, 2, rows)
-        self.arrived = ints(groups, dtype=torch.int32)
-        self.scores = floats(MAX_TOKENS, config.num_experts)
-        self.t = torch.zeros((MAX_TOKENS, config.hidden_size), dtype=dtype, device=device)
-        chosen = most_experts(config, MAX_TOKENS)
-        self.hidden = torch.zeros((chosen, MAX_TOKENS, config.intermediate_size), dtype=dtype, device=device)
-        self.experts, self.chosen = ints(chosen, dtype=torch.int32), ints(1, dtype=torch.int32)
-        self.shares = floats(chosen, MAX_TOKENS)
-        self.routed = ints(1, dtype=torch.int32)
-        strips = config.hidden_size // TILE_ROWS
-        self.down_parts = floats(strips, chosen, TILE_ROWS, MAX_TOKENS)
-        self.down_arrived = ints(strips, dtype=torch.int32)
-        self.all_logits = floats(MAX_TOKENS, config.vocab_size)
+        self.parts = self._floats(groups, MAX_SPLITS, rows, config.head_dim)
+        self.stats = self._floats(groups, MAX_SPLITS, 2, rows)
+        self.arrived = self._ints(groups)
+
+    def _make_experts(self, config: ModelConfig) -> None:
+        chosen, strips = most_experts(config, MAX_TOKENS), config.hidden_size // TILE_ROWS
+        self.scores = self._floats(MAX_TOKENS, config.num_experts)
+        self.t = self._zeros(MAX_TOKENS, config.hidden_size)
+        self.hidden = self._zeros(chosen, MAX_TOKENS, config.intermediate_size)
+        self.experts, self.chosen, self.routed = self._ints(chosen), self._ints(1), self._ints(1)
+        self.shares = self._floats(chosen, MAX_TOKENS)
+        self.down_parts = self._floats(strips, chosen, TILE_ROWS, MAX_TOKENS)
+        self.down_arrived = self._ints(strips)
+
+    def _make_choice(self, config: ModelConfig, blocks: Blocks) -> None:
         programs = triton.cdiv(config.vocab_size, blocks.vocabulary)
-        self.best, self.top, self.mass = (floats(MAX_TOKENS, programs) for _ in range(3))
-        self.place = ints(MAX_TOKENS, programs, dtype=torch.int32)
-        self.position, self.step, self.seed, self.token = ints(1), ints(1), ints(1), ints(1)
-        self.temperature, self.logprob = floats(1), floats(1)
-        self.bias = floats(config.vocab_size)
-        self.tokens, self.logprobs = ints(RING), floats(RING)
-        # Of a step's `count` inputs, all but the first are drafts. They are looked up in `history`; the last line is
-        # scratch memory for that search.
-        self.drafts = ints(MAX_TOKENS, dtype=torch.int32)
-        self.count = ints(1, dtype=torch.int32).fill_(1)
-        self.history = ints(context + 1, dtype=torch.int32)
-        self.found, self.looked = ints(1), ints(1, dtype=torch.int32)
+        self.all_logits = self._floats(MAX_TOKENS, config.vocab_size)
+        self.logits = self.all_logits[0]
+        self.best, self.top, self.mass = (self._floats(MAX_TOKENS, programs) for _ in range(3))
+        self.place = self._ints(MAX_TOKENS, programs)
+        self.temperature, self.logprob = self._floats(1), self._floats(1)
+        self.bias = self._floats(config.vocab_size)
+        self.tokens, self.logprobs = self._longs(RING), self._floats(RING)
         # The automaton that restricts the choice (see kernels/unembed.py), and its state before each choice; -1: none.
-        self.at = ints(MAX_TOKENS).fill_(-1)
-        self.starts, self.text = ints(MAX_STATES + 1, dtype=torch.int32), ints(MAX_STATES, dtype=torch.uint8)
-        self.ids, self.following = ints(MAX_EDGES, dtype=torch.int32), ints(MAX_EDGES, dtype=torch.int32)
-        self.x, self.logits = self.xs[0], self.all_logits[0]
+        self.at = self._longs(MAX_TOKENS).fill_(-1)
+        self.starts, self.text = self._ints(MAX_STATES + 1), self._zeros(MAX_STATES, dtype=torch.uint8)
+        self.ids, self.following = self._ints(MAX_EDGES), self._ints(MAX_EDGES)
+
+    def _make_drafts(self, context: int) -> None:
+        # Of a step's `count` inputs, all but the first are drafts. They are looked up in `history`, whose last line is
+        # scratch memory for that search.
+        self.drafts = self._ints(MAX_TOKENS)
+        self.count = self._ints(1).fill_(1)
+        self.history = self._ints(context + 1)
+        self.found, self.looked = self._longs(1), self._ints(1)
+
+    def _zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.zeros(shape, dtype=dtype or self._dtype, device=self._device)
+
+    def _floats(self, *shape: int) -> Tensor:
+        return self._zeros(*shape, dtype=torch.float32)
+
+    def _ints(self, *shape: int) -> Tensor:
+        return self._zeros(*shape, dtype=torch.int32)
+
+    def _longs(self, *shape: int) -> Tensor:
+        return self._zeros(*shape, dtype=torch.int64)
 
 
 def most_experts(config: ModelConfig, tokens: int) -> int:

@@ -13,9 +13,9 @@ import time
 
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.backends import load_backend
-from gptoss_tui.engine.planning.memory import gigabytes
 from gptoss_tui.engine.types import Finished, SamplingParams, Token
 from gptoss_tui.settings import load_settings
+from gptoss_tui.units import format_bytes
 
 NEW = 16
 """Tokens in a new message."""
@@ -37,7 +37,7 @@ def main() -> None:
     list(backend.generate([1, 2, 3], SamplingParams(max_tokens=1), lambda: False))
     for limit in (room, 0):
         backend.park_up_to(limit)
-        print(f"conversations wait in up to {gigabytes(limit)}")
+        print(f"conversations wait in up to {format_bytes(limit)}")
         take_turns(backend, args.tokens, args.shared)
     backend.close()
 
@@ -54,7 +54,7 @@ def take_turns(backend: Backend, tokens: int, shared: int) -> None:
             usage, info = done.usage, backend.info()
             print(
                 f"  the {name} {turn}: {seconds * 1000:.1f} ms, {usage.prefilled_tokens} tokens read of "
-                f"{usage.prompt_tokens}, {info.parked} wait in {gigabytes(info.parked_bytes)}"
+                f"{usage.prompt_tokens}, {info.parked} wait in {format_bytes(info.parked_bytes)}"
             )
             talk += [*answer, *(ids.randrange(most) for _ in range(NEW))]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptoss_tui.commands.flags import add_model_flags, settings_from
 from gptoss_tui.errors import EngineError, UsageError
+from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
     from gptoss_tui.commands.machine import Machine
@@ -218,19 +219,17 @@ def _as_run(first: float, usage: Usage, floor_bytes: int | None, bandwidth: floa
 
 def describe(report: Report) -> Iterator[str]:
     """Format the report as lines of text."""
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     machine, model = report.machine, report.model
     commit = f" (commit {machine.commit})" if machine.commit else ""
     torch = f", torch {report.torch.get('torch', 'unknown')}" if report.torch else ""
     yield f"gptoss-tui {machine.version}{commit}{torch}"
-    memory = gigabytes(machine.memory) if machine.memory else "unknown"
+    memory = format_bytes(machine.memory) if machine.memory else "unknown"
     yield f"{machine.cpu}, {machine.cores} cores, {memory} of memory, {machine.system}"
     if machine.chip:
         yield machine.chip
     if report.bandwidth:
-        yield f"memory reads {gigabytes(round(report.bandwidth))}/s ({report.bandwidth_method})"
-    known = f", {model.dtype}, {model.num_layers} layers, {gigabytes(model.weight_bytes)} of weights"
+        yield f"memory reads {format_bytes(round(report.bandwidth))}/s ({report.bandwidth_method})"
+    known = f", {model.dtype}, {model.num_layers} layers, {format_bytes(model.weight_bytes)} of weights"
     yield f"{model.model}: {model.backend} on {model.device}{known if model.num_layers else ''}"
     yield f"load {report.load_seconds:.2f} s"
     yield ""
@@ -238,7 +237,7 @@ def describe(report: Report) -> Iterator[str]:
     yield f"{'prompt':>7} {' '.join(f'{column:>12}' for column in columns)} {'reached':>8}"
     for row in report.runs:
         floor = f"{row.floor_rate:>8.1f} t/s" if row.floor_rate is not None else f"{'-':>12}"
-        read = gigabytes(row.floor_bytes) if row.floor_bytes is not None else "-"
+        read = format_bytes(row.floor_bytes) if row.floor_bytes is not None else "-"
         reached = f"{row.floor_share:>8.0%}" if row.floor_share is not None else f"{'-':>8}"
         yield (
             f"{row.prompt_tokens:>7} {row.first_token_seconds:>10.3f} s {row.prefill_rate:>8.1f} t/s "

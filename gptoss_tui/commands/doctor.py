@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.units import format_bytes
 
 Status = Literal["ok", "note", "problem"]
 
@@ -71,7 +72,6 @@ def examine() -> Iterator[Check]:
 def _machine() -> Iterator[Check]:
     from gptoss_tui.commands.machine import describe_machine
     from gptoss_tui.engine.planning.machine import available_memory
-    from gptoss_tui.engine.planning.memory import gigabytes
 
     machine = describe_machine()
     yield Check("version", "ok", machine.version + (f" (commit {machine.commit})" if machine.commit else ""))
@@ -80,9 +80,9 @@ def _machine() -> Iterator[Check]:
     yield Check(
         "cpu", "ok", f"{machine.cpu}, {machine.cores} cores, {' '.join(machine.features) or 'no known features'}"
     )
-    total = gigabytes(machine.memory) if machine.memory else "unknown"
+    total = format_bytes(machine.memory) if machine.memory else "unknown"
     available = available_memory()
-    yield Check("memory", "ok", f"{total}, {gigabytes(available) if available is not None else 'unknown'} available")
+    yield Check("memory", "ok", f"{total}, {format_bytes(available) if available is not None else 'unknown'} available")
 
 
 def _metal() -> Iterator[Check]:
@@ -112,7 +112,6 @@ def _fused_kernels() -> Iterator[Check]:
     """Test again which fused kernels of the Metal engine give correct results here, and how fast they read memory."""
     from gptoss_tui.engine.config import GPT_OSS_20B
     from gptoss_tui.engine.metal.verdicts import remember, try_kernels
-    from gptoss_tui.engine.planning.memory import gigabytes
 
     found = try_kernels(GPT_OSS_20B, "bfloat16", speed=True)
     remember(GPT_OSS_20B, "bfloat16", found)
@@ -125,7 +124,7 @@ def _fused_kernels() -> Iterator[Check]:
         hint = "MLX's operations take their place, which are slower: please report this chip and the version of macOS"
         yield Check("fused", "note", f"kernels that are not used: {'; '.join(reasons)}", hint)
     if found.speed:
-        reads = gigabytes(round(found.speed["bandwidth"]))
+        reads = format_bytes(round(found.speed["bandwidth"]))
         shares = f"layers of gpt-oss-20b reach {found.speed['layers']:.0%} of that, logits {found.speed['head']:.0%}"
         yield Check("bandwidth", "ok", f"the GPU reads {reads}/s; {shares}")
 
@@ -180,12 +179,10 @@ def _settings() -> Iterator[Check]:
 
 def _waiting(nbytes: int | None) -> Check:
     """The memory that conversations may use while they wait for another one."""
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     if nbytes is None:
         detail = "waiting conversations get as much memory as one context, at most half of what is left"
     elif nbytes:
-        detail = f"conversations wait in up to {gigabytes(nbytes)}"
+        detail = f"conversations wait in up to {format_bytes(nbytes)}"
     else:
         detail = "no conversation waits for another one: each is read again"
     return Check("waiting", "ok", detail)
@@ -227,11 +224,10 @@ def _vocabulary() -> Iterator[Check]:
 
 def _models() -> Iterator[Check]:
     from gptoss_tui.engine.catalog import installed_models, models_directory
-    from gptoss_tui.engine.planning.memory import gigabytes
 
     yield Check("models", "ok", f"kept in {models_directory()}")
     for model in installed_models():
-        detail = f"{model.name}, {gigabytes(model.size)}, {model.source}"
+        detail = f"{model.name}, {format_bytes(model.size)}, {model.source}"
         if model.problem:
             yield Check("models", "note", f"{detail}: {model.problem}", f"see `gptoss-tui models info {model.name}`")
         else:
@@ -239,7 +235,6 @@ def _models() -> Iterator[Check]:
 
 
 def _torch() -> Iterator[Check]:
-    from gptoss_tui.engine.planning.memory import gigabytes
     from gptoss_tui.engine.planning.probe import run_probe
 
     found = run_probe()
@@ -251,7 +246,7 @@ def _torch() -> Iterator[Check]:
         "torch", "ok", f"{found['torch']}{triton}, CPU path {found['cpu_capability']}, {found['threads']} threads"
     )
     for device in found["cuda"]:
-        memory = f"{gigabytes(device['free'])} of {gigabytes(device['memory'])} free"
+        memory = f"{format_bytes(device['free'])} of {format_bytes(device['memory'])} free"
         yield Check(
             "cuda", "ok", f"{device['name']}, {memory}, capability {device['capability']}, CUDA {device['cuda']}"
         )

@@ -16,6 +16,7 @@ from gptoss_tui.commands.models_info import add_info, installed, open_model, sho
 from gptoss_tui.commands.models_prepared import add_prepared, show_prepared
 from gptoss_tui.errors import CheckpointError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
     from gptoss_tui.engine.catalog import InstalledModel
@@ -88,7 +89,6 @@ def _add_random(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _list(args: argparse.Namespace) -> int:
     from gptoss_tui.engine.catalog import PUBLISHED, installed_models, models_directory
     from gptoss_tui.engine.native.kept import kept_weights
-    from gptoss_tui.engine.planning.memory import gigabytes
 
     installed = installed_models()
     names = {model.name for model in installed}
@@ -112,7 +112,7 @@ def _list(args: argparse.Namespace) -> int:
     for line in _table(rows):
         print(line)
     if prepared:
-        print(f"{gigabytes(prepared)} of weights are prepared for the CPU engine: gptoss-tui models prepared")
+        print(f"{format_bytes(prepared)} of weights are prepared for the CPU engine: gptoss-tui models prepared")
     return 0
 
 
@@ -145,11 +145,9 @@ def _state(model: InstalledModel) -> str:
 
 
 def _table(rows: list[_Row]) -> Iterator[str]:
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     width = max(len(to_terminal_line(name)) for name, _, _ in rows)
     for name, size, state in rows:
-        room = "-" if size is None else gigabytes(size)
+        room = "-" if size is None else format_bytes(size)
         yield f"{to_terminal_line(name):<{width}}  {room:>9}  {to_terminal_line(state)}"
 
 
@@ -172,13 +170,12 @@ def _download(args: argparse.Namespace) -> int:
 
 def _random(args: argparse.Namespace) -> int:
     from gptoss_tui.engine.checkpoint import random_checkpoint
-    from gptoss_tui.engine.planning.memory import gigabytes
 
     config = _resized(_config_like(args.like), args.layers, args.experts)
     with _status_line() as show:
 
         def report(done: int, total: int) -> None:
-            show(f"writing {gigabytes(done)} of {gigabytes(total)}")
+            show(f"writing {format_bytes(done)} of {format_bytes(total)}")
 
         random_checkpoint(config, args.directory, args.layout, args.seed, on_progress=report)
     print(to_terminal_line(str(args.directory)))
@@ -221,8 +218,6 @@ def _resized(config: ModelConfig, layers: int | None, experts: int | None) -> Mo
 
 
 def _download_line(progress: DownloadProgress) -> str:
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     share = progress.done / progress.total
-    sizes = f"{gigabytes(progress.done)} of {gigabytes(progress.total)}"
+    sizes = f"{format_bytes(progress.done)} of {format_bytes(progress.total)}"
     return f"{progress.stage} {progress.file}: {sizes} ({share:.0%})"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptoss_tui.errors import EngineError, ModelNotFoundError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
     from gptoss_tui.engine.catalog import PublishedModel
@@ -141,19 +142,17 @@ def _room(model: PublishedModel) -> Room:
 
 
 def _room_lines(model: PublishedModel, room: Room) -> Iterator[str]:
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     size, missing = model.weight_bytes, max(0, model.weight_bytes - room.arrived)
     command = f"gptoss-tui models download {model.name}"
     if room.arrived:
-        yield f"here       {gigabytes(room.arrived)} of {gigabytes(size)}; the rest: {command}"
+        yield f"here       {format_bytes(room.arrived)} of {format_bytes(size)}; the rest: {command}"
     else:
         yield f"here       nothing yet: {command}"
     verdict = "enough" if missing <= room.free else "not enough"
-    yield f"download   {gigabytes(missing)} from {model.repository}, licence {model.licence}"
-    yield to_terminal_line(f"disk       {gigabytes(room.free)} free in {room.folder}: {verdict}")
+    yield f"download   {format_bytes(missing)} from {model.repository}, licence {model.licence}"
+    yield to_terminal_line(f"disk       {format_bytes(room.free)} free in {room.folder}: {verdict}")
     if room.prepared:
-        yield f"           on a CPU, {gigabytes(room.prepared)} more for the prepared weights"
+        yield f"           on a CPU, {format_bytes(room.prepared)} more for the prepared weights"
 
 
 def _planned(config: ModelConfig, weight_bytes: int, args: argparse.Namespace) -> MemoryPlan:
@@ -177,11 +176,9 @@ def _print_json(facts: dict[str, Any], config: ModelConfig, size: int, memory: M
 
 
 def _file_lines(checkpoint: Checkpoint) -> Iterator[str]:
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     yield f"directory  {to_terminal_line(str(checkpoint.directory))}"
     yield f"layout     {checkpoint.layout}"
-    yield f"weights    {gigabytes(checkpoint.weight_bytes)}"
+    yield f"weights    {format_bytes(checkpoint.weight_bytes)}"
 
 
 def _shape_lines(config: ModelConfig) -> Iterator[str]:
@@ -198,14 +195,12 @@ def _shape_lines(config: ModelConfig) -> Iterator[str]:
 
 
 def _memory_lines(memory: MemoryPlan, dtype: str) -> Iterator[str]:
-    from gptoss_tui.engine.planning.memory import gigabytes
-
-    yield f"memory     {gigabytes(memory.total)} for {memory.context} tokens in {dtype}"
-    yield f"           weights {gigabytes(memory.weights)}, KV cache {gigabytes(memory.kv_cache)}, " + (
-        f"scratch {gigabytes(memory.scratch)}"
-    )
+    yield f"memory     {format_bytes(memory.total)} for {memory.context} tokens in {dtype}"
+    weights, cache, scratch = (format_bytes(part) for part in (memory.weights, memory.kv_cache, memory.scratch))
+    yield f"           weights {weights}, KV cache {cache}, scratch {scratch}"
     if memory.parked:
-        yield f"           and up to {gigabytes(memory.parked)} for waiting conversations"
+        yield f"           and up to {format_bytes(memory.parked)} for waiting conversations"
     if memory.available is not None:
         verdict = "fits" if memory.fits else "does not fit"
-        yield f"           {gigabytes(memory.available)} available: {verdict}; longest context {memory.largest_context}"
+        free = format_bytes(memory.available)
+        yield f"           {free} available: {verdict}; longest context {memory.largest_context}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gptoss_tui.errors import UsageError
 from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
     from gptoss_tui.engine.native.kept import Kept
@@ -73,20 +74,16 @@ def _as_json(kept: Kept) -> dict[str, object]:
 
 
 def _print_freed(removed: list[Kept], freed: int) -> None:
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     names = ", ".join(kept.name for kept in removed)
-    print(to_terminal_line(f"removed the prepared weights of {names}: {gigabytes(freed)} freed"))
+    print(to_terminal_line(f"removed the prepared weights of {names}: {format_bytes(freed)} freed"))
 
 
 def _print_table(found: list[Kept]) -> None:
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     width = max((len(to_terminal_line(kept.name)) for kept in found), default=0)
     for kept in found:
         origin = f"prepared from {kept.source}" if kept.source else f"in {kept.folder}"
         gone = ", which is gone" if kept.is_orphan and kept.source else ""
-        row = f"{to_terminal_line(kept.name):<{width}}  {gigabytes(kept.nbytes):>9}  "
+        row = f"{to_terminal_line(kept.name):<{width}}  {format_bytes(kept.nbytes):>9}  "
         print(row + to_terminal_line(origin + gone))
     if not found:
         print("nothing is prepared; the CPU engine prepares a model when it first loads it")

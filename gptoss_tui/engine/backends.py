@@ -15,10 +15,11 @@ from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.native.memory import NATIVE_NEEDS
 from gptoss_tui.engine.planning.choice import cpu_backend, fastest_without_metal
 from gptoss_tui.engine.planning.machine import available_memory
-from gptoss_tui.engine.planning.memory import MemoryPlan, check, gigabytes, plan
+from gptoss_tui.engine.planning.memory import MemoryPlan, check, plan
 from gptoss_tui.engine.triton.memory import TRITON_NEEDS
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import MemoryPlanError, UsageError, WrongResultsError
+from gptoss_tui.units import format_bytes
 
 BACKENDS = {
     "metal": "gptoss_tui.engine.metal.backend",
@@ -87,10 +88,10 @@ def _load(spec: EngineSpec, report: ReportProgress) -> Backend:
         return cast(Backend, module.load_backend(spec, report))
     spec = _unpacked(spec, report)
     planned = _planned(spec)
-    spare = "" if planned.available is None else f" of {gigabytes(planned.available)}"
-    needs = f"{gigabytes(planned.total)}{spare} of memory"
+    spare = "" if planned.available is None else f" of {format_bytes(planned.available)}"
+    needs = f"{format_bytes(planned.total)}{spare} of memory"
     waiting = planned.parked + planned.parked_on_host
-    others = f", conversations that wait up to {gigabytes(waiting)}" if waiting else ""
+    others = f", conversations that wait up to {format_bytes(waiting)}" if waiting else ""
     report(LoadProgress(f"Needs {needs}{others}", 0.0))
 
     def tell(step: LoadProgress) -> None:

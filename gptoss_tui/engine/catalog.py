@@ -19,6 +19,7 @@ from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout, ModelCon
 from gptoss_tui.engine.nano import compact_file
 from gptoss_tui.engine.types import RANDOM_PREFIX
 from gptoss_tui.errors import CheckpointError, ModelNotFoundError
+from gptoss_tui.units import format_bytes
 
 MODELS_DIR_VARIABLE = "GPTOSS_MODELS_DIR"
 NANO = "nano"
@@ -129,7 +130,7 @@ def _resolve_published(model: PublishedModel) -> Path:
         if _try_open(directory):
             return directory
     command = f"gptoss-tui models download {model.name}"
-    size = f"{model.weight_bytes / 1e9:.1f} GB"
+    size = format_bytes(model.weight_bytes)
     if kept.is_dir():
         raise ModelNotFoundError(f"{model.name} in {kept} is not complete", hint=f"finish the download: {command}")
     raise ModelNotFoundError(f"{model.name} is not on this machine", hint=f"download it ({size}): {command}")

@@ -22,8 +22,8 @@ from typing import IO, Any, Literal
 from gptoss_tui.engine.catalog import PUBLISHED, disk_free, models_directory, published_model
 from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.config import Layout
-from gptoss_tui.engine.planning.memory import gigabytes
 from gptoss_tui.errors import CheckpointError, DownloadError
+from gptoss_tui.units import format_bytes
 
 DEFAULT_LAYOUT: Layout = "original"
 """In this layout q, k and v are one tensor, so every tensor is used where it is mapped. The sizes are the same."""
@@ -150,7 +150,7 @@ def _check_space(files: list[_RemoteFile], directory: Path) -> None:
     free = disk_free(directory)
     if missing > free:
         raise DownloadError(
-            f"{directory} has {gigabytes(free)} free, {gigabytes(missing)} are missing; nothing was downloaded",
+            f"{directory} has {format_bytes(free)} free, {format_bytes(missing)} are missing; nothing was downloaded",
             hint="free some space, or set GPTOSS_MODELS_DIR to another disk",
         )
 

@@ -7,9 +7,10 @@ import subprocess
 
 from gptoss_tui.engine.catalog import NANO, PUBLISHED, disk_free, installed_models
 from gptoss_tui.engine.planning.machine import available_memory
-from gptoss_tui.engine.planning.memory import gigabytes, plan
+from gptoss_tui.engine.planning.memory import plan
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.first_run import ModelRow
+from gptoss_tui.units import format_bytes
 
 _SECONDS = 3
 
@@ -19,8 +20,8 @@ def machine_line(hardware: str) -> str:
     free = available_memory()
     parts = [hardware, *gpus()]
     if free is not None:
-        parts.append(f"{gigabytes(free)} memory free")
-    parts.append(f"{gigabytes(disk_free())} disk free")
+        parts.append(f"{format_bytes(free)} memory free")
+    parts.append(f"{format_bytes(disk_free())} disk free")
     return to_terminal_line(", ".join(part for part in parts if part))
 
 
@@ -49,11 +50,11 @@ def _row(name: str, *, here: bool, runs: bool) -> ModelRow:
     """The row for a published model: whether it is installed, and whether this machine can hold it."""
     model = PUBLISHED[name]
     memory = plan(model.config, model.weight_bytes, None)
-    needed = f"{gigabytes(plan(model.config, model.weight_bytes, 1).total)} of memory"
+    needed = f"{format_bytes(plan(model.config, model.weight_bytes, 1).total)} of memory"
     command = f"/model {name}"
     if runs:
         return ModelRow(name, f"is here, runs now: {needed}", here=True)
-    size = "is here" if here else f"{gigabytes(model.weight_bytes)} on disk"
+    size = "is here" if here else f"{format_bytes(model.weight_bytes)} on disk"
     if memory.available is not None and not memory.largest_context:
         return ModelRow(name, f"too large: {size}, {needed}", fits=False)
     if here:

@@ -18,7 +18,7 @@ from gptoss_tui.cli import main
 from gptoss_tui.engine import nano
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint, tensor_table
 from gptoss_tui.engine.config import GPT_OSS_120B
-from gptoss_tui.engine.planning.memory import gigabytes
+from gptoss_tui.units import format_bytes
 from tests.engine.hub import Hub, serve
 from tests.engine.shapes import TINY
 
@@ -149,7 +149,7 @@ def test_the_pages_say_what_the_plan_says(page: str, name: str, capsys: pytest.C
     for context, column in (("8192", -3), ("131072", -2)):
         assert main(["models", "info", name, "--json", "--context", context]) == 0
         total = json.loads(capsys.readouterr().out)["memory"]["total"]
-        assert row.split("|")[column].strip() == gigabytes(total)
+        assert row.split("|")[column].strip() == format_bytes(total)
 
 
 @pytest.mark.skipif(not nano.compact_file().is_file(), reason="the built-in model is not in this tree")

@@ -12,9 +12,9 @@ from gptoss_tui.engine.backends import SMALLEST_CONTEXT, backend_module, backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.native import library
 from gptoss_tui.engine.planning import choice, memory
-from gptoss_tui.engine.planning.memory import gigabytes
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import MemoryPlanError, UsageError
+from gptoss_tui.units import format_bytes
 from tests.engine.shapes import TINY
 
 
@@ -91,7 +91,7 @@ def test_the_plan_is_shown_before_anything_is_loaded(spec: EngineSpec) -> None:
     needs, waiting = steps[0].stage.removeprefix("Needs ").split(", conversations that wait up to ")
     assert all(step.stage.endswith(f", needs {needs}") for step in steps[1:]), "a step is seen for a moment only"
     assert steps[-1].info is not None
-    assert gigabytes(steps[-1].info.parked_limit) == waiting
+    assert format_bytes(steps[-1].info.parked_limit) == waiting
 
 
 def test_a_context_that_nobody_asked_for_is_cut_to_what_fits(spec: EngineSpec, monkeypatch: pytest.MonkeyPatch) -> None:

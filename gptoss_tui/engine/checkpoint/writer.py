@@ -14,6 +14,7 @@ from gptoss_tui.engine.checkpoint.reader import CONFIG_FILE, INDEX_FILE, ReadTen
 from gptoss_tui.engine.checkpoint.tensors import StoredTensor, stored_tensors
 from gptoss_tui.engine.config import Layout, ModelConfig, write_config
 from gptoss_tui.errors import CheckpointError
+from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +116,7 @@ def _check_target(directory: Path, total: int) -> None:
     free = shutil.disk_usage(directory).free
     if total > free:
         raise CheckpointError(
-            f"{directory} has {free / 1e9:.1f} GB free, the checkpoint needs {total / 1e9:.1f} GB; nothing was written"
+            f"{directory} has {format_bytes(free)} free, {format_bytes(total)} are needed; nothing was written"
         )
 
 

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from platformdirs import user_cache_path
 
 from gptoss_tui.engine.checkpoint import Checkpoint
+from gptoss_tui.units import format_bytes
 
 FORMAT = 1
 """Version of the file and of all layouts in it."""
@@ -147,7 +148,7 @@ def new_file(path: Path, sizes: Mapping[str, int]) -> Iterator[Callable[[str], W
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(path.parent)
     if (free := shutil.disk_usage(path.parent).free) < _end(table):
-        raise OSError(f"{path.parent} has {free / 1e9:.1f} GB free, {_end(table) / 1e9:.1f} GB are needed")
+        raise OSError(f"{path.parent} has {format_bytes(free)} free, {format_bytes(_end(table))} are needed")
     handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=path.parent)
     try:
         with suppress(OSError):  # a file system without locks: leftover files stay there

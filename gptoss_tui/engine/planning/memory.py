@@ -16,6 +16,7 @@ from gptoss_tui.engine.planning.needs import Needs
 from gptoss_tui.engine.torch.memory import TORCH_NEEDS
 from gptoss_tui.engine.types import Dtype
 from gptoss_tui.errors import MemoryPlanError
+from gptoss_tui.units import format_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,23 +128,17 @@ def check(plan: MemoryPlan) -> None:
     """Raise MemoryPlanError if the plan needs more than is available; the hint says what would fit."""
     if plan.fits or plan.available is None:
         return
-    parts = f"weights {gigabytes(plan.weights)}, KV cache for {plan.context} tokens {gigabytes(plan.kv_cache)}"
-    parts += f", scratch {gigabytes(plan.scratch)}" + (f", waiting {gigabytes(plan.parked)}" if plan.parked else "")
+    cache = f"KV cache for {plan.context} tokens {format_bytes(plan.kv_cache)}"
+    parts = f"weights {format_bytes(plan.weights)}, {cache}, scratch {format_bytes(plan.scratch)}"
+    if plan.parked:
+        parts += f", waiting {format_bytes(plan.parked)}"
     message = (
-        f"the model needs {gigabytes(plan.total + plan.parked)} of memory ({parts}), "
-        f"{gigabytes(plan.available)} are available; nothing was loaded"
+        f"the model needs {format_bytes(plan.total + plan.parked)} of memory ({parts}), "
+        f"{format_bytes(plan.available)} are available; nothing was loaded"
     )
     if plan.largest_context:
         raise MemoryPlanError(message, hint=f"this much context fits: --context {plan.largest_context}")
     raise MemoryPlanError(message, hint="choose a smaller model (`gptoss-tui models list`) or close other programs")
-
-
-def gigabytes(count: int) -> str:
-    """`count` bytes as text, in decimal units like download sizes: `13.8 GB`, `1.4 MB`."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.1f} kB"
 
 
 def _widened_bytes(config: ModelConfig, dtype: Dtype) -> int:

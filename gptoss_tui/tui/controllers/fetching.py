@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gptoss_tui.engine.types import LoadProgress
 from gptoss_tui.errors import DownloadError
+from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
     from gptoss_tui.engine.download import DownloadProgress
@@ -43,15 +44,13 @@ class Speedometer:
 
     def tell(self, total: int) -> str:
         """Describe the speed: `45.0 MB/s, 5 min left`; empty before there is anything to say."""
-        from gptoss_tui.engine.planning.memory import gigabytes
-
         (began, first), (now, done) = self._seen[0], self._seen[-1]
         if now - self._grew >= SILENT_SECONDS:
             return f"nothing came for {now - self._grew:.0f} s"
         if now - began < 1 or done <= first:
             return ""
         speed = (done - first) / (now - began)
-        return f"{gigabytes(round(speed))}/s, {_time_left((total - done) / speed)}"
+        return f"{format_bytes(round(speed))}/s, {_time_left((total - done) / speed)}"
 
 
 def _time_left(seconds: float) -> str:
@@ -130,9 +129,7 @@ class Fetcher:
             await asyncio.wait({ended}, timeout=BEAT_SECONDS)
 
     def _told(self, latest: DownloadProgress, meter: Speedometer) -> LoadProgress:
-        from gptoss_tui.engine.planning.memory import gigabytes
-
-        sizes = f"{gigabytes(latest.done)} of {gigabytes(latest.total)}"
+        sizes = f"{format_bytes(latest.done)} of {format_bytes(latest.total)}"
         speed = meter.tell(latest.total) if latest.stage == "downloading" else latest.stage
         parts = (f"{self.name}: {sizes}", speed, "Esc stops")
         return LoadProgress(" · ".join(part for part in parts if part), latest.done / max(1, latest.total))

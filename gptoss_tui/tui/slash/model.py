@@ -10,6 +10,7 @@ from gptoss_tui.harmony.messages import EFFORTS
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.screens.picker import Item, Picker
 from gptoss_tui.tui.slash.registry import Argument, Command, Value
+from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.slash.port import SlashPort
@@ -38,7 +39,6 @@ async def _model(port: SlashPort, argument: str) -> None:
 def model_items(current: str) -> list[Item]:
     """Installed and downloadable models, with what they need. Reads the disk, so call it in a thread."""
     from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models
-    from gptoss_tui.engine.planning.memory import gigabytes
 
     items, begun = [], {}
     installed = installed_models()
@@ -48,7 +48,7 @@ def model_items(current: str) -> list[Item]:
             continue
         tail = "in use" if model.name == current else "built in" if model.name == NANO else "installed"
         fit, about = ("", model.problem) if model.problem else _needs(model.name, model.size)
-        items.append(Item(model.name, model.name, fit or gigabytes(model.size), tail, about, model.problem or ""))
+        items.append(Item(model.name, model.name, fit or format_bytes(model.size), tail, about, model.problem or ""))
     here = {item.value for item in items}
     for published in PUBLISHED.values():
         if published.name not in here:
@@ -63,39 +63,38 @@ def model_items(current: str) -> list[Item]:
 
 def _missing(size: int, arrived: int) -> tuple[str, str]:
     """How much of a model's `size` bytes is still to be downloaded, in a word and in full."""
-    from gptoss_tui.engine.planning.memory import gigabytes
-
     if not arrived:
-        return "download", f"Not on this machine: choosing it downloads {gigabytes(size)}."
+        return "download", f"Not on this machine: choosing it downloads {format_bytes(size)}."
     share = min(99, 100 * arrived // size)
-    return f"{share}% here", f"{gigabytes(arrived)} of {gigabytes(size)} are here: choosing it downloads the rest."
+    sizes = f"{format_bytes(arrived)} of {format_bytes(size)}"
+    return f"{share}% here", f"{sizes} are here: choosing it downloads the rest."
 
 
 def _needs(name: str, size: int) -> tuple[str, str]:
     """Whether a model fits into memory, in a few words and in full."""
     from gptoss_tui.engine.catalog import NANO, published_model
-    from gptoss_tui.engine.planning.memory import gigabytes, plan
+    from gptoss_tui.engine.planning.memory import plan
 
     published = published_model(name)
     if published is None:
         about = "Small enough for any machine. It knows this app and simple edits." if name == NANO else ""
-        return gigabytes(size), about
+        return format_bytes(size), about
     memory = plan(published.config, published.weight_bytes, None)
     rows = [
-        f"Weights      {gigabytes(memory.weights)}",
-        f"KV cache     {gigabytes(memory.kv_cache)} for {memory.context:,} tokens",
-        f"Scratch      {gigabytes(memory.scratch)}",
+        f"Weights      {format_bytes(memory.weights)}",
+        f"KV cache     {format_bytes(memory.kv_cache)} for {memory.context:,} tokens",
+        f"Scratch      {format_bytes(memory.scratch)}",
     ]
     if memory.available is None:
-        return f"{gigabytes(size)}, memory of this machine unknown", "\n".join(rows)
-    rows.append(f"Free memory  {gigabytes(memory.available)}")
+        return f"{format_bytes(size)}, memory of this machine unknown", "\n".join(rows)
+    rows.append(f"Free memory  {format_bytes(memory.available)}")
     if memory.largest_context:
         rows.append(f"\nFits, with a context of up to {memory.largest_context:,} tokens.")
-        return f"{gigabytes(size)}, fits", "\n".join(rows)
+        return f"{format_bytes(size)}, fits", "\n".join(rows)
     smallest = plan(published.config, published.weight_bytes, 1).total
-    missing = gigabytes(smallest - memory.available)
+    missing = format_bytes(smallest - memory.available)
     rows.append(f"\nDoes not fit: {missing} more memory is needed even for a short conversation.")
-    return f"{gigabytes(size)}, too large", "\n".join(rows)
+    return f"{format_bytes(size)}, too large", "\n".join(rows)
 
 
 def _model_values(port: SlashPort) -> Iterable[Value]:

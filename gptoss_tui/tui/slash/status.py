@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gptoss_tui.agent.policy.modes import MODE_MEANINGS
-from gptoss_tui.engine.planning.memory import gigabytes
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.blocks.notice import COLUMN_GAP
 from gptoss_tui.tui.slash.registry import Command
 from gptoss_tui.tui.widgets.status import engine_place
+from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort
@@ -30,7 +30,7 @@ async def _status(port: SlashPort, argument: str) -> None:
 def status_rows(port: SlashPort, agent: AgentPort, info: EngineInfo) -> list[tuple[str, str]]:
     """The rows as pairs of a name and a text."""
     report = agent.context()
-    weights = f", {gigabytes(info.weight_bytes)} of weights" if info.weight_bytes else ""  # servers do not report it
+    weights = f", {format_bytes(info.weight_bytes)} of weights" if info.weight_bytes else ""  # servers do not report it
     return [
         ("Model", f"{info.model} on {engine_place(info.backend, info.device)}{weights}"),
         ("Context", f"{report.used:,} of {info.context:,} tokens, {report.cached:,} cached"),

@@ -15,7 +15,7 @@ from gptoss_tui.engine.cache.kv_cache import KEPT_TOKENS, MAX_KEPT
 from gptoss_tui.engine.checkpoint import tensor_table
 from gptoss_tui.engine.checkpoint.random_weights import random_tensor
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, ModelConfig
-from gptoss_tui.engine.planning.memory import check, gigabytes, plan
+from gptoss_tui.engine.planning.memory import check, plan
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK
 from gptoss_tui.engine.torch.weights import load_weights
@@ -101,13 +101,6 @@ def test_a_machine_that_does_not_say_what_it_has_is_not_refused() -> None:
     unknown = replace(plan(GPT_OSS_20B, 10**15, 8192, available=GB), available=None, largest_context=None)
     assert unknown.fits
     check(unknown)
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(13_761_264_768, "13.8 GB"), (999_000_000, "999.0 MB"), (1_400_000, "1.4 MB"), (500, "0.5 kB")]
-)
-def test_sizes_for_people(count: int, text: str) -> None:
-    assert gigabytes(count) == text
 
 
 def test_planning_does_not_import_torch() -> None:

@@ -202,11 +202,13 @@ def test_draws_follow_the_weights_over_a_whole_vocabulary() -> None:
         assert abs(counts[token] - 200 * weight) < 5 * math.sqrt(200 * weight)
 
 
-def test_weights_of_zero_are_never_drawn() -> None:
-    """At the ends and in between."""
+def test_weights_of_zero_are_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the ends and in between, also by the least number that can come."""
     source = generator()
     weights = torch.tensor([0.0, 1e-30, 0.0, 1e-30, 0.0])
     assert {draw(weights, source) for _ in range(200)} == {1, 3}
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: torch.zeros((), dtype=torch.float64))
+    assert draw(weights, source) == 1
 
 
 def test_no_rounding_leads_behind_the_last_token(monkeypatch: pytest.MonkeyPatch) -> None:

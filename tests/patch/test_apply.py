@@ -345,6 +345,27 @@ def test_a_file_that_is_replaced_just_before_the_swap_is_kept(
     assert not [name for name in snapshot(root) if ".patch-" in name]
 
 
+def test_a_file_that_is_replaced_just_before_a_swap_that_fails_is_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is what it was before."""
+    plan = planned(root, UPDATE)
+    real = kernel.exchange
+
+    def exchange(folder: int, one: str, other: str) -> bool:
+        monkeypatch.setattr(kernel, "exchange", real)
+        _replaced_by_another_program(root, "a.txt")
+        real(folder, one, other)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(kernel, "exchange", exchange)
+    with pytest.raises(PatchError, match=r"Not restored: a\.txt \(its old content is in "):
+        patch.apply(plan)
+    assert (root / "a.txt").read_text() == "theirs\n"
+    [backup] = root.glob(".patch-*.old")
+    assert backup.read_text() == "alpha\nbeta\n"
+
+
 def test_a_file_that_is_replaced_just_before_it_is_deleted_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned(root, "*** Begin Patch\n*** Delete File: gone.txt\n*** End Patch")
     real = os.rename
@@ -412,7 +433,15 @@ def test_the_digest_binds_every_byte_and_name(root: Path) -> None:
     digests.append(digest(update))
     (root / "a.txt").write_text("alpha\nbeta")
     digests.append(digest(update))
+    (root / "a.txt").write_text("alpha\nbetA")
+    digests.append(digest(update.replace("-beta", "-betA")))
+    shutil.copytree(root, root.parent / "other", symlinks=True)
+    digests.append(
+        patch.digest(planned(root.parent / "other", "*** Begin Patch\n*** Delete File: a.txt\n*** End Patch"))
+    )
+    digests.append(digest("*** Delete File: a.txt"))
     assert len(set(digests)) == len(digests)
+    (root / "a.txt").write_text("alpha\nbeta")
     assert digest(update) == digest(f"{update}\n\n")
 
 

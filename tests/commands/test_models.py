@@ -174,7 +174,7 @@ def test_random_like_a_published_model_has_its_exact_shapes(tmp_path: Path, caps
     assert main(command) == 1
     table = tensor_table(replace(GPT_OSS_120B, num_hidden_layers=10000))
     size = sum(spec.nbytes for spec in table.values())
-    assert f"needs {size / 1e9:.1f} GB; nothing was written" in capsys.readouterr().err
+    assert f"{size / 1e9:.1f} GB are needed; nothing was written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,6 @@ from gptoss_tui.agent.events import (
     ReasoningDelta,
     ToolCallDelta,
     ToolOutputDelta,
-    to_dict,
 )
 from gptoss_tui.errors import SessionError
 
@@ -101,11 +100,6 @@ class SessionFile:
         self.path = path
         self._descriptor: int | None = descriptor
         self._unwritten = bytearray()
-
-    def append_event(self, event: Event) -> None:
-        """Write an event, unless it is a delta or progress. Raises SessionError."""
-        if is_lasting(event):
-            self.append(to_dict(event))
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line. Raises SessionError when it cannot be written; earlier lines are kept."""

@@ -144,9 +144,6 @@ _PAIRS: Final[dict[tuple[str, str], str]] = {
     (".github", "prompts"): _AGENTS,
 }
 
-PROTECTED_NAMES: Final = tuple(_NAMES)
-"""The names that a sandbox with a writable workspace should keep read-only."""
-
 
 def protected_by(path: str) -> str | None:
     """The program whose behaviour the file at `path` controls (`git`, `the shell`); None for an ordinary file."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gptoss_tui.agent.events import AnswerDelta, AnswerDone, TurnStarted, to_dict
+from gptoss_tui.agent.events import AnswerDone, TurnStarted, to_dict
 from gptoss_tui.agent.session import DIRECTORY_VARIABLE, SessionStore, load_session, open_session, sessions_directory
 from gptoss_tui.agent.sessions import list_sessions, resumed_session
 from gptoss_tui.errors import SessionError
@@ -16,10 +16,9 @@ from gptoss_tui.errors import SessionError
 
 def written(directory: Path) -> Path:
     file = SessionStore(directory).create(app="1.0", model="nano", workspace=Path("/w"), date="2026-01-02")
-    file.append_event(TurnStarted(turn_id="t1", text="hi\u2028there \x1b"))
+    file.append(to_dict(TurnStarted(turn_id="t1", text="hi\u2028there \x1b")))
     file.append({"type": "history", "op": "user", "text": "hi"})
-    file.append_event(AnswerDelta(turn_id="t1", item_id="m1", text="He"))
-    file.append_event(AnswerDone(turn_id="t1", item_id="m1", text="Hello", tokens=1, seconds=0.5))
+    file.append(to_dict(AnswerDone(turn_id="t1", item_id="m1", text="Hello", tokens=1, seconds=0.5)))
     file.close()
     return file.path
 
@@ -58,7 +57,7 @@ def test_a_torn_session_goes_on_behind_the_torn_line(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.write_bytes(path.read_bytes()[:-5])
     file = open_session(path)
-    file.append_event(TurnStarted(turn_id="t2", text="again"))
+    file.append(to_dict(TurnStarted(turn_id="t2", text="again")))
     file.close()
     state = load_session(path)
     assert [event.get("text") for event in state.events] == ["hi\u2028there \x1b", "again"]

@@ -107,12 +107,6 @@ _CONCEALING = frozenset(
 _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 
 
-def unwrapped(words: Words) -> tuple[Words, ...]:
-    """The commands that running `words` runs; empty when that is not certain."""
-    found = _unwrap(words, 0)
-    return tuple(found) if found is not None else ()
-
-
 def command_words(command: str) -> tuple[Words, ...]:
     """All commands in `command`, without wrappers; empty when any of them is not certain."""
     found = _all_of(parse_words(command), 0)

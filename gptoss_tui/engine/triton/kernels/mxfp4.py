@@ -24,7 +24,6 @@ from triton import knobs
 from gptoss_tui.errors import CheckpointError
 
 TILE_ROWS = 16
-TILE_COLUMNS = 64
 
 _LARGEST_SCALE = 128
 """The largest scale code. A scale is multiplied by 2**126 (see mma.py), and the product must fit into bfloat16."""

@@ -38,7 +38,7 @@ _WORDS = tuple(
     "the model streams a token stream that is rendered by the terminal widget as markdown with **bold** and `code` "  # noqa: SIM905
     "spans and [links](https://example.com) in long paragraphs of ordinary prose".split()
 )
-_DEVICE = EngineInfo("player", "player", "none", "none", 1, 1, 201_088, 131_072, 0, 0)
+_DEVICE = EngineInfo("player", "player", "none", "none", 1, 1, 201_088, 131_072, 0)
 
 
 def section(number: int) -> str:

@@ -165,7 +165,7 @@ class SequenceBackend(ABC, Generic[C, S]):
         """Wait until the device is done, so that timings are right. Does nothing where runs are synchronous."""
 
     def info(self) -> EngineInfo:
-        """Return what is loaded. `kv_bytes_per_token` is the cost of one more token; sliding layers do not grow."""
+        """Return what is loaded."""
         config, cache, loaded = self.config, self._cache, self._loaded
         lot = cache.parking
         return EngineInfo(
@@ -178,7 +178,6 @@ class SequenceBackend(ABC, Generic[C, S]):
             vocab_size=config.vocab_size,
             context=cache.context,
             weight_bytes=loaded.weight_bytes,
-            kv_bytes_per_token=cache.bytes_per_token,
             cached_tokens=cache.length,
             kept_prefixes=cache.kept,
             parked=len(lot.entries),

@@ -100,7 +100,7 @@ class EngineSpec:
 class EngineInfo:
     """What is loaded. Sizes in bytes, context in tokens.
 
-    `kept_prefixes` are digests (`engine.prefix`) of the prefixes kept beside the sequence, most recently used last.
+    `kept_prefixes` are digests (`prefix_digest`) of the prefixes kept beside the sequence, most recently used last.
     `parked` is the number of other conversations whose keys and values are kept, in `parked_bytes` of at most
     `parked_limit`. `masks` is False when the model is on a server: then no prefix is kept, and of all constraints only
     JSON schemas are enforced, if `schemas` is True. Values that a server does not report are 0.
@@ -115,7 +115,6 @@ class EngineInfo:
     vocab_size: int
     context: int
     weight_bytes: int
-    kv_bytes_per_token: int
     cached_tokens: int = 0
     kept_prefixes: tuple[str, ...] = ()
     parked: int = 0

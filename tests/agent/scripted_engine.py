@@ -160,7 +160,6 @@ class ScriptedEngine:
             201_088,
             self.context,
             0,
-            0,
             len(self._cache),
             tuple(self.kept),
         )

@@ -140,7 +140,7 @@ class ScriptedEngine:
         return self._info()
 
     def _info(self) -> EngineInfo:
-        return EngineInfo("scripted", "scripted", "none", "none", 1, 1, 201_088, self.context, 0, 0)
+        return EngineInfo("scripted", "scripted", "none", "none", 1, 1, 201_088, self.context, 0)
 
     async def close(self) -> None:
         pass

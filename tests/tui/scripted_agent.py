@@ -29,7 +29,6 @@ INFO = EngineInfo(
     vocab_size=201_088,
     context=32_768,
     weight_bytes=120_000_000,
-    kv_bytes_per_token=2048,
 )
 
 DIFF = """\

@@ -98,11 +98,6 @@ class KVCache(ABC, Generic[A, M]):
         once = {id(window): window.nbytes for window in windows}
         return self._buffer_bytes() + sum(prefix.full.nbytes for prefix in kept) + sum(once.values())
 
-    @property
-    @abstractmethod
-    def bytes_per_token(self) -> int:
-        """Bytes that each further token takes: its keys and values in the full layers."""
-
     @abstractmethod
     def reserve(self, tokens: int) -> None:
         """Make room for the next `tokens` (at most the longest chunk, within the context)."""

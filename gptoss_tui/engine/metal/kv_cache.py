@@ -49,11 +49,6 @@ class KVCache(kv_cache.KVCache[mx.array, FullLayers]):
         self._make_layers()
         mx.eval(self.layers)
 
-    @property
-    def bytes_per_token(self) -> int:
-        """Bytes that each further token takes: its keys and values in the full layers."""
-        return 2 * len(self._full) * self.config.kv_width * int(self._dtype.size)
-
     def reset(self) -> None:
         """Forget everything and make new arrays, after MLX failed. They take memory only when they are used."""
         self.clear()

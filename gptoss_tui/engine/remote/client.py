@@ -135,7 +135,6 @@ class RemoteEngine:
             vocab_size=VOCAB_SIZE,
             context=served.context,
             weight_bytes=0,
-            kv_bytes_per_token=0,
             masks=False,
             schemas=served.schemas,
         )

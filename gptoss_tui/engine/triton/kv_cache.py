@@ -67,12 +67,6 @@ class KVCache(kv_cache.KVCache[Tensor, Segments]):
         # there until another position overwrites its slot.
         self._oldest = self._newest = 0
 
-    @property
-    def bytes_per_token(self) -> int:
-        """Bytes that each further token takes: its keys and values in the full layers."""
-        size = torch.empty((), dtype=self.dtype).element_size()
-        return self._full_layers * 2 * self.config.kv_width * size
-
     def table(self, layer: int) -> tuple[Tensor, int, int]:
         """Addresses int64 [2, segments] of a layer, the slots of a segment, and the number of segments."""
         if self.config.is_sliding(layer):

@@ -325,8 +325,6 @@ def test_loading_reports_progress_and_says_what_is_loaded(directory: Path, dtype
     stored = open_checkpoint(directory).weight_bytes
     # The experts stay packed and the embedding as stored; norm scales are float32 always.
     assert stored < info.weight_bytes < (1.05 if dtype == "bfloat16" else 2.0) * stored
-    full_layers, width = SMALL.num_hidden_layers // 2, SMALL.kv_width
-    assert info.kv_bytes_per_token == 2 * full_layers * width * (2 if dtype == "bfloat16" else 4)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

@@ -19,6 +19,8 @@ from tests.engine.triton.conftest import DEVICE, SHAPES
 
 CONFIG = SHAPES["tiny"]
 CHUNK = 8
+TOKEN_BYTES = (CONFIG.num_hidden_layers - CONFIG.num_sliding_layers) * 2 * CONFIG.kv_width * 4
+"""Key and value of a token in the full layers, in float32."""
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_memory_is_allocated_when_a_token_needs_it(cache: KVCache) -> None:
     """A context that nobody fills costs nothing."""
     before = cache.nbytes
     write(cache, list(range(16)))
-    segment = 16 * cache.bytes_per_token
+    segment = 16 * TOKEN_BYTES
     assert cache.nbytes - before - sum(s.nbytes for s in cache._history.windows.values()) == segment
 
 
@@ -170,12 +172,12 @@ def test_what_waits_is_its_segments(cache: KVCache) -> None:
     assert cache.begin(second) == 0
     assert [part.data_ptr() for part in cache._full] == places[2:]
     assert [part.shape[3] for part in cache.parking.entries[0].memory.parts] == [16, 16, 8]
-    assert in_use(cache) == (40 + 16) * cache.bytes_per_token
+    assert in_use(cache) == (40 + 16) * TOKEN_BYTES
     write(cache, second)
     assert_holds(cache, second)
     assert cache.begin([*first, 7]) == 40
     assert [part.data_ptr() for part in cache._full[:2]] == places[:2]
-    assert in_use(cache) == (3 * 16 + 16 + 5) * cache.bytes_per_token
+    assert in_use(cache) == (3 * 16 + 16 + 5) * TOKEN_BYTES
     assert_holds(cache, first)
     write(cache, [7] * 30)
     assert_holds(cache, [*first, *[7] * 30])
@@ -370,7 +372,7 @@ def test_any_turns_find_what_they_wrote(
         patch.setattr(kv_cache, "SNAPSHOT_INTERVAL", 16)
         patch.setattr(kv_cache, "KEPT_TOKENS", 0)
         cache = KVCache(CONFIG, 200, CHUNK, torch.float32, DEVICE)
-        segment = 16 * cache.bytes_per_token
+        segment = 16 * TOKEN_BYTES
         cache.parking.limit(room * segment, host_room * segment)
         talks = [list(begin) for _ in range(4)]
         for count, (talk, new, answer, back) in enumerate(turns):

@@ -50,7 +50,6 @@ class ScriptedBackend:
             vocab_size=VOCAB_SIZE,
             context=self._spec.context or 100,
             weight_bytes=1000,
-            kv_bytes_per_token=10,
             cached_tokens=self._cached,
         )
 

@@ -40,7 +40,7 @@ from gptoss_tui.engine.worker.protocol import (
     Scored,
 )
 
-INFO = EngineInfo("nano", "torch", "cpu", "bfloat16", 4, 8, 201_088, 4096, 10**9, 1024, 7, ("a", "b"))
+INFO = EngineInfo("nano", "torch", "cpu", "bfloat16", 4, 8, 201_088, 4096, 10**9, 7, ("a", "b"))
 PARAMS = SamplingParams(0.5, 0.9, 40, 0.01, 7, 100, (200_002, 200_012), {5: -1.5, 6: 2.0}, 3)
 NEGATIVE_INFINITY = float("-inf")
 

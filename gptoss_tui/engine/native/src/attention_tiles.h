@@ -1,16 +1,18 @@
-// Attention of a chunk in tiles of bf16 pairs (gemm_tiles.h). Queries and shares are A, as they lie in memory; keys and
-// values are B, packed for each block of keys. A band is two tiles of queries.
+// Attention of a chunk in tiles of bf16 pairs (gemm_tiles.h). A band is two tiles of queries. It is multiplied by the keys
+// of a block (A are queries, B the panel of the keys), and its shares by the values (A are shares, B the panel of the
+// values).
 //
-// Tiles take 4 cycles for 16 scores of 64 dimensions and what they mix, so that everything else counts. For 16 scores
-// that is, beside a load and half a store, 11 operations of two vector units: the difference to the row's reference (1),
-// 2 ** x (2 to reduce, 3 of the polynomial, 2 to scale), the sum (1) and half a rounding (2). To have no more,
-// - scores are relative to any number of their size, the row's reference, not to their maximum. It is raised when shares
+// Tiles are multiplied by a unit of their own. With 64 dimensions, it takes 4 cycles for 16 scores and 4 for what their
+// shares mix. While the shares of a band are computed, row by row, the next band is multiplied by its keys and the one
+// before by its values, a few tiles at each row.
+//
+// For 16 scores, the two vector units have 9 or 10 operations to do: the difference to the row's reference (1), 2 ** x (2
+// to reduce, 3 of the polynomial, 1 or 2 to scale), the sum (1), and half of a rounding (2). To have no more,
+// - scores are relative to the row's reference, any number of their size, not to their maximum. It is raised when shares
 //   become large, which is rare after the first block, so that no maxima are computed and little is scaled.
-// - the sums of shares stay in 16 lanes until the end.
-// - the values of a band are mixed while shares of the next band are computed: tiles are multiplied by a unit of their
-//   own.
-// - of a block, a band multiplies only the 32s of keys that any of its tokens sees.
-// With two parts, queries and shares are sums of two bf16, which have 16 bits: keys and values have no more than one.
+// - sums of shares stay in 16 lanes until the end.
+// - of a block, a band is multiplied only by the 32s of keys that any of its tokens sees.
+// With two parts, queries and shares are sums of two bf16, which have 16 bits; keys and values are single bf16.
 #pragma once
 
 #include "attention.h"
@@ -22,91 +24,196 @@ namespace {
 
 constexpr int kBlockKeys = 128, kBandRows = 2 * kTileRows;
 constexpr int kMostBands = kMostTileRows / kBandRows;
-static_assert(kMostTileRows % kBandRows == 0, "a band may read rows behind the last, but none behind the memory");
+static_assert(kMostTileRows % kBandRows == 0, "tiles may have rows behind the last one, but not behind the memory");
 
 template <int Parts>
 struct alignas(64) BandMemory {
+  uint16_t keys[3][kBlockKeys * kMostHeadDim], values[3][kBlockKeys * kMostHeadDim];  // of three blocks
+  float score[2][kBandRows][kBlockKeys];                                              // of two bands
+  uint16_t share[2][Parts][kBandRows][kBlockKeys];
   uint16_t query[Parts][kMostTileRows * kMostHeadDim];  // [rows][dim], times log2(e)
-  uint16_t keys[kBlockKeys * kMostHeadDim];
-  uint16_t values[kBlockKeys * kMostHeadDim];
-  float score[kBandRows][kBlockKeys];
-  uint16_t share[2][Parts][kBandRows][kBlockKeys];  // of the band and the one before
-  float mixed[kMostTileRows * kMostHeadDim];        // [rows][dim]
-  float mass[kMostTileRows][kGroup];                // the mass is the sum
+  float mixed[kMostTileRows * kMostHeadDim];            // [rows][dim]
+  float mass[kMostTileRows][kGroup];                    // a row's mass is the sum of its lanes
   float reference[kMostTileRows];
 };
 
-// What a block means to a band: rows top .. top + height - 1, and keys begin .. end - 1 of the block, in whole 32s.
+// A band and a block of which it sees keys begin .. end - 1, in whole 32s. Without rows, there is none.
 struct Band {
-  int32_t top, height, begin, end;
-  int32_t share;  // which memory its shares are in
-  bool fresh;     // nothing has been mixed before
+  int32_t top = 0, height = 0;  // rows
+  int64_t block = 0;            // its first key
+  int32_t packed = 0;           // keys in its panels
+  int32_t begin = 0, end = 0;
+  int32_t panels = 0, place = 0;  // which of the blocks and bands in memory
+  bool fresh = true;              // nothing has been mixed before
 };
 
-// C are tiles 0 to 3, A 4 and 5, B 6 and 7.
-template <class Tiles, bool Two>
-inline void clear_sums() {
-  Tiles::template zero<0>();
-  Tiles::template zero<1>();
-  if (Two) Tiles::template zero<2>();
-  if (Two) Tiles::template zero<3>();
-}
-template <class Tiles, bool Two>
-inline void load_sums(const float* c, int32_t row) {
-  const int64_t bytes = row * 4;
-  Tiles::template load<0>(c, bytes);
-  Tiles::template load<1>(c + kGroup, bytes);
-  if (Two) Tiles::template load<2>(c + kTileRows * row, bytes);
-  if (Two) Tiles::template load<3>(c + kTileRows * row + kGroup, bytes);
-}
-template <class Tiles, bool Two>
-inline void store_sums(float* c, int32_t row) {
-  const int64_t bytes = row * 4;
-  Tiles::template store<0>(c, bytes);
-  Tiles::template store<1>(c + kGroup, bytes);
-  if (Two) Tiles::template store<2>(c + kTileRows * row, bytes);
-  if (Two) Tiles::template store<3>(c + kTileRows * row + kGroup, bytes);
-}
-template <class Tiles, bool Two>
-inline void add_products(const uint16_t* a, int32_t row) {
-  const int64_t bytes = row * 2;
-  Tiles::template load<4>(a, bytes);
-  Tiles::template dot<0, 4, 6>();
-  Tiles::template dot<1, 4, 7>();
-  if (Two) Tiles::template load<5>(a + kTileRows * row, bytes);
-  if (Two) Tiles::template dot<2, 5, 6>();
-  if (Two) Tiles::template dot<3, 5, 7>();
-}
+// Products of one or two A by two B, in steps of 32 along the depth, in which B's tiles follow each other.
+struct Products {
+  const uint16_t* a;
+  int32_t a_row, a_part;  // from one row, or part, to the next
+  const uint16_t* b[2];
+  float* c;
+  int32_t c_row;
+  int32_t steps;
+  bool two, fresh;
+};
 
 template <class Tiles, int Parts, bool Two>
-void score_band(BandMemory<Parts>& m, const Band& band, int32_t dim) {
-  for (int32_t k = band.begin; k < band.end; k += 2 * kGroup) {
-    clear_sums<Tiles, Two>();
-    for (int32_t d = 0; d < dim; d += kBlock) {
-      Tiles::template load<6>(m.keys + k * dim + d * kGroup, kTileStride);
-      Tiles::template load<7>(m.keys + (k + kGroup) * dim + d * kGroup, kTileStride);
-      for (const auto& query : m.query) add_products<Tiles, Two>(query + band.top * dim + d, dim);
+void multiply_step(const Products& p, int32_t step) {
+  const int64_t a_bytes = p.a_row * 2, c_bytes = p.c_row * 4;
+  float* below = p.c + kTileRows * p.c_row;
+  if (step == 0 && p.fresh) {
+    Tiles::template zero<0>();
+    Tiles::template zero<1>();
+    if (Two) Tiles::template zero<2>();
+    if (Two) Tiles::template zero<3>();
+  } else if (step == 0) {
+    Tiles::template load<0>(p.c, c_bytes);
+    Tiles::template load<1>(p.c + kGroup, c_bytes);
+    if (Two) Tiles::template load<2>(below, c_bytes);
+    if (Two) Tiles::template load<3>(below + kGroup, c_bytes);
+  }
+  Tiles::template load<6>(p.b[0] + step * kTileBytes / 2, kTileStride);
+  Tiles::template load<7>(p.b[1] + step * kTileBytes / 2, kTileStride);
+  for (int part = 0; part < Parts; part++) {
+    const uint16_t* a = p.a + part * p.a_part + step * kBlock;
+    Tiles::template load<4>(a, a_bytes);
+    Tiles::template dot<0, 4, 6>();
+    Tiles::template dot<1, 4, 7>();
+    if (Two) Tiles::template load<5>(a + kTileRows * p.a_row, a_bytes);
+    if (Two) Tiles::template dot<2, 5, 6>();
+    if (Two) Tiles::template dot<3, 5, 7>();
+  }
+  if (step + 1 < p.steps) return;
+  Tiles::template store<0>(p.c, c_bytes);
+  Tiles::template store<1>(p.c + kGroup, c_bytes);
+  if (Two) Tiles::template store<2>(below, c_bytes);
+  if (Two) Tiles::template store<3>(below + kGroup, c_bytes);
+}
+
+// Products that are still to be done.
+template <class Tiles, int Parts>
+struct Queue {
+  Products products[kMostHeadDim / kStrip + kBlockKeys / kStrip];
+  int32_t count = 0, next = 0, step = 0;
+  int32_t left = 0;  // steps
+
+  void add(const Products& more) {
+    products[count++] = more;
+    left += more.steps;
+  }
+  void advance() {
+    const Products& p = products[next];
+    (p.two ? multiply_step<Tiles, Parts, true> : multiply_step<Tiles, Parts, false>)(p, step);
+    left--;
+    if (++step < p.steps) return;
+    step = 0;
+    if (++next == count) count = next = 0;
+  }
+  void finish() {
+    while (left > 0) advance();
+  }
+
+  void add_scores(BandMemory<Parts>& m, const Band& band, int32_t dim) {
+    constexpr int32_t kPart = kMostTileRows * kMostHeadDim;
+    for (int32_t k = band.begin; k < band.end; k += kStrip) {
+      const uint16_t* keys = m.keys[band.panels] + k * dim;
+      add({m.query[0] + band.top * dim, dim, kPart, {keys, keys + kGroup * dim}, &m.score[band.place][0][k], kBlockKeys,
+           dim / kBlock, band.height > kTileRows, true});
     }
-    store_sums<Tiles, Two>(&m.score[0][k], kBlockKeys);
+  }
+  void add_values(BandMemory<Parts>& m, const Band& band, int32_t dim) {
+    constexpr int32_t kPart = kBandRows * kBlockKeys;
+    for (int32_t d = 0; d < dim && band.height > 0; d += kStrip) {
+      const uint16_t* values = m.values[band.panels] + d * band.packed + band.begin * kGroup;
+      add({&m.share[band.place][0][0][band.begin], kBlockKeys, kPart, {values, values + kGroup * band.packed},
+           m.mixed + band.top * dim + d, dim, (band.end - band.begin) / kBlock, band.height > kTileRows, band.fresh});
+    }
+  }
+};
+
+// Hides the keys before `from` and from `to` on in scores begin .. end - 1 of a row.
+inline void hide_outside(float* score, int32_t begin, int32_t end, int64_t from, int64_t to) {
+  const __m512 hidden = _mm512_set1_ps(kNotSeen);
+  const auto hide_in = [&](int32_t k, uint32_t mask) {
+    const __m512 seen = _mm512_loadu_ps(score + k);
+    _mm512_storeu_ps(score + k, _mm512_mask_mov_ps(seen, static_cast<__mmask16>(mask), hidden));
+  };
+  for (int32_t k = begin; k < least(from, end); k += kGroup) hide_in(k, (1u << least(from - k, kGroup)) - 1);
+  for (int32_t k = static_cast<int32_t>(greatest(to, begin)) / kGroup * kGroup; k < end; k += kGroup) {
+    hide_in(k, 0xffffu << greatest(to - k, 0));
   }
 }
 
-// Mixes dimensions d .. d + 31; the block has packed `keys` keys.
-template <class Tiles, int Parts, bool Two>
-void mix_band(BandMemory<Parts>& m, const Band& band, int32_t dim, int32_t keys, int32_t d) {
-  float* mixed = m.mixed + band.top * dim + d;
-  if (band.fresh) {
-    clear_sums<Tiles, Two>();
-  } else {
-    load_sums<Tiles, Two>(mixed, dim);
+// Passes through the blocks and in each through the bands that see it, and packs the blocks.
+template <int Parts>
+struct Walk {
+  BandMemory<Parts>& m;
+  const ChunkAttention& c;
+  const uint16_t *keys, *values;
+  int32_t first, rows;
+  int64_t block, end;
+  int32_t turn = 0, panels = 0, place = 0;
+  bool fresh[kMostBands] = {};
+
+  Walk(BandMemory<Parts>& memory, const ChunkAttention& chunk, int32_t head, int32_t first_token, int32_t tokens)
+      : m(memory), c(chunk), keys(static_cast<const uint16_t*>(chunk.keys) + head * chunk.head_stride),
+        values(static_cast<const uint16_t*>(chunk.values) + head * chunk.head_stride), first(first_token),
+        rows(tokens * (chunk.heads / chunk.kv_heads)), block(seen_from(chunk, first_token)),
+        end(chunk.past + first_token + tokens) {
+    for (bool& one : fresh) one = true;
   }
-  for (int32_t k = band.begin; k < band.end; k += kBlock) {
-    Tiles::template load<6>(m.values + d * keys + k * kGroup, kTileStride);
-    Tiles::template load<7>(m.values + (d + kGroup) * keys + k * kGroup, kTileStride);
-    for (const auto& share : m.share[band.share]) add_products<Tiles, Two>(&share[0][k], kBlockKeys);
+
+  int32_t count() const { return static_cast<int32_t>(least(kBlockKeys, end - block)); }
+  int32_t packed() const { return (count() + kBlock - 1) / kBlock * kBlock; }
+  int32_t token(int32_t row) const { return first + row / (c.heads / c.kv_heads); }
+
+  Band next() {
+    for (; block < end; block += kBlockKeys, panels = (panels + 1) % 3, turn = 0) {
+      if (turn == 0) {
+        key_pairs(keys + block * c.dim, count(), c.dim, packed(), m.keys[panels]);
+        value_pairs(values + block * c.dim, count(), c.dim, packed(), m.values[panels]);
+      }
+      while (turn * kBandRows < rows) {
+        const Band band = see(turn++);
+        if (band.begin < band.end) {
+          fresh[turn - 1] = false;
+          place ^= 1;
+          return band;
+        }
+      }
+    }
+    return {};
   }
-  store_sums<Tiles, Two>(mixed, dim);
-}
+
+  Band see(int32_t index) const {
+    Band band;
+    band.top = index * kBandRows;
+    band.height = static_cast<int32_t>(least(kBandRows, rows - band.top));
+    band.block = block;
+    band.packed = packed();
+    const int64_t from = seen_from(c, token(band.top)) - block;
+    const int64_t to = c.past + token(band.top + band.height - 1) + 1 - block;
+    band.begin = static_cast<int32_t>(greatest(0, least(from, band.packed))) / kBlock * kBlock;
+    band.end = static_cast<int32_t>(greatest(0, least(to + kBlock - 1, band.packed))) / kBlock * kBlock;
+    band.panels = panels;
+    band.place = place;
+    band.fresh = fresh[index];
+    return band;
+  }
+
+  // Hides what the tokens of a band do not see.
+  void hide(const Band& band) const {
+    const int32_t last = band.top + band.height - 1;
+    const bool all_begin = seen_from(c, token(last)) <= band.block + band.begin;
+    const bool all_end = c.past + token(band.top) >= band.block + band.end - 1;
+    if (all_begin && all_end) return;
+    for (int32_t r = 0; r < band.height; r++) {
+      const int64_t from = seen_from(c, token(band.top + r)), to = c.past + token(band.top + r) + 1;
+      hide_outside(m.score[band.place][r], band.begin, band.end, from - band.block, to - band.block);
+    }
+  }
+};
 
 // 2 ** x with a relative error of 8e-5, or 2e-7 with two parts; 0 for very small x.
 template <int Parts>
@@ -145,8 +252,8 @@ constexpr float kMuch = 4096.0f;  // a sum of shares from which on the reference
 template <int Parts>
 inline __m512 share_row(BandMemory<Parts>& m, const Band& band, int32_t r) {
   const __m512 reference = _mm512_set1_ps(m.reference[band.top + r]);
-  const float* score = m.score[r];
-  uint16_t* share = m.share[band.share][0][r];
+  const float* score = m.score[band.place][r];
+  uint16_t* share = m.share[band.place][0][r];
   __m512 sum = _mm512_setzero_ps(), other = _mm512_setzero_ps();
   for (int32_t k = band.begin; k < band.end; k += kBlock) {
     const __m512 low = power_of_two<Parts>(_mm512_sub_ps(_mm512_loadu_ps(score + k), reference));
@@ -162,9 +269,9 @@ inline __m512 share_row(BandMemory<Parts>& m, const Band& band, int32_t r) {
 template <int Parts>
 void raise_reference(BandMemory<Parts>& m, const Band& band, int32_t r, int32_t dim) {
   const int32_t row = band.top + r;
-  __m512 most = _mm512_loadu_ps(m.score[r] + band.begin);
+  __m512 most = _mm512_loadu_ps(m.score[band.place][r] + band.begin);
   for (int32_t k = band.begin + kGroup; k < band.end; k += kGroup) {
-    most = _mm512_max_ps(_mm512_loadu_ps(m.score[r] + k), most);
+    most = _mm512_max_ps(_mm512_loadu_ps(m.score[band.place][r] + k), most);
   }
   const float reference = _mm512_reduce_max_ps(most);
   const __m512 shrink = power_of_two<Parts>(_mm512_set1_ps(m.reference[row] - reference));
@@ -186,40 +293,6 @@ inline void take_in_row(BandMemory<Parts>& m, const Band& band, int32_t r, int32
   }
   float* mass = m.mass[band.top + r];
   _mm512_storeu_ps(mass, _mm512_add_ps(_mm512_loadu_ps(mass), sum));
-}
-
-// Hides keys before `from` and from `to` on in the scores of a row.
-inline void hide(float* score, int32_t begin, int32_t end, int64_t from, int64_t to) {
-  const __m512 hidden = _mm512_set1_ps(kNotSeen);
-  const auto hide_in = [&](int32_t k, uint32_t mask) {
-    const __m512 seen = _mm512_loadu_ps(score + k);
-    _mm512_storeu_ps(score + k, _mm512_mask_mov_ps(seen, static_cast<__mmask16>(mask), hidden));
-  };
-  for (int32_t k = begin; k < least(from, end); k += kGroup) hide_in(k, (1u << least(from - k, kGroup)) - 1);
-  for (int32_t k = static_cast<int32_t>(greatest(to, begin)) / kGroup * kGroup; k < end; k += kGroup) {
-    hide_in(k, 0xffffu << greatest(to - k, 0));
-  }
-}
-
-// Hides what the tokens of a band do not see of the block that begins with key `block`.
-template <int Parts>
-void hide_edges(BandMemory<Parts>& m, const ChunkAttention& c, const Band& band, int32_t first, int64_t block) {
-  const int32_t shared = c.heads / c.kv_heads;
-  const int32_t earliest = first + band.top / shared, latest = first + (band.top + band.height - 1) / shared;
-  if (seen_from(c, latest) - block <= band.begin && c.past + earliest + 1 - block >= band.end) return;
-  for (int32_t r = 0; r < band.height; r++) {
-    const int32_t token = first + (band.top + r) / shared;
-    hide(m.score[r], band.begin, band.end, seen_from(c, token) - block, c.past + token + 1 - block);
-  }
-}
-
-template <class Tiles, int Parts>
-void score(BandMemory<Parts>& m, const Band& band, int32_t dim) {
-  (band.height > kTileRows ? score_band<Tiles, Parts, true> : score_band<Tiles, Parts, false>)(m, band, dim);
-}
-template <class Tiles, int Parts>
-void mix(BandMemory<Parts>& m, const Band& band, int32_t dim, int32_t keys, int32_t d) {
-  (band.height > kTileRows ? mix_band<Tiles, Parts, true> : mix_band<Tiles, Parts, false>)(m, band, dim, keys, d);
 }
 
 // Rounds the queries, and begins with the sinks alone.
@@ -256,45 +329,31 @@ void store_mixed(const BandMemory<Parts>& m, const ChunkAttention& c, int32_t he
 template <class Tiles, int Parts>
 void attend_in_tiles(const ChunkAttention& c, int32_t head, int32_t first, int32_t tokens, void* memory) {
   auto& m = *static_cast<BandMemory<Parts>*>(memory);
-  const int32_t shared = c.heads / c.kv_heads, rows = tokens * shared, dim = c.dim;
-  const auto* keys = static_cast<const uint16_t*>(c.keys) + head * c.head_stride;
-  const auto* values = static_cast<const uint16_t*>(c.values) + head * c.head_stride;
-  load_queries(m, c, head, first, rows);
-  const int32_t bands = tile_count(rows, kBandRows);
-  bool fresh[kMostBands];
-  for (bool& one : fresh) one = true;
+  Walk<Parts> walk(m, c, head, first, tokens);
+  Queue<Tiles, Parts> queue;
+  load_queries(m, c, head, first, walk.rows);
   Tiles::begin(kTileRows);
-  const int64_t end = c.past + first + tokens;
-  for (int64_t block = seen_from(c, first); block < end; block += kBlockKeys) {
-    const int32_t count = static_cast<int32_t>(least(kBlockKeys, end - block));
-    const int32_t packed = (count + kBlock - 1) / kBlock * kBlock;
-    key_pairs(keys + block * dim, count, dim, packed, m.keys);
-    value_pairs(values + block * dim, count, dim, packed, m.values);
-    Band before{};
-    for (int32_t i = 0; i < bands; i++) {
-      Band band;
-      band.top = i * kBandRows;
-      band.height = static_cast<int32_t>(least(kBandRows, rows - band.top));
-      const int32_t earliest = first + band.top / shared, latest = first + (band.top + band.height - 1) / shared;
-      const int64_t from = greatest(seen_from(c, earliest) - block, 0), to = least(c.past + latest + 1 - block, count);
-      if (from >= to) continue;
-      band.begin = static_cast<int32_t>(from) / kBlock * kBlock;
-      band.end = (static_cast<int32_t>(to) + kBlock - 1) / kBlock * kBlock;
-      band.share = before.share ^ 1;
-      band.fresh = fresh[i];
-      fresh[i] = false;
-      score<Tiles>(m, band, dim);
-      hide_edges(m, c, band, first, block);
-      for (int32_t d = 0; d < dim; d += kStrip) {
-        if (before.height > 0) mix<Tiles>(m, before, dim, packed, d);
-        for (int32_t r = band.height * d / dim; r < band.height * (d + kStrip) / dim; r++) take_in_row(m, band, r, dim);
-      }
-      before = band;
+  Band before, band = walk.next();
+  queue.add_scores(m, band, c.dim);
+  queue.finish();
+  while (band.height > 0) {
+    const Band after = walk.next();
+    queue.add_values(m, before, c.dim);
+    if (before.top == band.top) queue.finish();  // what is mixed must not be scaled meanwhile
+    queue.add_scores(m, after, c.dim);
+    walk.hide(band);
+    const int32_t steps = queue.left;
+    for (int32_t r = 0, due = 0; r < band.height; r++) {
+      for (due += steps; due >= band.height; due -= band.height) queue.advance();
+      take_in_row(m, band, r, c.dim);
     }
-    for (int32_t d = 0; d < dim && before.height > 0; d += kStrip) mix<Tiles>(m, before, dim, packed, d);
+    before = band;
+    band = after;
   }
+  queue.add_values(m, before, c.dim);
+  queue.finish();
   Tiles::end();
-  store_mixed(m, c, head, first, rows);
+  store_mixed(m, c, head, first, walk.rows);
 }
 
 template <class Tiles, int Parts>

@@ -69,6 +69,7 @@ class Settings:
     `agents_md` None lets every model except nano read AGENTS.md; `skills` None tells every model except nano about
     skills. `grounded_patches` None means on for nano only.
     `notify` is a program with its arguments that is started when a turn ends or waits for an answer.
+    `vim` None does what `/vim` chose last.
     `keys` maps action ids (see `docs/keys.md`) to the user's own keys.
     """
 
@@ -122,6 +123,7 @@ class Settings:
     notify: tuple[str, ...] = ()
     pictures: Pictures = "auto"
     mouse: bool = True
+    vim: bool | None = None
     plain: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
 

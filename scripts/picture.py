@@ -19,6 +19,7 @@ from textual.pilot import Pilot
 
 from gptoss_tui.settings import Settings
 from gptoss_tui.tui.app import GptOssApp, LocalBackend
+from gptoss_tui.tui.options import Options
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.status import StatusLine
 
@@ -34,7 +35,7 @@ MESSAGES = ("how do I see what you think?", f"change the host to example.com in 
 async def take(folder: Path, messages: list[str]) -> str | None:
     """The screen as SVG when the answer to the last message is a question for approval, else None."""
     settings = Settings(workspace=folder, temperature=0.0)
-    app = GptOssApp(LocalBackend(settings), workspace=str(folder), theme="dark")
+    app = GptOssApp(LocalBackend(settings), Options(workspace=str(folder), theme="dark"))
     async with app.run_test(size=SIZE) as pilot:
         app.screen.query_one(Composer).cursor_blink = False
         await _until(pilot, lambda: _activity(app) == "ready")

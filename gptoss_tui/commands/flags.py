@@ -130,7 +130,7 @@ def _add_tool_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_screen_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for the terminal app: `--mode`, `--plain`, `--theme`, `--notifications`, `--mouse`."""
+    """Add the flags for the terminal app: `--mode`, `--plain`, `--theme`, `--notifications`, `--mouse`, `--vim`."""
     group = parser.add_argument_group("screen", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "--mode",
@@ -156,6 +156,11 @@ def add_screen_flags(parser: argparse.ArgumentParser) -> None:
         "--mouse",
         action=argparse.BooleanOptionalAction,
         help="use the mouse in the app; without it, the terminal selects and copies (default: on)",
+    )
+    group.add_argument(
+        "--vim",
+        action=argparse.BooleanOptionalAction,
+        help="Vim keys in the composer (default: what `/vim` chose last, off at first)",
     )
 
 

@@ -7,9 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from platformdirs import user_state_path
@@ -29,20 +28,19 @@ from gptoss_tui.tui.controllers.loading import Backend, ModelLoader
 from gptoss_tui.tui.history import PromptHistory
 from gptoss_tui.tui.keyboard import register_alt_keys
 from gptoss_tui.tui.keymap import Keymap, read_keymap
+from gptoss_tui.tui.options import DEFAULTS, Options
 from gptoss_tui.tui.screens.chat import ChatScreen
 from gptoss_tui.tui.state import StateFile
-from gptoss_tui.tui.terminal.attention import Way, best_way
+from gptoss_tui.tui.terminal.attention import best_way
 from gptoss_tui.tui.terminal.background import dark_from_environment
 from gptoss_tui.tui.terminal.driver import TerminalColours, TerminalDriver, TerminalGone, TerminalGraphics
 from gptoss_tui.tui.terminal.graphics import Graphics
-from gptoss_tui.tui.terminal.graphics import Way as PictureWay
 from gptoss_tui.tui.theme import AUTO, THEMES, Palette, theme_named
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.commands import AgentPort
     from gptoss_tui.engine.types import Engine, LoadProgress
-    from gptoss_tui.harmony.messages import Effort
-    from gptoss_tui.settings import Mode, Settings
+    from gptoss_tui.settings import Settings
     from gptoss_tui.tui.pictures.canvas import Canvas
 
 SETTLE_SECONDS = 0.3
@@ -65,20 +63,9 @@ class GptOssApp(App[int]):
     def __init__(
         self,
         backend: Backend,
+        options: Options = DEFAULTS,
         *,
-        prompt: str | None = None,
-        resume: str | None = None,
-        effort: Effort = "medium",
-        mode: Mode = "ask",
-        workspace: str = "",
-        history_path: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
-        show_pages: bool = False,
-        theme: str = AUTO,
-        keys: Mapping[str, str] | None = None,
-        notifications: Way = "off",
-        pictures: PictureWay | None = None,
-        state_path: Path | None = None,
         hardware: Callable[[], str] | None = None,
     ) -> None:
         register_alt_keys()
@@ -86,29 +73,26 @@ class GptOssApp(App[int]):
             os.environ.pop("NO_COLOR", None)  # empty means unset by convention, but Textual takes it for a yes
         super().__init__()
         self._backend = backend
-        self._prompt = prompt
-        self._resume = resume
-        self._effort = effort
-        self._mode: Mode = mode
-        self._workspace = workspace
-        self._history_path = history_path
+        self._options = options
         self._clock = clock
-        self._show_pages = show_pages
         self._hardware = hardware
-        self._pictures = pictures
         self._graphics = Graphics()
         self._canvas: Canvas | None = None
         self._settling: Timer | None = None
         self._seen_size: Size | None = None
         self.saved_as = ""
         """After the app has ended: the id of the saved conversation; empty when nothing was said."""
-        self.state_file = StateFile(state_path)
-        self.keymap: Keymap = read_keymap(keys or {})
-        self.attention = AttentionController(self.write_to_terminal, clock, notifications, workspace)
+        self.state_file = StateFile(options.state_path)
+        self.keymap: Keymap = read_keymap(options.keys)
+        self.attention = AttentionController(self.write_to_terminal, clock, options.notifications, options.workspace)
+        self._begin_theme()
+
+    def _begin_theme(self) -> None:
+        """Choose the theme of the first frame, before the terminal has said anything about its background."""
         for known in THEMES:
             self.register_theme(known)
-        remembered = self.state_file.remembered
-        self._chosen_theme = theme if theme != AUTO else remembered.theme or AUTO
+        remembered, wanted = self.state_file.remembered, self._options.theme
+        self._chosen_theme = wanted if wanted != AUTO else remembered.theme or AUTO
         from_environment = dark_from_environment(os.environ)
         self._dark = remembered.dark if from_environment is None else from_environment
         self.theme = self._theme_named(self._chosen_theme)
@@ -121,16 +105,11 @@ class GptOssApp(App[int]):
     def get_default_screen(self) -> Screen[object]:
         """Return the chat screen, with a palette taken from the current theme."""
         self._chat = ChatScreen(
+            self._options,
             loader=self._make_loader,
-            history=PromptHistory(self._history_path),
+            history=PromptHistory(self._options.history_path),
             clock=self._clock,
             palette=self._palette(),
-            workspace=self._workspace,
-            effort=self._effort,
-            mode=self._mode,
-            prompt=self._prompt,
-            resume=self._resume,
-            show_pages=self._show_pages,
             keymap=self.keymap,
             attention=self.attention,
             state_file=self.state_file,
@@ -198,7 +177,7 @@ class GptOssApp(App[int]):
         if self._canvas is None and isinstance(driver, TerminalDriver) and driver.input_tty:
             from gptoss_tui.tui.pictures.canvas import Canvas
 
-            self._canvas = Canvas(self.write_to_terminal, driver.bands, driver.cell, self._pictures)
+            self._canvas = Canvas(self.write_to_terminal, driver.bands, driver.cell, self._options.pictures)
             self._canvas.heard(self._graphics)
         return self._canvas
 
@@ -311,22 +290,22 @@ def run_app(
     `hardware` returns a description of this machine's processor and memory, for the first run.
     """
     state = user_state_path("gptoss-tui")
-    app = GptOssApp(
-        LocalBackend(settings),
+    options = Options(
         prompt=prompt,
         resume=resume,
         effort=settings.reasoning_effort,
         mode=settings.mode or "ask",
         workspace=str(settings.workspace),
         history_path=state / "history.jsonl",
+        state_path=state / "screen.json",
         show_pages=settings.show_browser_results,
         theme=settings.theme,
         keys=settings.keys,
+        vim=settings.vim,
         notifications=best_way(os.environ) if settings.notifications == "auto" else settings.notifications,
         pictures=None if settings.pictures == "auto" else settings.pictures,
-        state_path=state / "screen.json",
-        hardware=hardware,
     )
+    app = GptOssApp(LocalBackend(settings), options, hardware=hardware)
     code = app.run(mouse=settings.mouse) or app.return_code or 0
     if app.saved_as and not code and sys.stdout.isatty():
         print(f"Saved. To go on: gptoss-tui --resume {app.saved_as}")

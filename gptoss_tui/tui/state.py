@@ -1,4 +1,4 @@
-"""The user's preferences that the app remembers between runs: open panes, theme, the terminal's background."""
+"""The user's preferences that the app remembers between runs: open panes, theme, Vim keys."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from typing import Any
 class Remembered:
     """`panes` maps names to whether they are open; `theme` is the chosen one, empty to use the settings' theme.
 
+    `vim` is whether the composer has Vim keys.
     `dark` is the terminal's last report about its background; `welcomed` tells whether the first run is over.
     """
 
     panes: dict[str, bool] = field(default_factory=dict)
     theme: str = ""
+    vim: bool = False
     dark: bool | None = None
     welcomed: bool = False
 
@@ -68,6 +70,6 @@ def _checked(data: Mapping[str, Any]) -> Remembered:
             kept.theme = value
         elif entry.name == "dark" and isinstance(value, bool):
             kept.dark = value
-        elif entry.name == "welcomed" and isinstance(value, bool):
-            kept.welcomed = value
+        elif entry.name in ("welcomed", "vim") and isinstance(value, bool):
+            setattr(kept, entry.name, value)
     return kept

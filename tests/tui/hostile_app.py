@@ -22,6 +22,7 @@ from gptoss_tui.errors import CheckpointError
 from gptoss_tui.tools.base import Citation
 from gptoss_tui.tools.update_plan import StepStatus
 from gptoss_tui.tui.app import GptOssApp
+from gptoss_tui.tui.options import Options
 from gptoss_tui.tui.panes.base import ItemView
 from gptoss_tui.tui.screens.page import PageScreen
 from gptoss_tui.tui.widgets.grace import GRACE_SECONDS
@@ -208,7 +209,7 @@ def main() -> None:
     text = HOSTILE if sys.argv[1] == "hostile" else HARMLESS
     agent = ScriptedAgent([script(text)], page=(text,) * 40)
     workspace = text.replace("\ud800", "").replace("\0", "")  # the name of a folder can have no such characters
-    app = GptOssApp(ScriptedBackend(agent, TalkingEngine(text)), prompt=text, workspace=workspace)  # type: ignore[arg-type]
+    app = GptOssApp(ScriptedBackend(agent, TalkingEngine(text)), Options(prompt=text, workspace=workspace))  # type: ignore[arg-type]
     app.call_later(lambda: app.run_worker(drive(app, text)))
     app.run()
 

@@ -18,6 +18,7 @@ from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.settings import Mode
 from gptoss_tui.tools.base import Effect
 from gptoss_tui.tui.app import GptOssApp
+from gptoss_tui.tui.options import Options
 
 INFO = EngineInfo(
     model="nano",
@@ -345,21 +346,22 @@ def make_app(
     keys: Mapping[str, str] | None = None,
     state_path: Path | None = None,
     theme: str = "auto",
+    vim: bool | None = None,
+    workspace: str | Path = "/home/ada/project",
     hardware: Callable[[], str] | None = None,
 ) -> tuple[GptOssApp, ScriptedAgent]:
     """The app on a scripted agent."""
     agent = ScriptedAgent(list(scripts))
     backend = ScriptedBackend(agent, engine or ScriptedEngine())
-    app = GptOssApp(
-        backend,  # type: ignore[arg-type]
+    options = Options(
         prompt=prompt,
-        workspace="/home/ada/project",
+        workspace=str(workspace),
         history_path=history_path,
-        clock=clock or Clock(),
-        show_pages=show_pages,
-        keys=keys,
         state_path=state_path,
+        show_pages=show_pages,
         theme=theme,
-        hardware=hardware,
+        keys=keys or {},
+        vim=vim,
     )
+    app = GptOssApp(backend, options, clock=clock or Clock(), hardware=hardware)  # type: ignore[arg-type]
     return app, agent

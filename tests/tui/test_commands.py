@@ -24,6 +24,7 @@ from gptoss_tui.settings import Settings
 from gptoss_tui.tui.app import GptOssApp
 from gptoss_tui.tui.blocks.user import UserBlock
 from gptoss_tui.tui.composing.requests import init_request, typed_title
+from gptoss_tui.tui.options import Options
 from gptoss_tui.tui.screens.picker import PickerScreen
 from tests.agent.helpers import ANSWER, CALL_PATCH
 from tests.agent.scripted_engine import ScriptedEngine, ids_of
@@ -101,7 +102,7 @@ def make(folder: Path, *transcripts: str) -> tuple[GptOssApp, Backend]:
     tokenizer = load_tokenizer()
     backend = Backend(Engine([ids_of(tokenizer, text) for text in transcripts], context=32_768), folder)
     state = folder.parent / "state" / "history.jsonl"
-    app = GptOssApp(backend, workspace=str(folder), history_path=state, mode="auto-edit")  # type: ignore[arg-type]
+    app = GptOssApp(backend, Options(workspace=str(folder), history_path=state, mode="auto-edit"))  # type: ignore[arg-type]
     return app, backend
 
 

@@ -73,8 +73,7 @@ async def test_paths_and_multi_line_text_are_messages() -> None:
 
 
 async def test_files_are_offered_without_ignored_ones_and_attached(workspace: Path) -> None:
-    app, agent = make_app()
-    app._workspace = str(workspace)
+    app, agent = make_app(workspace=workspace)
     async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press(*"read @")
@@ -98,8 +97,7 @@ async def test_files_are_offered_without_ignored_ones_and_attached(workspace: Pa
 
 
 async def test_tab_waits_for_the_search_that_is_under_way(workspace: Path) -> None:
-    app, _ = make_app()
-    app._workspace = str(workspace)
+    app, _ = make_app(workspace=workspace)
     async with app.run_test(size=SMALL) as pilot:
         for character in "@readme":
             app.post_message(Key("at" if character == "@" else character, character))
@@ -108,8 +106,7 @@ async def test_tab_waits_for_the_search_that_is_under_way(workspace: Path) -> No
 
 
 async def test_folders_are_gone_into(workspace: Path) -> None:
-    app, _ = make_app()
-    app._workspace = str(workspace)
+    app, _ = make_app(workspace=workspace)
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"@src")
         await until(pilot, lambda: offered(app)[:1] == ["src/"])
@@ -121,8 +118,7 @@ async def test_folders_are_gone_into(workspace: Path) -> None:
 async def test_names_with_controls_are_shown_and_written_escaped(workspace: Path) -> None:
     (workspace / "evil\x1b]0;pwned\x07\n.txt").write_text("x")
     (workspace / "re\u202ednuor.txt").write_text("bidi\n")
-    app, agent = make_app()
-    app._workspace = str(workspace)
+    app, agent = make_app(workspace=workspace)
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press(*"@nuor")

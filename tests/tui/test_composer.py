@@ -127,8 +127,7 @@ async def test_typing_recalling_and_clearing_can_be_undone() -> None:
 
 
 async def test_a_burst_of_keys_with_completions_loses_none(workspace: Path) -> None:
-    app, agent = make_app()
-    app._workspace = str(workspace)
+    app, agent = make_app(workspace=workspace)
     typed = "see @src and /effort, @READ then?"
     names = {" ": "space", "@": "at", "/": "slash", ",": "comma", "?": "question_mark"}
     async with app.run_test(size=SMALL) as pilot:

@@ -21,8 +21,7 @@ SMALL, WIDE = (80, 24), (140, 40)
 
 
 async def test_a_shell_line_is_run_shown_and_told_to_the_model(workspace: Path) -> None:
-    app, agent = make_app()
-    app._workspace = str(workspace)
+    app, agent = make_app(workspace=workspace)
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press(*"!echo out; pwd; exit 3", "enter")
@@ -40,8 +39,7 @@ async def test_a_shell_line_is_run_shown_and_told_to_the_model(workspace: Path) 
 
 
 async def test_backspace_in_the_empty_composer_keeps_the_output_from_the_model(workspace: Path) -> None:
-    app, agent = make_app()
-    app._workspace = str(workspace)
+    app, agent = make_app(workspace=workspace)
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press(*"!echo secret", "enter")
@@ -53,8 +51,7 @@ async def test_backspace_in_the_empty_composer_keeps_the_output_from_the_model(w
 
 
 async def test_escape_ends_a_shell_line(workspace: Path) -> None:
-    app, _ = make_app()
-    app._workspace = str(workspace)
+    app, _ = make_app(workspace=workspace)
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press(*"!echo started; sleep 60", "enter")
@@ -72,8 +69,7 @@ async def answer(pilot: Pilot[int], app: GptOssApp, clock: Clock, key: str) -> N
 
 async def test_the_policy_decides_about_a_shell_line(workspace: Path) -> None:
     clock = Clock()
-    app, agent = make_app(clock=clock)
-    app._workspace = str(workspace)
+    app, agent = make_app(clock=clock, workspace=workspace)
     agent.approvals = Approvals("read-only")
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "ready" in status(app))
@@ -93,8 +89,7 @@ async def test_the_policy_decides_about_a_shell_line(workspace: Path) -> None:
 
 
 async def test_a_shell_line_waits_for_what_decides_about_it(workspace: Path) -> None:
-    app, _ = make_app(engine=ScriptedEngine(hold=True))
-    app._workspace = str(workspace)
+    app, _ = make_app(engine=ScriptedEngine(hold=True), workspace=workspace)
     async with app.run_test(size=WIDE) as pilot:
         await pilot.press(*"!touch one", "enter")
         await until(pilot, lambda: "Commands cannot run before the model is loaded" in conversation(app))
@@ -104,8 +99,7 @@ async def test_a_shell_line_waits_for_what_decides_about_it(workspace: Path) -> 
 
 async def test_an_answer_for_the_session_holds_for_shell_lines_and_escape_withdraws_a_question(workspace: Path) -> None:
     clock = Clock()
-    app, agent = make_app(clock=clock)
-    app._workspace = str(workspace)
+    app, agent = make_app(clock=clock, workspace=workspace)
     agent.approvals = Approvals("ask")
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "ready" in status(app))
@@ -123,8 +117,7 @@ async def test_an_answer_for_the_session_holds_for_shell_lines_and_escape_withdr
 
 
 async def test_a_message_that_comes_back_has_its_notes_and_no_attachments(workspace: Path) -> None:
-    app, agent = make_app(["hold"], answer_script("ok"))
-    app._workspace = str(workspace)
+    app, agent = make_app(["hold"], answer_script("ok"), workspace=workspace)
     async with app.run_test(size=WIDE) as pilot:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press(*"go", "enter")

@@ -148,6 +148,11 @@ class CommandController:
         return self._app.theme
 
     @property
+    def vim(self) -> bool:
+        """Whether the composer has Vim keys."""
+        return self._parts.composer.vim is not None
+
+    @property
     def palette(self) -> Palette:
         """The current palette."""
         return self._parts.palette()
@@ -183,6 +188,12 @@ class CommandController:
     def use_theme(self, name: str) -> None:
         """Switch to another theme."""
         self._app.use_theme(name)
+
+    def use_vim(self, on: bool) -> None:
+        """Switch the composer's Vim keys on or off, and remember that."""
+        self._parts.composer.use_vim(on)
+        self._app.state_file.remembered.vim = on
+        self._app.state_file.save()
 
     def set_draft(self, text: str) -> None:
         """Put text into the composer."""

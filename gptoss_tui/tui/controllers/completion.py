@@ -76,6 +76,9 @@ class CompletionController:
     def follow(self) -> None:
         """Offer completions for the current draft and cursor."""
         composer = self._composer
+        if not composer.is_typing:
+            self._close()
+            return
         now = (composer.text, composer.cursor_location)
         if now == self._seen:
             return

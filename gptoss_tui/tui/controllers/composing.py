@@ -184,6 +184,11 @@ class ComposingController:
         """Remove the newest note: Backspace was pressed in the empty composer."""
         self._input.drop_note()
 
+    def vim_changed(self) -> None:
+        """Show the mode of the composer's Vim keys."""
+        self._around.view.show_hints()
+        self._completion.follow()
+
     async def _search_history(self) -> None:
         from gptoss_tui.tui.screens.picker import Item, Picker, loaded
 

@@ -35,3 +35,6 @@ class EarlyListener:
 
     def emptied(self) -> None:
         """Do nothing: there are no notes yet."""
+
+    def vim_changed(self) -> None:
+        """Do nothing: the mode is shown once the parts are there."""

@@ -15,7 +15,7 @@ Label = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """The state that decides which hints are shown."""
+    """The state that decides which hints are shown. `vim` is the composer's mode; empty without Vim keys."""
 
     running: bool = False
     asking: bool = False
@@ -23,11 +23,12 @@ class Situation:
     quit_armed: bool = False
     rewind_armed: bool = False
     choosing: bool = False
+    vim: str = ""
 
 
 def hints_for(situation: Situation, label: Label) -> tuple[Hint, ...]:
     """The hints for a situation, with keys from `label`; actions without a key are left out."""
-    found = []
+    found = [(situation.vim, "", "")] if situation.vim else []
     for name, what, action in _wanted(situation):
         keys = "/".join(key for key in map(label, name.split()) if key)
         if keys:
@@ -52,7 +53,8 @@ def _wanted(situation: Situation) -> Iterator[tuple[str, str, str]]:
         yield "chat.tail", "newest", "screen.to_tail"
     if not situation.asking:
         if situation.running:
-            yield "chat.interrupt", "stop", "screen.interrupt"
+            stop = "chat.copy" if situation.vim not in ("", "NORMAL") else "chat.interrupt"  # Esc is Vim's there
+            yield stop, "stop", "screen.interrupt"
             yield "composer.submit", "steer", "screen.send"
             yield "composer.later", "queue", "screen.send_later"
         else:

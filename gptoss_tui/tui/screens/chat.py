@@ -51,14 +51,13 @@ from gptoss_tui.tui.widgets.transcript import Transcript
 if TYPE_CHECKING:
     from gptoss_tui.agent import events as ev
     from gptoss_tui.engine.types import LoadProgress
-    from gptoss_tui.harmony.messages import Effort
-    from gptoss_tui.settings import Mode
     from gptoss_tui.tui.app import GptOssApp
     from gptoss_tui.tui.controllers.attention import AttentionController
     from gptoss_tui.tui.controllers.composing import ComposingController
     from gptoss_tui.tui.controllers.loading import ModelLoader
     from gptoss_tui.tui.history import PromptHistory
     from gptoss_tui.tui.keymap import Keymap
+    from gptoss_tui.tui.options import Options
     from gptoss_tui.tui.slash.registry import Registry
     from gptoss_tui.tui.state import StateFile
     from gptoss_tui.tui.theme import Palette
@@ -75,41 +74,31 @@ class ChatScreen(Screen[None]):
 
     def __init__(
         self,
+        options: Options,
         *,
         loader: Callable[[Callable[[LoadProgress], None]], ModelLoader],
         history: PromptHistory,
         clock: Callable[[], float],
         palette: Palette,
-        workspace: str,
-        effort: Effort,
-        mode: Mode,
-        prompt: str | None,
-        resume: str | None = None,
-        show_pages: bool,
         keymap: Keymap,
         attention: AttentionController,
         state_file: StateFile,
         hardware: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(id="chat")
+        self._options = options
         self._loader = loader(self._show_progress)
         self._history = history
         self._clock = clock
         self._palette = palette
-        self._workspace = to_terminal_line(workspace)
-        self._first_effort: Effort = effort
-        self._first_mode: Mode = mode
-        self._prompt = prompt
-        self._resume = resume
-        self._show_pages = show_pages
+        self._workspace = to_terminal_line(options.workspace)
         self._keymap = keymap
         self._attention = attention
         self._state_file = state_file
         self._hardware = hardware
-        self._places = (workspace, history.path)
         self._furnished: ComposingController | None = None
         self._panes = PaneController(state_file, OPEN_AT_FIRST, self._arrange)
-        self._details_open = show_pages
+        self._details_open = options.show_pages
         self._reasoning_open = False
 
     def compose(self) -> ComposeResult:
@@ -129,7 +118,7 @@ class ChatScreen(Screen[None]):
         self._dock = self.query_one(PaneDock)
         self._composer = self.query_one(Composer)
         self._status = StatusController(self.query_one(StatusLine), self._clock)
-        self._talk = TranscriptController(transcript, self._dock, self._clock, show_pages=self._show_pages)
+        self._talk = TranscriptController(transcript, self._dock, self._clock, show_pages=self._options.show_pages)
         self._approvals = ApprovalController(self._make_panel, lambda: self.set_focus(self._composer))
         self._frames = FrameClock(self._talk.flush, self._tick)
         self._view = ChatView(
@@ -140,8 +129,8 @@ class ChatScreen(Screen[None]):
         self._chat = ConversationController(self._loader, self._view, self._spawn, listeners)
         ends = Endings(self._chat.interrupt, self._stop_beside, self.app.exit, self.action_rewind)
         self._leaving = LeavingController(self._clock, self._composer, ends, self._view.show_hints, self.set_timer)
-        self._effort = EffortController(self._first_effort, lambda: self._chat.agent, self._view.show_edge)
-        self._modes = ModeController(self._first_mode, lambda: self._chat.agent, self._view.show_edge)
+        self._effort = EffortController(self._options.effort, lambda: self._chat.agent, self._view.show_edge)
+        self._modes = ModeController(self._options.mode, lambda: self._chat.agent, self._view.show_edge)
         self._side = SideController(self, self._dock, self._panes, self._keymap, self._view.say)
         self._finder = Finder(self, transcript, lambda: self._palette, self._composer.focus)
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
@@ -152,9 +141,15 @@ class ChatScreen(Screen[None]):
         self._welcome = WelcomeController(self._talk, self._workspace, self._state_file, self._hardware)
         self._welcome.show()
         self._composer.own_keys = self._keymap.own(Composer.BINDINGS)
+        self._composer.use_vim(self._vim_at_start())
         self._composer.listener = EarlyListener(lambda: self._room)
         self._arrange()
         self.call_after_refresh(self._start)
+
+    def _vim_at_start(self) -> bool:
+        """Whether Vim keys are on: what the settings say, else what was chosen last."""
+        wanted = self._options.vim
+        return self._state_file.remembered.vim if wanted is None else wanted
 
     def _make_panel(self) -> ApprovalPanel:
         from gptoss_tui.tui.widgets.approval import ApprovalPanel
@@ -184,7 +179,7 @@ class ChatScreen(Screen[None]):
             clock=self._clock,
             renew=self.action_new_conversation,
         )
-        self._furnished = ComposingController(around, places_for(*self._places))
+        self._furnished = ComposingController(around, places_for(self._options.workspace, self._history.path))
         return self._furnished
 
     def update_node_styles(self, animate: bool = True) -> None:
@@ -224,12 +219,14 @@ class ChatScreen(Screen[None]):
         if not self.is_running:
             return
         self._room.changed()  # a key may have been pressed before anything listened
+        self._room.vim_changed()
         if self._keymap.problems:
             self._view.say("warning", "\n".join(self._keymap.problems), "See `[keys]` in your settings file.")
         self._spawn(self._welcome.look(self._loader.model), "welcome")
         self.look_where()
-        take_up = partial(self._room.commands.run, "resume", self._resume or "")
-        self._chat.start(self._prompt, None if self._resume is None else take_up)
+        resume = self._options.resume
+        take_up = partial(self._room.commands.run, "resume", resume or "")
+        self._chat.start(self._options.prompt, None if resume is None else take_up)
 
     def _stop_beside(self) -> bool:
         return self._room.interrupt()
@@ -251,6 +248,7 @@ class ChatScreen(Screen[None]):
             quit_armed=self._leaving.quit_key.armed,
             rewind_armed=self._leaving.rewind_key.armed,
             choosing=self._furnished is not None and self._furnished.choosing,
+            vim=self._composer.vim.label if self._composer.vim is not None else "",
         )
 
     async def _look_around(self) -> None:
@@ -265,7 +263,7 @@ class ChatScreen(Screen[None]):
             self._spawn(self._show_place(), "place")
 
     async def _show_place(self) -> None:
-        self._view.show_place(await asyncio.to_thread(place_of, self._places[0]))
+        self._view.show_place(await asyncio.to_thread(place_of, self._options.workspace))
 
     def _heard(self, event: ev.Event) -> None:
         self._room.apply(event)

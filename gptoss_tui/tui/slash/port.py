@@ -68,6 +68,11 @@ class SlashPort(Protocol):
         ...
 
     @property
+    def vim(self) -> bool:
+        """Whether the composer has Vim keys."""
+        ...
+
+    @property
     def palette(self) -> Palette:
         """The current palette."""
         ...
@@ -99,6 +104,10 @@ class SlashPort(Protocol):
 
     def use_theme(self, name: str) -> None:
         """Switch to another theme."""
+        ...
+
+    def use_vim(self, on: bool) -> None:
+        """Switch the composer's Vim keys on or off, and remember that."""
         ...
 
     def set_draft(self, text: str) -> None:

@@ -12,6 +12,8 @@ from gptoss_tui.tui.slash.registry import Argument, Command, Value
 if TYPE_CHECKING:
     from gptoss_tui.tui.slash.port import SlashPort
 
+SWITCH = ("on", "off")
+
 
 async def _theme(port: SlashPort, argument: str) -> None:
     if not argument:
@@ -29,6 +31,18 @@ async def _theme(port: SlashPort, argument: str) -> None:
 
 def _theme_values(port: SlashPort) -> Iterable[Value]:
     return [Value(name, "in use" if name == port.theme else "") for name in port.themes]
+
+
+async def _vim(port: SlashPort, argument: str) -> None:
+    if argument not in ("", *SWITCH):
+        port.say("warning", f"/vim is on or off, not {to_terminal_line(argument)!r}.")
+        return
+    port.use_vim(not port.vim if not argument else argument == "on")
+    port.flash("Vim keys are on; Esc goes to normal mode" if port.vim else "Vim keys are off")
+
+
+def _vim_values(port: SlashPort) -> Iterable[Value]:
+    return [Value(name, "now" if port.vim == (name == "on") else "") for name in SWITCH]
 
 
 async def _keys(port: SlashPort, argument: str) -> None:
@@ -77,6 +91,7 @@ async def _quit(port: SlashPort, argument: str) -> None:
 
 COMMANDS = (
     Command("theme", "choose the colours", _theme, "App", Argument("[name]", _theme_values)),
+    Command("vim", "Vim keys in the composer, on or off", _vim, "App", Argument("[on/off]", _vim_values)),
     Command("keys", "all keys", _keys, "App"),
     Command("help", "all commands", _help, "App", Argument("[command]", _help_values)),
     Command("quit", "end the app", _quit, "App", aliases=("exit",), more="The conversation and the draft are kept."),

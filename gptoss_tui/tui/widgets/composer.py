@@ -16,9 +16,11 @@ from textual.widgets import TextArea
 from gptoss_tui.sanitize import to_terminal_text
 from gptoss_tui.tui.composing.chips import Chips, span_around
 from gptoss_tui.tui.composing.mentions import find_mentions
+from gptoss_tui.tui.composing.undo import GroupedHistory
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.history import PromptHistory
+    from gptoss_tui.tui.widgets.vim_keys import VimKeys
 
 PLACEHOLDER = "Ask something, or say what to change"
 GROWTH = 0.4
@@ -69,6 +71,10 @@ class ComposerListener(Protocol):
         """Backspace was pressed in the empty composer."""
         ...
 
+    def vim_changed(self) -> None:
+        """Vim keys were switched on or off, or their mode has changed."""
+        ...
+
 
 class Composer(TextArea):
     """A multi-line editor with history. Large pastes become chips, which keeps typing fast; they are sent in full."""
@@ -109,7 +115,9 @@ class Composer(TextArea):
 
     def __init__(self, history: PromptHistory, *, id: str | None = None) -> None:
         self.chips = Chips()
+        self.vim: VimKeys | None = None
         super().__init__(id=id, compact=True, highlight_cursor_line=False, placeholder=PLACEHOLDER)
+        self.history = self.steps = GroupedHistory()
         self.prompts = history
         self.has_queue = False
         self.busy = False
@@ -129,6 +137,11 @@ class Composer(TextArea):
         return not self.text
 
     @property
+    def is_typing(self) -> bool:
+        """Whether letters are inserted: always, except in Vim's other modes."""
+        return self.vim is None or self.vim.mode == "insert"
+
+    @property
     def expanded(self) -> str:
         """The draft with its chips expanded."""
         return self.chips.expand(self.text)
@@ -138,7 +151,7 @@ class Composer(TextArea):
 
         Pasted text in a message that comes back is turned into its chips again; a large text becomes a chip as a whole.
         """
-        self.history.checkpoint()
+        self.steps.end_group()
         safe = self.chips.refold(to_terminal_text(text), self.chips.pasted)
         if len(safe) > LARGE_DRAFT:
             safe = self.chips.fold(safe)
@@ -149,6 +162,7 @@ class Composer(TextArea):
 
     def type_text(self, text: str) -> None:
         """Insert text at the cursor, as if typed."""
+        self._start_typing()
         self.insert(to_terminal_text(text))
 
     def replace_before_cursor(self, start: int, text: str) -> None:
@@ -183,8 +197,9 @@ class Composer(TextArea):
         if not text.strip():
             return
         self.prompts.add(self.text, text)
-        self.history.checkpoint()
+        self.steps.end_group()
         self.clear()
+        self._start_typing()
         self.post_message(self.Submitted(text, later=later))
 
     # Editing
@@ -256,8 +271,19 @@ class Composer(TextArea):
     def _validate_selection(self, selection: Selection) -> Selection:
         """Keep the cursor out of chips: it jumps over them in its direction of movement."""
         start, end = super()._validate_selection(selection)
-        forward = end > self.selection.end
-        return Selection(self._outside(start, before=start <= end), self._outside(end, before=not forward))
+        is_cursor, forward = start == end, end > self.selection.end
+        start, end = self._outside(start, before=start <= end), self._outside(end, before=not forward)
+        if is_cursor and self.vim is not None and self.vim.mode == "normal":
+            return Selection.cursor(self._on_character(end))
+        return Selection(start, end)
+
+    def _on_character(self, location: Location) -> Location:
+        """`location`, but not behind the last character or chip of its line, where Vim has no cursor."""
+        row, column = location
+        line = self.document.get_line(row)
+        if column < len(line) or not line:
+            return location
+        return row, next((start for start, end in self.chips.spans(line) if end == len(line)), len(line) - 1)
 
     def action_cursor_up(self, select: bool = False) -> None:
         if select or not self.navigator.is_first_wrapped_line(self.cursor_location):
@@ -272,6 +298,26 @@ class Composer(TextArea):
             super().action_cursor_down(select)
         elif (later := self.prompts.later(self.text)) is not None:
             self.set_draft(later)
+
+    # Vim keys
+
+    def use_vim(self, on: bool) -> None:
+        """Switch Vim keys on or off. They begin in insert mode."""
+        if on == (self.vim is not None):
+            return
+        from gptoss_tui.tui.widgets.vim_keys import VimKeys
+
+        self.steps.end_group()
+        self.vim = VimKeys(self, self._vim_changed) if on else None
+        self._vim_changed()
+
+    def _start_typing(self) -> None:
+        if self.vim is not None:
+            self.vim.start_typing()
+
+    def _vim_changed(self) -> None:
+        if self.listener is not None:
+            self.listener.vim_changed()
 
     # Keys, pastes and the pointer
 
@@ -289,7 +335,7 @@ class Composer(TextArea):
 
         Priority bindings would run before letters that were typed just before them.
         """
-        if self.listener is not None and await self.listener.take_key(event.key):
+        if await self._is_taken(event):
             event.stop()
             event.prevent_default()
             return
@@ -300,6 +346,14 @@ class Composer(TextArea):
         event.stop()
         event.prevent_default()
         await self.run_action(action)
+
+    async def _is_taken(self, event: events.Key) -> bool:
+        """Whether the completion or Vim used the key. Esc is for both: it closes the list and ends insert mode."""
+        taken = self.listener is not None and await self.listener.take_key(event.key)
+        if self.vim is None or (taken and event.key != "escape"):
+            return taken
+        self._restart_blink()
+        return await self.vim.take_key(event) or taken
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()

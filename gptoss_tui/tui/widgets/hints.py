@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
 Hint = tuple[str, str, str]
-"""The key as displayed, its meaning, and the action to run on a click, in the namespace of the line's parent."""
+"""The key as displayed, its meaning, and the action of a click in the namespace of the line's parent, or none."""
 
 GAP = 3
 
@@ -45,7 +45,8 @@ class HintLine(Widget):
             start, end = line.cell_len, line.cell_len + len(key) + 1 + len(what)
             if end > self.size.width:
                 break
-            self._spans.append((start, end, action))
+            if action:
+                self._spans.append((start, end, action))
             line.append(key, self.palette.accent)
             line.append(f" {what}", self.palette.muted).append(" " * gap)
         return line

@@ -100,6 +100,12 @@ def checked_prompt(token_ids: Sequence[int], vocab: int, context: int) -> list[i
     return checked_ids(token_ids, vocab, context)
 
 
+def check_bias(params: SamplingParams, vocab: int) -> None:
+    """Raise EngineError if the request changes the odds of an id outside `vocab`."""
+    if unknown := [token for token in params.logit_bias if not 0 <= token < vocab]:
+        raise EngineError(f"logit_bias names token {unknown[0]}; the vocabulary has {vocab}")
+
+
 def chunks(prompt: list[int], start: int, size: int, cut: int) -> Iterator[list[int]]:
     """Split the tokens from `start` on into chunks of at most `size`, none of which crosses `cut`."""
     while start < len(prompt):
@@ -195,6 +201,7 @@ class SequenceBackend(ABC, Generic[C, S]):
     ) -> Iterator[PrefillProgress | Token | Finished]:
         """See `Backend.generate`. Raises ContextOverflowError and EngineError immediately, before anything runs."""
         prompt = checked_prompt(token_ids, self.config.vocab_size, self._cache.context)
+        check_bias(params, self.config.vocab_size)
         return self._generate(prompt, params, cancelled)
 
     def score(

@@ -18,13 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenState
+from gptoss_tui.engine.failures import not_finite, nothing_allowed
 from gptoss_tui.engine.seeds import token_seed
-from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
-from gptoss_tui.errors import EngineError
+from gptoss_tui.engine.types import LOWEST_TEMPERATURE, SamplingParams, ScoredPosition, Token
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
-
-# For float32 logits: any two different values differ by more than this.
-LOWEST_TEMPERATURE = 1e-20
 
 # How many of the largest values top-p looks at first; it multiplies this by eight until they hold enough mass.
 _FIRST_NUCLEUS = 256
@@ -69,7 +66,7 @@ def sample(
     """
     total = float(torch.logsumexp(logits, dim=0))
     if not math.isfinite(total):
-        raise EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
+        raise not_finite()
     token = choose(logits, params, generator) if state is None else _choose_in(state, logits, params, generator)
     return Token(token, float(logits[token]) - total, top_alternatives(logits - total, params.top_logprobs))
 
@@ -131,7 +128,7 @@ def _choose_among(allowed: list[int], logits: Tensor, params: SamplingParams, ge
     if len(allowed) == 1:
         return allowed[0]
     if not allowed:
-        raise EngineError("The model's vocabulary has no token that the grammar allows")
+        raise nothing_allowed()
     bias = {n: params.logit_bias[token] for n, token in enumerate(allowed) if token in params.logit_bias}
     few = replace(params, logit_bias=bias)
     return allowed[choose(logits[torch.tensor(allowed, device=logits.device)], few, generator)]
@@ -199,10 +196,8 @@ def _find(mass: Tensor, point: float) -> tuple[int, float]:
 
 
 def add_bias(scores: Tensor, biases: Mapping[int, float]) -> None:
-    """Add a request's biases to float32 scores [V], in place. Raises EngineError for an id outside the vocabulary."""
+    """Add a request's biases to float32 scores [V], in place."""
     if not biases:
         return
-    if unknown := [token for token in biases if not 0 <= token < len(scores)]:
-        raise EngineError(f"logit_bias names token {unknown[0]}; the vocabulary has {len(scores)}")
     ids = torch.tensor(list(biases), device=scores.device)
     scores[ids] += torch.tensor(list(biases.values()), dtype=scores.dtype, device=scores.device)

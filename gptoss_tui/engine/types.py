@@ -18,6 +18,9 @@ from gptoss_tui.errors import UsageError
 RANDOM_PREFIX = "random:"
 """Prefix of a model name that asks for random weights, as in `random:gpt-oss-20b`. Such a name is not a path."""
 
+LOWEST_TEMPERATURE = 1e-20
+"""Below this, temperatures make no difference: float32 logits that differ at all differ by more."""
+
 FinishReason = Literal["stop", "length", "context", "cancelled", "paused"]
 """`paused`: a grammar of the constraint waits for another grammar (`Matcher.waits`)."""
 

@@ -137,7 +137,7 @@ class Contract:
         """Before anything runs: they would read somewhere else."""
         with pytest.raises(EngineError, match="999"):
             backend.generate([1, 999], GREEDY, lambda: False)
-        with pytest.raises(EngineError, match="logit_bias"):
+        with pytest.raises(EngineError, match="logit_bias names token 999; the vocabulary has"):
             run(backend, PROMPT, SamplingParams(max_tokens=1, logit_bias={999: 1.0}))
 
     def test_scores_are_those_of_the_torch_engine(self, backend: Backend, reference: Backend) -> None:

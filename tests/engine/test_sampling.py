@@ -106,12 +106,6 @@ def test_logit_bias_moves_and_bans() -> None:
     assert set(drawn_ids(logits, SamplingParams(logit_bias={2: -math.inf}))) == {0, 1}
 
 
-def test_logit_bias_outside_the_vocabulary_is_an_error() -> None:
-    """And says which id."""
-    with pytest.raises(EngineError, match="token 3"):
-        choose(torch.zeros(3), SamplingParams(logit_bias={3: 1.0}), generator())
-
-
 def test_logprobs_are_of_the_raw_distribution() -> None:
     """Bias and temperature change the choice only."""
     logits = torch.tensor([0.0, 1.0, 2.0, -1.0])
@@ -140,7 +134,7 @@ def test_the_logits_are_left_as_they_are() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_logits_that_are_no_numbers_are_an_error(bad: float) -> None:
     """Rather than a random token."""
-    with pytest.raises(EngineError, match="not a number"):
+    with pytest.raises(EngineError, match="NaN or infinite"):
         sample(torch.tensor([0.0, bad]), GREEDY, generator())
 
 

@@ -15,15 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gptoss_tui.engine.constraint import TokenState
-from gptoss_tui.engine.types import SamplingParams, Token
-from gptoss_tui.errors import EngineError
+from gptoss_tui.engine.failures import not_finite, nothing_allowed
+from gptoss_tui.engine.types import LOWEST_TEMPERATURE, SamplingParams, Token
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 Mask = npt.NDArray[np.bool_]
-
-# Below this, temperatures make no difference: float32 logits that differ at all differ by more.
-LOWEST_TEMPERATURE = 1e-20
-
 
 COLDEST = 1e-3
 """With temperatures below this, the largest score is subtracted before the division, so that nothing overflows."""
@@ -61,7 +57,7 @@ class Drawn:
         """Wait for the token. Raises EngineError if the logits were not finite."""
         logprob = float(self.logprob.item())
         if not math.isfinite(logprob):
-            raise EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
+            raise not_finite()
         top: tuple[tuple[int, float], ...] = ()
         if self.top_ids is not None and self.top_logprobs is not None:
             top = tuple(zip(self.top_ids.tolist(), self.top_logprobs.tolist(), strict=True))
@@ -161,8 +157,6 @@ class Sampler:
             return None
         bias = np.zeros(self._vocab, dtype=np.float32)
         for token, value in self.params.logit_bias.items():
-            if not 0 <= token < self._vocab:
-                raise EngineError(f"logit_bias names token {token}; the vocabulary has {self._vocab}")
             bias[token] = value
         return mx.array(bias)
 
@@ -176,5 +170,5 @@ def best_ids(logits: mx.array, count: int) -> mx.array:
 
 def _checked(allowed: Mask) -> Mask:
     if not allowed.any():
-        raise EngineError("The model's vocabulary has no token that the grammar allows")
+        raise nothing_allowed()
     return allowed

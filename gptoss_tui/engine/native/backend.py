@@ -71,7 +71,7 @@ class NativeBackend(SequenceBackend[KVCache, int]):
         self, after: int, params: SamplingParams, limit: int, cancelled: Callable[[], bool], walk: Walk | None
     ) -> Iterator[Token]:
         model, generator = self.model, random.Random()
-        bias = bias_of(params, self.config.vocab_size)
+        bias = bias_of(params)
         token: Token | None = None
         for count in range(limit):
             if cancelled():

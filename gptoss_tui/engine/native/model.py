@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.failures import out_of_memory
 from gptoss_tui.engine.native.kv_cache import KVCache
 from gptoss_tui.engine.native.library import INSTRUCTION_SETS, OUTSIDE, Cancelled, Config, Top, load_library
 from gptoss_tui.engine.native.sampling import Logits, Sampler, read_logits
@@ -76,7 +77,7 @@ class Model:
         if result == OUTSIDE:
             raise ValueError(f"{len(ids)} tokens cannot run at {cache.length} of {cache.context}, {self.chunk} at once")
         if result < 0:
-            raise EngineError("The engine ran out of memory", hint="use a smaller context (`-c`) or free memory")
+            raise out_of_memory()
         if result == 0:
             cache.commit(ids)
         return bool(result == 0)

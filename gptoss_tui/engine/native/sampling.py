@@ -15,16 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gptoss_tui.engine.constraint import TokenState
+from gptoss_tui.engine.failures import not_finite, nothing_allowed, out_of_memory
 from gptoss_tui.engine.native.library import GROUP, OUTSIDE, Draw, load_library
 from gptoss_tui.engine.seeds import token_seed
-from gptoss_tui.engine.types import SamplingParams, ScoredPosition, Token
-from gptoss_tui.errors import EngineError
+from gptoss_tui.engine.types import LOWEST_TEMPERATURE, SamplingParams, ScoredPosition, Token
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS
 
 Logits = npt.NDArray[np.float32]
-
-# Below this, temperatures make no difference: float32 logits that differ at all differ by more.
-_LOWEST_TEMPERATURE = 1e-20
 
 
 def set_seed(generator: random.Random, params: SamplingParams, count: int) -> None:
@@ -47,11 +44,8 @@ class Bias:
 NO_BIAS = Bias(np.empty(0, dtype=np.int64), np.empty(0))
 
 
-def bias_of(params: SamplingParams, vocab: int) -> Bias:
-    """The bias of a request, made once for all its tokens. Raises EngineError for a token outside the vocabulary."""
-    for token in params.logit_bias:
-        if not 0 <= token < vocab:
-            raise EngineError(f"logit_bias names token {token}; the vocabulary has {vocab}")
+def bias_of(params: SamplingParams) -> Bias:
+    """The bias of a request, made once for all its tokens."""
     ids = np.fromiter(params.logit_bias, dtype=np.int64, count=len(params.logit_bias))
     return Bias(ids, np.fromiter(params.logit_bias.values(), dtype=np.float64, count=len(ids)))
 
@@ -100,7 +94,7 @@ class Sampler:
         whole = read_logits(model, index, len(self.used))[self.rows]
         total = float(load_library().gt_log_total(model))
         if not math.isfinite(total):
-            raise not_a_number()
+            raise not_finite()
         token = choose_in(state, whole, params, generator, self._unusable, bias)
         return Token(
             token, float(whole[token]) - total, top_alternatives(whole - np.float32(total), params.top_logprobs)
@@ -126,9 +120,9 @@ class Sampler:
         if result == OUTSIDE:
             raise ValueError(f"token {index} was not run, or rows {rows.tolist()} are not among {len(self.used)}")
         if result < 0:
-            raise EngineError("The engine ran out of memory", hint="use a smaller context (`-c`) or free memory")
+            raise out_of_memory()
         if draw.row < 0:
-            raise not_a_number()
+            raise not_finite()
         first, end = self._first[draw.row], self._first[draw.row + 1]
         token = int(self._ids[first + int(draw.within * (end - first))])
         return Token(token, draw.logit - draw.log_total)
@@ -137,11 +131,6 @@ class Sampler:
 def read_logits(model: int, index: int, rows: int) -> Logits:
     """Logits of the unembedding's distinct rows for token `index` of the last run, valid until the next call."""
     return np.ctypeslib.as_array(load_library().gt_logits(model, index), (rows,))
-
-
-def not_a_number() -> EngineError:
-    """The error for logits without a largest one: some are NaN."""
-    return EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
 
 
 def top_alternatives(logprobs: Logits, count: int) -> tuple[tuple[int, float], ...]:
@@ -190,7 +179,7 @@ def _choose_among(
     ids: npt.NDArray[np.int64], logits: Logits, params: SamplingParams, generator: random.Random, bias: Bias
 ) -> int:
     if len(ids) == 0:
-        raise EngineError("The model's vocabulary has no token that the grammar allows")
+        raise nothing_allowed()
     if len(ids) == 1:
         return int(ids[0])
     scores = logits[ids].astype(np.float64)
@@ -205,7 +194,7 @@ def choose(scores: npt.NDArray[np.float64], params: SamplingParams, generator: r
     if params.temperature == 0.0:
         return int(scores.argmax())
     # Subtract the largest first, and never divide by zero, so that no temperature makes the scores overflow.
-    scores = (scores - scores.max()) / max(params.temperature, _LOWEST_TEMPERATURE)
+    scores = (scores - scores.max()) / max(params.temperature, LOWEST_TEMPERATURE)
     places = None
     if 0 < params.top_k < len(scores):
         places = np.argpartition(-scores, params.top_k - 1)[: params.top_k]

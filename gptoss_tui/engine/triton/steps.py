@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenAutomaton, Walk
-from gptoss_tui.engine.sampling import LOWEST_TEMPERATURE, add_bias, unused_ids
+from gptoss_tui.engine.failures import not_finite
+from gptoss_tui.engine.sampling import add_bias, unused_ids
 from gptoss_tui.engine.seeds import STRIDE
 from gptoss_tui.engine.triton.decode import MAX_EDGES, MAX_SPLITS, MAX_STATES, MAX_TOKENS, RING, Decoder
-from gptoss_tui.engine.types import SamplingParams, Token
-from gptoss_tui.errors import EngineError
+from gptoss_tui.engine.types import LOWEST_TEMPERATURE, SamplingParams, Token
 
 AHEAD = 2
 """Steps in flight. With one, the device waits for the host to launch; more than two only run further past a stop."""
@@ -256,7 +256,7 @@ class Steps:
     def _token(self, slot: int, count: int) -> Token:
         logprob = float(self._host_logprobs[slot, count % RING])
         if not math.isfinite(logprob):
-            raise EngineError("The model computed something that is not a number", hint="the checkpoint may be damaged")
+            raise not_finite()
         return Token(int(self._host_tokens[slot, count % RING]), logprob)
 
 

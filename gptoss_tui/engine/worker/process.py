@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from gptoss_tui.engine.backend import Backend
 from gptoss_tui.engine.backends import load_backend
+from gptoss_tui.engine.failures import out_of_memory
 from gptoss_tui.engine.types import (
     EngineInfo,
     EngineSpec,
@@ -225,10 +226,7 @@ def _as_engine_error(error: Exception) -> EngineError:
     """An unexpected exception as an EngineError. The traceback is on stderr, which the front end keeps."""
     text = str(error) or "no details"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
-        return EngineError(
-            "The engine ran out of memory",
-            hint="use a smaller context (`-c`) or a smaller model, or free memory and try again",
-        )
+        return out_of_memory()
     return EngineError(f"The engine failed: {type(error).__name__}: {text}", hint="restart the engine and try again")
 
 

@@ -5,42 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import triton.language as tl
 from triton import knobs
-from triton.runtime import interpreter
 
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.triton.decode import Blocks
 from gptoss_tui.engine.triton.weights import ModelWeights, load_weights
 from tests.conformance.shapes import SMALL
-
-
-def _patch_once() -> None:
-    """Let the interpreter change the language once a launch, not once a function call: half the time of a test."""
-    patch, launch = interpreter._patch_lang, interpreter.GridExecutor.__call__
-    done: set[frozenset[int]] = set()
-
-    def patch_lang(fn: Any) -> Any:
-        key = frozenset(id(value) for value in fn.__globals__.values() if value is tl or value is tl.core)
-        if key in done:
-            return interpreter._LangPatchScope()
-        done.add(key)
-        return patch(fn)
-
-    def call(self: Any, *args: Any, **options: Any) -> Any:
-        done.clear()
-        return launch(self, *args, **options)
-
-    interpreter._patch_lang, interpreter.GridExecutor.__call__ = patch_lang, call
-
+from tests.engine.triton import interpreter
 
 if knobs.runtime.interpret:
-    _patch_once()
+    interpreter.quicken()
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from gptoss_tui.sanitize import to_terminal_line
 
 Say = Callable[[str], None]
 Run = Callable[[AgentPort, Say, str], Awaitable[None]]
+
+_MOST_SESSIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,9 @@ async def _new(agent: AgentPort, say: Say, argument: str) -> None:
 
 
 async def _sessions(agent: AgentPort, say: Say, argument: str) -> None:
-    found = agent.sessions(None if argument == "all" else Path.cwd())
-    for session in found[:20]:
-        say(f"{session.id}: {session.title}, {session.turns} turns, {session.updated}")
-    if not found:
-        say("No conversation was saved here. /sessions all lists those of other folders.")
+    found = agent.sessions(None if argument == "all" else Path.cwd())[:_MOST_SESSIONS]
+    lines = [f"{session.id}: {session.title}, {session.turns} turns, {session.updated}" for session in found]
+    _say_all(say, lines, none="No conversation was saved here. /sessions all lists those of other folders.")
 
 
 async def _resume(agent: AgentPort, say: Say, argument: str) -> None:
@@ -94,11 +94,8 @@ async def _resume(agent: AgentPort, say: Say, argument: str) -> None:
 
 
 async def _rules(agent: AgentPort, say: Say, argument: str) -> None:
-    rules = agent.rules()
-    for rule in rules:
-        say(f"{rule.id}: {to_terminal_line(describe_rule(rule))}, {rule.scope}")
-    if not rules:
-        say("Nothing is allowed for longer than once.")
+    lines = [f"{rule.id}: {to_terminal_line(describe_rule(rule))}, {rule.scope}" for rule in agent.rules()]
+    _say_all(say, lines, none="Nothing is allowed for longer than once.")
 
 
 async def _revoke(agent: AgentPort, say: Say, argument: str) -> None:
@@ -111,15 +108,21 @@ async def _tools(agent: AgentPort, say: Say, argument: str) -> None:
 
 
 async def _skills(agent: AgentPort, say: Say, argument: str) -> None:
-    skills = agent.skills()
-    for skill in skills:
-        say(f"{skill.name}, {'yours' if skill.own else 'of the project'}: {skill.about} ({skill.file})")
-    if not skills:
-        say("There are no skills that the model is told about.")
+    lines = [
+        f"{skill.name}, {'yours' if skill.own else 'of the project'}: {skill.about} ({skill.file})"
+        for skill in agent.skills()
+    ]
+    _say_all(say, lines, none="There are no skills that the model is told about.")
 
 
 async def _help(agent: AgentPort, say: Say, argument: str) -> None:
     for line in help_lines():
+        say(line)
+
+
+def _say_all(say: Say, lines: Sequence[str], *, none: str) -> None:
+    """Say each line of a list, or `none` if it is empty."""
+    for line in lines or (none,):
         say(line)
 
 

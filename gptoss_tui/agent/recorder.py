@@ -36,7 +36,7 @@ class Recorder:
     def directory(self) -> Path:
         """The directory of sessions. Raises UsageError when sessions are not saved."""
         if self._store is None:
-            raise UsageError("Sessions are not saved here, so there is none to resume")
+            raise UsageError("Conversations are not saved here, so there is none to resume")
         return self._store.directory
 
     def find(self, session_id: str) -> tuple[SessionState, SessionFile]:

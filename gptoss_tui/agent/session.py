@@ -104,14 +104,14 @@ class SessionFile:
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line. Raises SessionError when it cannot be written; earlier lines are kept."""
         if self._descriptor is None:
-            raise SessionError(f"The session file {self.path} is closed")
+            raise SessionError(f"The file of the conversation, {self.path}, is closed")
         self._unwritten += json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         try:
             while self._unwritten:
                 del self._unwritten[: os.write(self._descriptor, self._unwritten)]
         except OSError as error:
             raise SessionError(
-                f"The session could not be written to {self.path}: {error.strerror}; what was there is kept",
+                f"The conversation could not be saved in {self.path}: {error.strerror}; what was there is kept",
                 hint="free some space: the rest is written with the next message",
             ) from error
 
@@ -154,7 +154,7 @@ class SessionStore:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _CLOEXEC, 0o600)
         except OSError as error:
             raise SessionError(
-                f"No session file can be created in {self.directory}: {error.strerror}",
+                f"The conversation cannot be saved in {self.directory}: {error.strerror}",
                 hint=f"make the directory writable or set {DIRECTORY_VARIABLE}",
             ) from error
         _lock(descriptor, path)
@@ -176,7 +176,7 @@ def open_session(path: Path) -> SessionFile:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | _CLOEXEC)
     except OSError as error:
-        raise SessionError(f"The session {path} cannot be continued: {error.strerror}") from error
+        raise SessionError(f"The conversation in {path} cannot be continued: {error.strerror}") from error
     try:
         _lock(descriptor, path)
         size = os.lseek(descriptor, 0, os.SEEK_END)
@@ -185,7 +185,7 @@ def open_session(path: Path) -> SessionFile:
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, OSError):
-            raise SessionError(f"The session {path} cannot be continued: {error.strerror}") from error
+            raise SessionError(f"The conversation in {path} cannot be continued: {error.strerror}") from error
         raise
     return SessionFile(path, descriptor)
 
@@ -200,7 +200,7 @@ def _lock(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SessionError(
-            f"The session {path.stem} is open in another window", hint="close it there, or fork it"
+            f"The conversation {path.stem} is open in another window", hint="close it there, or fork it"
         ) from None
     except OSError:
         return  # the file system has no locks: better an unlocked session than none
@@ -229,7 +229,7 @@ def load_session(path: Path) -> SessionState:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise SessionError(f"The session {path} cannot be read: {error.strerror}") from error
+        raise SessionError(f"The conversation in {path} cannot be read: {error.strerror}") from error
     header = read_header(path, lines[0])
     records: list[Mapping[str, Any]] = []
     notices: list[str] = []

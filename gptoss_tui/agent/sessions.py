@@ -39,14 +39,14 @@ def find_session(directory: Path, session_id: str, workspace: Path | None = None
     if session_id == LAST:
         sessions = list_sessions(directory, workspace)
         if not sessions:
-            raise UsageError("There is no saved session for this folder", hint="`gptoss-tui sessions list --all`")
+            raise UsageError("No conversation of this folder is saved", hint="`gptoss-tui sessions list --all`")
         return sessions[0].path
     fitting = sorted(path for path in _files(directory) if session_id and path.stem.startswith(session_id))
     exact = [path for path in fitting if path.stem == session_id]
     if not fitting:
-        raise UsageError(f"There is no session {session_id!r}", hint="`gptoss-tui sessions list` shows them")
+        raise UsageError(f"There is no conversation {session_id!r}", hint="`gptoss-tui sessions list` shows them")
     if len(exact or fitting) > 1:
-        raise UsageError(f"{len(fitting)} sessions begin with {session_id!r}", hint="give more of the id")
+        raise UsageError(f"{len(fitting)} conversations begin with {session_id!r}", hint="give more of the id")
     return (exact or fitting)[0]
 
 
@@ -56,7 +56,7 @@ def delete_session(path: Path) -> None:
     try:
         path.unlink()
     except OSError as error:
-        raise SessionError(f"The session {path.stem} cannot be deleted: {error.strerror}") from error
+        raise SessionError(f"The conversation {path.stem} cannot be deleted: {error.strerror}") from error
     finally:
         file.close()
 
@@ -75,7 +75,7 @@ def resumed_session(state: SessionState, workspace: Path) -> ResumedSession:
     """What a front end needs of a session that continues in `workspace`. Raises SessionError if damaged."""
     notices = list(state.notices)
     if state.header.workspace != str(workspace):
-        notices.append(f"This session began in {state.header.workspace}; it goes on in {workspace}")
+        notices.append(f"This conversation began in {state.header.workspace}; it goes on in {workspace}")
     events = (from_dict(record) for record in shown_records(state))
     shown = tuple(event for event in events if event is not None and not isinstance(event, (Rewound, Restored)))
     return ResumedSession(state.header.id, shown, tuple(notices))
@@ -98,7 +98,7 @@ def _files(directory: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise SessionError(f"The sessions in {directory} cannot be listed: {error.strerror}") from error
+        raise SessionError(f"The conversations in {directory} cannot be listed: {error.strerror}") from error
 
 
 def _summarize(path: Path, workspace: str | None) -> tuple[int, SessionSummary] | None:

@@ -18,7 +18,7 @@ from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.errors import GptOssError, UsageError
 
 Listener = Callable[[ev.Event], None]
-READ_ONLY = "The session is read-only: no command runs. Another mode lets them ask."
+READ_ONLY = "The approval mode is read-only: no command runs. Other modes ask first."
 
 
 class UserShell:

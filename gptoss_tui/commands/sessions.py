@@ -159,7 +159,7 @@ def _delete(args: argparse.Namespace) -> int:
     from gptoss_tui.errors import UsageError
 
     if LAST in args.sessions:
-        raise UsageError("Deleting is permanent, so give the id of the session", hint="`gptoss-tui sessions list`")
+        raise UsageError("Deleting is permanent, so give the id of the conversation", hint="`gptoss-tui sessions list`")
     paths = dict.fromkeys(find_session(sessions_directory(), session) for session in args.sessions)
     for path in paths:
         delete_session(path)

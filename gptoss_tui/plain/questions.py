@@ -27,7 +27,7 @@ def choices(request: ApprovalRequest) -> tuple[Choice, ...]:
         choice
         for number, words in enumerate(request.grants)
         for choice in (
-            Choice(f"allow {words} for this session", "session", number),
+            Choice(f"allow {words} for this conversation", "session", number),
             Choice(f"always allow {words} in this workspace", "always", number),
         )
     ]

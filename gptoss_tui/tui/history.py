@@ -1,4 +1,4 @@
-"""The history of prompts, kept on disk across sessions: one JSON string per line, readable by the user only."""
+"""The history of prompts, kept on disk: one JSON string per line, readable by the user only."""
 
 from __future__ import annotations
 

@@ -346,10 +346,10 @@ async def test_sessions_are_listed_for_a_workspace_and_resumed_by_a_part_of_thei
     there.close()
     assert "it goes on in" in only_text(here.resume(session_id).notices)
     assert [t.text for t in here.turns()] == ["elsewhere"]
-    with pytest.raises(UsageError, match="sessions begin with"):
+    with pytest.raises(UsageError, match="conversations begin with"):
         here.resume("20")
     for unknown in ("nope", ""):
-        with pytest.raises(UsageError, match="There is no session"):
+        with pytest.raises(UsageError, match="There is no conversation"):
             here.resume(unknown)
 
 

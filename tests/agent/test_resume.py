@@ -138,7 +138,7 @@ async def test_without_a_place_to_save_the_chat_goes_on_with_a_notice(tmp_path: 
     (tmp_path / "file").write_text("")
     agent = make_agent(make_engine(ANSWER), tmp_path, session_store=SessionStore(tmp_path / "file"))
     events = await run_turn(agent)
-    assert "No session file" in only(events, Notice).text
+    assert "cannot be saved" in only(events, Notice).text
     assert only(events, TurnFinished).reason == "done"
 
 

@@ -78,7 +78,7 @@ def test_missing_and_unwritable_places_are_session_errors(tmp_path: Path) -> Non
     with pytest.raises(SessionError, match="cannot be read"):
         load_session(tmp_path / "gone.jsonl")
     (tmp_path / "file").write_text("")
-    with pytest.raises(SessionError, match="No session file can be created"):
+    with pytest.raises(SessionError, match="The conversation cannot be saved in"):
         SessionStore(tmp_path / "file").create(app="1", model="m", workspace=tmp_path, date=None)
 
 

@@ -88,8 +88,8 @@ def test_a_fork_leaves_the_first_one_alone(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--continue", "hi"), "There is no saved session for this folder"),
-        (("--resume", "nope", "hi"), "There is no session 'nope'"),
+        (("--continue", "hi"), "No conversation of this folder is saved"),
+        (("--resume", "nope", "hi"), "There is no conversation 'nope'"),
         (("--fork", "hi"), "--fork needs a conversation"),
     ],
 )

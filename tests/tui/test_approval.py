@@ -75,7 +75,7 @@ async def test_every_kind_can_be_answered_at_every_size(kind: str, size: tuple[i
         assert effect.title in text
         for word in ("once", "why", "stop"):
             assert word in text, (word, text)
-        lasting = ("session" in text, "always" in text)
+        lasting = ("for now" in text or "this conversation" in text, "always" in text)
         assert lasting == ((False, False) if effect.must_ask else (True, True))
         await pilot.press("y")
         assert (await soon(task)).decision.kind == "once"

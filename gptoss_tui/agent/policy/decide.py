@@ -18,11 +18,11 @@ from gptoss_tui.tools.expansion import plain
 
 Outcome = Literal["allow", "ask", "deny"]
 By = Literal["user", "policy", "session", "rule"]
-"""Who decides: the user now, the mode or a flag, a rule of this session, or a saved rule."""
+"""Who decides: the user now, the mode or a flag, a rule of this conversation, or a saved rule."""
 
 _CHANGING: Final = ("edit", "command", "mcp")
 
-PLAN_ONLY: Final = "The session is read-only: nothing may be changed. Say what you would do instead."
+PLAN_ONLY: Final = "The approval mode is read-only: nothing may be changed. Say what you would do instead."
 UNPARSED: Final = "the command could not be parsed, so no rule can allow it"
 
 

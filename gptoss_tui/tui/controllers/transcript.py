@@ -38,7 +38,7 @@ QUESTION_CHARS = 200
 WORTH_SAYING = 3.0
 """A shorter wait for the user, in seconds, is not mentioned in a turn's summary."""
 
-_BY = {"user": "you", "policy": "the mode", "session": "a rule of the session", "rule": "a rule"}
+_BY = {"user": "you", "policy": "the mode", "session": "a rule of this conversation", "rule": "a rule"}
 
 _SUMMARY = "compaction"
 """The item id under which a summary streams."""

@@ -1,4 +1,4 @@
-"""`/status`: the model, the context and the session in a few lines."""
+"""`/status`: the model, the context and the conversation in a few lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def status_rows(port: SlashPort, agent: AgentPort, info: EngineInfo) -> list[tup
         ("Effort", port.effort),
         ("Approvals", f"{agent.mode} ({MODE_MEANINGS[agent.mode]}), {plural(len(agent.rules()), 'standing answer')}"),
         ("Tools", ", ".join(tool.name for tool in agent.tools()) or "none"),
-        ("Session", f"{agent.session_id or 'not saved yet'}, {plural(len(agent.turns()), 'turn')}"),
+        ("Conversation", f"{agent.session_id or 'not saved yet'}, {plural(len(agent.turns()), 'turn')}"),
         ("Workspace", port.workspace),
     ]
 
@@ -45,7 +45,7 @@ def status_rows(port: SlashPort, agent: AgentPort, info: EngineInfo) -> list[tup
 COMMANDS = (
     Command(
         "status",
-        "model, context, approvals and session at a glance",
+        "model, context and approvals at a glance",
         _status,
         "Conversation",
         more="For more, see /context, /approvals and /tools.",

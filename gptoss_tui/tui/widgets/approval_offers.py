@@ -32,7 +32,7 @@ def offers_for(request: ApprovalRequest, grant: int, files: int, left_out: int, 
         once = f"without {plural(left_out, 'file')}"
     answers = [Offer("approval.once", once)]
     if request.grants and not left_out:
-        answers.append(Offer("approval.session", "session" if width < WIDE else "this session"))
+        answers.append(Offer("approval.session", "for now" if width < WIDE else "this conversation"))
         answers.append(Offer("approval.always", "always" if narrow else "always here"))
     answers.append(Offer("approval.deny", "no" if narrow else "deny"))
     answers.append(Offer("approval.message", "no, why" if narrow else "deny, say why"))

@@ -93,7 +93,7 @@ class Composer(TextArea):
         Binding("down", "cursor_down", "Later prompt, from the last line", id="composer.down"),
         Binding("pageup", "screen.scroll_page(-1)", "Conversation one page up", id="composer.page_up"),
         Binding("pagedown", "screen.scroll_page(1)", "Conversation one page down", id="composer.page_down"),
-        Binding("ctrl+r", "search_history", "Search the prompts of all sessions", id="composer.search"),
+        Binding("ctrl+r", "search_history", "Search all earlier prompts", id="composer.search"),
         Binding("ctrl+g", "edit_outside", "Write in your editor ($VISUAL or $EDITOR)", id="composer.editor"),
         Binding("alt+v", "spell_out", "Spell out the paste at the cursor", id="composer.spell_out"),
         Binding("ctrl+underscore", "undo", "Undo typing (also Ctrl+/)", id="composer.undo"),

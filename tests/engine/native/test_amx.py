@@ -27,7 +27,7 @@ def _knows_amx() -> bool:
 @pytest.mark.skipif(not _knows_amx(), reason="the compiler does not know AMX")
 def test_each_instruction_does_what_the_written_ones_do(tmp_path: Path) -> None:
     """Each ends in a signal here, whose handler decodes the bytes of the instruction: the results are the same bits."""
-    units = {"gemm_tiles_amx": SETS["amx"].flags, "gemm_tiles_bf16": SETS["bf16"].flags, "pack": ()}
-    lines = compared("compare_amx.cpp", units, tmp_path, "c++")
+    units = {f"{name}_tiles_{kind}": SETS[kind].flags for name in ("gemm", "attention") for kind in ("amx", "bf16")}
+    lines = compared("compare_amx.cpp", units | {"pack": ()}, tmp_path, "c++")
     assert len(lines) == 12
     assert all(int(line.split()[3]) > 50 for line in lines)

@@ -1,4 +1,4 @@
-// Attention of a chunk in tiles of bf16 pairs (gemm_tiles.h). A band is two tiles of queries. It is multiplied by the keys
+// Attention of a chunk in tiles of bf16 pairs (tiles.h). A band is two tiles of queries. It is multiplied by the keys
 // of a block (A are queries, B the panel of the keys), and its shares by the values (A are shares, B the panel of the
 // values).
 //
@@ -17,7 +17,7 @@
 
 #include "attention.h"
 #include "attention_pairs.h"
-#include "gemm_tiles.h"
+#include "tiles.h"
 
 namespace native {
 namespace {
@@ -60,35 +60,14 @@ struct Products {
 
 template <class Tiles, int Parts, bool Two>
 void multiply_step(const Products& p, int32_t step) {
-  const int64_t a_bytes = p.a_row * 2, c_bytes = p.c_row * 4;
-  float* below = p.c + kTileRows * p.c_row;
-  if (step == 0 && p.fresh) {
-    Tiles::template zero<0>();
-    Tiles::template zero<1>();
-    if (Two) Tiles::template zero<2>();
-    if (Two) Tiles::template zero<3>();
-  } else if (step == 0) {
-    Tiles::template load<0>(p.c, c_bytes);
-    Tiles::template load<1>(p.c + kGroup, c_bytes);
-    if (Two) Tiles::template load<2>(below, c_bytes);
-    if (Two) Tiles::template load<3>(below + kGroup, c_bytes);
-  }
+  if (step == 0) begin_sums<Tiles, Two>(p.fresh, p.c, p.c_row * 4);
   Tiles::template load<6>(p.b[0] + step * kTileBytes / 2, kTileStride);
   Tiles::template load<7>(p.b[1] + step * kTileBytes / 2, kTileStride);
   for (int part = 0; part < Parts; part++) {
     const uint16_t* a = p.a + part * p.a_part + step * kBlock;
-    Tiles::template load<4>(a, a_bytes);
-    Tiles::template dot<0, 4, 6>();
-    Tiles::template dot<1, 4, 7>();
-    if (Two) Tiles::template load<5>(a + kTileRows * p.a_row, a_bytes);
-    if (Two) Tiles::template dot<2, 5, 6>();
-    if (Two) Tiles::template dot<3, 5, 7>();
+    add_products<Tiles, Two>(a, a + kTileRows * p.a_row, p.a_row * 2);
   }
-  if (step + 1 < p.steps) return;
-  Tiles::template store<0>(p.c, c_bytes);
-  Tiles::template store<1>(p.c + kGroup, c_bytes);
-  if (Two) Tiles::template store<2>(below, c_bytes);
-  if (Two) Tiles::template store<3>(below + kGroup, c_bytes);
+  if (step + 1 == p.steps) store_sums<Tiles, Two>(p.c, p.c_row * 4);
 }
 
 // Products that are still to be done.
@@ -228,14 +207,6 @@ inline __m512 power_of_two(__m512 x) {
     p = step(step(p, 6.931531e-1f), 9.9999994e-1f);
   }
   return _mm512_scalef_ps(p, x);
-}
-
-// What is left of 32 floats that have been rounded to `first`.
-inline __m512i round_rest(__m512 low, __m512 high, __m512i first) {
-  const __m512i first_low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(first));
-  const __m512i first_high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(first, 1));
-  return round_block(_mm512_sub_ps(low, (__m512)_mm512_slli_epi32(first_low, 16)),
-                     _mm512_sub_ps(high, (__m512)_mm512_slli_epi32(first_high, 16)));
 }
 
 // Converts 32 floats to the sum of `Parts` bf16, the second of which lies `apart` after the first.

@@ -1,21 +1,18 @@
-// Products of bf16 pairs in tiles, as in AMX: tile C [16][16] floats += A [16][32] x B [32][16], bf16. `Tiles` is AMX
-// itself or an emulation of it (gemm_tiles_bf16.cpp), so that everything around it can be tested without AMX.
+// Products of bf16 pairs in tiles (tiles.h).
 //
-// Packed activations are, for each block of 32 columns, parts of [count][32] bf16. A strip is two B; with two A they make
-// four C, which leaves two registers for A and two for B. The depth is cut into stretches whose B stays in the
-// first-level cache while all rows are multiplied.
+// Packed activations are, for each block of 32 columns, parts of [count][32] bf16. A strip is two B. The depth is cut into
+// stretches whose B stays in the first-level cache while all rows are multiplied.
 //
 // Tiles are multiplied by a unit of their own, so that the vector units can unpack weights meanwhile: the first tiles of
 // activations unpack each block while the block before it is multiplied.
 #pragma once
 
 #include "pairs.h"
+#include "tiles.h"
 
 namespace native {
 namespace {
 
-constexpr int kTileRows = 16;
-constexpr int kTileBytes = 1024, kTileStride = 64;
 constexpr int64_t kStretch = 10;    // blocks
 constexpr int32_t kMostTiles = 16;  // that are multiplied at once: their results wait for the next stretch, in 32 KB
 constexpr int64_t kRing = kStretch + 1;
@@ -63,38 +60,18 @@ template <class Tiles, int Parts, bool Two, class Weights>
 void multiply_stretch(const Weights& weights, bool fresh, const PackedTile<Parts>* a, int64_t begin, int64_t end, float* c,
                       Ahead& ahead, int lines) {
   constexpr int kRowBytes = kStrip * sizeof(float);
-  float* below = c + kTileRows * kStrip;
-  if (begin == 0) {
-    Tiles::template zero<0>();
-    Tiles::template zero<1>();
-    if (Two) Tiles::template zero<2>();
-    if (Two) Tiles::template zero<3>();
-  } else {
-    Tiles::template load<0>(c, kRowBytes);
-    Tiles::template load<1>(c + kGroup, kRowBytes);
-    if (Two) Tiles::template load<2>(below, kRowBytes);
-    if (Two) Tiles::template load<3>(below + kGroup, kRowBytes);
-  }
+  begin_sums<Tiles, Two>(begin == 0, c, kRowBytes);
   for (int64_t b = begin; b < end; b++) {
     fetch(ahead, lines);
     Tiles::template load<6>(weights.tile(0, b), kTileStride);
     Tiles::template load<7>(weights.tile(1, b), kTileStride);
     for (int part = 0; part < Parts; part++) {
-      Tiles::template load<4>(a[0].block(b, part), kTileStride);
-      Tiles::template dot<0, 4, 6>();
-      Tiles::template dot<1, 4, 7>();
-      if (Two) {
-        Tiles::template load<5>(a[1].block(b, part), kTileStride);
-        Tiles::template dot<2, 5, 6>();
-        Tiles::template dot<3, 5, 7>();
-      }
+      const uint8_t* second = Two ? a[1].block(b, part) : nullptr;
+      add_products<Tiles, Two>(a[0].block(b, part), second, kTileStride);
     }
     if (fresh) weights.unpack(b + 1);
   }
-  Tiles::template store<0>(c, kRowBytes);
-  Tiles::template store<1>(c + kGroup, kRowBytes);
-  if (Two) Tiles::template store<2>(below, kRowBytes);
-  if (Two) Tiles::template store<3>(below + kGroup, kRowBytes);
+  store_sums<Tiles, Two>(c, kRowBytes);
 }
 
 template <class Tiles, int Parts, class Weights>

@@ -20,6 +20,14 @@ inline __m512i pair_columns() {
 // 32 floats as bf16, rounded to the nearest, in their order.
 inline __m512i round_block(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 
+// What rounding left over, as bf16 too: `first` is round_block(low, high).
+inline __m512i round_rest(__m512 low, __m512 high, __m512i first) {
+  const __m512i first_low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(first));
+  const __m512i first_high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(first, 1));
+  return round_block(_mm512_sub_ps(low, _mm512_castsi512_ps(_mm512_slli_epi32(first_low, 16))),
+                     _mm512_sub_ps(high, _mm512_castsi512_ps(_mm512_slli_epi32(first_high, 16))));
+}
+
 // The block of a row's activations at `x` as 16 pairs, in the order of a matrix of `kind`.
 inline __m512i pack_block(Kind kind, const float* x) {
   const __m512i natural = round_block(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16));
@@ -29,11 +37,7 @@ inline __m512i pack_block(Kind kind, const float* x) {
 // The same for the rounding errors of pack_block, rounded too: both parts together have 16 bits.
 inline __m512i pack_rest(Kind kind, const float* x) {
   const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
-  const __m512i first = round_block(low, high);
-  const __m512 first_low = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(first)), 16));
-  const __m512 first_high =
-      _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(first, 1)), 16));
-  const __m512i rest = round_block(_mm512_sub_ps(low, first_low), _mm512_sub_ps(high, first_high));
+  const __m512i rest = round_rest(low, high, round_block(low, high));
   return kind == Kind::kMxfp4 ? _mm512_permutexvar_epi16(pair_columns(), rest) : rest;
 }
 

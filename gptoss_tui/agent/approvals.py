@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gptoss_tui.agent.commands import Decision
-from gptoss_tui.agent.events import DecisionKind
+from gptoss_tui.agent.events import ApprovalRequest, ApprovalResolved, DecisionKind
 from gptoss_tui.agent.policy.book import RuleBook
 from gptoss_tui.agent.policy.decide import By, Policy, Verdict, decide
 from gptoss_tui.agent.policy.grants import Grant, grants_for
@@ -30,6 +30,24 @@ class Question:
     reasons: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
 
+    def as_event(self, item_id: str, tool: str) -> ApprovalRequest:
+        """The event that shows the question, for the call `item_id` of `tool`."""
+        effect = self.effect
+        return ApprovalRequest(
+            item_id=item_id,
+            tool=tool,
+            kind=effect.kind,
+            title=effect.title,
+            preview=effect.preview,
+            preview_type=effect.preview_type,
+            digest=effect.digest,
+            paths=effect.paths,
+            warnings=effect.warnings,
+            details=effect.details,
+            reasons=self.reasons,
+            grants=tuple(grant.label for grant in self.grants),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -39,6 +57,18 @@ class Answer:
     by: By
     why: str = ""
     rules: tuple[str, ...] = ()
+
+    def as_event(self, item_id: str, effect: Effect) -> ApprovalResolved:
+        """The event that reports the decision about the call `item_id` with this `effect`."""
+        return ApprovalResolved(
+            item_id=item_id,
+            decision=self.decision.kind,
+            by=self.by,
+            message=self.decision.message,
+            digest=effect.digest,
+            why=self.why,
+            rules=self.rules,
+        )
 
 
 class Approvals:

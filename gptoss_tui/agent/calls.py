@@ -16,7 +16,6 @@ from gptoss_tui.agent.budget import Budget, Limits, RepeatGuard, fit_output
 from gptoss_tui.agent.checkpoints import Checkpoints
 from gptoss_tui.agent.commands import Decision
 from gptoss_tui.agent.events import (
-    ApprovalRequest,
     ApprovalResolved,
     Event,
     RunawayDetected,
@@ -186,15 +185,7 @@ class CallRunner:
         self, call: SampledCall, effect: Effect, ask: Callable[[Question], None]
     ) -> tuple[ApprovalResolved, Decision]:
         answer = await self._approvals.resolve(call.item_id, effect, ask)
-        resolved = ApprovalResolved(
-            item_id=call.item_id,
-            decision=answer.decision.kind,
-            by=answer.by,
-            message=answer.decision.message,
-            digest=effect.digest,
-            why=answer.why,
-            rules=answer.rules,
-        )
+        resolved = answer.as_event(call.item_id, effect)
         self._emit(resolved)
         return resolved, answer.decision
 
@@ -203,20 +194,10 @@ class CallRunner:
         if effect.kind in _CHANGING:
             self._checkpoints.begin_looking()
         self._emit(
-            ApprovalRequest(
-                item_id=call.item_id,
-                tool=call.tool,
-                kind=effect.kind,
-                title=effect.title,
-                preview=effect.preview,
-                preview_type=effect.preview_type,
-                digest=effect.digest,
-                paths=effect.paths,
+            replace(
+                question.as_event(call.item_id, call.tool),
                 warnings=(*((problem,) if problem else ()), *effect.warnings),
-                details=effect.details,
-                reasons=question.reasons,
                 sources=self._approvals.sources,
-                grants=tuple(grant.label for grant in question.grants),
                 source=source_of(prepared),
                 selectable=selectable(prepared),
                 revision=revision,

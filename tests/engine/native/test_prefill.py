@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(not library.available(), reason="the CPU kernels
 KINDS = {"mxfp4": library.MXFP4, "bf16": library.BF16, "int8": library.INT8}
 TOKENS = (*range(1, 18), 23, 24, 25, 31, 32, 33, 63, 64, 65, 100, 130)
 EVERY = pytest.mark.parametrize("kernels", all_kernels(), ids=str)
+WIDE = pytest.mark.parametrize("wide", [True, False], ids=["float", "bf16"])
 
 
 def tolerance(kernels: Kernels, kind: int) -> float:
@@ -118,7 +119,7 @@ def test_threads_change_nothing(kernels: Kernels) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("wide", [True, False], ids=["float", "bf16"])
+@WIDE
 @pytest.mark.parametrize("dim", [32, 64])
 @pytest.mark.parametrize(
     ("tokens", "past", "window"),
@@ -148,33 +149,89 @@ def test_attention(kernels: Kernels, wide: bool, dim: int, tokens: int, past: in
     memory[0, :, seen], memory[1, :, seen] = keys[:, seen], values[:, seen]
     out = torch.full((tokens, kv_heads * shared, dim), float("nan"))
     assert attention(kernels, query * dim**-0.5, memory[0], memory[1], sinks, past, window, out) >= 0
-    position = past + torch.arange(tokens)[:, None]
-    key = torch.arange(past + tokens)[None]
-    hidden = (key > position) | (key <= position - (window or past + tokens + 1))
-    expected = attend(query, keys[:, seen].float(), values[:, seen].float(), sinks, hidden[:, seen])
+    hidden = unseen(tokens, past, window)[:, seen]
+    expected = attend(query, keys[:, seen].float(), values[:, seen].float(), sinks, hidden)
     assert_close(out.flatten(1), expected, 1e-5 if kernels.exact or wide else 1e-2)
 
 
 @EVERY
-def test_extreme_scores(kernels: Kernels) -> None:
+@pytest.mark.parametrize(
+    ("kv_heads", "shared", "dim", "tokens", "past", "window"),
+    [
+        (1, 8, 64, 26, 400, 0),  # many blocks; the last rows do not fill a tile
+        (3, 1, 64, 70, 300, 60),  # blocks that some rows do not see
+        (2, 3, 128, 7, 290, 0),
+        (1, 65, 96, 3, 130, 100),
+        (1, 8, 32, 2, 520, 0),  # so few rows that each block goes on with the same ones
+    ],
+)
+def test_attention_of_other_shapes(
+    kernels: Kernels, kv_heads: int, shared: int, dim: int, tokens: int, past: int, window: int
+) -> None:
+    generator = torch.Generator().manual_seed(dim)
+    query = torch.randn(tokens, kv_heads * shared, dim, generator=generator)
+    sinks = torch.randn(kv_heads * shared, generator=generator)
+    keys, values = (torch.randn(kv_heads, past + tokens, dim, generator=generator).bfloat16() * 2 for _ in range(2))
+    out = torch.full_like(query, float("nan"))
+    assert attention(kernels, query * dim**-0.5, keys, values, sinks, past, window, out) >= 0
+    expected = attend(query, keys.float(), values.float(), sinks, unseen(tokens, past, window))
+    assert_close(out.flatten(1), expected, 1e-5 if kernels.exact else 1e-2)
+
+
+@EVERY
+@WIDE
+def test_extreme_scores(kernels: Kernels, wide: bool) -> None:
     """Scores far apart, a sink that takes all of the mass, and one that takes none."""
-    keys = torch.zeros(1, 100, 32)
-    keys[0, :, 0] = torch.linspace(-2000, 2000, 100)
-    values = torch.randn(1, 100, 32, generator=torch.Generator().manual_seed(3))
-    query = torch.zeros(1, 3, 32)
-    query[0, :, 0] = torch.tensor([1.0, -1.0, 1e-3])
-    sinks = torch.tensor([5000.0, -1e30, 0.0])
-    out = torch.full((1, 3, 32), float("nan"))
-    assert attention(kernels, query, keys, values, sinks, 99, 0, out) >= 0
+    count = 300
+    keys = torch.zeros(1, count, 32)
+    keys[0, :, 0] = torch.linspace(-2000, 2000, count)
+    values = torch.randn(1, count, 32, generator=torch.Generator().manual_seed(3))
+    keys, values = (tensor if wide else tensor.bfloat16() for tensor in (keys, values))
+    query = torch.zeros(1, 4, 32)
+    query[0, :, 0] = torch.tensor([1.0, -1.0, 1.0, 2.0**-10])
+    sinks = torch.tensor([5000.0, -1e30, -float("inf"), 0.0])
+    out = torch.full((1, 4, 32), float("nan"))
+    assert attention(kernels, query, keys, values, sinks, count - 1, 0, out) >= 0
     assert float(out[0, 0].abs().max()) < 1e-30
-    assert_close(out[0, 1], values[0, 0], 1e-2)
-    shares = torch.softmax(torch.cat((keys[0, :, 0] * 1e-3, torch.zeros(1))), 0)[:-1]
-    assert_close(out[0, 2], shares @ values[0], 1e-2)
+    assert_close(out[0, 1], values[0, 0].float(), 1e-2)
+    shares = torch.softmax(keys[0, :, 0].float(), 0)  # at the end, scores grow with every block
+    assert_close(out[0, 2], shares @ values[0].float(), 1e-2)
+    shares = torch.softmax(torch.cat((keys[0, :, 0].float() * 2.0**-10, torch.zeros(1))), 0)[:-1]
+    assert_close(out[0, 3], shares @ values[0].float(), 1e-2)
+
+
+@EVERY
+@WIDE
+def test_what_is_no_number_is_no_number_in_what_sees_it(kernels: Kernels, wide: bool) -> None:
+    generator = torch.Generator().manual_seed(4)
+    tokens, past, heads, dim = 6, 200, 8, 32
+    for place in ("query", "sink", "key", "value"):
+        query, out = torch.randn(tokens, heads, dim, generator=generator), torch.zeros(tokens, heads, dim)
+        keys, values = (torch.randn(1, past + tokens, dim, generator=generator) for _ in range(2))
+        sinks, lost = torch.zeros(heads), torch.zeros(tokens, heads, dim, dtype=torch.bool)
+        if place == "query":
+            query[3, 5, 7], lost[3, 5] = float("nan"), True
+        elif place == "sink":
+            sinks[2], lost[:, 2] = float("nan"), True
+        elif place == "key":
+            keys[0, past + 4, 9], lost[4:] = float("nan"), True
+        else:
+            values[0, 150, 11], lost[:, :, 11] = float("nan"), True
+        keys, values = (tensor if wide else tensor.bfloat16() for tensor in (keys, values))
+        assert attention(kernels, query, keys, values, sinks, past, 0, out) >= 0
+        assert torch.equal(out.isnan(), lost), place
 
 
 def test_the_most_that_a_machine_can_do_is_measured() -> None:
     found = [peak(Kernels(isa, exact=False, threads=1), library.MXFP4) for isa in library.instruction_sets()]
     assert all(operations > 1e8 for operations in found)
+
+
+def unseen(tokens: int, past: int, window: int) -> Tensor:
+    """Which keys a token does not see [tokens, past + tokens]."""
+    position = past + torch.arange(tokens)[:, None]
+    key = torch.arange(past + tokens)[None]
+    return (key > position) | (key <= position - (window or past + tokens + 1))
 
 
 def routing(tokens: int, experts: int, per_token: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -216,8 +216,8 @@ COMMANDS = (
         "Conversation",
         Argument("[what matters]"),
         while_running=False,
-        more="The model writes a summary and continues from it. Say what matters to keep it. The saved conversation keeps "
-        "everything.",
+        more="The model writes a summary and continues from it. Say what matters to keep it. The saved "
+        "conversation keeps everything.",
     ),
     Command("context", "what fills the context, as a picture", _context, "Conversation"),
 )

@@ -30,5 +30,20 @@ inline int32_t most_bits(const float* x) {
   return _mm_cvtsi128_si32(half);
 }
 
+// `Gemm::peak` for an `add(sum, w)` that adds `products` products to each of a register's lanes of 32 bits.
+template <class Add>
+int64_t run_peak(int64_t steps, int products, Add add) {
+  constexpr int kChains = 6;
+  __m256i sum[kChains], w = _mm256_setzero_si256();
+  for (auto& chain : sum) chain = w;
+  for (int64_t i = 0; i < steps; i++) {
+    asm volatile("" : "+x"(w));
+#pragma GCC unroll 6
+    for (auto& chain : sum) chain = add(chain, w);
+  }
+  for (const auto& chain : sum) w = add(w, chain);
+  return steps * kChains * kLanes * products * 2 + _mm256_cvtsi256_si32(w);
+}
+
 }  // namespace
 }  // namespace native

@@ -146,16 +146,7 @@ Strip unpack(Kind, const uint8_t* const* groups, int64_t, void* panel) {
 }
 
 int64_t peak(int64_t steps) {
-  constexpr int kChains = 6;
-  __m256i sum[kChains], w = _mm256_setzero_si256();
-  for (auto& chain : sum) chain = w;
-  for (int64_t i = 0; i < steps; i++) {
-    asm volatile("" : "+x"(w));
-#pragma GCC unroll 6
-    for (auto& chain : sum) chain = _mm256_add_epi16(w, _mm256_maddubs_epi16(w, chain));
-  }
-  for (const auto& chain : sum) w = _mm256_add_epi16(w, chain);
-  return steps * kChains * kLanes * 4 * 2 + _mm256_cvtsi256_si32(w);
+  return run_peak(steps, 4, [](__m256i sum, __m256i w) { return _mm256_add_epi16(w, _mm256_maddubs_epi16(w, sum)); });
 }
 
 constexpr Gemm kGemm = {"int8-avx2", kRows, kAnyCount, row_bytes, panel_bytes, pack, unpack, multiply, peak};

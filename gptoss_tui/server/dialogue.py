@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gptoss_tui.engine.constraint import Grammar
 from gptoss_tui.harmony.messages import (
@@ -41,6 +41,7 @@ _EFFORTS: Mapping[str, Effort] = {
 
 ToolKind = Literal["function", "custom"]
 ChoiceMode = Literal["none", "auto", "required"]
+CHOICE_MODES: tuple[ChoiceMode, ...] = get_args(ChoiceMode)
 
 
 @dataclass(frozen=True, slots=True)

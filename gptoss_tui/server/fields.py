@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from gptoss_tui.server.errors import ApiError, invalid
+
+Word = TypeVar("Word", bound=str)
 
 MAX_ITEMS = 20_000
 """Limit for lists that are read element by element. That many messages fill any context."""
@@ -90,12 +92,15 @@ class Fields:
             raise self.wrong(name, f"a number between {low:g} and {high:g}")
         return float(value)
 
-    def choice(self, name: str, options: Collection[str]) -> str | None:
+    def choice(self, name: str, options: Collection[Word]) -> Word | None:
         """One of the given words, or None."""
         value = self.text(name)
-        if value is not None and value not in options:
-            raise self.wrong(name, f"one of {', '.join(repr(option) for option in options)}")
-        return value
+        if value is None:
+            return None
+        for option in options:
+            if option == value:
+                return option
+        raise self.wrong(name, f"one of {', '.join(repr(option) for option in options)}")
 
     def child(self, name: str) -> Fields | None:
         """An object, or None."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from gptoss_tui.harmony.messages import Effort
 from gptoss_tui.server.chat.messages import read_messages
 from gptoss_tui.server.dialogue import (
+    CHOICE_MODES,
     Dialogue,
     OfferedTool,
     ToolChoice,
@@ -114,13 +115,7 @@ def _tool_choice(fields: Fields, tools: Sequence[OfferedTool]) -> ToolChoice:
         return ToolChoice()
     param = fields.param(name)
     if isinstance(fields.values[name], str):
-        match fields.choice(name, ("none", "auto", "required")):
-            case "none":
-                return ToolChoice("none")
-            case "required":
-                return ToolChoice("required")
-            case _:
-                return ToolChoice()
+        return ToolChoice(fields.choice(name, CHOICE_MODES) or "auto")
     choice = fields.required_child(name)
     if name == "function_call":
         return ToolChoice("required", choose_named(tools, [choice.required_text("name")], param))

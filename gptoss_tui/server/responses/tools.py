@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from gptoss_tui.engine.constraint import Grammar
 from gptoss_tui.server.dialogue import (
+    CHOICE_MODES,
     FUNCTIONS,
     OfferedTool,
     ToolChoice,
@@ -126,13 +127,7 @@ def read_tool_choice(fields: Fields, tools: OfferedTools) -> ToolChoice:
     if not fields.has("tool_choice"):
         return ToolChoice()
     if isinstance(fields.values["tool_choice"], str):
-        match fields.choice("tool_choice", ("none", "auto", "required")):
-            case "none":
-                return ToolChoice("none")
-            case "required":
-                return ToolChoice("required")
-            case _:
-                return ToolChoice()
+        return ToolChoice(fields.choice("tool_choice", CHOICE_MODES) or "auto")
     choice = fields.required_child("tool_choice")
     kind = choice.required_text("type")
     if kind == "allowed_tools":

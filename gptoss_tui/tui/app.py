@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from platformdirs import user_state_path
 from textual import events
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Size
@@ -23,6 +23,7 @@ from textual.theme import Theme
 from textual.timer import Timer
 
 from gptoss_tui.tui import garbage
+from gptoss_tui.tui.bindings import APP_KEYS
 from gptoss_tui.tui.controllers.attention import AttentionController
 from gptoss_tui.tui.controllers.loading import Backend, ModelLoader
 from gptoss_tui.tui.history import PromptHistory
@@ -55,10 +56,7 @@ class GptOssApp(App[int]):
     PAUSE_GC_ON_SCROLL = True
     ENABLE_COMMAND_PALETTE = False
     """The app has its own palette, built on the slash commands."""
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True),
-        Binding("ctrl+z", "suspend_process", "Suspend; `fg` in the shell comes back", id="app.suspend", priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*APP_KEYS]
 
     def __init__(
         self,
@@ -92,7 +90,7 @@ class GptOssApp(App[int]):
         for known in THEMES:
             self.register_theme(known)
         remembered, wanted = self.state_file.remembered, self._options.theme
-        self._chosen_theme = wanted if wanted != AUTO else remembered.theme or AUTO
+        self._chosen_theme = self._tried_theme = wanted if wanted != AUTO else remembered.theme or AUTO
         from_environment = dark_from_environment(os.environ)
         self._dark = remembered.dark if from_environment is None else from_environment
         self.theme = self._theme_named(self._chosen_theme)
@@ -181,9 +179,20 @@ class GptOssApp(App[int]):
             self._canvas.heard(self._graphics)
         return self._canvas
 
+    @property
+    def chosen_theme(self) -> str:
+        """The theme that the user chose; `auto` for following the terminal."""
+        return AUTO if self._chosen_theme == AUTO else self._theme_named(self._chosen_theme)
+
+    def try_theme(self, name: str) -> Palette:
+        """Show a theme without choosing it. Returns its palette."""
+        self._tried_theme = name
+        self.theme = self._theme_named(name)
+        return self._palette()
+
     def use_theme(self, name: str) -> None:
         """Switch to another theme and remember it; `auto` follows the terminal from now on."""
-        self._chosen_theme = name
+        self._chosen_theme = self._tried_theme = name
         self.theme = self._theme_named(name)
         self.state_file.remembered.theme = "" if name == AUTO else name
         self.state_file.save()
@@ -229,7 +238,7 @@ class GptOssApp(App[int]):
 
     def _theme_changed(self, theme: Theme) -> None:
         self._chat.use_palette(self._palette())
-        if theme.name != self._theme_named(self._chosen_theme):
+        if theme.name not in (self._theme_named(self._chosen_theme), self._theme_named(self._tried_theme)):
             self.use_theme(theme.name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.keys import KEY_ALIASES, Keys, _character_to_key
 
 from gptoss_tui.sanitize import to_terminal_line
-from gptoss_tui.tui.keys import key_name, key_places
+from gptoss_tui.tui.bindings import PLACES
+from gptoss_tui.tui.keys import key_name
 
 NO_KEY = "no_key"
 """A key that nobody can press; it is assigned to actions that the user unbound."""
@@ -57,8 +58,7 @@ def read_keymap(wanted: Mapping[str, str]) -> Keymap:
     """
     if not wanted:
         return Keymap()
-    places = [(title, [b for b in bindings if isinstance(b, Binding) and b.id]) for title, bindings in key_places()]
-    known = {binding.id or "": binding for _, bindings in places for binding in bindings}
+    known = {binding.id or "": binding for _, bindings in PLACES for binding in bindings}
     problems: list[str] = []
     keys: dict[str, str] = {}
     for name, text in wanted.items():
@@ -66,7 +66,7 @@ def read_keymap(wanted: Mapping[str, str]) -> Keymap:
             keys[name] = _checked(name, text, known)
         except ValueError as error:
             problems.append(str(error))
-    problems += _drop_conflicts(keys, known, _together(places))
+    problems += _drop_conflicts(keys, known, _together())
     return Keymap(keys, tuple(to_terminal_line(problem) for problem in problems))
 
 
@@ -124,11 +124,11 @@ def _types_text(key: str) -> bool:
     return "+" not in key and (len(key) == 1 or (_is_character_name(key) and key not in _NAMES))
 
 
-def _together(places: Sequence[tuple[str, list[Binding]]]) -> set[frozenset[str]]:
+def _together() -> set[frozenset[str]]:
     """Pairs of binding ids that can be active at the same time."""
-    always = [b.id or "" for title, bindings in places if title == "Anywhere" for b in bindings]
+    always = [b.id or "" for title, bindings in PLACES if title == "Anywhere" for b in bindings]
     pairs: set[frozenset[str]] = set()
-    for _, bindings in places:
+    for _, bindings in PLACES:
         ids = [b.id or "" for b in bindings]
         around = (
             always if ids and ids[0].startswith(_OF_THE_CHAT) else [one for one in always if one.startswith("app.")]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from textual.binding import Binding, BindingType
+from textual.binding import Binding
 from textual.keys import format_key
+
+from gptoss_tui.tui.bindings import PLACES
 
 _NAMES = {
     "escape": "Esc",
@@ -34,29 +36,10 @@ class KeyGroup:
     rows: tuple[KeyRow, ...]
 
 
-def key_places() -> Sequence[tuple[str, Sequence[BindingType]]]:
-    """The app's bindings, grouped under the title of the place where they work."""
-    from gptoss_tui.tui.app import GptOssApp
-    from gptoss_tui.tui.screens.chat import ChatScreen
-    from gptoss_tui.tui.screens.help import HelpScreen
-    from gptoss_tui.tui.widgets.approval import ApprovalPanel
-    from gptoss_tui.tui.widgets.composer import Composer
-
-    return (
-        ("Composer", Composer.BINDINGS),
-        ("Anywhere", [*ChatScreen.BINDINGS, *GptOssApp.BINDINGS]),
-        ("While an approval is asked", ApprovalPanel.BINDINGS),
-        ("Help", HelpScreen.BINDINGS),
-    )
-
-
 def key_groups(changed: Mapping[str, str] | None = None) -> list[KeyGroup]:
     """Every key of the app, grouped by where it works; `changed` overrides the keys of some ids."""
     changed = changed or {}
-    return [
-        KeyGroup(title, tuple(_row(b, changed) for b in bindings if isinstance(b, Binding)))
-        for title, bindings in key_places()
-    ]
+    return [KeyGroup(title, tuple(_row(binding, changed) for binding in bindings)) for title, bindings in PLACES]
 
 
 def key_name(key: str) -> str:

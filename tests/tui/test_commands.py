@@ -29,7 +29,7 @@ from gptoss_tui.tui.screens.picker import PickerScreen
 from tests.agent.helpers import ANSWER, CALL_PATCH
 from tests.agent.scripted_engine import ScriptedEngine, ids_of
 from tests.tui.conftest import until
-from tests.tui.screen import composer, conversation, screen, status, transcript
+from tests.tui.screen import colours, composer, conversation, screen, status, transcript
 
 SMALL, WIDE = (80, 24), (140, 40)
 
@@ -480,6 +480,29 @@ async def test_themes_help_keys_and_quit(folder: Path) -> None:
         await pilot.press("escape")
         await command(pilot, "/quit")
         await until(pilot, lambda: app._exit)
+
+
+async def test_a_theme_is_tried_out_in_the_list_and_only_enter_chooses_it(folder: Path) -> None:
+    app, _ = make(folder)
+    async with app.run_test(size=SMALL) as pilot:
+        await ready(pilot, app)
+        await command(pilot, "/theme")
+        await picker(pilot, app, "auto")
+        await until(pilot, lambda: re.search(r"auto +in use", screen(app)))
+        await pilot.press("down", "down")
+        await until(pilot, lambda: app.theme == "gptoss-light")
+        await pilot.press(*"contrast")
+        await until(pilot, lambda: app.theme == "gptoss-contrast")
+        await until(pilot, lambda: colours(app) >= {(255, 255, 255), (0, 0, 0)})
+        await pilot.press("escape")
+        await until(pilot, lambda: app.theme == "gptoss-dark")
+        assert app.chosen_theme == "auto"
+        assert app.state_file.remembered.theme == ""
+        await command(pilot, "/theme")
+        await picker(pilot, app, "auto")
+        await until(pilot, lambda: re.search(r"auto +in use", screen(app)))
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: app.chosen_theme == app.theme == "gptoss-light")
 
 
 async def test_prompts_of_ones_own_are_commands(folder: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gptoss_tui.tui.bindings import PLACES
 from gptoss_tui.tui.keymap import NO_KEY, parse_keys, read_keymap
-from gptoss_tui.tui.keys import key_name, key_places
+from gptoss_tui.tui.keys import key_name
 from tests.tui.conftest import until
 from tests.tui.screen import composer, conversation, help_text, screen
 from tests.tui.scripted_agent import answer_script, make_app
@@ -37,7 +38,7 @@ def test_what_is_no_key(text: str) -> None:
 
 
 def test_every_key_of_the_app_can_be_written_as_it_is_shown() -> None:
-    keys = [key for _, bindings in key_places() for b in bindings for key in b.key.split(",")]  # type: ignore[union-attr]
+    keys = [key for _, bindings in PLACES for b in bindings for key in b.key.split(",")]
     assert [parse_keys(key_name(key)) for key in keys] == keys
 
 

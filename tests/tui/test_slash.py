@@ -19,12 +19,13 @@ from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui.clipboard import system_program
 from gptoss_tui.tui.composing.message import join_message
 from gptoss_tui.tui.screens.context import context_rows, shares
+from gptoss_tui.tui.slash.builtin import BUILTIN
 from gptoss_tui.tui.slash.conversation import ago
 from gptoss_tui.tui.slash.export import FORMATS, export
 from gptoss_tui.tui.slash.page import commands_page
 from gptoss_tui.tui.slash.prompts import prompt_commands
 from gptoss_tui.tui.slash.record import Record, code_blocks
-from gptoss_tui.tui.slash.registry import Registry, builtin_commands
+from gptoss_tui.tui.slash.registry import Registry
 from gptoss_tui.tui.theme import DARK, Palette
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ WANTED = (
 
 
 def test_all_commands_are_there_and_describe_themselves() -> None:
-    commands = builtin_commands()
+    commands = BUILTIN
     assert set(WANTED) <= {command.name for command in commands}
     names = [name for command in commands for name in (command.name, *command.aliases)]
     assert len(names) == len(set(names))
@@ -61,7 +62,7 @@ def test_nothing_replaces_a_command_of_the_program() -> None:
     own = prompt_commands(
         [Prompt("new", "mine", "", "x"), Prompt("exit", "mine", "", "x"), Prompt("own", "m", "", "x")]
     )
-    registry = Registry([*builtin_commands(), *own])
+    registry = Registry([*BUILTIN, *own])
     new, leave, mine = registry.find("new"), registry.find("EXIT"), registry.find("own")
     assert new is not None
     assert new.group == "Conversation"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line, to_terminal_text
 from gptoss_tui.tui.slash.prompts import SAVED, prompt_commands
-from gptoss_tui.tui.slash.registry import Registry, builtin_commands
+from gptoss_tui.tui.slash.registry import Registry
 from gptoss_tui.tui.theme import AUTO, THEMES, Palette
 
 if TYPE_CHECKING:
@@ -122,9 +122,10 @@ class CommandController:
     def reload(self) -> None:
         """Reread the saved prompts of the user and of the project."""
         from gptoss_tui.agent.saved_prompts import saved_prompts
+        from gptoss_tui.tui.slash.builtin import BUILTIN
 
         prompts = saved_prompts(self._prompts, Path(os.path.realpath(self._workspace)))
-        self._registry = Registry([*builtin_commands(), *prompt_commands(prompts)])
+        self._registry = Registry([*BUILTIN, *prompt_commands(prompts)])
 
     @property
     def running(self) -> bool:
@@ -144,8 +145,8 @@ class CommandController:
 
     @property
     def theme(self) -> str:
-        """The name of the current theme."""
-        return self._app.theme
+        """The name of the chosen theme; `auto` if it follows the terminal."""
+        return self._app.chosen_theme
 
     @property
     def vim(self) -> bool:
@@ -184,6 +185,10 @@ class CommandController:
             self.say("warning", refusal)
         else:
             self.flash(f"Approval mode: {mode}")
+
+    def try_theme(self, name: str) -> Palette:
+        """Show a theme without choosing it. Returns its palette."""
+        return self._app.try_theme(name)
 
     def use_theme(self, name: str) -> None:
         """Switch to another theme."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 
 from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.tui.bindings import APP_KEYS, CHAT_KEYS, COMPOSER_KEYS
 from gptoss_tui.tui.blocks.reasoning import ReasoningBlock
 from gptoss_tui.tui.blocks.tool import ToolBlock
 from gptoss_tui.tui.blocks.welcome import WelcomeBlock
@@ -39,7 +40,6 @@ from gptoss_tui.tui.panes.citations import CitationsPane
 from gptoss_tui.tui.panes.dock import OPEN_AT_FIRST, PaneDock
 from gptoss_tui.tui.panes.tools import ToolsPane
 from gptoss_tui.tui.place import place_of
-from gptoss_tui.tui.screens.chat_keys import CHAT_KEYS
 from gptoss_tui.tui.widgets.choices import ChoiceList
 from gptoss_tui.tui.widgets.composer import Composer
 from gptoss_tui.tui.widgets.hints import HintLine
@@ -70,7 +70,7 @@ class ChatScreen(Screen[None]):
     """A conversation with a model."""
 
     AUTO_FOCUS = "#composer"
-    BINDINGS: ClassVar[list[BindingType]] = list(CHAT_KEYS)
+    BINDINGS: ClassVar[list[BindingType]] = [*CHAT_KEYS]
 
     def __init__(
         self,
@@ -134,13 +134,12 @@ class ChatScreen(Screen[None]):
         self._side = SideController(self, self._dock, self._panes, self._keymap, self._view.say)
         self._finder = Finder(self, transcript, lambda: self._palette, self._composer.focus)
         self._frames.attach(self.set_interval(1 / MAX_RATE, self._frames.frame, pause=True))
-        bindings = [*CHAT_KEYS, *Composer.BINDINGS, *self.app.BINDINGS]
-        known = [binding for binding in bindings if isinstance(binding, Binding)]
+        known = (*CHAT_KEYS, *COMPOSER_KEYS, *APP_KEYS)
         self._view.connect(self._effort, self._modes, known, lambda: self._spawn(self._look_around(), "look"))
         self.use_palette(self._palette)
         self._welcome = WelcomeController(self._talk, self._workspace, self._state_file, self._hardware)
         self._welcome.show()
-        self._composer.own_keys = self._keymap.own(Composer.BINDINGS)
+        self._composer.own_keys = self._keymap.own(COMPOSER_KEYS)
         self._composer.use_vim(self._vim_at_start())
         self._composer.listener = EarlyListener(lambda: self._room)
         self._arrange()

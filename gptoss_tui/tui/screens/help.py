@@ -8,11 +8,12 @@ from typing import ClassVar
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from gptoss_tui.tui.bindings import HELP_KEYS
 from gptoss_tui.tui.keys import KeyGroup, key_groups
 
 
@@ -20,9 +21,7 @@ class HelpScreen(ModalScreen[None]):
     """A list of keys over the conversation; any of its keys closes it. `changed` holds the user's own keys."""
 
     CSS_PATH = "../styles/help.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f1,q,question_mark", "dismiss", "Close the help", id="help.close"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*HELP_KEYS]
 
     def __init__(self, changed: Mapping[str, str] | None = None) -> None:
         super().__init__()

@@ -71,7 +71,10 @@ Load = Callable[[], Awaitable[Sequence[Item]]]
 
 @dataclass(frozen=True, slots=True)
 class Picker:
-    """A list to choose from. `load` runs while the list is shown already; `empty` is shown if it returns nothing."""
+    """A list to choose from. `load` runs while the list is shown already; `empty` is shown if it returns nothing.
+
+    `try_out` is called with each value as it is selected, and returns the palette from then on.
+    """
 
     title: str
     load: Load
@@ -82,6 +85,7 @@ class Picker:
     actions: tuple[Action, ...] = field(default=())
     query: str = ""
     keep_order: bool = True
+    try_out: Callable[[str], Palette] | None = None
 
 
 def loaded(items: Sequence[Item]) -> Load:
@@ -112,6 +116,7 @@ class PickerScreen(ModalScreen[Picked | None]):
         self._palette = palette
         self._items: Sequence[Item] = ()
         self._shown: list[Item] = []
+        self._tried: str | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(id="picker"):
@@ -144,6 +149,7 @@ class PickerScreen(ModalScreen[Picked | None]):
         for number, item in enumerate(self._shown):
             if item.value == self.picker.selected and not self.picker.query:
                 self.query_one(ChoiceList).select(number)
+        self._tried = self.picker.selected
         self._selection_changed()
 
     @on(Input.Changed)
@@ -186,11 +192,21 @@ class PickerScreen(ModalScreen[Picked | None]):
             self._note("Nothing matches.")
         else:
             self._note(item.refusal)
+            self._try_out(item.value)
         if self.picker.preview:
             text = "" if item is None else item.preview if isinstance(item.preview, str) else item.preview()
             view = self.query_one("#picker-text", Static)
             view.update(lines.text(to_terminal_text(text), self._palette.text))
             self.query_one("#picker-preview").scroll_home(animate=False)
+
+    def _try_out(self, value: str) -> None:
+        if self.picker.try_out is None or self._tried in (None, value):
+            return
+        self._tried = value
+        self._palette = self.picker.try_out(value)
+        for widget in (self.query_one(ChoiceList), self.query_one(HintLine)):
+            widget.palette = self._palette
+            widget.refresh(layout=False)
 
     def _note(self, text: str) -> None:
         note = self.query_one("#picker-note", Static)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gptoss_tui.tui.slash.registry import Command, Group, builtin_commands
+from gptoss_tui.tui.slash.builtin import BUILTIN
+from gptoss_tui.tui.slash.registry import Command, Group
 
 _HEAD = """\
 # Commands and the composer
@@ -18,7 +19,7 @@ def commands_page() -> str:
     """The text of the page."""
     parts = [_HEAD, _TEXT.read_text(encoding="utf-8").rstrip() + "\n", "## Commands\n"]
     groups: dict[Group, list[Command]] = {}
-    for command in builtin_commands():
+    for command in BUILTIN:
         groups.setdefault(command.group, []).append(command)
     for group, commands in groups.items():
         rows = [f"| `{command.usage}` | {_about(command)} |" for command in commands]

@@ -64,7 +64,7 @@ class SlashPort(Protocol):
 
     @property
     def theme(self) -> str:
-        """The name of the current theme."""
+        """The name of the chosen theme; `auto` if it follows the terminal."""
         ...
 
     @property
@@ -100,6 +100,10 @@ class SlashPort(Protocol):
 
     def use_mode(self, mode: Mode) -> None:
         """Switch the approval mode, or show why that is refused."""
+        ...
+
+    def try_theme(self, name: str) -> Palette:
+        """Show a theme without choosing it. Returns its palette."""
         ...
 
     def use_theme(self, name: str) -> None:

@@ -82,19 +82,3 @@ class Registry:
     def find(self, name: str) -> Command | None:
         """The command with this name or alias, in any case."""
         return self._by_name.get(name.lower())
-
-
-def builtin_commands() -> tuple[Command, ...]:
-    """All built-in commands, in the order of the help."""
-    from gptoss_tui.tui.slash import conversation, files, model, output, skills, status, tools, view
-
-    return (
-        *model.COMMANDS,
-        *conversation.COMMANDS,
-        *status.COMMANDS,
-        *files.COMMANDS,
-        *output.COMMANDS,
-        *tools.COMMANDS,
-        *skills.COMMANDS,
-        *view.COMMANDS,
-    )

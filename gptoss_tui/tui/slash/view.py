@@ -17,9 +17,13 @@ SWITCH = ("on", "off")
 
 async def _theme(port: SlashPort, argument: str) -> None:
     if not argument:
-        items = [Item(name, name, "", "in use" if name == port.theme else "") for name in port.themes]
-        picked = await port.pick(Picker("Theme", loaded(items), what="use", selected=port.theme))
+        used = port.theme
+        items = [Item(name, name, "", "in use" if name == used else "") for name in port.themes]
+        picked = await port.pick(
+            Picker("Theme", loaded(items), what="use", selected=used, try_out=port.try_theme),
+        )
         if picked is None:
+            port.try_theme(used)
             return
         argument = picked.value
     if argument in port.themes:

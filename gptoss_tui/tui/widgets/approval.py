@@ -20,6 +20,7 @@ from textual.widgets import Input, Static
 
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui import lines
+from gptoss_tui.tui.bindings import APPROVAL_KEYS
 from gptoss_tui.tui.blocks.base import plural
 from gptoss_tui.tui.keys import key_name
 from gptoss_tui.tui.widgets.answers import Answers
@@ -68,28 +69,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer('once')", "Allow once", id="approval.once"),
-        Binding("a", "answer('session')", "Allow for this conversation", id="approval.session"),
-        Binding("w", "answer('always')", "Allow always in this workspace", id="approval.always"),
-        Binding("n", "answer('deny')", "Deny", id="approval.deny"),
-        Binding("m", "deny_with_message", "Deny and tell the model why", id="approval.message"),
-        Binding("e", "edit", "Change the call before allowing it", id="approval.edit"),
-        Binding("ctrl+g", "edit_outside", "Change it in your editor ($VISUAL or $EDITOR)", id="approval.editor"),
-        Binding("alt+enter,ctrl+s", "finish_edit", "Show what the changed call would do", id="approval.edited"),
-        Binding("tab", "next_grant", "Allow more or less with a and w", id="approval.scope"),
-        Binding("d", "change_layout", "Diff side by side, or one after the other", id="approval.layout"),
-        Binding("right_square_bracket", "go_to_file(1)", "Next file", id="approval.next_file"),
-        Binding("left_square_bracket", "go_to_file(-1)", "File before", id="approval.file_before"),
-        Binding("space", "leave_out", "Leave this file out, or take it in", id="approval.leave_out"),
-        Binding("escape", "refuse", "Deny and stop the turn", id="approval.refuse"),
-        Binding("up", "scroll_rows(-1)", "Scroll up", id="approval.up"),
-        Binding("down", "scroll_rows(1)", "Scroll down", id="approval.down"),
-        Binding("pageup", "scroll_rows(-10)", "Scroll up ten rows", id="approval.page_up"),
-        Binding("pagedown", "scroll_rows(10)", "Scroll down ten rows", id="approval.page_down"),
-        Binding("home", "scroll_rows(-1000000)", "First row", id="approval.home"),
-        Binding("end", "scroll_rows(1000000)", "Last row", id="approval.end"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*APPROVAL_KEYS]
 
     class Answered(Message):
         """The user decided on the request shown. `ends_turn` means to stop the turn as well."""

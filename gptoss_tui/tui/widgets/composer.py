@@ -14,6 +14,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from gptoss_tui.sanitize import to_terminal_text
+from gptoss_tui.tui.bindings import COMPOSER_KEYS
 from gptoss_tui.tui.composing.chips import Chips, span_around
 from gptoss_tui.tui.composing.mentions import find_mentions
 from gptoss_tui.tui.composing.undo import GroupedHistory
@@ -85,22 +86,7 @@ class Composer(TextArea):
     Composer .composer--mention { color: $primary; }
     Composer .composer--command { color: $secondary; text-style: bold; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Send the message", id="composer.submit"),
-        Binding("tab", "submit_later", "Complete; while the model works, queue the message", id="composer.later"),
-        Binding("ctrl+j,shift+enter,alt+enter", "newline", "Start a new line", id="composer.newline"),
-        Binding("up", "cursor_up", "Earlier prompt, from the first line", id="composer.up"),
-        Binding("down", "cursor_down", "Later prompt, from the last line", id="composer.down"),
-        Binding("pageup", "screen.scroll_page(-1)", "Conversation one page up", id="composer.page_up"),
-        Binding("pagedown", "screen.scroll_page(1)", "Conversation one page down", id="composer.page_down"),
-        Binding("ctrl+r", "search_history", "Search all earlier prompts", id="composer.search"),
-        Binding("ctrl+g", "edit_outside", "Write in your editor ($VISUAL or $EDITOR)", id="composer.editor"),
-        Binding("alt+v", "spell_out", "Spell out the paste at the cursor", id="composer.spell_out"),
-        Binding("ctrl+underscore", "undo", "Undo typing (also Ctrl+/)", id="composer.undo"),
-        Binding("ctrl+y", "redo", "Redo typing", id="composer.redo"),
-        Binding("ctrl+d", "delete_or_leave", "Delete to the right; quit, when nothing is typed", id="composer.leave"),
-        Binding("question_mark", "help_or_type", "Help, when the composer is empty", id="composer.help"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*COMPOSER_KEYS]
 
     class Submitted(Message):
         """A prompt was sent; `text` has its chips expanded. `later` asks to wait for the running turn."""

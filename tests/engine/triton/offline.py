@@ -7,6 +7,7 @@ Prints one JSON object: the bytes of shared memory of each kernel. Nothing is la
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -19,6 +20,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
+from gptoss_tui.engine.checkpoint import layers
 from gptoss_tui.engine.config import GPT_OSS_20B, ModelConfig
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.dense import GROUP, EightBit
@@ -77,7 +79,7 @@ def no_weights(config: ModelConfig) -> ModelWeights:
         return Tiles(values, empty(experts, rows // 16, count, 2, 16, dtype=torch.uint8), empty(experts, rows), columns)
 
     norm = empty(hidden, dtype=torch.float32)
-    layer = LayerWeights(
+    layer: LayerWeights = layers.LayerWeights(
         attn_norm=norm,
         qkv_weight=empty(config.qkv_width, hidden),
         qkv_bias=empty(config.qkv_width),
@@ -148,12 +150,14 @@ def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
         decoder.logits(tokens)
         decoder.choose(tokens)
     decoder.draft()
-    for other in (weights, in_eight_bits(weights)):
+    # Most of the time goes into these. Where steps are of one token, one kind stands for both, and one size.
+    eight_bits = in_eight_bits(weights)
+    one = ((weights, 8),) if capability == 90 else ((eight_bits, 1),)
+    for other, tokens in itertools.product((weights, eight_bits), (1, most)) if most > 1 else one:
         tiled = Decoder(config, other, cache, overlap=overlap, tiled=True)
-        for tokens in {1, 8}:
-            tiled.project_in(0, tokens)
-            tiled.project_out(0, tokens)
-            tiled.logits(tokens)
+        tiled.project_in(0, tokens)
+        tiled.project_out(0, tokens)
+        tiled.logits(tokens)
     Prefill(decoder).run(empty(prompt, dtype=torch.int64))
     return shared
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptoss_tui import __version__
+from gptoss_tui.engine.planning.machine import usable_processors
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -48,7 +49,7 @@ def describe_machine() -> Machine:
     return Machine(
         system=platform.platform(terse=True),
         cpu=_cpu_model(cpuinfo),
-        cores=usable_cores(),
+        cores=usable_processors(),
         features=_features(cpuinfo),
         memory=_total_memory(),
         python=platform.python_version(),
@@ -61,18 +62,11 @@ def describe_machine() -> Machine:
 def hardware_line() -> str:
     """Processor, cores and memory in a few words."""
     cpuinfo, memory = _read(Path("/proc/cpuinfo")), _total_memory()
-    cores = usable_cores()
+    cores = usable_processors()
     parts = [_cpu_model(cpuinfo), f"{cores} core" + ("s" if cores != 1 else "")]
     if memory:
         parts.append(f"{memory / 1e9:.0f} GB memory")
     return ", ".join(part for part in parts if part)
-
-
-def usable_cores() -> int:
-    """The number of CPU cores that this process may run on."""
-    if sys.platform != "linux":
-        return os.cpu_count() or 1
-    return len(os.sched_getaffinity(0))
 
 
 def _cpu_model(cpuinfo: str) -> str:

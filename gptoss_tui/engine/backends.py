@@ -16,6 +16,7 @@ from gptoss_tui.engine.native.memory import NATIVE_NEEDS
 from gptoss_tui.engine.planning.choice import cpu_backend, fastest_without_metal
 from gptoss_tui.engine.planning.machine import available_memory
 from gptoss_tui.engine.planning.memory import MemoryPlan, check, plan
+from gptoss_tui.engine.torch.memory import TORCH_NEEDS
 from gptoss_tui.engine.triton.memory import TRITON_NEEDS
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
 from gptoss_tui.errors import MemoryPlanError, UsageError, WrongResultsError
@@ -28,6 +29,8 @@ BACKENDS = {
     "triton": "gptoss_tui.engine.triton.backend",
 }
 """Maps each name to the module whose `load_backend(spec, report)` loads that backend."""
+
+_NEEDS = {"metal": METAL_NEEDS, "native": NATIVE_NEEDS, "torch": TORCH_NEEDS, "triton": TRITON_NEEDS}
 
 PYTHON_BACKENDS_VARIABLE = "GPTOSS_TUI_PYTHON_BACKENDS"
 """If set to 1, `python:package.module` can name a backend outside of this package (for experiments and tests)."""
@@ -120,11 +123,11 @@ def _planned(spec: EngineSpec) -> MemoryPlan:
     """Plan the memory for `spec`, with a context that fits. Raises MemoryPlanError."""
     checkpoint = open_checkpoint(spec.checkpoint)
     available = _metal_available() if spec.backend == "metal" else _available(spec.device)
-    needs = {"metal": METAL_NEEDS, "native": NATIVE_NEEDS, "triton": TRITON_NEEDS}.get(spec.backend)
+    needs = _NEEDS[spec.backend]
 
     # The torch engine's full layers are as long as the context; on a GPU, which commits memory at once, none can wait.
     parked = 0 if spec.backend == "torch" and spec.device != "cpu" else spec.parked_bytes
-    host = available_memory() if needs is TRITON_NEEDS else None
+    host = available_memory() if needs.own_memory else None
 
     def plan_for(context: int | None) -> MemoryPlan:
         return plan(

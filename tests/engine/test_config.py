@@ -14,12 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GptOssConfig
 
+from gptoss_tui.engine.checkpoint.config_file import read_config, write_config
 from gptoss_tui.engine.config import (
     GPT_OSS_20B,
     GPT_OSS_120B,
     ModelConfig,
-    read_config,
-    write_config,
 )
 from gptoss_tui.errors import CheckpointError
 from tests.engine.shapes import TINY

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from gptoss_tui.engine.checkpoint.config_file import read_config
 from gptoss_tui.engine.checkpoint.header import HeaderEntry, read_header
 from gptoss_tui.engine.checkpoint.tensors import StoredTensor, stored_tensors
-from gptoss_tui.engine.config import Layout, ModelConfig, read_config
+from gptoss_tui.engine.config import Layout, ModelConfig
 from gptoss_tui.errors import CheckpointError
 
 if TYPE_CHECKING:

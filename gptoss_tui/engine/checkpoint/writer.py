@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from gptoss_tui.engine.checkpoint.config_file import write_config
 from gptoss_tui.engine.checkpoint.reader import CONFIG_FILE, INDEX_FILE, ReadTensor
 from gptoss_tui.engine.checkpoint.tensors import StoredTensor, stored_tensors
-from gptoss_tui.engine.config import Layout, ModelConfig, write_config
+from gptoss_tui.engine.config import Layout, ModelConfig
 from gptoss_tui.errors import CheckpointError
 from gptoss_tui.units import format_bytes
 

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gptoss_tui.engine.checkpoint.config_file import write_config
 from gptoss_tui.engine.checkpoint.tensors import stored_tensors
-from gptoss_tui.engine.config import ModelConfig, write_config
+from gptoss_tui.engine.config import ModelConfig
 
 WORSE = 1.5
 """How much further from float32 than their bfloat16 ours may be."""

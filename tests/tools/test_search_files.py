@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from gptoss_tui.errors import ToolError
 from gptoss_tui.tools import search_files
 from gptoss_tui.tools.base import Workspace
-from gptoss_tui.tools.search_files import SearchFilesTool
+from gptoss_tui.tools.search_files import SearchFilesCall, SearchFilesTool
 from tests.tools.calls import call
 
 CATASTROPHE = '{"pattern": "(x+x+)+y$", "path": "evil.txt"}'
@@ -66,15 +68,33 @@ async def test_a_catastrophic_pattern_ends_and_the_loop_stays_alive(
     assert turns >= 3, "the search held the event loop"
 
 
+class Paused:
+    """A pattern that matches no line and takes its time for the first."""
+
+    pattern = "a"
+
+    def __init__(self) -> None:
+        self.began, self.goes_on, self.lines = threading.Event(), threading.Event(), 0
+
+    def search(self, line: str, **options: object) -> None:
+        self.lines += 1
+        self.began.set()
+        self.goes_on.wait()
+
+
 async def test_cancelling_a_search_stops_its_thread(tool: SearchFilesTool, root: Path) -> None:
-    (root / "lines.txt").write_text("a\n" * 2_000_000)
-    prepared = await tool.prepare('{"pattern": "b", "path": "lines.txt"}')
-    search = asyncio.ensure_future(prepared.run(lambda text: None))
-    await asyncio.sleep(0.05)
+    (root / "lines.txt").write_text("a\n" * 3)
+    prepared = await tool.prepare('{"pattern": "a", "path": "lines.txt"}')
+    assert isinstance(prepared, SearchFilesCall)
+    pattern = Paused()
+    search = asyncio.ensure_future(replace(prepared, pattern=pattern).run(lambda text: None))  # type: ignore[arg-type]
+    await asyncio.to_thread(pattern.began.wait)
     search.cancel()
     with pytest.raises(asyncio.CancelledError):
         await search
-    await asyncio.wait_for(asyncio.get_running_loop().shutdown_default_executor(), timeout=8)
+    pattern.goes_on.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert pattern.lines == 1
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gptoss_tui.engine.catalog import resolve_model
 from gptoss_tui.engine.checkpoint import open_checkpoint
-from gptoss_tui.engine.nano.expand import materialise
+from gptoss_tui.engine.nano.expand import unpacked
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.model import Transformer
 from gptoss_tui.engine.torch.weights import load_weights
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     args = parser.parse_args()
     ids = load_tokenizer().encode(args.text.read_text(encoding="utf-8"))[:LENGTH]
-    checkpoint = open_checkpoint(materialise(resolve_model("nano"), lambda fraction: None))
+    checkpoint = open_checkpoint(unpacked(resolve_model("nano")))
     device = torch.device("cpu")
 
     def rounded(name: str) -> Tensor:

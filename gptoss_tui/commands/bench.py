@@ -172,12 +172,9 @@ def _fitting(lengths: Sequence[int], max_tokens: int, context: int, *, asked: bo
 
 def _config(spec: EngineSpec) -> ModelConfig:
     from gptoss_tui.engine.checkpoint import open_checkpoint
+    from gptoss_tui.engine.nano.expand import unpacked
 
-    if spec.checkpoint.is_file():
-        from gptoss_tui.engine.nano.expand import materialise
-
-        return open_checkpoint(materialise(spec.checkpoint)).config
-    return open_checkpoint(spec.checkpoint).config
+    return open_checkpoint(unpacked(spec.checkpoint)).config
 
 
 async def _generate(engine: Engine, info: EngineInfo, length: int, max_tokens: int, number: int) -> tuple[float, Usage]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from gptoss_tui.sanitize import to_terminal_line
+from gptoss_tui.commands.status_line import StatusLine
 
 if TYPE_CHECKING:
     from gptoss_tui.engine.types import Engine, EngineInfo, EngineSpec
@@ -27,17 +26,9 @@ async def loaded_engine(spec: EngineSpec) -> AsyncIterator[tuple[Engine, EngineI
 
 async def _load(engine: Engine) -> EngineInfo:
     info = None
-    try:
+    with StatusLine() as line:
         async for progress in engine.load():
-            _show(f"{to_terminal_line(progress.stage)} {progress.fraction:.0%}")
+            line.load(progress)
             info = progress.info
-    finally:
-        _show("")
     assert info is not None, "a load that does not raise ends with the info"
     return info
-
-
-def _show(line: str) -> None:
-    """Rewrite the progress line. Does nothing when stderr is not a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

@@ -35,13 +35,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    _add_serve(subparsers)
-    _add_login(subparsers)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_serve(commands)
+    _add_login(commands)
 
 
-def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = subparsers.add_parser(
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
         "serve",
         help="run as an MCP server: browser, python, apply_patch, and the agent",
         description="Offer tools to other programs over the Model Context Protocol, on stdin and stdout. The model is "
@@ -71,8 +71,8 @@ def _add_serve(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run_server)
 
 
-def _add_login(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    login = subparsers.add_parser(
+def _add_login(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    login = commands.add_parser(
         "login",
         help="log in to a server with OAuth",
         description="Log in to an MCP server with your browser. The token is kept in your state folder, readable "
@@ -84,7 +84,7 @@ def _add_login(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--no-browser", action="store_true", help="only print the address to open in a browser on this machine"
     )
     login.set_defaults(run=run_login)
-    logout = subparsers.add_parser(
+    logout = commands.add_parser(
         "logout", help="log out of a server", description="Delete the token of an MCP server.", allow_abbrev=False
     )
     logout.add_argument("name", metavar="NAME", help="a server in mcp.json")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptoss_tui.commands.models_info import add_info, installed, open_model, show_info
 from gptoss_tui.commands.models_prepared import add_prepared, show_prepared
+from gptoss_tui.commands.status_line import StatusLine
 from gptoss_tui.errors import CheckpointError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.units import format_bytes
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.config import ModelConfig
     from gptoss_tui.engine.download import DownloadProgress
 
-_SECONDS_BETWEEN_LINES = 0.1
 _LAYOUTS = ("original", "huggingface")
 _Row = tuple[str, int | None, str]
 
@@ -157,9 +155,9 @@ def _download(args: argparse.Namespace) -> int:
     directory = None if args.layout else installed(args.name)
     if directory is None:
         try:
-            with _status_line() as show:
+            with StatusLine() as line:
                 directory = download_model(
-                    args.name, args.layout or DEFAULT_LAYOUT, lambda progress: show(_download_line(progress))
+                    args.name, args.layout or DEFAULT_LAYOUT, lambda progress: line.show(_download_line(progress))
                 )
         except KeyboardInterrupt:
             print("interrupted; run the same command again to resume", file=sys.stderr)
@@ -172,33 +170,14 @@ def _random(args: argparse.Namespace) -> int:
     from gptoss_tui.engine.checkpoint import random_checkpoint
 
     config = _resized(_config_like(args.like), args.layers, args.experts)
-    with _status_line() as show:
+    with StatusLine() as line:
 
         def report(done: int, total: int) -> None:
-            show(f"writing {format_bytes(done)} of {format_bytes(total)}")
+            line.show(f"writing {format_bytes(done)} of {format_bytes(total)}")
 
         random_checkpoint(config, args.directory, args.layout, args.seed, on_progress=report)
     print(to_terminal_line(str(args.directory)))
     return 0
-
-
-@contextmanager
-def _status_line() -> Iterator[Callable[[str], None]]:
-    """A status line on stderr that is rewritten, and cleared at the end. Shows nothing if stderr is not a terminal."""
-    terminal = sys.stderr.isatty()
-    due = 0.0
-
-    def show(text: str) -> None:
-        nonlocal due
-        if terminal and time.monotonic() >= due:
-            due = time.monotonic() + _SECONDS_BETWEEN_LINES
-            print(f"\r\x1b[K{to_terminal_line(text)}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield show
-    finally:
-        due = 0.0
-        show("")
 
 
 def _config_like(name: str) -> ModelConfig:

@@ -89,13 +89,9 @@ def open_model(name: str) -> Checkpoint:
     """Open the checkpoint of a model on this machine. The built-in model is unpacked first."""
     from gptoss_tui.engine.catalog import resolve_model
     from gptoss_tui.engine.checkpoint import open_checkpoint
+    from gptoss_tui.engine.nano.expand import unpacked
 
-    found = resolve_model(name)
-    if found.is_file():  # the built-in model, which is unpacked on its first use
-        from gptoss_tui.engine.nano.expand import materialise
-
-        found = materialise(found)
-    return open_checkpoint(found)
+    return open_checkpoint(unpacked(resolve_model(name)))
 
 
 def _show_server(address: str, context: int | None, *, as_json: bool) -> int:

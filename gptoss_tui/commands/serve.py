@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptoss_tui.commands.flags import add_model_flags, add_sampling_flags, settings_from
+from gptoss_tui.commands.status_line import StatusLine
 from gptoss_tui.errors import UsageError
 from gptoss_tui.sanitize import to_terminal_line
 
 if TYPE_CHECKING:
-    from gptoss_tui.engine.types import LoadProgress
     from gptoss_tui.server.service import Service
     from gptoss_tui.server.toolbox import OwnTools
     from gptoss_tui.settings import Settings
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         port = sock.getsockname()[1]
         url = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{port}"
         service = build_service(settings, args)
-        asyncio.run(serve(service, rules, sock, _show, lambda: _ready(service, url)))
+        asyncio.run(serve(service, rules, sock, StatusLine().load, lambda: _ready(service, url)))
     return 0
 
 
@@ -190,12 +190,6 @@ def _log_requests(*, quiet: bool) -> None:
     ACCESS_LOG.addHandler(handler)
     ACCESS_LOG.setLevel(logging.WARNING if quiet else logging.INFO)
     ACCESS_LOG.propagate = False
-
-
-def _show(progress: LoadProgress) -> None:
-    if sys.stderr.isatty():
-        line = f"{to_terminal_line(progress.stage)} {progress.fraction:.0%}"
-        print(f"\r\x1b[K{'' if progress.done else line}", end="", file=sys.stderr, flush=True)
 
 
 def _ready(service: Service, url: str) -> None:

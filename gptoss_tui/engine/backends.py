@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 from gptoss_tui.engine.backend import Backend, ReportProgress
@@ -89,7 +90,7 @@ def _load(spec: EngineSpec, report: ReportProgress) -> Backend:
     module = import_module(backend_module(spec.backend))
     if spec.backend not in BACKENDS:
         return cast(Backend, module.load_backend(spec, report))
-    spec = _unpacked(spec, report)
+    spec = replace(spec, checkpoint=_unpacked(spec.checkpoint, report))
     planned = _planned(spec)
     spare = "" if planned.available is None else f" of {format_bytes(planned.available)}"
     needs = f"{format_bytes(planned.total)}{spare} of memory"
@@ -107,16 +108,10 @@ def _load(spec: EngineSpec, report: ReportProgress) -> Backend:
     return backend
 
 
-def _unpacked(spec: EngineSpec, report: ReportProgress) -> EngineSpec:
-    """Return `spec` with a directory as its checkpoint. The built-in model is one file, expanded on first use."""
-    if not spec.checkpoint.is_file():
-        return spec
-    from gptoss_tui.engine.nano.expand import materialise
+def _unpacked(model: Path, report: ReportProgress) -> Path:
+    from gptoss_tui.engine.nano.expand import unpacked
 
-    directory = materialise(
-        spec.checkpoint, lambda fraction: report(LoadProgress("Unpacking the built-in model", fraction))
-    )
-    return replace(spec, checkpoint=directory)
+    return unpacked(model, lambda fraction: report(LoadProgress("Unpacking the built-in model", fraction)))
 
 
 def _planned(spec: EngineSpec) -> MemoryPlan:

@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def compact_file() -> Path:
-    """The compact file in this package, which `expand.materialise` turns into a checkpoint."""
+    """The compact file in this package, which `expand.unpacked` turns into a checkpoint."""
     return Path(str(resources.files("gptoss_tui.engine.nano").joinpath("nano.safetensors")))

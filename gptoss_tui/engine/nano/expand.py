@@ -72,6 +72,11 @@ def vocabulary_rows(stored: dict[str, Tensor], hidden_size: int) -> Tensor:
     return rows
 
 
+def unpacked(model: Path, report: Callable[[float], None] = lambda fraction: None) -> Path:
+    """The directory of a resolved model. Only the built-in one is a file, which is expanded on its first use."""
+    return materialise(model, report) if model.is_file() else model
+
+
 def materialise(compact: Path, report: Callable[[float], None] = lambda fraction: None) -> Path:
     """Return the directory of the expanded checkpoint. It is made on first use and named by the compact file's digest.
 

@@ -45,10 +45,14 @@ def brackets_automaton() -> TokenAutomaton:
 
 
 class Contract:
-    """Logprobs differ from the reference's by `tolerance`. `cuts`: where answers are interrupted, if not anywhere."""
+    """Logprobs differ from the reference's by `tolerance`. `cuts`: where answers are interrupted, if not anywhere.
+
+    `polls`: how often a scoring may ask before it is interrupted.
+    """
 
     tolerance = 1e-3
     cuts: tuple[int, ...] = ()
+    polls: tuple[int, ...] = (0, 1, 2, 4, len(PROMPT))
 
     @pytest.fixture
     def parking(self, backend: Backend) -> Iterator[Backend]:
@@ -152,7 +156,7 @@ class Contract:
     def test_a_scoring_that_was_interrupted_goes_on(self, backend: Backend) -> None:
         """Before it begins, between its steps and inside of them, also when others had the engine meanwhile."""
         whole = list(backend.score(PROMPT, 2))
-        for polls in (0, 1, 2, 4, len(PROMPT)):
+        for polls in self.polls:
             for others in (False, True):
                 left = iter(range(polls))
                 first = list(backend.score(PROMPT, 2, lambda left=left: next(left, None) is None))  # type: ignore[misc]

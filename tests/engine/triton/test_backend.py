@@ -63,7 +63,9 @@ class TestTriton(Contract):
     """The contract, chosen on the device, one step ahead of the host, and on the host."""
 
     tolerance = 1e-4
-    cuts: tuple[int, ...] = (3,)  # the interpreter takes seconds for each
+    # The interpreter takes seconds for each.
+    cuts: tuple[int, ...] = (3,)
+    polls: tuple[int, ...] = (0, 2, len(PROMPT))
 
     @pytest.mark.parametrize(("extra", "grammar"), [({}, True), ({"top_p": 0.95}, False)])
     def test_an_answer_that_was_interrupted_goes_on(
@@ -83,7 +85,7 @@ def test_drawing_follows_the_distribution(backend: TritonBackend) -> None:
     wanted = logits.clone()
     wanted[forbidden] = -torch.inf
     shares = (wanted / 0.7).softmax(0)
-    draws = 300
+    draws = 200
     seen: Counter[int] = Counter()
     for seed in range(draws):
         steps._prepare(state, replace(params, seed=seed), backend._cache.length)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,8 +49,6 @@ Update = (
 
 _OUTPUT_SECONDS: Final = 0.2
 """The shortest time between two updates with a running tool's output, because each update repeats all of it."""
-
-_EXIT_CODE = re.compile(r"\[exit code (\d+)\]\s*\Z")
 
 
 @dataclass(slots=True)
@@ -218,8 +215,7 @@ class Translator:
         if call.terminal:
             content = [*call.content, TerminalToolCallContent(type="terminal", terminal_id=key)]
             rest = event.output if not call.output else ""
-            found = _EXIT_CODE.search(event.output)
-            code = 0 if event.status == "ok" else int(found[1]) if found else None
+            code = 0 if event.status == "ok" else event.exit_code
             meta = {
                 "terminal_output": {"terminal_id": key, "data": to_terminal_text(rest).replace("\n", "\r\n")},
                 "terminal_exit": {"terminal_id": key, "exit_code": code, "signal": None},

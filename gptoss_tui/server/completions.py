@@ -82,7 +82,7 @@ async def read_prompts(fields: Fields, host: EngineHost) -> tuple[tuple[int, ...
 
 async def _read_prompt(value: Any, fields: Fields, host: EngineHost) -> tuple[int, ...]:
     if isinstance(value, str):
-        check_characters(len(value), host.ready.context)
+        check_characters(len(value), host.loaded().context)
         return tuple(await host.memory.encoder.encode(value))
     if not isinstance(value, list) or not all(type(token) is int and 0 <= token < VOCAB_SIZE for token in value):
         raise fields.wrong("prompt", f"a string, or token ids between 0 and {VOCAB_SIZE - 1}, or an array of those")
@@ -100,7 +100,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     try:
         asked = read_completion_request(fields, await read_prompts(fields, service.host), service.defaults)
         record.stream = asked.stream
-        every = _continuations(asked, tokenizer, service.host.ready.context)
+        every = _continuations(asked, tokenizer, service.host.loaded().context)
         record.stats += [one.stats for one in every]
         envelope = {
             "id": f"cmpl-{secrets.token_hex(16)}",

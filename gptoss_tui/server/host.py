@@ -41,13 +41,12 @@ class EngineHost:
             return "ready"
         return "failed" if self.problem is not None else "loading"
 
-    @property
-    def ready(self) -> EngineInfo:
-        """What is loaded. Raises ApiError 503 if nothing is."""
+    def loaded(self) -> EngineInfo:
+        """What is loaded. Raises ApiError 503 if nothing is; after a load that failed, another one begins then."""
         if self.info is not None:
             return self.info
         if (problem := self.problem) is not None:
-            self.begin()  # it may work this time
+            self.begin()
             raise ApiError(503, problem.message, code="engine_unavailable", retry_after=RETRY_SECONDS)
         raise ApiError(503, "The model is being loaded.", code="model_loading", retry_after=RETRY_SECONDS)
 

@@ -32,7 +32,7 @@ async def take_in(host: EngineHost, dialogue: Dialogue, builtin: Sequence[ToolNa
     """
     preamble = dialogue.preamble(host.today(), builtin)
     told = await beside(dialogue.size_of_tools, lambda: preamble_messages(preamble))
-    context = host.ready.context
+    context = host.loaded().context
     check_characters(sum(len(message.content) for message in (*told, *dialogue.messages)), context)
     if _SHELL_TOKENS * len(dialogue.messages) > context:
         raise too_long(_SHELL_TOKENS * len(dialogue.messages), context)

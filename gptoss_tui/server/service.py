@@ -108,7 +108,7 @@ class Service:
         """Admit a request. Raises ApiError 429 if there is no room, 503 if no request can be answered now."""
         if self.draining:
             raise ApiError(503, "The server is shutting down.", code="shutting_down", retry_after=5)
-        _ = self.host.ready
+        self.host.loaded()
         access = record_of(request).access
         user = str(next((fields.values[n] for n in ("safety_identifier", "user") if fields.has(n)), ""))[:128]
         client = Client(f"{access.key} {access.address}", user) if access.key else Client(f"{access.address} {user}")

@@ -116,11 +116,11 @@ class Turn:
         self._dialogue = dialogue
         self._options = options
         self._toolbox = toolbox
-        if not host.ready.masks and (dialogue.answer.grammar is not None or dialogue.choice.mode == "required"):
+        if not host.loaded().masks and (dialogue.answer.grammar is not None or dialogue.choice.mode == "required"):
             raise not_supported("A form of answers, or a call that is required, with a model on another server", None)
         self._known = {tool.recipient for tool in dialogue.tools} | set(toolbox.recipients if toolbox else ())
         self._conversation = converse(host, dialogue, opening)
-        self._context = host.ready.context
+        self._context = host.loaded().context
         self._detector = LoopDetector(options.repeated_tokens)
         self._reason: EndReason = "stop"
         self.stats = Stats(prompt_tokens=len(self._conversation.prompt_ids()))
@@ -193,7 +193,7 @@ class Turn:
             max_tokens=self._room(),
             stop_token_ids=STOP_TOKENS,
             keep_prefix=self._conversation.preamble_length,
-            constraint=walk.rest if self._host.ready.masks else None,
+            constraint=walk.rest if self._host.loaded().masks else None,
         )
         self._reason = "stop"
         async with aclosing(slices.generate(self._host, self._ticket, prompt, params, self.stats)) as events:

@@ -129,7 +129,7 @@ def test_a_command_is_a_terminal_where_the_client_draws_one() -> None:
             ev.ToolStarted(turn_id="t1", item_id="t1.1", tool="shell", preview="ls", preview_type="command"),
             ev.ToolOutputDelta(turn_id="t1", item_id="t1.1", text="a\x1b[31m\n"),
             ev.ToolFinished(
-                turn_id="t1", item_id="t1.1", tool="shell", status="error", output="a\n[exit code 3]", seconds=0.1
+                turn_id="t1", item_id="t1.1", tool="shell", status="error", output="a\n", seconds=0.1, exit_code=3
             ),
         )
         for update in translator.apply(event)

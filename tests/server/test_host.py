@@ -51,10 +51,10 @@ async def test_whatever_fails_is_an_error_that_requests_hear_of_and_is_tried_aga
     assert host.state == "failed"
     engine.failure = None
     with pytest.raises(ApiError) as refused:
-        _ = host.ready
+        host.loaded()
     assert (refused.value.status, refused.value.message) == (503, told)
     await until(lambda: host.state == "ready")
-    assert host.ready.model == "scripted"
+    assert host.loaded().model == "scripted"
     await host.close()
 
 

@@ -84,7 +84,7 @@ async def _in_turn(service: Service, fields: Fields, ticket: Ticket, translate: 
 async def _ask_raw(service: Service, fields: Fields, ticket: Ticket) -> Said:
     host, asked = service.host, raw_request(fields)
     (prompt,) = await read_prompts(asked, host)
-    context = host.ready.context
+    context = host.loaded().context
     if len(prompt) >= context:
         raise too_long(len(prompt), context)
     limit = asked.integer("max_tokens", 1, MAX_TOKENS) or service.defaults.sampling.max_tokens

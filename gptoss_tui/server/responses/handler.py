@@ -89,7 +89,7 @@ async def _read(fields: Fields, service: Service, log: Record) -> _Asked:
     asked = await beside(size, lambda: _read_all(fields, service, log.access.key))
     if not asked.request.truncate:
         return asked
-    characters = CHARACTERS_PER_TOKEN * service.host.ready.context // 2
+    characters = CHARACTERS_PER_TOKEN * service.host.loaded().context // 2
     cut = without_first_turns(asked.request.dialogue, characters)
     return replace(asked, request=replace(asked.request, dialogue=cut))
 
@@ -161,7 +161,7 @@ def _turn(
     """The turn for a request, truncated to fit if the request allows it."""
     options = asked.options
     if asked.truncate:
-        context = service.host.ready.context
+        context = service.host.loaded().context
         options = replace(options, min_room=min(options.max_tokens or context, context // _TRUNCATED_ROOM))
 
     def make(dialogue: Dialogue) -> Turn:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from gptoss_tui.engine.constraint import Grammar
+from gptoss_tui.engine.grammar.tokens import LAST_BYTE, MASK_BYTES, with_tokens
 from gptoss_tui.errors import EngineError, GrammarError
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, VOCAB_SIZE, read_vocabulary, token_pieces
 
@@ -39,9 +40,7 @@ _SPLIT: Final = "|".join(
 _JSON_OPTIONS: Final[Any] = {"whitespace_pattern": r" |\n {0,32}|\n\t{0,8}"}
 """A space, or a line end with indentation. More would let a model that is stuck fill its context with white space."""
 
-_TEXT_BYTES: Final = -(-NUM_TEXT_TOKENS // 8)
-_LAST_BYTE: Final = (1 << (NUM_TEXT_TOKENS - 8 * (_TEXT_BYTES - 1))) - 1
-
+_NOTHING: Final = bytes(MASK_BYTES)
 
 MOST_CHARACTERS: Final = 1 << 19
 """The longest grammar that is read, in characters."""
@@ -182,10 +181,10 @@ class LibraryMatcher:
         forced = self._matcher.compute_ff_bytes()
         self._require_health()
         if len(forced) > _LONG_FORCED:
-            return _only(_tokenizer().tokenize_bytes(forced[:_LONGEST_TOKEN])[0])
+            return with_tokens(_NOTHING, _tokenizer().tokenize_bytes(forced[:_LONGEST_TOKEN])[:1])
         bits = self._matcher.compute_bitmask()
         self._require_health()
-        return bits[: _TEXT_BYTES - 1] + bytes([bits[_TEXT_BYTES - 1] & _LAST_BYTE])
+        return bits[: MASK_BYTES - 1] + bytes([bits[MASK_BYTES - 1] & LAST_BYTE])
 
     def advance(self, token_id: int) -> None:
         """Raises EngineError for a token that the mask did not allow."""
@@ -199,10 +198,3 @@ class LibraryMatcher:
         if _NOT_ALLOWED in why:
             raise EngineError(f"The grammar could not be followed any further: {why}")
         raise _error(self._grammar, _IN_OUR_WORDS.get(why, why))
-
-
-def _only(token_id: int) -> bytes:
-    """The mask that allows a single token."""
-    mask = bytearray(_TEXT_BYTES)
-    mask[token_id >> 3] = 1 << (token_id & 7)
-    return bytes(mask)

@@ -11,6 +11,8 @@ from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, read_vocabulary, token_pieces
 
 NEWLINE: Final = b"\n"
 MASK_BYTES: Final = -(-NUM_TEXT_TOKENS // 8)
+LAST_BYTE: Final = (1 << (NUM_TEXT_TOKENS - 8 * (MASK_BYTES - 1))) - 1
+"""The bits of a mask's last byte that stand for text tokens."""
 
 
 class TokenTable:
@@ -25,7 +27,7 @@ class TokenTable:
         self.ids = sorted(range(len(pieces)), key=pieces.__getitem__)
         self.sorted = [pieces[token] for token in self.ids]
         mask = bytearray(b"\xff" * MASK_BYTES)
-        mask[-1] = (1 << (NUM_TEXT_TOKENS - 8 * (MASK_BYTES - 1))) - 1
+        mask[-1] = LAST_BYTE
         groups: dict[bytes, list[tuple[bytes, int]]] = {}
         for token, piece in enumerate(pieces):
             if NEWLINE in piece:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 MARKER = "--- attached ---"
 """The line between the typed message and its attachments."""
+RAN = "the user ran: "
+"""How the title of a command's output begins."""
 
 
 OWN_TOOL = "!"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gptoss_tui.agent import events as ev
-from gptoss_tui.agent.attached import OWN_TOOL, Note
+from gptoss_tui.agent.attached import OWN_TOOL, RAN, Note
 from gptoss_tui.agent.commands import AgentPort
 from gptoss_tui.errors import GptOssError, UsageError
 
@@ -107,7 +107,7 @@ class UserShell:
             shown = text if status == "ok" else f"{text.rstrip()}\n[{ending}]".lstrip()
             self._finish(item, status, shown, time.monotonic() - started, code)
             first = line.split("\n")[0]
-            self._offer(Note(f"the user ran: {first} ({ending})", text))
+            self._offer(Note(f"{RAN}{first} ({ending})", text))
 
     def _finish(self, item: str, status: ev.ToolStatus, output: str, seconds: float, code: int | None = None) -> None:
         ended = ev.ToolFinished(

@@ -104,7 +104,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     directory = Path(name).expanduser()
     if directory.is_dir():
         return directory
-    raise ModelNotFoundError(f"there is no model or directory {name!r}", hint=_suggestion(name))
+    raise ModelNotFoundError(f"There is no model or directory {name!r}", hint=_suggestion(name))
 
 
 def installed_models() -> list[InstalledModel]:

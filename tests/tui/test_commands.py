@@ -430,7 +430,7 @@ async def test_a_model_that_cannot_be_had_leaves_the_one_from_before(folder: Pat
     async with app.run_test(size=WIDE) as pilot:
         await ready(pilot, app)
         await command(pilot, "/model no-such-model")
-        await until(pilot, lambda: "there is no model or directory 'no-such-model'" in conversation(app))
+        await until(pilot, lambda: "There is no model or directory 'no-such-model'" in conversation(app))
         assert backend.used == []
         await command(pilot, "/model broken")
         await until(pilot, lambda: "nano is loaded again" in conversation(app), tries=1000)

@@ -233,7 +233,9 @@ def test_hints_name_what_can_be_done() -> None:
     assert "send" not in actions(Situation(asking=True))
     assert actions(Situation(following=False))[0] == "newest"
     assert actions(Situation(quit_armed=True)) == ["again to quit"]
-    assert actions(Situation(running=True, choosing=True)) == ["choose", "take", "take and run", "close"]
+    assert actions(Situation(running=True, choosing="command")) == ["choose", "take", "take and run", "close"]
+    assert actions(Situation(choosing="file")) == ["choose", "take", "take", "close"]
+    assert actions(Situation(beside=True))[:2] == ["stop", "send"]
     assert hints_for(Situation(), lambda name: "")[:1] == ()
 
 

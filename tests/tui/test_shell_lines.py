@@ -28,11 +28,12 @@ async def test_a_shell_line_is_run_shown_and_told_to_the_model(workspace: Path) 
         await until(pilot, lambda: "exit code 3" in conversation(app))
         assert str(workspace) in conversation(app)
         assert agent.prompts == []
-        assert any("goes with the next message" in row for row in rows(app))
+        assert any("(Backspace drops it): ! echo out; pwd; exit 3 (exit code 3)" in row for row in rows(app))
         await pilot.press(*"why?", "enter")
         await until(pilot, lambda: agent.prompts)
         assert "[the user ran: echo out; pwd; exit 3 (exit code 3)]\nout\n" in agent.prompts[0]
         assert "goes with the next message" not in screen(app)
+        assert "+ ! echo out; pwd; exit 3 (exit code 3)" in conversation(app)
         await pilot.press(*"and now?", "enter")
         await until(pilot, lambda: len(agent.prompts) == 2)
         assert agent.prompts[1] == "and now?"
@@ -56,8 +57,14 @@ async def test_escape_ends_a_shell_line(workspace: Path) -> None:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press(*"!echo started; sleep 60", "enter")
         await until(pilot, lambda: "started" in conversation(app).replace("echo started", ""))
+        assert "running your command" in status(app)
+        assert "Esc stop" in rows(app)[-1]
+        spinner = status(app)[:3]
+        await until(pilot, lambda: status(app)[:3] != spinner)
         await pilot.press("escape")
         await until(pilot, lambda: "stopped by the user" in conversation(app))
+        await until(pilot, lambda: "ready" in status(app))
+        assert "Esc stop" not in rows(app)[-1]
 
 
 async def answer(pilot: Pilot[int], app: GptOssApp, clock: Clock, key: str) -> None:
@@ -111,6 +118,7 @@ async def test_an_answer_for_the_session_holds_for_shell_lines_and_escape_withdr
         assert agent.approvals.policy.rules[0].reach == "sandbox"
 
         await pilot.press(*"!touch never", "enter")
+        await until(pilot, lambda: "waits for you" in status(app))
         await answer(pilot, app, clock, "escape")
         await until(pilot, lambda: app.screen.focused is composer(app))
         assert not (workspace / "never").exists()

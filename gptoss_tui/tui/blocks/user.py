@@ -9,7 +9,7 @@ from textual.strip import Strip
 
 from gptoss_tui.tui import lines
 from gptoss_tui.tui.blocks.base import Block, plural, readable
-from gptoss_tui.tui.composing.message import split_message
+from gptoss_tui.tui.composing.message import people_say, split_message
 from gptoss_tui.tui.composing.requests import typed
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class UserBlock(Block):
             rest = plural(len(rows) - HEAD_ROWS, "more row")
             rows = [*rows[:HEAD_ROWS], lines.text(f"… {rest}, click to open", palette.muted)]
         if not self.is_open:
-            rows += [lines.text(f"+ {line}", palette.muted) for line in self.attached]
+            rows += [lines.text(f"+ {people_say(line)}", palette.muted) for line in self.attached]
         bar = [Segment("▌ ", palette.user)]
         return lines.rows(rows, width, prefix=bar, base=palette.surface)
 

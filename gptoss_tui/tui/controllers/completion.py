@@ -64,6 +64,11 @@ class CompletionController:
         self._search: asyncio.Task[None] | None = None
 
     @property
+    def kind(self) -> Kind:
+        """What is offered; empty while the list is closed."""
+        return self._open.kind
+
+    @property
     def is_open(self) -> bool:
         """Whether the list is shown."""
         return bool(self._open.kind)

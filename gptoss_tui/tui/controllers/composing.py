@@ -12,7 +12,7 @@ from gptoss_tui.agent.user_shell import UserShell
 from gptoss_tui.settings import config_path
 from gptoss_tui.tui.composing.draft import DraftStore
 from gptoss_tui.tui.controllers.commands import CommandController, Parts
-from gptoss_tui.tui.controllers.completion import CompletionController
+from gptoss_tui.tui.controllers.completion import CompletionController, Kind
 from gptoss_tui.tui.controllers.history import HistoryController
 from gptoss_tui.tui.controllers.input import InputController
 from gptoss_tui.tui.controllers.models import ModelController
@@ -125,9 +125,9 @@ class ComposingController:
         around.view.take_back = self._input.take_back
 
     @property
-    def choosing(self) -> bool:
-        """Whether the completion list is open."""
-        return self._completion.is_open
+    def choosing(self) -> Kind:
+        """What the completion list offers; empty while it is closed."""
+        return self._completion.kind
 
     # Called by the screen
 
@@ -243,8 +243,7 @@ class ComposingController:
         self._around.composer.set_draft(text)
 
     def _show(self, event: ev.Event) -> None:
-        if isinstance(event, ev.ApprovalRequest | ev.ApprovalResolved):
-            self._around.view.ask(event)
+        self._around.view.apply_own(event)
         self._around.talk.apply(event)
         self._around.talk.flush()
         self.record.apply(event)

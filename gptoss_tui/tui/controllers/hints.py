@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from gptoss_tui.tui.widgets.hints import Hint
@@ -15,14 +15,19 @@ Label = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """The state that decides which hints are shown. `vim` is the composer's mode; empty without Vim keys."""
+    """The state that decides which hints are shown.
+
+    `choosing` is what the completion offers, `beside` whether a command of the user runs, `vim` the mode of the
+    composer's Vim keys.
+    """
 
     running: bool = False
     asking: bool = False
     following: bool = True
     quit_armed: bool = False
     rewind_armed: bool = False
-    choosing: bool = False
+    choosing: Literal["", "command", "file"] = ""
+    beside: bool = False
     vim: str = ""
 
 
@@ -46,15 +51,17 @@ def _wanted(situation: Situation) -> Iterator[tuple[str, str, str]]:
     if situation.choosing:
         yield "composer.up composer.down", "choose", "app.simulate_key('down')"
         yield "composer.later", "take", "app.simulate_key('tab')"
-        yield "composer.submit", "take and run", "app.simulate_key('enter')"
+        what = "take and run" if situation.choosing == "command" else "take"
+        yield "composer.submit", what, "app.simulate_key('enter')"
         yield "chat.interrupt", "close", "app.simulate_key('escape')"
         return
     if not situation.following:
         yield "chat.tail", "newest", "screen.to_tail"
     if not situation.asking:
-        if situation.running:
+        if situation.running or situation.beside:
             stop = "chat.copy" if situation.vim not in ("", "NORMAL") else "chat.interrupt"  # Esc is Vim's there
             yield stop, "stop", "screen.interrupt"
+        if situation.running:
             yield "composer.submit", "steer", "screen.send"
             yield "composer.later", "queue", "screen.send_later"
         else:

@@ -14,7 +14,7 @@ from gptoss_tui.errors import GptOssError
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.composing.draft import Draft, DraftStore
 from gptoss_tui.tui.composing.mentions import find_mentions
-from gptoss_tui.tui.composing.message import Note
+from gptoss_tui.tui.composing.message import Note, people_say
 from gptoss_tui.tui.composing.requests import typed as typed_of
 from gptoss_tui.tui.slash.registry import parse_call
 
@@ -136,8 +136,8 @@ class InputController:
             self._send(message, later=later)
 
     def _show_notes(self) -> None:
-        titles = [to_terminal_line(note.title) for note in self._notes]
-        shown = f" goes with the next message: {', '.join(titles)} · Backspace drops it " if titles else ""
+        titles = ", ".join(to_terminal_line(people_say(note.title)) for note in self._notes)
+        shown = f" goes with the next message (Backspace drops it): {titles} " if titles else ""
         self._composer.border_title = Content(shown)
 
     # The draft on disk

@@ -17,7 +17,7 @@ from gptoss_tui.tui.widgets.gauge import composer_edge
 from gptoss_tui.tui.widgets.hints import HintLine
 from gptoss_tui.tui.widgets.loading import LoadingBar
 from gptoss_tui.tui.widgets.queue import QueueView, Waiting
-from gptoss_tui.tui.widgets.status import StatusLine
+from gptoss_tui.tui.widgets.status import Activity, StatusLine
 
 if TYPE_CHECKING:
     from gptoss_tui.agent import events as ev
@@ -68,6 +68,7 @@ class ChatView:
         self._hints = screen.query_one("#hints", HintLine)
         self._bindings: dict[str, Binding] = {}
         self._place = ""
+        self._own: Activity = "ready"
         self.take_back: Callable[[str], str] = str
         """Returns the typed text of a message that was not sent."""
 
@@ -125,7 +126,10 @@ class ChatView:
         """Nothing is running any more."""
         self._composer.busy = False
         self._frames.stop()
-        self.show_hints()
+        if self._own == "ready":
+            self.show_hints()
+        else:
+            self._show_own()
 
     def model_lost(self) -> None:
         """The model is gone; the next message loads it again."""
@@ -147,9 +151,35 @@ class ChatView:
             draft = [self._composer.text] if self._composer.text else []
             self._composer.set_draft("\n\n".join([*map(self.take_back, prompts), *draft]))
 
-    def ask(self, event: ev.Event) -> None:
-        """Show or close a question that belongs to no turn."""
+    @property
+    def own_runs(self) -> bool:
+        """Whether a command that the user typed is running."""
+        return self._own == "command"
+
+    def apply_own(self, event: ev.Event) -> None:
+        """Handle an event of a command that the user typed, which belongs to no turn."""
+        match event:
+            case ev.ApprovalRequest():
+                self._own = "approval"
+            case ev.ToolStarted():
+                self._own = "command"
+            case ev.ToolFinished():
+                self._own = "ready"
+            case ev.ApprovalResolved():
+                pass
+            case _:
+                return
         self._approvals.apply(event)
+        self._show_own()
+
+    def _show_own(self) -> None:
+        """Show what the user's own command does, unless the model does something at the moment."""
+        if not self._situation().running:
+            self._status.set_activity(self._own)
+            if self.own_runs:
+                self._frames.start()
+            else:
+                self._frames.stop()
         self.show_hints()
 
     def apply(self, event: ev.Event) -> None:

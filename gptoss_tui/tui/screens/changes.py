@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 else:
     ev = late("gptoss_tui.agent.events")
 
+_FILE_HINTS = (("]", "next file", "screen.go(1)"), ("[", "file before", "screen.go(-1)"))
 _HINTS = (
-    ("]", "next file", "screen.go(1)"),
-    ("[", "file before", "screen.go(-1)"),
     ("d", "other layout", "screen.change_layout"),
     ("Esc", "close", "screen.dismiss"),
 )
@@ -80,7 +79,8 @@ class ChangesScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="changes"):
             yield PreviewView(id="changes-diff")
-            yield HintLine(self._palette, _HINTS, id="changes-hints")
+            several = len(parse_unified(self._diff)) > 1
+            yield HintLine(self._palette, (*_FILE_HINTS, *_HINTS) if several else _HINTS, id="changes-hints")
 
     def on_mount(self) -> None:
         """Draw the diffs at the available width."""

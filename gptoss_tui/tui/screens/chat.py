@@ -246,7 +246,8 @@ class ChatScreen(Screen[None]):
             following=self._transcript.following,
             quit_armed=self._leaving.quit_key.armed,
             rewind_armed=self._leaving.rewind_key.armed,
-            choosing=self._furnished is not None and self._furnished.choosing,
+            choosing=self._furnished.choosing if self._furnished is not None else "",
+            beside=self._view.own_runs,
             vim=self._composer.vim.label if self._composer.vim is not None else "",
         )
 

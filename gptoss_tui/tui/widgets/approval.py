@@ -208,8 +208,8 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             offers = offers_for(
                 self.request, self._grant, len(preview.files), len(preview.left_out), self.app.size.width
             )
-        lasting = " and ".join(self._hint(Offer(f"approval.{which}", ""))[0] for which in ("session", "always"))
-        note = note_for(self.request, self._grant, preview.left_out, lasting) if self._state == "asking" else ""
+        keys = (self._hint(Offer(f"approval.{which}", ""))[0] for which in ("session", "always"))
+        note = note_for(self.request, self._grant, preview.left_out, *keys) if self._state == "asking" else ""
         self.query_one(Answers).show([[self._hint(offer) for offer in row] for row in offers], note)
 
     def _hint(self, offer: Offer) -> tuple[str, str, str]:

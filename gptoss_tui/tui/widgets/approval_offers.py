@@ -52,13 +52,13 @@ def offers_for(request: ApprovalRequest, grant: int, files: int, left_out: int, 
     return [answers, more] if more else [answers]
 
 
-def note_for(request: ApprovalRequest, grant: int, left_out: frozenset[str], lasting: str) -> str:
-    """A note on what the answers in `lasting`, named by their keys, would allow."""
+def note_for(request: ApprovalRequest, grant: int, left_out: frozenset[str], session: str, always: str) -> str:
+    """A note on what the lasting answers, named by their keys, would allow."""
     if left_out:
         return f"Left out: {to_terminal_line(', '.join(sorted(left_out)))}. The rest is shown again before it runs."
     if not request.grants:
         return ""
-    return f"{lasting} allow from now on: {to_terminal_line(request.grants[grant])}"
+    return f"{session} for this conversation, {always} always: {to_terminal_line(request.grants[grant])}"
 
 
 def reason_offers() -> list[Offer]:

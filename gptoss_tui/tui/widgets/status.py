@@ -15,7 +15,9 @@ from gptoss_tui.tui.blocks.base import SPINNER, count, seconds
 if TYPE_CHECKING:
     from gptoss_tui.tui.theme import Palette
 
-Activity = Literal["loading", "failed", "ready", "reading", "thinking", "answering", "calling", "tool", "approval"]
+Activity = Literal[
+    "loading", "failed", "ready", "reading", "thinking", "answering", "calling", "tool", "command", "approval"
+]
 
 _LABELS: dict[Activity, str] = {
     "loading": "loading",
@@ -26,6 +28,7 @@ _LABELS: dict[Activity, str] = {
     "answering": "answering",
     "calling": "writing a call",
     "tool": "running a tool",
+    "command": "running your command",
     "approval": "waits for you",
 }
 _STILL: dict[Activity, str] = {"ready": "●", "failed": "✗", "approval": "?"}

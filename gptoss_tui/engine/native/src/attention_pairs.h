@@ -1,5 +1,5 @@
-// Keys and values of a block as panels of bf16 pairs, for VDPBF16PS and AMX: sixteen keys, or dimensions, are a group whose
-// vectors have one pair each. Rows in memory are [count][dim]; rows up to `keys` that are missing are zeros.
+// Keys and values of a block as panels of bf16 pairs, for VDPBF16PS and AMX: a vector has one pair of each of 16 keys, or
+// of 16 dimensions. Rows in memory are [count][dim]; rows up to `keys` that are missing are zeros.
 #pragma once
 
 #include "pairs.h"

@@ -2,12 +2,13 @@
 // of a block (A are queries, B the panel of the keys), and its shares by the values (A are shares, B the panel of the
 // values).
 //
-// Tiles are multiplied by a unit of their own. With 64 dimensions, it takes 4 cycles for 16 scores and 4 for what their
-// shares mix. While the shares of a band are computed, row by row, the next band is multiplied by its keys and the one
-// before by its values, a few tiles at each row.
+// Tiles are multiplied by a unit of their own. With 64 dimensions, it takes 4 cycles for 16 scores and what their shares
+// mix. While the shares of a band are computed, row by row, the next band is multiplied by its keys and the one before by
+// its values, a few tiles at each row.
 //
-// For 16 scores, the two vector units have 9 or 10 operations to do: the difference to the row's reference (1), 2 ** x (2
-// to reduce, 3 of the polynomial, 1 or 2 to scale), the sum (1), and half of a rounding (2). To have no more,
+// For 16 scores, the two vector units have 9 or 10 operations to do, which take 5 cycles: the difference to the row's
+// reference (1), 2 ** x (2 to reduce, 3 of the polynomial, 1 or 2 to scale), the sum (1), and half of a rounding (2). To
+// have no more,
 // - scores are relative to the row's reference, any number of their size, not to their maximum. It is raised when shares
 //   become large, which is rare after the first block, so that no maxima are computed and little is scaled.
 // - sums of shares stay in 16 lanes until the end.
@@ -133,7 +134,7 @@ struct Walk {
   int32_t first, rows;
   int64_t block, end;
   int32_t turn = 0, panels = 0, place = 0;
-  bool fresh[kMostBands] = {};
+  bool fresh[kMostBands];
 
   Walk(BandMemory<Parts>& memory, const ChunkAttention& chunk, int32_t head, int32_t first_token, int32_t tokens)
       : m(memory), c(chunk), keys(static_cast<const uint16_t*>(chunk.keys) + head * chunk.head_stride),
@@ -280,7 +281,7 @@ void load_queries(BandMemory<Parts>& m, const ChunkAttention& c, int32_t head, i
       const __m512 high = _mm512_mul_ps(_mm512_loadu_ps(query + d + kGroup), by);
       round_to<Parts>(low, high, m.query[0] + r * c.dim + d, kMostTileRows * kMostHeadDim);
     }
-    m.reference[r] = at_least(c.sinks[h] * kLog2e, kLeastScore);
+    m.reference[r] = c.sinks[h] * kLog2e;
     _mm512_storeu_ps(m.mass[r], _mm512_setr_ps(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
   }
 }
@@ -292,7 +293,9 @@ void store_mixed(const BandMemory<Parts>& m, const ChunkAttention& c, int32_t he
     float* out = c.out + (first + r / shared) * c.out_stride + (head * shared + r % shared) * c.dim;
     const float* mixed = m.mixed + r * c.dim;
     const __m512 share = _mm512_set1_ps(1.0f / _mm512_reduce_add_ps(_mm512_loadu_ps(m.mass[r])));
-    for (int32_t d = 0; d < c.dim; d += kGroup) _mm512_storeu_ps(out + d, _mm512_mul_ps(_mm512_loadu_ps(mixed + d), share));
+    for (int32_t d = 0; d < c.dim; d += kGroup) {
+      _mm512_storeu_ps(out + d, _mm512_mul_ps(_mm512_loadu_ps(mixed + d), share));
+    }
   }
 }
 

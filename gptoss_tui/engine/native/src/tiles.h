@@ -1,6 +1,6 @@
-// Tiles as in AMX: C [16][16] floats += A [16][32] x B [32][16], bf16. `Tiles` is AMX itself (tiles_amx.h) or an emulation
-// of it (tiles_written.h), so that everything around it can be tested without AMX. Tiles 0 to 3 are C, 4 and 5 are A, 6 and
-// 7 are B: two B and one A make two sums, and with two A four.
+// Tiles as in AMX: C [16][16] floats += A [16][32] x B [32][16], bf16. `Tiles` is AMX itself (tiles_amx.h) or an
+// emulation of it (tiles_written.h), so that everything around it can be tested without AMX. Tiles 0 to 3 are C, 4 and 5
+// are A, 6 and 7 are B: two B and one A make two sums, and with two A four.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ void begin_sums(bool fresh, const float* c, int64_t stride) {
   }
 }
 
-// Adds the products of A, whose rows are `stride` bytes apart, and of the B that have been loaded. Without `Two`, there is
-// no `second`.
+// Adds the products of A, whose rows are `stride` bytes apart, and of the B that have been loaded. Without `Two`, there
+// is no `second`.
 template <class Tiles, bool Two>
 void add_products(const void* first, const void* second, int64_t stride) {
   Tiles::template load<4>(first, stride);

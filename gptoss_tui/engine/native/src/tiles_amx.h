@@ -1,6 +1,6 @@
 // Tiles with AMX. The instructions are written in assembly because the compilers' intrinsics take tile numbers only as
-// literals, and because GCC 12's _tile_loadconfig is declared to read only 8 of the 64 bytes of its operand, so that the
-// stores to the rest are optimized away.
+// literals, and because GCC 12's _tile_loadconfig is declared to read only 8 of the 64 bytes of its operand, so that
+// the stores to the rest are optimized away.
 #pragma once
 
 #include "tiles.h"

@@ -28,11 +28,13 @@ struct WrittenTiles {
   }
   template <int T>
   static void load(const void* from, int64_t stride) {
-    for (int r = 0; r < rows_of(T); r++) std::memcpy(tiles[T] + r * 64, static_cast<const uint8_t*>(from) + r * stride, 64);
+    const auto* rows = static_cast<const uint8_t*>(from);
+    for (int r = 0; r < rows_of(T); r++) std::memcpy(tiles[T] + r * 64, rows + r * stride, 64);
   }
   template <int T>
   static void store(void* to, int64_t stride) {
-    for (int r = 0; r < rows_of(T); r++) std::memcpy(static_cast<uint8_t*>(to) + r * stride, tiles[T] + r * 64, 64);
+    auto* rows = static_cast<uint8_t*>(to);
+    for (int r = 0; r < rows_of(T); r++) std::memcpy(rows + r * stride, tiles[T] + r * 64, 64);
   }
 
   static float number(const uint8_t* tile, int row, int index) {

@@ -9,7 +9,7 @@ from typing import Any
 
 from gptoss_tui.engine.remote.completions import TextCompletions, TokenCompletions
 from gptoss_tui.engine.remote.dialect import Dialect, Scores, TextForm, count, read_event
-from gptoss_tui.engine.remote.link import FIRST_SECONDS, Link, Refused
+from gptoss_tui.engine.remote.link import FIRST_SECONDS, Link, RefusedError
 from gptoss_tui.engine.remote.llamacpp import LlamaCpp
 from gptoss_tui.engine.remote.ollama import OllamaParsed, OllamaRaw
 from gptoss_tui.engine.types import SamplingParams
@@ -198,7 +198,7 @@ async def _room_of_lm_studio(link: Link, model: str) -> int:
 async def _speaks_ids(link: Link, form: TextForm, served: Served) -> bool:
     try:
         sampled = await _sample(link, form, served.dialect)
-    except Refused as error:
+    except RefusedError as error:
         if error.status in (400, 404, 422, 501):
             return False
         raise
@@ -211,7 +211,7 @@ async def _tried(link: Link, form: TextForm, served: Served) -> Served:
     """Return `served` after a test has shown that control tokens pass through."""
     try:
         sampled = await _sample(link, form, served.dialect)
-    except Refused as error:
+    except RefusedError as error:
         if error.status in (404, 405, 501):
             raise _only_chat(served) from error
         raise

@@ -54,7 +54,7 @@ _CONTEXT_WORDS = (
 _KEPT = "what was said is kept"
 
 
-class Refused(EngineError):
+class RefusedError(EngineError):
     """The server answered with an error. `status` is the HTTP status, `wait` the seconds to wait, if it says so."""
 
     def __init__(self, message: str, *, hint: str | None = None, status: int = 0, wait: float = 0.0) -> None:
@@ -63,7 +63,7 @@ class Refused(EngineError):
         self.wait = wait
 
 
-class Unreachable(EngineDiedError):
+class UnreachableError(EngineDiedError):
     """No connection could be made, so the server has not seen the request."""
 
 
@@ -89,7 +89,7 @@ class Link:
         await self._session.close()
 
     async def get(self, path: str) -> dict[str, Any]:
-        """Return the JSON object at `path`. Raises EngineError, or `Refused` if the server sent an error status."""
+        """Return the JSON object at `path`. Raises EngineError, or `RefusedError` if the server sent an error status."""
         return await self._json("GET", path, None, ANSWER_SECONDS, MAX_FACTS)
 
     async def post(
@@ -110,11 +110,11 @@ class Link:
                     async for event in events:
                         yield event
                 return
-            except Unreachable:
+            except UnreachableError:
                 wait = 0.0
                 if tried == TRIES:
                     raise
-            except Refused as refused:
+            except RefusedError as refused:
                 wait = refused.wait
                 if tried == TRIES or refused.status not in _BUSY:
                     raise
@@ -181,7 +181,7 @@ class Link:
     async def _reply(
         self, method: str, path: str, body: dict[str, Any] | None, seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Provide the reply once its headers have arrived. Raises `Refused` for an error status."""
+        """Provide the reply once its headers have arrived. Raises `RefusedError` for an error status."""
         if self._session.closed:
             raise EngineError(f"The connection to {self.address.host} was closed", hint="load the model again")
         url = self.address.root + path
@@ -206,11 +206,13 @@ class Link:
             return EngineError(f"{self.address.root} is not the address of a server", hint="check the spelling")
         hint = "start the server, or check the address"
         if isinstance(error, aiohttp.ClientProxyConnectionError):
-            return Unreachable(f"The proxy {error.host}:{error.port} to {host} cannot be reached: {_reason(error)}")
+            return UnreachableError(
+                f"The proxy {error.host}:{error.port} to {host} cannot be reached: {_reason(error)}"
+            )
         if isinstance(error, aiohttp.ClientConnectorError):
-            return Unreachable(f"{host} cannot be reached: {_reason(error)}", hint=hint)
+            return UnreachableError(f"{host} cannot be reached: {_reason(error)}", hint=hint)
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return Unreachable(f"{host} cannot be reached: it does not answer", hint=hint)
+            return UnreachableError(f"{host} cannot be reached: it does not answer", hint=hint)
         return EngineDiedError(
             f"{host} closed the connection in the middle", hint=f"{_KEPT}; ask again when the server is back"
         )
@@ -219,14 +221,14 @@ class Link:
         words, host, status = self._shown(_words_of(body)), self.address.host, reply.status
         if status == 401:
             wanted = "another API key" if self._key else "an API key"
-            return Refused(
+            return RefusedError(
                 f"{host} wants {wanted}: {words}", hint=f"put it into {KEY_VARIABLE} and start again", status=status
             )
         if status in (400, 413, 422) and _is_about_context(words):
             return _context_error(words)
         if 300 <= status < 400:
             where = self._shown(reply.headers.get("Location", "elsewhere"))
-            return Refused(
+            return RefusedError(
                 f"{host} sends requests to {where}", hint="use the address of the server itself", status=status
             )
         hint = {
@@ -236,7 +238,7 @@ class Link:
         }.get(status, "it is busy or starting: try again in a moment" if status in _BUSY else None)
         after = reply.headers.get("Retry-After", "")
         wait = min(float(after), MAX_WAIT) if after.isdecimal() else 0.0
-        return Refused(f"{host} answers {path} with {status}: {words}", hint=hint, status=status, wait=wait)
+        return RefusedError(f"{host} answers {path} with {status}: {words}", hint=hint, status=status, wait=wait)
 
     def _shown(self, text: str) -> str:
         """Text from the server: shortened, safe for a terminal, and without the key, which some servers repeat."""

@@ -25,22 +25,22 @@ _WRONG = {
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
 
 
-class Untrusted(EngineError):
+class UntrustedError(EngineError):
     """The server could not prove that it is the requested one. Nothing was sent to it."""
 
 
-def tls_error(host: str, error: aiohttp.ClientSSLError) -> Untrusted:
+def tls_error(host: str, error: aiohttp.ClientSSLError) -> UntrustedError:
     """The error for a connection that could not be secured."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         told = error.certificate_error
         code = told.verify_code if isinstance(told, ssl.SSLCertVerificationError) else 0
         other = f"its certificate is refused ({getattr(told, 'verify_message', type(told).__name__)})"
         why, hint = _WRONG.get(code, (other, _TRUST))
-        return Untrusted(f"{host} cannot be trusted: {why}; nothing was sent", hint=hint)
+        return UntrustedError(f"{host} cannot be trusted: {why}; nothing was sent", hint=hint)
     reason = getattr(error.os_error, "reason", None) or type(error.os_error).__name__
     if reason in _NO_TLS:
-        return Untrusted(f"{host} does not speak HTTPS; nothing was sent", hint="try http://")
-    return Untrusted(
+        return UntrustedError(f"{host} does not speak HTTPS; nothing was sent", hint="try http://")
+    return UntrustedError(
         f"No secure connection to {host} can be made ({reason}); nothing was sent",
         hint="look at the server's TLS settings",
     )

@@ -65,13 +65,13 @@ def guarded_connector(lookup: Lookup, refusal: Refusal) -> TCPConnector:
     def make_socket(address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, (host, port, *_) = address
         if why := refusal(host, port):
-            raise _Refused(f"{host} is not public: {why}.")
+            raise _RefusedError(f"{host} is not public: {why}.")
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return TCPConnector(resolver=Resolver(), use_dns_cache=False, force_close=True, socket_factory=make_socket)
 
 
-class _Refused(RefusedAddressError, OSError):
+class _RefusedError(RefusedAddressError, OSError):
     """An OSError as well, because aiohttp expects one from a socket and wraps it."""
 
     def __init__(self, message: str) -> None:

@@ -16,7 +16,7 @@ import trustme
 
 from gptoss_tui.engine.remote import link
 from gptoss_tui.engine.remote.address import Address
-from gptoss_tui.engine.remote.tls import Untrusted, tls_error
+from gptoss_tui.engine.remote.tls import UntrustedError, tls_error
 from tests.engine.remote.servers import VLLM, listening
 
 PROGRAM = """
@@ -45,7 +45,7 @@ async def test_a_stranger_is_told_apart_once_and_gets_nothing(monkeypatch: pytes
     async with listening(server := VLLM(), server_context(trustme.CA())) as url:
         connection = link.Link(Address(url.removesuffix("/v1")), "a-key")
         with pytest.raises(
-            Untrusted, match="signed by somebody whom this machine does not trust; nothing was sent"
+            UntrustedError, match="signed by somebody whom this machine does not trust; nothing was sent"
         ) as caught:
             async for _ in connection.stream("/v1/completions", {}):
                 pass

@@ -89,7 +89,7 @@ class Link:
         await self._session.close()
 
     async def get(self, path: str) -> dict[str, Any]:
-        """Return the JSON object at `path`. Raises EngineError, or `RefusedError` if the server sent an error status."""
+        """Return the JSON object at `path`. Raises EngineError, or RefusedError for an error status."""
         return await self._json("GET", path, None, ANSWER_SECONDS, MAX_FACTS)
 
     async def post(

@@ -40,8 +40,8 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 def load_backend(spec: EngineSpec, report: ReportProgress) -> TritonBackend:
     """Load the checkpoint of `spec` on its CUDA device.
 
-    Raises CheckpointError, and EngineError if there is no such device, if it computes wrong results, if the model does
-    not have such a context, or for 8-bit dense layers in a dtype other than bfloat16.
+    Raises CheckpointError, WrongResultsError if the device computes wrong results, and EngineError if there is no such
+    device, if the model does not have such a context, or for 8-bit dense layers in a dtype other than bfloat16.
     """
     device = _device(spec.device)
     if spec.dtype != "bfloat16" and spec.dense == "int8":
@@ -120,7 +120,7 @@ class TritonBackend(SequenceBackend[KVCache, Tensor]):
         self._steps = Steps(self._decoder, drafts=drafts and context > MAX_TOKENS)
 
     def check(self) -> bool:
-        """Compare a layer of each kind with the reference. Raises EngineError if the device computes wrong results.
+        """Compare a layer of each kind with the reference. Raises WrongResultsError if the device is wrong.
 
         Returns whether drafts were turned off, because they would change the generated text on this device.
         """

@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gptoss_tui.engine.config import ModelConfig
+from gptoss_tui.engine.planning.choice import cpu_backend
 from gptoss_tui.engine.torch.model import apply_rope, attend, hidden_keys, rms_norm, swiglu
 from gptoss_tui.engine.triton.decode import MAX_TOKENS, Decoder
 from gptoss_tui.engine.triton.kernels.mxfp4 import Tiles
 from gptoss_tui.engine.triton.prefill import Prefill
 from gptoss_tui.engine.triton.weights import LayerWeights
-from gptoss_tui.errors import EngineError
+from gptoss_tui.errors import WrongResultsError
 
 TOKENS = 5
 LAYERS = 2
@@ -39,7 +40,7 @@ TOLERANCE = 2e-2
 
 
 def check_device(decoder: Decoder, prefill: Prefill, most: int = TOGETHER) -> None:
-    """Raise EngineError if the kernels differ from the reference for all of the texts, or choose wrong tokens.
+    """Raise WrongResultsError if the kernels differ from the reference for all of the texts, or choose wrong tokens.
 
     Steps have up to `most` tokens. A single text may fail because of rounding: where two experts score the same, either
     choice is right, but they add different things. A device that computes wrong results fails for all texts. Leaves
@@ -56,7 +57,7 @@ def check_device(decoder: Decoder, prefill: Prefill, most: int = TOGETHER) -> No
 def _check_layers(decoder: Decoder, prefill: Prefill, most: int) -> None:
     *some, last = STRIDES
     for stride in some:
-        with suppress(EngineError):
+        with suppress(WrongResultsError):
             return _check(decoder, prefill, stride, most)
     return _check(decoder, prefill, last, most)
 
@@ -157,10 +158,11 @@ def _compare(what: str, ours: Tensor, wanted: Tensor) -> None:
         raise _wrong(f"{what}: relative error {error:.3g}")
 
 
-def _wrong(what: str) -> EngineError:
-    return EngineError(
+def _wrong(what: str) -> WrongResultsError:
+    return WrongResultsError(
         f"This GPU does not compute what the reference does ({what})",
-        hint="`--backend torch` runs on the CPU; update the driver and Triton, and report the card",
+        hint="update the driver and Triton, and report the card; until then,"
+        f" `--backend {cpu_backend()}` runs on the CPU",
     )
 
 

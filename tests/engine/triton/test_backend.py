@@ -19,7 +19,7 @@ from gptoss_tui.engine.triton.backend import TritonBackend, load_backend
 from gptoss_tui.engine.triton.decode import Decoder
 from gptoss_tui.engine.triton.kernels.unembed import candidates_kernel
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams
-from gptoss_tui.errors import EngineError
+from gptoss_tui.errors import EngineError, WrongResultsError
 from tests.conformance.runs import float32_model
 from tests.engine.contract import GREEDY, PROMPT, Contract, brackets_automaton, ids, run
 from tests.engine.grammar.automata import number_in_brackets
@@ -167,7 +167,7 @@ def test_a_device_that_chooses_wrong_is_refused(
         getattr(self.state, field)[0] += 1
 
     monkeypatch.setattr(Decoder, step, wrong)
-    with pytest.raises(EngineError, match=match):
+    with pytest.raises(WrongResultsError, match=match):
         selftest.check_device(backend._decoder, backend._prefill, most=2)
 
 

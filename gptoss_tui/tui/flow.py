@@ -155,8 +155,10 @@ class Flow:
     def _gap(self, index: int) -> int:
         """The number of empty rows below a block."""
         block = self.entries[index].block
-        if index + 1 < len(self.entries) and block.is_row and self.entries[index + 1].block.is_step:
-            return 0
+        if index + 1 < len(self.entries):
+            following = self.entries[index + 1].block
+            if (block.is_row and following.is_step) or (block.series and block.series == following.series):
+                return 0
         return block.gap
 
     def rows_of(self, index: int) -> Sequence[Strip]:

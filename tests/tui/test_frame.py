@@ -376,3 +376,13 @@ async def test_a_turn_that_is_shown_at_once_says_how_long_it_took() -> None:
         await until(pilot, lambda: "ready" in status(app))
         await pilot.press(*"hi", "enter")
         await until(pilot, lambda: "─── 0.6 s · 30 tokens" in conversation(app))
+
+
+async def test_a_passing_message_covers_neither_the_draft_nor_the_status() -> None:
+    app, _ = make_app()
+    async with app.run_test(size=SMALL, notifications=True) as pilot:
+        await until(pilot, lambda: "ready" in status(app))
+        app.notify("Copied 12 characters to the clipboard, which is a long sentence", markup=False)
+        await until(pilot, lambda: "Copied 12 characters" in screen(app))
+        assert any("Copied 12 characters" in row for row in screen(app).split("\n")[:3])
+        assert app.screen.query_one("Toast").region.bottom < composer(app).region.y

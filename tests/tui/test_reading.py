@@ -175,10 +175,14 @@ async def test_raw_tokens_are_shown_step_by_step() -> None:
 
 async def test_recovered_output_and_notices_are_told() -> None:
     app, _ = make_app(
-        [ev.Recovered(item_id="x", what="a header was malformed"), ev.Notice(text="disk full", hint="free some")]
+        [
+            ev.Recovered(item_id="x", what="a header was malformed"),
+            ev.Recovered(item_id="x", what="<|end|> was missing"),
+            ev.Notice(text="disk full", hint="free some"),
+        ]
     )
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: "disk full" in conversation(app))
-        assert "a header was malformed" in conversation(app)
+        assert "  ! A header was malformed\n  ! <|end|> was missing\n  ! disk full\n" in conversation(app)
         assert "Free some" in conversation(app)

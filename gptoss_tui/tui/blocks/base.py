@@ -27,6 +27,8 @@ class Block:
     live: bool = False
     gap: int = 1
     """The number of empty rows below the block."""
+    series: str = ""
+    """Between blocks of the same series there is no gap; empty for a block on its own."""
     is_step: bool = False
     """Whether this is a step on the way to an answer: a thought or a call."""
 

@@ -28,6 +28,7 @@ class NoticeBlock(Block):
 
     def __init__(self, kind: NoticeKind, message: str, hint: str = "") -> None:
         self.kind = kind
+        self.series = "warnings" if kind == "warning" else ""
         self.message = message
         self.hint = sentence(hint)
 

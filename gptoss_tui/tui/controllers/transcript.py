@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gptoss_tui.sanitize import to_terminal_line as line
 from gptoss_tui.sanitize import to_terminal_text as safe
-from gptoss_tui.tui.blocks.base import Block, seconds
+from gptoss_tui.tui.blocks.base import Block, seconds, sentence
 from gptoss_tui.tui.blocks.notice import NoticeBlock, NoticeKind, SummaryBlock
 from gptoss_tui.tui.blocks.plan import PlanBlock
 from gptoss_tui.tui.blocks.raw import RawBlock
@@ -179,7 +179,7 @@ class TranscriptController:
             case ev.AnswerCited():
                 self._cite(event)
             case ev.Recovered():
-                self._add(NoticeBlock("warning", safe(event.what)))
+                self._add(NoticeBlock("warning", sentence(safe(event.what))))
             case ev.RunawayDetected():
                 self._runaway = NoticeBlock("warning", safe(event.what))
                 self._add(self._runaway)

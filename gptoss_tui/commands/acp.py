@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
 from gptoss_tui.commands.protocol import open_stdio, run_protocol
 from gptoss_tui.errors import UsageError
+from gptoss_tui.settings import Mode
 
 if TYPE_CHECKING:
     from gptoss_tui.settings import Settings
@@ -25,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--mode",
-        choices=("read-only", "ask", "auto-edit", "full-auto"),
+        choices=get_args(Mode),
         default=argparse.SUPPRESS,
         help="approval mode until the editor sets one (default: ask)",
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import get_args
 
-from gptoss_tui.settings import Settings, load_settings
+from gptoss_tui.engine.dtype import Dense, Dtype
+from gptoss_tui.harmony.effort import EFFORTS
+from gptoss_tui.settings import Mode, Notifications, Settings, load_settings
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +24,10 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="auto, metal (Apple silicon), native (CPU), torch (any CPU) or triton (NVIDIA GPU) (default: auto)",
     )
-    group.add_argument("--dtype", choices=("bfloat16", "float32"), help="precision (default: bfloat16)")
+    group.add_argument("--dtype", choices=get_args(Dtype), help="precision (default: bfloat16)")
     group.add_argument(
         "--dense",
-        choices=("exact", "int8"),
+        choices=get_args(Dense),
         help="keep attention and unembedding as published or in 8 bits (default: int8 with native, else exact)",
     )
     group.add_argument(
@@ -61,9 +64,7 @@ def add_sampling_flags(parser: argparse.ArgumentParser) -> None:
 def add_chat_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags for a chat, with or without a screen, including those for tools, the model and sampling."""
     group = parser.add_argument_group("chat", argument_default=argparse.SUPPRESS)
-    group.add_argument(
-        "-r", "--reasoning-effort", choices=("low", "medium", "high"), help="how long to think (default: medium)"
-    )
+    group.add_argument("-r", "--reasoning-effort", choices=EFFORTS, help="how long to think (default: medium)")
     group.add_argument(
         "--compact-at",
         type=int,
@@ -134,7 +135,7 @@ def add_screen_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("screen", argument_default=argparse.SUPPRESS)
     group.add_argument(
         "--mode",
-        choices=("read-only", "ask", "auto-edit", "full-auto"),
+        choices=get_args(Mode),
         help="approval mode: what is allowed without asking (default: ask)",
     )
     group.add_argument(
@@ -149,7 +150,7 @@ def add_screen_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--notifications",
-        choices=("auto", "osc9", "osc777", "bell", "off"),
+        choices=get_args(Notifications),
         help="how to notify you when a turn ends or needs you while the window has no focus (default: auto)",
     )
     group.add_argument(

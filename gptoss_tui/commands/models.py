@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from gptoss_tui.commands.models_info import add_info, installed, open_model, show_info
 from gptoss_tui.commands.models_prepared import add_prepared, show_prepared
 from gptoss_tui.commands.status_line import StatusLine
+from gptoss_tui.engine.config import Layout
 from gptoss_tui.errors import CheckpointError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.units import format_bytes
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.config import ModelConfig
     from gptoss_tui.engine.download import DownloadProgress
 
-_LAYOUTS = ("original", "huggingface")
+_LAYOUTS = get_args(Layout)
 _Row = tuple[str, int | None, str]
 
 
@@ -67,7 +68,9 @@ def _add_download(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("name", metavar="NAME", help="gpt-oss-20b or gpt-oss-120b")
     parser.add_argument(
-        "--layout", choices=_LAYOUTS, help="layout to download (default: original, unless either one is already here)"
+        "--layout",
+        choices=_LAYOUTS,
+        help="layout to download (default: original, unless either one is already here)",
     )
     parser.set_defaults(run=run, models_action=_download)
 

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from gptoss_tui.engine.dtype import Dtype
 from gptoss_tui.errors import EngineError, ModelNotFoundError, UsageError
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.units import format_bytes
@@ -45,9 +46,7 @@ def add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> ar
     parser.add_argument(
         "-c", "--context", type=int, metavar="N", help="tokens to plan for (default: the most that fit)"
     )
-    parser.add_argument(
-        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="precision (default: bfloat16)"
-    )
+    parser.add_argument("--dtype", choices=get_args(Dtype), default="bfloat16", help="precision (default: bfloat16)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gptoss_tui.commands.flags import add_model_flags, add_sampling_flags, settings_from
 from gptoss_tui.commands.status_line import StatusLine
 from gptoss_tui.errors import UsageError
+from gptoss_tui.harmony.effort import EFFORTS
 from gptoss_tui.sanitize import to_terminal_line
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _add_service_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-r",
         "--reasoning-effort",
-        choices=("low", "medium", "high"),
+        choices=EFFORTS,
         default=argparse.SUPPRESS,
         help="how long to think if a request does not say (default: medium)",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -25,6 +26,13 @@ def compiler() -> build.Compiler:
         return build.find_compiler()
     except build.NativeBuildError:
         pytest.skip("there is no C++ compiler")
+
+
+@pytest.fixture
+def hatchling() -> list[str]:
+    """The command that builds a wheel of the folder in which it runs."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed: pip install 'gptoss-tui[test]'")
+    return [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
 
 
 @pytest.fixture
@@ -77,6 +85,8 @@ def test_every_unit_of_a_set_keeps_its_functions_to_itself(compiler: build.Compi
     own = [path for path in objects if path.stem.split(".")[0].rpartition("_")[2] in build.SETS]
     if not own:
         pytest.skip("there are no object files: the kernels were built elsewhere")
+    if shutil.which("nm") is None:
+        pytest.skip("there is no nm")
     listing = subprocess.run(["nm", "-C", *map(str, own)], check=True, capture_output=True, text=True).stdout
     symbols = [line for line in listing.splitlines() if not line.endswith(".o:")]
     assert len(symbols) > len(own)
@@ -94,7 +104,7 @@ def test_without_a_compiler_there_are_words(variable: str, capfd: pytest.Capture
     assert "no C++ compiler" in capfd.readouterr().err
 
 
-def test_a_wheel_built_without_a_compiler_is_for_any_machine(tmp_path: Path) -> None:
+def test_a_wheel_built_without_a_compiler_is_for_any_machine(tmp_path: Path, hatchling: list[str]) -> None:
     tree = tmp_path / "tree"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=False, capture_output=True, text=True)
     if listed.returncode != 0:
@@ -104,19 +114,18 @@ def test_a_wheel_built_without_a_compiler_is_for_any_machine(tmp_path: Path) -> 
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_bytes((ROOT / name).read_bytes())
     (tree / "gptoss_tui" / "__init__.py").write_bytes((ROOT / "gptoss_tui" / "__init__.py").read_bytes())
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
     environment = {**os.environ, "CXX": "/nowhere"}
-    ended = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=True)
+    ended = subprocess.run(hatchling, cwd=tree, env=environment, capture_output=True, text=True, check=True)
     assert "torch takes their place" in ended.stdout + ended.stderr
     (wheel,) = (tree / "dist").iterdir()
     assert wheel.name.endswith("-py3-none-any.whl")
     assert not [name for name in zipfile.ZipFile(wheel).namelist() if "libgptoss" in name]
     environment["GPTOSS_TUI_NATIVE"] = "require"
-    assert subprocess.run(command, cwd=tree, env=environment, capture_output=True, check=False).returncode != 0
+    assert subprocess.run(hatchling, cwd=tree, env=environment, capture_output=True, check=False).returncode != 0
 
 
 def test_a_wheel_built_with_a_compiler_holds_the_library(
-    tmp_path: Path, sources: Path, compiler: build.Compiler
+    tmp_path: Path, sources: Path, compiler: build.Compiler, hatchling: list[str]
 ) -> None:
     tree = tmp_path / "tree"
     native = tree / "gptoss_tui" / "engine" / "native"
@@ -130,8 +139,7 @@ def test_a_wheel_built_with_a_compiler_holds_the_library(
         '[tool.hatch.build.hooks.custom]\n[tool.hatch.build.targets.wheel]\npackages = ["gptoss_tui"]\n'
     )
     (tree / ".gitignore").write_bytes((ROOT / ".gitignore").read_bytes())
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel"]
-    subprocess.run(command, cwd=tree, capture_output=True, check=True)
+    subprocess.run(hatchling, cwd=tree, capture_output=True, check=True)
     (wheel,) = (tree / "dist").iterdir()
     assert wheel.name == f"gptoss_tui-1-py3-none-{build.platform_tag()}.whl"
     names = zipfile.ZipFile(wheel).namelist()

@@ -70,7 +70,10 @@ async def test_a_selection_is_shown_and_changed() -> None:
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press(*"one two", "escape", "0", "v", "e")
         await until(pilot, lambda: "VISUAL" in rows(app)[-1])
-        assert composer(app).selected_text == "on", "and the cursor is on the rest"
+        assert composer(app).marked_text == "one"
+        await pilot.press("ctrl+c")
+        assert app.clipboard == "one"
+        await pilot.press("0", "v", "e")
         await pilot.press("c", *"ONE", "escape")
         assert composer(app).text == "ONE two"
 

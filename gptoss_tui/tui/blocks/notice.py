@@ -26,9 +26,9 @@ _MARKS: dict[NoticeKind, str] = {"error": "✗", "warning": "!", "info": "·"}
 class NoticeBlock(Block):
     """A message from the app. `hint` says what to do next."""
 
-    def __init__(self, kind: NoticeKind, message: str, hint: str = "") -> None:
+    def __init__(self, kind: NoticeKind, message: str, hint: str = "", *, series: str = "") -> None:
         self.kind = kind
-        self.series = "warnings" if kind == "warning" else ""
+        self.series = series
         self.message = message
         self.hint = sentence(hint)
 

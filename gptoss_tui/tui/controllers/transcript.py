@@ -179,12 +179,12 @@ class TranscriptController:
             case ev.AnswerCited():
                 self._cite(event)
             case ev.Recovered():
-                self._add(NoticeBlock("warning", sentence(safe(event.what))))
+                self._add(NoticeBlock("warning", sentence(safe(event.what)), series="turn"))
             case ev.RunawayDetected():
-                self._runaway = NoticeBlock("warning", safe(event.what))
+                self._runaway = NoticeBlock("warning", safe(event.what), series="turn")
                 self._add(self._runaway)
             case ev.Notice():
-                self._add(NoticeBlock("warning", safe(event.text), safe(event.hint)))
+                self._add(NoticeBlock("warning", safe(event.text), safe(event.hint), series="turn"))
             case ev.CompactionStarted() | ev.CompactionDelta() | ev.CompactionFinished():
                 self._compact(event)
             case ev.RawTokens():

@@ -448,14 +448,15 @@ class ChatScreen(Screen[None]):
         """Scroll to the end and follow it."""
         self._transcript.to_tail()
 
-    def action_copy_or_quit(self) -> None:
+    async def action_copy_or_quit(self) -> None:
         """Copy the selection. Without one, stop the turn; pressed twice, quit."""
-        selected = self.get_selected_text() or self._composer.selected_text
+        selected = self.get_selected_text() or self._composer.marked_text
         if not selected:
             self._leaving.control_c()
             return
         self.app.copy_to_clipboard(selected)
         self.clear_selection()
+        await self._composer.unmark()
         self.notify("Copied", timeout=1.5, markup=False)
 
     def action_quit_empty(self) -> None:

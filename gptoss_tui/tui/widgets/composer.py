@@ -128,6 +128,14 @@ class Composer(TextArea):
         return self.vim is None or self.vim.mode == "insert"
 
     @property
+    def marked_text(self) -> str:
+        """The selected text; in Vim's visual modes the character under the cursor belongs to it."""
+        start, end = self.selection
+        if start != end and start < end and not self.is_typing:
+            end = (end[0], end[1] + 1)
+        return self.get_text_range(start, end) if start != end else ""
+
+    @property
     def expanded(self) -> str:
         """The draft with its chips expanded."""
         return self.chips.expand(self.text)
@@ -347,6 +355,15 @@ class Composer(TextArea):
         text = to_terminal_text(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         self.history.checkpoint()
         self._replace_via_keyboard(self.chips.fold(text), *self.selection)
+
+    async def _on_mouse_down(self, event: events.MouseDown) -> None:
+        await self.unmark()
+        await super()._on_mouse_down(event)
+
+    async def unmark(self) -> None:
+        """End the selection that Vim keys made."""
+        if self.vim is not None:
+            await self.vim.stop_selecting()
 
     def on_click(self, event: events.Click) -> None:
         """Expand a chip on a double click."""

@@ -43,6 +43,11 @@ class VimKeys:
         self._composer.steps.begin_group()
         self._tell()
 
+    async def stop_selecting(self) -> None:
+        """Go from the visual modes to normal mode, because the selection is gone or was used."""
+        if self.mode in ("visual", "lines"):
+            await self._press("escape")
+
     async def take_key(self, event: events.Key) -> bool:
         """Handle a key. Returns False if it means what it means without Vim."""
         letter = event.key.removeprefix("alt+")

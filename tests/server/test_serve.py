@@ -21,10 +21,10 @@ from gptoss_tui.cli import main
 QUESTION: Any = [{"role": "user", "content": "Hello! Who are you?"}]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
     """The process, its address and the file of its log."""
-    folder = tmp_path_factory.mktemp("serve")
+    folder = tmp_path
     with (folder / "log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gptoss_tui", "serve", "--port", "0", "--alias", "gpt-4o", "--threads", "1"],
@@ -52,9 +52,19 @@ def metrics_of(url: str) -> str:
         return text
 
 
+def ends(process: subprocess.Popen[str], client: OpenAI) -> None:
+    """It ends when it is told to, and completes what it began."""
+    with client.chat.completions.create(model="nano", messages=QUESTION, max_tokens=80, stream=True) as stream:
+        chunks = [next(stream)]
+        process.send_signal(signal.SIGTERM)
+        chunks += list(stream)
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert process.wait(90) == 0
+
+
 @pytest.mark.timeout(300)
-def test_the_built_in_model_answers_all_apis(server: tuple[subprocess.Popen[str], str, Path]) -> None:
-    _, url, log = server
+def test_the_built_in_model_answers_all_apis_and_ends(server: tuple[subprocess.Popen[str], str, Path]) -> None:
+    process, url, log = server
     with OpenAI(base_url=url, api_key="sk-secret", max_retries=0) as client:
         chat = client.chat.completions.create(model="nano", messages=QUESTION, max_tokens=80)
         text = chat.choices[0].message.content
@@ -80,25 +90,13 @@ def test_the_built_in_model_answers_all_apis(server: tuple[subprocess.Popen[str]
             model="nano", messages=QUESTION, response_format=form, max_tokens=30, reasoning_effort="none"
         )
         assert json.loads(chat.choices[0].message.content or "")["ok"] in (True, False)
+        found = dict(re.findall(r"^gptoss_parked_(\w+) (\S+)$", metrics_of(url), re.MULTILINE))
+        ends(process, client)
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    assert [line["status"] for line in lines] == [200] * 5
-    found = dict(re.findall(r"^gptoss_parked_(\w+) (\S+)$", metrics_of(url), re.MULTILINE))
+    assert [line["status"] for line in lines] == [200] * 7
     assert float(found["conversations"]) >= 1, "a text of one's own is another conversation"
     assert 0 < float(found["bytes"]) <= float(found["limit_bytes"])
     assert "sk-secret" not in log.read_text(encoding="utf-8")
-
-
-def test_it_ends_when_it_is_told_to_and_completes_what_it_began(
-    server: tuple[subprocess.Popen[str], str, Path],
-) -> None:
-    process, url, _ = server
-    with OpenAI(base_url=url, api_key="sk-secret", max_retries=0) as client:
-        with client.chat.completions.create(model="nano", messages=QUESTION, max_tokens=80, stream=True) as stream:
-            chunks = [next(stream)]
-            process.send_signal(signal.SIGTERM)
-            chunks += list(stream)
-        assert chunks[-1].choices[0].finish_reason == "stop"
-    assert process.wait(90) == 0
 
 
 @pytest.mark.parametrize(

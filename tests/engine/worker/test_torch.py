@@ -46,7 +46,7 @@ async def generate(client: EngineClient, token_ids: list[int]) -> tuple[list[int
 
 
 async def test_a_turn_continues_from_the_cached_one(engine: EngineClient) -> None:
-    prompt = [1, 2, 3, 4, 5]
+    prompt = [21, 22, 23, 24, 25]  # as no other test's
     sampled, finished = await generate(engine, prompt)
     assert (finished.reason, len(sampled)) == ("length", 8)
     assert finished.usage.prefilled_tokens == 5

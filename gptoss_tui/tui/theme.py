@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.color import Color as RichColor
 from rich.style import Style
@@ -137,8 +137,6 @@ def theme_named(name: str, available: Collection[str], *, dark: bool | None, few
     return LIGHT.name if dark is False else DARK.name
 
 
-_UNDERLINED = Style(bold=True, underline=True)
-
 HIGH_CONTRAST = 18
 """The contrast of text and background above which everything in the palette gets a high contrast."""
 
@@ -180,57 +178,72 @@ class Palette:
     @classmethod
     def from_variables(cls, variables: Mapping[str, str], *, dark: bool, few_colours: bool = False) -> Palette:
         """Derive the palette from a theme's CSS variables. `few_colours` is for terminals that have 16."""
-
-        def colour(name: str) -> Color:
-            return Color.parse(variables[name].split()[0])
-
-        foreground, background = colour("foreground"), colour("background")
-        surface, panel = colour("surface"), colour("panel")
-        success, error = colour("success"), colour("error")
-
-        def ink(base: Color, share: float = 1.0, *, bold: bool = False, italic: bool = False) -> Style:
-            return Style(color=_rich(background.blend(base, share)), bold=bold or None, italic=italic or None)
-
-        high = _contrast(foreground, background) > HIGH_CONTRAST
-        muted = _share(foreground, background, 10 if high else 5.5)
-        faint = _share(foreground, background, 7 if high else 3.4)
-
-        def paper(base: Color, share: float = 1.0) -> Style:
-            return Style(bgcolor=_rich(background.blend(base, share)))
-
-        return cls(
-            base=Style(color=_rich(foreground), bgcolor=_rich(background)),
-            text=ink(foreground),
-            muted=ink(foreground, muted),
-            faint=ink(foreground, faint),
-            strong=ink(foreground, bold=True),
-            accent=ink(colour("accent")),
-            heading=ink(colour("primary"), bold=True),
-            link=ink(colour("primary")) + Style(underline=True),
-            code=ink(colour("accent")) + paper(panel, 0.7),
-            reasoning=ink(colour("secondary"), 1.0 if high else 0.9, italic=True),
-            user=ink(colour("primary"), bold=True),
-            ok=ink(success),
-            warning=ink(colour("warning")),
-            error=ink(error),
-            added=paper(success, 0.13),
-            removed=paper(error, 0.14),
-            added_text=ink(success, bold=True),
-            removed_text=ink(error, bold=True),
-            added_word=_UNDERLINED if few_colours else paper(success, 0.34) + Style(bold=True),
-            removed_word=_UNDERLINED if few_colours else paper(error, 0.34) + Style(bold=True),
-            added_line=ink(success) if few_colours else None,
-            removed_line=ink(error) if few_colours else None,
-            surface=paper(surface),
-            panel=paper(panel),
-            code_block=paper(surface),
+        paints = _Paints(variables)
+        ink, paper = paints.ink, paints.paper
+        high = _contrast(paints.colour("foreground"), paints.colour("background")) > HIGH_CONTRAST
+        palette = cls(
+            base=ink("foreground") + paper("background"),
+            text=ink("foreground"),
+            muted=ink("foreground", paints.share(10 if high else 5.5)),
+            faint=ink("foreground", paints.share(7 if high else 3.4)),
+            strong=ink("foreground", bold=True),
+            accent=ink("accent"),
+            heading=ink("primary", bold=True),
+            link=ink("primary") + Style(underline=True),
+            code=ink("accent") + paper("panel", 0.7),
+            reasoning=ink("secondary", 1.0 if high else 0.9, italic=True),
+            user=ink("primary", bold=True),
+            ok=ink("success"),
+            warning=ink("warning"),
+            error=ink("error"),
+            added=paper("success", 0.13),
+            removed=paper("error", 0.14),
+            added_text=ink("success", bold=True),
+            removed_text=ink("error", bold=True),
+            added_word=paper("success", 0.34) + Style(bold=True),
+            removed_word=paper("error", 0.34) + Style(bold=True),
+            surface=paper("surface"),
+            panel=paper("panel"),
+            code_block=paper("surface"),
             syntax="nord" if dark else "friendly",
+        )
+        return palette._with_few_colours() if few_colours else palette
+
+    def _with_few_colours(self) -> Palette:
+        """Changes in a diff by the colour of their letters: backgrounds would come out alike."""
+        underlined = Style(bold=True, underline=True)
+        return replace(
+            self,
+            added_word=underlined,
+            removed_word=underlined,
+            added_line=self.ok,
+            removed_line=self.error,
         )
 
 
-def _share(ink: Color, paper: Color, ratio: float) -> float:
-    """The smallest share of `ink` blended into `paper` that reaches a contrast of `ratio`."""
-    return next((n / 50 for n in range(1, 50) if _contrast(paper.blend(ink, n / 50), paper) >= ratio), 1.0)
+class _Paints:
+    """Styles in the colours of a theme, each blended into its background."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def colour(self, name: str) -> Color:
+        return Color.parse(self._variables[name].split()[0])
+
+    def ink(self, name: str, share: float = 1.0, *, bold: bool = False, italic: bool = False) -> Style:
+        return Style(color=self._blended(name, share), bold=bold or None, italic=italic or None)
+
+    def paper(self, name: str, share: float = 1.0) -> Style:
+        return Style(bgcolor=self._blended(name, share))
+
+    def share(self, ratio: float) -> float:
+        """The smallest share of the foreground that reaches a contrast of `ratio`."""
+        ink, paper = self.colour("foreground"), self.colour("background")
+        return next((n / 50 for n in range(1, 50) if _contrast(paper.blend(ink, n / 50), paper) >= ratio), 1.0)
+
+    def _blended(self, name: str, share: float) -> RichColor:
+        colour = self.colour("background").blend(self.colour(name), share)
+        return RichColor.from_rgb(colour.r, colour.g, colour.b)
 
 
 def _contrast(one: Color, other: Color) -> float:
@@ -245,7 +258,3 @@ def _luminance(colour: Color) -> float:
         return value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
 
     return 0.2126 * linear(colour.r) + 0.7152 * linear(colour.g) + 0.0722 * linear(colour.b)
-
-
-def _rich(colour: Color) -> RichColor:
-    return RichColor.from_rgb(colour.r, colour.g, colour.b)

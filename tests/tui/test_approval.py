@@ -109,6 +109,24 @@ async def test_tab_widens_what_lasts() -> None:
         assert [rule.kind for rule in app.approvals.book.rules] == ["command-prefix"] * 3
 
 
+@pytest.mark.parametrize("size", [SMALL, NARROW])
+async def test_the_line_for_a_message_has_room_below_a_long_diff(size: tuple[int, int]) -> None:
+    added = "\n".join(f"+line {n}" for n in range(60))
+    effect = replace(plain_edit(), preview=f"--- /dev/null\n+++ b/a.py\n@@ -0,0 +1,60 @@\n{added}\n")
+    app = ApprovalApp(Clock())
+    async with app.run_test(size=size) as pilot:
+        task = await asked(pilot, app, effect)
+        before = app.panel.outer_size.height
+        await pilot.press("m", *"why")
+        rows = app.screen_text().split("\n")
+        line = next(number for number, row in enumerate(rows) if "why" in row)
+        assert not rows[line - 1].strip("│ "), "a gap between the diff and the line"
+        assert any("send this" in row for row in rows[line:])
+        assert app.panel.outer_size.height <= before
+        await pilot.press("enter")
+        assert (await soon(task)).decision.message == "why"
+
+
 async def test_notes_and_preview_scroll_as_one_by_keys() -> None:
     warnings = tuple(f"warning {n} that is long enough for more than one row of this small screen" for n in range(9))
     lines = "\n".join(f"+line {n}" for n in range(60))

@@ -61,7 +61,9 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         &.-active { display: block; }
         #approval-title { height: 1; }
         #approval-keys { margin: 1 0 0 0; }
-        #approval-message { display: none; border: none; height: 1; padding: 0 1; background: $panel; }
+        #approval-message {
+            display: none; border: none; height: 1; margin: 1 0 0 0; padding: 0 1; background: $panel;
+        }
         #approval-editor { display: none; height: auto; border: none; padding: 0; background: $surface; }
         &.-writing #approval-message { display: block; }
         &.-editing #approval-editor { display: block; }
@@ -165,7 +167,8 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
             return
         notes, preview = self.query_one(NotesView), self.query_one(PreviewView)
         keys = self.query_one(Answers).rows(max(8, self.app.size.width - 4))
-        room = max(MIN_PREVIEW_ROWS, round(self.app.size.height * SHARE) - FIXED_ROWS - keys)
+        written = 2 if self._state == "writing" else 0  # the line for the message, and the gap above it
+        room = max(MIN_PREVIEW_ROWS, round(self.app.size.height * SHARE) - FIXED_ROWS - keys - written)
         spare = room - preview.total_rows
         for_notes = min(notes.total_rows, max(min(MAX_NOTE_ROWS, room - MIN_PREVIEW_ROWS), spare, 1))
         notes.styles.max_height = for_notes
@@ -189,6 +192,7 @@ class ApprovalPanel(Vertical, can_focus=True, can_focus_children=True):
         self.set_class(state == "editing", "-editing")
         self.query_one(ReasonInput).value = ""
         self._show_answers()
+        self._fit()
         if state == "writing":
             self.query_one(ReasonInput).focus()
         elif state == "editing":

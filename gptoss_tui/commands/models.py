@@ -196,7 +196,7 @@ def _resized(config: ModelConfig, layers: int | None, experts: int | None) -> Mo
     try:
         return replace(config, **{name: size for name, size in sizes.items() if size is not None})
     except CheckpointError as error:
-        raise UsageError(f"there is no such model: {error.message}") from None
+        raise UsageError(f"There is no such model: {error.message}") from None
 
 
 def _download_line(progress: DownloadProgress) -> str:

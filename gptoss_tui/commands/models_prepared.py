@@ -40,7 +40,7 @@ def show_prepared(args: argparse.Namespace) -> int:
         removed = [kept for kept in found if args.remove_all or args.remove in (kept.name, kept.folder.name)]
         if args.remove and not removed:
             names = ", ".join(sorted({kept.name for kept in found})) or "none"
-            raise UsageError(f"there are no prepared weights of {args.remove!r}", hint=f"there are: {names}")
+            raise UsageError(f"There are no prepared weights of {args.remove!r}", hint=f"there are: {names}")
     freed = _remove(removed)
     if args.json:
         print(json.dumps({"prepared": [_as_json(kept) for kept in kept_weights()], "freed": freed}, indent=2))

@@ -86,7 +86,7 @@ def download_model(
     """
     model = published_model(name)
     if model is None:
-        raise DownloadError(f"there is no model {name!r} to download", hint=f"available: {', '.join(PUBLISHED)}")
+        raise DownloadError(f"There is no model {name!r} to download", hint=f"available: {', '.join(PUBLISHED)}")
     directory = directory or models_directory() / model.name
     with _hub_errors(model.repository, directory):
         revision, files = _list_files(model.repository, layout)
@@ -132,7 +132,7 @@ def _list_files(repository: str, layout: Layout) -> tuple[str, list[_RemoteFile]
 def _remote_file(entry: Any) -> _RemoteFile:
     content_id = entry.lfs["sha256"] if entry.lfs else entry.blob_id
     if entry.size is None or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", content_id or ""):
-        raise DownloadError(f"the hub does not say the size and checksum of {entry.rfilename}; nothing was downloaded")
+        raise DownloadError(f"The hub does not say the size and checksum of {entry.rfilename}; nothing was downloaded")
     return _RemoteFile(entry.rfilename, entry.size, content_id)
 
 
@@ -258,11 +258,11 @@ def _hub_errors(repository: str, directory: Path) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
         raise DownloadError(
-            f"the hub refused {repository}: {_refusal(status)}; {kept}", hint=_advice(status)
+            f"The hub refused {repository}: {_refusal(status)}; {kept}", hint=_advice(status)
         ) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise DownloadError(f"the disk of {directory} is full; {kept}", hint=f"free some space; {again}") from error
+            raise DownloadError(f"The disk of {directory} is full; {kept}", hint=f"free some space; {again}") from error
         raise DownloadError(f"{repository} could not be downloaded: {error}; {kept}", hint=again) from error
     # Errors of the transport: huggingface_hub has changed the package that they come from more than once.
     except Exception as error:

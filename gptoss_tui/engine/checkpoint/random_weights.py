@@ -75,7 +75,7 @@ def random_model(name: str) -> RandomCheckpoint:
     """The model for `random:NAME`, with the shape of the published model NAME. Raises CheckpointError."""
     shape = name.removeprefix(RANDOM_PREFIX)
     if shape not in RANDOM_SHAPES:
-        raise CheckpointError(f"there is no shape {shape!r}", hint=f"known shapes: {', '.join(RANDOM_SHAPES)}")
+        raise CheckpointError(f"There is no shape {shape!r}", hint=f"known shapes: {', '.join(RANDOM_SHAPES)}")
     return RandomCheckpoint(shape, RANDOM_SHAPES[shape])
 
 

@@ -133,7 +133,7 @@ def check(plan: MemoryPlan) -> None:
     if plan.parked:
         parts += f", waiting {format_bytes(plan.parked)}"
     message = (
-        f"the model needs {format_bytes(plan.total + plan.parked)} of memory ({parts}), "
+        f"The model needs {format_bytes(plan.total + plan.parked)} of memory ({parts}), "
         f"{format_bytes(plan.available)} are available; nothing was loaded"
     )
     if plan.largest_context:

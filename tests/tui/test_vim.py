@@ -117,6 +117,18 @@ async def test_the_first_escape_is_vims_and_the_second_stops_the_model() -> None
         await until(pilot, lambda: "interrupted" in conversation(app))
 
 
+async def test_the_help_lists_them_while_they_are_on() -> None:
+    app, _ = make_app(vim=True)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("escape", "question_mark")
+        await until(pilot, lambda: "Vim keys" in screen(app))
+        await pilot.press("escape")
+        composer(app).use_vim(False)
+        await pilot.press("f1")
+        await until(pilot, lambda: "Send the message" in screen(app))
+        assert "Vim keys" not in screen(app)
+
+
 async def test_the_command_switches_them_and_the_app_remembers(tmp_path: Path) -> None:
     state = tmp_path / "screen.json"
     app, _ = make_app(state_path=state)

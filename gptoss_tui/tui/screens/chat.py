@@ -479,4 +479,4 @@ class ChatScreen(Screen[None]):
         """Show all keys."""
         from gptoss_tui.tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self._keymap.keys))
+        self.app.push_screen(HelpScreen(self._keymap.keys, vim=self._composer.vim is not None))

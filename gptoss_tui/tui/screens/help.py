@@ -14,22 +14,29 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from gptoss_tui.tui.bindings import HELP_KEYS
-from gptoss_tui.tui.keys import KeyGroup, key_groups
+from gptoss_tui.tui.keys import KeyGroup, KeyRow, key_groups
+from gptoss_tui.tui.vim import TABLE
 
 
 class HelpScreen(ModalScreen[None]):
-    """A list of keys over the conversation; any of its keys closes it. `changed` holds the user's own keys."""
+    """A list of keys over the conversation; any of its keys closes it. `changed` holds the user's own keys.
+
+    With `vim`, the composer's Vim keys are at the top.
+    """
 
     CSS_PATH = "../styles/help.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*HELP_KEYS]
 
-    def __init__(self, changed: Mapping[str, str] | None = None) -> None:
+    def __init__(self, changed: Mapping[str, str] | None = None, *, vim: bool = False) -> None:
         super().__init__()
         self._changed = changed
+        self._vim = vim
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
             groups = key_groups(self._changed)
+            if self._vim:
+                groups.insert(0, KeyGroup("Vim keys", tuple(KeyRow(keys, what, "") for keys, what in TABLE)))
             width = max(len(row.keys) for group in groups for row in group.rows)
             width = min(width, (self.app.size.width - 10) // 3 + 6)
             for group in groups:

@@ -52,11 +52,11 @@ def build_agent(
     servers: Sequence[ServerConfig] = (),
     answer: AnswerSchema | None = None,
 ) -> Agent:
-    """Build an agent for `settings.workspace` on `engine`, which need not be loaded yet. Its date is today's.
+    """Build an agent for `settings.workspace` on `engine`, which need not be loaded yet.
 
-    Sessions are saved in `session_store` (by default in the user's folder), or nowhere without `saves`. `allow_all`
-    allows nearly everything without asking (see `Approvals`). `servers` come in addition to the MCP servers that the
-    user configured. `answer` is the schema of all final messages. Raises UsageError for a folder that is none.
+    Sessions are saved in `session_store` (by default the user's), or nowhere without `saves`. `allow_all` allows nearly
+    everything without asking (see `Approvals`). `servers` are MCP servers besides those that the user configured, and
+    `answer` is the schema of all final messages. Raises UsageError if the workspace or the browser's folder is none.
     """
     workspace = open_workspace(settings.workspace)
     store = UndoStore(workspace.root)

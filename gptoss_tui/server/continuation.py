@@ -14,12 +14,9 @@ from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server import slices
 from gptoss_tui.server.gate import Ticket
 from gptoss_tui.server.host import EngineHost
+from gptoss_tui.server.logprobs import json_logprob
 from gptoss_tui.server.stats import Stats
 from gptoss_tui.server.stops import StopFilter
-
-_NEVER = -9999.0
-"""JSON has neither infinity nor NaN. Impossible tokens get this logprob, and so do those whose logprob a remote model
-does not report: with NaN as second argument, `max` returns the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +97,13 @@ class LogprobTable:
         """The `logprobs` object for the next tokens."""
         return {
             "tokens": [self._name(token.id) for token in tokens],
-            "token_logprobs": [None if one.logprob is None else max(_NEVER, one.logprob) for one in tokens],
+            "token_logprobs": [None if one.logprob is None else json_logprob(one.logprob) for one in tokens],
             "top_logprobs": [None if one.top is None else self._alternatives(one.top) for one in tokens],
             "text_offset": [self._speller.add(token.id)[1] for token in tokens],
         }
 
     def _alternatives(self, top: Sequence[tuple[int, float]]) -> dict[str, float]:
-        return {self._name(token_id): max(_NEVER, logprob) for token_id, logprob in top[: self._top]}
+        return {self._name(token_id): json_logprob(logprob) for token_id, logprob in top[: self._top]}
 
     def _name(self, token_id: int) -> str:
         return f"token_id:{token_id}" if self._by_id else self._tokenizer.decode([token_id])

@@ -11,6 +11,7 @@ from typing import Any
 from gptoss_tui.engine.types import Token
 from gptoss_tui.harmony.tokenizer import Tokenizer
 from gptoss_tui.server.dialogue import Dialogue, OfferedTool
+from gptoss_tui.server.logprobs import json_logprob
 from gptoss_tui.server.reader import Closed, Delta, Opened
 from gptoss_tui.server.stats import Stats
 from gptoss_tui.server.turn import EndReason, Turn, TurnEvent
@@ -148,11 +149,9 @@ def describe_token(token: Token, tokenizer: Tokenizer, top: int) -> dict[str, An
 
 
 def _one(token_id: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
-    # JSON has neither infinity nor NaN. Impossible tokens get a very low logprob, and so do those whose logprob a
-    # remote model does not report: with NaN as second argument, `max` returns the first.
     text = tokenizer.decode([token_id])
     data = tokenizer.token_bytes(token_id) or text.encode()
-    return {"token": text, "logprob": max(-9999.0, logprob), "bytes": list(data)}
+    return {"token": text, "logprob": json_logprob(logprob), "bytes": list(data)}
 
 
 def usage_of(every: Sequence[Stats]) -> dict[str, Any]:

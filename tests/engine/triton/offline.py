@@ -7,7 +7,6 @@ Prints one JSON object: the bytes of shared memory of each kernel. Nothing is la
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import sys
@@ -150,10 +149,10 @@ def compile_all(capability: int, most: int, prompt: int) -> dict[str, int]:
         decoder.logits(tokens)
         decoder.choose(tokens)
     decoder.draft()
-    # Most of the time goes into these. Where steps are of one token, one kind stands for both, and one size.
+    # Most of the time goes into these. Each is compiled for one of those who have tensor cores of this kind.
     eight_bits = in_eight_bits(weights)
-    one = ((weights, 8),) if capability == 90 else ((eight_bits, 1),)
-    for other, tokens in itertools.product((weights, eight_bits), (1, most)) if most > 1 else one:
+    kinds = {86: ((weights, 1), (eight_bits, 8)), 90: ((weights, 8),), 120: ((eight_bits, 1),)}
+    for other, tokens in kinds[capability]:
         tiled = Decoder(config, other, cache, overlap=overlap, tiled=True)
         tiled.project_in(0, tokens)
         tiled.project_out(0, tokens)

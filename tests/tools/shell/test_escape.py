@@ -54,6 +54,14 @@ async def test_with_the_network_only_the_network_is_added(shell: ShellTool, root
     assert int(last.split()[0]) >= MIN_ATTEMPTS
 
 
+async def test_commands_have_a_session_of_their_own_and_no_capabilities(shell: ShellTool) -> None:
+    look = "/usr/bin/python3 -c 'import os; print(os.getsid(0))'; grep ^Cap /proc/self/status"
+    session, *capabilities = (await call(shell, look)).splitlines()
+    assert session != "0", "the session is one of processes outside, and so is its terminal"
+    assert len(capabilities) == 5
+    assert {line.split()[1] for line in capabilities} == {"0" * 16}
+
+
 class Open:
     """A sandbox that holds nothing, and one that cannot be started."""
 

@@ -91,8 +91,8 @@ class History(Generic[A]):
 
     def fork(self, position: int) -> History[A]:
         """A new history with the first `position` tokens of this one."""
-        other = History(list(self.tokens), dict(self.windows), deque(self.marks), self.cut, self.opening)
-        other.truncate(position)
+        other = History(self.tokens[:position], self.windows, self.marks, self.cut, self.opening)
+        other.truncate(position)  # which makes windows and marks of its own
         return other
 
     def is_continued(self, shared: int) -> bool:

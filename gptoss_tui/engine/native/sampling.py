@@ -41,9 +41,6 @@ class Bias:
     values: npt.NDArray[np.float64]
 
 
-NO_BIAS = Bias(np.empty(0, dtype=np.int64), np.empty(0))
-
-
 def bias_of(params: SamplingParams) -> Bias:
     """The bias of a request, made once for all its tokens."""
     ids = np.fromiter(params.logit_bias, dtype=np.int64, count=len(params.logit_bias))

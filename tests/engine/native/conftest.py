@@ -10,10 +10,13 @@ import pytest
 
 from gptoss_tui.engine.checkpoint import random_checkpoint
 from gptoss_tui.engine.native.library import available, instruction_sets
+from gptoss_tui.engine.native.sampling import bias_of
+from gptoss_tui.engine.types import SamplingParams
 from tests.conformance.shapes import SHAPES as CONFORMANCE_SHAPES
 from tests.conformance.shapes import SMALL
 
 SETS = instruction_sets() if available() else []
+NO_BIAS = bias_of(SamplingParams())
 
 SHAPES = CONFORMANCE_SHAPES | {
     # Heads that no vector divides, one vocabulary group that is not full, heads narrower than a block in all.

@@ -12,9 +12,8 @@ import pytest
 
 from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import GROUP, ISA_VARIABLE, OUTSIDE, Draw, available, load_library
-from gptoss_tui.engine.native.sampling import NO_BIAS
 from gptoss_tui.engine.types import EngineSpec, SamplingParams, Token
-from tests.engine.native.conftest import SETS
+from tests.engine.native.conftest import NO_BIAS, SETS
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")
 

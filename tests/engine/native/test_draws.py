@@ -23,9 +23,9 @@ from gptoss_tui.engine.native.backend import NativeBackend
 from gptoss_tui.engine.native.kv_cache import KVCache
 from gptoss_tui.engine.native.library import ISA_VARIABLE, Draw, available, load_library
 from gptoss_tui.engine.native.model import Model
-from gptoss_tui.engine.native.sampling import NO_BIAS, set_seed
+from gptoss_tui.engine.native.sampling import set_seed
 from gptoss_tui.engine.types import SamplingParams
-from tests.engine.native.conftest import SETS
+from tests.engine.native.conftest import NO_BIAS, SETS
 from tests.engine.native.test_choose import TOKENS, load
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")

@@ -1,18 +1,10 @@
-"""The weights in the layouts of the kernels: repacked on the first use of a checkpoint, later mapped from a cache.
-
-Two files hold a model: one for what both kinds of dense layers share (experts, embedding, norms, biases), and one for
-the dense layers of one kind. `src/native.h` describes the layouts.
-"""
+"""The weights in the layouts of the kernels: repacked on the first use of a checkpoint, later mapped from a cache."""
 
 from __future__ import annotations
 
 import ctypes
-import mmap
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,26 +12,13 @@ import numpy.typing as npt
 from gptoss_tui.engine.checkpoint import Checkpoint
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.native import cache_file
-from gptoss_tui.engine.native.cache_file import Sections, Write
-from gptoss_tui.engine.native.library import BF16, BLOCK, GROUP, INT4, INT8, MXFP4, Layer, Matrix, load_library
-from gptoss_tui.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from gptoss_tui.engine.checkpoint.reader import Raw
-
-ReportFraction = Callable[[float], None]
-Words = npt.NDArray[np.uint16]
-Numbers = npt.NDArray[np.float32]
+from gptoss_tui.engine.native.cache_file import Sections
+from gptoss_tui.engine.native.layout import KINDS, dense_sizes, open_shared, padded, shared_sizes
+from gptoss_tui.engine.native.library import BF16, BLOCK, GROUP, INT4, MXFP4, Layer, Matrix
+from gptoss_tui.engine.native.packing import Packing, ReportFraction
 
 SMALLEST_KEPT = 64 << 20
 """Bytes. Smaller checkpoints are not cached: repacking them takes no noticeable time."""
-
-_ROWS_AT_ONCE = 1024
-_NO_NUMBER = 0x7F80
-"""Exponent bits of infinities and NaNs in bfloat16."""
-_NO_SCALE = 255
-"""The code for NaN among MXFP4's scales."""
-_KINDS = {"exact": BF16, "int8": INT8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,289 +59,24 @@ def load_weights(checkpoint: Checkpoint, dense: str, threads: int, report: Repor
         shared_path, dense_path = folder / f"shared-{name}.bin", folder / f"{dense}-{name}.bin"
         if (found := _open_files(config, shared_path, dense_path, dense)) is not None:
             return _assembled(config, *found, dense, cached=True)
-    packing = _Packing(checkpoint, name, threads, report)
+    packing = Packing(checkpoint, name, threads, report)
     shared, dense_sections = packing.shared(shared_path), packing.dense(dense_path, dense)
     return replace(_assembled(config, shared, dense_sections, dense, cached=False), not_kept=packing.not_kept)
 
 
 def prepared_bytes(config: ModelConfig, dense: str = "int8") -> int:
     """The most bytes that the files of a model can take. Raises EngineError if the library is missing."""
-    sizes = _shared_sizes(config) | _dense_sizes(config, config.vocab_size, _KINDS[dense])
+    sizes = shared_sizes(config) | dense_sizes(config, config.vocab_size, KINDS[dense])
     return sum(sizes.values())
 
 
 def _open_files(config: ModelConfig, shared: Path, dense: Path, kind: str) -> tuple[Sections, Sections] | None:
     """Map both files of a model; None if either is missing or belongs to another model."""
-    if (first := _open_shared(config, shared)) is None:
+    if (first := open_shared(config, shared)) is None:
         return None
     distinct = int(first["rows"].view(np.int32).max()) + 1
-    second = cache_file.open_file(dense, _dense_sizes(config, distinct, _KINDS[kind]))
+    second = cache_file.open_file(dense, dense_sizes(config, distinct, KINDS[kind]))
     return None if second is None else (first, second)
-
-
-def _open_shared(config: ModelConfig, path: Path) -> Sections | None:
-    found = cache_file.open_file(path, _shared_sizes(config))
-    rows = None if found is None else found["rows"].view(np.int32)
-    return found if rows is not None and 0 <= rows.min() <= rows.max() < config.vocab_size else None
-
-
-def _shared_sizes(config: ModelConfig) -> dict[str, int]:
-    """Bytes of each section but the dense matrices."""
-    hidden, inner, experts = config.hidden_size, config.intermediate_size, config.num_experts
-    numbers = {"rows": config.vocab_size, "norm": hidden}
-    matrices: dict[str, int] = {}
-    for layer in range(config.num_hidden_layers):
-        numbers |= {
-            f"{layer}.attn_norm": hidden,
-            f"{layer}.sinks": config.num_attention_heads,
-            f"{layer}.mlp_norm": hidden,
-            f"{layer}.qkv_bias": padded(config.qkv_width, GROUP),
-            f"{layer}.out_bias": padded(hidden, GROUP),
-            f"{layer}.router_bias": padded(experts, GROUP),
-            f"{layer}.up_bias": experts * 2 * inner,
-            f"{layer}.down_bias": experts * padded(hidden, GROUP),
-        }
-        matrices |= {
-            f"{layer}.router": _packed_bytes(BF16, experts, hidden),
-            f"{layer}.up": experts * _packed_bytes(MXFP4, 2 * inner, hidden),
-            f"{layer}.down": experts * _packed_bytes(MXFP4, hidden, inner),
-        }
-    four = {name: 4 * count for name, count in numbers.items()}
-    return four | matrices | {"embedding": 2 * config.vocab_size * hidden}
-
-
-def _dense_sizes(config: ModelConfig, distinct: int, kind: int) -> dict[str, int]:
-    """Bytes of each dense matrix, where the unembedding has `distinct` distinct rows."""
-    sizes = {"unembedding": _packed_bytes(kind, distinct, config.hidden_size)}
-    if kind == INT8:
-        sizes |= {"coarse": _packed_bytes(INT4, distinct, config.hidden_size), "doubt": 4 * padded(distinct, GROUP)}
-    for layer in range(config.num_hidden_layers):
-        sizes[f"{layer}.qkv"] = _packed_bytes(kind, config.qkv_width, config.hidden_size)
-        sizes[f"{layer}.out"] = _packed_bytes(kind, config.hidden_size, config.query_width)
-    return sizes
-
-
-def padded(count: int, step: int) -> int:
-    """`count` rounded up to a multiple of `step`."""
-    return -(-count // step) * step
-
-
-def _packed_bytes(kind: int, rows: int, columns: int) -> int:
-    return int(load_library().gt_packed_bytes(kind, rows, columns))
-
-
-class _Packing:
-    """Repacks one checkpoint. `identity` is its digest from before, which tells whether it has changed since."""
-
-    def __init__(self, checkpoint: Checkpoint, identity: str, threads: int, report: ReportFraction) -> None:
-        self._checkpoint, self._config = checkpoint, checkpoint.config
-        self._threads, self._report = threads, report
-        self._done = 0
-        self._identity = identity
-        self.not_kept = ""
-        self._rows = _distinct(self._words("unembedding.weight"))
-
-    def shared(self, path: Path | None) -> Sections:
-        """Everything but the dense matrices, from the cache or repacked."""
-        config = self._config
-        if path is not None and (found := _open_shared(config, path)) is not None:
-            return found
-
-        def fill(writer: Callable[[str], Write]) -> None:
-            for name, values in self._vectors():
-                writer(name)(0, values.view(np.uint8).reshape(-1))
-            self._copy(writer("embedding"), "embedding.weight")
-            for layer in range(config.num_hidden_layers):
-                prefix = f"block.{layer}.mlp"
-                self._dense(writer(f"{layer}.router"), f"{prefix}.gate.weight", BF16)
-                self._experts(writer(f"{layer}.up"), f"{prefix}.mlp1_weight", paired=True)
-                self._experts(writer(f"{layer}.down"), f"{prefix}.mlp2_weight", paired=False)
-
-        return self._made(path, _shared_sizes(config), fill)
-
-    def dense(self, path: Path | None, dense: str) -> Sections:
-        """The dense matrices in kind `dense`, from the cache or repacked."""
-        kind, config, firsts = _KINDS[dense], self._config, _firsts(self._rows)
-        sizes = _dense_sizes(config, len(firsts), kind)
-        if path is not None and (found := cache_file.open_file(path, sizes)) is not None:
-            return found
-
-        def fill(writer: Callable[[str], Write]) -> None:
-            self._unembedding(writer, kind, firsts)
-            for layer in range(config.num_hidden_layers):
-                self._dense(writer(f"{layer}.qkv"), f"block.{layer}.attn.qkv.weight", kind)
-                self._dense(writer(f"{layer}.out"), f"block.{layer}.attn.out.weight", kind)
-
-        return self._made(path, sizes, fill)
-
-    def _made(
-        self, path: Path | None, sizes: Mapping[str, int], fill: Callable[[Callable[[str], Write]], None]
-    ) -> Sections:
-        """Sections written by `fill`: the mapped file `path` or, if it cannot be written, the process's memory."""
-        if path is not None:
-            try:
-                cache_file.note_source(path.parent, self._checkpoint)
-                with cache_file.new_file(path, sizes) as writer:
-                    fill(writer)
-                    self._check_unchanged()
-                cache_file.remove_older(path)
-                if (made := cache_file.open_file(path, sizes)) is not None:
-                    return made
-            except OSError as error:
-                self.not_kept = str(error)  # no room, or a read-only folder: the model runs all the same
-        sections = cache_file.own_memory(sizes)
-        fill(sections.writer)
-        return sections
-
-    def _vectors(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-        config = self._config
-        yield "rows", self._rows
-        yield "norm", self._floats("norm.scale")
-        for layer in range(config.num_hidden_layers):
-            attn, mlp = f"block.{layer}.attn", f"block.{layer}.mlp"
-            yield f"{layer}.attn_norm", self._floats(f"{attn}.norm.scale")
-            yield f"{layer}.sinks", self._floats(f"{attn}.sinks")
-            yield f"{layer}.mlp_norm", self._floats(f"{mlp}.norm.scale")
-            yield f"{layer}.qkv_bias", _pad(self._floats(f"{attn}.qkv.bias"))
-            yield f"{layer}.out_bias", _pad(self._floats(f"{attn}.out.bias"))
-            yield f"{layer}.router_bias", _pad(self._floats(f"{mlp}.gate.bias"))
-            pairs = self._floats(f"{mlp}.mlp1_bias").reshape(config.num_experts, -1, GROUP, 2)
-            yield f"{layer}.up_bias", np.ascontiguousarray(pairs.swapaxes(2, 3))
-            yield f"{layer}.down_bias", _pad(self._floats(f"{mlp}.mlp2_bias"))
-
-    def _check_unchanged(self) -> None:
-        """Raise CheckpointError if the files have changed since the start: parts of both versions were read."""
-        if cache_file.identity(self._checkpoint) != self._identity:
-            raise CheckpointError(
-                f"{self._checkpoint.directory} changed while it was read; nothing was kept",
-                hint="load it again when nothing writes to it",
-            )
-
-    def _experts(self, write: Write, name: str, *, paired: bool) -> None:
-        blocks, scales = self._octets(f"{name}.blocks"), self._octets(f"{name}.scales")
-        experts, rows, count = scales.shape
-        nbytes = _packed_bytes(MXFP4, rows, count * BLOCK)
-
-        def pack(expert: int) -> None:
-            if (scales[expert] == _NO_SCALE).any():
-                raise self._damaged(f"{name}.scales")
-            out = np.empty(nbytes, dtype=np.uint8)
-            load_library().gt_pack_mxfp4(
-                blocks[expert].ctypes.data, scales[expert].ctypes.data, rows, count * BLOCK, paired, out.ctypes.data
-            )
-            write(expert * nbytes, out)
-
-        self._on_threads(pack, range(experts), blocks.nbytes + scales.nbytes)
-
-    def _dense(self, write: Write, name: str, kind: int) -> None:
-        words = self._words(name)
-
-        def pack(first: int) -> None:
-            part = self._numbers(name, words[first : first + _ROWS_AT_ONCE])
-            write(_packed_bytes(kind, first, words.shape[1]), _packed(part, kind))
-
-        self._on_threads(pack, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
-
-    def _unembedding(self, writer: Callable[[str], Write], kind: int, firsts: npt.NDArray[np.int64]) -> None:
-        """Pack the rows `firsts` of the unembedding and, in 8 bits, their coarse copy."""
-        name = "unembedding.weight"
-        words = self._words(name)
-        write = {
-            part: writer(part) for part in (("unembedding", "coarse", "doubt") if kind == INT8 else ("unembedding",))
-        }
-        columns = words.shape[1]
-
-        def pack(first: int) -> None:
-            part = self._numbers(name, words[firsts[first : first + _ROWS_AT_ONCE]])
-            out = _packed(part, kind)
-            write["unembedding"](_packed_bytes(kind, first, columns), out)
-            if kind == INT8:
-                coarse = np.empty(_packed_bytes(INT4, len(part), columns), dtype=np.uint8)
-                doubt = np.empty(padded(len(part), GROUP), dtype=np.float32)
-                load_library().gt_pack_coarse(
-                    out.ctypes.data, len(part), columns, coarse.ctypes.data, doubt.ctypes.data
-                )
-                write["coarse"](_packed_bytes(INT4, first, columns), coarse)
-                write["doubt"](4 * first, doubt.view(np.uint8))
-
-        self._on_threads(pack, range(0, len(firsts), _ROWS_AT_ONCE), words.nbytes)
-
-    def _copy(self, write: Write, name: str) -> None:
-        words = self._words(name)
-
-        def copy(first: int) -> None:
-            part = self._numbers(name, words[first : first + _ROWS_AT_ONCE])
-            write(first * words.shape[1] * 2, part.view(np.uint8).reshape(-1))
-
-        self._on_threads(copy, range(0, len(words), _ROWS_AT_ONCE), words.nbytes)
-
-    def _on_threads(self, work: Callable[[int], None], items: range, nbytes: int) -> None:
-        with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(work, items):
-                pass
-        self._done += nbytes
-        self._report(min(1.0, self._done / self._checkpoint.weight_bytes))
-
-    def _words(self, name: str) -> Words:
-        return np.require(_fetched(self._checkpoint.raw(name)), np.uint16, ("C", "A"))
-
-    def _octets(self, name: str) -> npt.NDArray[np.uint8]:
-        """Read the bytes of a tensor: blocks as [E, rows, bytes], scales in their own shape."""
-        return np.require(_fetched(self._checkpoint.raw(name)), np.uint8, "C")
-
-    def _floats(self, name: str) -> Numbers:
-        return (self._numbers(name, self._words(name)).astype(np.uint32) << 16).view(np.float32)
-
-    def _numbers(self, name: str, words: Words) -> Words:
-        """Return `words`, a part of tensor `name`. Raises CheckpointError if one is infinite or NaN."""
-        if ((words & _NO_NUMBER) == _NO_NUMBER).any():
-            raise self._damaged(name)
-        return words
-
-    def _damaged(self, name: str) -> CheckpointError:
-        return CheckpointError(
-            f"{name} in {self._checkpoint.directory} holds values that are not numbers; nothing was loaded",
-            hint="the checkpoint is damaged: download or create it again",
-        )
-
-
-def _packed(words: Words, kind: int) -> npt.NDArray[np.uint8]:
-    """Pack rows of bfloat16 as a dense matrix of `kind`."""
-    pack = load_library().gt_pack_int8 if kind == INT8 else load_library().gt_pack_bf16
-    out = np.empty(_packed_bytes(kind, *words.shape), dtype=np.uint8)
-    pack(words.ctypes.data, *words.shape, out.ctypes.data)
-    return out
-
-
-def _fetched(raw: Raw) -> Raw:
-    """Return `raw`; if it is mapped, tell the system to read the whole file ahead, since page faults fetch little."""
-    memory: object = raw.base
-    if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
-        memory.madvise(mmap.MADV_WILLNEED)
-    return raw
-
-
-def _pad(values: Numbers) -> Numbers:
-    """Pad the last axis with zeros to a multiple of `GROUP`."""
-    width = [(0, 0)] * (values.ndim - 1) + [(0, padded(values.shape[-1], GROUP) - values.shape[-1])]
-    return np.ascontiguousarray(np.pad(values, width))
-
-
-def _distinct(words: Words) -> npt.NDArray[np.int32]:
-    """The row of each id: ids whose weights equal those of the last id, bit for bit, share the last row."""
-    alike = np.flatnonzero((words[:, :BLOCK] == words[-1, :BLOCK]).all(axis=1))
-    parts = [alike[at : at + _ROWS_AT_ONCE] for at in range(0, len(alike), _ROWS_AT_ONCE)]
-    same = np.concatenate([part[(words[part] == words[-1]).all(axis=1)] for part in parts])
-    kept = np.ones(len(words), dtype=bool)
-    kept[same] = False
-    rows = (np.cumsum(kept) - 1).astype(np.int32)
-    rows[same] = int(kept.sum())
-    return rows
-
-
-def _firsts(rows: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """For each row, the first id that has it."""
-    return np.unique(rows, return_index=True)[1]
 
 
 def _assembled(config: ModelConfig, shared: Sections, dense: Sections, kind: str, *, cached: bool) -> Weights:
@@ -387,13 +101,13 @@ def _assembled(config: ModelConfig, shared: Sections, dense: Sections, kind: str
             shared.address(f"{index}.attn_norm"),
             shared.address(f"{index}.sinks"),
             shared.address(f"{index}.mlp_norm"),
-            matrix(dense, f"{index}.qkv", _KINDS[kind], (config.qkv_width, hidden)),
-            matrix(dense, f"{index}.out", _KINDS[kind], (hidden, config.query_width)),
+            matrix(dense, f"{index}.qkv", KINDS[kind], (config.qkv_width, hidden)),
+            matrix(dense, f"{index}.out", KINDS[kind], (hidden, config.query_width)),
             matrix(shared, f"{index}.router", BF16, (config.num_experts, hidden)),
             matrix(shared, f"{index}.up", MXFP4, (2 * inner, hidden), config.num_experts),
             matrix(shared, f"{index}.down", MXFP4, (hidden, inner), config.num_experts),
         )
-    unembedding = matrix(dense, "unembedding", _KINDS[kind], (distinct, hidden))
+    unembedding = matrix(dense, "unembedding", KINDS[kind], (distinct, hidden))
     coarse, doubt = Matrix(), None
     if kind == "int8":
         coarse = matrix(dense, "coarse", INT4, (distinct, hidden))

@@ -10,7 +10,7 @@ from gptoss_tui.agent import events as ev
 from gptoss_tui.tui.screens.picker import PickerScreen
 from tests.tui.conftest import until
 from tests.tui.screen import composer, conversation, offered, rows, screen, status
-from tests.tui.scripted_agent import make_app
+from tests.tui.scripted_agent import ScriptedEngine, make_app
 
 SMALL = (80, 24)
 CHIP = "[paste 1: 40 lines]"
@@ -115,6 +115,12 @@ async def test_the_first_escape_is_vims_and_the_second_stops_the_model() -> None
         assert "interrupted" not in conversation(app)
         await pilot.press("escape")
         await until(pilot, lambda: "interrupted" in conversation(app))
+
+
+async def test_the_first_frame_has_the_mode() -> None:
+    app, _ = make_app(vim=True, engine=ScriptedEngine(hold=True))
+    async with app.run_test(size=SMALL):
+        assert "INSERT" in rows(app)[-1]
 
 
 async def test_the_help_lists_them_while_they_are_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from gptoss_tui.errors import GptOssError
@@ -28,6 +30,7 @@ MAX_ROWS = 18
 SHARE = 0.9
 FIXED_ROWS = 8
 """The rows for border, filter, note and keys, and the gaps between them."""
+REST_SECONDS = 0.08
 PREVIEW_WIDTH = 92
 """The minimum width, in columns, for the preview beside the list; on less it is below the list."""
 
@@ -73,7 +76,7 @@ Load = Callable[[], Awaitable[Sequence[Item]]]
 class Picker:
     """A list to choose from. `load` runs while the list is shown already; `empty` is shown if it returns nothing.
 
-    `try_out` is called with each value as it is selected, and returns the palette from then on.
+    `try_out` is called with the value that the selection rests on, and returns the palette from then on.
     """
 
     title: str
@@ -117,6 +120,7 @@ class PickerScreen(ModalScreen[Picked | None]):
         self._items: Sequence[Item] = ()
         self._shown: list[Item] = []
         self._tried: str | None = None
+        self._resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(id="picker"):
@@ -200,10 +204,16 @@ class PickerScreen(ModalScreen[Picked | None]):
             self.query_one("#picker-preview").scroll_home(animate=False)
 
     def _try_out(self, value: str) -> None:
+        """Show a value as soon as the selection rests on it: a held key would otherwise wait for each on its way."""
         if self.picker.try_out is None or self._tried in (None, value):
             return
         self._tried = value
-        self._palette = self.picker.try_out(value)
+        if self._resting is not None:
+            self._resting.stop()
+        self._resting = self.set_timer(REST_SECONDS, partial(self._show, self.picker.try_out, value))
+
+    def _show(self, try_out: Callable[[str], Palette], value: str) -> None:
+        self._palette = try_out(value)
         for widget in (self.query_one(ChoiceList), self.query_one(HintLine)):
             widget.palette = self._palette
             widget.refresh(layout=False)

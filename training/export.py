@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gptoss_tui.engine.mxfp4 import dequantize
+from gptoss_tui.engine.torch.mxfp4 import dequantize
 from training.model import Block, Nano, Vocabulary, mxfp4_scale
 
 _MAGNITUDES = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])

@@ -24,7 +24,7 @@ from gptoss_tui.engine.checkpoint import (
 from gptoss_tui.engine.checkpoint.header import read_header
 from gptoss_tui.engine.checkpoint.random_weights import random_tensor
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout
-from gptoss_tui.engine.mxfp4 import dequantize
+from gptoss_tui.engine.torch.mxfp4 import dequantize
 from gptoss_tui.errors import CheckpointError
 from tests.engine.shapes import TINY
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gptoss_tui.engine.constraint import TokenAutomaton, TokenState, Walk, automaton_of
-from gptoss_tui.engine.sampling import new_generator, sample
+from gptoss_tui.engine.torch.sampling import new_generator, sample
 from gptoss_tui.engine.types import SamplingParams
 from gptoss_tui.engine.worker.protocol import Generate, decode_request, encode_request
 from gptoss_tui.vocabulary import USED_SPECIAL_TOKENS

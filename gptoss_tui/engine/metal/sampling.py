@@ -1,4 +1,4 @@
-"""Chooses tokens on the GPU, where the logits are, by the same rules as `engine/sampling.py` does with torch.
+"""Chooses tokens on the GPU, where the logits are, by the same rules as `torch/sampling.py` does with torch.
 
 A draw is an arg-max: of the scores, or of scores plus Gumbel noise, which chooses each token with its probability. The
 noise of an id is a hash of the id and the step's key, so a kernel can compute it on the fly (`kernels/unembed.metal`).

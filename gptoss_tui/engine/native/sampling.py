@@ -1,4 +1,4 @@
-"""Chooses tokens from logits without torch, by the same rules as `engine/sampling.py` does with torch.
+"""Chooses tokens from logits without torch, by the same rules as `torch/sampling.py` does with torch.
 
 Most tokens are chosen in the native library, from the distinct rows of the unembedding; it reads only as much as it
 needs. Requests with filters, biases, masks or alternatives are handled here, with the logits of all ids.

@@ -11,10 +11,10 @@ from torch import Tensor
 from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, count_reads, never, open_model
-from gptoss_tui.engine.sampling import new_generator, sample, score_states, set_seed
 from gptoss_tui.engine.torch.kv_cache import KVCache
 from gptoss_tui.engine.torch.memory import PREFILL_CHUNK, SCORE_ROWS
 from gptoss_tui.engine.torch.model import Transformer
+from gptoss_tui.engine.torch.sampling import new_generator, sample, score_states, set_seed
 from gptoss_tui.engine.torch.weights import load_weights
 from gptoss_tui.engine.types import EngineSpec, LoadProgress, SamplingParams, ScoredPosition, Token
 

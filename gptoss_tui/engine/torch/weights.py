@@ -12,7 +12,7 @@ from torch import Tensor
 from gptoss_tui.engine.checkpoint import layers
 from gptoss_tui.engine.checkpoint.reader import ReadTensor
 from gptoss_tui.engine.config import ModelConfig
-from gptoss_tui.engine.mxfp4 import dequantize
+from gptoss_tui.engine.torch.mxfp4 import dequantize
 
 E = TypeVar("E", bound=layers.HasBytes)
 M = TypeVar("M", bound=layers.HasBytes)

@@ -15,7 +15,7 @@ from gptoss_tui.engine.backend import ReportProgress
 from gptoss_tui.engine.config import ModelConfig
 from gptoss_tui.engine.constraint import Walk
 from gptoss_tui.engine.generation import Loaded, SequenceBackend, count_reads, open_model
-from gptoss_tui.engine.sampling import new_generator, sample, score_states, set_seed
+from gptoss_tui.engine.torch.sampling import new_generator, sample, score_states, set_seed
 from gptoss_tui.engine.triton.captured import CapturedChunks
 from gptoss_tui.engine.triton.decode import MAX_TOKENS, Decoder
 from gptoss_tui.engine.triton.dense import EightBit, linear

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from gptoss_tui.engine.constraint import TokenAutomaton, Walk
 from gptoss_tui.engine.failures import not_finite
-from gptoss_tui.engine.sampling import add_bias, unused_ids
 from gptoss_tui.engine.seeds import STRIDE
+from gptoss_tui.engine.torch.sampling import add_bias, unused_ids
 from gptoss_tui.engine.triton.decode import MAX_EDGES, MAX_SPLITS, MAX_STATES, MAX_TOKENS, RING, Decoder
 from gptoss_tui.engine.types import LOWEST_TEMPERATURE, SamplingParams, Token
 

@@ -15,7 +15,7 @@ from gptoss_tui.agent.automaton import message_automaton
 from gptoss_tui.engine.constraint import Grammar, TokenState, Walk
 from gptoss_tui.engine.grammar.library import LibraryMatcher, check_grammar
 from gptoss_tui.engine.grammar.matcher import open_matcher
-from gptoss_tui.engine.sampling import new_generator, sample
+from gptoss_tui.engine.torch.sampling import new_generator, sample
 from gptoss_tui.engine.types import SamplingParams
 from gptoss_tui.engine.worker.protocol import Generate, decode_request, encode_request
 from gptoss_tui.errors import EngineError, GrammarError

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gptoss_tui.engine.mxfp4 import dequantize
 from gptoss_tui.engine.native import library
 from gptoss_tui.engine.native.trial import aligned_bytes, matrix
+from gptoss_tui.engine.torch.mxfp4 import dequantize
 
 
 @dataclass(frozen=True, slots=True)

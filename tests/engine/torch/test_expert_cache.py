@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gptoss_tui.engine.mxfp4 import quantize
 from gptoss_tui.engine.torch.expert_cache import ExpertCache
+from gptoss_tui.engine.torch.mxfp4 import quantize
 from gptoss_tui.engine.torch.weights import PackedExperts
 
 ROWS, COLUMNS = 8, 64

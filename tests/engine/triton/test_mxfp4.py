@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gptoss_tui.engine.mxfp4 import dequantize
+from gptoss_tui.engine.torch.mxfp4 import dequantize
 from gptoss_tui.engine.triton.kernels.mxfp4 import to_tiles
 from gptoss_tui.engine.triton.selftest import unpacked
 from gptoss_tui.errors import CheckpointError

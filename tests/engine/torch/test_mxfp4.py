@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gptoss_tui.engine.mxfp4 import dequantize, quantize
+from gptoss_tui.engine.torch.mxfp4 import dequantize, quantize
 
 MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 CODES = (*MAGNITUDES, *(-value for value in MAGNITUDES))

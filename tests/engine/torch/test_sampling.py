@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gptoss_tui.engine.sampling import (
+from gptoss_tui.engine.torch.sampling import (
     NUM_TEXT_TOKENS,
     USED_SPECIAL_TOKENS,
     choose,

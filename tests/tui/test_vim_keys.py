@@ -204,6 +204,9 @@ def test_escape_drops_an_unfinished_command_first() -> None:
     assert vim.press("escape", "one", 0) is not None
     assert vim.pending == ""
     assert vim.press("escape", "one", 0) is None
+    vim.press("d", "one", 0)
+    assert vim.press("enter", "one", 0) is not None, "it sends nothing half-way"
+    assert vim.press("enter", "one", 0) is None
 
 
 def test_undo_and_history_are_left_to_the_editor_by_name() -> None:

@@ -25,6 +25,8 @@ Mode = Literal["insert", "normal", "visual", "lines"]
 
 _SAME_AS = {"left": "h", "right": "l", "home": "0", "end": "$", "backspace": "h", "space": "l", " ": "l"}
 _WHILE_SELECTING = {"up": "k", "down": "j"}
+_ON_LINES = {*"XDCYSJ"}
+"""Commands that take whole lines of a selection."""
 _OTHER_WAY = str.maketrans("fFtT", "FfTt")
 
 
@@ -80,8 +82,8 @@ class Vim:
             if self.mode != "normal":
                 key = _WHILE_SELECTING.get(key, key)
         if len(key) != 1 or (key == "?" and not text):
-            self.pending = ""
-            return None
+            unfinished, self.pending = self.pending, ""
+            return Step() if unfinished else None  # after a slip such as `d`, Enter sends nothing
         return self._type(key, text, at, whole)
 
     def _type(self, key: str, text: str, at: int, whole: Sequence[Span]) -> Step:
@@ -257,7 +259,7 @@ class Vim:
 
     def _on_selection(self, command: Command, text: str, at: int, whole: Sequence[Span]) -> Step | None:
         """Run a command on the selected text; back to normal mode."""
-        name, lines = command.name, self.mode == "lines" or command.name in tuple("XDCYSJ")
+        name, lines = command.name, self.mode == "lines" or command.name in _ON_LINES
         first, last = sorted((self._anchor, at))
         area = Area(first, min(last + 1, len(text)), first)
         if lines:

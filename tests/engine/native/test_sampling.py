@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from gptoss_tui.engine import sampling as torch_sampling
 from gptoss_tui.engine.constraint import TokenState
 from gptoss_tui.engine.native.backend import NativeBackend, load_backend
 from gptoss_tui.engine.native.library import available
 from gptoss_tui.engine.native.sampling import Sampler, bias_of, choose, choose_in
+from gptoss_tui.engine.torch import sampling as torch_sampling
 from gptoss_tui.engine.types import EngineSpec, SamplingParams
 from gptoss_tui.errors import EngineError
 from gptoss_tui.vocabulary import NUM_TEXT_TOKENS, USED_SPECIAL_TOKENS, VOCAB_SIZE

@@ -20,8 +20,8 @@ MAX_READING = 256 * 2**20
 """Limit in bytes for all bodies together that have not arrived completely."""
 
 MAX_DEPTH = 100
-MAX_VALUES = 500_000
-"""Approximate limit per body. Parsing a body blocks all other requests, and takes time by values rather than bytes."""
+MAX_VALUES = 200_000
+"""Approximate limit per body. Parsing a body holds up all other requests, by the number of values rather than bytes."""
 
 READ_SECONDS = 30.0
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
+import pytest
 from textual.events import Key, Paste
+from textual.keys import _character_to_key
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.tui.screens.picker import PickerScreen
@@ -154,3 +157,30 @@ async def test_the_command_switches_them_and_the_app_remembers(tmp_path: Path) -
     settled, _ = make_app(state_path=state, vim=True)
     async with settled.run_test(size=SMALL):
         assert composer(settled).vim is not None, "the settings come first"
+
+
+KEYS = [*'hjklwbe0^$GgdcyxpPuvVoOiaIA~.;,fFtTJrsSDCXY123("[ ', *["escape"] * 8]
+EDITING = ["ctrl+r", "left", "right", "up", "down", "home", "end", "ctrl+j", "backspace", "delete", "ctrl+w", "ctrl+k"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_keys_break_the_composer(seed: int) -> None:
+    chance = random.Random(seed)
+    app, _ = make_app(vim=True)
+    async with app.run_test(size=SMALL) as pilot:
+        for _ in range(20):
+            for key in chance.choices([*KEYS, *EDITING, "ctrl+underscore", "paste"], k=15):
+                if key == "paste":
+                    app.post_message(Paste("row\n" * 40))
+                else:
+                    app.post_message(
+                        Key(_character_to_key(key) if len(key) == 1 else key, key if len(key) == 1 else None)
+                    )
+            await pilot.pause()
+            found = composer(app)
+            row, column = found.cursor_location
+            assert column <= len(found.document.get_line(row))
+            rest = found.text
+            for chip in found.chips.pasted:
+                rest = rest.replace(chip, "")
+            assert "lines]" not in rest.lower()

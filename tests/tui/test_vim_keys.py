@@ -209,6 +209,14 @@ def test_escape_drops_an_unfinished_command_first() -> None:
     assert vim.press("enter", "one", 0) is None
 
 
+def test_a_selection_ends_when_something_else_changes_the_text() -> None:
+    vim = in_normal_mode()
+    play(vim, ["$", "v"], "one two three", 12)
+    assert vim.mode == "visual"
+    assert vim.press("d", "one", 2) is not None
+    assert (vim.mode, vim.pending) == ("normal", "d")
+
+
 def test_undo_and_history_are_left_to_the_editor_by_name() -> None:
     vim = in_normal_mode()
     steps = [vim.press(key, "one", 0) for key in ("u", "3", "u", "ctrl+r", "j", "k", "/")]

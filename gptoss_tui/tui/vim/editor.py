@@ -54,6 +54,7 @@ class Vim:
         """The keys of a command that is not complete."""
         self.register = Register()
         self._anchor = 0
+        self._selecting_in = ""
         self._drawn = (0, 0)
         """While lines are selected: where the cursor is drawn, and where it is."""
         self._found: Command | None = None
@@ -71,6 +72,8 @@ class Vim:
         """Handle a key: a character, or a name such as `escape`. None if the key means what it means without Vim."""
         if self.mode == "insert":
             return self._leave_insert(text, at) if key == "escape" else None
+        if self.mode != "normal" and text != self._selecting_in:
+            self.mode = "normal"  # something else has changed the text, so nothing is selected any more
         if key == "escape":
             return self._escape(text, at)
         if key == "ctrl+r":
@@ -148,6 +151,7 @@ class Vim:
             return Step(action="cursor_down" if name == "j" else "cursor_up")
         if name in ("v", "V"):
             self.mode, self._anchor = ("visual" if name == "v" else "lines"), at
+            self._selecting_in = text
             return self._selected(text, at)
         if name == "u":
             return Step(action="undo", times=count)

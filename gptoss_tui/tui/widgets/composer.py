@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from rich.style import Style
@@ -9,6 +10,7 @@ from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.document._document import EditResult, Location, Selection
+from textual.document._edit import Edit
 from textual.geometry import Offset
 from textual.message import Message
 from textual.widgets import TextArea
@@ -242,6 +244,15 @@ class Composer(TextArea):
         if self.is_empty and self.listener is not None:
             self.listener.emptied()
         super().action_delete_left()
+
+    def _undo_batch(self, edits: Sequence[Edit]) -> None:
+        """Undo edit by edit: the toolkit wraps the wrong lines when several edits of a batch have newlines."""
+        for edit in reversed(edits):
+            super()._undo_batch([edit])
+
+    def _redo_batch(self, edits: Sequence[Edit]) -> None:
+        for edit in edits:
+            super()._redo_batch([edit])
 
     def _delete_via_keyboard(self, start: Location, end: Location) -> EditResult | None:
         """Delete chips only as a whole."""

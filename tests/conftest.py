@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.leaks import nothing_is_held, nothing_stays_open
 from tests.skips import pytest_sessionfinish
 
-__all__ = ["pytest_sessionfinish"]
+__all__ = ["nothing_is_held", "nothing_stays_open", "pytest_sessionfinish"]
 
 # Set before torch comes in. Test models are small, and tests run side by side: threads that wait for each other, and
 # spin while they do, cost more than they give.

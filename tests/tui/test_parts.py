@@ -23,6 +23,7 @@ from gptoss_tui.tui.blocks.notice import NoticeBlock
 from gptoss_tui.tui.blocks.output import Ends, draw_ends, fold
 from gptoss_tui.tui.blocks.reasoning import Thought
 from gptoss_tui.tui.blocks.tool import KEEP_CHARS, ToolBlock
+from gptoss_tui.tui.controllers import frames as frames_module
 from gptoss_tui.tui.controllers.frames import FrameClock, pause_after
 from gptoss_tui.tui.history import KEPT, SAVED_CHARS, PromptHistory
 from gptoss_tui.tui.keyboard import register_alt_keys
@@ -96,7 +97,8 @@ def test_frames_come_between_8_and_30_times_a_second() -> None:
     assert pause_after(1.0) == pytest.approx(1 / 8)
 
 
-def test_stopping_the_frames_draws_what_is_left() -> None:
+def test_stopping_the_frames_draws_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "perf_counter", lambda: 100.0)
     drawn: list[str] = []
     frames = FrameClock(lambda: drawn.append("draw"), lambda: drawn.append("tick"))
     frames.frame()

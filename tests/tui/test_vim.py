@@ -52,6 +52,17 @@ async def test_what_was_typed_in_one_go_is_undone_in_one_go() -> None:
         assert composer(app).text == "ON two\nthre"
 
 
+async def test_new_lines_in_several_places_are_undone_at_once_on_the_screen_too() -> None:
+    app, _ = make_app(vim=True)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("a", "ctrl+j", "b", "escape", "i", "ctrl+j", "up", "up", "ctrl+j", "escape")
+        assert composer(app).text == "\na\n\nb"
+        for key, text in (("u", "a\nb"), ("ctrl+r", "\na\n\nb")):
+            await pilot.press(key)
+            assert composer(app).text == text
+            assert composer(app).wrapped_document.height == composer(app).document.line_count
+
+
 async def test_the_cursor_stays_on_the_line_and_chips_go_as_one() -> None:
     app, _ = make_app(vim=True)
     async with app.run_test(size=SMALL) as pilot:

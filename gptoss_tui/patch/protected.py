@@ -7,6 +7,7 @@ streams.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -126,6 +127,7 @@ _NAMES: Final[dict[str, str]] = {
     ".pypirc": _KEYS,
 }
 _SHAPES: Final = tuple((name, owner) for name, owner in _NAMES.items() if "*" in name)
+_CHOICES: Final = re.compile(r"[\[{].*[\]}]")
 # Two consecutive components, for a workspace that is the home folder.
 _PAIRS: Final[dict[tuple[str, str], str]] = {
     (".config", "gptoss-tui"): _OWN,
@@ -203,9 +205,25 @@ def reason(path: str, owner: str) -> str:
 def named_in(words: Iterable[str]) -> str | None:
     """The first word of a command that names a protected file, perhaps as the value of an option, or None."""
     for word in words:
-        if any(protected_by(piece) for piece in (word, *word.split("="), *word.split(":"))):
+        if any(map(protected_by, _pieces(word))):
             return word
     return None
+
+
+def _pieces(word: str) -> tuple[str, ...]:
+    """A word, and what it may hold a path as: the value of an option, or a part of an address."""
+    return (word, *word.split("="), *word.split(":"))
+
+
+def may_name(word: str) -> bool:
+    """Whether a word with the shell's patterns may expand to the name of a protected file. Errs on the side of True."""
+    for piece in _pieces(word):
+        parts = [part for part in _CHOICES.sub("*", piece).casefold().split("/") if part]
+        if any(fnmatchcase(name.replace("*", ""), part) for part in parts for name in _NAMES):
+            return True
+        if any(all(map(fnmatchcase, pair, given)) for given in pairwise(parts) for pair in _PAIRS):
+            return True
+    return False
 
 
 def plain_name(name: str) -> str:

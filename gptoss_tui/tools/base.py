@@ -34,9 +34,9 @@ class Effect:
 
     Rules and modes decide by the other fields. `paths` are the files that are written or removed, relative to the
     workspace, with links resolved. `commands` are the simple commands of a shell command as parsed words, without
-    wrappers such as `sudo`; it is empty when the command could not be parsed, and then the user is always asked.
-    `hosts` are the host names of addresses, in lower case. `mcp` is a server and its tool. `must_ask` lists the reasons
-    why no mode or rule may answer in place of the user.
+    wrappers such as `sudo`. When the command could not be fully parsed, it is empty or contains an empty one, and then
+    the user is always asked. `hosts` are the host names of addresses, in lower case. `mcp` is a server and its tool.
+    `must_ask` lists the reasons why no mode or rule may answer in place of the user.
     """
 
     kind: EffectKind

@@ -1,20 +1,21 @@
 """Decides what may happen, as a pure function of a planned effect, the mode and the rules. Nothing else decides.
 
-The first match wins, in this order: reading is allowed; a deny rule denies; read-only mode denies changes; what may
-write a protected file is asked about; an explicit `--approve all` allows; what must be asked about is asked; an ask
-rule asks; allow rules allow; the mode decides.
+The first match wins, in this order: reading is allowed; a deny rule denies; read-only mode denies changes; an explicit
+`--approve all` allows, except what an ask rule asks about and what it leaves to the user (`left_to_user`); what must be
+asked about is asked; an ask rule asks; allow rules allow; the mode decides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.agent.policy.rules import Rule, covering, describe, touches
-from gptoss_tui.patch.protected import named_in, protected_by, reason
+from gptoss_tui.patch.protected import may_name, named_in, protected_by, reason
 from gptoss_tui.tools.base import Effect
-from gptoss_tui.tools.expansion import plain
+from gptoss_tui.tools.expansion import Expands, plain
 
 Outcome = Literal["allow", "ask", "deny"]
 By = Literal["user", "policy", "session", "rule"]
@@ -24,13 +25,15 @@ _CHANGING: Final = ("edit", "command", "mcp")
 
 PLAN_ONLY: Final = "The approval mode is read-only: nothing may be changed. Say what you would do instead."
 UNPARSED: Final = "the command could not be parsed, so no rule can allow it"
+UNHELD: Final = "it may write protected files: the command could not be parsed, and no sandbox holds it"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a decision depends on besides the effect.
 
-    `allow_all` is `exec --approve all`: the user gave up all questions except those about writing protected files.
+    `allow_all` is `--approve all`: the user gave up all questions except those of their own rules and those about
+    writing protected files.
     """
 
     mode: Mode = "ask"
@@ -61,11 +64,15 @@ def decide(effect: Effect | None, policy: Policy) -> Verdict:
     if policy.mode == "read-only" and effect.kind in _CHANGING:
         return Verdict("deny", why=PLAN_ONLY)
     reasons = must_ask(effect)
-    if policy.allow_all and not _may_write_protected(effect):
-        return Verdict("allow", why="--approve all")
+    rule = _first(policy, effect, "ask")
+    if policy.allow_all and rule is None:
+        left = left_to_user(effect, policy.rules)
+        if not left:
+            return Verdict("allow", why="--approve all")
+        reasons = tuple(dict.fromkeys((*reasons, *left)))
     if reasons:
         return Verdict("ask", reasons=reasons)
-    if rule := _first(policy, effect, "ask"):
+    if rule:
         why = f"a rule asks about {describe(rule.kind, rule.pattern)}"
         return Verdict("ask", rules=(rule.id,), reasons=(why,))
     if rules := covering(policy.rules, effect):
@@ -79,29 +86,53 @@ def decide(effect: Effect | None, policy: Policy) -> Verdict:
 
 def must_ask(effect: Effect) -> tuple[str, ...]:
     """Why only the user may decide about `effect`; empty when modes and rules may."""
-    reasons = list(effect.must_ask)
-    owners = ((path, protected_by(path)) for path in effect.paths)
-    reasons += [reason(path, owner) for path, owner in owners if owner]
+    reasons = [*effect.must_ask, *_protected_paths(effect)]
     if effect.kind == "command":
-        if not effect.commands or not all(effect.commands):
+        if not _parsed(effect):
             reasons.append(UNPARSED)
         elif word := named_in(plain(word) for words in effect.commands for word in words):
             reasons.append(f"{word} is protected")
     return tuple(dict.fromkeys(reasons))
 
 
-def _may_write_protected(effect: Effect) -> bool:
-    """Whether `effect` may write a protected file, as far as can be told before it runs.
+def left_to_user(effect: Effect, rules: Sequence[Rule]) -> tuple[str, ...]:
+    """Why not even `--approve all` answers about `effect`; empty when it does.
 
     A sandboxed command can only write the protected paths that it was given: all others are read-only, and new ones
     that it creates are held back. For a command without a sandbox, only its words can be checked.
     """
     if effect.kind == "edit":
-        return bool(must_ask(effect))
-    if any(protected_by(path) for path in effect.paths):
-        return True
-    words = (plain(word) for words in effect.commands for word in words)
-    return effect.kind == "command" and effect.reach == "host" and named_in(words) is not None
+        return must_ask(effect)
+    reasons = _protected_paths(effect)
+    if effect.kind != "command":
+        return tuple(reasons)
+    if not _parsed(effect):
+        forbidding = (rule for rule in rules if rule.verdict != "allow" and rule.kind in ("command", "command-prefix"))
+        if rule := next(forbidding, None):
+            does = "denies" if rule.verdict == "deny" else "asks about"
+            about = describe(rule.kind, rule.pattern)
+            reasons.append(f"the command could not be parsed, and a rule {does} {about}, which may be in it")
+        if effect.reach == "host":
+            reasons.append(UNHELD)
+    elif effect.reach == "host" and (word := _protected_word(effect)):
+        reasons.append(f"it may write protected files: it names {word}, and no sandbox holds it")
+    return tuple(reasons)
+
+
+def _protected_paths(effect: Effect) -> list[str]:
+    owners = ((path, protected_by(path)) for path in effect.paths)
+    return [reason(path, owner) for path, owner in owners if owner]
+
+
+def _protected_word(effect: Effect) -> str | None:
+    """The first word that names a protected file, or that the shell may expand to the name of one."""
+    every = [word for words in effect.commands for word in words]
+    expanding = (plain(word) for word in every if isinstance(word, Expands))
+    return named_in(map(plain, every)) or next((word for word in expanding if may_name(word)), None)
+
+
+def _parsed(effect: Effect) -> bool:
+    return bool(effect.commands) and all(effect.commands)
 
 
 def _first(policy: Policy, effect: Effect, verdict: Outcome) -> Rule | None:

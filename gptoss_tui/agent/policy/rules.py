@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 
 from gptoss_tui.tools.base import Effect, EffectKind, Reach
 from gptoss_tui.tools.expansion import Word, Words, plain, to_data
+from gptoss_tui.tools.shell.git import without_options
 
 RuleKind = Literal["edit", "command", "command-prefix", "python", "host", "mcp"]
 RULE_KINDS: Final[tuple[RuleKind, ...]] = get_args(RuleKind)
@@ -65,7 +66,8 @@ def rule_id(kind: RuleKind, pattern: Pattern, verdict: RuleVerdict, reach: Reach
 def touches(rule: Rule, effect: Effect) -> bool:
     """Whether any part of `effect` matches `rule`; for rules that deny or ask.
 
-    A program given by its path also matches by its name, and it does not matter whether the shell expands a word.
+    A program given by its path also matches by its name, and it does not matter whether the shell expands a word or
+    which options stand in front of a subcommand of git.
     """
     if rule.kind not in _KINDS_FOR[effect.kind]:
         return False
@@ -73,6 +75,7 @@ def touches(rule: Rule, effect: Effect) -> bool:
         return any(_matches(rule, part) for part in _parts(effect))
     found = [tuple(map(plain, part)) for part in _parts(effect)]
     found += [(_base(part[0]), *part[1:]) for part in found if part]
+    found += [without_options(part) for part in found if part[:1] == ("git",)]
     rule = replace(rule, pattern=tuple(map(plain, rule.pattern)))
     return any(_matches(rule, part) for part in found)
 

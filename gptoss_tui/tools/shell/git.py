@@ -56,7 +56,9 @@ _WRITING: Final = re.compile(
     r"\bgit\s[^\n;|&]*\b(add|am|apply|bisect|branch|checkout|cherry-pick|clean|clone|commit|fetch|gc|init|merge|mv|notes"
     r"|pull|rebase|reset|restore|revert|rm|stash|submodule|switch|tag|update-ref|worktree)\b"
 )
-_OPTIONS_WITH_VALUE: Final = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
+_OPTIONS_WITH_VALUE: Final = frozenset(
+    ("-C", "-c", "--attr-source", "--config-env", "--git-dir", "--namespace", "--super-prefix", "--work-tree")
+)
 
 
 def writes_git(command: str, commands: tuple[Words, ...]) -> bool:
@@ -66,10 +68,20 @@ def writes_git(command: str, commands: tuple[Words, ...]) -> bool:
     return any(not _reads(tuple(map(plain, words))) for words in commands if len(words) > 1 and words[0] == "git")
 
 
-def _reads(words: tuple[str, ...]) -> bool:
+def without_options(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of a git command without the options in front of its subcommand: `git -C x push` as `git push`."""
+    return (*words[:1], *words[_subcommand_at(words) :])
+
+
+def _subcommand_at(words: tuple[str, ...]) -> int:
     at = 1
     while at < len(words) and words[at].startswith("-"):
         at += 2 if words[at] in _OPTIONS_WITH_VALUE else 1
+    return at
+
+
+def _reads(words: tuple[str, ...]) -> bool:
+    at = _subcommand_at(words)
     if at >= len(words) or words[at] in _READING:
         return True
     subcommand, given = words[at], words[at + 1 :]

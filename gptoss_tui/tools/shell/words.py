@@ -1,8 +1,9 @@
 """Parses a command line into words for rules: every simple command in it, or nothing if that is not certain.
 
 A rule compares words, never text: `git log; rm -r .` does not begin with the words `git log`. What bash would
-substitute, define, assign or redirect is never guessed. Such a command has no words, so no rule matches it and the user
-is asked. A word with an unquoted pattern, tilde or brace keeps its quoting, and differs from the same word in quotes.
+substitute, define, assign or redirect is never guessed. Such a command has no certain words, so no rule allows it and
+the user is asked; what can be read of it counts only for rules that forbid. A word with an unquoted pattern, tilde or
+brace keeps its quoting, and differs from the same word in quotes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _MAX_DEPTH = 40
 _GROUPS = frozenset({"program", "list", "pipeline", "subshell", "negated_command"})
 _JOINS = frozenset({"&&", "||", ";", "|", "|&", "&", "\n", "(", ")", "!", "comment"})
 _LITERALS = frozenset({"word", "number", "raw_string", "string", "concatenation"})
+_NO_WORDS = frozenset({"variable_assignment", "file_redirect", "heredoc_redirect", "herestring_redirect"})
 _BLANK = b" \t\n"
 _PATTERN_CHARACTERS = frozenset("*?[]{}~")
 _UNSURE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|\\\n|\\\Z")
@@ -54,6 +56,39 @@ def parse_words(command: str) -> tuple[Words, ...]:
     except (UnicodeEncodeError, _Unclear):
         return ()
     return tuple(found)
+
+
+def named_words(command: str) -> tuple[Words, ...]:
+    """The simple commands anywhere in a command whose words are not certain, each up to its first unclear word.
+
+    They are in loops, conditions, functions and substitutions too. Redirections and assignments are left out.
+    """
+    if len(command) > MAX_CHARS:
+        return ()
+    try:
+        source = command.encode()
+    except UnicodeEncodeError:
+        return ()
+    nodes = [_parser().parse(source).root_node]
+    found = []
+    while nodes:
+        node = nodes.pop()
+        nodes += reversed(node.children)
+        if node.type == "command" and (words := _first_words(node)):
+            found.append(words)
+    return tuple(found)
+
+
+def _first_words(node: Node) -> Words:
+    words: list[Word] = []
+    for child in node.children:
+        if child.type in _NO_WORDS:
+            continue
+        try:
+            words.append(_word(child.children[0] if child.type == "command_name" and child.children else child))
+        except _Unclear:
+            break
+    return tuple(words)
 
 
 @cache

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from gptoss_tui.tools.expansion import Expands, Words, plain
-from gptoss_tui.tools.shell.words import parse_words
+from gptoss_tui.tools.shell.words import named_words, parse_words
 
 SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash"})
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]\w*\+?=")
@@ -108,9 +108,15 @@ _FIND_RUNS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 
 
 def command_words(command: str) -> tuple[Words, ...]:
-    """All commands in `command`, without wrappers; empty when any of them is not certain."""
+    """All commands in `command`, without wrappers.
+
+    When any of them is not certain: HIDDEN beside those that it names, or nothing when it names none.
+    """
     found = _all_of(parse_words(command), 0)
-    return tuple(found) if found is not None else ()
+    if found is None:
+        named = [inner for words in dict.fromkeys(named_words(command)) for inner in _all_of((words,), 0) or [words]]
+        found = [*dict.fromkeys(named), HIDDEN] if named else []
+    return tuple(found)
 
 
 def _all_of(commands: tuple[Words, ...], depth: int) -> list[Words] | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gptoss_tui.tools.expansion import Expands, Words, read_word
 from gptoss_tui.tools.shell.words import MAX_CHARS, RESERVED, parse_words
-from gptoss_tui.tools.shell.wrappers import command_words
+from gptoss_tui.tools.shell.wrappers import HIDDEN, command_words
 
 
 @pytest.mark.parametrize(
@@ -174,5 +174,35 @@ def test_wrappers_are_taken_off(command: str, words: tuple[tuple[str, ...], ...]
         *("bash -oc history 'rm x'", "bash -c -e 'rm x'", "timeout --sig KILL 5 rm x", "env -iS 'rm x'"),
     ],
 )
-def test_wrappers_whose_command_cannot_be_told_have_no_words(command: str) -> None:
-    assert command_words(command) == ()
+def test_wrappers_whose_command_cannot_be_told_are_never_certain(command: str) -> None:
+    assert not all(command_words(command) or [HIDDEN])
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("x=1; git push", (("git", "push"),)),
+        ("git push $X origin", (("git", "push"),)),
+        ("git push > out.txt", (("git", "push"),)),
+        ("> out.txt git push", (("git", "push"),)),
+        ("A=1 git push <<< x", (("git", "push"),)),
+        ("if a; then git push; else b c; fi", (("a",), ("git", "push"), ("b", "c"))),
+        ("echo $(git push) x", (("echo",), ("git", "push"))),
+        ("for x in *; do sudo rm $x; done", (("sudo", "rm"), ("rm",))),
+        ("sudo -s", (("sudo", "-s"),)),
+        ("git push 'x", (("git", "push"),)),
+        ("$X push", ()),
+        ("echo $((1))", (("echo",),)),
+        ("x" * MAX_CHARS + " $x", ()),
+    ],
+)
+def test_what_can_be_read_of_an_unclear_command_stands_beside_what_cannot(
+    command: str, named: tuple[Words, ...]
+) -> None:
+    assert command_words(command) == ((*named, HIDDEN) if named else ())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text("git ab $`'\"\\;|&<>(){}[]!#*?~=\n", max_size=24))
+def test_what_is_not_certain_never_looks_as_if_it_were(text: str) -> None:
+    assert parse_words(text) or not all(command_words(text) or [HIDDEN])

@@ -14,6 +14,8 @@ from importlib import import_module
 
 from gptoss_tui import __version__
 from gptoss_tui.commands.flags import add_chat_flags, add_screen_flags, add_session_flags, session_from, settings_from
+from gptoss_tui.commands.parser import PRINT, Parser
+from gptoss_tui.commands.stdout import OutputError, discard_stdout
 from gptoss_tui.engine.remote.address import take_key
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import to_terminal_text
@@ -23,6 +25,9 @@ COMMANDS = (
     *("serve", "models", "generate", "score", "doctor", "bench", "completion"),
 )
 """Modules of `gptoss_tui.commands`: each has `add_parser(subparsers)`, and its `run(args)` returns the exit code."""
+
+_NEAR = 0.7
+"""How similar a word must be to the name of a command to be taken for it: `execute` is (0.73), `frobnicate` is not."""
 
 _USAGE = """gptoss-tui [options] [PROMPT]
        gptoss-tui COMMAND [options]"""
@@ -41,24 +46,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     take_key()  # before starting any process that would inherit it
     try:
-        code = _dispatch(arguments)
-        sys.stdout.flush()
-        return code
+        try:
+            return _dispatch(arguments)
+        finally:
+            sys.stdout.flush()
     except UsageError as error:
         return _complain(error, 2)
+    except OutputError as error:
+        discard_stdout()
+        return _complain(error, 1)
     except GptOssError as error:
         return _complain(error, 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit: redirect it so that this does not fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
         return 141
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Build the parser of the whole command line: chat flags and every command."""
-    parser = _new_parser(usage=_USAGE)
+    parser = _new_parser()
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", prog="gptoss-tui")
     for name in COMMANDS:
         import_module(f"gptoss_tui.commands.{name}").add_parser(subparsers)
@@ -68,10 +76,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _new_parser(usage: str | None = None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _new_parser() -> Parser:
+    parser = Parser(
         prog="gptoss-tui",
-        usage=usage,
+        usage=_USAGE,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -96,19 +104,16 @@ def _open_app(arguments: list[str]) -> int:
     if any(word in ("-h", "--help") for word in _before_separator(arguments)):
         build_parser().print_help()
         return 0
-    parser = _new_parser(usage=_USAGE)
+    parser = _new_parser()
     add_screen_flags(parser)
     add_chat_flags(parser)
     add_session_flags(parser, choose=True)
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the first message")
-    args, unknown = parser.parse_known_args(arguments)
-    if args.prompt in COMMANDS and "--" not in arguments:
-        raise UsageError(
-            f"`{args.prompt}` is a command and must come first",
-            hint=f"write `gptoss-tui {args.prompt} ...`, or `-- {args.prompt}` to send it as a prompt",
-        )
+    args, unknown = parser.parse_some(arguments)
+    if args.prompt is not None and "--" not in arguments and not set(PRINT) & set(unknown):
+        _refuse_commands(args.prompt)
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        parser.reject(unknown)
     settings = settings_from(args)
     resume = session_from(args, settings)
 
@@ -122,6 +127,23 @@ def _open_app(arguments: list[str]) -> int:
     from gptoss_tui.tui.app import run_app
 
     return run_app(settings, args.prompt, resume, hardware_line)
+
+
+def _refuse_commands(prompt: str) -> None:
+    """Raise UsageError if the prompt is a command that does not come first, or is probably a mistyped one."""
+    if prompt in COMMANDS:
+        raise UsageError(
+            f"`{prompt}` is a command and must come first",
+            hint=f"write `gptoss-tui {prompt} ...`, or `-- {prompt}` to send it as a prompt",
+        )
+    import difflib  # imported late: most prompts have spaces
+
+    near = difflib.get_close_matches(prompt, COMMANDS, n=1, cutoff=_NEAR) if prompt.isalpha() else []
+    if near:
+        raise UsageError(
+            f"There is no command `{prompt}`",
+            hint=f"did you mean `gptoss-tui {near[0]}`? To send the word as a prompt: gptoss-tui -- {prompt}",
+        )
 
 
 def _has_screen() -> bool:

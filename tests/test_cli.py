@@ -66,8 +66,10 @@ def fail_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None
     return arrange
 
 
-def run_python(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+def run_python(code: str, **variables: str) -> str:
+    environment = {**os.environ, **variables}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["score", "--help"]])
@@ -90,7 +92,7 @@ def test_help_names_every_command_and_flag(capsys: pytest.CaptureFixture[str]) -
     for command in cli.COMMANDS:
         assert f"\n    {command} " in text
     flags = (
-        *("-r", "--reasoning-effort", "-a", "--apply-patch", "-b", "--browser", "-p", "--python"),
+        *("-r", "--reasoning-effort", "--apply-patch", "--browser", "--python"),
         *("--show-browser-results", "--developer-message", "-c", "--context", "--raw", "--backend", "--dtype"),
         *("--model", "--temperature", "--top-p", "--seed", "--max-tokens", "-C", "--workspace", "--version"),
     )
@@ -153,7 +155,16 @@ def test_the_app_opens_with_a_saved_conversation(
 
 
 def test_chat_flags_reach_the_settings(opened: Opened, tmp_path: Path) -> None:
-    arguments = ["-r", "high", "--no-apply-patch", "-b", "-p", "--show-browser-results", "--developer-message", "hi"]
+    arguments = [
+        "-r",
+        "high",
+        "--no-apply-patch",
+        "--browser",
+        "--python",
+        "--show-browser-results",
+        "--developer-message",
+        "hi",
+    ]
     arguments += ["-c", "500", "--raw", "--backend", "torch", "--dtype", "float32", "--model", "m", "--temperature"]
     arguments += ["0", "--top-p", "0.5", "--seed", "3", "--max-tokens", "9", "-C", str(tmp_path), "--threads", "1"]
     assert cli.main(arguments) == 0
@@ -209,6 +220,93 @@ def test_bad_usage_is_2(arguments: list[str], opened: Opened, capsys: pytest.Cap
 def test_flags_before_a_command_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--model", "nano", "exec", "hi", "--json"]) == 2
     assert "`exec` is a command and must come first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage", "said"),
+    [
+        (["exec", "--nope", "hi"], "usage: gptoss-tui exec [options] [PROMPT]\n", "there is no option --nope\n"),
+        (["exec", "--jsn", "hi"], "usage: gptoss-tui exec [options] [PROMPT]\n", "did you mean `--json`?"),
+        (["exec", "two", "words"], "usage: gptoss-tui exec [options] [PROMPT]\n", "put quotes around"),
+        (["exec", "-p", "hi"], "usage: gptoss-tui exec [options] [PROMPT]\n", "gptoss-tui exec PROMPT"),
+        (["sessions", "list", "--al"], "usage: gptoss-tui sessions list [options]\n", "did you mean `--all`?"),
+        (["score", "--jso"], "usage: gptoss-tui score [options] --tokens FILE\n", "required: --tokens"),
+        (["models", "list", "x"], "usage: gptoss-tui models list [options]\n", "'x' is one argument too many"),
+        (["patch", "--aply"], "usage: gptoss-tui patch [--check", "did you mean `--apply`?"),
+        (["--modle", "nano"], "usage: gptoss-tui [options] [PROMPT]\n", "did you mean `--mode` or `--model`?"),
+        (["-p", "hi"], "usage: gptoss-tui [options] [PROMPT]\n", "for one answer: gptoss-tui exec PROMPT\n"),
+        (["--print", "models"], "usage: gptoss-tui [options] [PROMPT]\n", "for one answer: gptoss-tui exec PROMPT\n"),
+    ],
+)
+def test_a_usage_error_is_about_the_command_that_was_given(
+    arguments: list[str], usage: str, said: str, opened: Opened, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith(usage)
+    assert said in err
+    assert opened == []
+
+
+@pytest.mark.parametrize(
+    ("word", "command"), [("session", "sessions"), ("execute", "exec"), ("docter", "doctor"), ("benchmark", "bench")]
+)
+def test_a_mistyped_command_is_not_sent_to_the_model(
+    word: str, command: str, opened: Opened, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([word, "--json"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: There is no command `{word}`\n"
+        f"hint: did you mean `gptoss-tui {command}`? To send the word as a prompt: gptoss-tui -- {word}\n"
+    )
+    assert opened == []
+    for prompt in (["--", word], [f"{word} it"], ["frobnicate"], ["hello"], ["/session"]):
+        assert cli.main(prompt) == 0
+    assert [given for _, given in opened] == [word, f"{word} it", "frobnicate", "hello", "/session"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "arguments", [["models", "list"], ["completion", "bash"], ["--version"], ["--help"], ["score", "--help"]]
+)
+def test_a_full_disk_is_an_error_in_words(arguments: list[str]) -> None:
+    """With little output, which fails at the last flush, and with much, which fails at once."""
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "gptoss_tui", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [("platformdirs", ["sessions"]), ("shtab", ["completion", "bash"]), ("platformdirs", ["--help"])],
+)
+def test_an_interrupt_while_modules_are_imported_is_quiet(module: str, arguments: list[str], tmp_path: Path) -> None:
+    """A module that presses Ctrl+C takes the place of one that is imported at the start, or by the command."""
+    (tmp_path / f"{module}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n[None] * 9\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "gptoss_tui", *arguments],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_ignored_interrupt_stays_ignored(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, "-m", "gptoss_tui", "--version"])
+"""
+    (tmp_path / "platformdirs.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nuser_config_path = None\n"
+    )
+    assert run_python(code, PYTHONPATH=str(tmp_path)) == f"gptoss-tui {__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,6 @@ def add_chat_flags(parser: argparse.ArgumentParser) -> None:
 def _add_tool_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("tool", argument_default=argparse.SUPPRESS)
     group.add_argument(
-        "-a",
         "--apply-patch",
         action=argparse.BooleanOptionalAction,
         help="let the model propose patches to files (default: on)",
@@ -103,12 +102,11 @@ def _add_tool_flags(parser: argparse.ArgumentParser) -> None:
         help="let the model also edit files by replacing text (default: as --apply-patch, off for nano)",
     )
     group.add_argument(
-        "-b",
         "--browser",
         action=argparse.BooleanOptionalAction,
         help="let the model search and read the web, or a folder of documents",
     )
-    group.add_argument("-p", "--python", action=argparse.BooleanOptionalAction, help="let the model run Python")
+    group.add_argument("--python", action=argparse.BooleanOptionalAction, help="let the model run Python")
     group.add_argument(
         "--shell",
         action=argparse.BooleanOptionalAction,

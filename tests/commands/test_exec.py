@@ -319,14 +319,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_citations_become_numbers_with_a_list_below_the_answer(run_exec: Exec, folder: Path) -> None:
-    code, out, err = run_exec((SEARCH, OPEN, CITING), "-b", "how much is it?")
+    code, out, err = run_exec((SEARCH, OPEN, CITING), "--browser", "how much is it?")
     assert (code, out) == (0, CITED)
     assert err.splitlines()[::2] == ["* browser.search lantern price", "* browser.open link 0"]
     assert all(line.startswith("  ok: ") and line.endswith(" lines for the model") for line in err.splitlines()[1::2])
 
 
 def test_pages_go_to_stderr_when_they_are_asked_for(run_exec: Exec, folder: Path) -> None:
-    code, out, err = run_exec((SEARCH, OPEN, CITING), "-b", "--show-browser-results", "how much is it?")
+    code, out, err = run_exec((SEARCH, OPEN, CITING), "--browser", "--show-browser-results", "how much is it?")
     assert (code, out) == (0, CITED)
     assert "[1] Lantern 4 (local://kb/lamp.md)\n**viewing lines [0 - " in err
     assert "89 euros." in err
@@ -334,9 +334,9 @@ def test_pages_go_to_stderr_when_they_are_asked_for(run_exec: Exec, folder: Path
 
 
 def test_raw_and_json_keep_the_marks(run_exec: Exec, folder: Path) -> None:
-    _, out, _ = run_exec((SEARCH, OPEN, CITING), "-b", "--raw", "how much is it?")
+    _, out, _ = run_exec((SEARCH, OPEN, CITING), "--browser", "--raw", "how much is it?")
     assert out == SEARCH + OPEN + CITING + "\n"
-    _, out, _ = run_exec((SEARCH, OPEN, CITING), "-b", "--json", "how much is it?")
+    _, out, _ = run_exec((SEARCH, OPEN, CITING), "--browser", "--json", "how much is it?")
     assert json.loads(out.splitlines()[-1])["answer"] == "It costs 89 euros 【1†L6】, they say 【4†L1】."
 
 

@@ -58,7 +58,7 @@ def test_without_a_whole_answer_the_file_stays_as_it_was(
 
 def test_the_file_has_what_a_pipe_would_get(run_exec: Exec, tmp_path: Path, folder: Path) -> None:
     file = tmp_path / "answer.md"
-    code, out, _ = run_exec((SEARCH, OPEN, CITING), "-b", "-o", str(file), "how much is it?")
+    code, out, _ = run_exec((SEARCH, OPEN, CITING), "--browser", "-o", str(file), "how much is it?")
     assert (code, out, file.read_text()) == (0, CITED, CITED)
 
 

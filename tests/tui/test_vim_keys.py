@@ -256,6 +256,14 @@ def test_no_keys_lead_out_of_the_text(text: str, keys: list[str]) -> None:
             assert at <= last_place(text, at), (before, key)
 
 
+def test_what_is_put_or_typed_behind_a_chip_is_behind_all_of_it() -> None:
+    chip, whole = "[paste 1: 40 lines]", ((1, 20),)
+    vim = in_normal_mode()
+    assert play(vim, ["x"], f"a{chip}b", 0, ((1, 20),))[0] == f"{chip}b"
+    assert play(vim, ["p"], f"x{chip}b", 1, whole)[0] == f"x{chip}ab"
+    assert play(vim, ["a", "!"], f"x{chip}b", 1, whole)[0] == f"x{chip}!b"
+
+
 @given(st.lists(st.sampled_from([*"hlwbe0$dcyxXDpPJr~vVi a", "escape"]), max_size=30))
 def test_no_keys_split_what_belongs_together(keys: list[str]) -> None:
     chip, vim = "[paste 1: 40 lines]", in_normal_mode()

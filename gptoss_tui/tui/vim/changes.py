@@ -142,7 +142,7 @@ def _widened(start: int, end: int, whole: Sequence[Span]) -> Span:
     return start, end
 
 
-def put(name: str, text: str, at: int, register: Register, count: int) -> Change | None:
+def put(name: str, text: str, at: int, register: Register, count: int, whole: Sequence[Span] = ()) -> Change | None:
     """Insert the register behind (`p`) or before (`P`) the cursor."""
     if not register.text and not register.lines:
         return None
@@ -153,9 +153,15 @@ def put(name: str, text: str, at: int, register: Register, count: int) -> Change
             return _at_letter(Change(start, start, f"{new}\n", start), text)
         end = line_end(text, at)
         return _at_letter(Change(end, end, f"\n{new}", end + 1), text)
-    start = at + 1 if name == "p" and at < line_end(text, at) else at
+    start = _behind(text, at, whole) if name == "p" else at
     new = register.text * count
     return Change(start, start, new, start if "\n" in register.text else start + len(new) - 1)
+
+
+def _behind(text: str, at: int, whole: Sequence[Span]) -> int:
+    """The place behind the character at the cursor, or behind the span that it begins."""
+    behind = min(at + 1, line_end(text, at))
+    return next((last for first, last in whole if first < behind < last), behind)
 
 
 def _at_letter(change: Change, text: str) -> Change:
@@ -201,12 +207,12 @@ def join(text: str, at: int, count: int) -> Change | None:
     return Change(area.start, area.end, first, cursor)
 
 
-def begin_insert(name: str, text: str, at: int) -> Change:
+def begin_insert(name: str, text: str, at: int, whole: Sequence[Span] = ()) -> Change:
     """`i`, `a`, `I`, `A`, `o` and `O`."""
     start, end = line_start(text, at), line_end(text, at)
     match name:
         case "a":
-            at = min(at + 1, end)
+            at = _behind(text, at, whole)
         case "I":
             at = start + len(text[start:end]) - len(text[start:end].lstrip())
         case "A":

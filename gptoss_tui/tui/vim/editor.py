@@ -176,7 +176,7 @@ class Vim:
             return None if area is None else changes.operate(command.operator, text, at, area, whole)
         match name:
             case "p" | "P":
-                return changes.put(name, text, at, self.register, count)
+                return changes.put(name, text, at, self.register, count, whole)
             case "r":
                 return changes.replace_characters(text, at, command.character, count, whole)
             case "~":
@@ -185,7 +185,7 @@ class Vim:
             case "J":
                 return changes.join(text, at, count)
             case "i" | "a" | "I" | "A" | "o" | "O":
-                return changes.begin_insert(name, text, at)
+                return changes.begin_insert(name, text, at, whole)
         return None
 
     def _area(self, command: Command, text: str, at: int) -> Area | None:

@@ -57,11 +57,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: no search for garbage goes through it again, and a fork does not copy it."""
+    """What was imported stays: no search for garbage goes through it again, and a fork does not copy it.
+
+    Only at the very end everything goes: extensions look for what was left behind.
+    """
     gc.collect()
     gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    """At the end everything goes: extensions look for what was left behind."""
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)

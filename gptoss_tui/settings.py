@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from platformdirs import user_config_path
 
@@ -30,6 +30,13 @@ PREFIX = "GPTOSS_TUI_"
 SandboxChoice = Literal["auto", "docker", "bubblewrap"]
 Mode = Literal["read-only", "ask", "auto-edit", "full-auto"]
 """How much the model may do without asking the user, strictest first."""
+APPROVE_MODES: Final[Mapping[str, Mode]] = {
+    "none": "ask",
+    "edits": "auto-edit",
+    "sandboxed": "full-auto",
+    "all": "full-auto",
+}
+"""The mode for each word of `--approve`. `all` also allows most of what the mode would ask about."""
 BrowserBackend = Literal["auto", "local", "exa", "youcom", "brave", "tavily", "searxng", "duckduckgo"]
 Runaways = Literal["stop", "ask", "off"]
 """What happens when the model repeats itself: it is stopped and made to continue, the user is asked, or nothing."""

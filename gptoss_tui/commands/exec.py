@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gptoss_tui.commands.approve import add_approve_flag
 from gptoss_tui.commands.flags import add_chat_flags, add_session_flags, session_from, settings_from
 from gptoss_tui.commands.stdin import piped_text, read_stdin
 from gptoss_tui.errors import GptOssError, UsageError
 from gptoss_tui.sanitize import fenced, to_terminal_line
+from gptoss_tui.settings import APPROVE_MODES
 
 if TYPE_CHECKING:
     from gptoss_tui.agent.agent import Agent
     from gptoss_tui.agent.events import TurnEnd, TurnFinished
-    from gptoss_tui.agent.policy.modes import Mode
     from gptoss_tui.agent.structured import AnswerSchema
     from gptoss_tui.commands.exec_output import Output
     from gptoss_tui.settings import Settings
@@ -27,10 +28,6 @@ NEEDS_APPROVAL: Final = 3
 INTERRUPTED: Final = 130
 
 _CODES: Final[dict[TurnEnd, int]] = {"done": 0, "failed": FAILED, "limit": FAILED, "interrupted": INTERRUPTED}
-
-_MODES: Final[dict[str, Mode]] = {"none": "ask", "edits": "auto-edit", "all": "full-auto"}
-"""The mode for each value of --approve. As there is no one to ask, an effect that the mode would ask about ends the
-turn (or is denied with --deny). `all` also allows what would otherwise be asked about."""
 
 _STDIN: Final = "From standard input:"
 """Marks piped input as data: the user may not have written it, so its instructions are not the user's."""
@@ -70,12 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     """Add what only `exec` has: its output, and what takes the place of a person who could be asked."""
     parser.add_argument("--json", action="store_true", help="print events as JSON, one per line, instead of the answer")
-    parser.add_argument(
-        "--approve",
-        choices=tuple(_MODES),
-        default="none",
-        help="what to allow: nothing that needs an approval, edits of files, or all (default: none)",
-    )
+    add_approve_flag(parser)
     parser.add_argument(
         "--deny",
         action="store_true",
@@ -91,9 +83,9 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 class _Job:
     """The task of one run of the command.
 
-    `session` is the conversation to continue, or to continue in a copy with `fork`. `approve` is a key of `_MODES`;
-    what it does not cover is denied with `deny`, and ends the turn without. `saves` says whether the conversation is
-    saved.
+    `session` is the conversation to continue, or to continue in a copy with `fork`. `approve` is a key of
+    `APPROVE_MODES`; as there is no one to ask, what it does not cover is denied with `deny`, and ends the turn without.
+    `saves` says whether the conversation is saved.
     """
 
     settings: Settings
@@ -216,7 +208,7 @@ async def _exec(job: _Job, output: Output) -> int:
             settings,
             engine,
             tokenizer,
-            mode=_MODES[job.approve],
+            mode=APPROVE_MODES[job.approve],
             allow_all=job.approve == "all",
             saves=job.saves,
             answer=job.schema,

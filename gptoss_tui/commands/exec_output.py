@@ -184,7 +184,10 @@ class TextOutput:
                 for warning in event.warnings:
                     self._say(f"  warning: {warning}")
                 print(to_terminal_source(event.preview), file=self._err)
-                self._say("This needs an approval and was not done; --approve can allow it.")
+                for reason in event.reasons:
+                    self._say(f"  asks because: {reason}")
+                hint = "" if event.reasons else "; --approve can allow it"
+                self._say(f"This needs an approval and was not done{hint}.")
                 self._unanswered = self._stops
             case CompactionStarted():
                 self._say("* the conversation is summed up, since the context is nearly full")

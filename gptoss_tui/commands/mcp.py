@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from gptoss_tui.commands.approve import add_approve_flag
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
 from gptoss_tui.commands.protocol import open_stdio, run_protocol
 from gptoss_tui.errors import UsageError
@@ -54,13 +55,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=",".join(_GROUPS),
         help=f"tools to offer, from {', '.join(_GROUPS)} (default: all)",
     )
-    parser.add_argument(
-        "--approve",
-        choices=("none", "edits", "sandboxed", "all"),
-        default="none",
-        help="what to allow without asking through the host: nothing, edits, edits and sandboxed code, or all "
-        "(default: none)",
-    )
+    add_approve_flag(parser)
     parser.add_argument(
         "--http", action="store_true", help="serve streamable HTTP on 127.0.0.1 instead, protected by a token"
     )

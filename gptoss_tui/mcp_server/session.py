@@ -14,7 +14,6 @@ from mcp.types import CallToolResult, InputRequiredResult, TextContent
 from gptoss_tui.agent.agent import Agent
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.factory import build_agent, build_approvals, build_registry
-from gptoss_tui.agent.policy.modes import Mode
 from gptoss_tui.engine.shared import EngineSeat, SharedEngine
 from gptoss_tui.errors import GptOssError, ToolError
 from gptoss_tui.harmony.tokenizer import load_tokenizer
@@ -24,14 +23,11 @@ from gptoss_tui.mcp_server.host import AnswerNeeded, Asker, Host
 from gptoss_tui.mcp_server.permission import permit
 from gptoss_tui.mcp_server.retry import RetriedCall
 from gptoss_tui.sanitize import to_terminal_text
-from gptoss_tui.settings import Settings
+from gptoss_tui.settings import APPROVE_MODES, Settings
 from gptoss_tui.tools.workspace import open_workspace
 from gptoss_tui.undo import UndoStore
 
 T = TypeVar("T")
-
-MODES: dict[str, Mode] = {"none": "ask", "edits": "auto-edit", "sandboxed": "full-auto", "all": "full-auto"}
-"""The approval modes of `--approve`; `all` turns off the remaining questions as well."""
 
 _HOST_MODEL = "host"
 """Stands for the host's unknown model in settings that depend on the model."""
@@ -56,7 +52,7 @@ class HostSession:
             plan=False,
         )
         self._registry = build_registry(tools, workspace, UndoStore(workspace.root).apply)
-        self._approvals: Approvals = build_approvals(workspace, MODES[approve], allow_all=approve == "all")
+        self._approvals: Approvals = build_approvals(workspace, APPROVE_MODES[approve], allow_all=approve == "all")
         self._agent: tuple[Agent, EngineSeat] | None = None
         self._asking = asyncio.Lock()
         self._running: set[asyncio.Task[Any]] = set()
@@ -139,7 +135,7 @@ class HostSession:
                     self._settings,
                     seat,
                     load_tokenizer(),
-                    mode=MODES[self._approve],
+                    mode=APPROVE_MODES[self._approve],
                     allow_all=self._approve == "all",
                 )
                 self._agent = agent, seat

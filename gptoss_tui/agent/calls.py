@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gptoss_tui.agent import hints
 from gptoss_tui.agent.approvals import Approvals, Question
 from gptoss_tui.agent.budget import Budget, Limits, RepeatGuard, fit_output
 from gptoss_tui.agent.checkpoints import Checkpoints
@@ -136,12 +137,12 @@ class CallRunner:
         if not self._budget.take_call():
             return LimitMet(
                 f"The turn has reached its limit of tool calls ({self._limits.tool_calls})",
-                "say `continue` to let it go on, or raise max_tool_calls in the settings",
+                hints.TOO_MANY_CALLS,
             )
         if self._repeats.refuses(call.tool, call.arguments):
             return LimitMet(
                 f"The model keeps making the same call ({call.tool}) and was told to stop",
-                "say what it should do instead",
+                hints.SAME_CALL,
             )
         return None
 
@@ -298,7 +299,7 @@ class CallRunner:
         what = f"The model made the same call ({call.tool}) {self._limits.repeats} times, with the same result"
         self._emit(RunawayDetected(item_id=call.item_id, kind="calls", what=what, asked=asked))
         if asked:
-            self._question = LimitMet(what, "say `continue` to let it go on, or what it should do instead")
+            self._question = LimitMet(what, hints.SAME_RESULT)
 
     def _finish(
         self,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from gptoss_tui.agent import hints
 from gptoss_tui.agent.approvals import Approvals
 from gptoss_tui.agent.budget import Budget
 from gptoss_tui.agent.calls import CallRunner, LimitMet
@@ -21,11 +22,9 @@ from gptoss_tui.errors import GptOssError
 
 _log = logging.getLogger(__name__)
 
-_NO_ROOM = LimitMet(
-    "The context is full", "summarise it (/compact), start a new conversation, or use a larger --context"
-)
-_NO_TOKENS = LimitMet("The turn has used up its tokens before the answer was complete", "say `continue`")
-_LOOP = LimitMet("The model repeats itself, so it was stopped", "say `continue`, or ask for something else")
+_NO_ROOM = LimitMet("The context is full", hints.NO_ROOM)
+_NO_TOKENS = LimitMet("The turn has used up its tokens before the answer was complete", hints.NO_TOKENS)
+_LOOP = LimitMet("The model repeats itself, so it was stopped", hints.LOOP)
 _NO_ANSWER = LimitMet("The model ended the turn without an answer", "ask again, or change the reasoning effort")
 
 

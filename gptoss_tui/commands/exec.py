@@ -124,7 +124,9 @@ def run(args: argparse.Namespace) -> int:
         output.failed(error)
         raise
     except KeyboardInterrupt:  # while the model was loading, so there is no turn to interrupt
-        print("\ninterrupted", file=sys.stderr)
+        from gptoss_tui.agent.events import TurnFinished
+
+        output.show(TurnFinished(reason="interrupted"))
         return INTERRUPTED
     if file is not None:
         file.write()
@@ -218,7 +220,7 @@ async def _exec(job: _Job, output: Output) -> int:
                 _say_guides(settings, workspace.root)
             else:
                 _go_on(agent, job.session, output, fork=job.fork)
-            return await run_turn(agent, job.prompt, output, job.schema, deny=job.deny)
+            return await _run_turn(agent, job, output)
         finally:
             agent.close()
 
@@ -243,9 +245,7 @@ def _go_on(agent: Agent, session: str, output: Output, *, fork: bool) -> None:
         agent.fork()
 
 
-async def run_turn(
-    agent: Agent, prompt: str, output: Output, schema: AnswerSchema | None = None, *, deny: bool = False
-) -> int:
+async def _run_turn(agent: Agent, job: _Job, output: Output) -> int:
     """Run one turn to its end and return the exit code. An approval request ends the turn, or is denied with `deny`."""
     from gptoss_tui.agent.commands import Decision
     from gptoss_tui.agent.events import ApprovalRequest, TurnFinished
@@ -254,12 +254,12 @@ async def run_turn(
     code = FAILED
     unanswered = False
     with interrupted_by_signals(agent.interrupt) as told:
-        async with aclosing(agent.submit(prompt)) as events:
+        async with aclosing(agent.submit(job.prompt)) as events:
             async for event in events:
-                if isinstance(event, TurnFinished) and schema is not None:
-                    event = _checked(event, schema)
+                if isinstance(event, TurnFinished):
+                    event = _told(event if job.schema is None else _checked(event, job.schema), job)
                 output.show(event)
-                if isinstance(event, ApprovalRequest) and deny:
+                if isinstance(event, ApprovalRequest) and job.deny:
                     agent.decide(event.item_id, Decision("deny", event.digest, _NOBODY))
                 elif isinstance(event, ApprovalRequest):
                     unanswered = True
@@ -269,6 +269,13 @@ async def run_turn(
     if told:
         return 128 + told[0]
     return NEEDS_APPROVAL if unanswered else code
+
+
+def _told(event: TurnFinished, job: _Job) -> TurnFinished:
+    """The end of the turn with a hint about what can be done on the command line."""
+    from gptoss_tui.commands.exec_hints import hint_for_exec
+
+    return replace(event, hint=hint_for_exec(event.hint, saved=job.saves, resumed=job.session is not None))
 
 
 def _checked(event: TurnFinished, schema: AnswerSchema) -> TurnFinished:

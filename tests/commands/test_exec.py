@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -366,7 +366,7 @@ def test_what_was_held_back_is_printed_when_the_turn_is_cut() -> None:
 _HANGING = """
 import asyncio, sys
 from contextlib import asynccontextmanager
-from gptoss_tui import cli
+from gptoss_tui.__main__ import start
 from gptoss_tui.commands import loading
 from gptoss_tui.commands import stdin as stdin_text
 from tests.agent.helpers import CALL_PATCH, make_engine
@@ -384,26 +384,36 @@ class Stuck(ScriptedEngine):
 @asynccontextmanager
 async def scripted(spec):
     engine = make_engine(CALL_PATCH, hang_after=5)
-    if sys.argv[1] == "stuck":
+    if how == "stuck":
         engine = Stuck(engine.scripts, hang_after=5)
+    if how == "loading":
+        print("loading", file=sys.stderr, flush=True)
+        await asyncio.Event().wait()
     yield engine, await engine.info()
 
 loading.loaded_engine = scripted
-sys.exit(cli.main(["exec", "--json", "-C", sys.argv[2], "hi"]))
+how, sys.argv[1:] = sys.argv[1], ["exec", *sys.argv[2:], "hi"]
+sys.exit(start())
 """
 
 
-def start_hanging(how: str, tmp_path: Path) -> subprocess.Popen[str]:
-    """`exec --json` on an engine that stops in the middle of the reasoning, which has begun."""
+def start_exec(how: str, tmp_path: Path, *flags: str, stdout: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
+    """`exec` in a process, on an engine that stops in the middle of the reasoning, or while it loads."""
     environment = {**os.environ, DIRECTORY_VARIABLE: str(tmp_path / "s"), "GPTOSS_TUI_MODEL": str(tmp_path)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", _HANGING, how, str(tmp_path)],
-        stdout=subprocess.PIPE,
+    return subprocess.Popen(
+        [sys.executable, "-c", _HANGING, how, *flags, "-C", str(tmp_path)],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
         env=environment,
     )
+
+
+def start_hanging(how: str, tmp_path: Path) -> subprocess.Popen[str]:
+    """`exec --json` in the middle of the reasoning."""
+    process = start_exec(how, tmp_path, "--json")
     assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line)["type"] == "reasoning_delta":
@@ -431,6 +441,51 @@ def test_a_second_signal_of_any_kind_ends_a_process_that_is_stuck(tmp_path: Path
         process.send_signal(second)
         process.communicate(timeout=30)
     assert process.returncode == -second
+
+
+@pytest.mark.parametrize(("flags", "last"), [(["--json"], "interrupted"), ([], None)])
+def test_ctrl_c_while_the_model_loads(tmp_path: Path, flags: list[str], last: str | None) -> None:
+    with start_exec("loading", tmp_path, *flags) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "loading\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert [json.loads(line)["reason"] for line in out.splitlines()] == ([last] if last else [])
+    assert err == ("" if last else "interrupted\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_ends_the_turn_in_words(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full, start_exec("quick", tmp_path, "--json", stdout=full) as process:
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (1, "error: the output cannot be written: No space left on device\n")
+
+
+_SLOW = "<|channel|>analysis<|message|>" + "hm " * 50
+_ENDLESS = "<|channel|>final<|message|>" + "again " * 800
+
+
+@pytest.mark.parametrize(
+    ("transcript", "flags", "hint"),
+    [
+        (_SLOW, ["-c", "10"], "use a larger --context"),
+        (_SLOW, ["--max-tokens", "9"], "raise --max-tokens, or let it go on: gptoss-tui exec --resume last continue"),
+        (_SLOW, ["--max-tokens", "9", "--ephemeral"], "raise --max-tokens"),
+        (_ENDLESS, [], "ask for something else, or let it go on: gptoss-tui exec --resume last continue"),
+        (
+            CALL_PATCH,
+            ["--max-tool-calls", "0"],
+            "raise --max-tool-calls, or let it go on: gptoss-tui exec --resume last continue",
+        ),
+    ],
+)
+def test_a_hint_says_what_can_be_done_on_the_command_line(
+    run_exec: Exec, transcript: str, flags: list[str], hint: str
+) -> None:
+    code, _, err = run_exec((transcript, transcript), *flags, "hi")
+    assert code == 1
+    assert err.splitlines()[-1] == f"hint: {hint}"
 
 
 def test_importing_the_command_is_cheap() -> None:

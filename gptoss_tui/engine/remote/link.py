@@ -300,5 +300,6 @@ def _is_about_context(words: str) -> bool:
 def _context_error(words: str) -> ContextOverflowError:
     """The error for a context that is smaller on the server than we thought."""
     return ContextOverflowError(
-        f"The prompt does not fit the server's context: {words}", hint="set its size with --context, or use /compact"
+        f"The prompt does not fit the server's context: {words}",
+        hint="set its size with --context, or shorten the conversation (/compact)",
     )

@@ -73,10 +73,11 @@ def test_only_what_is_allowed_is_chosen(params: SamplingParams) -> None:
         assert token.logprob == pytest.approx(-30.0, abs=1e-3)
 
 
-def test_a_bias_counts_among_what_is_allowed() -> None:
-    params = SamplingParams(temperature=0.0, logit_bias={4: 1.0, 9: 50.0})
+@pytest.mark.parametrize("liked", [2, 4])
+def test_a_bias_counts_among_what_is_allowed(liked: int) -> None:
+    params = SamplingParams(temperature=0.0, logit_bias={liked: 1.0, 9: 50.0})
     token = sample(torch.zeros(VOCABULARY), params, new_generator(1, torch.device("cpu")), TokenState({2: 0, 4: 0}))
-    assert token.id == 4
+    assert token.id == liked
 
 
 def test_text_is_free_but_for_control_tokens() -> None:

@@ -74,8 +74,8 @@ class Answer:
 class Approvals:
     """The approvals of one session in one workspace. Questions are asked one at a time.
 
-    `allow_all` allows everything that would be asked about, except writing protected files; what a rule or the mode
-    denies stays denied. It is only meant for `exec --approve all`.
+    `allow_all` allows everything that would be asked about, except what rules ask about and writing protected files;
+    what a rule or the mode denies stays denied. It is only meant for `--approve all`.
     """
 
     def __init__(self, mode: Mode = "ask", *, book: RuleBook | None = None, allow_all: bool = False) -> None:

@@ -14,6 +14,6 @@ def add_approve_flag(parser: argparse.ArgumentParser) -> None:
         choices=tuple(APPROVE_MODES),
         default="none",
         help="what to allow without asking. none: only what never asks; edits: edits of files; sandboxed: also "
-        "commands and Python in a sandbox; all: also commands without a sandbox, and all else except writing protected "
-        "files (default: none)",
+        "commands and Python in a sandbox; all: also commands without a sandbox, pages and MCP servers. Protected "
+        "files and your own rules still ask (default: none)",
     )

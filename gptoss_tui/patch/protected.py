@@ -7,7 +7,6 @@ streams.
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -127,7 +126,6 @@ _NAMES: Final[dict[str, str]] = {
     ".pypirc": _KEYS,
 }
 _SHAPES: Final = tuple((name, owner) for name, owner in _NAMES.items() if "*" in name)
-_CHOICES: Final = re.compile(r"[\[{].*[\]}]")
 # Two consecutive components, for a workspace that is the home folder.
 _PAIRS: Final[dict[tuple[str, str], str]] = {
     (".config", "gptoss-tui"): _OWN,
@@ -215,10 +213,10 @@ def _pieces(word: str) -> tuple[str, ...]:
     return (word, *word.split("="), *word.split(":"))
 
 
-def may_name(word: str) -> bool:
-    """Whether a word with the shell's patterns may expand to the name of a protected file. Errs on the side of True."""
-    for piece in _pieces(word):
-        parts = [part for part in _CHOICES.sub("*", piece).casefold().split("/") if part]
+def may_name(glob: str) -> bool:
+    """Whether a word of a command that matches `glob` may name a protected file. Errs on the side of True."""
+    for piece in _pieces(glob):
+        parts = [part for part in piece.casefold().split("/") if part]
         if any(fnmatchcase(name.replace("*", ""), part) for part in parts for name in _NAMES):
             return True
         if any(all(map(fnmatchcase, pair, given)) for given in pairwise(parts) for pair in _PAIRS):

@@ -20,6 +20,7 @@ _PIECE: Final = re.compile(
 _ESCAPED_IN_STRING: Final = re.compile(r'\\([$`"\\])')
 _CAREFUL: Final = frozenset("[{~")
 """In a construct that starts with one of these, any quotes make a difference: `[a'-'z]`, `{1..'3'}`, `~'root'`."""
+_CHOICES: Final = re.compile(r"[\[{].*[\]}]", re.DOTALL)
 _PLAIN: Final = frozenset("/._-+@%=:,")
 _KEY: Final = "expands"
 
@@ -53,6 +54,11 @@ def read_word(source: str) -> Word:
 def plain(word: Word) -> str:
     """The text of a word with its quotes removed, whether or not it expands."""
     return word if isinstance(word, str) else "".join(char for char, _ in _characters(word.source))
+
+
+def as_glob(word: Expands) -> str:
+    """A pattern of `fnmatch` that matches each word that `word` may expand to, and perhaps others."""
+    return _CHOICES.sub("*", plain(word))
 
 
 def to_data(words: Iterable[Word]) -> list[str | dict[str, str]]:

@@ -77,7 +77,7 @@ def test_a_rule_that_may_apply_is_named(run_exec: Exec, tmp_path: Path) -> None:
     (tmp_path / "work" / ".gptoss-tui.toml").write_text(DENY)
     code, _, err = run_exec((shell("g=push; git $g"), ANSWER), "--approve", "all", "push it")
     assert code == 3
-    assert "a rule denies commands that begin with git push, which may be in it" in err
+    assert "a rule denies commands that begin with git push, which this may run" in err
     code, _, err = run_exec((shell("x=1; git push"), ANSWER), "--approve", "all", "push it")
     assert code == 0
     assert "A rule denies commands that begin with git push" in err

@@ -7,15 +7,14 @@ asked about is asked; an ask rule asks; allow rules allow; the mode decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from gptoss_tui.agent.policy.modes import Mode
-from gptoss_tui.agent.policy.rules import Rule, covering, describe, touches
+from gptoss_tui.agent.policy.rules import Rule, covering, describe, may_touch, touches
 from gptoss_tui.patch.protected import may_name, named_in, protected_by, reason
 from gptoss_tui.tools.base import Effect
-from gptoss_tui.tools.expansion import Expands, plain
+from gptoss_tui.tools.expansion import Expands, as_glob, plain
 
 Outcome = Literal["allow", "ask", "deny"]
 By = Literal["user", "policy", "session", "rule"]
@@ -63,10 +62,11 @@ def decide(effect: Effect | None, policy: Policy) -> Verdict:
         return Verdict("deny", "rule", f"A rule denies {describe(rule.kind, rule.pattern)}.", (rule.id,))
     if policy.mode == "read-only" and effect.kind in _CHANGING:
         return Verdict("deny", why=PLAN_ONLY)
-    reasons = must_ask(effect)
+    doubts = _doubts(policy, effect)
+    reasons = (*must_ask(effect), *doubts)
     rule = _first(policy, effect, "ask")
-    if policy.allow_all and rule is None:
-        left = left_to_user(effect, policy.rules)
+    if policy.allow_all and rule is None and not doubts:
+        left = left_to_user(effect)
         if not left:
             return Verdict("allow", why="--approve all")
         reasons = tuple(dict.fromkeys((*reasons, *left)))
@@ -95,7 +95,7 @@ def must_ask(effect: Effect) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reasons))
 
 
-def left_to_user(effect: Effect, rules: Sequence[Rule]) -> tuple[str, ...]:
+def left_to_user(effect: Effect) -> tuple[str, ...]:
     """Why not even `--approve all` answers about `effect`; empty when it does.
 
     A sandboxed command can only write the protected paths that it was given: all others are read-only, and new ones
@@ -104,19 +104,22 @@ def left_to_user(effect: Effect, rules: Sequence[Rule]) -> tuple[str, ...]:
     if effect.kind == "edit":
         return must_ask(effect)
     reasons = _protected_paths(effect)
-    if effect.kind != "command":
-        return tuple(reasons)
-    if not _parsed(effect):
-        forbidding = (rule for rule in rules if rule.verdict != "allow" and rule.kind in ("command", "command-prefix"))
-        if rule := next(forbidding, None):
-            does = "denies" if rule.verdict == "deny" else "asks about"
-            about = describe(rule.kind, rule.pattern)
-            reasons.append(f"the command could not be parsed, and a rule {does} {about}, which may be in it")
-        if effect.reach == "host":
+    if effect.kind == "command" and effect.reach == "host":
+        if not _parsed(effect):
             reasons.append(UNHELD)
-    elif effect.reach == "host" and (word := _protected_word(effect)):
-        reasons.append(f"it may write protected files: it names {word}, and no sandbox holds it")
+        elif word := _protected_word(effect):
+            reasons.append(f"it may write protected files: it names {word}, and no sandbox holds it")
     return tuple(reasons)
+
+
+def _doubts(policy: Policy, effect: Effect) -> tuple[str, ...]:
+    """Why a rule that denies or asks may be about `effect`, although that cannot be told from its words."""
+    rules = (rule for rule in policy.rules if rule.verdict != "allow" and may_touch(rule, effect))
+    rule = next(rules, None)
+    if rule is None:
+        return ()
+    does = "denies" if rule.verdict == "deny" else "asks about"
+    return (f"a rule {does} {describe(rule.kind, rule.pattern)}, which this may run",)
 
 
 def _protected_paths(effect: Effect) -> list[str]:
@@ -127,8 +130,8 @@ def _protected_paths(effect: Effect) -> list[str]:
 def _protected_word(effect: Effect) -> str | None:
     """The first word that names a protected file, or that the shell may expand to the name of one."""
     every = [word for words in effect.commands for word in words]
-    expanding = (plain(word) for word in every if isinstance(word, Expands))
-    return named_in(map(plain, every)) or next((word for word in expanding if may_name(word)), None)
+    expanding = (word for word in every if isinstance(word, Expands))
+    return named_in(map(plain, every)) or next((plain(word) for word in expanding if may_name(as_glob(word))), None)
 
 
 def _parsed(effect: Effect) -> bool:

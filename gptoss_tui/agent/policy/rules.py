@@ -9,10 +9,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Final, Literal, get_args
 
 from gptoss_tui.tools.base import Effect, EffectKind, Reach
-from gptoss_tui.tools.expansion import Word, Words, plain, to_data
+from gptoss_tui.tools.expansion import Expands, Word, Words, as_glob, plain, to_data
 from gptoss_tui.tools.shell.git import without_options
 
 RuleKind = Literal["edit", "command", "command-prefix", "python", "host", "mcp"]
@@ -78,6 +79,32 @@ def touches(rule: Rule, effect: Effect) -> bool:
     found += [without_options(part) for part in found if part[:1] == ("git",)]
     rule = replace(rule, pattern=tuple(map(plain, rule.pattern)))
     return any(_matches(rule, part) for part in found)
+
+
+def may_touch(rule: Rule, effect: Effect) -> bool:
+    """Whether `effect` is a command that could match `rule` although its words do not show it.
+
+    It was not fully parsed, or a word expands: `git {push,x}` runs `git push`, and so does `git pus?` where there is a
+    file of that name.
+    """
+    if rule.kind not in _KINDS_FOR[effect.kind] or effect.kind != "command":
+        return False
+    return not effect.commands or any(_may_become(part, rule.pattern) for part in effect.commands)
+
+
+def _may_become(words: Pattern, pattern: Pattern) -> bool:
+    """Whether a command, up to its first word that expands, could continue as `pattern`; always if it has no words."""
+    at = next((at for at, word in enumerate(words) if isinstance(word, Expands)), len(words))
+    if at == len(words):
+        return not words
+    known = tuple(map(plain, words[:at]))
+    known = (_base(known[0]), *known[1:]) if known else known
+    bare = without_options(known) if known[:1] == ("git",) else known
+    wanted = tuple(map(plain, pattern))
+    if len(bare) >= len(wanted) or wanted[: len(bare)] != bare:
+        return False
+    first = words[at]
+    return bare != known or (isinstance(first, Expands) and fnmatchcase(wanted[at], as_glob(first)))
 
 
 def covering(rules: Iterable[Rule], effect: Effect) -> tuple[Rule, ...]:

@@ -81,6 +81,31 @@ def test_what_may_be_what_a_rule_names_is_left_to_a_person(text: str, kind: Rule
     assert grants_for(effect(text)) == ()
 
 
+EXPANDED = (
+    "git {push,x}",
+    "git pus?",
+    "git p[u]sh",
+    "git -C {x,push}",
+    "git *",
+    "/usr/bin/git {-C,x,push}",
+    "ls; git *",
+)
+
+
+@pytest.mark.parametrize("text", EXPANDED)
+@pytest.mark.parametrize("allow_all", [False, True])
+def test_a_word_that_may_expand_to_what_a_rule_names_asks_in_every_mode(text: str, allow_all: bool) -> None:
+    verdict = decide(effect(text), Policy("full-auto", (rule("command-prefix", "git", "push"),), allow_all))
+    assert (verdict.outcome, len(verdict.reasons)) == ("ask", 1)
+
+
+@pytest.mark.parametrize("text", ["git add *", "ls *", "git pul?", "git -C x add {a,b}", "git {a,b}.txt", "git"])
+@pytest.mark.parametrize("allow_all", [False, True])
+def test_a_word_that_expands_to_something_else_asks_nothing(text: str, allow_all: bool) -> None:
+    policy = Policy("full-auto", (rule("command-prefix", "git", "push"),), allow_all)
+    assert decide(effect(text), policy).outcome == "allow"
+
+
 @pytest.mark.parametrize("text", HIDDEN)
 def test_rules_about_other_things_leave_all_as_it_is(text: str) -> None:
     others = (rule("edit", "**"), rule("host", "*"), rule("python"), rule("command", "ls", verdict="allow"))

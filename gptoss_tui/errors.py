@@ -4,7 +4,8 @@ GptOssError
 ├── UsageError             the command line or the settings are wrong
 │   └── GrammarError       a schema or grammar cannot be enforced
 ├── CheckpointError        a model's files are missing, damaged or do not match its config
-├── ModelNotFoundError     no model has that name or is at that path
+├── ModelNotFoundError     a model is not on this machine or server
+│   └── UnknownModelError  no model has that name or is at that path; also a UsageError
 ├── DownloadError          downloading a model failed; the partial download is kept
 ├── MemoryPlanError        the model does not fit in this machine's memory
 ├── EngineError            the engine refused a request or failed
@@ -52,6 +53,10 @@ class CheckpointError(GptOssError):
 
 class ModelNotFoundError(GptOssError):
     """There is no model with that name or at that path."""
+
+
+class UnknownModelError(ModelNotFoundError, UsageError):
+    """The name that the user gave is not that of a model, and not a path."""
 
 
 class DownloadError(GptOssError):

@@ -87,8 +87,9 @@ def cli_page() -> str:
         "```\n" + (parser.usage or "").replace("       ", "") + "\n```\n",
         _prose(parser.description) + "\n",
         _command_list(parser),
-        "Exit codes of every command: 0 done, 1 failed, 2 usage error, 130 interrupted (Ctrl+C), 141 the reader of\n"
-        "the output closed it. Errors go to stderr as `error: ...`, often followed by `hint: ...`.\n",
+        "Exit codes of every command: 0 done, 1 failed, 2 usage error, such as an unknown option, model or session,\n"
+        "130 interrupted (Ctrl+C), 141 the reader of the output closed it. Errors go to stderr as `error: ...`, often\n"
+        "followed by `hint: ...`.\n",
         "## Shared flags\n",
     ]
     for group in _groups(parser):
@@ -138,7 +139,8 @@ def _command(title: str, parser: argparse.ArgumentParser, level: int) -> Iterato
         for name, command in subcommands.items():
             yield from _command(f"{title} {name}", command, level + 1)
         return
-    yield f"```\n{title} {usage}".rstrip() + "\n```\n"
+    written = re.sub(r"\n {7}(?=\S)", "\n", parser.usage) if parser.usage else f"{title} {usage}".rstrip()
+    yield f"```\n{written}\n```\n"
     yield _prose(parser.description) + "\n"
     if own:
         yield _table(own)

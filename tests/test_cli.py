@@ -234,6 +234,12 @@ def test_flags_before_a_command_are_explained(capsys: pytest.CaptureFixture[str]
         (["models", "list", "x"], "usage: gptoss-tui models list [options]\n", "'x' is one argument too many"),
         (["patch", "--aply"], "usage: gptoss-tui patch [--check", "did you mean `--apply`?"),
         (["--modle", "nano"], "usage: gptoss-tui [options] [PROMPT]\n", "did you mean `--mode` or `--model`?"),
+        (
+            ["sessions", "lst"],
+            "usage: gptoss-tui sessions [options] [ACTION]",
+            "did you mean `gptoss-tui sessions list`?",
+        ),
+        (["mcp", "x"], "usage: gptoss-tui mcp [options] [COMMAND]", "there is no command 'x'\nhint: there are: list, "),
         (["-p", "hi"], "usage: gptoss-tui [options] [PROMPT]\n", "for one answer: gptoss-tui exec PROMPT\n"),
         (["--print", "models"], "usage: gptoss-tui [options] [PROMPT]\n", "for one answer: gptoss-tui exec PROMPT\n"),
     ],

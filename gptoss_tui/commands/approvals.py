@@ -21,7 +21,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="List or revoke the rules that answer approvals for you. Answering `always` creates one.",
         allow_abbrev=False,
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    parser.set_defaults(run=run, approvals_action=_list, workspace=".", json=False)
+    actions = parser.add_subparsers(dest="action", metavar="[ACTION]", help="without one: list")
     listing = actions.add_parser(
         "list",
         help="list the rules of a workspace",

@@ -1,4 +1,4 @@
-"""`gptoss-tui mcp`: lists the configured MCP servers and what they offer; `mcp serve` runs as a server itself."""
+"""`gptoss-tui mcp`: lists and changes the configured MCP servers; `mcp serve` runs as a server itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gptoss_tui.commands.approve import add_approve_flag
 from gptoss_tui.commands.flags import add_chat_flags, settings_from
+from gptoss_tui.commands.mcp_edit import add_editing
 from gptoss_tui.commands.protocol import open_stdio, run_protocol
 from gptoss_tui.errors import UsageError
 from gptoss_tui.sanitize import to_terminal_line
@@ -23,20 +24,29 @@ if TYPE_CHECKING:
 
 _GROUPS: Final = ("browser", "python", "apply_patch", "ask")
 _PORT: Final = 8765
+_LISTING: Final = (
+    "Start the configured MCP servers and list their tools, resources and prompts. The exit code is 1 if one of them "
+    "does not answer."
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "mcp",
-        help="list MCP servers and their tools, or run as one",
-        description="Start the configured MCP servers and list their tools, resources and prompts. The exit code is 1 "
-        "if one of them does not answer.",
+        help="list, add or remove MCP servers, or run as one",
+        description=_LISTING,
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="[COMMAND]", help="without one: list")
+    listing = commands.add_parser(
+        "list", help="list the servers and what they offer", description=_LISTING, allow_abbrev=False
+    )
+    listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON object")
+    listing.set_defaults(run=run)
+    add_editing(commands)
     _add_serve(commands)
     _add_login(commands)
 
@@ -98,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"servers": described}, indent=2))
     elif not described:
-        print(f"no MCP servers are configured; name them in {servers_path()}")
+        print(f"no MCP servers are configured; add one with `gptoss-tui mcp add`, or in {servers_path()}")
     for server in described if not args.json else ():
         for line in _lines(server):
             print(to_terminal_line(line))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -13,12 +14,23 @@ PRINT = ("-p", "--print")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser for the whole command line; its subparsers are of this class too."""
+    """A parser for the whole command line; its subparsers are of this class too.
+
+    `after_separator` names the attribute that gets all words after `--`, for a parser that takes a foreign command.
+    """
+
+    def __init__(self, *args: Any, after_separator: str | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._after_separator = after_separator
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Like that of argparse, but words that this parser does not know are a usage error of this parser."""
+        if self._after_separator is not None and args is not None:
+            own = list(itertools.takewhile(lambda word: word != "--", args))
+            self.set_defaults(**{self._after_separator: list(args[len(own) + 1 :])})
+            args = own
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.reject(unknown)
@@ -41,6 +53,16 @@ class Parser(argparse.ArgumentParser):
         """Print the usage and the error, and exit with 2."""
         hint = hint or f"`{self.prog} --help` shows what there is"
         self.exit(2, f"{self._short_usage()}error: {message}\nhint: {hint}\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Called by argparse for a value that may be none of the choices."""
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            import difflib
+
+            near = difflib.get_close_matches(value, action.choices, n=1)
+            hint = f"did you mean `{self.prog} {near[0]}`?" if near else f"there are: {', '.join(action.choices)}"
+            self.error(f"there is no command {to_terminal_line(value)!r}", hint=hint)
+        super()._check_value(action, value)
 
     def _near(self, option: str) -> str | None:
         """A hint with the options that were probably meant."""

@@ -18,7 +18,7 @@ from gptoss_tui.engine.checkpoint.random_weights import random_model
 from gptoss_tui.engine.config import GPT_OSS_20B, GPT_OSS_120B, Layout, ModelConfig
 from gptoss_tui.engine.nano import compact_file
 from gptoss_tui.engine.types import RANDOM_PREFIX
-from gptoss_tui.errors import CheckpointError, ModelNotFoundError
+from gptoss_tui.errors import CheckpointError, ModelNotFoundError, UnknownModelError
 from gptoss_tui.units import format_bytes
 
 MODELS_DIR_VARIABLE = "GPTOSS_MODELS_DIR"
@@ -90,7 +90,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     or a folder in the models directory. Everything else is the path of a directory. Names take precedence, so a folder
     in the current directory with such a name is written `./nano`.
 
-    Raises ModelNotFoundError, with advice as its hint.
+    Raises ModelNotFoundError, with advice as its hint: UnknownModelError for a name that no model has.
     """
     name = str(name_or_path)
     if name == NANO:
@@ -104,7 +104,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     directory = Path(name).expanduser()
     if directory.is_dir():
         return directory
-    raise ModelNotFoundError(f"There is no model or directory {name!r}", hint=_suggestion(name))
+    raise UnknownModelError(f"There is no model or directory {name!r}", hint=_suggestion(name))
 
 
 def installed_models() -> list[InstalledModel]:

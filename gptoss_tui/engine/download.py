@@ -80,13 +80,13 @@ def download_model(
     downloaded again, and a partial file is resumed. Respects `HF_ENDPOINT`, `HF_TOKEN` (or the token of
     `hf auth login`) and the proxy variables.
 
-    Raises DownloadError, which says what was kept, when the model is unknown, the hub refuses or cannot be reached,
-    there is not enough disk space (then nothing is downloaded), another process is downloading the file, or the content
-    differs from the hub's.
+    Raises UnknownModelError for a model that is not published. Raises DownloadError, which says what was kept, when the
+    hub refuses or cannot be reached, there is not enough disk space (then nothing is downloaded), another process is
+    downloading the file, or the content differs from the hub's.
     """
     model = published_model(name)
     if model is None:
-        raise DownloadError(f"There is no model {name!r} to download", hint=f"available: {', '.join(PUBLISHED)}")
+        raise UnknownModelError(f"There is no model {name!r} to download", hint=f"available: {', '.join(PUBLISHED)}")
     directory = directory or models_directory() / model.name
     with _hub_errors(model.repository, directory):
         revision, files = _list_files(model.repository, layout)

@@ -54,6 +54,8 @@ def test_a_damaged_file_is_not_trusted(root: Path, capsys: pytest.CaptureFixture
 def test_rules_are_listed_and_revoked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["approvals", "list"]) == 0
     assert "no rules" in capsys.readouterr().out
+    assert main(["approvals"]) == 0
+    assert "no rules" in capsys.readouterr().out
     (rule,) = RuleBook(root).grant(Grant((("command", ("make", "all")),), ""), "workspace", "sandbox")
     assert main(["approvals", "list"]) == 0
     assert f"{rule.id}  allow the command make all  (allowed " in capsys.readouterr().out

@@ -136,7 +136,8 @@ def test_info_of_a_model_that_is_not_here_says_what_it_takes(models: Path, capsy
     assert report["disk"]["arrived"] == 1_761_264_768
     assert report["disk"]["prepared"] in (None, 12_975_714_560)
     assert main(["models", "info", "gpt-oss-20b", "--context", "131073"]) == 2
-    assert main(["models", "info", "gpt-oss-21b"]) == 1
+    assert main(["models", "info", "gpt-oss-21b"]) == 2
+    assert main(["models", "download", "gpt-oss-21b"]) == 2
     assert "did you mean gpt-oss-20b?" in capsys.readouterr().err
 
 

@@ -46,24 +46,34 @@ def load_servers(environ: Mapping[str, str] = os.environ) -> tuple[ServerConfig,
     Raises UsageError that names the file and the server. No message contains a secret value.
     """
     path = servers_path(environ)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from error
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path} is not JSON") from None
-    servers = document.get("mcpServers") if isinstance(document, dict) else None
-    if not isinstance(servers, dict):
-        raise UsageError(
-            f"{path}: there is no `mcpServers` object", hint='{"mcpServers": {"name": {"command": "..."}}}'
-        )
+    servers = (read_document(path) or {"mcpServers": {}})["mcpServers"]
     return tuple(
         _server(name, entry, f"{path}: {name}", environ)
         for name, entry in servers.items()
         if not (isinstance(entry, dict) and entry.get("disabled") is True)
     )
+
+
+def check_server(name: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """Raise the UsageError that `load_servers` would raise for this server."""
+    _server(name, entry, name, environ)
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """The content of a servers file, with an object `mcpServers`; None if there is no file. Raises UsageError."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not JSON") from None
+    if not isinstance(document, dict) or not isinstance(document.get("mcpServers"), dict):
+        raise UsageError(
+            f"{path}: there is no `mcpServers` object", hint='{"mcpServers": {"name": {"command": "..."}}}'
+        )
+    return document
 
 
 def _server(name: str, entry: Any, where: str, environ: Mapping[str, str]) -> ServerConfig:

@@ -1,7 +1,7 @@
 """Decides what may happen, as a pure function of a planned effect, the mode and the rules. Nothing else decides.
 
 The first match wins, in this order: reading is allowed; a deny rule denies; read-only mode denies changes; an explicit
-`--approve all` allows, except what an ask rule asks about and what it leaves to the user (`left_to_user`); what must be
+`--approve all` allows, except what an ask rule asks about and what it leaves to the user (`_left_to_user`); what must be
 asked about is asked; an ask rule asks; allow rules allow; the mode decides.
 """
 
@@ -66,15 +66,14 @@ def decide(effect: Effect | None, policy: Policy) -> Verdict:
     reasons = (*must_ask(effect), *doubts)
     rule = _first(policy, effect, "ask")
     if policy.allow_all and rule is None and not doubts:
-        left = left_to_user(effect)
+        left = _left_to_user(effect)
         if not left:
             return Verdict("allow", why="--approve all")
-        reasons = tuple(dict.fromkeys((*reasons, *left)))
-    if reasons:
-        return Verdict("ask", reasons=reasons)
+        reasons = (*reasons, *left)
     if rule:
-        why = f"a rule asks about {describe(rule.kind, rule.pattern)}"
-        return Verdict("ask", rules=(rule.id,), reasons=(why,))
+        reasons = (*reasons, f"a rule asks about {describe(rule.kind, rule.pattern)}")
+    if reasons:
+        return Verdict("ask", rules=(rule.id,) if rule else (), reasons=tuple(dict.fromkeys(reasons)))
     if rules := covering(policy.rules, effect):
         by: By = "session" if any(rule.scope == "session" for rule in rules) else "rule"
         why = ", ".join(describe(rule.kind, rule.pattern) for rule in rules)
@@ -95,7 +94,7 @@ def must_ask(effect: Effect) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reasons))
 
 
-def left_to_user(effect: Effect) -> tuple[str, ...]:
+def _left_to_user(effect: Effect) -> tuple[str, ...]:
     """Why not even `--approve all` answers about `effect`; empty when it does.
 
     A sandboxed command can only write the protected paths that it was given: all others are read-only, and new ones

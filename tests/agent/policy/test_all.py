@@ -9,7 +9,7 @@ from gptoss_tui.agent.policy.grants import grants_for
 from gptoss_tui.agent.policy.rules import Rule, RuleKind, RuleVerdict
 from gptoss_tui.tools.base import Effect, Reach
 from gptoss_tui.tools.shell.wrappers import command_words
-from tests.agent.policy.effects import command
+from tests.agent.policy.effects import command, url
 
 
 def effect(text: str, reach: Reach = "sandbox") -> Effect:
@@ -114,8 +114,17 @@ def test_rules_about_other_things_leave_all_as_it_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["git push", "git -C . push", "git push > x", "x=1; ls"])
-def test_a_rule_that_asks_holds_whether_the_command_was_parsed_or_not(text: str) -> None:
-    assert under_all(effect(text), rule("command-prefix", "git", "push", verdict="ask")) == "ask"
+@pytest.mark.parametrize("reach", ["sandbox", "host"])
+def test_a_rule_that_asks_holds_whether_the_command_was_parsed_or_not(text: str, reach: Reach) -> None:
+    asking = rule("command-prefix", "git", "push", verdict="ask")
+    verdict = decide(effect(text, reach), Policy("full-auto", (asking,), allow_all=True))
+    assert verdict.outcome == "ask"
+    assert any("a rule asks about commands that begin with git push" in reason for reason in verdict.reasons)
+
+
+def test_a_rule_that_asks_holds_for_everything_else_too() -> None:
+    assert under_all(url("a.example.org"), rule("host", "*.example.org", verdict="ask")) == "ask"
+    assert under_all(url("example.com"), rule("host", "*.example.org", verdict="ask")) == "allow"
 
 
 def test_an_allow_rule_compares_the_words_as_they_stand() -> None:

@@ -1,7 +1,7 @@
 """Decides what may happen, as a pure function of a planned effect, the mode and the rules. Nothing else decides.
 
 The first match wins, in this order: reading is allowed; a deny rule denies; read-only mode denies changes; an explicit
-`--approve all` allows, except what an ask rule asks about and what it leaves to the user (`_left_to_user`); what must be
+`--approve all` allows, unless a rule asks about it, may be about it, or it may write a protected file; what must be
 asked about is asked; an ask rule asks; allow rules allow; the mode decides.
 """
 

@@ -22,7 +22,7 @@ from typing import IO, Any, Literal
 from gptoss_tui.engine.catalog import PUBLISHED, disk_free, models_directory, published_model
 from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.config import Layout
-from gptoss_tui.errors import CheckpointError, DownloadError
+from gptoss_tui.errors import CheckpointError, DownloadError, UnknownModelError
 from gptoss_tui.units import format_bytes
 
 DEFAULT_LAYOUT: Layout = "original"

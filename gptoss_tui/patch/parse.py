@@ -25,6 +25,7 @@ _LINE_RANGE = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?(.*)\Z")
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _KINDS: dict[str, LineKind] = {" ": " ", "-": "-", "+": "+"}
 _UNIFIED = ("--- ", "+++ ")
+_DIFF_FILE = re.compile(r"diff --git |--- \S|\+\+\+ \S|@@ -\d")
 _FORM = "*** Begin Patch\n*** Update File: path\n@@\n unchanged line\n-old line\n+new line\n*** End Patch"
 
 
@@ -72,13 +73,20 @@ class _Parser:
                 self.note("blank lines outside of the file parts were ignored")
             self._at += 1
         if not operations:
-            raise PatchError("The patch holds no file operation.", hint=f"The form is:\n{_FORM}")
+            raise self._no_operation()
         if not begun:
             self.note("*** Begin Patch was missing")
         if not ended:
             self.note("*** End Patch was missing: the patch may be cut off")
         merged = _merged(operations, self.note)
         return Patch(merged, tuple(self._notes))
+
+    def _no_operation(self) -> PatchError:
+        """The error for a text that changes no file, which may be a unified diff: of git, or of `diff -u`."""
+        if any(map(_DIFF_FILE.match, self._lines)):
+            what = "This is a unified diff, as from `git diff`, which is another format; nothing was changed."
+            return PatchError(what, hint=f"The form here is:\n{_FORM}")
+        return PatchError("The patch holds no file operation.", hint=f"The form is:\n{_FORM}")
 
     def _operation(self, kind: str) -> FileOperation:
         path = self._path(self._lines[self._at])

@@ -16,6 +16,8 @@ from tests.undo.victim import act, make_workspace
 
 PATCH = "*** Begin Patch\n*** Update File: a.txt\n@@\n-two\n+TWO\n*** Add File: n.txt\n+n\n*** End Patch\n"
 
+DIFF = "diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n"
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -56,6 +58,8 @@ def test_apply_check_undo_redo(root: Path) -> None:
         (("--apply",), PATCH.replace("two", "2"), "Hunk 1 (patch line 4): these lines are not in the file"),
         (("--check",), PATCH.replace("two", "2"), "Hunk 1 (patch line 4): these lines are not in the file"),
         ((), "", "The patch holds no file operation"),
+        ((), DIFF, "This is a unified diff"),
+        ((), DIFF.split("\n", 1)[1], "form here is:\n*** Begin Patch\n*** Update File: path\n@@\n"),
         ((), b"*** Begin Patch\n\xff\n", "not UTF-8"),
         (("--undo",), PATCH, "This patch is not in force"),
         (("--undo",), "", "No edits are in force"),

@@ -18,7 +18,7 @@ from gptoss_tui.engine import download
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.config import Layout
 from gptoss_tui.engine.download import DownloadProgress, download_model
-from gptoss_tui.errors import DownloadError
+from gptoss_tui.errors import DownloadError, UnknownModelError
 from tests.engine.hub import Hub, serve
 from tests.engine.shapes import TINY
 
@@ -219,7 +219,7 @@ def test_the_proxy_variables_are_honoured(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_names_the_known_ones(hub: Hub) -> None:
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(UnknownModelError) as caught:
         download_model("gpt-5")
     assert "gpt-oss-20b" in str(caught.value.hint)
     assert hub.seen == []

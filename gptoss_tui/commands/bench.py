@@ -153,7 +153,7 @@ def _dense_of(spec: EngineSpec, info: EngineInfo) -> DenseBits | None:
 
 def _memory_of(spec: EngineSpec) -> str:
     """The device whose memory will hold the weights, under the name that the probe uses."""
-    from gptoss_tui.engine.backends import AUTO, fastest_backend
+    from gptoss_tui.engine.planning.here import AUTO, fastest_backend
 
     backend = fastest_backend() if spec.backend == AUTO else spec.backend
     return {"metal": "metal", "triton": "cuda"}.get(backend, spec.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -12,15 +13,11 @@ from typing import cast
 from gptoss_tui.engine.backend import Backend, ReportProgress
 from gptoss_tui.engine.checkpoint import open_checkpoint
 from gptoss_tui.engine.metal.device import measured_chip
-from gptoss_tui.engine.metal.memory import METAL_NEEDS
-from gptoss_tui.engine.native.memory import NATIVE_NEEDS
-from gptoss_tui.engine.planning.choice import cpu_backend, fastest_without_metal
-from gptoss_tui.engine.planning.machine import available_memory
-from gptoss_tui.engine.planning.memory import MemoryPlan, check, plan
-from gptoss_tui.engine.torch.memory import TORCH_NEEDS
-from gptoss_tui.engine.triton.memory import TRITON_NEEDS
+from gptoss_tui.engine.planning.choice import cpu_backend
+from gptoss_tui.engine.planning.here import AUTO, ON_GPU, TOO_SMALL, Place, fastest_backend, free_memory, plan_at
+from gptoss_tui.engine.planning.memory import MemoryPlan, check
 from gptoss_tui.engine.types import EngineSpec, LoadProgress
-from gptoss_tui.errors import MemoryPlanError, UsageError, WrongResultsError
+from gptoss_tui.errors import EngineError, GptOssError, MemoryPlanError, UsageError
 from gptoss_tui.units import format_bytes
 
 BACKENDS = {
@@ -31,31 +28,16 @@ BACKENDS = {
 }
 """Maps each name to the module whose `load_backend(spec, report)` loads that backend."""
 
-_NEEDS = {"metal": METAL_NEEDS, "native": NATIVE_NEEDS, "torch": TORCH_NEEDS, "triton": TRITON_NEEDS}
-
 PYTHON_BACKENDS_VARIABLE = "GPTOSS_TUI_PYTHON_BACKENDS"
 """If set to 1, `python:package.module` can name a backend outside of this package (for experiments and tests)."""
 
-AUTO = "auto"
-"""The name that stands for the fastest backend of this machine."""
-
 EIGHT_BIT = ("native", "triton")
 """Backends that can hold dense layers in 8 bits."""
-
-SMALLEST_CONTEXT = 4096
-"""Tokens. A context that the user did not choose is not cut below this: a chat with tools needs about as much."""
 
 
 def backend_names() -> list[str]:
     """The names that `--backend` accepts besides `auto`, sorted."""
     return sorted(BACKENDS)
-
-
-def fastest_backend() -> str:
-    """The backend that `auto` stands for: the GPU's if its kernels run here, else the CPU's if they were built."""
-    from gptoss_tui.engine.metal.device import is_usable
-
-    return "metal" if is_usable() else fastest_without_metal()
 
 
 def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
@@ -75,16 +57,54 @@ def load_backend(spec: EngineSpec, report: ReportProgress) -> Backend:
 
 
 def _load_fastest(spec: EngineSpec, report: ReportProgress) -> Backend:
-    """Load on the backend that `auto` stands for, or on the CPU if that one computes wrong results."""
+    """Load on the backend that `auto` stands for, or on the CPU if the GPU's cannot load this model."""
+    fastest = fastest_backend()
+    if fastest not in ON_GPU:
+        return _load(replace(spec, backend=fastest), report)
     try:
-        return _load(replace(spec, backend=fastest_backend()), report)
-    except WrongResultsError as error:
-        print(error, file=sys.stderr)
+        return _load(replace(spec, backend=fastest), report)
+    except Exception as error:  # drivers and compilers raise their own
+        failed = _failure(error)
     # Outside the handler: the error keeps the weights that were loaded alive.
-    return _load(replace(spec, backend=cpu_backend()), report)
+    note = (
+        TOO_SMALL if isinstance(failed, MemoryPlanError) else f"the GPU cannot be used, using the CPU: {failed.message}"
+    )
+    print(note, file=sys.stderr)
+    report(LoadProgress(note[0].upper() + note[1:], 0.0))
+    cpu = cpu_backend()
+    try:
+        return _load(replace(spec, backend=cpu), report, note)
+    except (EngineError, MemoryPlanError) as error:
+        raise _neither(fastest, failed, cpu, error) from None
 
 
-def _load(spec: EngineSpec, report: ReportProgress) -> Backend:
+def _failure(error: Exception) -> GptOssError:
+    """What `error`, raised while a GPU's backend was loading, means for users, without what its traceback holds.
+
+    Raises it again if the CPU's backend could not do better, as with a damaged checkpoint.
+    """
+    if isinstance(error, (EngineError, MemoryPlanError)):
+        return type(error)(error.message, hint=error.hint)
+    if isinstance(error, GptOssError):
+        raise error
+    traceback.print_exception(error)
+    if type(error).__name__ == "OutOfMemoryError":
+        return MemoryPlanError("The GPU ran out of memory while the model was loaded")
+    lines = str(error).strip().splitlines()
+    return EngineError(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)
+
+
+def _neither(gpu: str, first: GptOssError, cpu: str, second: GptOssError) -> GptOssError:
+    """The error if neither backend can load the model; its hint is one that helps, if there is any."""
+    if first.message == second.message:
+        return second
+    hints = [hint for hint in (second.hint, first.hint) if hint and "--context" in hint]
+    message = f"On the GPU ({gpu}): {first.message}. On the CPU ({cpu}): {second.message}"
+    return type(second)(message, hint=hints[0] if hints else second.hint)
+
+
+def _load(spec: EngineSpec, report: ReportProgress, note: str = "") -> Backend:
+    """Load on the backend that `spec` names. All steps show the `note`, since each is seen for a moment only."""
     if spec.backend == "triton":
         spec = replace(spec, device="cuda")
     module = import_module(backend_module(spec.backend))
@@ -96,11 +116,12 @@ def _load(spec: EngineSpec, report: ReportProgress) -> Backend:
     needs = f"{format_bytes(planned.total)}{spare} of memory"
     waiting = planned.parked + planned.parked_on_host
     others = f", conversations that wait up to {format_bytes(waiting)}" if waiting else ""
-    report(LoadProgress(f"Needs {needs}{others}", 0.0))
+    tail = f" ({note})" if note else ""
+    report(LoadProgress(f"Needs {needs}{others}{tail}", 0.0))
 
     def tell(step: LoadProgress) -> None:
         info = step.info and replace(step.info, parked_limit=waiting)
-        report(replace(step, stage=f"{step.stage}, needs {needs}", info=info))
+        report(replace(step, stage=f"{step.stage}, needs {needs}{tail}", info=info))
 
     spec = replace(spec, context=planned.context, parked_bytes=planned.parked)
     backend = cast(Backend, module.load_backend(spec, tell))
@@ -117,49 +138,25 @@ def _unpacked(model: Path, report: ReportProgress) -> Path:
 def _planned(spec: EngineSpec) -> MemoryPlan:
     """Plan the memory for `spec`, with a context that fits. Raises MemoryPlanError."""
     checkpoint = open_checkpoint(spec.checkpoint)
-    available = _metal_available() if spec.backend == "metal" else _available(spec.device)
-    needs = _NEEDS[spec.backend]
-
     # The torch engine's full layers are as long as the context; on a GPU, which commits memory at once, none can wait.
     parked = 0 if spec.backend == "torch" and spec.device != "cpu" else spec.parked_bytes
-    host = available_memory() if needs.own_memory else None
 
-    def plan_for(context: int | None) -> MemoryPlan:
-        return plan(
-            *(checkpoint.config, checkpoint.weight_bytes, context, spec.dtype),
-            available=available,
-            needs=needs,
-            parked=parked,
-            host=host,
-        )
+    def plan_on(place: Place) -> MemoryPlan:
+        return plan_at(place, checkpoint.config, checkpoint.weight_bytes, spec.context, spec.dtype, parked=parked)
 
-    chosen = plan_for(spec.context)
-    if spec.context is None:
-        smallest = min(SMALLEST_CONTEXT, checkpoint.config.max_context)
-        chosen = chosen if chosen.context >= smallest else plan_for(smallest)
+    chosen = plan_on(Place(spec.backend, free_memory(spec.backend, spec.device)))
     try:
         check(chosen)
     except MemoryPlanError as error:
+        if spec.backend not in ON_GPU:
+            raise
         chip = measured_chip() if spec.backend == "metal" else None
-        raise MemoryPlanError(error.message, hint=(chip and chip.hint(chosen.total)) or error.hint) from None
+        hint, cpu = (chip and chip.hint(chosen.total)) or error.hint, cpu_backend()
+        if plan_on(Place(cpu)).fits:
+            instead = f"`--backend {cpu}` runs it on the CPU"
+            hint = f"{hint}; {instead}" if hint and (chosen.largest_context or hint != error.hint) else instead
+        raise MemoryPlanError(error.message, hint=hint) from None
     return chosen
-
-
-def _available(device: str) -> int | None:
-    """Free bytes of a GPU with its own memory; None for all other devices, which share the machine's."""
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    return int(torch.cuda.mem_get_info(device)[0])
-
-
-def _metal_available() -> int | None:
-    """Free bytes for the GPU of a Mac: it shares the machine's memory, of which macOS lets it use only a part."""
-    chip, spare = measured_chip(), available_memory()
-    return spare if chip is None or spare is None else min(spare, chip.wired_limit)
 
 
 def backend_module(name: str) -> str:

@@ -63,14 +63,15 @@ def plan(
 
     `context` None selects the model's longest context that fits, leaving room for waiting conversations if they share
     its memory; if none fits or the memory is unknown, the model's full context. `available` is the memory of the
-    device, by default `available_memory()` of this machine; `needs` are the engine's, by default the torch engine's.
+    device, by default `available_memory()` of this machine unless the engine's device has its own; `needs` are the
+    engine's, by default the torch engine's.
 
     `parked` bytes are for waiting conversations: by default as much as the KV cache takes, but at most half of what is
     left. If the engine's device has its own memory, what does not fit there goes to at most half of the `host` bytes
     available on the machine.
     """
     needs = needs or TORCH_NEEDS
-    if available is None:
+    if available is None and not needs.own_memory:
         available = available_memory()
     sizes = _Sizes(config, weight_bytes + _widened_bytes(config, dtype), dtype, needs)
     demanded = 0 if parked is None or needs.own_memory else parked

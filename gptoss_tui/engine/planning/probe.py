@@ -1,6 +1,6 @@
 """Prints what torch finds on this machine as one JSON object.
 
-    python -m gptoss_tui.engine.planning.probe [--bandwidth]
+    python -m gptoss_tui.engine.planning.probe [--bandwidth | --gpu]
 
 Front ends run it in a separate process (`run_probe`), because importing torch is slow and a broken install may crash.
 """
@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 from gptoss_tui.engine.metal.device import measured_chip
@@ -26,14 +27,17 @@ _GPU_SUMS = 16
 _PROBE_SECONDS = 120
 
 
-def run_probe(*, bandwidth: bool = False, device: str = "cpu", threads: int | None = None) -> dict[str, Any]:
-    """Run `facts` in another process; with `bandwidth`, also `measure_bandwidth`.
+def run_probe(
+    *, bandwidth: bool = False, device: str = "cpu", threads: int | None = None, gpu: bool = False
+) -> dict[str, Any]:
+    """Run `facts` in another process; with `bandwidth`, also `measure_bandwidth`; with `gpu`, only `find_gpu`.
 
     The result has only the key `error`, a line of text, if torch cannot be imported or the process fails.
     """
     command = [sys.executable, "-P", "-m", "gptoss_tui.engine.planning.probe", "--device", device]
     command += ["--bandwidth"] if bandwidth else []
     command += ["--threads", str(threads)] if threads else []
+    command += ["--gpu"] if gpu else []
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PROBE_SECONDS, check=False
@@ -124,7 +128,14 @@ def main() -> None:
     parser.add_argument("--bandwidth", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--gpu", action="store_true")
     args = parser.parse_args()
+    if args.gpu:
+        from gptoss_tui.engine.planning.here import find_gpu
+
+        gpu = find_gpu()
+        print(json.dumps({"gpu": gpu and asdict(gpu)}))
+        return
     if args.threads:
         import torch
 

@@ -11,7 +11,7 @@ import pytest
 from gptoss_tui.commands import doctor
 from gptoss_tui.commands.machine import describe_machine
 from gptoss_tui.engine import backends
-from gptoss_tui.engine.backends import fastest_backend, load_backend
+from gptoss_tui.engine.backends import load_backend
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint
 from gptoss_tui.engine.config import GPT_OSS_20B
 from gptoss_tui.engine.metal import apple, device, verdicts
@@ -19,7 +19,9 @@ from gptoss_tui.engine.metal.apple import AppleChip, parse_chip
 from gptoss_tui.engine.metal.kernels import NAMES
 from gptoss_tui.engine.metal.memory import METAL_NEEDS
 from gptoss_tui.engine.metal.verdicts import Trial
-from gptoss_tui.engine.planning import choice, memory, probe
+from gptoss_tui.engine.planning import choice, here, memory, probe
+from gptoss_tui.engine.planning.choice import cpu_backend
+from gptoss_tui.engine.planning.here import fastest_backend
 from gptoss_tui.engine.types import EngineSpec
 from gptoss_tui.errors import EngineError, MemoryPlanError
 from tests.engine.shapes import TINY
@@ -170,12 +172,14 @@ def test_the_plan_counts_what_the_gpu_may_hold(tmp_path: Path, monkeypatch: pyte
     stored = open_checkpoint(tmp_path).weight_bytes
     needed = memory.plan(TINY, stored, 1000, available=0, needs=METAL_NEEDS).total
     chip = AppleChip("Apple M1", 16 << 30, needed - 1, raised=False, gpu_cores=8)
-    monkeypatch.setattr(backends, "measured_chip", lambda: chip)
-    monkeypatch.setattr(backends, "available_memory", lambda: 12 << 30)
+    for module in (backends, here):
+        monkeypatch.setattr(module, "measured_chip", lambda: chip)
+    for module in (here, memory):
+        monkeypatch.setattr(module, "available_memory", lambda: 12 << 30)
     with pytest.raises(MemoryPlanError, match="nothing was loaded") as caught:
         load_backend(EngineSpec(tmp_path, backend="metal", context=1000), lambda step: None)
-    assert caught.value.hint == chip.hint(needed)
-    assert caught.value.hint is not None
+    assert caught.value.hint == f"{chip.hint(needed)}; `--backend {cpu_backend()}` runs it on the CPU"
+    assert chip.hint(needed) is not None
 
 
 def test_doctor_describes_the_chip(monkeypatch: pytest.MonkeyPatch) -> None:

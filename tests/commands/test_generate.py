@@ -84,7 +84,7 @@ def test_a_real_model_repeats_itself_with_the_same_seed(
         ([""], 2, "There is no prompt"),
         (["a", "--max-tokens", "0"], 2, "--max-tokens must be at least 1"),
         (["a", "--json", "--top-logprobs", "21"], 2, "top_logprobs must be between 0 and 20"),
-        (["a", "--model", "/nowhere"], 1, "/nowhere"),
+        (["a", "--model", "/nowhere"], 2, "/nowhere"),
     ],
 )
 def test_bad_requests(

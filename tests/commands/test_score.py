@@ -89,7 +89,7 @@ def test_a_missing_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
 
 
 def test_a_missing_model(write_tokens: WriteTokens, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert cli.main(["score", "--model", str(tmp_path / "none"), "--tokens", write_tokens([1])]) == 1
+    assert cli.main(["score", "--model", str(tmp_path / "none"), "--tokens", write_tokens([1])]) == 2
     captured = capsys.readouterr().err
     assert captured.startswith("error: There is no model")
     assert "\nhint: " in captured

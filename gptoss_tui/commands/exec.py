@@ -273,9 +273,10 @@ async def _run_turn(agent: Agent, job: _Job, output: Output) -> int:
 
 def _told(event: TurnFinished, job: _Job) -> TurnFinished:
     """The end of the turn with a hint about what can be done on the command line."""
-    from gptoss_tui.commands.exec_hints import hint_for_exec
+    from gptoss_tui.commands.exec_hints import hint_about_nano, hint_for_exec
 
-    return replace(event, hint=hint_for_exec(event.hint, saved=job.saves, resumed=job.session is not None))
+    hint = hint_for_exec(event.hint, saved=job.saves, resumed=job.session is not None)
+    return replace(event, hint=hint or (hint_about_nano(event.answer) if job.settings.is_nano else ""))
 
 
 def _checked(event: TurnFinished, schema: AnswerSchema) -> TurnFinished:

@@ -15,6 +15,17 @@ _INSTEAD: Final[dict[str, str]] = {
 }
 
 
+_KEY_OF_THE_APP: Final = "press F1"
+"""nano was trained to say this about messages that it does not understand."""
+
+
+def hint_about_nano(answer: str) -> str:
+    """The hint below an answer of nano that names a key of the app; empty for other answers."""
+    if _KEY_OF_THE_APP not in answer:
+        return ""
+    return "F1 is a key of the app; `gptoss-tui exec --help` is the help here, and --model chooses a larger model"
+
+
 def hint_for_exec(hint: str, *, saved: bool, resumed: bool) -> str:
     """The hint in words of the command line; hints that fit are unchanged.
 

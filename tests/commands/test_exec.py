@@ -488,6 +488,14 @@ def test_a_hint_says_what_can_be_done_on_the_command_line(
     assert err.splitlines()[-1] == f"hint: {hint}"
 
 
+@pytest.mark.parametrize(("model", "hinted"), [("nano", True), (".", False)])
+def test_a_key_of_the_app_in_an_answer_of_nano_is_explained(run_exec: Exec, model: str, hinted: bool) -> None:
+    answer = "<|channel|>final<|message|>Ask me to find a file, or press F1 for help.<|return|>"
+    code, out, err = run_exec((answer,), "--model", model, "hm")
+    assert (code, out) == (0, "Ask me to find a file, or press F1 for help.\n")
+    assert ("hint: F1 is a key of the app; `gptoss-tui exec --help`" in err) == hinted
+
+
 def test_importing_the_command_is_cheap() -> None:
     code = "import sys, gptoss_tui.commands.exec; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -18,20 +18,23 @@ if TYPE_CHECKING:
     from gptoss_tui.engine.catalog import PublishedModel
     from gptoss_tui.engine.checkpoint import Checkpoint
     from gptoss_tui.engine.config import ModelConfig
-    from gptoss_tui.engine.planning.memory import MemoryPlan
+    from gptoss_tui.engine.planning.here import Planned
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
     """The disk space for a model that is not completely downloaded, in bytes: how much `arrived` and what is `free`.
 
-    `prepared` is what the CPU engine additionally stores after the first load; None where that engine cannot run.
+    `prepared` is what the CPU engine additionally stores in `cache` after the first load; None if another engine runs
+    the model or the CPU engine was not built. `cache_free` is free there; None if that is the same disk.
     """
 
     folder: str
     arrived: int
     free: int
     prepared: int | None
+    cache: str
+    cache_free: int | None
 
 
 def add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -45,6 +48,11 @@ def add_info(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> ar
     parser.add_argument("model", metavar="MODEL", help="a model name, a checkpoint directory or a server address")
     parser.add_argument(
         "-c", "--context", type=int, metavar="N", help="tokens to plan for (default: the most that fit)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("auto", "metal", "native", "torch", "triton"),
+        help="engine to plan for (default: the settings' one, or auto: the GPU if the model fits it, else the CPU)",
     )
     parser.add_argument("--dtype", choices=get_args(Dtype), default="bfloat16", help="precision (default: bfloat16)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -62,12 +70,12 @@ def show_info(args: argparse.Namespace) -> int:
     if published is not None and installed(args.model) is None:
         return _show_published(published, args)
     checkpoint = open_model(args.model)
-    memory = _planned(checkpoint.config, checkpoint.weight_bytes, args)
+    planned = _planned(checkpoint.config, checkpoint.weight_bytes, args)
     if args.json:
         files = {"directory": str(checkpoint.directory), "layout": checkpoint.layout}
-        _print_json(files, checkpoint.config, checkpoint.weight_bytes, memory, args.dtype)
+        _print_json(files, checkpoint.config, checkpoint.weight_bytes, planned, args.dtype)
         return 0
-    for line in (*_file_lines(checkpoint), *_shape_lines(checkpoint.config), *_memory_lines(memory, args.dtype)):
+    for line in (*_file_lines(checkpoint), *_shape_lines(checkpoint.config), *_memory_lines(planned, args.dtype)):
         print(line)
     return 0
 
@@ -112,28 +120,33 @@ def _show_server(address: str, context: int | None, *, as_json: bool) -> int:
 
 def _show_published(model: PublishedModel, args: argparse.Namespace) -> int:
     """Print the facts about a published model that is not downloaded."""
-    memory = _planned(model.config, model.weight_bytes, args)
-    room = _room(model)
+    planned = _planned(model.config, model.weight_bytes, args)
+    room = _room(model, planned.backend, args.dtype)
     if args.json:
         facts = {"directory": None, "layout": None, "repository": model.repository, "licence": model.licence}
-        _print_json(facts | {"disk": asdict(room)}, model.config, model.weight_bytes, memory, args.dtype)
+        _print_json(facts | {"disk": asdict(room)}, model.config, model.weight_bytes, planned, args.dtype)
         return 0
-    lines = (*_room_lines(model, room), *_shape_lines(model.config), *_memory_lines(memory, args.dtype))
+    lines = (*_room_lines(model, room), *_shape_lines(model.config), *_memory_lines(planned, args.dtype))
     for line in lines:
         print(line)
     return 0
 
 
-def _room(model: PublishedModel) -> Room:
-    from gptoss_tui.engine.catalog import disk_free, installed_models, models_directory
+def _room(model: PublishedModel, backend: str, dtype: str) -> Room:
+    from gptoss_tui.engine.catalog import disk_free, installed_models, models_directory, same_disk
+    from gptoss_tui.engine.native.cache_file import cache_folder
     from gptoss_tui.engine.native.weights import prepared_bytes
+    from gptoss_tui.settings import load_settings
 
+    folder, cache = models_directory() / model.name, cache_folder()
     arrived = sum(begun.size for begun in installed_models() if begun.name == model.name)
+    exact = dtype == "float32" or load_settings().dense == "exact"
     try:
-        prepared = prepared_bytes(model.config)
+        prepared = prepared_bytes(model.config, "exact" if exact else "int8") if backend == "native" else None
     except EngineError:
         prepared = None
-    return Room(str(models_directory() / model.name), arrived, disk_free(), prepared)
+    cache_free = None if same_disk(folder, cache) else disk_free(cache)
+    return Room(str(folder), arrived, disk_free(), prepared, str(cache), cache_free)
 
 
 def _room_lines(model: PublishedModel, room: Room) -> Iterator[str]:
@@ -143,29 +156,50 @@ def _room_lines(model: PublishedModel, room: Room) -> Iterator[str]:
         yield f"here       {format_bytes(room.arrived)} of {format_bytes(size)}; the rest: {command}"
     else:
         yield f"here       nothing yet: {command}"
-    verdict = "enough" if missing <= room.free else "not enough"
     yield f"download   {format_bytes(missing)} from {model.repository}, licence {model.licence}"
-    yield to_terminal_line(f"disk       {format_bytes(room.free)} free in {room.folder}: {verdict}")
     if room.prepared:
-        yield f"           on a CPU, {format_bytes(room.prepared)} more for the prepared weights"
+        yield f"prepared   {format_bytes(room.prepared)} more, which the CPU engine writes at the first load"
+    beside = (room.prepared or 0) if room.cache_free is None else 0
+    yield to_terminal_line(
+        f"disk       {format_bytes(room.free)} free in {room.folder}: {_verdict(room, missing, beside)}"
+    )
+    if room.prepared and room.cache_free is not None:
+        verdict = "enough" if room.prepared <= room.cache_free else "not enough: they are made again at each load"
+        yield to_terminal_line(f"           {format_bytes(room.cache_free)} free in {room.cache}: {verdict}")
 
 
-def _planned(config: ModelConfig, weight_bytes: int, args: argparse.Namespace) -> MemoryPlan:
-    from gptoss_tui.engine.planning.memory import plan
+def _verdict(room: Room, missing: int, beside: int) -> str:
+    """Whether the disk has room for the download, and `beside` it for the prepared weights."""
+    if missing > room.free:
+        return "not enough"
+    if missing + beside > room.free:
+        return "enough for the download, not for the prepared weights, which are made again at each load"
+    return "enough"
+
+
+def _planned(config: ModelConfig, weight_bytes: int, args: argparse.Namespace) -> Planned:
+    from gptoss_tui.engine.backends import BACKENDS
+    from gptoss_tui.engine.planning.here import AUTO, places_here, plan_here
     from gptoss_tui.settings import load_settings
 
     if args.context is not None and not 0 < args.context <= config.max_context:
         raise UsageError(f"--context must be between 1 and {config.max_context}, got {args.context}")
-    return plan(config, weight_bytes, args.context, args.dtype, parked=load_settings().parked_bytes)
+    settings = load_settings()
+    backend = args.backend or (settings.backend if settings.backend in BACKENDS else AUTO)
+    return plan_here(
+        *(config, weight_bytes, args.context, args.dtype), places=places_here(backend), parked=settings.parked_bytes
+    )
 
 
-def _print_json(facts: dict[str, Any], config: ModelConfig, size: int, memory: MemoryPlan, dtype: str) -> None:
+def _print_json(facts: dict[str, Any], config: ModelConfig, size: int, planned: Planned, dtype: str) -> None:
     """Print `facts`, followed by those that are known for every model, as JSON."""
+    memory = planned.memory
     common = {
         "weight_bytes": size,
         "max_context": config.max_context,
         "config": asdict(config),
-        "memory": asdict(memory) | {"dtype": dtype, "total": memory.total, "fits": memory.fits},
+        "memory": asdict(memory)
+        | {"backend": planned.backend, "dtype": dtype, "total": memory.total, "fits": memory.fits},
     }
     print(json.dumps(facts | common, indent=2))
 
@@ -189,8 +223,12 @@ def _shape_lines(config: ModelConfig) -> Iterator[str]:
     yield f"context    {config.max_context} tokens at most"
 
 
-def _memory_lines(memory: MemoryPlan, dtype: str) -> Iterator[str]:
-    yield f"memory     {format_bytes(memory.total)} for {memory.context} tokens in {dtype}"
+def _memory_lines(planned: Planned, dtype: str) -> Iterator[str]:
+    memory = planned.memory
+    if planned.skipped is not None:
+        free = format_bytes(planned.skipped.available or 0)
+        yield f"gpu        {free} free: too little for this model, so it runs on the CPU"
+    yield f"memory     {format_bytes(memory.total)} for {memory.context} tokens in {dtype} ({planned.where})"
     weights, cache, scratch = (format_bytes(part) for part in (memory.weights, memory.kv_cache, memory.scratch))
     yield f"           weights {weights}, KV cache {cache}, scratch {scratch}"
     if memory.parked:
@@ -199,3 +237,5 @@ def _memory_lines(memory: MemoryPlan, dtype: str) -> Iterator[str]:
         verdict = "fits" if memory.fits else "does not fit"
         free = format_bytes(memory.available)
         yield f"           {free} available: {verdict}; longest context {memory.largest_context}"
+    else:
+        yield "           the available memory is not known here"

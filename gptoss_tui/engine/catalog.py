@@ -77,9 +77,17 @@ def models_directory() -> Path:
 
 def disk_free(directory: Path | None = None) -> int:
     """Free bytes on the disk of `directory`, which need not exist yet; by default that of the models directory."""
-    folder = (directory or models_directory()).absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(directory or models_directory())).free
+
+
+def same_disk(one: Path, other: Path) -> bool:
+    """Whether two folders, which need not exist yet, are on the same disk."""
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def resolve_model(name_or_path: str | Path) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 
 from gptoss_tui.engine.catalog import NANO, PUBLISHED, disk_free, installed_models
+from gptoss_tui.engine.planning.here import ON_GPU, SMALLEST_CONTEXT, Place, places_here, plan_here
 from gptoss_tui.engine.planning.machine import available_memory
-from gptoss_tui.engine.planning.memory import plan
 from gptoss_tui.sanitize import to_terminal_line
 from gptoss_tui.tui.blocks.first_run import ModelRow
 from gptoss_tui.units import format_bytes
@@ -43,19 +44,22 @@ def model_rows(current: str) -> list[ModelRow]:
     here = {model.name for model in installed_models() if model.directory and not model.problem}
     about = "small, shows how everything works"
     nano = ModelRow(NANO, f"built in, runs now: {about}" if current == NANO else f"built in: {about}", here=True)
-    return [nano, *(_row(name, here=name in here, runs=name == current) for name in PUBLISHED)]
+    places = places_here()
+    return [nano, *(_row(name, places, here=name in here, runs=name == current) for name in PUBLISHED)]
 
 
-def _row(name: str, *, here: bool, runs: bool) -> ModelRow:
+def _row(name: str, places: Sequence[Place], *, here: bool, runs: bool) -> ModelRow:
     """The row for a published model: whether it is installed, and whether this machine can hold it."""
     model = PUBLISHED[name]
-    memory = plan(model.config, model.weight_bytes, None)
-    needed = f"{format_bytes(plan(model.config, model.weight_bytes, 1).total)} of memory"
+    planned = plan_here(model.config, model.weight_bytes, None, places=places)
+    smallest = min(SMALLEST_CONTEXT, model.config.max_context)
+    least = plan_here(model.config, model.weight_bytes, smallest, places=places).memory.total
+    needed = f"{format_bytes(least)} of {'GPU ' if planned.backend in ON_GPU else ''}memory"
     command = f"/model {name}"
     if runs:
         return ModelRow(name, f"is here, runs now: {needed}", here=True)
     size = "is here" if here else f"{format_bytes(model.weight_bytes)} on disk"
-    if memory.available is not None and not memory.largest_context:
+    if not planned.memory.fits:
         return ModelRow(name, f"too large: {size}, {needed}", fits=False)
     if here:
         return ModelRow(name, f"is here, fits: {needed}", command, here=True)

@@ -15,9 +15,13 @@ from pathlib import Path
 import pytest
 
 from gptoss_tui.cli import main
-from gptoss_tui.engine import nano
+from gptoss_tui.engine import catalog, nano
 from gptoss_tui.engine.checkpoint import open_checkpoint, random_checkpoint, tensor_table
 from gptoss_tui.engine.config import GPT_OSS_120B
+from gptoss_tui.engine.native import library
+from gptoss_tui.engine.planning import choice, here, memory
+from gptoss_tui.tui.first_run import model_rows
+from gptoss_tui.tui.slash.model import model_items
 from gptoss_tui.units import format_bytes
 from tests.engine.hub import Hub, serve
 from tests.engine.shapes import TINY
@@ -144,13 +148,67 @@ def test_info_of_a_model_that_is_not_here_says_what_it_takes(models: Path, capsy
 @pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
 @pytest.mark.parametrize("name", ["gpt-oss-20b", "gpt-oss-120b"])
 def test_the_pages_say_what_the_plan_says(page: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The last two columns of the tables of models: memory with 8,192 and 131,072 tokens."""
+    """The last columns of the tables of models: disk, and memory with 8,192 and 131,072 tokens on CPU and GPU."""
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` | ")]
-    for context, column in (("8192", -3), ("131072", -2)):
-        assert main(["models", "info", name, "--json", "--context", context]) == 0
-        total = json.loads(capsys.readouterr().out)["memory"]["total"]
-        assert row.split("|")[column].strip() == format_bytes(total)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    wanted = []
+    for backend in ("native", "triton"):
+        for context in ("8192", "131072"):
+            assert main(["models", "info", name, "--json", "--backend", backend, "--context", context]) == 0
+            report = json.loads(capsys.readouterr().out)
+            wanted.append(format_bytes(report["memory"]["total"]))
+            prepared = report["disk"]["prepared"]
+            if prepared is not None:
+                assert cells[2] == format_bytes(report["weight_bytes"] + prepared)
+    assert cells[3:] == wanted
+
+
+@pytest.mark.parametrize(
+    ("gpu", "ram", "backend", "fits"),
+    [(80, 30, "triton", True), (12, 60, "native", True), (12, 8, "triton", False), (None, 60, "native", True)],
+)
+def test_what_fits_is_asked_of_the_engine_that_would_run_it(
+    gpu: int | None,
+    ram: int,
+    backend: str,
+    fits: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the memory of its device; everywhere that says so."""
+    found = None if gpu is None else here.Place("triton", gpu * 10**9)
+    monkeypatch.setattr(here, "_find_gpu_aside", lambda: found)
+    monkeypatch.setattr(choice, "cpu_backend", lambda: "native")
+    for module in (here, memory):
+        monkeypatch.setattr(module, "available_memory", lambda: ram * 10**9)
+    assert main(["models", "info", "gpt-oss-20b", "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)["memory"]
+    assert (planned["backend"], planned["fits"]) == (backend, fits)
+    assert main(["models", "info", "gpt-oss-20b"]) == 0
+    shown = capsys.readouterr().out
+    assert f"({backend}, " in shown
+    assert ("12.0 GB free: too little for this model, so it runs on the CPU" in shown) == (gpu == 12 and fits)
+    (row,) = [row for row in model_rows("nano") if row.name == "gpt-oss-20b"]
+    (item,) = [item for item in model_items("nano") if item.value == "gpt-oss-20b"]
+    assert (row.fit.startswith("too large"), "too large" in str(item)) == (not fits, not fits)
+
+
+@pytest.mark.parametrize(
+    ("free", "verdict"), [(10, "not enough"), (20, "enough for the download, not for the prepared"), (30, "enough")]
+)
+def test_the_disk_needs_room_for_the_prepared_weights_too(
+    free: int, verdict: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the CPU engine would run the model."""
+    if not library.available():
+        pytest.skip("the CPU engine was not built")
+    monkeypatch.setattr(catalog, "disk_free", lambda folder=None: free * 10**9)
+    monkeypatch.setattr(catalog, "same_disk", lambda one, other: True)
+    for backend, said in (("native", verdict), ("triton", "not enough" if free == 10 else "enough")):
+        assert main(["models", "info", "gpt-oss-20b", "--backend", backend]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("disk ")]
+        assert line.partition(": ")[2].startswith(said)
 
 
 @pytest.mark.skipif(not nano.compact_file().is_file(), reason="the built-in model is not in this tree")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from gptoss_tui.harmony.messages import EFFORTS
@@ -13,6 +13,7 @@ from gptoss_tui.tui.slash.registry import Argument, Command, Value
 from gptoss_tui.units import format_bytes
 
 if TYPE_CHECKING:
+    from gptoss_tui.engine.planning.here import Place
     from gptoss_tui.tui.slash.port import SlashPort
 
 _EFFORT_HELP = {
@@ -26,33 +27,38 @@ async def _model(port: SlashPort, argument: str) -> None:
     if argument:
         await port.switch_model(argument)
         return
-    current = port.model
+    current, info = port.model, port.info
+    held = info.weight_bytes + info.parked_bytes if info is not None and info.backend in ("metal", "triton") else 0
 
     async def load() -> list[Item]:
-        return await asyncio.to_thread(model_items, current)
+        return await asyncio.to_thread(model_items, current, held)
 
     picked = await port.pick(Picker("Model", load, what="load or download", selected=current, preview=True))
     if picked is not None and picked.value != current:
         await port.switch_model(picked.value)
 
 
-def model_items(current: str) -> list[Item]:
-    """Installed and downloadable models, with what they need. Reads the disk, so call it in a thread."""
-    from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models
+def model_items(current: str, held: int = 0) -> list[Item]:
+    """Installed and downloadable models, with what they need.
 
-    items, begun = [], {}
+    `held` bytes of the GPU belong to the loaded model. Reads the disk and may ask a GPU, so call it in a thread.
+    """
+    from gptoss_tui.engine.catalog import NANO, PUBLISHED, installed_models
+    from gptoss_tui.engine.planning.here import places_here
+
+    items, begun, places = [], {}, places_here(held=held)
     installed = installed_models()
     for model in installed:
         if model.problem and model.name in PUBLISHED:
             begun[model.name] = model.size
             continue
         tail = "in use" if model.name == current else "built in" if model.name == NANO else "installed"
-        fit, about = ("", model.problem) if model.problem else _needs(model.name, model.size)
+        fit, about = ("", model.problem) if model.problem else _needs(model.name, model.size, places)
         items.append(Item(model.name, model.name, fit or format_bytes(model.size), tail, about, model.problem or ""))
     here = {item.value for item in items}
     for published in PUBLISHED.values():
         if published.name not in here:
-            fit, about = _needs(published.name, published.weight_bytes)
+            fit, about = _needs(published.name, published.weight_bytes, places)
             tail, what = _missing(published.weight_bytes, begun.get(published.name, 0))
             items.append(Item(published.name, published.name, fit, tail, f"{what}\n\n{about}"))
     if all(item.value != current for item in items):
@@ -70,17 +76,19 @@ def _missing(size: int, arrived: int) -> tuple[str, str]:
     return f"{share}% here", f"{sizes} are here: choosing it downloads the rest."
 
 
-def _needs(name: str, size: int) -> tuple[str, str]:
-    """Whether a model fits into memory, in a few words and in full."""
+def _needs(name: str, size: int, places: Sequence[Place]) -> tuple[str, str]:
+    """Whether a model fits into the memory of one of the places, in a few words and in full."""
     from gptoss_tui.engine.catalog import NANO, published_model
-    from gptoss_tui.engine.planning.memory import plan
+    from gptoss_tui.engine.planning.here import lacking, plan_here
 
     published = published_model(name)
     if published is None:
         about = "Small enough for any machine. It knows this app and simple edits." if name == NANO else ""
         return format_bytes(size), about
-    memory = plan(published.config, published.weight_bytes, None)
+    planned = plan_here(published.config, published.weight_bytes, None, places=places)
+    memory = planned.memory
     rows = [
+        f"Engine       {planned.where}",
         f"Weights      {format_bytes(memory.weights)}",
         f"KV cache     {format_bytes(memory.kv_cache)} for {memory.context:,} tokens",
         f"Scratch      {format_bytes(memory.scratch)}",
@@ -88,12 +96,12 @@ def _needs(name: str, size: int) -> tuple[str, str]:
     if memory.available is None:
         return f"{format_bytes(size)}, memory of this machine unknown", "\n".join(rows)
     rows.append(f"Free memory  {format_bytes(memory.available)}")
-    if memory.largest_context:
+    if planned.skipped is not None:
+        rows.append(f"\nDoes not fit the GPU's memory ({format_bytes(planned.skipped.available or 0)} free).")
+    if memory.fits:
         rows.append(f"\nFits, with a context of up to {memory.largest_context:,} tokens.")
-        return f"{format_bytes(size)}, fits", "\n".join(rows)
-    smallest = plan(published.config, published.weight_bytes, 1).total
-    missing = format_bytes(smallest - memory.available)
-    rows.append(f"\nDoes not fit: {missing} more memory is needed even for a short conversation.")
+        return f"{format_bytes(size)}, fits{' the CPU' if planned.skipped else ''}", "\n".join(rows)
+    rows.append(f"\nDoes not fit: {format_bytes(lacking(memory))} more memory is needed even for a short conversation.")
     return f"{format_bytes(size)}, too large", "\n".join(rows)
 
 

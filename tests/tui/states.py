@@ -16,6 +16,7 @@ from textual.widgets import Input
 
 from gptoss_tui.agent import events as ev
 from gptoss_tui.agent.commands import SessionSummary
+from gptoss_tui.engine.planning.here import Place
 from gptoss_tui.tools.base import Citation
 from gptoss_tui.tui.app import GptOssApp
 from tests.tui.conftest import until
@@ -253,11 +254,12 @@ async def earlier(pilot: Pilot[int]) -> None:
 
 
 async def models(pilot: Pilot[int]) -> None:
-    """The models of a machine with 24 GB of free memory that has none but the built-in one."""
+    """The models of a machine with 24 GB of free memory and no GPU that has none but the built-in one."""
     nowhere = {"GPTOSS_MODELS_DIR": "/nonexistent", "HF_HUB_CACHE": "/nonexistent"}
     with (
         patch.dict(os.environ, nowhere),
         patch("gptoss_tui.engine.planning.memory.available_memory", lambda: 24 * 10**9),
+        patch("gptoss_tui.engine.planning.here.places_here", lambda held=0: (Place("native"),)),
     ):
         await _picker(pilot, *"/model", "enter")
         await pilot.press("down")

@@ -58,7 +58,7 @@ def _row(name: str, places: Sequence[Place], *, here: bool, runs: bool) -> Model
     command = f"/model {name}"
     if runs:
         return ModelRow(name, f"is here, runs now: {needed}", here=True)
-    size = "is here" if here else f"{format_bytes(model.weight_bytes)} on disk"
+    size = "is here" if here else f"{format_bytes(model.weight_bytes)} to download"
     if not planned.memory.fits:
         return ModelRow(name, f"too large: {size}, {needed}", fits=False)
     if here:

@@ -77,6 +77,19 @@ def test_experts(kernels: Kernels, tokens: int) -> None:
 
 
 @EVERY
+def test_more_tokens_than_are_multiplied_at_once(kernels: Kernels) -> None:
+    """AMX multiplies a strip by at most 256 tokens, or 128 in two parts; each of these experts has more."""
+    generator = torch.Generator().manual_seed(6)
+    w = random_matrix(library.MXFP4, 3, 48, 64, generator)
+    first = torch.tensor([0, 300, 557, 557], dtype=torch.int32)
+    x = rows_for(557, 64, fill=0.0, beyond=32)
+    x.copy_(torch.randn(x.shape, generator=generator))
+    y = rows_for(557, 48)
+    assert product(kernels, w.matrix, x, y, first, None) >= 0
+    assert_close(y, each(w, first, x), tolerance(kernels, library.MXFP4))
+
+
+@EVERY
 def test_nothing_beyond_the_rows_is_written_or_counts(kernels: Kernels) -> None:
     generator = torch.Generator().manual_seed(1)
     w = random_matrix(library.MXFP4, 1, 48, 64, generator)
